@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * The probes: fork, exec and exit, each with the process's number in every
+ * PID namespace. Compiled by BCC; the constants come as -D flags
+ * (tracer/kernel/loader.py): RING_PAGES, MAX_ARGS_BYTES, THREADS,
+ * CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
+ *
+ * These tracepoints run with preemption off (include/linux/tracepoint.h), so
+ * an event and its pieces stand together on their CPU, and plain increments
+ * of per-CPU counters are exact.
+ */
+#include "task.h"
+
+#define MAX_EXE_PIECES 33 /* PATH_MAX */
+#define MAX_ARGS_PIECES ((MAX_ARGS_BYTES + PIECE_BYTES - 1) / PIECE_BYTES)
+#define MAX_CHAIN_PIECES 4
+#define MAX_CGROUP_DEPTH 12
+#define MAX_NAME_PIECES 3 /* NAME_MAX */
+
+/* What the reader is at; it says so in wake[0]. */
+enum reader { READER_AT_WORK, READER_ASLEEP, READER_URGED };
+
+struct counts {
+	u64 seq;
+	u64 filtered[8];
+	u64 attempts[8];
+	u64 submitted[8];
+	u64 failed[8];
+};
+
+BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
+BPF_PERCPU_ARRAY(counts, struct counts, 1);
+BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
+BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);
+BPF_ARRAY(wake, u32, 1);
+
+enum decision { UNDECIDED, FOLLOW, IGNORE };
+
+/*
+ * Waking the reader costs the traced process more than all else here, so it is
+ * woken when it sleeps, once when the ring is half full, and never otherwise.
+ */
+static __always_inline u64 wakeup(void)
+{
+	int zero = 0;
+	u32 *reader = wake.lookup(&zero);
+
+	if (!reader)
+		return BPF_RB_FORCE_WAKEUP;
+	if (*reader == READER_ASLEEP) {
+		*reader = READER_AT_WORK;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	if (*reader == READER_AT_WORK &&
+	    ring.ringbuf_query(BPF_RB_AVAIL_DATA) > RING_PAGES * 4096ULL / 2) {
+		*reader = READER_URGED;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	return BPF_RB_NO_WAKEUP;
+}
+
+static __always_inline struct piece *new_piece(u64 seq, u8 kind)
+{
+	struct piece *p = ring.ringbuf_reserve(sizeof(*p));
+
+	if (!p)
+		return NULL;
+	__builtin_memset(p, 0, sizeof(*p));
+	p->seq = seq;
+	p->kind = kind;
+	p->cpu = bpf_get_smp_processor_id();
+	return p;
+}
+
+static __always_inline bool put_cgroup(u64 seq, struct cgroup *cgroup)
+{
+	u32 at = 0;
+
+	for (int i = 0; i < MAX_NAME_PIECES; i++) {
+		struct piece *p = new_piece(seq, KIND_PIECE_CGROUP);
+		bool last;
+
+		if (!p)
+			return false;
+		at += fill_cgroup_piece(p, cgroup, at);
+		last = p->last;
+		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+		if (last)
+			break;
+	}
+	return true;
+}
+
+/* Names of a cgroup and those above it, as far as they were never told. */
+static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
+{
+	struct cgroup *cgroup = cgroup_of(t);
+	u8 yes = 1;
+
+	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
+		u64 id = cgroup_id(cgroup);
+
+		if (told_cgroups.lookup(&id) || !put_cgroup(seq, cgroup))
+			break;
+		told_cgroups.update(&id, &yes);
+		cgroup = cgroup_parent(cgroup);
+	}
+}
+
+/* The rest of a chain that is too deep for the event; false: no room. */
+static __always_inline bool put_chain(struct event *head, struct task_struct *t)
+{
+	struct task_struct *leader = READ(t, group_leader);
+	struct pid *pid = READ(leader, thread_pid);
+	u32 level = READ(pid, level);
+
+	for (int i = 0; i < MAX_CHAIN_PIECES; i++) {
+		u32 from = INLINE_LEVELS + i * PIECE_LEVELS;
+		struct piece *p;
+
+		if (from >= level)
+			break;
+		p = new_piece(head->seq, KIND_PIECE_CHAIN);
+		if (!p)
+			return false;
+		fill_chain_piece(p, pid, level, from);
+		head->deep_len += p->len;
+		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+	}
+	return true;
+}
+
+static __always_inline void put_exe(struct event *head, const char *name)
+{
+	for (int i = 0; i < MAX_EXE_PIECES; i++) {
+		struct piece *p = new_piece(head->seq, KIND_PIECE_EXE);
+		int len;
+
+		if (!p) {
+			head->flags |= FLAG_ARGS_TRUNCATED;
+			break;
+		}
+		len = bpf_probe_read_kernel_str(p->bytes, PIECE_BYTES,
+						name + head->exe_len);
+		if (len > 1) {
+			p->len = len - 1;
+			head->exe_len += len - 1;
+		}
+		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+		if (len < PIECE_BYTES)
+			break;
+	}
+}
+
+static __always_inline void put_args(struct event *head, struct task_struct *t)
+{
+	struct mm_struct *mm = READ(t, mm);
+	u64 at = READ(mm, arg_start);
+	u64 end = READ(mm, arg_end);
+
+	head->args_total = end - at;
+	for (int i = 0; i < MAX_ARGS_PIECES; i++) {
+		struct piece *p;
+		u64 len = end - at;
+
+		if (at >= end)
+			break;
+		p = new_piece(head->seq, KIND_PIECE_ARGS);
+		if (!p)
+			break;
+		if (len > PIECE_BYTES)
+			len = PIECE_BYTES;
+		if (i == MAX_ARGS_PIECES - 1 && len > LAST_ARGS_BYTES)
+			len = LAST_ARGS_BYTES;
+		if (bpf_probe_read_user(p->bytes, len, (void *)at)) {
+			ring.ringbuf_discard(p, BPF_RB_NO_WAKEUP);
+			break;
+		}
+		p->len = len;
+		head->args_len += len;
+		at += len;
+		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+	}
+	if (head->args_len < head->args_total)
+		head->flags |= FLAG_ARGS_TRUNCATED;
+}
+
+static __always_inline u32 decision_of(struct pair *pair)
+{
+	u32 *decision = decisions.lookup(pair);
+
+	return decision ? *decision : UNDECIDED;
+}
+
+/*
+ * One event: counted, filtered, its pieces, itself. head has what only this
+ * kind knows; bprm is NULL but for an exec.
+ */
+static __always_inline int emit(struct event *head, struct task_struct *t,
+				const char *exe)
+{
+	int zero = 0;
+	u32 kind = head->kind & 7;
+	struct counts *c = counts.lookup(&zero);
+	struct pair pair = {};
+	struct event *e;
+	u32 decision;
+
+	if (!c)
+		return 0;
+	read_pair(&pair, t);
+	decision = decision_of(&pair);
+	if (decision == IGNORE) {
+		c->filtered[kind]++;
+		return 0;
+	}
+	head->seq = c->seq++;
+	c->attempts[kind]++;
+	if (decision == UNDECIDED)
+		put_cgroups(head->seq, t);
+	if (!put_chain(head, t)) {
+		c->failed[kind]++;
+		return 0;
+	}
+	if (exe) {
+		put_exe(head, exe);
+		put_args(head, t);
+	}
+	e = ring.ringbuf_reserve(sizeof(*e));
+	if (!e) {
+		c->failed[kind]++;
+		return 0;
+	}
+	__builtin_memcpy(e, head, sizeof(*e));
+	fill(e, t);
+	c->submitted[kind]++;
+	ring.ringbuf_submit(e, wakeup());
+	return 0;
+}
+
+static __always_inline int filtered(u32 kind)
+{
+	int zero = 0;
+	struct counts *c = counts.lookup(&zero);
+
+	if (c)
+		c->filtered[kind & 7]++;
+	return 0;
+}
+
+RAW_TRACEPOINT_PROBE(sched_process_fork)
+{
+	struct task_struct *child = (void *)ctx->args[1];
+	struct event head = { .kind = KIND_FORK };
+
+	if (is_thread(child))
+		head.kind = KIND_THREAD_FORK;
+	if (!THREADS && head.kind == KIND_THREAD_FORK)
+		return filtered(KIND_THREAD_FORK);
+	return emit(&head, child, NULL);
+}
+
+RAW_TRACEPOINT_PROBE(sched_process_exec)
+{
+	struct task_struct *t = (void *)ctx->args[0];
+	struct event head = { .kind = KIND_EXEC, .old_tid = ctx->args[1] };
+	const char *exe = exec_name((void *)ctx->args[2]);
+
+	return emit(&head, t, exe);
+}
+
+RAW_TRACEPOINT_PROBE(sched_process_exit)
+{
+	struct task_struct *t = (void *)ctx->args[0];
+	struct event head = { .kind = KIND_EXIT };
+#ifdef HAVE_GROUP_DEAD
+	bool last = ctx->args[1] & 0xff;
+#else
+	bool last = is_last_thread(t);
+#endif
+
+	if (!last)
+		head.kind = KIND_THREAD_EXIT;
+	if (!THREADS && !last)
+		return filtered(KIND_THREAD_EXIT);
+	head.status = exit_status(t);
+	return emit(&head, t, NULL);
+}
+
+/*
+ * The processes that are there: one event each, told as above, but written to
+ * the iterator's file. The kernel takes back and repeats all of a task whose
+ * output did not fit (bpf_seq_read(), kernel/bpf/bpf_iter.c), so cgroups count
+ * as told only behind their event.
+ */
+static __always_inline bool write_cgroups(void *seq, struct task_struct *t)
+{
+	struct cgroup *cgroup = cgroup_of(t);
+
+	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
+		u64 id = cgroup_id(cgroup);
+		u32 at = 0;
+
+		if (told_cgroups.lookup(&id))
+			break;
+		for (int j = 0; j < MAX_NAME_PIECES; j++) {
+			struct piece p = {};
+
+			at += fill_cgroup_piece(&p, cgroup, at);
+			if (bpf_seq_write(seq, &p, sizeof(p)))
+				return false;
+			if (p.last)
+				break;
+		}
+		cgroup = cgroup_parent(cgroup);
+	}
+	return true;
+}
+
+static __always_inline void mark_cgroups(struct task_struct *t)
+{
+	struct cgroup *cgroup = cgroup_of(t);
+	u8 yes = 1;
+
+	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
+		u64 id = cgroup_id(cgroup);
+
+		if (told_cgroups.lookup(&id))
+			break;
+		told_cgroups.update(&id, &yes);
+		cgroup = cgroup_parent(cgroup);
+	}
+}
+
+static __always_inline bool write_chain(void *seq, struct event *e,
+					struct task_struct *t)
+{
+	struct pid *pid = READ(t, thread_pid);
+
+	for (int i = 0; i < MAX_CHAIN_PIECES; i++) {
+		u32 from = INLINE_LEVELS + i * PIECE_LEVELS;
+		struct piece p = {};
+
+		if (from >= e->level)
+			break;
+		fill_chain_piece(&p, pid, e->level, from);
+		e->deep_len += p.len;
+		if (bpf_seq_write(seq, &p, sizeof(p)))
+			return false;
+	}
+	return true;
+}
+
+int bpf_iter__task(void *ctx)
+{
+	void *seq = iter_seq(ctx);
+	struct task_struct *t = iter_task(ctx);
+	struct event e = { .kind = KIND_SNAPSHOT };
+
+	if (!t || is_thread(t))
+		return 0;
+	fill(&e, t);
+	e.state = state_letter(t);
+	if (write_cgroups(seq, t) && write_chain(seq, &e, t) &&
+	    !bpf_seq_write(seq, &e, sizeof(e)))
+		mark_cgroups(t);
+	return 0;
+}

@@ -1,0 +1,101 @@
+"""Which container an event belongs to: by its cgroup, else by the PID namespace that it is in. Pure.
+
+Sources put a CGROUP row into the stream ahead of the first event of every cgroup; this reads them, so that a
+recording answers as the live host did.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from tracer.events import Batch, Kind
+from tracer.pidns import Chain, PidnsId, chain_of
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A container as the stream knows it. name, image and labels are None or {} where no engine told them.
+
+    incarnation counts the lives (start to stop) of this container that were seen since the trace began, from 1.
+    """
+
+    id: str
+    runtime: str
+    name: str | None = None
+    image: str | None = None
+    labels: dict[str, str] = {}
+    incarnation: int = 1
+
+    @property
+    def label(self) -> str:
+        """What the column CONTAINER shows: name, else the first 12 digits of the id; web#2 for a second life."""
+        shown = self.name or self.id[:12]
+        return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
+
+
+class CgroupFact(msgspec.Struct, frozen=True):
+    """What a cgroup id stands for: its path in the hierarchy, and the container that it belongs to."""
+
+    path: str
+    container: Container | None = None
+
+
+class Attribution:
+    """Containers by cgroup id and by the PID namespace that their processes began. Fed with every batch."""
+
+    def __init__(self) -> None:
+        self.cgroups: dict[int, CgroupFact] = {}
+        self._owners: dict[PidnsId, Container] = {}
+        self._cache: dict[tuple[PidnsId, int], Container | None] = {}
+
+    def apply(self, batch: Batch) -> None:
+        """Take in the facts of a batch. Call before asking about its rows."""
+        kinds = batch.rows["kind"]
+        for index in np.flatnonzero(kinds == Kind.CGROUP).tolist():
+            fact = msgspec.json.decode(batch.payload(index).args, type=CgroupFact)
+            self.cgroups[int(batch.rows["cgroup_id"][index])] = fact
+            self._cache.clear()
+        first = (batch.rows["chain"]["nr"][:, 0] == 1) & (batch.rows["level"] > 0)
+        for index in np.flatnonzero(first).tolist():
+            self._own(chain_of(batch, index)[-1].pidns, int(batch.rows["cgroup_id"][index]))
+
+    def _own(self, pidns: PidnsId, cgroup_id: int) -> None:
+        fact = self.cgroups.get(cgroup_id)
+        if fact and fact.container and self._owners.get(pidns) != fact.container:
+            self._owners[pidns] = fact.container
+            self._cache.clear()
+
+    def container(self, chain: Chain, cgroup_id: int) -> Container | None:
+        """The container of a process with this chain in this cgroup; None: the host, or no engine's container.
+
+        The cgroup decides, because containers can share a PID namespace; a process of a foreign cgroup inside a
+        container's namespace (nsenter) belongs to that container.
+        """
+        innermost = chain[-1].pidns
+        key = (innermost, cgroup_id)
+        if key not in self._cache:
+            self._cache[key] = self._find(chain, cgroup_id)
+        return self._cache[key]
+
+    def _find(self, chain: Chain, cgroup_id: int) -> Container | None:
+        fact = self.cgroups.get(cgroup_id)
+        if fact and fact.container:
+            return fact.container
+        owners = (self._owners.get(number.pidns) for number in reversed(chain))
+        return next((owner for owner in owners if owner), None)
+
+    def enclosing(self, chain: Chain, cgroup_id: int) -> tuple[Container, ...]:
+        """The process's container, then those whose namespaces lie around it (Docker in Docker), innermost first."""
+        own = self.container(chain, cgroup_id)
+        around = (self._owners.get(number.pidns) for number in reversed(chain[:-1]))
+        return tuple({found.id: found for found in (own, *around) if found}.values())
+
+    def of_row(self, batch: Batch, index: int) -> Container | None:
+        """The container of the row at index."""
+        row = batch.rows[index]
+        inum, _nr, gen = row["chain"][0].tolist()
+        key = (PidnsId(inum, gen), int(row["cgroup_id"]))
+        try:
+            return self._cache[key]
+        except KeyError:
+            return self.container(chain_of(batch, index), key[1])

@@ -1,0 +1,29 @@
+"""The one exception that a user sees: what is wrong, how to mend it, and the exit code. Printed by cli.py alone."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the nstrace command."""
+
+    FAILURE = 1
+    USAGE = 2
+    NO_TARGET = 3
+    NOT_PERMITTED = 4  # or the kernel lacks something
+    EVENTS_LOST = 5  # under --require-complete
+
+
+class NstraceError(Exception):
+    """Something that the user can act on.
+
+    message: one line, what is wrong. hint: one line, how to mend it, or "". detail: what only --debug prints.
+    """
+
+    def __init__(self, message: str, hint: str = "", exit_code: ExitCode = ExitCode.FAILURE, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+        self.detail = detail

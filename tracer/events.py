@@ -1,0 +1,176 @@
+"""The event record as a numpy dtype, its kinds, and Batch: what flows from every source to table, recorder and views.
+
+bpf/event.h is the same record in C; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum, IntFlag
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Kind(IntEnum):
+    """What a row tells.
+
+    GAP: seq = events lost on that CPU, start_ns and ts_ns = the window they were lost in.
+    CGROUP: what cgroup_id stands for; args = the JSON of `tracer.attribution.CgroupFact`.
+    """
+
+    FORK = 1
+    EXEC = 2
+    EXIT = 3
+    THREAD_FORK = 4
+    THREAD_EXIT = 5
+    SNAPSHOT = 6
+    GAP = 7
+    CGROUP = 8
+
+
+class PieceKind(IntEnum):
+    """What a piece of the ring carries for the event behind it."""
+
+    CHAIN = 16
+    EXE = 17
+    ARGS = 18
+    CGROUP = 19
+
+
+class Flag(IntFlag):
+    """Bits of the field flags."""
+
+    ARGS_TRUNCATED = 1
+    INFERRED = 2
+
+
+INLINE_LEVELS = 3
+PIECE_BYTES = 128
+
+NUMBER = np.dtype([("inum", "<u4"), ("nr", "<u4"), ("gen", "<u8")])
+
+EVENT = np.dtype(
+    [
+        ("ts_ns", "<u8"),
+        ("seq", "<u8"),
+        ("kind", "u1"),
+        ("flags", "u1"),
+        ("level", "u1"),
+        ("state", "u1"),
+        ("cpu", "<u2"),
+        ("pad", "<u2"),
+        ("start_ns", "<u8"),
+        ("parent_start_ns", "<u8"),
+        ("cgroup_id", "<u8"),
+        ("tgid", "<u4"),
+        ("tid", "<u4"),
+        ("vtid", "<u4"),
+        ("old_tid", "<u4"),
+        ("parent_tgid", "<u4"),
+        ("parent_vtgid", "<u4"),
+        ("uid", "<u4"),
+        ("status", "<u4"),
+        ("deep_len", "<u4"),
+        ("exe_len", "<u4"),
+        ("args_len", "<u4"),
+        ("args_total", "<u4"),
+        ("comm", "S16"),
+        ("chain", NUMBER, INLINE_LEVELS),
+    ]
+)
+
+PIECE = np.dtype(
+    [
+        ("id", "<u8"),
+        ("seq", "<u8"),
+        ("kind", "u1"),
+        ("last", "u1"),
+        ("len", "<u2"),
+        ("cpu", "<u2"),
+        ("pad", "<u2"),
+        ("parent_id", "<u8"),
+        ("bytes", "u1", PIECE_BYTES),
+    ]
+)
+
+INITIAL_PIDNS_INUM = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+
+
+class Payload(NamedTuple):
+    """The parts of a row that have no fixed length, raw bytes as the kernel gave them; args are NUL-separated."""
+
+    deep: bytes
+    exe: bytes
+    args: bytes
+
+
+class Batch:
+    """Events in their order, with what has no fixed length beside them.
+
+    rows: array of EVENT, shape (n,). heap: for each row in order its deep chain, file name and arguments
+    (deep_len + exe_len + args_len bytes).
+    """
+
+    def __init__(self, rows: NDArray[np.void], heap: bytes = b"") -> None:
+        self.rows = rows
+        self.heap = heap
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of the heap that belong to each row, shape (n,)."""
+        rows = self.rows
+        return rows["deep_len"].astype(np.int64) + rows["exe_len"] + rows["args_len"]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where in the heap each row's bytes begin, shape (n,)."""
+        starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+    def payload(self, index: int) -> Payload:
+        """What the row at index has in the heap."""
+        row = self.rows[index]
+        deep = int(self.starts[index])
+        exe = deep + int(row["deep_len"])
+        args = exe + int(row["exe_len"])
+        return Payload(self.heap[deep:exe], self.heap[exe:args], self.heap[args : args + int(row["args_len"])])
+
+    def select(self, mask: NDArray[np.bool_]) -> Batch:
+        """The rows where mask (shape (n,)) is true, in the same order."""
+        if mask.all():
+            return self
+        if not self.heap:
+            return Batch(self.rows[mask])
+        heap = np.frombuffer(self.heap, np.uint8)
+        return Batch(self.rows[mask], heap[np.repeat(mask, self.lengths)].tobytes())
+
+    @staticmethod
+    def concat(batches: Iterable[Batch]) -> Batch:
+        """The rows of all batches, one after the other."""
+        parts = [batch for batch in batches if len(batch)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Batch(np.empty(0, EVENT))
+        return Batch(np.concatenate([part.rows for part in parts]), b"".join(part.heap for part in parts))
+
+
+def pad_args(args: Iterable[bytes]) -> bytes:
+    """An argument vector as the kernel keeps it: every argument ended by a NUL."""
+    return b"".join(arg + b"\0" for arg in args)
+
+
+def split_args(raw: bytes) -> list[bytes]:
+    """The argument vector of NUL-ended raw bytes; a truncated last argument is kept."""
+    if not raw:
+        return []
+    parts = raw.split(b"\0")
+    if raw.endswith(b"\0"):
+        parts.pop()
+    return parts

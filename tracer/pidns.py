@@ -1,0 +1,57 @@
+"""Identity of PID namespaces and processes, and the chain of numbers that a process has."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tracer.events import INITIAL_PIDNS_INUM, INLINE_LEVELS, NUMBER, Batch
+
+
+class PidnsId(NamedTuple):
+    """A PID namespace. The inode number alone is reused at once; gen is ns_id where the kernel has it
+    (include/linux/ns_common.h), else the start time in ns of the namespace's first process."""
+
+    inum: int
+    gen: int
+
+
+class ProcId(NamedTuple):
+    """A process: PIDs are reused, so the number alone is none. Printed as <tgid>-<start_ns>."""
+
+    tgid: int
+    start_ns: int
+
+    def __str__(self) -> str:
+        return f"{self.tgid}-{self.start_ns}"
+
+
+class Number(NamedTuple):
+    """The number that a process has in one PID namespace."""
+
+    pidns: PidnsId
+    nr: int
+
+
+Chain = tuple[Number, ...]
+"""A process's numbers, outermost first. The initial namespace has an entry only in level 0 processes' chains:
+everywhere else its number is the tgid."""
+
+
+def chain_of(batch: Batch, index: int) -> Chain:
+    """The chain of the row at index, outermost first, without the initial namespace unless it is the only one."""
+    row = batch.rows[index]
+    inner = [_number(item) for item in row["chain"].tolist()[: max(1, int(row["level"]))]]
+    if row["deep_len"]:
+        deep = np.frombuffer(batch.payload(index).deep, NUMBER).tolist()
+        inner += [_number(item) for item in deep]
+    return tuple(reversed(inner))
+
+
+def _number(item: tuple[int, int, int]) -> Number:
+    inum, nr, gen = item
+    return Number(PidnsId(inum, gen), nr)
+
+
+__all__ = ["INITIAL_PIDNS_INUM", "INLINE_LEVELS", "Chain", "Number", "PidnsId", "ProcId", "chain_of"]
