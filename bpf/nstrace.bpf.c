@@ -2,7 +2,8 @@
 /*
  * The probes: fork, exec and exit, each with the process's number in every
  * PID namespace. Compiled by BCC; the constants come as -D flags
- * (tracer/kernel/loader.py): RING_PAGES, MAX_ARGS_BYTES, THREADS,
+ * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER,
+ * MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last piece), THREADS,
  * CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
@@ -17,11 +18,18 @@
 #define MAX_CGROUP_DEPTH 12
 #define MAX_NAME_PIECES 3 /* NAME_MAX */
 
-/* What the reader is at; it says so in wake[0]. */
-enum reader { READER_AT_WORK, READER_ASLEEP, READER_URGED };
+/* What the reader is at; it says so in wake[0]. look goes up each time it looks. */
+enum reader_state { READER_AT_WORK, READER_ASLEEP, READER_URGED };
+
+struct reader {
+	u32 state;
+	u32 look;
+};
 
 struct counts {
 	u64 seq;
+	u32 look; /* the reader's last look, as this CPU knows it, */
+	u32 since_look; /* and what it has emitted since */
 	u64 filtered[8];
 	u64 attempts[8];
 	u64 submitted[8];
@@ -32,28 +40,33 @@ BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
 BPF_PERCPU_ARRAY(counts, struct counts, 1);
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
 BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);
-BPF_ARRAY(wake, u32, 1);
+BPF_ARRAY(wake, struct reader, 1);
 
 enum decision { UNDECIDED, FOLLOW, IGNORE };
 
 /*
  * Waking the reader costs the traced process more than all else here, so it is
- * woken when it sleeps, once when the ring is half full, and never otherwise.
+ * woken when it sleeps, once when a CPU has filled its share of half the ring
+ * since the reader looked (URGE_AFTER events), and never otherwise.
  */
-static __always_inline u64 wakeup(void)
+static __always_inline u64 wakeup(struct counts *c)
 {
 	int zero = 0;
-	u32 *reader = wake.lookup(&zero);
+	struct reader *reader = wake.lookup(&zero);
 
 	if (!reader)
 		return BPF_RB_FORCE_WAKEUP;
-	if (*reader == READER_ASLEEP) {
-		*reader = READER_AT_WORK;
+	if (c->look != reader->look) {
+		c->look = reader->look;
+		c->since_look = 0;
+	}
+	c->since_look++;
+	if (reader->state == READER_ASLEEP) {
+		reader->state = READER_AT_WORK;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (*reader == READER_AT_WORK &&
-	    ring.ringbuf_query(BPF_RB_AVAIL_DATA) > RING_PAGES * 4096ULL / 2) {
-		*reader = READER_URGED;
+	if (reader->state == READER_AT_WORK && c->since_look > URGE_AFTER) {
+		reader->state = READER_URGED;
 		return BPF_RB_FORCE_WAKEUP;
 	}
 	return BPF_RB_NO_WAKEUP;
@@ -234,7 +247,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	__builtin_memcpy(e, head, sizeof(*e));
 	fill(e, t);
 	c->submitted[kind]++;
-	ring.ringbuf_submit(e, wakeup());
+	ring.ringbuf_submit(e, wakeup(c));
 	return 0;
 }
 

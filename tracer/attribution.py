@@ -6,6 +6,8 @@ recording answers as the live host did.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 import numpy as np
 
@@ -31,6 +33,14 @@ class Container(msgspec.Struct, frozen=True):
         """What the column CONTAINER shows: name, else the first 12 digits of the id; web#2 for a second life."""
         shown = self.name or self.id[:12]
         return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
+
+
+class CgroupName(NamedTuple):
+    """One cgroup as the kernel tells it. parent_id: 0 at the root of its hierarchy."""
+
+    cgroup_id: int
+    parent_id: int
+    name: str
 
 
 class CgroupFact(msgspec.Struct, frozen=True):

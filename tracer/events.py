@@ -125,7 +125,8 @@ class Batch:
     def lengths(self) -> NDArray[np.int64]:
         """Bytes of the heap that belong to each row, shape (n,)."""
         rows = self.rows
-        return rows["deep_len"].astype(np.int64) + rows["exe_len"] + rows["args_len"]
+        lengths: NDArray[np.int64] = rows["deep_len"].astype(np.int64) + rows["exe_len"] + rows["args_len"]
+        return lengths
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:

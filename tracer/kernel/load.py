@@ -1,0 +1,117 @@
+"""The reader's side of loading: starts the loader child and receives the descriptors of maps, iterator and links."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.events import INITIAL_PIDNS_INUM
+
+_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+_PACKAGE = Path(__file__).parent.parent
+_START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader import main; main()"
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What the programs are compiled for. ring_pages: a power of two, of 4 KiB."""
+
+    ring_pages: int = 4096
+    max_args_bytes: int = 4096
+    threads: bool = False
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Descriptors of what was loaded. Closing the links detaches the probes."""
+
+    ring: int
+    counts: int
+    decisions: int
+    wake: int
+    iterator: int
+    links: tuple[int, ...]
+
+
+def bpf_dir() -> Path:
+    """Where the C files are: inside the installed package, or beside it in a checkout."""
+    inside = _PACKAGE / "bpf"
+    return inside if inside.is_dir() else _PACKAGE.parent / "bpf"
+
+
+def check_host() -> None:
+    """Raise NstraceError (NOT_PERMITTED) where this process cannot trace: no privilege, or not the host's PIDs."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    effective = int(status["CapEff"].strip(), 16)
+    admin = effective >> _CAP_SYS_ADMIN & 1
+    if not admin and not (effective >> _CAP_BPF & effective >> _CAP_PERFMON & 1):
+        raise NstraceError(
+            "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON",
+            "run it with sudo",
+            ExitCode.NOT_PERMITTED,
+        )
+    if os.stat("/proc/self/ns/pid").st_ino != INITIAL_PIDNS_INUM:  # noqa: PTH116
+        raise NstraceError(
+            "nstrace runs inside a PID namespace, where host PIDs cannot be seen",
+            "run it on the host, or in a container started with --pid=host --privileged",
+            ExitCode.NOT_PERMITTED,
+        )
+
+
+class Loading:
+    """A loader child at work. Start it early, do other things, then wait()."""
+
+    def __init__(self, options: LoadOptions) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._ours.settimeout(_TIMEOUT_S)
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, str(_PACKAGE.parent)],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=self._errors,
+            stderr=self._errors,
+            cwd="/",
+            preexec_fn=lambda: os.dup2(theirs.fileno(), 3),
+            pass_fds=(3,),
+        )
+        theirs.close()
+        self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **asdict(options)}).encode())
+
+    def wait(self) -> Loaded:
+        """The descriptors. Raises NstraceError with the loader's own words where it failed."""
+        try:
+            message, fds, _flags, _address = socket.recv_fds(self._ours, 65536, 16)
+            if message == b"loaded":
+                self._ours.send(b".")
+        except (OSError, TimeoutError) as error:
+            raise self._failed(str(error)) from error
+        finally:
+            self._ours.close()
+            self._child.wait(_TIMEOUT_S)
+        if message != b"loaded":
+            raise self._refused(message)
+        ring, counts, decisions, wake, iterator, *links = fds
+        return Loaded(ring, counts, decisions, wake, iterator, tuple(links))
+
+    def _refused(self, message: bytes) -> NstraceError:
+        if not message:
+            return self._failed("it ended without a word")
+        what, hint, exit_code, detail = json.loads(message)
+        return NstraceError(what, hint, ExitCode(exit_code), f"{detail}\n{self._said()}")
+
+    def _failed(self, why: str) -> NstraceError:
+        hint = "run again with --debug for its words"
+        return NstraceError(f"the loader of the eBPF programs failed: {why}", hint, detail=self._said())
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="backslashreplace")

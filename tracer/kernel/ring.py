@@ -1,0 +1,71 @@
+"""The BPF ring buffer, mapped and read in batches: kernel/bpf/ringbuf.c is its other side."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import platform
+import select
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.events import EVENT
+
+_BUSY, _DISCARDED = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
+_RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", EVENT)])
+_STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686")
+_SYS_MEMBARRIER = {"aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
+_MEMBARRIER_CMD_GLOBAL = 1
+
+
+class Ring:
+    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; pages: its size in 4 KiB."""
+
+    def __init__(self, fd: int, pages: int) -> None:
+        self._size = pages * mmap.PAGESIZE
+        positions = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED)
+        mapped = mmap.mmap(fd, mmap.PAGESIZE + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
+        self._consumer = np.frombuffer(positions, np.uint64, 1)
+        self._producer = np.frombuffer(mapped, np.uint64, 1)
+        self._data = np.frombuffer(mapped, np.uint8, offset=mmap.PAGESIZE)  # mapped twice: a batch never wraps
+        self._at = int(self._consumer[0])
+        # Edge-triggered: data that is there must not end a wait, a wake-up must.
+        self._poll = select.epoll()
+        self._poll.register(fd, select.EPOLLIN | select.EPOLLET)
+
+    def wake_on(self, fd: int) -> None:
+        """Let this descriptor's becoming readable end a wait as well."""
+        self._poll.register(fd, select.EPOLLIN)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that the kernel has reserved and nobody has read."""
+        return int(self._producer[0]) - self._at
+
+    def read(self) -> NDArray[np.void]:
+        """All whole records, copied out of the ring: array of EVENT (pieces among them), shape (n,)."""
+        count = self.pending_bytes // _RECORD.itemsize
+        _barrier()
+        start = self._at % self._size
+        records = self._data[start : start + count * _RECORD.itemsize].view(_RECORD)
+        busy = records["len"] & _BUSY
+        if busy.any():
+            records = records[: int(np.argmax(busy != 0))]
+        _barrier()
+        kept: NDArray[np.void] = records["event"][(records["len"] & _DISCARDED) == 0]
+        _barrier()
+        self._at += len(records) * _RECORD.itemsize
+        self._consumer[0] = self._at
+        return kept
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the kernel wakes us or the time is over. True: woken."""
+        return bool(self._poll.poll(seconds))
+
+
+def _barrier() -> None:
+    """Order our loads and stores against the kernel's where the processor does not."""
+    if not _STRONGLY_ORDERED:
+        number = _SYS_MEMBARRIER.get(platform.machine(), 283)
+        ctypes.CDLL(None).syscall(number, _MEMBARRIER_CMD_GLOBAL, 0, 0)
