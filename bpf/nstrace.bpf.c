@@ -89,6 +89,7 @@ static __always_inline bool put_cgroup(u64 seq, struct cgroup *cgroup)
 {
 	u32 at = 0;
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_NAME_PIECES; i++) {
 		struct piece *p = new_piece(seq, KIND_PIECE_CGROUP);
 		bool last;
@@ -110,6 +111,7 @@ static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
 	struct cgroup *cgroup = cgroup_of(t);
 	u8 yes = 1;
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
 		u64 id = cgroup_id(cgroup);
 
@@ -127,6 +129,7 @@ static __always_inline bool put_chain(struct event *head, struct task_struct *t)
 	struct pid *pid = READ(leader, thread_pid);
 	u32 level = READ(pid, level);
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CHAIN_PIECES; i++) {
 		u32 from = INLINE_LEVELS + i * PIECE_LEVELS;
 		struct piece *p;
@@ -145,6 +148,7 @@ static __always_inline bool put_chain(struct event *head, struct task_struct *t)
 
 static __always_inline void put_exe(struct event *head, const char *name)
 {
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_EXE_PIECES; i++) {
 		struct piece *p = new_piece(head->seq, KIND_PIECE_EXE);
 		int len;
@@ -172,6 +176,7 @@ static __always_inline void put_args(struct event *head, struct task_struct *t)
 	u64 end = READ(mm, arg_end);
 
 	head->args_total = end - at;
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_ARGS_PIECES; i++) {
 		struct piece *p;
 		u64 len = end - at;
@@ -310,12 +315,14 @@ static __always_inline bool write_cgroups(void *seq, struct task_struct *t)
 {
 	struct cgroup *cgroup = cgroup_of(t);
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
 		u64 id = cgroup_id(cgroup);
 		u32 at = 0;
 
 		if (told_cgroups.lookup(&id))
 			break;
+#pragma clang loop unroll(disable)
 		for (int j = 0; j < MAX_NAME_PIECES; j++) {
 			struct piece p = {};
 
@@ -335,6 +342,7 @@ static __always_inline void mark_cgroups(struct task_struct *t)
 	struct cgroup *cgroup = cgroup_of(t);
 	u8 yes = 1;
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
 		u64 id = cgroup_id(cgroup);
 
@@ -350,6 +358,7 @@ static __always_inline bool write_chain(void *seq, struct event *e,
 {
 	struct pid *pid = READ(t, thread_pid);
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CHAIN_PIECES; i++) {
 		u32 from = INLINE_LEVELS + i * PIECE_LEVELS;
 		struct piece p = {};

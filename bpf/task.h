@@ -179,7 +179,7 @@ static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 
 	p->kind = KIND_PIECE_CHAIN;
 	p->len = 0;
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < PIECE_LEVELS; i++) {
 		if (from + i < level) {
 			read_number(&numbers[i], pid, level - from - i);

@@ -102,6 +102,12 @@ class Loading:
         ring, counts, decisions, wake, iterator, *links = fds
         return Loaded(ring, counts, decisions, wake, iterator, tuple(links))
 
+    def abandon(self) -> None:
+        """End the child where its answer is no longer wanted. Safe to call after wait()."""
+        self._ours.close()
+        self._child.kill()
+        self._child.wait()
+
     def _refused(self, message: bytes) -> NstraceError:
         if not message:
             return self._failed("it ended without a word")

@@ -1,0 +1,5 @@
+"""python -m tracer: the nstrace command."""
+
+from tracer.cli import main
+
+main()

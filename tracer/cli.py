@@ -1,0 +1,94 @@
+"""The nstrace command: finds the verb, prints errors. Imports click alone; a verb's module is loaded when it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+
+import click
+
+from tracer.errors import NstraceError
+
+VERBS = {
+    "follow": "live stream of fork, exec and exit with the PID on the host and inside",
+    "run": "start a command in a new PID namespace and follow it from birth",
+}
+
+
+class Verbs(click.Group):
+    """Loads tracer.commands.<verb> when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The click command of a verb."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"tracer.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show what is behind an error: tracebacks, compiler and verifier messages.")
+@click.version_option(package_name="nstrace", prog_name="nstrace")
+def nstrace(debug: bool) -> None:
+    """Which process is this? Every PID of every process in containers, on the host and inside."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(_run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: list[str]) -> int:
+    debug = "--debug" in argv[: _first_verb(argv)]
+    try:
+        result = nstrace.main(argv, prog_name="nstrace", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except NstraceError as error:
+        return _say(error.message, error.hint, int(error.exit_code), error.detail if debug else "")
+    except click.UsageError as error:
+        hint = f"see {error.ctx.command_path} --help" if error.ctx else "see nstrace --help"
+        return _say(error.format_message(), hint, 2)
+    except click.ClickException as error:
+        return _say(error.format_message(), "", error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return _closed_pipe()
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _say(f"unexpected {type(error).__name__}: {error}", "run nstrace --debug ... for a report", 1)
+
+
+def _first_verb(argv: list[str]) -> int:
+    return next((index for index, word in enumerate(argv) if not word.startswith("-")), len(argv))
+
+
+def _say(message: str, hint: str, exit_code: int, detail: str = "") -> int:
+    with contextlib.suppress(BrokenPipeError):
+        if detail:
+            print(detail, file=sys.stderr)
+        print(f"nstrace: {message}", file=sys.stderr)
+        if hint:
+            print(f"  {hint}", file=sys.stderr)
+    return exit_code
+
+
+def _closed_pipe() -> int:
+    """Whoever read us has gone: a normal end. Keeps Python from complaining at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

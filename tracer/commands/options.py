@@ -1,0 +1,106 @@
+"""Options that several verbs share, and what they become."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PAGE_BYTES = 4096
+_EVENTS = ("fork", "exec", "exit", "snapshot")
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How a stream of events is filtered, bounded and shown."""
+
+    events: tuple[str, ...]
+    threads: bool
+    duration: float | None
+    count: int | None
+    json: bool
+    color: bool
+    quiet: bool
+    buffer_pages: int
+    max_args_bytes: int
+    require_complete: bool
+
+
+def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return _EVENTS
+    names = tuple(name.strip() for name in value.split(","))
+    for name in names:
+        if name not in _EVENTS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(_EVENTS)}")
+    return names
+
+
+def _pages(ctx: click.Context, param: click.Parameter, value: float) -> int:
+    """The ring's size in pages: a power of two, the next larger one than asked for."""
+    pages = max(1, int(value * 1024 * 1024 / _PAGE_BYTES))
+    return 1 << (pages - 1).bit_length()
+
+
+_STREAM = (
+    click.option("--events", callback=_events, metavar="LIST", help="Of fork,exec,exit,snapshot; all by default."),
+    click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
+    click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds."),
+    click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after N events (snapshot not counted)."),
+    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Columns, or JSON lines."),
+    click.option("--json", "as_json", is_flag=True, help="Short for -o json."),
+    click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR is obeyed."),
+    click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
+    click.option(
+        "--buffer-size",
+        type=click.FloatRange(0.0625, 1024),
+        default=16,
+        show_default=True,
+        callback=_pages,
+        metavar="MiB",
+        help="Size of the ring between kernel and nstrace.",
+    ),
+    click.option(
+        "--max-args-bytes",
+        type=click.IntRange(1, 16384),
+        default=4096,
+        show_default=True,
+        metavar="N",
+        help="Longer command lines are cut, and marked.",
+    ),
+    click.option("--require-complete", is_flag=True, help="Exit with 5 if any event was lost."),
+)
+
+
+def stream_options(function: F) -> F:
+    """Add the options of an event stream to a command; collect them with `stream`."""
+    for option in reversed(_STREAM):
+        function = option(function)
+    return function
+
+
+def stream(values: dict[str, Any]) -> StreamOptions:
+    """What the user chose."""
+    return StreamOptions(
+        events=values["events"],
+        threads=values["threads"],
+        duration=values["duration"],
+        count=values["count"],
+        json=values["as_json"] or values["output"] == "json",
+        color=_wants_color(values["color"]),
+        quiet=values["quiet"],
+        buffer_pages=values["buffer_size"],
+        max_args_bytes=values["max_args_bytes"],
+        require_complete=values["require_complete"],
+    )
+
+
+def _wants_color(choice: str) -> bool:
+    if choice != "auto":
+        return choice == "always"
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,133 @@
+"""Wiring that follow and run share: from options to a running session, and what is said around it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from tracer.commands.options import StreamOptions
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    from tracer.containers.engine import Description, Engine
+    from tracer.events import Kind
+    from tracer.session import Limits, Session, Source, Summary
+    from tracer.views.view import View
+
+_ENGINE_RETRY_S = 5.0
+
+
+class LazyEngine:
+    """The container engine, connected when first needed; `describe` does without it where there is none."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._not_before = 0.0
+
+    def require(self) -> Engine:
+        """The engine. Raises NstraceError where none answers."""
+        from tracer.containers.engine import Engine
+
+        if self._engine is None:
+            self._engine = Engine.connect()
+        return self._engine
+
+    def describe(self, runtime: str, container_id: str) -> Description | None:
+        """Name, image and labels of a container, None where no engine tells them. Never raises."""
+        if self._engine is None:
+            if time.monotonic() < self._not_before:
+                return None
+            try:
+                self.require()
+            except NstraceError:
+                self._not_before = time.monotonic() + _ENGINE_RETRY_S
+                return None
+        assert self._engine is not None
+        return self._engine.describe(container_id)
+
+
+def kinds_of(options: StreamOptions) -> frozenset[Kind]:
+    """The kinds of event to show."""
+    from tracer.events import Kind
+
+    kinds = {Kind[name.upper()] for name in options.events}
+    if options.threads:
+        kinds |= {Kind[f"THREAD_{name.upper()}"] for name in options.events if name in ("fork", "exit")}
+    return frozenset(kinds)
+
+
+def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
+    """Text columns or JSON lines."""
+    if options.json:
+        from tracer.views.jsonl import JsonLines
+
+        return JsonLines(kinds=kinds_of(options), threads=options.threads, wall_offset_ns=wall_offset_ns)
+    from tracer.views.lines import Lines
+
+    return Lines(
+        kinds=kinds_of(options), color=options.color, threads=options.threads, wall_offset_ns=wall_offset_ns
+    )
+
+
+def stream_to(source: Source, view: View, options: StreamOptions, limits: Limits, out: TextIO) -> Summary:
+    """Run a session until it ends or a signal ends it; header first, summary last."""
+    from tracer.session import Session
+
+    session = Session(source, view, kinds_of(options), limits)
+    if not options.quiet and view.header:
+        _say(view.header)
+    with _ended_by_signals(session):
+        summary = session.run(_writer(out))
+    if not options.quiet:
+        _say(f"nstrace: {summary.line()}")
+    return summary
+
+
+def exit_code(summary: Summary, options: StreamOptions) -> int:
+    """0, or 5 where events were lost and must not be."""
+    return int(ExitCode.EVENTS_LOST) if options.require_complete and summary.lost else 0
+
+
+def _say(line: str) -> None:
+    print(line.rstrip("\n"), file=sys.stderr, flush=True)
+
+
+def _writer(out: TextIO) -> Callable[[str], None]:
+    """Lines go out whole and at once."""
+
+    def write(text: str) -> None:
+        out.write(text)
+        out.flush()
+
+    return write
+
+
+@contextlib.contextmanager
+def _ended_by_signals(session: Session) -> Iterator[None]:
+    def stop(_signal: int, _frame: object) -> None:
+        session.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signal_wakeup() -> Iterator[int]:
+    """A descriptor that becomes readable when a signal arrives, so that a wait ends at once."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)

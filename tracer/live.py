@@ -1,0 +1,121 @@
+"""The live source: the kernel's events with their containers, reduced to the targets. Combines the edges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+import numpy as np
+
+from tracer import procfs
+from tracer.attribution import Attribution, CgroupFact, CgroupName
+from tracer.containers.cgroups import Cgroups
+from tracer.errors import ExitCode, NstraceError
+from tracer.events import EVENT, Batch, Kind
+from tracer.kernel.trace import Trace
+from tracer.kernel.wire import Decoded
+from tracer.pidns import PidnsId
+from tracer.selection import Selection
+from tracer.targets import Target, TargetKind
+
+
+class LiveSource:
+    """Batches of a running trace, until `stopped` says so. Snapshot rows come first."""
+
+    def __init__(self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups) -> None:
+        self.trace = trace
+        self.attribution = Attribution()
+        self.wall_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._cgroups = cgroups
+        self._selection = Selection(targets, self.attribution)
+        self._max_args_bytes = trace.options.max_args_bytes
+
+    @property
+    def lost(self) -> int:
+        """Events that the ring refused, as far as found."""
+        return self.trace.lost
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        """The events that the targets mean. timeout_s: how long the next wait may take, None: stop now. Yields an
+        empty batch when a wait ends without an event."""
+        yield self._first()
+        while (wait := timeout_s()) is not None:
+            yield self._select(self.trace.poll(wait))
+        yield self._select(self.trace.finish())
+
+    def _first(self) -> Batch:
+        """The processes that are there. Probes were attached before the list was read, so a process may be in both:
+        its fork tells more."""
+        snapshot = self.trace.snapshot()
+        early = self.trace.poll(0)
+        born = _identities(early.batch.rows[early.batch.rows["kind"] == Kind.FORK])
+        older = snapshot.batch.select(~np.isin(_identities(snapshot.batch.rows), born))
+        self._bind(older)
+        facts = self._facts([*snapshot.cgroups, *early.cgroups])
+        chosen = self._choose(Batch.concat([facts, older, early.batch]))
+        return self._with_commands(chosen)
+
+    def _bind(self, snapshot: Batch) -> None:
+        """A target pidns:INUM means the namespace that has this number now, not a later one."""
+        self._selection.targets = tuple(
+            _bound(target, snapshot) if target.kind == TargetKind.PIDNS else target
+            for target in self._selection.targets
+        )
+
+    def _select(self, decoded: Decoded) -> Batch:
+        return self._choose(Batch.concat([self._facts(decoded.cgroups), decoded.batch]))
+
+    def _choose(self, batch: Batch) -> Batch:
+        if not len(batch):
+            return batch
+        self.attribution.apply(batch)
+        mask = self._selection.mask(batch)
+        self.trace.maps.decide(self._selection.take_fresh())
+        return batch.select(mask)
+
+    def _facts(self, names: list[CgroupName]) -> Batch:
+        if not names:
+            return Batch(np.empty(0, EVENT))
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return _fact_rows(self._cgroups.learn(names), now_ns)
+
+    def _with_commands(self, batch: Batch) -> Batch:
+        """The snapshot rows with what each process runs, from /proc."""
+        rows, heap = batch.rows.copy(), []
+        for index, kind in enumerate(rows["kind"].tolist()):
+            payload = batch.payload(index)
+            if kind == Kind.SNAPSHOT:
+                row = rows[index]
+                exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes)
+                row["exe_len"], row["args_len"], row["args_total"] = len(exe), len(args), len(args)
+                payload = payload._replace(exe=exe, args=args)
+            heap.append(b"".join(payload))
+        return Batch(rows, b"".join(heap))
+
+
+def _identities(rows: np.ndarray) -> np.ndarray:
+    """One number for each row's process: start times differ where the tgid is the same."""
+    identity: np.ndarray = rows["start_ns"] * np.uint64(1 << 22) ^ rows["tgid"]  # a PID has 22 bits
+    return identity
+
+
+def _bound(target: Target, snapshot: Batch) -> Target:
+    inum = int(target.value)
+    chains = snapshot.rows["chain"].reshape(-1)
+    found = chains[chains["inum"] == inum]
+    if not len(found):
+        raise NstraceError(
+            f"no process is in a PID namespace {inum}", "lsns -t pid lists those that there are", ExitCode.NO_TARGET
+        )
+    pidns = PidnsId(inum, int(found["gen"][0]))
+    return Target(target.kind, target.value, target.text, pidns.gen)
+
+
+def _fact_rows(facts: list[tuple[int, CgroupFact]], now_ns: int) -> Batch:
+    rows = np.zeros(len(facts), EVENT)
+    payloads = [msgspec.json.encode(fact) for _cgroup_id, fact in facts]
+    rows["kind"], rows["ts_ns"] = Kind.CGROUP, now_ns
+    rows["cgroup_id"] = [cgroup_id for cgroup_id, _fact in facts]
+    rows["args_len"] = rows["args_total"] = [len(payload) for payload in payloads]
+    return Batch(rows, b"".join(payloads))

@@ -1,0 +1,137 @@
+"""The loop: for every batch of a source: table, view, counts. One thread, one way."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from tracer.attribution import Attribution
+from tracer.events import Batch, Kind
+from tracer.table import Table
+from tracer.views.view import View
+
+IDLE_S = 0.5
+GRACE_S = 1.0  # a container that restarts has nobody in it for a moment
+COUNTED = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EXIT)
+
+
+class Source(Protocol):
+    """Where batches come from: a running trace or a recording."""
+
+    attribution: Attribution
+
+    @property
+    def lost(self) -> int:
+        """Events lost so far."""
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        """Batches in order; asks before every wait how long it may take, None: stop."""
+
+
+@dataclass
+class Limits:
+    """When to stop of our own accord. is_over: asked when nobody of the targets lives any more."""
+
+    duration_s: float | None = None
+    count: int | None = None
+    is_over: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Summary:
+    """What a session has seen."""
+
+    events: Counter[Kind] = field(default_factory=Counter)
+    lost: int = 0
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Events, snapshot rows not counted."""
+        return sum(self.events[kind] for kind in COUNTED)
+
+    def line(self) -> str:
+        """One line for people."""
+        parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in COUNTED if self.events[kind])
+        shown = f" ({parts})" if parts else ""
+        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost"
+
+
+class Session:
+    """Runs a source into a table and a view. `stop()` may be called from a signal handler."""
+
+    def __init__(self, source: Source, view: View, kinds: frozenset[Kind], limits: Limits) -> None:
+        self.table = Table()
+        self.summary = Summary()
+        self._source, self._view, self._limits = source, view, limits
+        self._counted = np.array(sorted(kinds & set(COUNTED)))
+        self._stopping = False
+        self._seen_anyone = False
+        self._empty_since: float | None = None
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        """End at the next opportunity; what the kernel has told by then is still shown."""
+        self._stopping = True
+
+    def run(self, write: Callable[[str], None]) -> Summary:
+        """Until stopped, a limit is reached, or the targets have ended."""
+        for batch in self._source.batches(self._wait):
+            if len(batch):
+                self._take(batch, write)
+            self.summary.lost = self._source.lost
+            if self._stopping and self._left() == 0:
+                break
+        self.summary.seconds = time.monotonic() - self._started
+        return self.summary
+
+    def _take(self, batch: Batch, write: Callable[[str], None]) -> None:
+        self.table.apply(batch)
+        self._seen_anyone = self._seen_anyone or self.table.live > 0
+        batch = self._cut(batch)
+        kinds, counts = np.unique(batch.rows["kind"], return_counts=True)
+        for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
+            self.summary.events[Kind(kind)] += count
+        if text := self._view.render(batch, self._source.attribution):
+            write(text)
+
+    def _left(self) -> int | None:
+        """How many events may still be shown."""
+        if self._limits.count is None:
+            return None
+        shown = sum(self.summary.events[Kind(kind)] for kind in self._counted.tolist())
+        return max(0, self._limits.count - shown)
+
+    def _cut(self, batch: Batch) -> Batch:
+        """The batch up to the last event that --count lets pass."""
+        left = self._left()
+        if left is None:
+            return batch
+        counted = np.cumsum(np.isin(batch.rows["kind"], self._counted))
+        if len(counted) and counted[-1] >= left:
+            self._stopping = True
+            return batch.select(np.arange(len(batch)) <= np.searchsorted(counted, left))
+        return batch
+
+    def _wait(self) -> float | None:
+        """How long the source may wait for the next event; None: no longer."""
+        now = time.monotonic()
+        if self._stopping or self._ended(now):
+            return None
+        if self._limits.duration_s is None:
+            return IDLE_S
+        left = self._started + self._limits.duration_s - now
+        return min(IDLE_S, left) if left > 0 else None
+
+    def _ended(self, now: float) -> bool:
+        if self.table.live or not self._seen_anyone:
+            self._empty_since = None
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        return now - self._empty_since >= GRACE_S and self._limits.is_over()
