@@ -51,7 +51,7 @@ class LiveSource:
         early = self.trace.poll(0)
         born = _identities(early.batch.rows[early.batch.rows["kind"] == Kind.FORK])
         older = snapshot.batch.select(~np.isin(_identities(snapshot.batch.rows), born))
-        self._bind(older)
+        self._bind(snapshot.batch)
         facts = self._facts([*snapshot.cgroups, *early.cgroups])
         chosen = self._choose(Batch.concat([facts, older, early.batch]))
         return self._with_commands(chosen)

@@ -16,7 +16,6 @@ from tracer.table import Table
 from tracer.views.view import View
 
 IDLE_S = 0.5
-GRACE_S = 1.0  # a container that restarts has nobody in it for a moment
 COUNTED = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EXIT)
 
 
@@ -35,11 +34,12 @@ class Source(Protocol):
 
 @dataclass
 class Limits:
-    """When to stop of our own accord. is_over: asked when nobody of the targets lives any more."""
+    """When to stop of our own accord. is_over: asked when nobody of the targets has lived for grace_s."""
 
     duration_s: float | None = None
     count: int | None = None
     is_over: Callable[[], bool] = lambda: False
+    grace_s: float = 0.0
 
 
 @dataclass
@@ -134,4 +134,4 @@ class Session:
             return False
         if self._empty_since is None:
             self._empty_since = now
-        return now - self._empty_since >= GRACE_S and self._limits.is_over()
+        return now - self._empty_since >= self._limits.grace_s and self._limits.is_over()

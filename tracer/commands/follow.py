@@ -9,6 +9,8 @@ import click
 
 from tracer.commands.options import stream, stream_options
 
+RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
+
 
 @click.command("follow")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
@@ -58,7 +60,7 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
         loading.abandon()
         raise
     source = LiveSource(trace, resolved.targets, Cgroups(engine.describe))
-    limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine))
+    limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine), RESTART_S)
     with signal_wakeup() as readable:
         trace.ring.wake_on(readable)
         summary = stream_to(source, make_view(options, source.wall_offset_ns), options, limits, sys.stdout)

@@ -69,19 +69,25 @@ def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
         return JsonLines(kinds=kinds_of(options), threads=options.threads, wall_offset_ns=wall_offset_ns)
     from tracer.views.lines import Lines
 
-    return Lines(
-        kinds=kinds_of(options), color=options.color, threads=options.threads, wall_offset_ns=wall_offset_ns
-    )
+    return Lines(kinds=kinds_of(options), color=options.color, threads=options.threads, wall_offset_ns=wall_offset_ns)
 
 
-def stream_to(source: Source, view: View, options: StreamOptions, limits: Limits, out: TextIO) -> Summary:
-    """Run a session until it ends or a signal ends it; header first, summary last."""
+def stream_to(
+    source: Source,
+    view: View,
+    options: StreamOptions,
+    limits: Limits,
+    out: TextIO,
+    on_signal: Callable[[int, Session], None] = lambda _number, session: session.stop(),
+) -> Summary:
+    """Run a session until it ends or a signal ends it; header first, summary last. on_signal: what SIGINT, SIGTERM
+    and SIGHUP do."""
     from tracer.session import Session
 
     session = Session(source, view, kinds_of(options), limits)
     if not options.quiet and view.header:
         _say(view.header)
-    with _ended_by_signals(session):
+    with _handling_signals(lambda number: on_signal(number, session)):
         summary = session.run(_writer(out))
     if not options.quiet:
         _say(f"nstrace: {summary.line()}")
@@ -108,11 +114,9 @@ def _writer(out: TextIO) -> Callable[[str], None]:
 
 
 @contextlib.contextmanager
-def _ended_by_signals(session: Session) -> Iterator[None]:
-    def stop(_signal: int, _frame: object) -> None:
-        session.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+def _handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda number, _frame: handle(number)) for number in numbers}
     try:
         yield
     finally:

@@ -165,8 +165,9 @@ def load(bpf_dir: Path, options: LoadOptions) -> tuple[list[int], Any]:
             ) from error
     link = bcc.lib.bcc_iter_attach(iterator.fd, None, 0)
     if link < 0:
-        raise NstraceError("the kernel has no iterator over tasks", "nstrace needs Linux 5.8 or newer",
-                           ExitCode.NOT_PERMITTED)
+        raise NstraceError(
+            "the kernel has no iterator over tasks", "nstrace needs Linux 5.8 or newer", ExitCode.NOT_PERMITTED
+        )
     maps = [bpf[name].map_fd for name in MAPS]
     links = [bpf.raw_tracepoint_fds[name.encode()] for name in PROGRAMS]
     return [*maps, link, *links], bpf
@@ -181,9 +182,7 @@ def main() -> None:
     try:
         fds, keep = load(Path(request.pop("bpf_dir")), LoadOptions(**request))
     except NstraceError as error:
-        channel.send(
-            json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode()
-        )
+        channel.send(json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode())
         return
     socket.send_fds(channel, [b"loaded"], fds)
     channel.recv(1)  # the descriptors are theirs now

@@ -96,5 +96,3 @@ class Trace:
         records = np.frombuffer(b"".join(chunks), EVENT).copy()
         records["cpu"] = 0  # one stream, whatever CPU we ran on
         return Joiner().join(records)
-
-

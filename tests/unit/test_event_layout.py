@@ -1,0 +1,56 @@
+"""The record is declared twice, in C and as numpy dtypes: hold them together."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tracer.events import EVENT, NUMBER, PIECE, Flag, Kind, PieceKind
+
+HEADER = (Path(__file__).parents[2] / "bpf" / "event.h").read_text()
+SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "char": 1, "struct number": 16}
+
+
+def constant(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    found = re.search(rf"#define {text} (\d+)", HEADER)
+    assert found, text
+    return int(found[1])
+
+
+def c_members(structure: str) -> tuple[list[tuple[str, int]], int]:
+    """Names and offsets by C's rules of alignment, and the size."""
+    body = re.search(rf"struct {structure} {{\n(.*?)\n}};", HEADER, re.S)
+    assert body
+    at, members = 0, []
+    for c_type, name, count in re.findall(r"^\t(struct \w+|\w+) (\w+)(?:\[(\w+)\])?;", body[1], re.M):
+        align = 8 if c_type.startswith("struct") else SIZES[c_type]
+        at += -at % align
+        members.append((name, at))
+        at += SIZES[c_type] * (constant(count) if count else 1)
+    return members, at + -at % 8
+
+
+@pytest.mark.parametrize(("structure", "dtype"), [("event", EVENT), ("piece", PIECE), ("number", NUMBER)])
+def test_same_members_at_the_same_offsets(structure: str, dtype: np.dtype) -> None:
+    members, size = c_members(structure)
+    assert members == [(name, dtype.fields[name][1]) for name in dtype.names]
+    assert size == dtype.itemsize
+
+
+def test_one_size_for_all_records() -> None:
+    assert EVENT.itemsize == PIECE.itemsize == 160
+    for shared in ("seq", "kind", "cpu"):
+        assert EVENT.fields[shared] == PIECE.fields[shared]
+
+
+@pytest.mark.parametrize(("prefix", "enum"), [("KIND_", Kind), ("KIND_PIECE_", PieceKind), ("FLAG_", Flag)])
+def test_same_enumerators(prefix: str, enum: type) -> None:
+    in_c = {name: int(value) for name, value in re.findall(rf"\b{prefix}([A-Z_]+) = (\d+)", HEADER)}
+    in_c = {name: value for name, value in in_c.items() if not name.startswith("PIECE_")}
+    in_python = {member.name: int(member) for member in enum}
+    if enum is Kind:
+        del in_python["GAP"], in_python["CGROUP"]  # made by the reader
+    assert in_c == in_python

@@ -1,0 +1,54 @@
+"""The shape of the package: pure modules import no edge, edges not each other, only the loader imports bcc."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "tracer"
+PURE = ["events", "pidns", "table", "attribution", "targets", "selection", "errors", "kernel/wire"]
+EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.recording"]
+HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_import_no_edge(module: str) -> None:
+    used = imports(PACKAGE / f"{module}.py")
+    assert not {name for name in used if any(name.startswith(edge) for edge in EDGES)}
+    assert not used & {"os", "time", "bcc", "docker", "socket", "subprocess"}
+
+
+@pytest.mark.parametrize("edge", ["kernel", "containers"])
+def test_edges_do_not_import_each_other(edge: str) -> None:
+    others = [name for name in EDGES if name != f"tracer.{edge}"]
+    for path in (PACKAGE / edge).glob("*.py"):
+        assert not {name for name in imports(path) if any(name.startswith(other) for other in others)}, path.name
+
+
+@pytest.mark.parametrize(("library", "owner"), [("bcc", "kernel/loader.py"), ("docker", "containers/engine.py")])
+def test_one_importer(library: str, owner: str) -> None:
+    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if library in imports(path)}
+    assert users == {owner}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from tracer.cli import nstrace\n"
+        "nstrace.main(['--help'], standalone_mode=False)\n"
+        f"assert not {HEAVY!r} & set(sys.modules), {HEAVY!r} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
+    assert "follow" in done.stdout
