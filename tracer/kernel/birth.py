@@ -62,7 +62,7 @@ class Newborn:
         return code if code >= 0 else FIRST_SIGNAL - code
 
     def _be_init(self, gate: int, argv: Sequence[str]) -> None:
-        code = ExitCode.FAILURE
+        code = int(ExitCode.FAILURE)
         try:
             self._libc.prctl(15, b"nstrace-init", 0, 0, 0)  # PR_SET_NAME
             self._mount_proc()

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Makes processes whose numbers and ends are known without nstrace. A process
+ * reports its own PID over an AF_UNIX socket, where the kernel adds the PID
+ * that the receiver sees (tests/oracle.py). What makes many processes prints
+ * a ledger of them: one JSON object.
+ *
+ *	pairs SOCK N seq|exec|burst [BASE] [nowait]
+ *	pair SOCK INDEX CODE [nowait]
+ *	nest DEPTH SOCK
+ *	thread-exec|vfork-exec PATH [ARG...]
+ *	exec-fail
+ *	leader-first [CODE]
+ *	threads-exit N [CODE]
+ *	signal NUMBER
+ *	core
+ *	args-big BYTES
+ *	noop [ARG...]
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	CODES = 200,	/* exit codes of pairs: 0..199, ours are above */
+	FAILED = 222,	/* something that was to work did not */
+	MISSING = 9,	/* exec-fail */
+	MAX_THREADS = 1024,
+};
+
+/* What a process says of itself; tests/oracle.py reads the same layout. */
+struct report {
+	uint32_t vtgid;
+	uint32_t parent_vtgid;
+	uint32_t index;
+	uint32_t reserved;
+	uint64_t boottime_ns;
+};
+
+struct ledger {
+	unsigned int forks;
+	unsigned int execs;
+	unsigned int codes[256];
+	unsigned int signals[128];
+};
+
+static unsigned int number(const char *text)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (!*text || *end || value > INT32_MAX)
+		errx(FAILED, "not a number: %s", text);
+	return value;
+}
+
+/* The path that this program was started by: its name becomes comm at exec. */
+static const char *self(void)
+{
+	return (const char *)getauxval(AT_EXECFN);
+}
+
+static int connect_to(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (sock < 0)
+		err(FAILED, "socket");
+	if (strlen(path) >= sizeof(address.sun_path))
+		errx(FAILED, "path too long: %s", path);
+	strcpy(address.sun_path, path);
+	if (connect(sock, (struct sockaddr *)&address, sizeof(address)))
+		err(FAILED, "connect %s", path);
+	return sock;
+}
+
+/* The kernel takes our credentials here: we may be gone when they are read. */
+static int send_report(const char *path, unsigned int index)
+{
+	int sock = connect_to(path);
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	struct report report = {
+		.vtgid = getpid(),
+		.parent_vtgid = getppid(),
+		.index = index,
+		.boottime_ns = now.tv_sec * 1000000000ULL + now.tv_nsec,
+	};
+	if (send(sock, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report))
+		err(FAILED, "send");
+	return sock;
+}
+
+static void await_answer(int sock)
+{
+	char answer;
+
+	if (recv(sock, &answer, sizeof(answer), 0) != sizeof(answer))
+		errx(FAILED, "no answer");
+}
+
+static void report_and_exit(const char *path, unsigned int index,
+			    unsigned int code, bool wait)
+{
+	int sock = send_report(path, index);
+
+	if (wait)
+		await_answer(sock);
+	_exit(code);
+}
+
+static pid_t fork_counted(struct ledger *ledger)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		err(FAILED, "fork");
+	ledger->forks++;
+	return child;
+}
+
+static void count_end(struct ledger *ledger, int status)
+{
+	if (WIFSIGNALED(status))
+		ledger->signals[WTERMSIG(status)]++;
+	else
+		ledger->codes[WEXITSTATUS(status)]++;
+}
+
+static void await_child(struct ledger *ledger)
+{
+	int status;
+
+	if (wait(&status) < 0)
+		err(FAILED, "wait");
+	count_end(ledger, status);
+}
+
+static void print_counts(const char *name, const unsigned int *counts,
+			 unsigned int n)
+{
+	const char *separator = "";
+
+	printf(", \"%s\": {", name);
+	for (unsigned int i = 0; i < n; i++) {
+		if (!counts[i])
+			continue;
+		printf("%s\"%u\": %u", separator, i, counts[i]);
+		separator = ", ";
+	}
+	printf("}");
+}
+
+static void print_ledger(const struct ledger *ledger)
+{
+	printf("{\"vtgid\": %d, \"forks\": %u, \"execs\": %u", getpid(),
+	       ledger->forks, ledger->execs);
+	print_counts("exits", ledger->codes, 256);
+	print_counts("signals", ledger->signals, 128);
+	printf("}\n");
+}
+
+static void exec_pair(const char *path, unsigned int index, unsigned int code,
+		      bool wait)
+{
+	char index_text[16], code_text[16];
+
+	snprintf(index_text, sizeof(index_text), "%u", index);
+	snprintf(code_text, sizeof(code_text), "%u", code);
+	execl(self(), self(), "pair", path, index_text, code_text,
+	      wait ? NULL : "nowait", NULL);
+	err(FAILED, "exec %s", self());
+}
+
+static bool waits(int argc, char **argv, int at)
+{
+	return argc <= at || strcmp(argv[at], "nowait");
+}
+
+static int pairs(int argc, char **argv)
+{
+	struct ledger ledger = {};
+	const char *path = argv[0], *mode = argv[2];
+	unsigned int n = number(argv[1]), base = argc > 3 ? number(argv[3]) : 0;
+	bool wait = waits(argc, argv, 4);
+	bool exec = !strcmp(mode, "exec"), burst = !strcmp(mode, "burst");
+
+	if (!exec && !burst && strcmp(mode, "seq"))
+		errx(FAILED, "no such mode: %s", mode);
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int code = (base + i) % CODES;
+
+		ledger.execs += exec;
+		if (!fork_counted(&ledger)) {
+			if (exec)
+				exec_pair(path, i, code, wait);
+			report_and_exit(path, i, code, wait);
+		}
+		if (!burst)
+			await_child(&ledger);
+	}
+	for (unsigned int i = 0; burst && i < n; i++)
+		await_child(&ledger);
+	print_ledger(&ledger);
+	return 0;
+}
+
+static int pair(int argc, char **argv)
+{
+	report_and_exit(argv[0], number(argv[1]), number(argv[2]),
+			waits(argc, argv, 3));
+	return FAILED;
+}
+
+/* All levels are alive until the innermost has its answer. */
+static int nest_level(unsigned int level, unsigned int depth, const char *path)
+{
+	struct ledger below = {};
+	int sock = send_report(path, level);
+
+	if (level == depth) {
+		await_answer(sock);
+		return 0;
+	}
+	if (unshare(CLONE_NEWPID))
+		err(FAILED, "unshare at level %u", level);
+	if (!fork_counted(&below))
+		_exit(nest_level(level + 1, depth, path));
+	await_child(&below);
+	return below.codes[0] == 1 ? 0 : FAILED;
+}
+
+static int nest(int argc, char **argv)
+{
+	unsigned int depth = number(argv[0]);
+	int failed = nest_level(0, depth, argv[1]);
+	struct ledger ledger = { .forks = depth, .codes = { [0] = depth } };
+
+	(void)argc;
+	if (!failed)
+		print_ledger(&ledger);
+	return failed;
+}
+
+static void *exec_in_thread(void *argv)
+{
+	execv(((char **)argv)[0], argv);
+	err(FAILED, "exec %s", ((char **)argv)[0]);
+}
+
+static int thread_exec(int argc, char **argv)
+{
+	pthread_t thread;
+
+	(void)argc;
+	if (pthread_create(&thread, NULL, exec_in_thread, argv))
+		errx(FAILED, "pthread_create");
+	pthread_join(thread, NULL);
+	return FAILED;
+}
+
+static int vfork_exec(int argc, char **argv)
+{
+	int status;
+	pid_t child = vfork();
+
+	(void)argc;
+	if (child < 0)
+		err(FAILED, "vfork");
+	if (!child) {
+		execv(argv[0], argv);
+		_exit(FAILED);
+	}
+	if (waitpid(child, &status, 0) != child)
+		err(FAILED, "waitpid");
+	return WIFEXITED(status) ? WEXITSTATUS(status) : FAILED;
+}
+
+static int exec_fail(int argc, char **argv)
+{
+	char *const missing[] = { "/nowhere/to/be/found", NULL };
+
+	(void)argc, (void)argv;
+	execv(missing[0], missing);
+	return MISSING;
+}
+
+static char leader_state(void)
+{
+	char path[64], line[512] = "", *after_comm;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", getpid());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		err(FAILED, "%s", path);
+	if (read(fd, line, sizeof(line) - 1) < 0)
+		err(FAILED, "read %s", path);
+	close(fd);
+	after_comm = strrchr(line, ')');
+	return after_comm ? after_comm[2] : 0;
+}
+
+static void *exit_after_leader(void *code)
+{
+	while (leader_state() != 'Z')
+		usleep(1000);
+	_exit((intptr_t)code); /* exit_group: the code of the process */
+}
+
+static int leader_first(int argc, char **argv)
+{
+	intptr_t code = argc > 0 ? number(argv[0]) : 7;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, exit_after_leader, (void *)code))
+		errx(FAILED, "pthread_create");
+	syscall(SYS_exit, 1); /* this thread alone */
+	return FAILED;
+}
+
+static atomic_uint still_coming;
+
+/* Without exit_group, so that several threads can find each other gone. */
+static void exit_together(long code)
+{
+	atomic_fetch_sub(&still_coming, 1);
+	while (atomic_load(&still_coming))
+		sched_yield();
+	syscall(SYS_exit, code);
+}
+
+static void *exit_thread(void *unused)
+{
+	exit_together(1);
+	return unused;
+}
+
+/*
+ * Whose code becomes the process's depends on the kernel: the leader's, or that
+ * of who went last (synchronize_group_exit()). Compare with the wait status.
+ */
+static int threads_exit(int argc, char **argv)
+{
+	unsigned int n = number(argv[0]);
+	long code = argc > 1 ? number(argv[1]) : 0;
+	pthread_t thread;
+
+	if (n > MAX_THREADS)
+		errx(FAILED, "more than %d threads", MAX_THREADS);
+	atomic_store(&still_coming, n + 1);
+	for (unsigned int i = 0; i < n; i++)
+		if (pthread_create(&thread, NULL, exit_thread, NULL))
+			errx(FAILED, "pthread_create");
+	exit_together(code);
+	return FAILED;
+}
+
+/* Not as PID 1 of a namespace, which ignores its own signals. */
+static int raise_signal(int argc, char **argv)
+{
+	int nr = number(argv[0]);
+	sigset_t all;
+
+	(void)argc;
+	signal(nr, SIG_DFL);
+	sigfillset(&all);
+	sigprocmask(SIG_UNBLOCK, &all, NULL);
+	raise(nr);
+	errx(FAILED, "signal %d has not ended us", nr);
+}
+
+static int core(int argc, char **argv)
+{
+	struct rlimit limit;
+
+	(void)argc, (void)argv;
+	if (getrlimit(RLIMIT_CORE, &limit))
+		err(FAILED, "getrlimit");
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_CORE, &limit))
+		err(FAILED, "setrlimit");
+	abort();
+}
+
+/* The odd ones first: the end is what gets cut off. */
+static int args_big(int argc, char **argv)
+{
+	unsigned int n = number(argv[0]);
+	char *big = malloc(n + 1);
+
+	(void)argc;
+	if (!big)
+		err(FAILED, "malloc");
+	memset(big, 'x', n);
+	big[n] = 0;
+	execl(self(), self(), "noop", "with some spaces", "new\nline",
+	      "\033[31mred\033[0m", "\xff\xfe\x80", "", big, NULL);
+	err(FAILED, "exec with %u bytes", n);
+}
+
+static int noop(int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	return 0;
+}
+
+static const struct verb {
+	const char *name;
+	int min_args;
+	int (*run)(int argc, char **argv);
+} verbs[] = {
+	{ "pairs", 3, pairs },
+	{ "pair", 3, pair },
+	{ "nest", 2, nest },
+	{ "thread-exec", 1, thread_exec },
+	{ "vfork-exec", 1, vfork_exec },
+	{ "exec-fail", 0, exec_fail },
+	{ "leader-first", 0, leader_first },
+	{ "threads-exit", 1, threads_exit },
+	{ "signal", 1, raise_signal },
+	{ "core", 0, core },
+	{ "args-big", 1, args_big },
+	{ "noop", 0, noop },
+};
+
+int main(int argc, char **argv)
+{
+	const struct verb *end = verbs + sizeof(verbs) / sizeof(*verbs);
+
+	for (const struct verb *verb = verbs; argc > 1 && verb < end; verb++)
+		if (!strcmp(argv[1], verb->name) && argc - 2 >= verb->min_args)
+			return verb->run(argc - 2, argv + 2);
+	errx(FAILED, "usage: workload VERB ARG...: see the head of its source");
+}

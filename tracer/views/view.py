@@ -1,0 +1,17 @@
+"""The seam between a session and what it shows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tracer.attribution import Attribution
+from tracer.events import Batch
+
+
+class View(Protocol):
+    """Turns batches into text. Takes events, returns text, opens nothing."""
+
+    header: str
+
+    def render(self, batch: Batch, containers: Attribution) -> str:
+        """The lines of all rows to show, each ended by a newline. containers: has the batch's facts already."""
