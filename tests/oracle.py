@@ -1,8 +1,8 @@
 """The truth that the tests hold nstrace against, from the kernel and without nstrace.
 
-A process in a container sends its own getpid() over a bind-mounted AF_UNIX socket, and the kernel adds the sender's PID as
-the receiver sees it (SCM_CREDENTIALS, unix(7)): a pair that no one here computed. workload.c makes such processes, and
-others whose ends are known, and counts them in a ledger.
+A process in a container sends its own getpid() over a bind-mounted AF_UNIX socket, and the kernel adds the sender's
+PID as the receiver sees it (SCM_CREDENTIALS, unix(7)): a pair that no one here computed. workload.c makes such
+processes, and others whose ends are known, and counts them in a ledger.
 """
 
 import contextlib
@@ -13,12 +13,13 @@ import struct
 import subprocess
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 SOURCE = Path(__file__).with_name("workload.c")
+WORKLOAD = "/workload"  # where the fixtures put it in a container
+SOCKET = "/oracle/sock"
 DEADLINE_S = 30.0
 
 _REPORT = struct.Struct("=IIIIQ")  # struct report in workload.c
@@ -27,7 +28,7 @@ _ANSWER = b"!"
 
 
 def nspid(tgid: int) -> list[int]:
-    """The PIDs of a process in all its namespaces, outermost first: `NSpid:` in /proc/PID/status; [] when it is gone."""
+    """A process's PIDs in all its namespaces, outermost first: `NSpid:` in /proc/PID/status; [] when it is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for line in Path(f"/proc/{tgid}/status").read_text(errors="replace").splitlines():
             if line.startswith("NSpid:"):
@@ -77,7 +78,7 @@ class Ledger:
 class Pair:
     """One process: as the host knows it and as it knows itself.
 
-    `nspid` and `pidns` are what /proc said when the report came: always there for a process that waits for its answer.
+    `nspid` and `pidns`: what /proc said of it while it waited for its answer; () and None for one that does not wait.
     """
 
     host_tgid: int
@@ -166,8 +167,9 @@ class Receiver:
             connection.close()
             return
         host_tgid = next(_UCRED.unpack(data)[0] for _, kind, data in extra if kind == socket.SCM_CREDENTIALS)
-        ns_pid, ns_ppid, index, _, boottime_ns = _REPORT.unpack(report)
-        pidns, chain = pidns_inum(host_tgid), tuple(nspid(host_tgid))
+        ns_pid, ns_ppid, index, waits, boottime_ns = _REPORT.unpack(report)
+        # The number of one that does not wait may be another's by now.
+        pidns, chain = (pidns_inum(host_tgid), tuple(nspid(host_tgid))) if waits else (None, ())
         with self._changed:
             self._pairs.append(Pair(host_tgid, ns_pid, ns_ppid, index, boottime_ns, chain, pidns))
             self._changed.notify_all()
@@ -180,13 +182,3 @@ class Receiver:
     def _answer(connection: socket.socket) -> None:
         with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.send(_ANSWER)
-
-
-def until(what: str, condition, deadline_s: float = DEADLINE_S):  # type: ignore[no-untyped-def]
-    """The first true value of condition(); AssertionError with `what` after the deadline."""
-    deadline = time.monotonic() + deadline_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline_s} s: {what}")

@@ -51,7 +51,7 @@ struct report {
 	uint32_t vtgid;
 	uint32_t parent_vtgid;
 	uint32_t index;
-	uint32_t reserved;
+	uint32_t waits; /* for the answer: it is there until then */
 	uint64_t boottime_ns;
 };
 
@@ -94,7 +94,7 @@ static int connect_to(const char *path)
 }
 
 /* The kernel takes our credentials here: we may be gone when they are read. */
-static int send_report(const char *path, unsigned int index)
+static int send_report(const char *path, unsigned int index, bool waits)
 {
 	int sock = connect_to(path);
 	struct timespec now;
@@ -104,6 +104,7 @@ static int send_report(const char *path, unsigned int index)
 		.vtgid = getpid(),
 		.parent_vtgid = getppid(),
 		.index = index,
+		.waits = waits,
 		.boottime_ns = now.tv_sec * 1000000000ULL + now.tv_nsec,
 	};
 	if (send(sock, &report, sizeof(report), MSG_NOSIGNAL) != sizeof(report))
@@ -122,7 +123,7 @@ static void await_answer(int sock)
 static void report_and_exit(const char *path, unsigned int index,
 			    unsigned int code, bool wait)
 {
-	int sock = send_report(path, index);
+	int sock = send_report(path, index, wait);
 
 	if (wait)
 		await_answer(sock);
@@ -192,7 +193,7 @@ static void exec_pair(const char *path, unsigned int index, unsigned int code,
 	err(FAILED, "exec %s", self());
 }
 
-static bool waits(int argc, char **argv, int at)
+static bool is_to_wait(int argc, char **argv, int at)
 {
 	return argc <= at || strcmp(argv[at], "nowait");
 }
@@ -202,7 +203,7 @@ static int pairs(int argc, char **argv)
 	struct ledger ledger = {};
 	const char *path = argv[0], *mode = argv[2];
 	unsigned int n = number(argv[1]), base = argc > 3 ? number(argv[3]) : 0;
-	bool wait = waits(argc, argv, 4);
+	bool wait = is_to_wait(argc, argv, 4);
 	bool exec = !strcmp(mode, "exec"), burst = !strcmp(mode, "burst");
 
 	if (!exec && !burst && strcmp(mode, "seq"))
@@ -228,7 +229,7 @@ static int pairs(int argc, char **argv)
 static int pair(int argc, char **argv)
 {
 	report_and_exit(argv[0], number(argv[1]), number(argv[2]),
-			waits(argc, argv, 3));
+			is_to_wait(argc, argv, 3));
 	return FAILED;
 }
 
@@ -236,7 +237,7 @@ static int pair(int argc, char **argv)
 static int nest_level(unsigned int level, unsigned int depth, const char *path)
 {
 	struct ledger below = {};
-	int sock = send_report(path, level);
+	int sock = send_report(path, level, true);
 
 	if (level == depth) {
 		await_answer(sock);

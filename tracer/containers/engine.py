@@ -1,31 +1,39 @@
-"""The local container engine, through the docker SDK: names, images, labels, states. The only importer of docker."""
+"""The local container engine, asked for names, images and labels. The only importer of the docker SDK.
+
+Asks by list alone: inspect waits for the lock that a container holds while it starts.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from tracer.containers.cgroups import Description
 from tracer.errors import ExitCode, NstraceError
 
-DEFAULT_SOCKET = "/var/run/docker.sock"
-_PODMAN_SOCKET = "/run/podman/podman.sock"
-_TIMEOUT_S = 2.0
-_DESCRIBE_TIMEOUT_S = 0.5
-_PAUSE_S = 5.0  # after a failure, the tracer is not held up again so soon
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = ["Description", "Engine", "FoundContainer"]
+
+DOCKER = "unix:///var/run/docker.sock"
+PODMAN = "unix:///run/podman/podman.sock"
+
+TIMEOUT_S = 2.0
+_DESCRIBE_TIMEOUT_S = 0.5  # events wait meanwhile
+_SILENCE_S = 5.0
+_ID_DIGITS = 64
+_ALIVE = ("running", "paused", "stopping")
 
 
-class Description(NamedTuple):
-    """What the engine tells of a container."""
-
-    name: str | None
-    image: str | None
-    labels: dict[str, str]
-
-
-class FoundContainer(NamedTuple):
-    """A container that the engine knows."""
+@dataclass(frozen=True)
+class FoundContainer:
+    """A container that the engine lists. running: it has processes, be they paused."""
 
     id: str
     name: str
@@ -33,106 +41,150 @@ class FoundContainer(NamedTuple):
     running: bool
 
 
+class _Listed(msgspec.Struct, rename="pascal"):
+    """One entry of GET /containers/json, as far as it is read."""
+
+    id: str
+    names: list[str] | None = None
+    image: str | None = None
+    labels: dict[str, str] | None = None
+    state: str = ""
+
+    @property
+    def name(self) -> str | None:
+        """Without the slash in front, and not a link's name (/other/alias); while it is removed it has none."""
+        names = [name.removeprefix("/") for name in self.names or ()]
+        return next((name for name in names if "/" not in name), None)
+
+    def found(self) -> FoundContainer:
+        return FoundContainer(self.id, self.name or self.id[:12], self.image or "", self.state in _ALIVE)
+
+
 class Engine:
-    """A connection to the engine. connect() makes one."""
+    """An engine that has answered on its local socket. All methods but describe raise NstraceError when it fails."""
 
-    def __init__(self, client: Any, quick: Any, address: str) -> None:
-        self._client, self._quick, self.address = client, quick, address
-        self._not_before = 0.0
+    def __init__(self, api: APIClient, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.address = address
+        self._api = api
+        self._clock = clock
+        self._silent_until = clock()
 
-    @classmethod
-    def connect(cls) -> Engine:
-        """The engine of DOCKER_HOST, else the default one. Raises NstraceError where it is remote or silent."""
-        address = _address()
-        client = _open(address, _TIMEOUT_S)
-        engine = cls(client, _open(address, _DESCRIBE_TIMEOUT_S), address)
-        engine._ask(lambda: client.version())
-        return engine
+    @staticmethod
+    def connect(timeout_s: float = TIMEOUT_S) -> Engine:
+        """The engine on DOCKER_HOST, else docker's default socket, else podman's. Contexts are not read: what they
+        name is mostly remote."""
+        host = os.environ.get("DOCKER_HOST", "").strip()
+        if host:
+            return Engine._open(_checked(host), timeout_s)
+        try:
+            return Engine._open(DOCKER, timeout_s)
+        except NstraceError as error:
+            if error.exit_code == ExitCode.NOT_PERMITTED:
+                raise
+            try:
+                return Engine._open(PODMAN, timeout_s)
+            except NstraceError:
+                raise error from None
+
+    @staticmethod
+    def _open(address: str, timeout_s: float) -> Engine:
+        import docker
+
+        timeout: Any = timeout_s  # requests takes fractions, the SDK's annotation does not
+        try:
+            return Engine(docker.APIClient(base_url=address, timeout=timeout), address)
+        except Exception as error:  # of the SDK, requests, urllib3 and json: the mix differs from release to release
+            raise _failure(address, error) from error
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._api.close()
 
     def describe(self, container_id: str) -> Description | None:
-        """Name, image and labels; None where the engine does not tell in time. Never raises.
-
-        Asks for the list, not for the container: an inspection waits while the container starts.
-        """
-        if time.monotonic() < self._not_before:
+        """Name, image and labels; None: not known, or not in time. Never raises, and after a failure or a slow answer
+        does not ask for some seconds: the tracer must not wait."""
+        began = self._clock()
+        if began < self._silent_until or len(container_id) != _ID_DIGITS:
             return None
         try:
-            found = self._quick.containers(all=True, filters={"id": container_id})
-        except Exception:  # whatever the SDK throws: names are a courtesy
-            self._not_before = time.monotonic() + _PAUSE_S
+            listed = self._by_id(container_id, _DESCRIBE_TIMEOUT_S)
+        except NstraceError:
+            self._silent_until = self._clock() + _SILENCE_S
             return None
-        return next((_description(item) for item in found if item.get("Id") == container_id), None)
-
-    def all(self) -> list[FoundContainer]:
-        """Every container, running or not."""
-        return [_found(item) for item in self._ask(lambda: self._client.containers(all=True))]
+        if self._clock() - began > _DESCRIBE_TIMEOUT_S:  # each part came in time, the whole did not
+            self._silent_until = self._clock() + _SILENCE_S
+        return Description(listed.name, listed.image, listed.labels or {}) if listed else None
 
     def find(self, text: str) -> list[FoundContainer]:
-        """Containers meant by a name or the beginning of an id, as docker resolves it."""
-        containers = self.all()
-        exact = [item for item in containers if text in (item.id, item.name)]
-        return exact or [item for item in containers if item.id.startswith(text)]
+        """What the engine itself would understand: the one with this id or name, else all whose ids begin so."""
+        everyone = self.all()
+        for exact in ([c for c in everyone if c.id == text], [c for c in everyone if c.name == text]):
+            if exact:
+                return exact
+        return [container for container in everyone if container.id.startswith(text)]
+
+    def all(self) -> list[FoundContainer]:
+        """All containers, stopped ones too."""
+        return [listed.found() for listed in self._list(TIMEOUT_S)]
 
     def state(self, container_id: str) -> str | None:
-        """ "running", "exited", ...; None: there is no such container."""
-        found = self._ask(lambda: self._client.containers(all=True, filters={"id": container_id}))
-        return next((str(item.get("State")) for item in found if item.get("Id") == container_id), None)
+        """The engine's word: running, paused, restarting, exited, created, ...; None: there is no such container."""
+        listed = self._by_id(container_id, TIMEOUT_S)
+        return listed.state if listed else None
 
-    def _ask(self, question: Any) -> Any:
+    def _by_id(self, container_id: str, timeout_s: float) -> _Listed | None:
+        # the engine's filter takes beginnings and patterns too
+        return next((c for c in self._list(timeout_s, id=container_id) if c.id == container_id), None)
+
+    def _list(self, timeout_s: float, **filters: str) -> list[_Listed]:
+        self._api.timeout = timeout_s  # type: ignore[assignment]  # an int in the stub
         try:
-            return question()
-        except Exception as error:  # the SDK's own, requests', urllib3's
-            raise _unavailable(self.address, error) from error
+            return msgspec.convert(self._api.containers(all=True, filters=filters), list[_Listed])
+        except Exception as error:
+            raise _failure(self.address, error) from error
 
 
-def _address() -> str:
-    host = os.environ.get("DOCKER_HOST", "")
-    if host.startswith("unix://"):
+def _checked(host: str) -> str:
+    """DOCKER_HOST, where it is a socket of this host."""
+    if host.startswith("unix:///"):
         return host
-    if host:
-        raise NstraceError(
-            f"DOCKER_HOST is {host}: a remote engine's PIDs mean nothing on this host",
-            "unset DOCKER_HOST, or run nstrace on the engine's host",
-        )
-    if not Path(DEFAULT_SOCKET).exists() and Path(_PODMAN_SOCKET).exists():
-        return f"unix://{_PODMAN_SOCKET}"
-    return f"unix://{DEFAULT_SOCKET}"
+    hint = "unset DOCKER_HOST, or set it to unix:///path/of/the/socket"
+    if host.startswith("unix:"):
+        raise NstraceError(f"DOCKER_HOST={host!r} holds no absolute path", hint)
+    raise NstraceError(f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host", hint)
 
 
-def _open(address: str, timeout_s: float) -> Any:
-    import docker
-
-    timeout: Any = timeout_s  # requests takes fractions, the SDK's annotation does not
-
-    try:
-        return docker.APIClient(base_url=address, version="1.24", timeout=timeout)
-    except Exception as error:
-        raise _unavailable(address, error) from error
-
-
-def _unavailable(address: str, error: Exception) -> NstraceError:
-    if "Permission denied" in str(error):
+def _failure(address: str, error: Exception) -> NstraceError:
+    """What the user can do about an exception of the SDK."""
+    detail = f"{type(error).__name__}: {error}"
+    causes = list(_causes(error))
+    if any(isinstance(cause, PermissionError) for cause in causes):
         return NstraceError(
-            f"the container engine on {address} is not ours to ask",
+            f"no permission to ask the container engine on {address}",
             "run it with sudo",
             ExitCode.NOT_PERMITTED,
-            str(error),
+            detail,
         )
+    for cause in causes:
+        if explanation := _explanation(cause):
+            return NstraceError(f"the container engine on {address} fails: {explanation}", detail=detail)
     return NstraceError(
         f"no container engine answers on {address}",
         "start it (systemctl start docker), or follow pid:N, pidns:INUM, host or all, which need none",
-        detail=str(error),
+        detail=detail,
     )
 
 
-def _name(item: dict[str, Any]) -> str:
-    names = item.get("Names") or ["/"]
-    return str(min(names, key=lambda name: name.count("/"))).lstrip("/")  # links have two slashes
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those behind it: urllib3 hands the system's on as an argument."""
+    while error:
+        yield error
+        yield from (arg for arg in error.args if isinstance(arg, BaseException))
+        error = error.__cause__ or error.__context__
 
 
-def _description(item: dict[str, Any]) -> Description:
-    return Description(_name(item) or None, item.get("Image"), dict(item.get("Labels") or {}))
-
-
-def _found(item: dict[str, Any]) -> FoundContainer:
-    return FoundContainer(item["Id"], _name(item), str(item.get("Image")), item.get("State") == "running")
+def _explanation(error: BaseException) -> str:
+    """The engine's own words (docker.errors.APIError), as one line that is safe to print; else nothing."""
+    words: Any = getattr(error, "explanation", None)
+    line = " ".join(str(words or "").split())[:200]
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)

@@ -9,26 +9,27 @@ _H = "[0-9a-f]{64}"
 _TOP = r"\A(?:/\.\.)*"  # a private cgroup namespace shows what lies outside of it as /../..
 _CONTAINERD_NAME = "[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*"  # identifiers.Validate() of containerd
 
-# runtime, and what a path ends with down to the container's own cgroup. The first that fits decides. Monitors of a
-# container run outside of it and fit none: crio-conmon-H, libpod-conmon-H, lxc.monitor.NAME, NAME.scope/supervisor.
+# A runtime, what the last two parts of a path down to the container's own cgroup end with, and what stands above the
+# last. The first that fits decides. Monitors of a container run outside of it and fit none: crio-conmon-H,
+# libpod-conmon-H, lxc.monitor.NAME, NAME.service/supervisor.
 _TABLE = tuple(
-    (runtime, re.compile(pattern + r"\Z", re.DOTALL))
-    for runtime, pattern in (
-        ("docker", rf"/docker/({_H})"),
-        ("docker", rf"[/:]docker[:-]({_H})(?:\.scope)?"),
-        ("containerd", rf"[/:]cri-containerd[:-]({_H})(?:\.scope)?"),
-        ("cri-o", rf"[/:]crio[:-]({_H})(?:\.scope)?"),
-        ("podman", rf"[/:]libpod(?:-payload)?[:-]({_H})(?:\.scope)?"),
-        ("nerdctl", rf"[/:]nerdctl[:-]({_H})(?:\.scope)?"),
-        ("actions", rf"/actions_job/({_H})"),
-        ("lxc", r"/lxc\.payload[./]([^/]+)"),
-        ("lxc", r"/lxc/(?!lxc\.)([^/]+)"),
-        ("nspawn", r"/systemd-nspawn@([^/]+)\.service/payload"),
-        ("nspawn", r"/machine-([^/]+)\.scope/payload"),
-        ("containerd", rf"/(?:[^/]*-)?kubepods[^/]*/(?:.*/)?({_H})"),
-        # /<namespace>/<id>; what stands alone below libpod_parent is a pod, below a unit it is not containerd's
-        ("containerd", rf"{_TOP}/(?!libpod_parent/|[^/]*\.(?:slice|scope|service)/){_CONTAINERD_NAME}/({_H})"),
-        ("containerd", rf"{_TOP}/(?:default|k8s\.io)/({_CONTAINERD_NAME})"),
+    (runtime, re.compile(ending + r"\Z"), re.compile(above))
+    for runtime, ending, above in (
+        ("docker", rf"/docker/({_H})", ""),
+        ("docker", rf"[/:]docker[:-]({_H})(?:\.scope)?", ""),
+        ("containerd", rf"[/:]cri-containerd[:-]({_H})(?:\.scope)?", ""),
+        ("cri-o", rf"[/:]crio[:-]({_H})(?:\.scope)?", ""),
+        ("podman", rf"[/:]libpod(?:-payload)?[:-]({_H})(?:\.scope)?", ""),
+        ("nerdctl", rf"[/:]nerdctl[:-]({_H})(?:\.scope)?", ""),
+        ("actions", rf"/actions_job/({_H})", ""),
+        ("lxc", r"/lxc\.payload[./]([^/]+)", ""),
+        ("lxc", r"/lxc/(?!lxc\.)([^/]+)", ""),
+        ("nspawn", r"/systemd-nspawn@([^/]+)\.service/payload", ""),
+        ("nspawn", r"/machine-([^/]+)\.scope/payload", ""),
+        ("containerd", rf"/({_H})", r"[/-]kubepods"),
+        # /<namespace>/<id>; below libpod_parent it is a pod, below a unit it is not containerd's
+        ("containerd", rf"/({_H})", rf"{_TOP}/(?!libpod_parent\Z|.*\.(?:slice|scope|service)\Z){_CONTAINERD_NAME}\Z"),
+        ("containerd", rf"/({_CONTAINERD_NAME})", rf"{_TOP}/(?:default|k8s\.io)\Z"),
     )
 )
 
@@ -47,23 +48,33 @@ class Found(NamedTuple):
 def find(path: str) -> Found | None:
     """The innermost container in a cgroup path (as in /proc/PID/cgroup); None: there is none.
 
-    An id that is there more than once (an init system inside repeats its own path) counts where it comes first.
+    A number that is there more than once (an init system inside repeats the path it sees) counts where it comes
+    first; names do not, since a container may hold another of its name.
     """
     parts = path.removesuffix(" (deleted)").removeprefix("/").split("/")
     innermost: Found | None = None
     for depth in range(len(parts), 0, -1):
         found = _ends_at(parts, depth)
-        if found and (innermost is None or found[:2] == innermost[:2]):
+        if found and (innermost is None or _is_repeated(found, innermost)):
             innermost = found
     return innermost
 
 
+def _is_repeated(outer: Found, inner: Found) -> bool:
+    return outer.id == inner.id and re.fullmatch(_H, outer.id) is not None
+
+
 def _ends_at(parts: list[str], depth: int) -> Found | None:
-    head = "/" + "/".join(parts[:depth])
-    for runtime, pattern in _TABLE:
-        if match := pattern.search(head):
+    tail = _joined(parts[max(0, depth - 2) : depth])
+    for runtime, ending, above in _TABLE:
+        match = ending.search(tail)
+        if match and above.search(_joined(parts[: depth - 1])):
             return Found(runtime, _unescaped(match[1]) if runtime == "nspawn" else match[1], depth)
     return None
+
+
+def _joined(parts: list[str]) -> str:
+    return "/" + "/".join(parts)
 
 
 def _unescaped(name: str) -> str:

@@ -1,61 +1,72 @@
-"""Targets as typed -> targets as they are now: names become ids, PIDs become namespaces."""
+"""Targets as typed -> targets as they are now: a name becomes a container's id, a PID becomes its namespace."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tracer.containers.engine import Engine, FoundContainer
 from tracer.errors import ExitCode, NstraceError
 from tracer.targets import Target, TargetKind
 
-_NEED_AN_ENGINE = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
-_SHOWN = 8
+if TYPE_CHECKING:
+    from tracer.containers.engine import Engine, FoundContainer
+
+_ENGINE_TELLS = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
+_MAX_SHOWN = 8
 
 
-class Resolved(NamedTuple):
-    """The targets, and the names of those containers among them that do not run now."""
+@dataclass(frozen=True)
+class Resolved:
+    """Targets in the order in which they were typed. not_running: names of containers among them that have no
+    process now."""
 
     targets: tuple[Target, ...]
     not_running: tuple[str, ...]
 
 
 def resolve(targets: tuple[Target, ...], engine: Callable[[], Engine], pidns_of: Callable[[int], int]) -> Resolved:
-    """Look every target up; the engine is asked only where a target needs it.
+    """Look up what the targets mean on this host.
 
-    Raises NstraceError (NO_TARGET) for a container or process that there is not.
+    engine: connects, raises NstraceError where none answers; called only where a target needs it. pidns_of: host PID
+    -> inode number of its PID namespace, raises NstraceError where there is no such process. Raises NstraceError
+    where a name means no container, or several.
     """
-    resolved, not_running = [], []
+    resolved: list[Target] = []
+    not_running: dict[str, None] = {}
     for target in targets:
-        if target.kind == TargetKind.PID:
-            inum = pidns_of(int(target.value))
-            target = replace(target, kind=TargetKind.PIDNS, value=str(inum))
-        elif target.kind == TargetKind.NAME:
-            container = _the_one(engine(), target.value)
-            target = replace(target, kind=TargetKind.ID, value=container.id)
+        if target.kind == TargetKind.NAME:
+            container = _container(target.value, engine())
+            target = Target(TargetKind.ID, container.id, target.text)
             if not container.running:
-                not_running.append(container.name)
-        elif target.kind in _NEED_AN_ENGINE:
+                not_running[container.name] = None
+        elif target.kind == TargetKind.PID:
+            target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
+        elif target.kind in _ENGINE_TELLS:
             engine()
         resolved.append(target)
     return Resolved(tuple(resolved), tuple(not_running))
 
 
-def _the_one(engine: Engine, text: str) -> FoundContainer:
+def _container(text: str, engine: Engine) -> FoundContainer:
     found = engine.find(text)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(f"{item.name} ({item.id[:12]})" for item in found[:_SHOWN])
-        raise NstraceError(f"{text!r} is the beginning of several ids", f"one of {names}", ExitCode.NO_TARGET)
-    raise NstraceError(f"no container named {text!r}", _near(text, engine.all()), ExitCode.NO_TARGET)
+    if not found:
+        raise NstraceError(f"no container named {text!r}", _near(text, engine.all()), ExitCode.NO_TARGET)
+    if len(found) > 1:
+        candidates = _shown([f"{container.name} ({container.id[:12]})" for container in found])
+        message = f"{text!r} is no name, and the ids of {len(found)} containers begin so"
+        raise NstraceError(message, f"give a name or more of the id: {candidates}", ExitCode.NO_TARGET)
+    return found[0]
 
 
-def _near(text: str, containers: list[FoundContainer]) -> str:
-    near = difflib.get_close_matches(text, [item.name for item in containers], n=3)
-    if near:
-        return f"did you mean {' or '.join(near)}?"
-    running = [item.name for item in containers if item.running]
-    return f"running: {', '.join(running[:_SHOWN])}" if running else "no container is running: docker ps -a"
+def _near(text: str, everyone: list[FoundContainer]) -> str:
+    near = difflib.get_close_matches(text, [container.name for container in everyone])
+    running = sorted(container.name for container in everyone if container.running)
+    asked = f"did you mean {' or '.join(near)}? " if near else ""
+    return asked + (f"running: {_shown(running)}" if running else "no container is running")
+
+
+def _shown(names: list[str]) -> str:
+    more = len(names) - _MAX_SHOWN
+    return ", ".join(names[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,198 @@
+"""The tree of cgroups: paths, containers, and their lives, whatever the order in which names arrive."""
+
+from itertools import permutations
+
+import pytest
+
+from tracer.attribution import CgroupFact, CgroupName, Container
+from tracer.containers.cgroups import Cgroups, Description
+
+A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
+B = "0123456789abcdef" * 4
+
+ROOT = CgroupName(1, 0, "")
+DOCKER = CgroupName(2, 1, "docker")
+WEB = CgroupName(30, 2, A)
+
+
+class Names:
+    """An engine that knows some containers and remembers what it was asked."""
+
+    def __init__(self, **known: Description) -> None:
+        self.known = known
+        self.asked: list[tuple[str, str]] = []
+
+    def describe(self, runtime: str, container_id: str) -> Description | None:
+        self.asked.append((runtime, container_id))
+        return self.known.get(container_id)
+
+
+def cgroups(max_cgroups: int = 100) -> Cgroups:
+    return Cgroups(Names().describe, max_cgroups)
+
+
+def paths_of(facts: list[tuple[int, CgroupFact]]) -> dict[int, str]:
+    return {cgroup_id: fact.path for cgroup_id, fact in facts}
+
+
+def lives_of(facts: list[tuple[int, CgroupFact]]) -> list[int]:
+    return [fact.container.incarnation for _cgroup_id, fact in facts if fact.container]
+
+
+def test_a_container_with_all_that_the_engine_tells() -> None:
+    names = Names(**{A: Description("web", "nginx:1.27", {"tier": "front"})})
+    facts = Cgroups(names.describe).learn([ROOT, DOCKER, WEB])
+    assert facts == [
+        (1, CgroupFact("/")),
+        (2, CgroupFact("/docker")),
+        (30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web", "nginx:1.27", {"tier": "front"}, 1))),
+    ]
+    assert names.asked == [("docker", A)]
+
+
+def test_without_an_engine_there_is_still_the_id() -> None:
+    facts = cgroups().learn([ROOT, DOCKER, WEB])
+    assert facts[-1][1].container == Container(A, "docker")
+
+
+@pytest.mark.parametrize("name", ["", "/"])
+def test_the_root_has_either_name(name: str) -> None:
+    facts = cgroups().learn([CgroupName(1, 0, name), CgroupName(2, 1, "init.scope")])
+    assert paths_of(facts) == {1: "/", 2: "/init.scope"}
+
+
+def test_cgroups_inside_a_container_share_its_life() -> None:
+    names = Names()
+    tree = Cgroups(names.describe)
+    facts = tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "init.scope"), CgroupName(32, 31, "x")])
+    assert paths_of(facts)[32] == f"/docker/{A}/init.scope/x"
+    assert [fact.container for _cgroup_id, fact in facts[2:]] == [Container(A, "docker")] * 3
+    assert names.asked == [("docker", A)]
+
+
+def test_each_root_cgroup_is_one_life() -> None:
+    names = Names(**{A: Description("web", None)})
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    second = tree.learn([CgroupName(40, 2, A)])
+    third = tree.learn([CgroupName(50, 2, A), CgroupName(51, 50, "x")])
+    assert (lives_of(second), lives_of(third)) == ([2], [3, 3])
+    assert third[0][1].container == Container(A, "docker", "web", None, {}, 3)
+    assert third[0][1].container.label == "web#3"
+    assert names.asked == [("docker", A)] * 3
+
+
+def test_a_late_cgroup_of_an_earlier_life_belongs_to_that_one() -> None:
+    tree = cgroups()
+    tree.learn([ROOT, DOCKER, WEB, CgroupName(40, 2, A)])
+    assert lives_of(tree.learn([CgroupName(31, 30, "x")])) == [1]
+    assert lives_of(tree.learn([CgroupName(41, 40, "x")])) == [2]
+    assert lives_of(tree.learn([CgroupName(50, 2, A)])) == [3]
+
+
+def test_lives_are_counted_for_each_container() -> None:
+    tree = cgroups()
+    assert lives_of(tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 2, B), CgroupName(32, 2, A)])) == [1, 1, 2]
+
+
+def test_a_container_in_a_container_has_its_own_life() -> None:
+    tree = cgroups()
+    facts = tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "docker"), CgroupName(32, 31, B)])
+    assert [(fact.container.id, fact.container.incarnation) for _cgroup_id, fact in facts[2:] if fact.container] == [
+        (A, 1),
+        (A, 1),
+        (B, 1),
+    ]
+
+
+def test_a_monitor_is_no_container() -> None:
+    names = Names()
+    facts = Cgroups(names.describe).learn([ROOT, CgroupName(2, 1, f"libpod-conmon-{A}.scope")])
+    assert facts[1] == (2, CgroupFact(f"/libpod-conmon-{A}.scope", None))
+    assert names.asked == []
+
+
+def test_what_is_known_gives_nothing() -> None:
+    names = Names()
+    tree = Cgroups(names.describe)
+    assert len(tree.learn([ROOT, DOCKER, WEB, WEB])) == 3
+    assert tree.learn([ROOT, DOCKER, WEB]) == []
+    assert names.asked == [("docker", A)]
+
+
+@pytest.mark.parametrize("order", list(permutations([ROOT, DOCKER, WEB, CgroupName(31, 30, "x")])))
+def test_any_order_gives_the_same_facts_parents_first(order: tuple[CgroupName, ...]) -> None:
+    tree = cgroups()
+    facts = [fact for name in order for fact in tree.learn([name])]
+    assert [cgroup_id for cgroup_id, _fact in facts] == [1, 2, 30, 31]
+    assert paths_of(facts)[31] == f"/docker/{A}/x"
+    assert tree.evicted == 0
+
+
+def test_who_waits_is_given_with_the_parent_once() -> None:
+    tree = cgroups()
+    assert tree.learn([CgroupName(5, 2, "b"), CgroupName(4, 2, "a"), CgroupName(4, 2, "a"), ROOT]) == [
+        (1, CgroupFact("/"))
+    ]
+    facts = tree.learn([DOCKER])
+    assert paths_of(facts) == {2: "/docker", 4: "/docker/a", 5: "/docker/b"}
+    assert len(facts) == 3
+
+
+def test_a_cgroup_that_is_its_own_parent_waits_for_ever() -> None:
+    tree = cgroups()
+    assert tree.learn([CgroupName(7, 7, "x"), CgroupName(8, 9, "y"), CgroupName(9, 8, "z")]) == []
+    assert len(tree.learn([ROOT])) == 1
+
+
+def test_names_of_strangers() -> None:
+    tree = cgroups()
+    names = [r"\x1b[2J\xff", "a/b", "..", "ü", "", "/"]
+    facts = tree.learn([ROOT, *(CgroupName(10 + index, 1, name) for index, name in enumerate(names))])
+    assert [fact.path for _cgroup_id, fact in facts[1:]] == [
+        r"/\x1b[2J\xff",
+        r"/a\x2fb",
+        "/..",
+        "/ü",
+        "/",
+        r"/\x2f",
+    ]
+    assert lives_of(facts) == []
+
+
+def test_a_slash_in_a_name_does_not_make_a_container() -> None:
+    tree = cgroups()
+    assert lives_of(tree.learn([ROOT, CgroupName(2, 1, f"docker/{A}"), CgroupName(3, 2, "x")])) == []
+
+
+def test_room_is_made_by_who_was_used_longest_ago_and_never_by_those_above() -> None:
+    tree = cgroups(max_cgroups=10)
+    tree.learn([ROOT, DOCKER])
+    for cgroup_id in range(100, 200):
+        assert paths_of(tree.learn([CgroupName(cgroup_id, 2, f"c{cgroup_id}")])) == {cgroup_id: f"/docker/c{cgroup_id}"}
+    assert tree.evicted == 102 - 10
+    assert tree.learn([ROOT, DOCKER, *(CgroupName(n, 2, f"c{n}") for n in range(192, 200))]) == []
+    assert len(tree.learn([CgroupName(191, 2, "c191")])) == 1
+
+
+def test_a_life_goes_on_when_a_part_of_it_was_forgotten() -> None:
+    tree = cgroups(max_cgroups=10)
+    tree.learn([ROOT, DOCKER, WEB, CgroupName(40, 2, A)])
+    for cgroup_id in range(100, 200):
+        tree.learn([CgroupName(cgroup_id, 40, "x")])
+    assert lives_of(tree.learn([CgroupName(41, 40, "y")])) == [2]
+    assert lives_of(tree.learn([CgroupName(50, 2, A)])) == [3]
+
+
+def test_waiting_is_bounded() -> None:
+    tree = cgroups(max_cgroups=10)
+    tree.learn([CgroupName(cgroup_id, 1000 + cgroup_id, "x") for cgroup_id in range(100, 200)])
+    assert tree.evicted == 90
+    tree.learn([ROOT])
+    assert len(tree.learn([CgroupName(1100, 1, "old"), CgroupName(1199, 1, "young")])) == 3
+
+
+def test_waiting_for_one_parent_is_bounded() -> None:
+    tree = cgroups(max_cgroups=10)
+    tree.learn([CgroupName(cgroup_id, 2, "x") for cgroup_id in range(100, 200)])
+    assert len(tree.learn([ROOT, DOCKER])) + tree.evicted == 102

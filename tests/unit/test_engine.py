@@ -1,0 +1,384 @@
+"""The engine's answers and failures, by the real SDK against a small engine on a socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tracer.containers import engine as engine_module
+from tracer.containers.engine import Description, Engine, FoundContainer
+from tracer.errors import ExitCode, NstraceError
+
+A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
+B = "eda4" * 16
+C = "0123456789abcdef" * 4
+
+
+def container(container_id: str, name: str, state: str = "running", **more: Any) -> dict[str, Any]:
+    return {"Id": container_id, "Names": [f"/{name}"], "Image": "nginx:1.27", "Labels": {}, "State": state} | more
+
+
+class FakeEngine(ThreadingUnixStreamServer):
+    """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.address = f"unix://{path}"
+        self.containers: Any = []
+        self.status = 200
+        self.pause_s = 0.0
+        self.hangs = False
+        self.released = threading.Event()
+        self.asked: list[str] = []
+        super().__init__(str(path), _Handler)
+
+    def listing(self, query: dict[str, list[str]]) -> Any:
+        if self.status != 200:
+            return {"message": "the store\n is \x1b[31mbroken"}
+        ids = json.loads(query["filters"][0])["id"] if "filters" in query else [""]
+        assert query["all"] == ["1"]
+        if not isinstance(self.containers, list):
+            return self.containers
+        return [item for item in self.containers if any(item["Id"].startswith(wanted) for wanted in ids)]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeEngine
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        self.server.asked.append(url.path)
+        if self.server.hangs:
+            self.server.released.wait(60)
+            self.close_connection = True
+            return
+        time.sleep(self.server.pause_s)
+        if url.path == "/version":
+            self._answer({"ApiVersion": "1.41"}, 200)
+        else:
+            assert url.path == "/v1.41/containers/json", "never inspect"
+            self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
+
+    def _answer(self, what: Any, status: int) -> None:
+        body = json.dumps(what).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def no_engine_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr(engine_module, "DOCKER", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.setattr(engine_module, "PODMAN", f"unix://{tmp_path}/podman.sock")
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[[str], FakeEngine]]:
+    """Starts an engine on a socket of this name."""
+    servers = []
+
+    def start(name: str) -> FakeEngine:
+        server = FakeEngine(tmp_path / name)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return server
+
+    yield start
+    for server in servers:
+        server.released.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def fake(serve: Callable[[str], FakeEngine]) -> FakeEngine:
+    return serve("docker.sock")
+
+
+@pytest.fixture
+def engine(fake: FakeEngine) -> Iterator[Engine]:
+    connected = Engine.connect()
+    fake.asked.clear()
+    yield connected
+    connected.close()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(engine, "_clock", clock)
+    monkeypatch.setattr(engine, "_silent_until", clock.now)
+    return clock
+
+
+def failure(call: Callable[[], object]) -> NstraceError:
+    with pytest.raises(NstraceError) as caught:
+        call()
+    for line in (caught.value.message, caught.value.hint):
+        assert line.isprintable()
+    return caught.value
+
+
+# connect
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["tcp://10.0.0.1:2375", "ssh://me@far", "npipe:////./pipe/docker", "http://far:2375", "https://far", "far:2375"],
+)
+def test_a_remote_engine_is_refused_without_asking_it(host: str, fake: FakeEngine, monkeypatch: Any) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    error = failure(Engine.connect)
+    assert error.message == f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host"
+    assert "unset DOCKER_HOST" in error.hint and "unix://" in error.hint
+    assert error.exit_code == ExitCode.FAILURE
+    assert fake.asked == []
+
+
+@pytest.mark.parametrize("host", ["unix://", "unix://run/docker.sock", "unix:/run/docker.sock"])
+def test_a_socket_has_an_absolute_path(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert failure(Engine.connect).message == f"DOCKER_HOST={host!r} holds no absolute path"
+
+
+def test_docker_host_goes_before_the_default(fake: FakeEngine, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = serve("other.sock")
+    monkeypatch.setenv("DOCKER_HOST", other.address)
+    connected = Engine.connect()
+    assert (connected.address, other.asked, fake.asked) == (other.address, ["/version"], [])
+    connected.close()
+
+
+@pytest.mark.parametrize("host", [None, "", " "])
+def test_the_default_goes_before_podman(host: str | None, fake: FakeEngine, serve: Any, monkeypatch: Any) -> None:
+    podman = serve("podman.sock")
+    if host is not None:
+        monkeypatch.setenv("DOCKER_HOST", host)
+    connected = Engine.connect()
+    assert (connected.address, fake.asked, podman.asked) == (fake.address, ["/version"], [])
+    connected.close()
+
+
+def test_podman_answers_where_docker_does_not(serve: Any) -> None:
+    podman = serve("podman.sock")
+    connected = Engine.connect()
+    assert (connected.address, podman.asked) == (podman.address, ["/version"])
+    connected.close()
+
+
+def test_podman_is_not_asked_for_the_engine_of_docker_host(serve: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    podman = serve("podman.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    assert failure(Engine.connect).message == f"no container engine answers on unix://{tmp_path}/none.sock"
+    assert podman.asked == []
+
+
+def test_no_engine(tmp_path: Path) -> None:
+    error = failure(Engine.connect)
+    assert error.message == f"no container engine answers on unix://{tmp_path}/docker.sock"
+    assert error.hint.startswith("start it (systemctl start docker), or follow pid:N, pidns:INUM")
+    assert error.exit_code == ExitCode.FAILURE
+    assert "No such file" in error.detail
+
+
+def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(f"{tmp_path}/docker.sock")
+    error = failure(Engine.connect)
+    assert error.message == f"no container engine answers on unix://{tmp_path}/docker.sock"
+    assert "refused" in error.detail
+
+
+def test_an_engine_that_hangs(fake: FakeEngine) -> None:
+    fake.hangs = True
+    began = time.monotonic()
+    error = failure(lambda: Engine.connect(timeout_s=0.1))
+    assert error.message == f"no container engine answers on {fake.address}"
+    assert error.exit_code == ExitCode.FAILURE
+    assert time.monotonic() - began < 5
+
+
+def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from docker.transport.unixconn import UnixHTTPConnection
+
+    def connect(_self: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    podman = serve("podman.sock")
+    monkeypatch.setattr(UnixHTTPConnection, "connect", connect)
+    error = failure(Engine.connect)
+    assert error.message == f"no permission to ask the container engine on unix://{tmp_path}/docker.sock"
+    assert (error.hint, error.exit_code) == ("run it with sudo", ExitCode.NOT_PERMITTED)
+    assert podman.asked == []
+
+
+# all, find, state
+
+
+def test_all_lists_stopped_ones_too(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "web"), container(B, "db", "exited"), container(C, "job", "paused")]
+    assert engine.all() == [
+        FoundContainer(A, "web", "nginx:1.27", True),
+        FoundContainer(B, "db", "nginx:1.27", False),
+        FoundContainer(C, "job", "nginx:1.27", True),
+    ]
+    assert fake.asked == ["/v1.41/containers/json"]
+
+
+@pytest.mark.parametrize(
+    ("names", "name"),
+    [
+        (["/web"], "web"),
+        (["web"], "web"),
+        (["/proxy/backend", "/web"], "web"),
+        ([], A[:12]),
+        (None, A[:12]),
+    ],
+)
+def test_names(fake: FakeEngine, engine: Engine, names: list[str] | None, name: str) -> None:
+    fake.containers = [container(A, "", Names=names)]
+    assert [found.name for found in engine.all()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("web", [A]),
+        (A, [A]),
+        ("eda3", [A]),
+        ("eda", [A, B]),
+        ("eda4", [C]),  # a name goes before the beginning of an id
+        ("we", []),
+        ("da3", []),
+        (".*", []),
+        (C, [C]),
+        (B, [B]),  # a whole id goes before a name
+    ],
+)
+def test_find_resolves_as_docker_does(fake: FakeEngine, engine: Engine, text: str, ids: list[str]) -> None:
+    fake.containers = [container(A, "web"), container(B, "db"), container(C, "eda4"), container("f" * 64, B)]
+    assert [found.id for found in engine.find(text)] == ids
+
+
+def test_state(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "web", "restarting")]
+    assert engine.state(A) == "restarting"
+    assert engine.state(A[:12]) is None
+    assert engine.state(C) is None
+
+
+def test_an_engine_that_fails(fake: FakeEngine, engine: Engine) -> None:
+    fake.status = 500
+    for call in (engine.all, lambda: engine.find("web"), lambda: engine.state(A)):
+        error = failure(call)
+        assert error.message == rf"the container engine on {fake.address} fails: the store is \x1b[31mbroken"
+        assert error.exit_code == ExitCode.FAILURE
+
+
+@pytest.mark.parametrize("answer", [{}, None, "x", [{"Id": 5}], [{}], [container(A, "web", Labels=[1])]])
+def test_an_engine_that_talks_nonsense(fake: FakeEngine, engine: Engine, monkeypatch: Any, answer: Any) -> None:
+    monkeypatch.setattr(fake, "listing", lambda _query: answer)
+    assert failure(engine.all).message == f"no container engine answers on {fake.address}"
+    assert engine.describe(A) is None
+
+
+def test_an_engine_that_has_gone(fake: FakeEngine, engine: Engine) -> None:
+    fake.shutdown()
+    fake.server_close()
+    engine.close()
+    assert failure(engine.all).message == f"no container engine answers on {fake.address}"
+    assert engine.describe(A) is None
+
+
+# describe
+
+
+def test_describe(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "web", Labels={"tier": "front"}), container(B, "db", "created", Labels=None)]
+    assert engine.describe(A) == Description("web", "nginx:1.27", {"tier": "front"})
+    assert engine.describe(B) == Description("db", "nginx:1.27", {})
+    assert len(fake.asked) == 2
+
+
+def test_a_container_without_a_name_is_described_without(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "", Names=None, Image=None)]
+    assert engine.describe(A) == Description(None, None, {})
+
+
+def test_an_unknown_container_is_no_failure(fake: FakeEngine, engine: Engine) -> None:
+    assert engine.describe(A) is None
+    fake.containers = [container(A, "web")]
+    assert engine.describe(A) == Description("web", "nginx:1.27", {})
+
+
+def test_describe_asks_for_whole_ids_only(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "web")]
+    assert [engine.describe(text) for text in ("eda", "c1", "", A[:63])] == [None] * 4
+    assert fake.asked == []
+
+
+def test_after_a_failure_describe_is_silent_for_5_s(fake: FakeEngine, engine: Engine, clock: Clock) -> None:
+    fake.containers, fake.status = [container(A, "web")], 500
+    assert engine.describe(A) is None
+    fake.status = 200
+    clock.now += 4.9
+    assert engine.describe(A) is None
+    assert len(fake.asked) == 1
+    clock.now += 0.1
+    assert engine.describe(A) == Description("web", "nginx:1.27", {})
+    assert len(fake.asked) == 2
+
+
+def test_describe_does_not_wait_for_an_engine_that_hangs(fake: FakeEngine, engine: Engine) -> None:
+    fake.hangs = True
+    began = time.monotonic()
+    assert engine.describe(A) is None
+    assert 0.4 < time.monotonic() - began < 1.5
+    began = time.monotonic()
+    assert [engine.describe(A) for _ in range(1000)] == [None] * 1000
+    assert time.monotonic() - began < 0.5
+    assert len(fake.asked) == 1
+
+
+def test_a_slow_answer_counts_and_is_followed_by_silence(fake: FakeEngine, engine: Engine, clock: Clock) -> None:
+    def late(_query: object) -> Any:
+        clock.now += 0.6
+        return [container(A, "web")]
+
+    fake.listing = late  # type: ignore[method-assign]
+    assert engine.describe(A) == Description("web", "nginx:1.27", {})
+    assert engine.describe(A) is None
+    assert len(fake.asked) == 1
+
+
+def test_others_wait_longer_than_describe(fake: FakeEngine, engine: Engine) -> None:
+    fake.pause_s, fake.containers = 0.7, [container(A, "web")]
+    assert engine.describe(A) is None
+    assert engine.state(A) == "running"
