@@ -10,7 +10,7 @@ import traceback
 
 import click
 
-from tracer.errors import NstraceError
+from tracer.errors import NstraceError, ReaderGone
 
 VERBS = {
     "follow": "live stream of fork, exec and exit with the PID on the host and inside",
@@ -66,7 +66,7 @@ def _run(argv: list[str]) -> int:
         return _say(error.format_message(), "", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         return _closed_pipe()
     except Exception as error:
         if debug:

@@ -27,3 +27,7 @@ class NstraceError(Exception):
         self.hint = hint
         self.exit_code = exit_code
         self.detail = detail
+
+
+class ReaderGone(Exception):
+    """Whoever read our output has closed it: a normal end. No OSError, because click makes exit code 1 of those."""

@@ -92,7 +92,7 @@ class Session:
 
     def _take(self, batch: Batch, write: Callable[[str], None]) -> None:
         self.table.apply(batch)
-        self._seen_anyone = self._seen_anyone or self.table.live > 0
+        self._seen_anyone = self._seen_anyone or len(self.table) > 0
         batch = self._cut(batch)
         kinds, counts = np.unique(batch.rows["kind"], return_counts=True)
         for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):

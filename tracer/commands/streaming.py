@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from tracer.commands.options import StreamOptions
-from tracer.errors import ExitCode, NstraceError
+from tracer.errors import ExitCode, NstraceError, ReaderGone
 
 if TYPE_CHECKING:
     from tracer.containers.engine import Description, Engine
@@ -107,8 +107,11 @@ def _writer(out: TextIO) -> Callable[[str], None]:
     """Lines go out whole and at once."""
 
     def write(text: str) -> None:
-        out.write(text)
-        out.flush()
+        try:
+            out.write(text)
+            out.flush()
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     return write
 
