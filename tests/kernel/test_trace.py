@@ -28,7 +28,7 @@ def open_trace(options: LoadOptions) -> Trace:
 
 def close_trace(trace: Trace) -> None:
     loaded = trace.loaded
-    trace.finish()
+    trace.finish()  # does nothing the second time
     for fd in (loaded.ring, loaded.counts, loaded.decisions, loaded.wake, loaded.iterator):
         os.close(fd)
 
@@ -132,16 +132,17 @@ def test_ring_too_small_loses_and_says_exactly_how_many() -> None:
     try:
         for _ in range(60):
             subprocess.run(["/bin/true"], check=True)
-        before = trace.account()
         parts = [trace.poll(0.2).batch for _ in range(3)]
+        parts.append(trace.finish().batch)
+        account = trace.account()
     finally:
         close_trace(trace)
     batch = Batch.concat(parts)
     gaps = batch.rows[batch.rows["kind"] == Kind.GAP]
     events = len(batch) - len(gaps)
-    failed, attempts = sum(before.failed.values()), sum(before.attempts.values())
+    failed, attempts = sum(account.failed.values()), sum(account.attempts.values())
     assert failed > 0
-    assert attempts == failed + sum(before.submitted.values())
+    assert attempts == failed + sum(account.submitted.values())
     assert attempts == events + int(gaps["seq"].sum())
     assert (gaps["start_ns"] < gaps["ts_ns"]).all()
 

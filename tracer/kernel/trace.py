@@ -34,6 +34,7 @@ class Trace:
         self._joiner = Joiner()
         self._gaps = GapFinder()
         self._busy = False
+        self._links = list(self.loaded.links)
 
     @property
     def lost(self) -> int:
@@ -70,8 +71,8 @@ class Trace:
 
     def finish(self) -> Decoded:
         """Detach, and read what is left."""
-        for link in self.loaded.links:
-            os.close(link)
+        while self._links:
+            os.close(self._links.pop())
         parts = [self._settle()]
         while self.ring.pending_bytes:
             parts.append(self._settle())

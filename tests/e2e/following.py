@@ -1,0 +1,64 @@
+"""nstrace follow as a user runs it: a process whose JSON lines are read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+DEADLINE_S = 30.0
+Event = dict[str, Any]
+
+
+class Following:
+    """Runs `nstrace follow --json TARGET...`; `stop` ends it and gives all events."""
+
+    def __init__(self, *args: str) -> None:
+        self._out = tempfile.NamedTemporaryFile("rb", suffix=".jsonl")  # noqa: SIM115 - closed in __exit__
+        argv = [sys.executable, "-m", "tracer", "follow", "--json", *args]
+        with Path(self._out.name).open("wb") as out:
+            self.process = subprocess.Popen(argv, stdout=out, stderr=subprocess.PIPE, env=os.environ)
+        self.stderr = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self._out.close()
+
+    def events(self) -> list[Event]:
+        """All events so far; a line that is not whole yet is left out."""
+        lines = Path(self._out.name).read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def until(self, wanted: Callable[[list[Event]], bool]) -> list[Event]:
+        """Wait until the events so far are as wanted."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            if wanted(events := self.events()):
+                return events
+            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            time.sleep(0.02)
+        raise AssertionError(f"not within {DEADLINE_S} s; last: {self.events()[-3:]}")
+
+    def ready(self) -> Self:
+        """Wait until the processes that are there have been shown."""
+        self.until(lambda events: any(event["event"] == "snapshot" for event in events))
+        return self
+
+    def stop(self) -> list[Event]:
+        """Ctrl-C; everything that came."""
+        self.process.send_signal(signal.SIGINT)
+        self.stderr = self.process.communicate(timeout=DEADLINE_S)[1].decode()
+        assert self.process.returncode == 0, self.stderr
+        return self.events()

@@ -1,0 +1,164 @@
+"""nstrace follow on real containers, held against pairs that the kernel made (SCM_CREDENTIALS)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from following import Event, Following
+from oracle import SOCKET, WORKLOAD, Ledger, Receiver
+
+pytestmark = pytest.mark.e2e
+
+Start = Callable[..., Any]
+Run = Callable[..., Ledger]
+
+
+def by_pid(events: list[Event], kind: str) -> dict[int, Event]:
+    found = {event["pid"]: event for event in events if event["event"] == kind}
+    assert len(found) == sum(event["event"] == kind for event in events), f"a PID with two {kind} events"
+    return found
+
+
+@pytest.mark.parametrize(("mode", "count"), [("seq", 100), ("exec", 100), ("burst", 300)])
+def test_every_pair_is_right(
+    mode: str, count: int, start_container: Start, run_ledger: Run, receiver: Receiver
+) -> None:
+    container = start_container(receiver=receiver)
+    with Following(container.name) as follow:
+        follow.ready()
+        ledger = run_ledger(container, "pairs", SOCKET, count, mode, 0)
+        pairs = receiver.wait(count)
+        events = follow.stop()
+    forks, exits = by_pid(events, "fork"), by_pid(events, "exit")
+    for pair in pairs:
+        fork = forks[pair.host_tgid]
+        assert (fork["ns_pid"], fork["ns_ppid"]) == (pair.ns_pid, ledger.vtgid)
+        assert fork["pids"] == [pair.host_tgid, pair.ns_pid]
+        assert fork["pidns"] == pair.pidns
+        assert fork["container"]["name"] == container.name
+        assert exits[pair.host_tgid]["exit_code"] == pair.index % 200
+        assert exits[pair.host_tgid]["proc_id"] == fork["proc_id"]
+    if mode == "exec":
+        executed = by_pid([event for event in events if "pair" in event.get("args", [])], "exec")
+        assert {pair.host_tgid for pair in pairs} <= set(executed)
+    assert not [event for event in events if event["event"] == "gap"]
+    assert "0 lost" in follow.stderr
+
+
+@pytest.mark.parametrize("depth", [1, 2, 31])
+def test_nested_namespaces(depth: int, start_container: Start, run_ledger: Run, receiver: Receiver) -> None:
+    container = start_container(receiver=receiver, cap_add=["SYS_ADMIN"], security_opt=["seccomp=unconfined"])
+    with Following(container.name) as follow:
+        follow.ready()
+        run_ledger(container, "nest", depth, SOCKET)
+        pairs = receiver.wait(depth + 1)
+        events = follow.stop()
+    forks = by_pid(events, "fork")
+    for pair in pairs:
+        fork = forks[pair.host_tgid]
+        assert tuple(fork["pids"]) == pair.nspid
+        assert (fork["pidns"], fork["level"]) == (pair.pidns, len(pair.nspid) - 1)
+
+
+def test_docker_exec_has_no_parent_inside(start_container: Start) -> None:
+    container = start_container()
+    with Following(container.name) as follow:
+        follow.ready()
+        inside = int(container.exec_run(["sh", "-c", "echo $$"]).output)
+        events = follow.stop()
+    execs = [event for event in events if event["event"] == "exec" and event["args"][:2] == ["sh", "-c"]]
+    assert [(event["ns_pid"], event["ns_ppid"], event["level"]) for event in execs] == [(inside, 0, 1)]
+    assert execs[0]["parent_id"] is not None
+
+
+def test_a_container_that_starts_later_is_there_from_its_first_process(start_container: Start) -> None:
+    first = start_container()
+    with Following("all") as follow:
+        follow.ready()
+        second = start_container()
+        events = follow.until(lambda seen: any(e["event"] == "exec" and e["args"][:1] == ["sleep"] for e in seen))
+        follow.stop()
+    name = second.name
+    mine = [event for event in events if event["container"] and event["container"]["name"] == name and event["level"]]
+    assert (mine[0]["event"], mine[0]["ns_pid"]) == ("fork", 1)
+    assert first.name != name
+
+
+@pytest.mark.parametrize("sharing", ["host", "container"])
+def test_shared_pid_namespaces_are_told_apart_by_cgroup(
+    sharing: str, start_container: Start, run_ledger: Run, receiver: Receiver
+) -> None:
+    owner = start_container()
+    guest = start_container(receiver=receiver, pid_mode="host" if sharing == "host" else f"container:{owner.id}")
+    with Following(owner.name) as follow_owner, Following(guest.name) as follow_guest:
+        follow_owner.ready()
+        follow_guest.ready()
+        run_ledger(guest, "pairs", SOCKET, 20, "seq", 0)
+        pairs = receiver.wait(20)
+        of_owner, of_guest = follow_owner.stop(), follow_guest.stop()
+    forks = by_pid(of_guest, "fork")
+    for pair in pairs:
+        assert forks[pair.host_tgid]["ns_pid"] == pair.ns_pid
+        assert forks[pair.host_tgid]["container"]["name"] == guest.name
+    assert not {pair.host_tgid for pair in pairs} & {event["pid"] for event in of_owner}
+
+
+ZOO = [
+    (("thread-exec", WORKLOAD, "noop"), 0),
+    (("vfork-exec", WORKLOAD, "noop"), 0),
+    (("exec-fail",), 9),
+    (("leader-first", "7"), 7),
+    (("threads-exit", "8", "3"), None),
+]
+
+
+@pytest.mark.parametrize(("args", "code"), ZOO, ids=[args[0] for args, _code in ZOO])
+def test_one_exit_per_process(args: tuple[str, ...], code: int | None, start_container: Start) -> None:
+    container = start_container()
+    with Following(container.name) as follow:
+        follow.ready()
+        status = container.exec_run([WORKLOAD, *args]).exit_code
+        events = follow.stop()
+    main = next(event for event in events if event["event"] == "exec" and event["args"] == [WORKLOAD, *args])
+    exits = by_pid(events, "exit")  # asserts that no PID has two
+    assert exits[main["pid"]]["exit_code"] == status
+    assert code is None or status == code
+    born = {event["proc_id"] for event in events if event["event"] == "fork" and event["level"]}
+    assert born <= {event["proc_id"] for event in events if event["event"] == "exit"}
+
+
+def test_arguments_of_every_kind(start_container: Start) -> None:
+    container = start_container()
+    with Following(container.name) as follow:
+        follow.ready()
+        container.exec_run([WORKLOAD, "noop", "a b", "", "new\nline", "\x1b[31mred", "é"])
+        container.exec_run([WORKLOAD, "args-big", "100000"])
+        events = follow.stop()
+    noops = [event for event in events if event["event"] == "exec" and event["args"][1:2] == ["noop"]]
+    assert noops[0]["args"] == [WORKLOAD, "noop", "a b", "", "new\nline", "\x1b[31mred", "é"]
+    assert noops[0]["args_truncated"] is False
+    assert noops[-1]["args_truncated"] is True
+
+
+def test_the_end_of_the_container_is_the_end(start_container: Start) -> None:
+    container = start_container()
+    with Following(container.name) as follow:
+        follow.ready()
+        container.kill()
+        stderr = follow.process.communicate(timeout=30)[1].decode()
+        assert follow.process.returncode == 0
+        events = follow.events()
+    assert events[-1]["event"] == "exit"
+    assert (events[-1]["ns_pid"], events[-1]["signal"]) == (1, "SIGKILL")
+    assert "0 lost" in stderr
+
+
+def test_no_such_container_names_those_near(start_container: Start) -> None:
+    container = start_container()
+    with Following(container.name[:-1] + "_") as follow:
+        stderr = follow.process.communicate(timeout=30)[1].decode()
+    assert follow.process.returncode == 3
+    assert "no container named" in stderr
+    assert container.name in stderr
