@@ -15,7 +15,7 @@
 #define MAX_EXE_PIECES 33 /* PATH_MAX */
 #define MAX_ARGS_PIECES ((MAX_ARGS_BYTES + PIECE_BYTES - 1) / PIECE_BYTES)
 #define MAX_CHAIN_PIECES 4
-#define MAX_CGROUP_DEPTH 12
+#define MAX_CGROUP_DEPTH 32
 #define MAX_NAME_PIECES 3 /* NAME_MAX */
 
 /* What the reader is at; it says so in wake[0]. look goes up each time it looks. */
@@ -105,8 +105,7 @@ static __always_inline bool put_cgroup(u64 seq, struct cgroup *cgroup)
 	return true;
 }
 
-/* Names of a cgroup and those above it, as far as they were never told. */
-static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
+static __always_inline void mark_cgroups(struct task_struct *t)
 {
 	struct cgroup *cgroup = cgroup_of(t);
 	u8 yes = 1;
@@ -115,11 +114,33 @@ static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
 	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
 		u64 id = cgroup_id(cgroup);
 
-		if (told_cgroups.lookup(&id) || !put_cgroup(seq, cgroup))
+		if (told_cgroups.lookup(&id))
 			break;
 		told_cgroups.update(&id, &yes);
 		cgroup = cgroup_parent(cgroup);
 	}
+}
+
+/*
+ * Names of a cgroup and those above it, as far as they were never told. They
+ * count as told only when all went out: a child without its parents says
+ * nothing.
+ */
+static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
+{
+	struct cgroup *cgroup = cgroup_of(t);
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
+		u64 id = cgroup_id(cgroup);
+
+		if (told_cgroups.lookup(&id))
+			break;
+		if (!put_cgroup(seq, cgroup))
+			return;
+		cgroup = cgroup_parent(cgroup);
+	}
+	mark_cgroups(t);
 }
 
 /* The rest of a chain that is too deep for the event; false: no room. */
@@ -335,22 +356,6 @@ static __always_inline bool write_cgroups(void *seq, struct task_struct *t)
 		cgroup = cgroup_parent(cgroup);
 	}
 	return true;
-}
-
-static __always_inline void mark_cgroups(struct task_struct *t)
-{
-	struct cgroup *cgroup = cgroup_of(t);
-	u8 yes = 1;
-
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
-		u64 id = cgroup_id(cgroup);
-
-		if (told_cgroups.lookup(&id))
-			break;
-		told_cgroups.update(&id, &yes);
-		cgroup = cgroup_parent(cgroup);
-	}
 }
 
 static __always_inline bool write_chain(void *seq, struct event *e,

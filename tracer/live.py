@@ -23,8 +23,10 @@ from tracer.targets import Target, TargetKind
 class LiveSource:
     """Batches of a running trace, until `stopped` says so. Snapshot rows come first."""
 
-    def __init__(self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups) -> None:
+    def __init__(self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups, early: Decoded) -> None:
+        """early: what the trace has told before (the self-check's by-catch)."""
         self.trace = trace
+        self._early = early
         self.attribution = Attribution()
         self.wall_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._cgroups = cgroups
@@ -48,7 +50,8 @@ class LiveSource:
         """The processes that are there. Probes were attached before the list was read, so a process may be in both:
         its fork tells more."""
         snapshot = self.trace.snapshot()
-        early = self.trace.poll(0)
+        late = self.trace.poll(0)
+        early = Decoded(Batch.concat([self._early.batch, late.batch]), [*self._early.cgroups, *late.cgroups])
         born = _identities(early.batch.rows[early.batch.rows["kind"] == Kind.FORK])
         older = snapshot.batch.select(~np.isin(_identities(snapshot.batch.rows), born))
         self._bind(snapshot.batch)

@@ -46,6 +46,7 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
         from tracer import procfs
         from tracer.containers.cgroups import Cgroups
         from tracer.containers.resolve import resolve
+        from tracer.kernel.selfcheck import check
         from tracer.kernel.trace import Trace
         from tracer.live import LiveSource
         from tracer.session import Limits
@@ -56,10 +57,11 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
             if not options.quiet:
                 print(f"nstrace: {name} is not running; waiting for it to start", file=sys.stderr, flush=True)
         trace = Trace(loading.wait(), load_options)
+        early = check(trace)
     except BaseException:
         loading.abandon()
         raise
-    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe))
+    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early)
     limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine), RESTART_S)
     with signal_wakeup() as readable:
         trace.ring.wake_on(readable)

@@ -44,15 +44,17 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
         from tracer import procfs
         from tracer.containers.cgroups import Cgroups
         from tracer.kernel.birth import Newborn
+        from tracer.kernel.selfcheck import check
         from tracer.kernel.trace import Trace
         from tracer.live import LiveSource
         from tracer.session import Limits
         from tracer.targets import parse_target
 
         trace = Trace(loading.wait(), load_options)
+        early = check(trace)
         newborn = Newborn(argv)
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
-        source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None))
+        source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early)
         trace.ring.wake_on(stack.enter_context(signal_wakeup()))
         newborn.go()
 

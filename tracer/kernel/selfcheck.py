@@ -1,0 +1,127 @@
+"""The check at every start: a process with known PIDs is traced, and what the programs said is compared with /proc.
+
+A wrong offset reads another field in silence; a wrong PID is worse than none. So nstrace refuses to run when any of
+this differs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.events import Batch, Kind, split_args
+from tracer.kernel.trace import Trace
+from tracer.kernel.wire import Decoded
+from tracer.pidns import chain_of
+
+_DEADLINE_S = 5.0
+_CLONE_NEWPID = 0x20000000
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_EXIT_CODE = 7
+_ARGV = ["/bin/sh", "-c", f"(read line; exit {_EXIT_CODE}); exit $?", "nstrace-self-check"]
+_Facts = dict[str, object]
+
+
+def check(trace: Trace) -> Decoded:
+    """Compare, and give back what else was told meanwhile. Raises NstraceError with what differed."""
+    shell = subprocess.Popen(_ARGV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=_new_pidns)
+    try:
+        inner = _only_child(shell.pid)
+        expected = {pid: _facts_of_proc(pid) for pid in (shell.pid, inner)}
+    finally:
+        shell.communicate(b"\n")
+    decoded = _until_exit_of(trace, shell.pid)
+    for pid, facts in expected.items():
+        _compare(facts, _facts_of_events(decoded.batch, pid))
+    return Decoded(decoded.batch.select(~np.isin(decoded.batch.rows["tgid"], list(expected))), decoded.cgroups)
+
+
+def _new_pidns() -> None:
+    """For the child of the child, where we may (CAP_SYS_ADMIN): then a nested chain is checked as well."""
+    ctypes.CDLL(None).unshare(_CLONE_NEWPID)
+
+
+def _only_child(pid: int) -> int:
+    deadline = time.monotonic() + _DEADLINE_S
+    while time.monotonic() < deadline:
+        if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            return int(children[0])
+        time.sleep(0.0005)
+    raise NstraceError("the self-check's process did not start", "is /proc mounted, and /bin/sh there?")
+
+
+def _facts_of_proc(pid: int) -> _Facts:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines if ":" in line)
+    stat = Path(f"/proc/{pid}/stat").read_bytes()
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return {
+        "PIDs": [int(nr) for nr in status["NSpid"].split()],
+        "PID namespace": Path(f"/proc/{pid}/ns/pid").stat().st_ino,
+        "parent": int(status["PPid"]),
+        "uid": int(status["Uid"].split()[0]),
+        "start time (ticks)": int(fields[19]),
+        "command name": status["Name"].strip().encode(),
+        "arguments": [arg.encode() for arg in _ARGV],
+        "exit code": _EXIT_CODE,
+    }
+
+
+def _facts_of_events(batch: Batch, pid: int) -> _Facts:
+    """As the programs told it. The inner process is forked, not executed: its arguments are its parent's."""
+    rows = batch.rows
+    mine = np.flatnonzero(rows["tgid"] == pid).tolist()
+    execs = [index for index in np.flatnonzero(rows["kind"] == Kind.EXEC).tolist() if _is_ours(batch, index)]
+    if not mine or not execs or rows["kind"][mine[-1]] != Kind.EXIT:
+        kinds = [Kind(int(rows["kind"][index])).name.lower() for index in mine]
+        raise _mismatch(f"the programs told {', '.join(kinds) or 'nothing'} of process {pid}")
+    last = rows[mine[-1]]
+    chain = chain_of(batch, mine[-1])
+    inside = [number.nr for number in chain] if last["level"] else []
+    return {
+        "PIDs": [int(last["tgid"]), *inside],
+        "PID namespace": chain[-1].pidns.inum,
+        "parent": int(rows["parent_tgid"][mine[0]]),
+        "uid": int(last["uid"]),
+        "start time (ticks)": int(last["start_ns"]) // _TICK_NS,
+        "command name": bytes(last["comm"]),
+        "arguments": split_args(batch.payload(execs[-1]).args),
+        "exit code": os.waitstatus_to_exitcode(int(last["status"])),
+    }
+
+
+def _is_ours(batch: Batch, index: int) -> bool:
+    return _ARGV[-1].encode() in batch.payload(index).args
+
+
+def _until_exit_of(trace: Trace, pid: int) -> Decoded:
+    parts: list[Decoded] = []
+    deadline = time.monotonic() + _DEADLINE_S
+    while time.monotonic() < deadline:
+        parts.append(trace.poll(0.05))
+        rows = parts[-1].batch.rows
+        if ((rows["tgid"] == pid) & (rows["kind"] == Kind.EXIT)).any():
+            return Decoded(
+                Batch.concat(part.batch for part in parts), [name for part in parts for name in part.cgroups]
+            )
+    raise _mismatch(f"the programs told no exit of process {pid}")
+
+
+def _compare(proc: _Facts, events: _Facts) -> None:
+    wrong = [f"{fact}: {events[fact]}, but the kernel says {proc[fact]}" for fact in proc if events[fact] != proc[fact]]
+    if wrong:
+        raise _mismatch("; ".join(wrong))
+
+
+def _mismatch(what: str) -> NstraceError:
+    return NstraceError(
+        f"self-check failed, so nothing that nstrace said here could be trusted: {what}",
+        "please report it with the output of uname -r",
+        ExitCode.NOT_PERMITTED,
+    )
