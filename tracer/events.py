@@ -96,8 +96,6 @@ PIECE = np.dtype(
     ]
 )
 
-INITIAL_PIDNS_INUM = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
-
 
 class Payload(NamedTuple):
     """The parts of a row that have no fixed length, raw bytes as the kernel gave them; args are NUL-separated."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracer.events import INITIAL_PIDNS_INUM, INLINE_LEVELS, NUMBER, Batch
+from tracer.events import NUMBER, Batch
 
 
 class PidnsId(NamedTuple):
@@ -52,6 +52,3 @@ def chain_of(batch: Batch, index: int) -> Chain:
 def _number(item: tuple[int, int, int]) -> Number:
     inum, nr, gen = item
     return Number(PidnsId(inum, gen), nr)
-
-
-__all__ = ["INITIAL_PIDNS_INUM", "INLINE_LEVELS", "Chain", "Number", "PidnsId", "ProcId", "chain_of"]

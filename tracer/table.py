@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from tracer.events import INITIAL_PIDNS_INUM, Batch, Kind
+from tracer.events import Batch, Kind
+from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import Chain, Number, PidnsId, ProcId, chain_of
 
 INITIAL_PIDNS = PidnsId(INITIAL_PIDNS_INUM, 0)

@@ -15,7 +15,8 @@ from fnmatch import fnmatchcase
 
 from tracer.attribution import Container
 from tracer.errors import ExitCode, NstraceError
-from tracer.pidns import INITIAL_PIDNS_INUM, Chain, PidnsId
+from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.pidns import Chain, PidnsId
 
 COMPOSE_LABEL = "com.docker.compose.service"
 

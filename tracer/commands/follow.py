@@ -35,13 +35,11 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
     """
     from tracer.commands.streaming import LazyEngine, exit_code, make_view, signal_wakeup, stream_to
     from tracer.kernel.load import Loading, LoadOptions, check_host
-    from tracer.targets import parse_target
 
     options = stream(values)
-    parsed = tuple(parse_target(text) for text in targets or ("all",))
     check_host()
     load_options = LoadOptions(options.buffer_pages, options.max_args_bytes, options.threads)
-    loading = Loading(load_options)  # compiles while we resolve the targets
+    loading = Loading(load_options)  # compiles while we import the rest and resolve the targets
     try:
         from tracer import procfs
         from tracer.containers.cgroups import Cgroups
@@ -50,7 +48,9 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
         from tracer.kernel.trace import Trace
         from tracer.live import LiveSource
         from tracer.session import Limits
+        from tracer.targets import parse_target
 
+        parsed = tuple(parse_target(text) for text in targets or ("all",))
         engine = LazyEngine()
         resolved = resolve(parsed, engine.require, procfs.pidns_inum)
         for name in resolved.not_running:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import INITIAL_PIDNS_INUM
+from tracer.initial import INITIAL_PIDNS_INUM
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent

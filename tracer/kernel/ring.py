@@ -17,6 +17,7 @@ _RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", EVENT)])
 _STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686")
 _SYS_MEMBARRIER = {"aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 _MEMBARRIER_CMD_GLOBAL = 1
+_WINDOW_BYTES = 1 << 20
 
 
 class Ring:
@@ -25,14 +26,24 @@ class Ring:
     def __init__(self, fd: int, pages: int) -> None:
         self._size = pages * mmap.PAGESIZE
         positions = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED)
-        mapped = mmap.mmap(fd, mmap.PAGESIZE + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
+        produced = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
+        self._fd = fd
         self._consumer = np.frombuffer(positions, np.uint64, 1)
-        self._producer = np.frombuffer(mapped, np.uint64, 1)
-        self._data = np.frombuffer(mapped, np.uint8, offset=mmap.PAGESIZE)  # mapped twice: a batch never wraps
+        self._producer = np.frombuffer(produced, np.uint64, 1)
         self._at = int(self._consumer[0])
+        self._map_window()
         # Edge-triggered: data that is there must not end a wait, a wake-up must.
         self._poll = select.epoll()
         self._poll.register(fd, select.EPOLLIN | select.EPOLLET)
+
+    def _map_window(self) -> None:
+        """Map the data ahead of us. The kernel maps the ring twice in a row, so that a window never wraps; all of
+        it mapped would count as twice its size of our memory."""
+        self._base = self._at - self._at % mmap.PAGESIZE
+        offset = (2 + self._base % self._size // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = min(_WINDOW_BYTES, self._size) + mmap.PAGESIZE  # a record may begin at the very end of a page
+        window = mmap.mmap(self._fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=offset)
+        self._data = np.frombuffer(window, np.uint8)
 
     def wake_on(self, fd: int) -> None:
         """Let this descriptor's becoming readable end a wait as well."""
@@ -44,10 +55,13 @@ class Ring:
         return int(self._producer[0]) - self._at
 
     def read(self) -> NDArray[np.void]:
-        """All whole records, copied out of the ring: array of EVENT (pieces among them), shape (n,)."""
-        count = self.pending_bytes // _RECORD.itemsize
+        """Whole records, copied out of the ring, as many as the window shows: array of EVENT (pieces among them),
+        shape (n,). Empty: there are none."""
+        if self._at - self._base + _RECORD.itemsize > len(self._data):
+            self._map_window()
+        start = self._at - self._base
+        count = min(self.pending_bytes, len(self._data) - start) // _RECORD.itemsize
         _barrier()
-        start = self._at % self._size
         records = self._data[start : start + count * _RECORD.itemsize].view(_RECORD)
         busy = records["len"] & _BUSY
         if busy.any():

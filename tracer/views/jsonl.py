@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from tracer.attribution import Attribution, Container
-from tracer.events import INITIAL_PIDNS_INUM, Batch, Flag, Kind, split_args
+from tracer.events import Batch, Flag, Kind, split_args
+from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.escape import decode, safe_json
 from tracer.views.status import ending

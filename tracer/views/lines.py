@@ -8,7 +8,8 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from tracer.attribution import Attribution
-from tracer.events import INITIAL_PIDNS_INUM, Batch, Flag, Kind, split_args
+from tracer.events import Batch, Flag, Kind, split_args
+from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.escape import command_line, safe, safe_text
 from tracer.views.status import ending
