@@ -6,12 +6,15 @@ recording answers as the live host did.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from tracer.events import Batch, Kind
+from tracer.events import INLINE_LEVELS, Batch, Kind
 from tracer.pidns import Chain, PidnsId, chain_of
 
 
@@ -58,16 +61,38 @@ class Attribution:
         self._owners: dict[PidnsId, Container] = {}
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
 
-    def apply(self, batch: Batch) -> None:
-        """Take in the facts of a batch. Call before asking about its rows."""
-        kinds = batch.rows["kind"]
-        for index in np.flatnonzero(kinds == Kind.CGROUP).tolist():
-            fact = msgspec.json.decode(batch.payload(index).args, type=CgroupFact)
-            self.cgroups[int(batch.rows["cgroup_id"][index])] = fact
+    def take(self, batch: Batch) -> Iterator[Batch]:
+        """The batch in parts, each yielded when what it tells of containers is known, and nothing behind it is.
+
+        So an answer about a row depends on the rows up to it alone, never on how a source has cut its batches: a
+        recording, cut in another way, gives the same answers.
+        """
+        at = 0
+        for cut in itertools.chain(self._cuts(batch), [len(batch)]):
+            if cut > at:
+                part = batch.part(at, cut)
+                self._learn(part)
+                yield part
+                at = cut
+
+    def _cuts(self, batch: Batch) -> Iterator[int]:
+        """Where a row begins that tells something which rows before it must not know."""
+        is_fact = batch.rows["kind"] == Kind.CGROUP
+        facts = is_fact & ~np.concatenate([[True], is_fact[:-1]])
+        births = _births(batch)
+        last = 0
+        for at in np.flatnonzero(facts | births).tolist():
+            if facts[at] or _anyone_inside(batch.rows[last:at], batch.rows["chain"]["inum"][at, 0]):
+                yield at
+                last = at
+
+    def _learn(self, part: Batch) -> None:
+        for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
+            fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
+            self.cgroups[int(part.rows["cgroup_id"][index])] = fact
             self._cache.clear()
-        first = (batch.rows["chain"]["nr"][:, 0] == 1) & (batch.rows["level"] > 0)
-        for index in np.flatnonzero(first).tolist():
-            self._own(chain_of(batch, index)[-1].pidns, int(batch.rows["cgroup_id"][index]))
+        for index in np.flatnonzero(_births(part)).tolist():
+            self._own(chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index]))
 
     def _own(self, pidns: PidnsId, cgroup_id: int) -> None:
         fact = self.cgroups.get(cgroup_id)
@@ -109,3 +134,17 @@ class Attribution:
             return self._cache[key]
         except KeyError:
             return self.container(chain_of(batch, index), key[1])
+
+
+def _births(batch: Batch) -> NDArray[np.bool_]:
+    """Rows in which the first process of a nested namespace appears, shape (n,)."""
+    rows = batch.rows
+    appears = (rows["kind"] == Kind.FORK) | (rows["kind"] == Kind.SNAPSHOT)
+    births: NDArray[np.bool_] = appears & (rows["chain"]["nr"][:, 0] == 1) & (rows["level"] > 0)
+    return births
+
+
+def _anyone_inside(rows: NDArray[np.void], inum: int) -> bool:
+    """Whether a row may be of a process in this namespace: what an event does not hold itself counts as yes."""
+    inside = (rows["chain"]["inum"] == inum).any(axis=1) | (rows["level"] > INLINE_LEVELS)
+    return bool(inside.any())

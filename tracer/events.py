@@ -149,6 +149,15 @@ class Batch:
         heap = np.frombuffer(self.heap, np.uint8)
         return Batch(self.rows[mask], heap[np.repeat(mask, self.lengths)].tobytes())
 
+    def part(self, start: int, stop: int) -> Batch:
+        """The rows from start up to stop."""
+        if start == 0 and stop == len(self):
+            return self
+        if not self.heap:
+            return Batch(self.rows[start:stop])
+        ends = self.starts + self.lengths
+        return Batch(self.rows[start:stop], self.heap[int(self.starts[start]) : int(ends[stop - 1])])
+
     @staticmethod
     def concat(batches: Iterable[Batch]) -> Batch:
         """The rows of all batches, one after the other."""

@@ -41,10 +41,10 @@ class LiveSource:
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean. timeout_s: how long the next wait may take, None: stop now. Yields an
         empty batch when a wait ends without an event."""
-        yield self._first()
+        yield from map(self._with_commands, self._choose(self._first()))
         while (wait := timeout_s()) is not None:
-            yield self._select(self.trace.poll(wait))
-        yield self._select(self.trace.finish())
+            yield from self._told(self.trace.poll(wait))
+        yield from self._told(self.trace.finish())
 
     def _first(self) -> Batch:
         """The processes that are there. Probes were attached before the list was read, so a process may be in both:
@@ -56,8 +56,7 @@ class LiveSource:
         older = snapshot.batch.select(~np.isin(_identities(snapshot.batch.rows), born))
         self._bind(snapshot.batch)
         facts = self._facts([*snapshot.cgroups, *early.cgroups])
-        chosen = self._choose(Batch.concat([facts, older, early.batch]))
-        return self._with_commands(chosen)
+        return Batch.concat([facts, older, early.batch])
 
     def _bind(self, snapshot: Batch) -> None:
         """A target pidns:INUM means the namespace that has this number now, not a later one."""
@@ -66,16 +65,17 @@ class LiveSource:
             for target in self._selection.targets
         )
 
-    def _select(self, decoded: Decoded) -> Batch:
+    def _told(self, decoded: Decoded) -> Iterator[Batch]:
         return self._choose(Batch.concat([self._facts(decoded.cgroups), decoded.batch]))
 
-    def _choose(self, batch: Batch) -> Batch:
+    def _choose(self, batch: Batch) -> Iterator[Batch]:
+        """The rows that the targets mean, in parts as containers become known; one empty part where nothing came."""
         if not len(batch):
-            return batch
-        self.attribution.apply(batch)
-        mask = self._selection.mask(batch)
-        self.trace.maps.decide(self._selection.take_fresh())
-        return batch.select(mask)
+            yield batch
+        for part in self.attribution.take(batch):
+            mask = self._selection.mask(part)
+            self.trace.maps.decide(self._selection.take_fresh())
+            yield part.select(mask)
 
     def _facts(self, names: list[CgroupName]) -> Batch:
         if not names:
