@@ -1,0 +1,94 @@
+"""Rows and batches made by hand, for tests of what stands behind the kernel.
+
+A row's chain is given as its numbers inside, outermost first, without the host's: `inside=[(4026532180, 15)]`, or with
+a generation as third. What is not given has a plain value.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from tracer.attribution import CgroupFact, Container
+from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, pad_args
+from tracer.initial import INITIAL_PIDNS_INUM
+
+PIDNS = 4026532180
+SECOND_NS = 1_000_000_000
+
+
+class Row(NamedTuple):
+    """One row of a batch, and its part of the heap."""
+
+    event: np.void
+    heap: bytes
+
+
+def batch(*rows: Row) -> Batch:
+    """A batch of these rows, in this order."""
+    events = np.array([row.event for row in rows], EVENT) if rows else np.empty(0, EVENT)
+    return Batch(events, b"".join(row.heap for row in rows))
+
+
+def row(
+    kind: Kind,
+    tgid: int,
+    inside: Sequence[tuple[int, ...]] = (),
+    *,
+    exe: bytes = b"",
+    args: Sequence[bytes] = (),
+    comm: bytes = b"sh",
+    flags: int = 0,
+    start_ns: int = SECOND_NS,
+    ts_ns: int = 2 * SECOND_NS,
+    parent_tgid: int = 1,
+    parent_start_ns: int = 1,
+    **fields: int,
+) -> Row:
+    """A row of any kind. fields: further fields of EVENT."""
+    event = np.zeros((), EVENT)
+    numbers = [(inum, nr, *(rest or (1,))) for inum, nr, *rest in inside] or [(INITIAL_PIDNS_INUM, tgid, 1)]
+    innermost_first = np.array([(inum, nr, gen) for inum, nr, gen in reversed(numbers)], NUMBER)
+    inline = innermost_first[:INLINE_LEVELS]
+    event["chain"][: len(inline)] = inline
+    heap = (innermost_first[INLINE_LEVELS:].tobytes(), exe, pad_args(args))
+    values = {
+        "kind": kind, "flags": flags, "tgid": tgid, "tid": tgid, "vtid": numbers[-1][1], "level": len(inside),
+        "start_ns": start_ns, "ts_ns": ts_ns, "parent_tgid": parent_tgid, "parent_start_ns": parent_start_ns,
+        "comm": comm, "deep_len": len(heap[0]), "exe_len": len(heap[1]), "args_len": len(heap[2]),
+        "args_total": len(heap[2]),
+    }  # fmt: skip
+    for name, value in (values | fields).items():
+        event[name] = value
+    return Row(event[()], b"".join(heap))
+
+
+def fork(tgid: int, inside: Sequence[tuple[int, ...]] = (), **fields: int) -> Row:
+    """A process is born."""
+    return row(Kind.FORK, tgid, inside, **({"ts_ns": fields.get("start_ns", SECOND_NS)} | fields))
+
+
+def exits(tgid: int, inside: Sequence[tuple[int, ...]] = (), *, status: int = 0, **fields: int) -> Row:
+    """A process ends; status as wait(2) gives it."""
+    return row(Kind.EXIT, tgid, inside, status=status, **fields)
+
+
+def gap(lost: int, since_ns: int = SECOND_NS, until_ns: int = 2 * SECOND_NS, cpu: int = 0) -> Row:
+    """Events were lost."""
+    event = np.zeros((), EVENT)
+    event["kind"], event["seq"], event["cpu"] = Kind.GAP, lost, cpu
+    event["start_ns"], event["ts_ns"] = since_ns, until_ns
+    return Row(event[()], b"")
+
+
+def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/") -> Row:
+    """What a cgroup id stands for."""
+    payload = msgspec.json.encode(CgroupFact(path, container))
+    event = np.zeros((), EVENT)
+    event["kind"], event["cgroup_id"], event["ts_ns"] = Kind.CGROUP, cgroup_id, SECOND_NS
+    event["args_len"] = event["args_total"] = len(payload)
+    return Row(event[()], payload)
+
+
+WEB = Container("a" * 64, "docker", "web", "nginx:1.27", {"tier": "front"})
