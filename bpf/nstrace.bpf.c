@@ -16,7 +16,7 @@
 #define MAX_ARGS_PIECES ((MAX_ARGS_BYTES + PIECE_BYTES - 1) / PIECE_BYTES)
 #define MAX_CHAIN_PIECES 4
 #define MAX_CGROUP_DEPTH 32
-#define MAX_NAME_PIECES 3 /* NAME_MAX */
+#define MAX_NAME_PIECES (MAX_CGROUP_DEPTH + 8) /* most names take one */
 
 /* What the reader is at; it says so in wake[0]. look goes up each time it looks. */
 enum reader_state { READER_AT_WORK, READER_ASLEEP, READER_URGED };
@@ -85,24 +85,11 @@ static __always_inline struct piece *new_piece(u64 seq, u8 kind)
 	return p;
 }
 
-static __always_inline bool put_cgroup(u64 seq, struct cgroup *cgroup)
+static __always_inline bool is_told(struct cgroup *cgroup)
 {
-	u32 at = 0;
+	u64 id = cgroup_id(cgroup);
 
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_NAME_PIECES; i++) {
-		struct piece *p = new_piece(seq, KIND_PIECE_CGROUP);
-		bool last;
-
-		if (!p)
-			return false;
-		at += fill_cgroup_piece(p, cgroup, at);
-		last = p->last;
-		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
-		if (last)
-			break;
-	}
-	return true;
+	return told_cgroups.lookup(&id);
 }
 
 static __always_inline void mark_cgroups(struct task_struct *t)
@@ -129,38 +116,39 @@ static __always_inline void mark_cgroups(struct task_struct *t)
 static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
 {
 	struct cgroup *cgroup = cgroup_of(t);
+	u32 at = 0;
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
-		u64 id = cgroup_id(cgroup);
+	for (int i = 0; i < MAX_NAME_PIECES && cgroup; i++) {
+		struct piece *p;
 
-		if (told_cgroups.lookup(&id))
+		if (!at && is_told(cgroup))
 			break;
-		if (!put_cgroup(seq, cgroup))
+		p = new_piece(seq, KIND_PIECE_CGROUP);
+		if (!p)
 			return;
-		cgroup = cgroup_parent(cgroup);
+		at = fill_cgroup_piece(p, cgroup, at);
+		if (!at)
+			cgroup = cgroup_parent(cgroup);
+		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
 	}
 	mark_cgroups(t);
 }
 
 /* The rest of a chain that is too deep for the event; false: no room. */
-static __always_inline bool put_chain(struct event *head, struct task_struct *t)
+static __always_inline bool put_chain(struct event *head, struct pid *pid)
 {
-	struct task_struct *leader = READ(t, group_leader);
-	struct pid *pid = READ(leader, thread_pid);
-	u32 level = READ(pid, level);
-
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CHAIN_PIECES; i++) {
 		u32 from = INLINE_LEVELS + i * PIECE_LEVELS;
 		struct piece *p;
 
-		if (from >= level)
+		if (from >= head->level)
 			break;
 		p = new_piece(head->seq, KIND_PIECE_CHAIN);
 		if (!p)
 			return false;
-		fill_chain_piece(p, pid, level, from);
+		fill_chain_piece(p, pid, head->level, from);
 		head->deep_len += p->len;
 		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
 	}
@@ -224,9 +212,12 @@ static __always_inline void put_args(struct event *head, struct task_struct *t)
 		head->flags |= FLAG_ARGS_TRUNCATED;
 }
 
-static __always_inline u32 decision_of(struct pair *pair)
+static __always_inline u32 decision_of(struct event *e)
 {
-	u32 *decision = decisions.lookup(pair);
+	struct pair pair = { .gen = e->chain[0].gen,
+			     .cgroup_id = e->cgroup_id,
+			     .inum = e->chain[0].inum };
+	u32 *decision = decisions.lookup(&pair);
 
 	return decision ? *decision : UNDECIDED;
 }
@@ -241,14 +232,14 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	int zero = 0;
 	u32 kind = head->kind & 7;
 	struct counts *c = counts.lookup(&zero);
-	struct pair pair = {};
+	struct pid *pid = pid_of(t);
 	struct event *e;
 	u32 decision;
 
 	if (!c)
 		return 0;
-	read_pair(&pair, t);
-	decision = decision_of(&pair);
+	fill_pair(head, t, pid);
+	decision = decision_of(head);
 	if (decision == IGNORE) {
 		c->filtered[kind]++;
 		return 0;
@@ -257,7 +248,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	c->attempts[kind]++;
 	if (decision == UNDECIDED)
 		put_cgroups(head->seq, t);
-	if (!put_chain(head, t)) {
+	if (!put_chain(head, pid)) {
 		c->failed[kind]++;
 		return 0;
 	}
@@ -271,7 +262,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 		return 0;
 	}
 	__builtin_memcpy(e, head, sizeof(*e));
-	fill(e, t);
+	fill(e, t, pid);
 	c->submitted[kind]++;
 	ring.ringbuf_submit(e, wakeup(c));
 	return 0;
@@ -335,34 +326,26 @@ RAW_TRACEPOINT_PROBE(sched_process_exit)
 static __always_inline bool write_cgroups(void *seq, struct task_struct *t)
 {
 	struct cgroup *cgroup = cgroup_of(t);
+	u32 at = 0;
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
-		u64 id = cgroup_id(cgroup);
-		u32 at = 0;
+	for (int i = 0; i < MAX_NAME_PIECES && cgroup; i++) {
+		struct piece p = {};
 
-		if (told_cgroups.lookup(&id))
+		if (!at && is_told(cgroup))
 			break;
-#pragma clang loop unroll(disable)
-		for (int j = 0; j < MAX_NAME_PIECES; j++) {
-			struct piece p = {};
-
-			at += fill_cgroup_piece(&p, cgroup, at);
-			if (bpf_seq_write(seq, &p, sizeof(p)))
-				return false;
-			if (p.last)
-				break;
-		}
-		cgroup = cgroup_parent(cgroup);
+		at = fill_cgroup_piece(&p, cgroup, at);
+		if (!at)
+			cgroup = cgroup_parent(cgroup);
+		if (bpf_seq_write(seq, &p, sizeof(p)))
+			return false;
 	}
 	return true;
 }
 
 static __always_inline bool write_chain(void *seq, struct event *e,
-					struct task_struct *t)
+					struct pid *pid)
 {
-	struct pid *pid = READ(t, thread_pid);
-
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CHAIN_PIECES; i++) {
 		u32 from = INLINE_LEVELS + i * PIECE_LEVELS;
@@ -383,12 +366,15 @@ int bpf_iter__task(void *ctx)
 	void *seq = iter_seq(ctx);
 	struct task_struct *t = iter_task(ctx);
 	struct event e = { .kind = KIND_SNAPSHOT };
+	struct pid *pid;
 
 	if (!t || is_thread(t))
 		return 0;
-	fill(&e, t);
+	pid = READ(t, thread_pid);
+	fill_pair(&e, t, pid);
+	fill(&e, t, pid);
 	e.state = state_letter(t);
-	if (write_cgroups(seq, t) && write_chain(seq, &e, t) &&
+	if (write_cgroups(seq, t) && write_chain(seq, &e, pid) &&
 	    !bpf_seq_write(seq, &e, sizeof(e)))
 		mark_cgroups(t);
 	return 0;

@@ -34,16 +34,22 @@ static __always_inline bool is_thread(struct task_struct *t)
 	return READ(t, pid) != READ(t, tgid);
 }
 
-/* The number at a level, 0 being the initial namespace. */
+/* The entry at a level, 0 being the initial namespace. */
+static __always_inline void read_upid(struct upid *upid, struct pid *pid,
+				      u32 level)
+{
+	bpf_probe_read_kernel(upid, sizeof(*upid),
+			      (char *)&pid->numbers +
+				      level * sizeof(struct upid));
+}
+
 static __always_inline void read_number(struct number *n, struct pid *pid,
 					u32 level)
 {
 	struct upid upid;
 	struct pid_namespace *ns;
 
-	bpf_probe_read_kernel(&upid, sizeof(upid),
-			      (char *)&pid->numbers +
-				      level * sizeof(struct upid));
+	read_upid(&upid, pid, level);
 	ns = upid.ns;
 	n->nr = upid.nr;
 	n->inum = READ(ns, ns_inum);
@@ -93,17 +99,20 @@ static __always_inline struct cgroup *cgroup_parent(struct cgroup *cgroup)
 	return css ? READ(css, cgroup) : NULL;
 }
 
-static __always_inline void read_pair(struct pair *pair, struct task_struct *t)
+static __always_inline struct pid *pid_of(struct task_struct *t)
 {
 	struct task_struct *leader = READ(t, group_leader);
-	struct pid *pid = READ(leader, thread_pid);
-	struct number n;
 
-	read_number(&n, pid, READ(pid, level));
-	pair->gen = n.gen;
-	pair->inum = n.inum;
-	pair->cgroup_id = cgroup_id(cgroup_of(t));
-	pair->pad = 0;
+	return READ(leader, thread_pid);
+}
+
+/* What decides whether anyone wants to know of this process. */
+static __always_inline void fill_pair(struct event *e, struct task_struct *t,
+				      struct pid *pid)
+{
+	e->level = READ(pid, level);
+	read_number(&e->chain[0], pid, e->level);
+	e->cgroup_id = cgroup_id(cgroup_of(t));
 }
 
 /* As task_tgid_nr_ns(parent, the child's namespace): 0 when not in there. */
@@ -114,12 +123,8 @@ static __always_inline u32 number_inside(struct pid *parent, struct pid *child)
 
 	if (READ(parent, level) < level)
 		return 0;
-	bpf_probe_read_kernel(&seen, sizeof(seen),
-			      (char *)&parent->numbers +
-				      level * sizeof(struct upid));
-	bpf_probe_read_kernel(&own, sizeof(own),
-			      (char *)&child->numbers +
-				      level * sizeof(struct upid));
+	read_upid(&seen, parent, level);
+	read_upid(&own, child, level);
 	return seen.ns == own.ns ? seen.nr : 0;
 }
 
@@ -138,35 +143,30 @@ static __always_inline void fill_parent(struct event *e, struct task_struct *t,
 
 static __always_inline void fill_chain(struct event *e, struct pid *pid)
 {
-	u32 level = READ(pid, level);
-
-	e->level = level;
-	read_number(&e->chain[0], pid, level);
 #pragma unroll
 	for (int i = 1; i < INLINE_LEVELS; i++)
-		if (i < level)
-			read_number(&e->chain[i], pid, level - i);
+		if (i < e->level)
+			read_number(&e->chain[i], pid, e->level - i);
 }
 
-/* Everything but seq, kind and what only one kind has; e is zeroed. */
-static __always_inline void fill(struct event *e, struct task_struct *t)
+/* All else but seq, kind and what only one kind has; e is zeroed. */
+static __always_inline void fill(struct event *e, struct task_struct *t,
+				 struct pid *pid)
 {
 	struct task_struct *leader = READ(t, group_leader);
-	struct pid *pid = READ(leader, thread_pid);
 	struct pid *own = READ(t, thread_pid);
 	const struct cred *cred = READ(t, real_cred);
-	struct number vtid;
+	struct upid upid;
 
 	e->ts_ns = bpf_ktime_get_boot_ns();
 	e->cpu = bpf_get_smp_processor_id();
 	e->tgid = READ(t, tgid);
 	e->tid = READ(t, pid);
 	e->start_ns = READ(leader, start_boottime);
-	e->cgroup_id = cgroup_id(cgroup_of(t));
 	e->uid = READ(cred, uid_val);
 	bpf_probe_read_kernel(&e->comm, sizeof(e->comm), &t->comm);
-	read_number(&vtid, own, READ(own, level));
-	e->vtid = vtid.nr;
+	read_upid(&upid, own, e->level); /* threads share the namespace */
+	e->vtid = upid.nr;
 	fill_chain(e, pid);
 	fill_parent(e, leader, pid);
 }
@@ -176,20 +176,25 @@ static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 					     u32 level, u32 from)
 {
 	struct number *numbers = (struct number *)p->bytes;
+	u32 left = level - from;
 
+	if (left > PIECE_LEVELS)
+		left = PIECE_LEVELS;
 	p->kind = KIND_PIECE_CHAIN;
-	p->len = 0;
+	p->len = left * sizeof(struct number);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < PIECE_LEVELS; i++) {
-		if (from + i < level) {
+		if (i < left)
 			read_number(&numbers[i], pid, level - from - i);
-			p->len += sizeof(struct number);
-		}
 	}
 }
 
-/* Part of a cgroup's name. Returns the bytes of it that were put, without NUL. */
-static __always_inline int fill_cgroup_piece(struct piece *p,
+/*
+ * Part of a cgroup's name, from a byte on. Returns where the next part begins;
+ * 0: this was the last. NAME_MAX makes it three at most, which the verifier
+ * must see.
+ */
+static __always_inline u32 fill_cgroup_piece(struct piece *p,
 					     struct cgroup *cgroup, u32 from)
 {
 	struct cgroup *parent = cgroup_parent(cgroup);
@@ -200,8 +205,8 @@ static __always_inline int fill_cgroup_piece(struct piece *p,
 	p->id = cgroup_id(cgroup);
 	p->parent_id = parent ? cgroup_id(parent) : 0;
 	p->len = len > 0 ? len - 1 : 0;
-	p->last = len < PIECE_BYTES;
-	return p->len;
+	p->last = len < PIECE_BYTES || from > PIECE_BYTES;
+	return p->last ? 0 : from + PIECE_BYTES - 1;
 }
 
 /* As wait(2) will give it: wait_task_zombie(), kernel/exit.c. */
