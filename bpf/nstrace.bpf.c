@@ -2,9 +2,9 @@
 /*
  * The probes: fork, exec and exit, each with the process's number in every
  * PID namespace. Compiled by BCC; the constants come as -D flags
- * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER,
- * MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last piece), THREADS,
- * CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
+ * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER, MAX_ARGS_BYTES,
+ * LAST_ARGS_BYTES (of its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID,
+ * HAVE_GROUP_DEAD.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
  * an event and its pieces stand together on their CPU, and plain increments
@@ -278,7 +278,7 @@ static __always_inline int filtered(u32 kind)
 	return 0;
 }
 
-RAW_TRACEPOINT_PROBE(sched_process_fork)
+int nstrace_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *child = (void *)ctx->args[1];
 	struct event head = { .kind = KIND_FORK };
@@ -290,7 +290,7 @@ RAW_TRACEPOINT_PROBE(sched_process_fork)
 	return emit(&head, child, NULL);
 }
 
-RAW_TRACEPOINT_PROBE(sched_process_exec)
+int nstrace_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *t = (void *)ctx->args[0];
 	struct event head = { .kind = KIND_EXEC, .old_tid = ctx->args[1] };
@@ -299,7 +299,7 @@ RAW_TRACEPOINT_PROBE(sched_process_exec)
 	return emit(&head, t, exe);
 }
 
-RAW_TRACEPOINT_PROBE(sched_process_exit)
+int nstrace_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *t = (void *)ctx->args[0];
 	struct event head = { .kind = KIND_EXIT };
@@ -361,7 +361,7 @@ static __always_inline bool write_chain(void *seq, struct event *e,
 	return true;
 }
 
-int bpf_iter__task(void *ctx)
+int nstrace_tasks(void *ctx)
 {
 	void *seq = iter_seq(ctx);
 	struct task_struct *t = iter_task(ctx);

@@ -37,7 +37,7 @@ def test_edges_do_not_import_each_other(edge: str) -> None:
         assert not {name for name in imports(path) if any(name.startswith(other) for other in others)}, path.name
 
 
-@pytest.mark.parametrize(("library", "owner"), [("bcc", "kernel/loader.py"), ("docker", "containers/engine.py")])
+@pytest.mark.parametrize(("library", "owner"), [("bcc", "kernel/compiler.py"), ("docker", "containers/engine.py")])
 def test_one_importer(library: str, owner: str) -> None:
     users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if library in imports(path)}
     assert users == {owner}

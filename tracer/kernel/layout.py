@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from tracer.errors import ExitCode, NstraceError
 
 BTF_PATH = "/sys/kernel/btf/vmlinux"
-_STRUCT, _UNION, _ENUM, _FUNC_PROTO, _PTR = 4, 5, 6, 13, 2
-_MODIFIERS = (8, 9, 10, 11)  # typedef, volatile, const, restrict
+_STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC = 4, 5, 6, 8, 12  # BTF_KIND_*, include/uapi/linux/btf.h
+_MODIFIERS = (_TYPEDEF, 9, 10, 11)  # and volatile, const, restrict
 
 _INT, _U64, _PTR_SIZE = "int {}", "unsigned long long {}", 8
 _SIZES = {_INT: 4, "unsigned int {}": 4, _U64: 8, "char {}[16]": 16, "char {}[0]": 0}
@@ -155,9 +155,13 @@ class Btf:
                 return value
         return None
 
+    def function(self, name: str) -> int:
+        """The id of a kernel function; 0 where there is none of that name."""
+        return max(0, self._id(name, _FUNC))
+
     def tracepoint_args(self, name: str) -> int:
         """How many arguments a raw tracepoint passes; 0 where there is no such tracepoint."""
-        type_id = self._id(f"btf_trace_{name}", 8)  # a typedef of a pointer to a function
+        type_id = self._id(f"btf_trace_{name}", _TYPEDEF)  # of a pointer to a function
         if type_id <= 0:
             return 0
         pointer = self._words(self._address(type_id), 3)[2]

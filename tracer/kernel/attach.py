@@ -1,0 +1,107 @@
+"""Compiled programs -> the kernel: maps made, programs loaded and attached, through libbpf."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.kernel.layout import Btf
+from tracer.kernel.objects import INSN_BYTES, Objects, ProgramObject
+
+# tracepoint -> the program that is attached to it
+PROBES = {
+    "sched_process_fork": "nstrace_fork",
+    "sched_process_exec": "nstrace_exec",
+    "sched_process_exit": "nstrace_exit",
+}
+ITERATOR = "nstrace_tasks"
+PROGRAMS = (ITERATOR, *PROBES.values())  # the one that takes longest to verify first
+
+_RAW_TRACEPOINT, _TRACING, _TRACE_ITER = 17, 26, 28  # BPF_PROG_TYPE_*, BPF_TRACE_ITER: include/uapi/linux/bpf.h
+_LICENSE = b"GPL"  # the helpers that read kernel memory want one that is compatible
+_LOG_BYTES = 1 << 20
+
+
+class _ProgLoadOpts(ctypes.Structure):
+    """struct bpf_prog_load_opts of libbpf 1.0, up to the log."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("attempts", ctypes.c_int),
+        ("expected_attach_type", ctypes.c_int),
+        *((name, ctypes.c_uint32) for name in ("prog_btf_fd", "prog_flags", "prog_ifindex", "kern_version")),
+        *((name, ctypes.c_uint32) for name in ("attach_btf_id", "attach_prog_fd", "attach_btf_obj_fd")),
+        ("fd_array", ctypes.c_void_p),
+        *((name, ctypes.c_void_p if name.endswith("info") else ctypes.c_uint32)
+          for name in ("func_info", "func_info_cnt", "func_info_rec_size", "line_info", "line_info_cnt",
+                       "line_info_rec_size", "log_level", "log_size")),
+        ("log_buf", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Descriptors: of the maps by name, of the link to the iterator over tasks, and of the links to the probes."""
+
+    maps: dict[str, int]
+    iterator: int
+    links: tuple[int, ...]
+
+
+def attach(objects: Objects, btf: Btf) -> Attached:
+    """Load everything and attach it. Raises NstraceError with the verifier's words where the kernel refuses."""
+    libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    libbpf.libbpf_set_print(None)
+    maps = [
+        _create_map(libbpf, one.name, one.type, one.key_size, one.value_size, one.max_entries) for one in objects.maps
+    ]
+    with ThreadPoolExecutor() as pool:  # the verifier takes 50 to 100 ms for each
+        fds = pool.map(lambda one: _load(libbpf, one, maps, btf), objects.programs)
+        programs = dict(zip((one.name for one in objects.programs), fds, strict=True))
+    iterator = libbpf.bpf_link_create(programs[ITERATOR], 0, _TRACE_ITER, None)
+    links = [libbpf.bpf_raw_tracepoint_open(name.encode(), programs[probe]) for name, probe in PROBES.items()]
+    if iterator < 0 or min(links) < 0:
+        raise _refused("the programs cannot be attached", ctypes.get_errno())
+    return Attached({one.name: fd for one, fd in zip(objects.maps, maps, strict=True)}, iterator, tuple(links))
+
+
+def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
+    kind, key_size, value_size, max_entries = sizes
+    fd: int = libbpf.bpf_map_create(kind, name.encode()[:15], key_size, value_size, max_entries, None)
+    if fd < 0:
+        raise _refused(f"the kernel did not make the map {name}", ctypes.get_errno())
+    return fd
+
+
+def _load(libbpf: ctypes.CDLL, program: ProgramObject, maps: list[int], btf: Btf) -> int:
+    options = _ProgLoadOpts(sz=ctypes.sizeof(_ProgLoadOpts))
+    kind = _RAW_TRACEPOINT
+    if program.name == ITERATOR:
+        kind, options.expected_attach_type = _TRACING, _TRACE_ITER
+        options.attach_btf_id = btf.function("bpf_iter_task")
+    code = program.linked(maps)
+
+    def load() -> int:
+        fd: int = libbpf.bpf_prog_load(
+            kind, program.name.encode(), _LICENSE, code, len(code) // INSN_BYTES, ctypes.byref(options)
+        )
+        return fd
+
+    if (fd := load()) >= 0:
+        return fd
+    reason = ctypes.get_errno()
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    options.log_level, options.log_size, options.log_buf = 1, _LOG_BYTES, ctypes.addressof(log)
+    load()
+    raise _refused(f"the kernel did not take the program {program.name}", reason, log.value.decode(errors="replace"))
+
+
+def _refused(what: str, reason: int, detail: str = "") -> NstraceError:
+    hint = "run again with --debug for the verifier's words" if detail else ""
+    if reason == errno.EPERM:
+        hint = "run it with sudo; a kernel in lockdown mode (confidentiality) refuses root too"
+    return NstraceError(f"{what}: {os.strerror(reason)}", hint, ExitCode.NOT_PERMITTED, detail)
