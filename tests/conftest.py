@@ -2,15 +2,16 @@
 
 import os
 import subprocess
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import SOCKET, WORKLOAD, Ledger, Receiver, compile_workload
+from oracle import DEADLINE_S, SOCKET, WORKLOAD, Ledger, Receiver, compile_workload
 
 ROOT = Path(__file__).parents[1]
 REQUIRE = os.environ.get("NSTRACE_REQUIRE") == "1"
@@ -54,18 +55,31 @@ def why_no_kernel() -> str:
 
 @cache
 def why_no_engine() -> str:
-    import docker
-
     if os.geteuid():
         return "needs root"
     if not ENGINE.startswith("unix://"):
         return f"needs a local container engine, not {ENGINE}"
+    return why_no_answer(ENGINE)
+
+
+def why_no_answer(address: str) -> str:
+    """Why an engine cannot be used; empty: it answers."""
+    import docker
+
     try:
-        with closing(docker.DockerClient(ENGINE, timeout=10)) as client:
+        with closing(docker.DockerClient(address, timeout=10)) as client:
             client.ping()
     except (docker.errors.DockerException, OSError) as error:
-        return f"no container engine answers at {ENGINE}: {error}"
+        return f"no container engine answers at {address}: {error}"
     return ""
+
+
+def wait_for(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    """Until it holds; AssertionError after the deadline."""
+    until = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < until, f"not within {deadline_s} s"
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
@@ -108,13 +122,15 @@ def holding_receiver() -> Iterator[Receiver]:
 def start_container(engine: Any, image: str, workload: Path) -> Iterator[Callable[..., Any]]:
     """A function that starts a container and gives it back; all are removed in the end.
 
-    start(command, receiver=None, **options): options as for docker's containers.create(). The workload is at
+    start(command, receiver=None, mounts=(), **options): options as for docker's containers.create(). The workload is at
     oracle.WORKLOAD, the receiver's socket at oracle.SOCKET. Without a command it sleeps.
     """
     started = []
 
-    def start(command: Any = ("sleep", "600"), receiver: Receiver | None = None, **options: Any) -> Any:
-        mounts = [f"{workload}:{WORKLOAD}:ro"]
+    def start(
+        command: Any = ("sleep", "600"), receiver: Receiver | None = None, mounts: Sequence[str] = (), **options: Any
+    ) -> Any:
+        mounts = [*mounts, f"{workload}:{WORKLOAD}:ro"]
         if receiver:
             mounts.append(f"{receiver.directory}:{Path(SOCKET).parent}")
         options = {"name": f"nstrace-{uuid.uuid4().hex[:8]}", "network_mode": "none"} | options
@@ -128,6 +144,37 @@ def start_container(engine: Any, image: str, workload: Path) -> Iterator[Callabl
     yield start
     for container in started:
         container.remove(force=True)
+
+
+@pytest.fixture
+def inner_engine(start_container: Callable[..., Any], receiver: Receiver, tmp_path: Path) -> Iterator[Any]:
+    """Docker in Docker: a docker.DockerClient of an engine that runs in a container (client.outer), with the test
+    image (client.image). client.mounts: what gives a container of it the workload and the receiver's socket."""
+    import docker
+
+    socket, data = tmp_path / "engine", tmp_path / "data"
+    socket.mkdir(), data.mkdir()
+    machine = ("/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro", "/etc/ssl:/etc/ssl:ro")
+    outer = start_container(
+        "dockerd --storage-driver=vfs --iptables=false --ip6tables=false --ip-forward=false --bridge=none"
+        " -H unix:///engine/sock",
+        receiver,
+        mounts=(f"{data}:/var/lib/docker", f"{socket}:/engine", "/sys/fs/cgroup:/sys/fs/cgroup:rw", *machine),
+        environment={"PATH": "/usr/sbin:/usr/bin:/bin"},
+        cap_add=["ALL"],
+        cap_drop=["SYS_RESOURCE"],
+        security_opt=["seccomp=unconfined"],
+        tmpfs={"/run": "", "/tmp": ""},
+    )
+    address = f"unix://{socket}/sock"
+    wait_for(lambda: not why_no_answer(address))
+    subprocess.run([ROOT / "scripts/image", "inner"], check=True, env={**os.environ, "DOCKER_HOST": address})
+    with closing(docker.DockerClient(address)) as client:
+        client.outer, client.image = outer, "inner"
+        client.mounts = [f"{WORKLOAD}:{WORKLOAD}:ro", f"{Path(SOCKET).parent}:{Path(SOCKET).parent}"]
+        yield client
+        for container in client.containers.list():
+            container.remove(force=True)
 
 
 @pytest.fixture

@@ -62,6 +62,27 @@ def test_nested_namespaces(depth: int, start_container: Start, run_ledger: Run, 
         assert (fork["pidns"], fork["level"]) == (pair.pidns, len(pair.nspid) - 1)
 
 
+def test_docker_in_docker_shows_all_three_numbers(inner_engine: Any, receiver: Receiver) -> None:
+    with Following(inner_engine.outer.name) as follow:
+        follow.ready()
+        inner = inner_engine.containers.run(
+            inner_engine.image,
+            [WORKLOAD, "pairs", SOCKET, "20", "seq"],
+            volumes=inner_engine.mounts,
+            network_mode="none",
+            detach=True,
+        )
+        pairs = receiver.wait(20)
+        assert inner.wait(timeout=20)["StatusCode"] == 0
+        events = follow.stop()
+    forks = by_pid(events, "fork")
+    for pair in pairs:
+        fork = forks[pair.host_tgid]
+        assert tuple(fork["pids"]) == pair.nspid
+        assert (fork["level"], fork["ns_pid"], fork["ns_ppid"]) == (2, pair.ns_pid, pair.ns_ppid)
+        assert fork["container"]["id"] == inner.id
+
+
 def test_docker_exec_has_no_parent_inside(start_container: Start) -> None:
     container = start_container()
     with Following(container.name) as follow:
