@@ -10,8 +10,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from tracer.attribution import CgroupFact, Container
 from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, pad_args
+from tracer.facts import CgroupFact, Container
 from tracer.initial import INITIAL_PIDNS_INUM
 
 PIDNS = 4026532180

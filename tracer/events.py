@@ -18,7 +18,7 @@ class Kind(IntEnum):
     """What a row tells.
 
     GAP: seq = events lost on that CPU, start_ns and ts_ns = the window they were lost in.
-    CGROUP: what cgroup_id stands for; args = the JSON of `tracer.attribution.CgroupFact`.
+    CGROUP: what cgroup_id stands for; args = the JSON of `tracer.facts.CgroupFact`.
     """
 
     FORK = 1

@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from tracer import procfs
-from tracer.attribution import Attribution, CgroupFact, CgroupName
+from tracer.attribution import Attribution
 from tracer.containers.cgroups import Cgroups
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, Batch, Kind
+from tracer.facts import CgroupFact, CgroupName
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import PidnsId

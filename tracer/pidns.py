@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
+from tracer.initial import INITIAL_PIDNS_INUM
 
-from tracer.events import NUMBER, Batch
+if TYPE_CHECKING:
+    from tracer.events import Batch  # with numpy, which translating live has no time for
 
 
 class PidnsId(NamedTuple):
@@ -15,6 +16,10 @@ class PidnsId(NamedTuple):
 
     inum: int
     gen: int
+
+
+INITIAL_PIDNS = PidnsId(INITIAL_PIDNS_INUM, 0)
+"""The host's PID namespace: there is one alone."""
 
 
 class ProcId(NamedTuple):
@@ -44,6 +49,10 @@ def chain_of(batch: Batch, index: int) -> Chain:
     row = batch.rows[index]
     inner = [_number(item) for item in row["chain"].tolist()[: max(1, int(row["level"]))]]
     if row["deep_len"]:
+        import numpy as np
+
+        from tracer.events import NUMBER
+
         deep = np.frombuffer(batch.payload(index).deep, NUMBER).tolist()
         inner += [_number(item) for item in deep]
     return tuple(reversed(inner))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
 
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_CHUNK_BYTES = 1 << 16
+
+SpacesOf = Callable[[int], tuple[PidnsId, ...]]
+"""Descriptor of a PID namespace -> that namespace and all around it, outermost (below the initial one) first."""
 
 
 class Command(NamedTuple):
@@ -39,7 +47,7 @@ def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
     except OSError:
         args = b""
     # /proc counts in ticks: truncate ours before comparing
-    return Command(exe, args) if start_ticks(tgid) == start_ns // _TICK_NS else Command(b"", b"")
+    return Command(exe, args) if start_ticks(tgid) == start_ns // TICK_NS else Command(b"", b"")
 
 
 def pidns_inum(tgid: int) -> int:
@@ -54,3 +62,182 @@ def pidns_inum(tgid: int) -> int:
         raise NstraceError(
             f"there is no process {tgid}", "ps -e lists the host's processes", ExitCode.NO_TARGET
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """What /proc says of one process that has not been reaped; all of it is of this very process.
+
+    proc_id: start_ns is cut to a clock tick, as /proc has it. numbers: its PIDs, outermost first, the host's among
+    them; chain: the same with their namespaces, None where those are not ours to see. parent_tgid: 0 where there is
+    none. args: NUL-ended; exe: b"" where there is none or it is not ours to see. state: proc(5), Z is a zombie.
+    cgroups: its paths, that of version 2 first. uid: the real one.
+    """
+
+    proc_id: ProcId
+    numbers: tuple[int, ...]
+    chain: Chain | None
+    parent_tgid: int
+    comm: bytes
+    exe: bytes
+    args: bytes
+    state: str
+    uid: int
+    cgroups: tuple[str, ...]
+
+    @property
+    def tgid(self) -> int:
+        """Its PID on the host."""
+        return self.proc_id.tgid
+
+    @property
+    def level(self) -> int:
+        """Of its innermost namespace; the host's is 0."""
+        return len(self.numbers) - 1
+
+    @property
+    def is_zombie(self) -> bool:
+        """Whether it has exited and keeps its numbers until its parent reaps it."""
+        return self.state in "ZX"
+
+
+def living(nr: int, spaces_of: SpacesOf) -> Living | None:
+    """The process of this PID or thread number on the host; None: there is none (any more)."""
+    try:
+        with _opened(nr) as directory:
+            found = _read(directory, spaces_of)
+        if found.tgid == nr:
+            return found
+        process = living(found.tgid, spaces_of)
+        return process if has_thread(found.tgid, 0, nr) else None
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def has_thread(tgid: int, level: int, nr: int) -> bool:
+    """Whether a thread of the process has this number in the process's namespace at this level."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), _opened(tgid) as directory:
+        for tid in os.listdir(f"/proc/{tgid}/task"):  # noqa: PTH208
+            numbers = _field(_contents(directory, f"task/{tid}/status"), b"NSpid").split()
+            if level < len(numbers) and int(numbers[level]) == nr:
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def opened_pidns(tgid: int) -> Iterator[int]:
+    """A descriptor of the PID namespace that a process is in. Raises OSError where that is not to be had."""
+    fd = os.open(f"/proc/{tgid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def processes(spaces_of: SpacesOf) -> Iterator[Living]:
+    """All processes of the host, each read whole when it is its turn; those that end meanwhile are left out."""
+    for tgid in tgids():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), _opened(tgid) as directory:
+            yield _read(directory, spaces_of)
+
+
+def tgids() -> list[int]:
+    """The PIDs of all processes, in ascending order."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - a tenth of the time
+
+
+def inits() -> dict[int, tuple[int, int]]:
+    """Every nested PID namespace by its inode number, with its first process: tgid and start in ticks."""
+    found = {}
+    for tgid in tgids():
+        with contextlib.suppress(OSError), _opened(tgid) as directory:
+            numbers = _field(_contents(directory, "status"), b"NStgid").split()
+            if len(numbers) > 1 and numbers[-1] == b"1":
+                inum = os.stat("ns/pid", dir_fd=directory).st_ino
+                found[inum] = (tgid, int(_stat_fields(directory)[1][19]))
+    return found
+
+
+@contextlib.contextmanager
+def _opened(nr: int) -> Iterator[int]:
+    """The process's directory. The descriptor means this process alone: after its end every read fails, be its number
+    given away or not (proc_pid_make_inode, fs/proc/base.c)."""
+    directory = os.open(f"/proc/{nr}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _read(directory: int, spaces_of: SpacesOf) -> Living:
+    comm, fields = _stat_fields(directory)
+    status = _contents(directory, "status")
+    numbers = tuple(map(int, _field(status, b"NStgid").split()))
+    return Living(
+        proc_id=ProcId(numbers[0], int(fields[19]) * TICK_NS),
+        numbers=numbers,
+        chain=_chain(directory, numbers, spaces_of),
+        parent_tgid=int(fields[1]),
+        comm=comm,
+        exe=_exe(directory),
+        args=_contents(directory, "cmdline"),
+        state=fields[0].decode(),
+        uid=int(_field(status, b"Uid").split()[0]),
+        cgroups=_cgroups(_contents(directory, "cgroup")),
+    )
+
+
+def _stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
+    """Of /proc/PID/stat the command name, which may hold anything, and the fields behind it."""
+    stat = _contents(directory, "stat")
+    comm, _, rest = stat[stat.index(b"(") + 1 :].rpartition(b") ")
+    return comm, rest.split()
+
+
+def _contents(directory: int, name: str) -> bytes:
+    """A file of a process, b"" where it is not ours to read."""
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except PermissionError:
+        return b""
+    try:
+        parts = [os.read(fd, _CHUNK_BYTES)]
+        while len(parts[-1]) == _CHUNK_BYTES:
+            parts.append(os.read(fd, _CHUNK_BYTES))
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def _field(status: bytes, name: bytes) -> bytes:
+    """The value behind a name in /proc/PID/status; a newline in a command name is escaped there."""
+    start = status.index(b"\n" + name + b":\t") + len(name) + 3
+    return status[start : status.index(b"\n", start)]
+
+
+def _exe(directory: int) -> bytes:
+    try:
+        return os.readlink(b"exe", dir_fd=directory)
+    except (PermissionError, FileNotFoundError):
+        return b""  # a kernel thread or a zombie has none
+
+
+def _cgroups(lines: bytes) -> tuple[str, ...]:
+    """The paths of /proc/PID/cgroup: hierarchy:controllers:path, version 2 is hierarchy 0."""
+    rows = [line.split(":", 2) for line in os.fsdecode(lines).splitlines()]
+    rows.sort(key=lambda row: row[0] != "0")
+    return tuple(dict.fromkeys(row[2] for row in rows))
+
+
+def _chain(directory: int, numbers: tuple[int, ...], spaces_of: SpacesOf) -> Chain | None:
+    if len(numbers) == 1:
+        return (Number(INITIAL_PIDNS, numbers[0]),)
+    try:
+        fd = os.open("ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    except PermissionError:
+        return None
+    try:
+        spaces = (INITIAL_PIDNS, *spaces_of(fd))
+    finally:
+        os.close(fd)
+    return tuple(map(Number, spaces, numbers))

@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from tracer.events import Batch, Kind
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.pidns import Chain, Number, PidnsId, ProcId, chain_of
+from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
-INITIAL_PIDNS = PidnsId(INITIAL_PIDNS_INUM, 0)
 _APPEARS = (Kind.FORK, Kind.EXEC, Kind.SNAPSHOT)
 
 

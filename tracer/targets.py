@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from tracer.attribution import Container
 from tracer.errors import ExitCode, NstraceError
+from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import Chain, PidnsId
 

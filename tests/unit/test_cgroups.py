@@ -4,8 +4,8 @@ from itertools import permutations
 
 import pytest
 
-from tracer.attribution import CgroupFact, CgroupName, Container
 from tracer.containers.cgroups import Cgroups, Description
+from tracer.facts import CgroupFact, CgroupName, Container
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4

@@ -1,4 +1,4 @@
-"""The engine's answers and failures, by the real SDK against a small engine on a socket."""
+"""The engine's answers and failures, by the real SDK and without it, against a small engine on a socket."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tracer.containers import engine as engine_module
+from tracer.containers.direct import DirectApi
 from tracer.containers.engine import Description, Engine, FoundContainer
 from tracer.errors import ExitCode, NstraceError
 
@@ -36,6 +37,7 @@ class FakeEngine(ThreadingUnixStreamServer):
     def __init__(self, path: Path) -> None:
         self.address = f"unix://{path}"
         self.containers: Any = []
+        self.inits: dict[str, int] = {}
         self.status = 200
         self.pause_s = 0.0
         self.hangs = False
@@ -67,8 +69,12 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.pause_s)
         if url.path == "/version":
             self._answer({"ApiVersion": "1.41"}, 200)
+        elif url.path == "/_ping":
+            self._answer("OK", 200)
+        elif self.server.inits and url.path.endswith(f"/containers/{A}/json"):
+            self._answer({"Id": A, "State": {"Pid": self.server.inits[A]}}, 200)
         else:
-            assert url.path == "/v1.41/containers/json", "never inspect"
+            assert url.path.removeprefix("/v1.41") == "/containers/json", "inspect for the first process alone"
             self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
 
     def _answer(self, what: Any, status: int) -> None:
@@ -114,9 +120,9 @@ def fake(serve: Callable[[str], FakeEngine]) -> FakeEngine:
     return serve("docker.sock")
 
 
-@pytest.fixture
-def engine(fake: FakeEngine) -> Iterator[Engine]:
-    connected = Engine.connect()
+@pytest.fixture(params=[None, DirectApi], ids=["sdk", "direct"])
+def engine(fake: FakeEngine, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    connected = Engine.connect(open_api=request.param)
     fake.asked.clear()
     yield connected
     connected.close()
@@ -239,6 +245,14 @@ def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert podman.asked == []
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_without_the_sdk_a_socket_must_answer_too(hangs: bool, fake: FakeEngine, serve: Any) -> None:
+    podman = serve("podman.sock")
+    fake.hangs = hangs
+    connected = Engine.connect(timeout_s=0.1, open_api=DirectApi)
+    assert (connected.address, podman.asked) == ((podman if hangs else fake).address, ["/_ping"] if hangs else [])
+
+
 # all, find, state
 
 
@@ -249,7 +263,13 @@ def test_all_lists_stopped_ones_too(fake: FakeEngine, engine: Engine) -> None:
         FoundContainer(B, "db", "nginx:1.27", False),
         FoundContainer(C, "job", "nginx:1.27", True),
     ]
-    assert fake.asked == ["/v1.41/containers/json"]
+    assert [path.removeprefix("/v1.41") for path in fake.asked] == ["/containers/json"]
+
+
+@pytest.mark.parametrize(("told", "tgid"), [(4711, 4711), (0, None)])
+def test_the_first_process(told: int, tgid: int | None, fake: FakeEngine, engine: Engine) -> None:
+    fake.inits = {A: told}
+    assert engine.init_tgid(A) == tgid
 
 
 @pytest.mark.parametrize(

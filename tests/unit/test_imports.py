@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tracer"
-PURE = ["events", "pidns", "table", "attribution", "targets", "selection", "errors", "kernel/wire"]
+PURE = ["events", "pidns", "table", "attribution", "facts", "targets", "selection", "errors", "kernel/wire"]
 EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.recording"]
 HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}
 
@@ -52,3 +52,10 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr
     assert "follow" in done.stdout
+
+
+def test_what_the_host_is_now_is_told_without_heavy_imports() -> None:
+    heavy = HEAVY - {"msgspec"}
+    code = f"import sys, tracer.host, tracer.containers.names; assert not {heavy!r} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from tracer.attribution import CgroupFact, CgroupName, Container
 from tracer.containers import paths
+from tracer.facts import CgroupFact, CgroupName, Container
 
 K = TypeVar("K")
 V = TypeVar("V")

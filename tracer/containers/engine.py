@@ -1,6 +1,7 @@
 """The local container engine, asked for names, images and labels. The only importer of the docker SDK.
 
-Asks by list alone: inspect waits for the lock that a container holds while it starts.
+Asks by list: inspect waits for the lock that a container holds while it starts. Only its first process is not in a
+list.
 """
 
 from __future__ import annotations
@@ -56,8 +57,22 @@ class _Listed(msgspec.Struct, rename="pascal"):
         names = [name.removeprefix("/") for name in self.names or ()]
         return next((name for name in names if "/" not in name), None)
 
+    @property
+    def description(self) -> Description:
+        return Description(self.name, self.image, self.labels or {})
+
     def found(self) -> FoundContainer:
         return FoundContainer(self.id, self.name or self.id[:12], self.image or "", self.state in _ALIVE)
+
+
+class _State(msgspec.Struct, rename="pascal"):
+    pid: int = 0
+
+
+class _Inspected(msgspec.Struct, rename="pascal"):
+    """Of GET /containers/ID/json what is read."""
+
+    state: _State
 
 
 class Engine:
@@ -70,29 +85,27 @@ class Engine:
         self._silent_until = clock()
 
     @staticmethod
-    def connect(timeout_s: float = TIMEOUT_S) -> Engine:
+    def connect(timeout_s: float = TIMEOUT_S, open_api: Callable[[str, float], Any] | None = None) -> Engine:
         """The engine on DOCKER_HOST, else docker's default socket, else podman's. Contexts are not read: what they
-        name is mostly remote."""
+        name is mostly remote. open_api: (address, timeout) -> what asks it; the docker SDK where none is given."""
+        open_api = open_api or _sdk
         host = os.environ.get("DOCKER_HOST", "").strip()
         if host:
-            return Engine._open(_checked(host), timeout_s)
+            return Engine._open(_checked(host), timeout_s, open_api)
         try:
-            return Engine._open(DOCKER, timeout_s)
+            return Engine._open(DOCKER, timeout_s, open_api)
         except NstraceError as error:
             if error.exit_code == ExitCode.NOT_PERMITTED:
                 raise
             try:
-                return Engine._open(PODMAN, timeout_s)
+                return Engine._open(PODMAN, timeout_s, open_api)
             except NstraceError:
                 raise error from None
 
     @staticmethod
-    def _open(address: str, timeout_s: float) -> Engine:
-        import docker
-
-        timeout: Any = timeout_s  # requests takes fractions, the SDK's annotation does not
+    def _open(address: str, timeout_s: float, open_api: Callable[[str, float], Any]) -> Engine:
         try:
-            return Engine(docker.APIClient(base_url=address, timeout=timeout), address)
+            return Engine(open_api(address, timeout_s), address)
         except Exception as error:  # of the SDK, requests, urllib3 and json: the mix differs from release to release
             raise _failure(address, error) from error
 
@@ -113,7 +126,7 @@ class Engine:
             return None
         if self._clock() - began > _DESCRIBE_TIMEOUT_S:  # each part came in time, the whole did not
             self._silent_until = self._clock() + _SILENCE_S
-        return Description(listed.name, listed.image, listed.labels or {}) if listed else None
+        return listed.description if listed else None
 
     def find(self, text: str) -> list[FoundContainer]:
         """What the engine itself would understand: the one with this id or name, else all whose ids begin so."""
@@ -132,6 +145,18 @@ class Engine:
         listed = self._by_id(container_id, TIMEOUT_S)
         return listed.state if listed else None
 
+    def descriptions(self) -> dict[str, Description]:
+        """What `describe` tells, of all containers by id."""
+        return {listed.id: listed.description for listed in self._list(TIMEOUT_S)}
+
+    def init_tgid(self, container_id: str) -> int | None:
+        """The engine's word for the first process of a container, its host PID; None: it is not running."""
+        self._api.timeout = TIMEOUT_S  # type: ignore[assignment]  # an int in the stub
+        try:
+            return msgspec.convert(self._api.inspect_container(container_id), _Inspected).state.pid or None
+        except Exception as error:
+            raise _failure(self.address, error) from error
+
     def _by_id(self, container_id: str, timeout_s: float) -> _Listed | None:
         # the engine's filter takes beginnings and patterns too
         return next((c for c in self._list(timeout_s, id=container_id) if c.id == container_id), None)
@@ -142,6 +167,13 @@ class Engine:
             return msgspec.convert(self._api.containers(all=True, filters=filters), list[_Listed])
         except Exception as error:
             raise _failure(self.address, error) from error
+
+
+def _sdk(address: str, timeout_s: float) -> APIClient:
+    import docker
+
+    timeout: Any = timeout_s  # requests takes fractions, the SDK's annotation does not
+    return docker.APIClient(base_url=address, timeout=timeout)
 
 
 def _checked(host: str) -> str:

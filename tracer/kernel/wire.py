@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.attribution import CgroupName
 from tracer.events import EVENT, PIECE, Batch, Kind, PieceKind
+from tracer.facts import CgroupName
 
 _FIRST_PIECE = PieceKind.CHAIN
 

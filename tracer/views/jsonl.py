@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tracer.attribution import Attribution, Container
+from tracer.attribution import Attribution
 from tracer.events import Batch, Flag, Kind, split_args
+from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.escape import decode, safe_json

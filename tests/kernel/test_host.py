@@ -1,0 +1,125 @@
+"""Living processes in nested PID namespaces, held against what each says of itself; with and without the ioctls."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tracer import nsfs, procfs
+from tracer.host import Host
+from tracer.pidns import PidnsId
+
+pytestmark = pytest.mark.kernel
+
+DEEPEST = 32
+
+
+def host() -> Host:
+    return Host(lambda _runtime, _id: None)
+
+
+@pytest.fixture(params=["all ioctls", "no ns_id", "none before 6.11"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the kernel offers; older ones are played."""
+
+    def not_translated(_fd: int, _nr: int) -> int:
+        raise nsfs.NotTranslated
+
+    if request.param != "all ioctls":
+        monkeypatch.setattr(nsfs, "ns_id", lambda _fd: None)
+    if request.param == "none before 6.11":
+        monkeypatch.setattr(nsfs, "host_tgid", not_translated)
+    return str(request.param)
+
+
+@contextlib.contextmanager
+def nested(depth: int, script: str = "") -> Iterator[tuple[int, int]]:
+    """A shell below `depth` namespaces: its host PID, and its number as it says itself."""
+    argv = ["unshare", "--fork", "--pid", "--kill-child"] * depth + ["sh", "-c", f"{script} echo $$; read line; exit 0"]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    said = int(child.stdout.readline())
+    tgid = child.pid
+    for _ in range(depth):
+        tgid = int(Path(f"/proc/{tgid}/task/{tgid}/children").read_text().split()[0])
+    try:
+        yield tgid, said
+    finally:
+        child.communicate(b"\n")
+
+
+@pytest.mark.parametrize("depth", [1, 2, DEEPEST])
+def test_every_number_with_its_namespace(depth: int, kernel: str) -> None:
+    with nested(depth) as (tgid, said):
+        found = host().process(tgid)
+        assert found is not None and found.chain is not None
+        assert (found.numbers[0], found.numbers[-1], found.level) == (tgid, said, depth)
+        assert tuple(number.nr for number in found.chain) == found.numbers
+        assert len({number.pidns for number in found.chain}) == depth + 1
+        around = tgid
+        for number in reversed(found.chain):  # each level's first process is the parent of the next level's
+            assert Path(f"/proc/{around}/ns/pid").stat().st_ino == number.pidns.inum
+            around = int(Path(f"/proc/{around}/stat").read_text().rsplit(") ")[1].split()[1])
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_back_from_every_level(depth: int, kernel: str) -> None:
+    with nested(depth) as (tgid, _said):
+        found = host().process(tgid)
+        assert found is not None and found.chain is not None
+        with procfs.opened_pidns(tgid) as fd, nsfs.ancestry(fd) as fds:
+            for around, number in zip(fds, reversed(found.chain), strict=False):
+                assert host().inside(around, number.nr) == found
+                assert host().inside(around, 4_000_000) is None
+
+
+def test_a_thread_number_inside_leads_to_its_process() -> None:
+    code = "import threading,time; threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
+    program = f"import os;{code};print(os.listdir('/proc/self/task')[-1], flush=True); input()"
+    argv = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "/usr/bin/python3", "-c", program]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout
+    thread = int(child.stdout.readline())
+    tgid = int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text())
+    assert thread > 1
+    with procfs.opened_pidns(tgid) as fd:
+        found = host().inside(fd, thread)
+    child.communicate(b"\n")
+    assert found is not None
+    assert found.numbers == (tgid, 1)
+
+
+def test_an_inode_number_that_was_used_before_is_another_namespace(kernel: str) -> None:
+    seen: set[PidnsId] = set()
+    knows = host()
+    rounds = 0
+    while len({pidns.inum for pidns in seen}) == len(seen):  # until one has come back
+        rounds += 1
+        assert rounds < 50, "no inode number was used again"
+        with nested(1) as (tgid, _said):
+            found = knows.process(tgid)
+            assert found is not None and found.chain is not None
+            assert found.chain[-1].pidns not in seen
+            seen.add(found.chain[-1].pidns)
+        if kernel != "all ioctls":
+            wait_a_tick()
+
+
+def wait_a_tick() -> None:
+    """Start times in /proc are ticks: namespaces that began in one and have one inode number cannot be told apart."""
+    before = os.times().elapsed
+    while os.times().elapsed - before < 0.02:
+        pass
+
+
+def test_a_sibling_namespace_is_another(kernel: str) -> None:
+    with nested(1) as (first, _), nested(1) as (second, _):
+        knows = host()
+        one, other = knows.process(first), knows.process(second)
+        assert one and other and one.chain and other.chain
+        assert one.chain[-1].pidns != other.chain[-1].pidns
+        with procfs.opened_pidns(first) as fd:
+            assert knows.inside(fd, 1) == one

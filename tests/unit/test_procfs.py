@@ -1,0 +1,101 @@
+"""What /proc says of processes whose facts are known here."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tracer import procfs
+from tracer.pidns import INITIAL_PIDNS, Number
+from tracer.spaces import Spaces
+
+SPACES = Spaces()
+
+
+def test_a_process_whole() -> None:
+    argv = ["sleep", "600", "", "a b", "\n"]
+    child = subprocess.Popen(argv[:2], executable="/bin/sleep")
+    try:
+        found = procfs.living(child.pid, SPACES.of)
+        assert found is not None
+        assert (found.tgid, found.numbers[0], found.parent_tgid) == (child.pid, child.pid, os.getpid())
+        assert (found.uid, found.comm, found.args) == (os.getuid(), b"sleep", b"sleep\0" + b"600\0")
+        assert found.exe == os.fsencode(Path(f"/proc/{child.pid}/exe").readlink())
+        assert found.proc_id.start_ns == (procfs.start_ticks(child.pid) or 0) * procfs.TICK_NS
+        assert found.cgroups and all(path.startswith("/") for path in found.cgroups)
+        assert found.level > 0 or found.chain == (Number(INITIAL_PIDNS, child.pid),)
+    finally:
+        child.kill()
+        child.wait()
+    assert procfs.living(child.pid, SPACES.of) is None
+
+
+def test_a_zombie_is_there_until_it_is_reaped() -> None:
+    child = subprocess.Popen(["/bin/true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    found = procfs.living(child.pid, SPACES.of)
+    assert found is not None
+    assert (found.is_zombie, found.exe, found.args) == (True, b"", b"")
+    child.wait()
+    assert procfs.living(child.pid, SPACES.of) is None
+
+
+def test_the_number_of_a_thread_leads_to_its_process() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert thread.native_id != os.getpid()
+        found = procfs.living(thread.native_id or 0, SPACES.of)
+        assert found is not None
+        assert found.tgid == os.getpid()
+        assert procfs.has_thread(os.getpid(), 0, thread.native_id or 0)
+        assert not procfs.has_thread(os.getpid(), 0, 1)
+    finally:
+        done.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", [b"a b", b") R 1 (", b"x\ny", b"\xff\x1b[31m"])
+def test_a_command_name_may_hold_anything(name: bytes) -> None:
+    code = f"import pathlib, sys; pathlib.Path('/proc/self/comm').write_bytes({name!r}); print(flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout and child.stdout.readline() == b"\n"
+    found = procfs.living(child.pid, SPACES.of)
+    child.communicate(b"\n")
+    assert found is not None
+    assert (found.comm, found.parent_tgid) == (name, os.getpid())
+
+
+def test_all_processes_while_some_end() -> None:
+    children = [subprocess.Popen(["/bin/sleep", "600"]) for _ in range(5)]
+    seen = []
+    for found in procfs.processes(SPACES.of):
+        if not seen:
+            for child in children[1:]:
+                child.kill()
+                child.wait()
+        seen.append(found.tgid)
+    children[0].kill()
+    children[0].wait()
+    assert seen == sorted(seen)
+    assert {os.getpid(), children[0].pid} <= set(seen)
+    assert not {child.pid for child in children[1:]} & set(seen[1:])
+
+
+def test_when_it_began_by_the_wall_clock() -> None:
+    from tracer.host import Host
+
+    host = Host(lambda _runtime, _id: None)
+    before = time.time_ns()
+    child = subprocess.Popen(["/bin/sleep", "600"])
+    after = time.time_ns()
+    found = host.process(child.pid)
+    child.kill()
+    child.wait()
+    assert found is not None
+    assert before - 2 * procfs.TICK_NS <= host.started_ns(found) <= after + procfs.TICK_NS

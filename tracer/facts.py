@@ -1,0 +1,42 @@
+"""What is told of cgroups and containers: the words that the stream, the engine and /proc share. Pure, and light."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A container as the stream knows it. name, image and labels are None or {} where no engine told them.
+
+    incarnation counts the lives (start to stop) of this container that were seen since the trace began, from 1.
+    """
+
+    id: str
+    runtime: str
+    name: str | None = None
+    image: str | None = None
+    labels: dict[str, str] = {}
+    incarnation: int = 1
+
+    @property
+    def label(self) -> str:
+        """What the column CONTAINER shows: name, else the first 12 digits of the id; web#2 for a second life."""
+        shown = self.name or self.id[:12]
+        return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
+
+
+class CgroupName(NamedTuple):
+    """One cgroup as the kernel tells it. parent_id: 0 at the root of its hierarchy."""
+
+    cgroup_id: int
+    parent_id: int
+    name: str
+
+
+class CgroupFact(msgspec.Struct, frozen=True):
+    """What a cgroup id stands for: its path in the hierarchy, and the container that it belongs to."""
+
+    path: str
+    container: Container | None = None

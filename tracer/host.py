@@ -1,0 +1,101 @@
+"""The host as it is now, without eBPF: living processes with all their numbers, and the container of each.
+
+Combines /proc, the namespaces' descriptors and the names that an engine tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from tracer import nsfs, procfs
+from tracer.containers import paths
+from tracer.containers.cgroups import Description
+from tracer.facts import Container
+from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
+from tracer.procfs import Living
+from tracer.spaces import Spaces
+
+
+class Host:
+    """Reads when asked; remembers only what cannot change: the ancestry of a namespace, its owner, a cgroup's
+    container. describe: (runtime, id) -> name, image and labels of a container, or None."""
+
+    def __init__(self, describe: Callable[[str, str], Description | None]) -> None:
+        self._describe = describe
+        self._spaces = Spaces()
+        self._containers: dict[tuple[str, ...], Container | None] = {}
+        self._owners: dict[PidnsId, Container | None] = {}
+        self.wall_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def process(self, nr: int) -> Living | None:
+        """The process with this PID on the host, or with a thread of this number; None: there is none."""
+        return procfs.living(nr, self._spaces.of)
+
+    def processes(self) -> Iterator[Living]:
+        """All processes, in the order of their PIDs."""
+        return procfs.processes(self._spaces.of)
+
+    def started_ns(self, process: Living) -> int:
+        """When it began, by the wall clock, to a clock tick."""
+        return process.proc_id.start_ns + self.wall_offset_ns
+
+    def inside(self, fd: int, nr: int) -> Living | None:
+        """The process with this number in the namespace of a descriptor, or with a thread of this number there; None:
+        there is none. Who answers is held against the question, so a number that was given away meanwhile does no
+        harm."""
+        pidns = self._spaces.identify(fd)
+        try:
+            tgid = nsfs.host_tgid(fd, nr)
+        except nsfs.NotTranslated:
+            return next((found for found in self.processes() if Number(pidns, nr) in (found.chain or ())), None)
+        found = self.process(tgid) if tgid else None
+        return found if found and _answers(found, Number(pidns, nr)) else None
+
+    def container(self, process: Living) -> Container | None:
+        """The container of a process: by its cgroup, else that whose namespace it is in (nsenter); None: the host."""
+        own = self._of_cgroups(process.cgroups)
+        if own or process.chain is None:
+            return own
+        return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
+
+    def containers(self, process: Living) -> tuple[Container | None, ...]:
+        """For each of its namespaces, outermost first, the container whose it is: the innermost is its own."""
+        around = tuple(self._owner(process, number) for number in (process.chain or ())[:-1])
+        return (*around, self.container(process))
+
+    def _owner(self, process: Living, number: Number) -> Container | None:
+        """The container whose first process began this namespace of the process."""
+        if number.pidns != INITIAL_PIDNS and number.pidns not in self._owners:
+            with contextlib.suppress(OSError), procfs.opened_pidns(process.tgid) as fd:
+                self._learn_owners(fd)
+        return self._owners.get(number.pidns)
+
+    def _learn_owners(self, fd: int) -> None:
+        with nsfs.ancestry(fd) as fds:
+            for around in fds:
+                pidns = self._spaces.identify(around)
+                first = self._spaces.first(around)
+                init = self.process(first) if first else None
+                if init and init.chain and init.chain[-1] == Number(pidns, 1):
+                    self._owners[pidns] = self._of_cgroups(init.cgroups)
+
+    def _of_cgroups(self, cgroups: tuple[str, ...]) -> Container | None:
+        if cgroups not in self._containers:
+            found = paths.find_any(cgroups)
+            self._containers[cgroups] = self._named(found) if found else None
+        return self._containers[cgroups]
+
+    def _named(self, found: paths.Found) -> Container:
+        told = self._describe(found.runtime, found.id) or Description(None, None)
+        return Container(found.id, found.runtime, told.name, told.image, told.labels)
+
+
+def _answers(process: Living, number: Number) -> bool:
+    """Whether the process, or a thread of it, has this number."""
+    chain = process.chain or ()
+    for level, own in enumerate(chain):
+        if own.pidns == number.pidns:
+            return own.nr == number.nr or procfs.has_thread(process.tgid, level, number.nr)
+    return False

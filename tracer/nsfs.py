@@ -1,0 +1,89 @@
+"""The only user of the ioctls on descriptors of PID namespaces: ioctl_nsfs(2), include/uapi/linux/nsfs.h.
+
+A kernel that lacks one answers ENOTTY (before Linux 6.11 there is no translation, before 6.18 no id): None here, and
+who asks has to find out by /proc.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+from tracer.initial import INITIAL_PIDNS_INUM
+
+_GET_PARENT = 0xB702
+_GET_ID = 0x8008B70D
+_TGID_FROM_PIDNS = 0x8004B707
+_TGID_IN_PIDNS = 0x8004B709
+
+MAX_LEVELS = 32  # below the initial namespace: MAX_PID_NS_LEVEL, include/linux/pid_namespace.h
+
+
+class NotTranslated(Exception):
+    """This kernel does not translate numbers (before Linux 6.11)."""
+
+
+def inum(fd: int) -> int:
+    """The namespace's inode number: nobody else's while the descriptor is open."""
+    return os.fstat(fd).st_ino
+
+
+def ns_id(fd: int) -> int | None:
+    """The namespace's 64-bit number that is never given again; None: this kernel has none."""
+    buffer = bytearray(8)
+    try:
+        fcntl.ioctl(fd, _GET_ID, buffer)
+    except OSError as error:
+        if error.errno == errno.ENOTTY:
+            return None
+        raise
+    return int.from_bytes(buffer, "little")
+
+
+def parent(fd: int) -> int:
+    """A descriptor of the namespace around this one, for the caller to close. PermissionError where that is not ours
+    to see: outside of our own namespace, or of the user namespace that we may look into."""
+    return fcntl.ioctl(fd, _GET_PARENT, 0)
+
+
+@contextlib.contextmanager
+def ancestry(fd: int) -> Iterator[list[int]]:
+    """Descriptors of the namespace (the given one) and of those around it, innermost first, without the initial one;
+    closed at the end."""
+    found = [fd]
+    try:
+        while len(found) <= MAX_LEVELS:
+            around = parent(found[-1])
+            found.append(around)
+            if inum(around) == INITIAL_PIDNS_INUM:
+                break
+        yield found[:-1]
+    finally:
+        for opened in found[1:]:
+            os.close(opened)
+
+
+def host_tgid(fd: int, nr: int) -> int | None:
+    """The PID that we know the process of number nr in this namespace by (of a thread: its process's); None: nobody
+    has this number. Raises NotTranslated where the kernel cannot tell."""
+    return _translated(fd, _TGID_FROM_PIDNS, nr)
+
+
+def number_in(fd: int, tgid: int) -> int | None:
+    """The number that a process of ours has in this namespace; None: it is not in there, or not at all. Raises
+    NotTranslated where the kernel cannot tell."""
+    return _translated(fd, _TGID_IN_PIDNS, tgid)
+
+
+def _translated(fd: int, request: int, nr: int) -> int | None:
+    try:
+        return fcntl.ioctl(fd, request, nr)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return None
+        if error.errno == errno.ENOTTY:
+            raise NotTranslated from error
+        raise
