@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,11 +160,69 @@ def test_arguments_of_every_kind(start_container: Start) -> None:
         follow.ready()
         container.exec_run([WORKLOAD, "noop", "a b", "", "new\nline", "\x1b[31mred", "é"])
         container.exec_run([WORKLOAD, "args-big", "100000"])
+        container.exec_run(["sh", "-c", f"exec {WORKLOAD} noop $(printf '\\377\\376')"])
         events = follow.stop()
     noops = [event for event in events if event["event"] == "exec" and event["args"][1:2] == ["noop"]]
     assert noops[0]["args"] == [WORKLOAD, "noop", "a b", "", "new\nline", "\x1b[31mred", "é"]
     assert noops[0]["args_truncated"] is False
-    assert noops[-1]["args_truncated"] is True
+    assert noops[1]["args_truncated"] is True
+    assert noops[1]["args"][2:7] == ["with some spaces", "new\nline", "\x1b[31mred\x1b[0m", "\\xff\\xfe\\x80", ""]
+    assert noops[2]["args"] == [WORKLOAD, "noop", "\\xff\\xfe"]
+
+
+def test_a_script_is_its_interpreter(start_container: Start) -> None:
+    container = start_container()
+    with Following(container.name) as follow:
+        follow.ready()
+        container.exec_run(["sh", "-c", "printf '#!/bin/sh -e\\nexit 4\\n' >/tmp/x; chmod +x /tmp/x; /tmp/x a"])
+        events = follow.stop()
+    script = [event for event in events if event["event"] == "exec"][-1]
+    assert (script["exe"], script["args"], script["comm"]) == ("/tmp/x", ["/bin/sh", "-e", "/tmp/x", "a"], "x")
+
+
+def test_equal_numbers_inside_and_outside_are_still_inside(start_container: Start) -> None:
+    container = start_container()
+    container.reload()
+    init = container.attrs["State"]["Pid"]
+    last_pid = Path("/proc/sys/kernel/ns_last_pid")  # of the namespace that the writer is in
+    loop = f"while read nr; do echo $nr >{last_pid}; /bin/true; done"
+    enter = ["nsenter", "--target", str(init), "--pid", "sh", "-c", loop]
+    with (
+        Following(container.name) as follow,
+        subprocess.Popen(enter, stdin=subprocess.PIPE, text=True, bufsize=1) as inside,
+    ):
+        follow.ready()
+        assert inside.stdin
+        for _attempt in range(300):  # someone else may fork in between
+            number = int(last_pid.read_text()) + 10
+            last_pid.write_text(str(number))
+            inside.stdin.write(f"{number}\n")
+            time.sleep(0.01)
+            if same := [event for event in follow.events() if event["pid"] == event["ns_pid"]]:
+                break
+        inside.stdin.close()
+    assert same[0]["pids"] == [same[0]["pid"]] * 2
+    assert (same[0]["level"], same[0]["container"]["name"]) == (1, container.name)
+
+
+def test_comm_and_arguments_cannot_act_on_a_terminal(start_container: Start) -> None:
+    container = start_container()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tracer", "follow", "--color", "never", container.name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as follow:
+        assert follow.stdout
+        assert b"snapshot" in follow.stdout.readline()
+        container.exec_run(
+            ["sh", "-c", "cp /bin/busybox '/tmp/\x1b]0;x\x07'; '/tmp/\x1b]0;x\x07' true '\x1b[2J\x9b' '\u202e'"]
+        )
+        container.kill()
+        out = follow.stdout.read()
+    assert rb"\x1b]0;x\x07" in out
+    assert rb"\u202e" in out
+    assert all(byte == 10 or (byte >= 32 and byte != 127) for byte in out)
+    assert out.decode().replace("\n", "").isprintable()
 
 
 def test_the_end_of_the_container_is_the_end(start_container: Start) -> None:
