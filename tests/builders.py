@@ -10,9 +10,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from tracer.census import Entry
 from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, pad_args
 from tracer.facts import CgroupFact, Container
 from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.pidns import Number, PidnsId, ProcId
 
 PIDNS = 4026532180
 SECOND_NS = 1_000_000_000
@@ -92,3 +94,27 @@ def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/") 
 
 
 WEB = Container("a" * 64, "docker", "web", "nginx:1.27", {"tier": "front"})
+
+
+def entry(
+    numbers: Sequence[int],
+    parent: Entry | None = None,
+    *containers: Container,
+    inums: Sequence[int] = (PIDNS, PIDNS + 1, PIDNS + 2),
+    args: bytes = b"sh\0-c\0sleep 1\0",
+    comm: bytes = b"sh",
+    state: str = "S",
+    uid: int = 0,
+    visible: bool = True,
+    started_ns: int = 1_700_000_000 * SECOND_NS,
+) -> Entry:
+    """A process of a census. numbers: its PIDs, the host's first; inums: of the namespaces below the host's.
+
+    visible: whether its namespaces are ours to see.
+    """
+    spaces = (PidnsId(INITIAL_PIDNS_INUM, 0), *(PidnsId(inum, 1) for inum in inums))
+    chain = tuple(Number(pidns, nr) for pidns, nr in zip(spaces, numbers, strict=False))
+    return Entry(
+        ProcId(numbers[0], numbers[0] * SECOND_NS), parent.proc_id if parent else None, tuple(numbers),
+        chain if visible else None, containers, comm, b"/bin/" + comm, args, uid, state, started_ns,
+    )  # fmt: skip

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.facts import pad_args as pad_args
+from tracer.facts import split_args as split_args
+
 
 class Kind(IntEnum):
     """What a row tells.
@@ -167,18 +170,3 @@ class Batch:
         if not parts:
             return Batch(np.empty(0, EVENT))
         return Batch(np.concatenate([part.rows for part in parts]), b"".join(part.heap for part in parts))
-
-
-def pad_args(args: Iterable[bytes]) -> bytes:
-    """An argument vector as the kernel keeps it: every argument ended by a NUL."""
-    return b"".join(arg + b"\0" for arg in args)
-
-
-def split_args(raw: bytes) -> list[bytes]:
-    """The argument vector of NUL-ended raw bytes; a truncated last argument is kept."""
-    if not raw:
-        return []
-    parts = raw.split(b"\0")
-    if raw.endswith(b"\0"):
-        parts.pop()
-    return parts

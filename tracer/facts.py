@@ -1,7 +1,8 @@
-"""What is told of cgroups and containers: the words that the stream, the engine and /proc share. Pure, and light."""
+"""What is told of cgroups, containers and arguments: what the stream, the engine and /proc share. Pure, and light."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -40,3 +41,18 @@ class CgroupFact(msgspec.Struct, frozen=True):
 
     path: str
     container: Container | None = None
+
+
+def pad_args(args: Iterable[bytes]) -> bytes:
+    """An argument vector as the kernel keeps it: every argument ended by a NUL."""
+    return b"".join(arg + b"\0" for arg in args)
+
+
+def split_args(raw: bytes) -> list[bytes]:
+    """The argument vector of NUL-ended raw bytes; a truncated last argument is kept."""
+    if not raw:
+        return []
+    parts = raw.split(b"\0")
+    if raw.endswith(b"\0"):
+        parts.pop()
+    return parts

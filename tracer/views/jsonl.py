@@ -14,6 +14,7 @@ from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.escape import decode, safe_json
+from tracer.views.objects import container_object
 from tracer.views.status import ending
 
 _SECOND_NS = 1_000_000_000
@@ -71,7 +72,7 @@ class JsonLines:
         result: dict[str, Any] = {
             "time": self._time(int(row["ts_ns"])),
             "event": kind.name.lower(),
-            "container": _container(container),
+            "container": container_object(container),
             "incarnation": container.incarnation if container else None,
             "pid": tgid,
             "ns_pid": innermost.nr,
@@ -118,14 +119,3 @@ class JsonLines:
             "until": self._time(int(row["ts_ns"])),
             "ts_ns": int(row["ts_ns"]),
         }
-
-
-def _container(container: Container | None) -> dict[str, str | None] | None:
-    if container is None:
-        return None
-    return {
-        "id": container.id,
-        "name": container.name,
-        "image": container.image,
-        "runtime": container.runtime,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.escape import command_line, safe, safe_text
 from tracer.views.status import ending
+from tracer.views.width import pad
 
 _SECOND_NS = 1_000_000_000
 _WORDS = {kind: kind.name.lower() for kind in Kind}
@@ -67,7 +67,7 @@ class Lines:
                 continue
             label = labels.get(key)
             if label is None:
-                label = labels[key] = _pad(_label(batch, index, containers), _CONTAINER)
+                label = labels[key] = pad(_label(batch, index, containers), _CONTAINER)
             threads = f" {tid:>7} {vtid:>6}" if self._threads else ""
             info = self._info(batch, index, kind) if kind not in (Kind.FORK, Kind.THREAD_FORK) else ""
             if level >= 2:
@@ -76,7 +76,7 @@ class Lines:
                 info = f"{info} (inferred)".lstrip()
             line = (
                 f"{self._time(ts_ns)} {self._words[kind]} {label} {tgid:>7} {nr:>6} {ptgid:>7} {pvtgid:>6}"
-                f"{threads} {_pad(safe(comm), _COMM)} {info}"
+                f"{threads} {pad(safe(comm), _COMM)} {info}"
             )
             lines.append(line.rstrip() + "\n")
         return "".join(lines)
@@ -109,7 +109,7 @@ class Lines:
         since = self._time(int(row["start_ns"])) if row["start_ns"] else "the start"
         until = self._time(int(row["ts_ns"]))
         lost = int(row["seq"])
-        dashes = f"{_pad('-', _CONTAINER)} {'-':>7} {'-':>6} {'-':>7} {'-':>6}"
+        dashes = f"{pad('-', _CONTAINER)} {'-':>7} {'-':>6} {'-':>7} {'-':>6}"
         dashes += f" {'-':>7} {'-':>6}" if self._threads else ""
         return (
             f"{until} {self._words[Kind.GAP]} {dashes} {'-':<{_COMM}} "
@@ -129,12 +129,6 @@ def _numbers(batch: Batch, index: int) -> str:
     """All numbers of the process, host first."""
     chain = (int(batch.rows["tgid"][index]), *(number.nr for number in chain_of(batch, index)))
     return f"pids {'>'.join(map(str, chain))}"
-
-
-def _pad(text: str, width: int) -> str:
-    if text.isascii():
-        return text.ljust(width)
-    return text + " " * max(0, width - sum(2 if east_asian_width(char) in "WF" else 1 for char in text))
 
 
 def _duration(ns: int) -> str:

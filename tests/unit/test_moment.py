@@ -1,0 +1,30 @@
+"""Times as they are shown."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tracer.views.moment import full, rfc3339, short
+
+SECOND_NS = 1_000_000_000
+NOW_NS = 1_699_999_200 * SECOND_NS  # 2023-11-14 22:00:00 UTC
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(("days_ago", "shown"), [(0, "22:00:00"), (1, "Nov 13"), (400, "2022-10-10")])
+def test_short(days_ago: int, shown: str) -> None:
+    assert short(NOW_NS - days_ago * 86400 * SECOND_NS, NOW_NS) == shown
+
+
+def test_full_and_rfc3339() -> None:
+    assert full(NOW_NS + 999) == "2023-11-14 22:00:00 +0000"
+    assert rfc3339(NOW_NS + 999) == "2023-11-14T22:00:00.000000999Z"

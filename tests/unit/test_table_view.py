@@ -1,0 +1,106 @@
+"""ps as text: numbers, parents, zombies, widths."""
+
+from collections.abc import Sequence
+
+import msgspec
+from builders import PIDNS, SECOND_NS, WEB, entry
+
+from tracer.census import Census, Entry
+from tracer.views.columns import Columns
+from tracer.views.table import process_table
+from tracer.views.width import width
+
+HEADER = ("CONTAINER", "PID", "NSPID", "PPID", "NSPPID", "USER", "STARTED", "STATE", "COMMAND")
+NOW_NS = 1_700_000_500 * SECOND_NS
+
+
+def names(uid: int) -> str:
+    return {0: "root"}.get(uid, str(uid))
+
+
+def table(everyone: Sequence[Entry], line_width: int | None = None, **options: bool) -> Columns:
+    options = {"containers": True, "pids": False} | options
+    return process_table(Census(everyone), everyone, names, NOW_NS, line_width=line_width, **options)
+
+
+def cells(line: str) -> list[str]:
+    return line.split(maxsplit=8)
+
+
+def test_both_pids_of_process_and_parent() -> None:
+    shim = entry([100])
+    init = entry([200, 1], shim, WEB)
+    worker = entry([201, 7], init, WEB, uid=101)
+    joined = entry([202, 9], shim, WEB)
+    result = table([shim, init, worker, joined])
+    assert result.header.split() == [
+        "CONTAINER",
+        "PID",
+        "NSPID",
+        "PPID",
+        "NSPPID",
+        "USER",
+        "STARTED",
+        "STATE",
+        "COMMAND",
+    ]
+    assert [cells(line)[:6] for line in result.lines] == [
+        ["-", "100", "100", "0", "0", "root"],
+        ["web", "200", "1", "100", "0", "root"],
+        ["web", "201", "7", "200", "1", "101"],
+        ["web", "202", "9", "100", "0", "root"],
+    ]
+    assert result.lines[2].endswith("sleep sh -c 'sleep 1'")
+
+
+def test_a_number_of_another_namespace_is_no_parent_inside() -> None:
+    outer = entry([300, 5], None, WEB)
+    elsewhere = entry([301, 8], outer, inums=[PIDNS + 9])
+    assert cells(table([outer, elsewhere]).lines[1])[:5] == [f"pidns:{PIDNS + 9}", "301", "8", "300", "0"]
+
+
+def test_what_is_not_ours_to_see_is_said() -> None:
+    outer = entry([300, 5], visible=False)
+    inner = entry([301, 6], outer, visible=False)
+    assert cells(table([outer, inner]).lines[1])[:5] == ["?", "301", "6", "300", "?"]
+
+
+def test_all_numbers_of_nested_ones() -> None:
+    flat, nested = entry([200, 1], None, WEB), entry([301, 20, 3], None, WEB)
+    assert "PIDS" not in table([flat]).header
+    assert "PIDS" in table([flat], pids=True).header
+    assert "301>20>3" in table([flat, nested]).lines[1]
+
+
+def test_a_zombie_and_who_does_not_reap_it() -> None:
+    parent = entry([200, 1], None, WEB, comm=b"node\x1b[2J")
+    child = entry([201, 7], parent, WEB, comm=b"job", args=b"", state="Z")
+    orphan = entry([202, 8], None, WEB, comm=b"job", args=b"", state="Z")
+    lines = table([parent, child, orphan]).lines
+    assert lines[1].endswith(r"zombie [job] zombie, not reaped by 200>1 node\x1b[2J")
+    assert lines[2].endswith("[job] zombie, not reaped by its parent")
+
+
+def test_lines_are_cut_on_terminals_alone() -> None:
+    long = entry([200, 1], None, WEB, args=b"x" * 500 + b"\0")
+    wide = entry([201, 2], None, WEB, args="日本語".encode() * 100 + b"\0")
+    assert [width(line) <= 80 and line.endswith("…") for line in table([long, wide], 80).lines] == [True, True]
+    assert "x" * 500 in table([long]).lines[0]
+
+
+def test_wide_names_are_aligned() -> None:
+    japanese = msgspec.structs.replace(WEB, name="日本語")
+    lines = table([entry([200, 1], None, WEB), entry([201, 2], None, japanese)]).lines
+    assert width(lines[0].split("200")[0]) == width(lines[1].split("201")[0])
+
+
+def test_nobody() -> None:
+    assert table([]).text == ""
+    assert table([]).header.startswith("CONTAINER")
+
+
+def test_five_thousand() -> None:
+    everyone = [entry([tgid, tgid - 9], None, WEB) for tgid in range(10, 5010)]
+    result = table(everyone, 80)
+    assert len(result.lines) == 5000
+    assert max(map(width, result.lines)) <= 80

@@ -1,0 +1,91 @@
+"""tree as text: branches of containers and nested namespaces, orphans, depth."""
+
+import msgspec
+from builders import PIDNS, WEB, entry
+
+from tracer.census import Census, Entry
+from tracer.views.tree import branches, tree
+from tracer.views.width import width
+
+SHIM = entry([100], args=b"shim\0")
+INIT = entry([200, 1], SHIM, WEB, args=b"init\0")
+WORKER = entry([201, 7], INIT, WEB, args=b"worker\0")
+ZOMBIE = entry([202, 8], WORKER, WEB, args=b"", comm=b"job", state="Z")
+NESTED = entry([203, 9, 1], WORKER, WEB, args=b"nested\0")
+DEEPER = entry([204, 10, 2], NESTED, WEB, args=b"deeper\0")
+JOINED = entry([205, 11], SHIM, WEB, args=b"exec\0")
+ALONE = entry([300, 1], SHIM, args=b"alone\0", inums=[77])
+EVERYONE = [SHIM, INIT, WORKER, ZOMBIE, NESTED, DEEPER, JOINED, ALONE]
+
+
+def drawn(shown: list[Entry], line_width: int | None = None) -> list[str]:
+    return tree(Census(EVERYONE), shown, line_width).splitlines()
+
+
+def test_containers_and_nested_namespaces_are_branches() -> None:
+    assert drawn(EVERYONE) == [
+        "100 shim",
+        "├─ pidns:77",
+        "│  └─ 300>1 alone",
+        f"└─ web (docker aaaaaaaaaaaa, pidns:{PIDNS})",
+        "   ├─ 200>1 init",
+        "   │  └─ 201>7 worker",
+        "   │     ├─ 202>8 [job] zombie, not reaped by 201>7 sh",
+        f"   │     └─ pidns:{PIDNS + 1}, level 2",
+        "   │        └─ 203>9>1 nested",
+        "   │           └─ 204>10>2 deeper",
+        "   └─ 205>11 exec",
+    ]
+
+
+def test_a_container_alone_has_its_heading_at_the_top() -> None:
+    assert drawn([INIT, WORKER, JOINED]) == [
+        f"web (docker aaaaaaaaaaaa, pidns:{PIDNS})",
+        "├─ 200>1 init",
+        "│  └─ 201>7 worker",
+        "└─ 205>11 exec",
+    ]
+
+
+def test_orphans_stand_at_the_top() -> None:
+    assert drawn([DEEPER, WORKER]) == [
+        f"web (docker aaaaaaaaaaaa, pidns:{PIDNS})",
+        "└─ 201>7 worker",
+        f"web (docker aaaaaaaaaaaa, pidns:{PIDNS + 1}, level 2)",
+        "└─ 204>10>2 deeper",
+    ]
+
+
+def test_a_container_without_a_namespace_of_its_own() -> None:
+    guest = msgspec.structs.replace(WEB, name="guest")
+    shared = entry([400], SHIM, guest, args=b"shared\0")
+    assert drawn([SHIM, shared]) == ["100 shim", "└─ guest (docker aaaaaaaaaaaa)", "   └─ 400 shared"]
+
+
+def test_names_are_made_safe() -> None:
+    hostile = entry([400, 1], None, msgspec.structs.replace(WEB, name="a\x1b]0;x\x07\u202e"), args=b"\x9b2J\n\0")
+    assert all(line.isprintable() for line in drawn([hostile]))
+
+
+def test_a_circle_of_parents_is_shown_all_the_same() -> None:
+    first, second = entry([10]), entry([11])
+    entries = [first, entry([12], second), *(entry([tgid], other) for tgid, other in ((10, second), (11, first)))][1:]
+    assert {branch.entry.proc_id.tgid for branch in branches(entries) if branch.entry} == {10, 11, 12}
+    assert len(list(branches(entries))) == 3
+
+
+def test_a_chain_of_five_thousand_stays_small() -> None:
+    chain = [entry([1000])]
+    for tgid in range(1001, 6000):
+        chain.append(entry([tgid], chain[-1]))
+    on_terminal, piped = drawn(chain, 80), drawn(chain)
+    assert [line.split("─ ")[-1].split()[0] for line in piped] == [str(tgid) for tgid in range(1000, 6000)]
+    assert max(map(width, on_terminal)) <= 80
+    assert all(str(tgid) in line for tgid, line in zip(range(1000, 6000), on_terminal, strict=True))
+    assert max(map(len, piped)) < 200
+
+
+def test_a_thousand_branches_side_by_side() -> None:
+    many = [msgspec.structs.replace(WEB, id=f"{n:064x}", name=f"c{n}") for n in range(1000)]
+    lines = drawn([entry([1000 + n, 1], None, one) for n, one in enumerate(many)])
+    assert len(lines) == 2000

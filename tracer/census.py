@@ -1,0 +1,77 @@
+"""The processes of one moment, as ps and tree show them: of the living host, or of a recording. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tracer.facts import Container
+from tracer.pidns import Chain, PidnsId, ProcId
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One process.
+
+    parent: who reaps it; None: nobody, or not known. numbers: its PIDs, the host's first; chain: the same with their
+    namespaces, None where those are not ours to see. containers: its own, then those around it; () on the host.
+    args: NUL-ended, as the kernel keeps them. uid: as the host counts. state: the letter of proc(5), "" where it is
+    not known. started_ns: by the wall clock.
+    """
+
+    proc_id: ProcId
+    parent: ProcId | None
+    numbers: tuple[int, ...]
+    chain: Chain | None
+    containers: tuple[Container, ...]
+    comm: bytes
+    exe: bytes
+    args: bytes
+    uid: int
+    state: str
+    started_ns: int
+
+    @property
+    def container(self) -> Container | None:
+        """The one that it is in; None: it is on the host, or in a namespace that no engine knows."""
+        return self.containers[0] if self.containers else None
+
+    @property
+    def pidns(self) -> PidnsId | None:
+        """The innermost namespace that it is in; None: not ours to see."""
+        return self.chain[-1].pidns if self.chain else None
+
+    @property
+    def level(self) -> int:
+        """How deep that namespace is nested; 0: the host's."""
+        return len(self.numbers) - 1
+
+    @property
+    def is_zombie(self) -> bool:
+        """Whether it has exited and keeps its numbers until its parent reaps it."""
+        return self.state == "Z"
+
+
+class Census:
+    """All processes of a moment in order of their start, shown or not: one is told by its parent's numbers."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        ordered = sorted(entries, key=lambda entry: (entry.proc_id.start_ns, entry.proc_id.tgid))
+        self._by_id = {entry.proc_id: entry for entry in ordered}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._by_id.values())
+
+    def parent(self, entry: Entry) -> Entry | None:
+        """The parent; None: it has none, or is not known."""
+        return self._by_id.get(entry.parent) if entry.parent else None
+
+    def ns_ppid(self, entry: Entry) -> int | None:
+        """The parent's number in the process's innermost namespace, 0 where it is not in there; None: not known."""
+        parent = self.parent(entry)
+        if parent is None or parent.level < entry.level:
+            return 0
+        if parent.chain is None or entry.chain is None:
+            return None
+        pidns, nr = parent.chain[entry.level]
+        return nr if pidns == entry.pidns else 0

@@ -1,0 +1,26 @@
+"""Wall-clock times as text. Pure, apart from the time zone."""
+
+from __future__ import annotations
+
+import time
+
+_SECOND_NS = 1_000_000_000
+
+
+def rfc3339(wall_ns: int) -> str:
+    """For JSON: UTC, with nanoseconds."""
+    second, rest = divmod(wall_ns, _SECOND_NS)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:09}Z"
+
+
+def short(wall_ns: int, now_ns: int) -> str:
+    """For a column: of today the time of day, of this year the day, else the date. Local time."""
+    then, now = (time.localtime(ns // _SECOND_NS) for ns in (wall_ns, now_ns))
+    if then[:3] == now[:3]:
+        return time.strftime("%H:%M:%S", then)
+    return time.strftime("%b %d" if then[0] == now[0] else "%Y-%m-%d", then)
+
+
+def full(wall_ns: int) -> str:
+    """For one line alone: local date and time, with its offset from UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(wall_ns // _SECOND_NS))

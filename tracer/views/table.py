@@ -1,0 +1,98 @@
+"""ps: one line a process, with all its PIDs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tracer.census import Census, Entry
+from tracer.facts import split_args
+from tracer.views.columns import Column, Columns, columns
+from tracer.views.escape import command_line, safe, safe_text
+from tracer.views.moment import short
+
+UNKNOWN = "?"
+_STATES = {
+    "R": "run", "S": "sleep", "D": "disk", "T": "stop", "t": "trace", "Z": "zombie", "X": "dead", "I": "idle",
+    "P": "park",
+}  # fmt: skip
+
+NameOf = Callable[[int], str]
+"""uid of the host -> what the column USER shows."""
+
+
+def process_table(
+    census: Census,
+    shown: Sequence[Entry],
+    name_of: NameOf,
+    now_ns: int,
+    *,
+    containers: bool,
+    pids: bool,
+    line_width: int | None = None,
+) -> Columns:
+    """[CONTAINER] PID NSPID PPID NSPPID [PIDS] USER STARTED STATE COMMAND, a line for each of shown.
+
+    containers, pids: with these columns; PIDS is there as well where a namespace is nested. now_ns: the wall clock.
+    """
+    pids = pids or any(entry.level > 1 for entry in shown)
+    titles = [
+        *([Column("CONTAINER")] if containers else []),
+        *(Column(title, right=True) for title in ("PID", "NSPID", "PPID", "NSPPID")),
+        *([Column("PIDS")] if pids else []),
+        *(Column(title) for title in ("USER", "STARTED", "STATE", "COMMAND")),
+    ]
+    rows = [
+        [
+            *([place(entry)] if containers else []),
+            *_numbers(census, entry),
+            *([chain(entry)] if pids else []),
+            name_of(entry.uid),
+            short(entry.started_ns, now_ns),
+            state(entry),
+            what_runs(census, entry),
+        ]
+        for entry in shown
+    ]
+    return columns(titles, rows, line_width)
+
+
+def _numbers(census: Census, entry: Entry) -> list[str]:
+    ns_ppid = census.ns_ppid(entry)
+    parent = entry.parent.tgid if entry.parent else 0
+    return [
+        *(str(number) for number in (entry.numbers[0], entry.numbers[-1], parent)),
+        UNKNOWN if ns_ppid is None else str(ns_ppid),
+    ]
+
+
+def place(entry: Entry) -> str:
+    """What the column CONTAINER shows: as follow does."""
+    if entry.container:
+        return safe_text(entry.container.label)
+    if entry.level == 0:
+        return "-"
+    return f"pidns:{entry.pidns.inum}" if entry.pidns else UNKNOWN
+
+
+def chain(entry: Entry) -> str:
+    """All its PIDs, the host's first."""
+    return ">".join(map(str, entry.numbers))
+
+
+def state(entry: Entry) -> str:
+    """The state in a word; "" where it is not known."""
+    return _STATES.get(entry.state, entry.state)
+
+
+def command_of(entry: Entry) -> str:
+    """Its command line; [its name] where it has none."""
+    return command_line(split_args(entry.args)) or f"[{safe(entry.comm)}]"
+
+
+def what_runs(census: Census, entry: Entry) -> str:
+    """Its command line, and of a zombie who does not reap it."""
+    if not entry.is_zombie:
+        return command_of(entry)
+    parent = census.parent(entry)
+    reaper = f"{chain(parent)} {safe(parent.comm)}" if parent else "its parent"
+    return f"{command_of(entry)} zombie, not reaped by {reaper}"
