@@ -37,6 +37,8 @@ enum kind {
 enum flag {
 	FLAG_ARGS_TRUNCATED = 1,
 	FLAG_INFERRED = 2,
+	FLAG_ENDED = 4, /* snapshot: its exit has been told, if anyone was there */
+	FLAG_UNDECIDED = 8, /* no decision was known here */
 };
 
 /* The number that a process has in one PID namespace. */

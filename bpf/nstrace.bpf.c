@@ -40,9 +40,10 @@ BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
 BPF_PERCPU_ARRAY(counts, struct counts, 1);
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
 BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);
+BPF_TABLE("percpu_hash", struct pair, u64, losses, 1024);
 BPF_ARRAY(wake, struct reader, 1);
 
-enum decision { UNDECIDED, FOLLOW, IGNORE };
+enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
 
 /*
  * Waking the reader costs the traced process more than all else here, so it is
@@ -111,9 +112,10 @@ static __always_inline void mark_cgroups(struct task_struct *t)
 /*
  * Names of a cgroup and those above it, as far as they were never told. They
  * count as told only when all went out: a child without its parents says
- * nothing.
+ * nothing. false: no room. Then the event must not go out either: the reader
+ * would decide about a cgroup that it does not know.
  */
-static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
+static __always_inline bool put_cgroups(u64 seq, struct task_struct *t)
 {
 	struct cgroup *cgroup = cgroup_of(t);
 	u32 at = 0;
@@ -126,13 +128,14 @@ static __always_inline void put_cgroups(u64 seq, struct task_struct *t)
 			break;
 		p = new_piece(seq, KIND_PIECE_CGROUP);
 		if (!p)
-			return;
+			return false;
 		at = fill_cgroup_piece(p, cgroup, at);
 		if (!at)
 			cgroup = cgroup_parent(cgroup);
 		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
 	}
 	mark_cgroups(t);
+	return true;
 }
 
 /* The rest of a chain that is too deep for the event; false: no room. */
@@ -212,14 +215,23 @@ static __always_inline void put_args(struct event *head, struct task_struct *t)
 		head->flags |= FLAG_ARGS_TRUNCATED;
 }
 
-static __always_inline u32 decision_of(struct event *e)
+static __always_inline struct pair pair_of(struct event *e)
 {
-	struct pair pair = { .gen = e->chain[0].gen,
-			     .cgroup_id = e->cgroup_id,
-			     .inum = e->chain[0].inum };
-	u32 *decision = decisions.lookup(&pair);
+	return (struct pair){ .gen = e->chain[0].gen,
+			      .cgroup_id = e->cgroup_id,
+			      .inum = e->chain[0].inum };
+}
 
-	return decision ? *decision : UNDECIDED;
+/* The ring had no room for an event. Counted for its pair as far as there is room. */
+static __always_inline int refused(struct counts *c, u32 kind,
+				   struct pair *pair)
+{
+	u64 none = 0, *lost = losses.lookup_or_try_init(pair, &none);
+
+	c->failed[kind]++;
+	if (lost)
+		++*lost;
+	return 0;
 }
 
 /*
@@ -230,37 +242,37 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 				const char *exe)
 {
 	int zero = 0;
-	u32 kind = head->kind & 7;
+	u32 kind = head->kind & 7, *decision;
 	struct counts *c = counts.lookup(&zero);
 	struct pid *pid = pid_of(t);
+	struct pair pair;
 	struct event *e;
-	u32 decision;
 
 	if (!c)
 		return 0;
 	fill_pair(head, t, pid);
-	decision = decision_of(head);
-	if (decision == IGNORE) {
+	pair = pair_of(head);
+	decision = decisions.lookup(&pair);
+	if (decision && *decision == IGNORE) {
 		c->filtered[kind]++;
 		return 0;
 	}
 	head->seq = c->seq++;
 	c->attempts[kind]++;
-	if (decision == UNDECIDED)
-		put_cgroups(head->seq, t);
-	if (!put_chain(head, pid)) {
-		c->failed[kind]++;
-		return 0;
+	if (!decision) {
+		head->flags |= FLAG_UNDECIDED;
+		if (!put_cgroups(head->seq, t))
+			return refused(c, kind, &pair);
 	}
+	if (!put_chain(head, pid))
+		return refused(c, kind, &pair);
 	if (exe) {
 		put_exe(head, exe);
 		put_args(head, t);
 	}
 	e = ring.ringbuf_reserve(sizeof(*e));
-	if (!e) {
-		c->failed[kind]++;
-		return 0;
-	}
+	if (!e)
+		return refused(c, kind, &pair);
 	__builtin_memcpy(e, head, sizeof(*e));
 	fill(e, t, pid);
 	c->submitted[kind]++;
@@ -374,6 +386,8 @@ int nstrace_tasks(void *ctx)
 	fill_pair(&e, t, pid);
 	fill(&e, t, pid);
 	e.state = state_letter(t);
+	if (has_ended(t))
+		e.flags |= FLAG_ENDED;
 	if (write_cgroups(seq, t) && write_chain(seq, &e, pid) &&
 	    !bpf_seq_write(seq, &e, sizeof(e)))
 		mark_cgroups(t);

@@ -227,6 +227,18 @@ static __always_inline bool is_last_thread(struct task_struct *t)
 	return READ(signal, live_counter) == 0;
 }
 
+/*
+ * Whether the last thread's exit event lies behind it. live goes down before
+ * the tracepoint; exit_state is set, and other threads are released, after it
+ * (do_exit(), kernel/exit.c).
+ */
+static __always_inline bool has_ended(struct task_struct *leader)
+{
+	struct signal_struct *signal = READ(leader, signal);
+
+	return READ(leader, exit_state) && READ(signal, nr_threads) == 1;
+}
+
 static __always_inline const char *exec_name(struct linux_binprm *bprm)
 {
 	return READ(bprm, filename);

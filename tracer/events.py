@@ -44,10 +44,16 @@ class PieceKind(IntEnum):
 
 
 class Flag(IntFlag):
-    """Bits of the field flags."""
+    """Bits of the field flags.
+
+    INFERRED: no event told it, a comparison with the kernel's own list did. ENDED: of a snapshot row, its last thread
+    has ended. UNDECIDED: the programs knew no decision about its pair of namespace and cgroup.
+    """
 
     ARGS_TRUNCATED = 1
     INFERRED = 2
+    ENDED = 4
+    UNDECIDED = 8
 
 
 INLINE_LEVELS = 3

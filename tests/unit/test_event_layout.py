@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tracer.account import COUNTS
 from tracer.events import EVENT, NUMBER, PIECE, Flag, Kind, PieceKind
 
-HEADER = (Path(__file__).parents[2] / "bpf" / "event.h").read_text()
+BPF = Path(__file__).parents[2] / "bpf"
+HEADER = (BPF / "event.h").read_text()
+PROBES = (BPF / "nstrace.bpf.c").read_text()
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "char": 1, "struct number": 16}
 
 
@@ -20,9 +23,9 @@ def constant(text: str) -> int:
     return int(found[1])
 
 
-def c_members(structure: str) -> tuple[list[tuple[str, int]], int]:
+def c_members(structure: str, source: str = HEADER) -> tuple[list[tuple[str, int]], int]:
     """Names and offsets by C's rules of alignment, and the size."""
-    body = re.search(rf"struct {structure} {{\n(.*?)\n}};", HEADER, re.S)
+    body = re.search(rf"struct {structure} {{\n(.*?)\n}};", source, re.S)
     assert body
     at, members = 0, []
     for c_type, name, count in re.findall(r"^\t(struct \w+|\w+) (\w+)(?:\[(\w+)\])?;", body[1], re.M):
@@ -38,6 +41,12 @@ def test_same_members_at_the_same_offsets(structure: str, dtype: np.dtype) -> No
     members, size = c_members(structure)
     assert members == [(name, dtype.fields[name][1]) for name in dtype.names]
     assert size == dtype.itemsize
+
+
+def test_the_counters_are_read_as_they_are_declared() -> None:
+    members, size = c_members("counts", PROBES)
+    assert members == [(name, COUNTS.fields[name][1]) for name in COUNTS.names]
+    assert size == COUNTS.itemsize
 
 
 def test_one_size_for_all_records() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tracer"
-PURE = ["events", "pidns", "table", "attribution", "census", "facts", "targets", "selection", "errors", "kernel/wire"]
+PURE = ["events", "pidns", "table", "attribution", "census", "facts", "targets", "selection", "errors"]
+PURE += ["account", "losses", "kernel/wire"]
 EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.recording"]
 HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}
 

@@ -92,9 +92,53 @@ def test_losses_at_the_beginning_between_batches_and_at_the_end() -> None:
     gaps = GapFinder()
     first = gaps.check(Joiner().join(event(2, 1)).batch)
     second = gaps.check(Joiner().join(event(2, 4)).batch)
-    tail = gaps.tail({2: 7, 3: 1}, 999)
+    tail = gaps.tail({2: 5, 3: 1}, 999)
     assert [int(batch.rows["seq"][0]) for batch in (first, second)] == [1, 2]
     assert tail.rows["seq"].tolist() == [2, 1]
     assert tail.rows["ts_ns"].tolist() == [999, 999]
-    assert len(gaps.tail({2: 7, 3: 1}, 1000)) == 0
+    assert len(gaps.tail({2: 5, 3: 1}, 1000)) == 0
+    assert len(gaps.check(Joiner().join(event(2, 7)).batch)) == 1, "told by the tail, not once more"
     assert gaps.lost == 1 + 2 + 2 + 1
+
+
+def test_an_event_on_its_way_at_the_tail_is_no_loss() -> None:
+    gaps = GapFinder()
+    gaps.check(Joiner().join(event(0, 0)).batch)
+    assert len(gaps.tail({0: 0}, 50)) == 0  # 1 has its number, but is not in the ring yet
+    later = gaps.check(Joiner().join(np.concatenate([event(0, 1), event(0, 3)])).batch)
+    assert later.rows["kind"].tolist() == [Kind.EXEC, Kind.GAP, Kind.EXEC]
+    assert gaps.told == {0: 1}
+
+
+def test_a_gap_is_told_for_each_pair_that_is_known_to_have_lost() -> None:
+    pair = (4026532180, 7, 99)
+    gaps = GapFinder(lambda cpu, lost: [[(pair, 2), (None, lost[0] - 2)]])
+    batch = gaps.check(Joiner().join(event(0, 5)).batch)
+    assert batch.rows["kind"].tolist() == [Kind.GAP, Kind.GAP, Kind.EXEC]
+    assert batch.rows["seq"][:2].tolist() == [2, 3]
+    assert batch.rows["chain"][:2, 0].tolist() == [(4026532180, 0, 7), (0, 0, 0)]
+    assert batch.rows["cgroup_id"][:2].tolist() == [99, 0]
+
+
+def test_a_name_whose_rest_had_no_room_is_not_mixed_with_the_next_attempt() -> None:
+    joiner = Joiner()
+    first, again, rest = b"a" * 127, b"a" * 127, b"bc"
+    _batch, cgroups = joiner.join(piece(0, 1, PieceKind.CGROUP, first, id=7, parent_id=1))
+    assert cgroups == []
+    parts = [
+        piece(0, 2, PieceKind.CGROUP, again, id=7, parent_id=1),
+        piece(1, 5, PieceKind.CGROUP, first, id=7, parent_id=1),  # another CPU tells it at the same time
+        piece(0, 2, PieceKind.CGROUP, rest, id=7, parent_id=1, last=1),
+        piece(1, 5, PieceKind.CGROUP, rest, id=7, parent_id=1, last=1),
+    ]
+    _batch, cgroups = joiner.join(np.concatenate(parts))
+    assert cgroups == [(7, 1, "a" * 127 + "bc")] * 2
+
+
+def test_pieces_of_refused_events_do_not_pile_up() -> None:
+    joiner = Joiner()
+    for seq in range(100):
+        joiner.join(piece(0, seq, PieceKind.EXE, b"/lost"))
+    assert len(joiner._waiting) == 1
+    batch, _ = joiner.join(event(0, 99, exe_len=5))
+    assert batch.payload(0).exe == b"/lost"

@@ -45,11 +45,13 @@ class _ProgLoadOpts(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Attached:
-    """Descriptors: of the maps by name, of the link to the iterator over tasks, and of the links to the probes."""
+    """Descriptors: of the maps by name, of the link to the iterator over tasks, of the links to the probes, and of the
+    probes' programs, both in the order of PROBES."""
 
     maps: dict[str, int]
     iterator: int
     links: tuple[int, ...]
+    programs: tuple[int, ...]
 
 
 def attach(objects: Objects, btf: Btf) -> Attached:
@@ -66,7 +68,8 @@ def attach(objects: Objects, btf: Btf) -> Attached:
     links = [libbpf.bpf_raw_tracepoint_open(name.encode(), programs[probe]) for name, probe in PROBES.items()]
     if iterator < 0 or min(links) < 0:
         raise _refused("the programs cannot be attached", ctypes.get_errno())
-    return Attached({one.name: fd for one, fd in zip(objects.maps, maps, strict=True)}, iterator, tuple(links))
+    named = {one.name: fd for one, fd in zip(objects.maps, maps, strict=True)}
+    return Attached(named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES.values()))
 
 
 def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:

@@ -61,6 +61,7 @@ STRUCTURES: dict[str, tuple[Member, ...]] = {
     ),
     "signal_struct": (
         _member("live.counter", _INT),
+        _member("nr_threads", _INT),
         _member("group_exit_code", _INT),
         _member("flags", "unsigned int {}"),
     ),

@@ -31,14 +31,16 @@ class LoadOptions:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Descriptors of what was loaded. Closing the links detaches the probes."""
+    """Descriptors of what was loaded. Closing the links detaches the probes; programs are theirs, in the same order."""
 
     ring: int
     counts: int
     decisions: int
+    losses: int
     wake: int
     iterator: int
     links: tuple[int, ...]
+    programs: tuple[int, ...]
 
 
 def bpf_dir() -> Path:
@@ -99,8 +101,9 @@ class Loading:
             self._child.wait(_TIMEOUT_S)
         if message != b"loaded":
             raise self._refused(message)
-        ring, counts, decisions, wake, iterator, *links = fds
-        return Loaded(ring, counts, decisions, wake, iterator, tuple(links))
+        ring, counts, decisions, losses, wake, iterator, *probes = fds
+        links, programs = probes[: len(probes) // 2], probes[len(probes) // 2 :]
+        return Loaded(ring, counts, decisions, losses, wake, iterator, tuple(links), tuple(programs))
 
     def abandon(self) -> None:
         """End the child where its answer is no longer wanted. Safe to call after wait()."""

@@ -20,7 +20,7 @@ from tracer.kernel.objects import Objects, Store, key_of
 if TYPE_CHECKING:
     from tracer.kernel.load import LoadOptions
 
-MAPS = ("ring", "counts", "decisions", "wake")
+MAPS = ("ring", "counts", "decisions", "losses", "wake")
 PIECE_BYTES = 128
 PAGE_BYTES = 4096
 RECORD_BYTES = 168  # with the ring's own header
@@ -92,8 +92,8 @@ def load(bpf_dir: Path, options: LoadOptions) -> Attached:
 
 
 def main() -> None:
-    """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links) or
-    with what went wrong."""
+    """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
+    programs) or with what went wrong."""
     from tracer.kernel.load import LoadOptions
 
     channel = socket.socket(fileno=3)
@@ -103,7 +103,7 @@ def main() -> None:
     except NstraceError as error:
         channel.send(json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode())
         return
-    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *attached.links]
+    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *attached.links, *attached.programs]
     socket.send_fds(channel, [b"loaded"], fds)
     channel.recv(1)  # the descriptors are theirs now
     os._exit(0)  # no need to tear LLVM down

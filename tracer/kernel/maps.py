@@ -9,17 +9,20 @@ import ctypes
 import os
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.account import COUNTS
 from tracer.errors import NstraceError
-from tracer.events import Kind
+from tracer.losses import PairKey
 from tracer.selection import Decision
 
 _PAIR = struct.Struct("<QQII")  # struct pair, bpf/task.h
-_KINDS = 8
-_COUNTS = struct.Struct(f"<QII{4 * _KINDS}Q")  # struct counts, bpf/nstrace.bpf.c
 _FOLLOW, _IGNORE = 1, 2
+_INFO_BYTES = 232  # struct bpf_prog_info, include/uapi/linux/bpf.h
+_RECURSION_MISSES = 208  # its offset in there; 9ed9e9ba2337 (5.12) added it
 
 
 class Reader(IntEnum):
@@ -29,23 +32,12 @@ class Reader(IntEnum):
     ASLEEP = 1
 
 
-@dataclass(frozen=True)
-class Account:
-    """What the programs counted, all CPUs together, by kind; next_seq by CPU."""
-
-    next_seq: dict[int, int]
-    filtered: dict[Kind, int]
-    attempts: dict[Kind, int]
-    submitted: dict[Kind, int]
-    failed: dict[Kind, int]
-
-
 class Maps:
     """Access to the maps by their descriptors."""
 
-    def __init__(self, counts: int, decisions: int, wake: int) -> None:
+    def __init__(self, counts: int, decisions: int, losses: int, wake: int) -> None:
         self._bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
-        self._counts, self._decisions, self._wake = counts, decisions, wake
+        self._counts, self._decisions, self._losses, self._wake = counts, decisions, losses, wake
         self._cpus = int(self._bpf.libbpf_num_possible_cpus())
         self._look = 0
 
@@ -60,18 +52,33 @@ class Maps:
             key = _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0)
             self._update(self._decisions, key, struct.pack("<I", _FOLLOW if follow else _IGNORE))
 
-    def account(self) -> Account:
-        """The programs' counters now."""
-        buffer = ctypes.create_string_buffer(_COUNTS.size * self._cpus)
+    def counts(self) -> NDArray[np.void]:
+        """The programs' counters now: array of COUNTS, shape (cpus,)."""
+        buffer = ctypes.create_string_buffer(COUNTS.itemsize * self._cpus)
         key = ctypes.c_uint32(0)
         if self._bpf.bpf_map_lookup_elem(self._counts, ctypes.byref(key), buffer):
             raise NstraceError(f"the counters cannot be read: {os.strerror(ctypes.get_errno())}")
-        cpus = list(_COUNTS.iter_unpack(buffer.raw))
-        groups = [
-            {kind: sum(cpu[3 + group * _KINDS + kind] for cpu in cpus) for kind in Kind if kind < _KINDS}
-            for group in range(4)
-        ]
-        return Account({cpu: values[0] for cpu, values in enumerate(cpus)}, *groups)
+        return np.frombuffer(buffer.raw, COUNTS)
+
+    def losses(self) -> dict[PairKey, NDArray[np.uint64]]:
+        """Losses by pair of namespace and cgroup, as far as there was room for pairs: arrays of shape (cpus,)."""
+        found = {}
+        key, after = None, ctypes.create_string_buffer(_PAIR.size)
+        values = ctypes.create_string_buffer(8 * self._cpus)
+        while not self._bpf.bpf_map_get_next_key(self._losses, key, after):
+            key = after.raw
+            if not self._bpf.bpf_map_lookup_elem(self._losses, key, values):
+                gen, cgroup_id, inum, _pad = _PAIR.unpack(key)
+                found[inum, gen, cgroup_id] = np.frombuffer(values.raw, np.uint64)
+        return found
+
+    def missed(self, program: int) -> int:
+        """How often the kernel has not run a program because it was running on that CPU; 0 where it does not count."""
+        info = ctypes.create_string_buffer(_INFO_BYTES)
+        length = ctypes.c_uint32(_INFO_BYTES)
+        if self._bpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(length)):
+            raise NstraceError(f"a program's counters cannot be read: {os.strerror(ctypes.get_errno())}")
+        return int.from_bytes(info.raw[_RECURSION_MISSES : _RECURSION_MISSES + 8], "little")
 
     def _update(self, fd: int, key: bytes, value: bytes) -> None:
         if self._bpf.bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)):

@@ -15,7 +15,7 @@ from tracer.events import EVENT
 _BUSY, _DISCARDED = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 _RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", EVENT)])
 _STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686")
-_SYS_MEMBARRIER = {"aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
+_SYS_MEMBARRIER = {"x86_64": 324, "i686": 375, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 _MEMBARRIER_CMD_GLOBAL = 1
 _WINDOW_BYTES = 1 << 20
 
@@ -50,9 +50,19 @@ class Ring:
         self._poll.register(fd, select.EPOLLIN)
 
     @property
+    def produced(self) -> int:
+        """Bytes that the kernel has reserved since the beginning."""
+        return int(self._producer[0])
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of them that have been read."""
+        return self._at
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes that the kernel has reserved and nobody has read."""
-        return int(self._producer[0]) - self._at
+        return self.produced - self._at
 
     def read(self) -> NDArray[np.void]:
         """Whole records, copied out of the ring, as many as the window shows: array of EVENT (pieces among them),
@@ -81,5 +91,15 @@ class Ring:
 def _barrier() -> None:
     """Order our loads and stores against the kernel's where the processor does not."""
     if not _STRONGLY_ORDERED:
-        number = _SYS_MEMBARRIER.get(platform.machine(), 283)
-        ctypes.CDLL(None).syscall(number, _MEMBARRIER_CMD_GLOBAL, 0, 0)
+        _membarrier()
+
+
+def wait_for_programs() -> None:
+    """Until every program that was running has ended: closing a link keeps new runs from beginning, and no more.
+    They run inside an RCU read-side section, and MEMBARRIER_CMD_GLOBAL is synchronize_rcu(): kernel/sched/membarrier.c.
+    """
+    _membarrier()
+
+
+def _membarrier() -> None:
+    ctypes.CDLL(None).syscall(_SYS_MEMBARRIER.get(platform.machine(), 283), _MEMBARRIER_CMD_GLOBAL, 0, 0)

@@ -5,20 +5,27 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
+from tracer.account import KINDS, Account
 from tracer.errors import NstraceError
 from tracer.events import EVENT, Batch
 from tracer.kernel.load import Loaded, LoadOptions
-from tracer.kernel.maps import Account, Maps, Reader
-from tracer.kernel.ring import Ring
-from tracer.kernel.wire import Decoded, GapFinder, Joiner
+from tracer.kernel.maps import Maps, Reader
+from tracer.kernel.ring import Ring, wait_for_programs
+from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
+from tracer.losses import Losses, Share
 
 LOOK_S = 0.005  # while events come: how long they gather before the next look
 _CHUNK_BYTES = 1 << 18
-CLOCK_NS = time.CLOCK_BOOTTIME
+
+
+def now_ns() -> int:
+    """The clock of all events: CLOCK_BOOTTIME, which no one sets and which counts a suspended machine's time."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 @dataclass
@@ -29,17 +36,21 @@ class Trace:
     options: LoadOptions
 
     def __post_init__(self) -> None:
-        self.maps = Maps(self.loaded.counts, self.loaded.decisions, self.loaded.wake)
-        self.ring = Ring(self.loaded.ring, self.options.ring_pages)
+        loaded = self.loaded
+        self.maps = Maps(loaded.counts, loaded.decisions, loaded.losses, loaded.wake)
+        self.ring = Ring(loaded.ring, self.options.ring_pages)
         self._joiner = Joiner()
-        self._gaps = GapFinder()
+        self._gaps = GapFinder(self._whose)
+        self._losses: dict[int, Losses] = defaultdict(Losses)
+        self._delivered = np.zeros((len(self.maps.counts()), KINDS), np.int64)
+        self._missed, self._missed_ns = 0, now_ns()
         self._busy = False
-        self._links = list(self.loaded.links)
+        self._links = list(loaded.links)
 
     @property
     def lost(self) -> int:
         """Events lost so far, as far as they have been found."""
-        return self._gaps.lost
+        return self._gaps.lost + self._missed
 
     def poll(self, timeout_s: float) -> Decoded:
         """The next events; empty when none came in time. Looks every LOOK_S while they come, sleeps when not."""
@@ -55,32 +66,61 @@ class Trace:
         self._busy = len(decoded.batch) > 0
         return decoded
 
+    def drain(self) -> Decoded:
+        """All events that were told before this call, and some that came meanwhile."""
+        upto = self.ring.produced
+        parts = []
+        while self.ring.consumed < upto:
+            parts.append(self._take())
+        return Decoded.concat(parts)
+
     def _take(self) -> Decoded:
         batch, cgroups = self._joiner.join(self.ring.read())
+        if len(batch):
+            cells = batch.rows["cpu"].astype(np.intp) * KINDS + batch.rows["kind"]
+            self._delivered += np.bincount(cells, minlength=self._delivered.size).reshape(self._delivered.shape)
         return Decoded(self._gaps.check(batch), cgroups)
 
     def _settle(self) -> Decoded:
-        """Read, and tell losses behind the last event: the counters are read first, so that what they count
-        is either read now or lost."""
-        account = self.maps.account()
+        """Read, and tell losses behind the last event: the counters are read first, so that a loss that they count
+        shows as a hole in what is read now, or has nothing behind it."""
+        counts = self.maps.counts()
         decoded = self._take()
         if self.ring.pending_bytes:
             return decoded
-        tail = self._gaps.tail(account.next_seq, time.clock_gettime_ns(CLOCK_NS))
-        return Decoded(Batch.concat([decoded.batch, tail]), decoded.cgroups)
+        failed = counts["failed"].sum(axis=1)
+        tail = self._gaps.tail(dict(enumerate(failed.tolist())), now_ns())
+        return Decoded(Batch.concat([decoded.batch, tail, self._misses()]), decoded.cgroups)
+
+    def _misses(self) -> Batch:
+        """The GAP row for hits since the last look that no program ran for."""
+        missed, now = self._count_missed(), now_ns()
+        row = missed_rows(missed - self._missed, self._missed_ns, now) if missed > self._missed else Batch.concat([])
+        self._missed, self._missed_ns = missed, now
+        return row
+
+    def _whose(self, cpu: int, gaps: list[int]) -> list[list[Share]]:
+        failed = int(self.maps.counts()["failed"][cpu].sum())
+        totals = {pair: int(lost[cpu]) for pair, lost in self.maps.losses().items() if lost[cpu]}
+        return self._losses[cpu].shares(gaps, totals, failed)
 
     def finish(self) -> Decoded:
         """Detach, and read what is left."""
         while self._links:
             os.close(self._links.pop())
+        wait_for_programs()
         parts = [self._settle()]
         while self.ring.pending_bytes:
             parts.append(self._settle())
-        return Decoded(Batch.concat(part.batch for part in parts), [name for part in parts for name in part.cgroups])
+        return Decoded.concat(parts)
 
     def account(self) -> Account:
-        """The programs' counters now."""
-        return self.maps.account()
+        """What the programs have counted, and what of it was read and said. Adds up behind finish()."""
+        told = np.array([self._gaps.told[cpu] for cpu in range(len(self._delivered))])
+        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), told)
+
+    def _count_missed(self) -> int:
+        return sum(map(self.maps.missed, self.loaded.programs))
 
     def snapshot(self) -> Decoded:
         """All processes of this moment, read from the kernel by an iterator over tasks, as SNAPSHOT rows."""

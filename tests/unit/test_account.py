@@ -1,0 +1,54 @@
+"""The account adds up, or says what does not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tracer.account import COUNTS, KINDS, Account
+from tracer.events import Kind
+
+
+@pytest.fixture
+def account() -> Account:
+    """Two CPUs: 5 forks seen on the first, of which 1 filtered and 1 lost; 2 exits on the second."""
+    counts = np.zeros(2, COUNTS)
+    counts["filtered"][0, Kind.FORK] = 1
+    counts["attempts"][0, Kind.FORK], counts["submitted"][0, Kind.FORK], counts["failed"][0, Kind.FORK] = 4, 3, 1
+    counts["attempts"][1, Kind.EXIT] = counts["submitted"][1, Kind.EXIT] = 2
+    delivered = np.zeros((2, KINDS), np.int64)
+    delivered[0, Kind.FORK], delivered[1, Kind.EXIT] = 3, 2
+    return Account(counts, 0, delivered, np.array([1, 0]))
+
+
+def test_adds_up(account: Account) -> None:
+    assert account.differences() == []
+    assert account.line() == "7 seen = 5 delivered + 1 lost + 1 filtered"
+    assert [line.split() for line in account.lines()[1:]] == [
+        ["fork", "5", "1", "1", "3"],
+        ["exit", "2", "0", "0", "2"],
+    ]
+
+
+def test_says_what_the_kernel_did_not_run(account: Account) -> None:
+    assert replace(account, missed=3).line() == "10 seen = 5 delivered + 1 lost + 1 filtered + 3 missed"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "said"),
+    [
+        ("attempts", (0, Kind.FORK), ["CPU 0, fork: 5 attempts, but 3 submitted and 1 failed"]),
+        (
+            "submitted",
+            (1, Kind.EXIT),
+            ["CPU 1, exit: 2 attempts, but 3 submitted and 0 failed", "CPU 1, exit: 3 submitted, but 2 delivered"],
+        ),
+    ],
+)
+def test_says_which_counter_is_wrong(account: Account, column: str, cell: tuple[int, int], said: list[str]) -> None:
+    account.counts[column][cell] += 1
+    assert account.differences() == said
+
+
+def test_says_when_a_loss_was_not_told(account: Account) -> None:
+    assert replace(account, told=np.array([0, 0])).differences() == ["CPU 0: 1 failed, but 0 said to be lost"]

@@ -1,0 +1,82 @@
+"""The account of a trace: what the programs counted, held against what the reader got and said. Pure.
+
+A tracepoint's hit is one of: missed (the kernel does not run a program inside itself), filtered, failed (refused by
+the ring) or submitted; what was submitted is delivered, and what failed is said as a gap. When the programs
+are detached and the ring is empty, all of it adds up exactly, for every CPU and kind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.events import Kind
+
+KINDS = 8  # the dimension of the arrays of struct counts
+COUNTS = np.dtype(
+    [
+        ("seq", "<u8"),
+        ("look", "<u4"),
+        ("since_look", "<u4"),
+        *((name, "<u8", KINDS) for name in ("filtered", "attempts", "submitted", "failed")),
+    ]
+)
+"""struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
+
+_TOLD_KINDS = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EXIT)
+
+
+@dataclass(frozen=True)
+class Account:
+    """counts: array of COUNTS, shape (cpus,). missed: hits that no program ran for. delivered: events that the reader
+    got, shape (cpus, KINDS). told: losses that the stream has said, shape (cpus,)."""
+
+    counts: NDArray[np.void]
+    missed: int
+    delivered: NDArray[np.int64]
+    told: NDArray[np.int64]
+
+    def total(self, column: str, kind: Kind | None = None) -> int:
+        """One counter of all CPUs together, of one kind or of all."""
+        values = self.counts[column]
+        return int(values.sum() if kind is None else values[:, kind].sum())
+
+    def differences(self) -> list[str]:
+        """What does not add up, a line each; to be asked when all is read. Empty: everything is accounted for."""
+        counts = self.counts
+        wrong = []
+        for cpu, kind in zip(*np.nonzero(counts["attempts"] != counts["submitted"] + counts["failed"]), strict=True):
+            row = counts[cpu]
+            wrong.append(
+                f"CPU {cpu}, {_name(kind)}: {row['attempts'][kind]} attempts, but {row['submitted'][kind]} submitted "
+                f"and {row['failed'][kind]} failed"
+            )
+        for cpu, kind in zip(*np.nonzero(self.delivered != counts["submitted"]), strict=True):
+            submitted, delivered = counts["submitted"][cpu, kind], self.delivered[cpu, kind]
+            wrong.append(f"CPU {cpu}, {_name(kind)}: {submitted} submitted, but {delivered} delivered")
+        for cpu in np.flatnonzero(self.told != counts["failed"].sum(axis=1)).tolist():
+            wrong.append(f"CPU {cpu}: {counts['failed'][cpu].sum()} failed, but {self.told[cpu]} said to be lost")
+        return wrong
+
+    def line(self) -> str:
+        """The account in one line."""
+        parts = f"{self.total('submitted')} delivered + {self.total('failed')} lost + {self.total('filtered')} filtered"
+        seen = self.total("attempts") + self.total("filtered") + self.missed
+        return f"{seen} seen = {parts}" + (f" + {self.missed} missed" if self.missed else "")
+
+    def lines(self) -> list[str]:
+        """The account by kind, a line each, under a header."""
+        header = f"{'':<12} {'seen':>12} {'filtered':>12} {'lost':>12} {'delivered':>12}"
+        rows = [header]
+        for kind in _TOLD_KINDS:
+            filtered, failed, submitted = (self.total(name, kind) for name in ("filtered", "failed", "submitted"))
+            seen = filtered + self.total("attempts", kind)
+            if seen:
+                rows.append(f"{_name(kind):<12} {seen:>12} {filtered:>12} {failed:>12} {submitted:>12}")
+        return rows
+
+
+def _name(kind: int) -> str:
+    return Kind(kind).name.lower().replace("_", " ")
