@@ -1,0 +1,92 @@
+"""Which container a row belongs to: by cgroup, else by namespace; never by what comes after it."""
+
+import builders
+from builders import PIDNS, WEB
+
+from tracer.attribution import Attribution, Container
+from tracer.events import Batch
+from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.pidns import chain_of
+
+DB = Container("b" * 64, "docker", "db")
+INNER = Container("c" * 64, "docker", "inner")
+
+
+def labels(*batches: Batch) -> list[str | None]:
+    """What each row is told as, asked as soon as its part is given."""
+    attribution, told = Attribution(), []
+    for batch in batches:
+        for part in attribution.take(batch):
+            found = [attribution.of_row(part, index) for index in range(len(part))]
+            told += [container.label if container else None for container in found]
+    return told
+
+
+def test_by_cgroup_also_in_a_shared_namespace() -> None:
+    batch = builders.batch(
+        builders.cgroup(10, WEB),
+        builders.cgroup(11, DB),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=11),
+        builders.fork(102, cgroup_id=11),
+        builders.fork(103, cgroup_id=1),
+    )
+    assert labels(batch)[2:] == ["web", "db", "db", None]
+
+
+def test_a_foreign_cgroup_inside_belongs_to_the_owner_of_the_namespace() -> None:
+    batch = builders.batch(
+        builders.cgroup(10, WEB),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=1),
+        builders.fork(102, [(PIDNS, 3), (PIDNS + 1, 1)], cgroup_id=1),
+    )
+    assert labels(batch)[1:] == ["web", "web", "web"]
+
+
+def test_a_later_generation_has_another_owner() -> None:
+    batch = builders.batch(
+        builders.cgroup(10, WEB),
+        builders.fork(100, [(PIDNS, 1, 5)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 2, 5)], cgroup_id=1),
+        builders.fork(200, [(PIDNS, 1, 6)], cgroup_id=1),
+        builders.fork(201, [(PIDNS, 2, 6)], cgroup_id=1),
+    )
+    assert labels(batch)[1:] == ["web", "web", None, None]
+
+
+def test_what_was_told_later_does_not_count_however_a_source_cuts() -> None:
+    rows = [
+        builders.fork(99, [(PIDNS, 2)], cgroup_id=1),
+        builders.cgroup(10, WEB),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 3)], cgroup_id=1),
+    ]
+    whole = labels(builders.batch(*rows))
+    assert whole == [None, "web", "web", "web"]
+    for cut in range(1, len(rows)):
+        assert labels(builders.batch(*rows[:cut]), builders.batch(*rows[cut:])) == whole
+
+
+def test_around_a_nested_container_is_the_outer_one() -> None:
+    attribution = Attribution()
+    batch = builders.batch(
+        builders.cgroup(10, WEB),
+        builders.cgroup(20, INNER),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 9), (PIDNS + 1, 1)], cgroup_id=20),
+    )
+    list(attribution.take(batch))
+    assert attribution.enclosing(chain_of(batch, 3), 20) == (INNER, WEB)
+
+
+def test_a_second_life_is_numbered() -> None:
+    again = Container(WEB.id, "docker", "web", incarnation=2)
+    assert again.label == "web#2"
+    assert Container("d" * 64, "podman").label == "d" * 12
+
+
+def test_the_hosts_own_processes_are_no_ones() -> None:
+    batch = builders.batch(builders.cgroup(10, WEB), builders.fork(1, [], cgroup_id=10), builders.fork(7, cgroup_id=1))
+    assert batch.rows["chain"]["inum"][1, 0] == INITIAL_PIDNS_INUM
+    assert labels(batch)[1:] == ["web", None]  # a first process of the host's namespace does not make it web's

@@ -1,0 +1,95 @@
+"""The loop: limits, the end of the targets, the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import builders
+import pytest
+from builders import PIDNS
+
+from tracer.attribution import Attribution
+from tracer.events import Batch, Kind
+from tracer.session import Limits, Session
+
+ALL = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
+INSIDE = [(PIDNS, 1)]
+
+
+class Played:
+    """A source that gives these batches, then empty ones for as long as it may wait."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self.attribution = Attribution()
+        self.lost = 0
+        self.asked: list[float | None] = []
+        self._batches = batches
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        for batch in self._batches:
+            if timeout_s() is None:
+                return
+            yield batch
+        while (wait := timeout_s()) is not None:
+            self.asked.append(wait)
+            yield builders.batch()
+
+
+class Kinds:
+    """A view that shows the kind of each row."""
+
+    header = ""
+
+    def render(self, batch: Batch, containers: Attribution) -> str:
+        return "".join(f"{Kind(int(kind)).name.lower()} " for kind in batch.rows["kind"])
+
+
+def life(tgid: int) -> list[builders.Row]:
+    return [builders.fork(tgid, INSIDE), builders.row(Kind.EXEC, tgid, INSIDE), builders.exits(tgid, INSIDE)]
+
+
+def play(*batches: Batch, kinds: frozenset[Kind] = ALL, limits: Limits) -> tuple[str, Session]:
+    shown: list[str] = []
+    session = Session(Played(*batches), Kinds(), kinds, limits)
+    session.run(shown.append)
+    return "".join(shown).strip(), session
+
+
+def test_ends_when_everyone_has_and_nobody_can_come() -> None:
+    shown, session = play(builders.batch(*life(100)), limits=Limits(is_over=lambda: True))
+    assert shown == "fork exec exit"
+    assert session.summary.total == 3
+    assert session.summary.line().startswith("3 events (1 fork, 1 exec, 1 exit) in ")
+
+
+def test_goes_on_while_someone_may_come() -> None:
+    answers = iter([False, False, True])
+    shown, _session = play(builders.batch(*life(100)), limits=Limits(is_over=lambda: next(answers)))
+    assert shown == "fork exec exit"
+    assert next(answers, None) is None
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, "fork"), (2, "fork exec"), (4, "fork exec exit fork")])
+def test_count_ends_at_the_very_event(count: int, shown: str) -> None:
+    batch = builders.batch(*life(100), *life(101))
+    assert play(batch, limits=Limits(count=count))[0] == shown
+
+
+def test_count_counts_what_is_shown() -> None:
+    batch = builders.batch(builders.row(Kind.SNAPSHOT, 99, INSIDE), *life(100), *life(101))
+    shown, session = play(batch, kinds=frozenset({Kind.EXIT}), limits=Limits(count=2))
+    assert shown.count("exit") == 2
+    assert session.summary.events[Kind.EXIT] == 2
+
+
+def test_duration_bounds_every_wait() -> None:
+    source = Played()
+    Session(source, Kinds(), ALL, Limits(duration_s=0.05)).run(lambda _text: None)
+    assert source.asked
+    assert all(wait is not None and 0 < wait <= 0.05 for wait in source.asked)
+
+
+def test_stop_ends_it() -> None:
+    session = Session(Played(builders.batch(builders.fork(100, INSIDE))), Kinds(), ALL, Limits())
+    session.run(lambda _text: session.stop())
+    assert session.summary.events[Kind.FORK] == 1

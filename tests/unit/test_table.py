@@ -1,0 +1,83 @@
+"""The translation table: both ways, through reuse of numbers and of namespaces."""
+
+import builders
+from builders import PIDNS, SECOND_NS
+
+from tracer.events import Kind
+from tracer.pidns import PidnsId
+from tracer.table import INITIAL_PIDNS, Table
+
+OUTER, INNER = PidnsId(PIDNS, 1), PidnsId(PIDNS + 1, 1)
+
+
+def table_of(*rows: builders.Row) -> Table:
+    table = Table()
+    table.apply(builders.batch(*rows))
+    return table
+
+
+def test_both_ways_at_every_level() -> None:
+    table = table_of(builders.fork(4711, [(PIDNS, 15), (PIDNS + 1, 3)]))
+    assert table.to_host(OUTER, 15) == table.to_host(INNER, 3) == table.to_host(INITIAL_PIDNS, 4711) == 4711
+    chain = table.chain(4711)
+    assert chain
+    assert [(number.pidns, number.nr) for number in chain] == [(INITIAL_PIDNS, 4711), (OUTER, 15), (INNER, 3)]
+
+
+def test_what_is_not_known_is_none() -> None:
+    table = table_of(builders.fork(4711, [(PIDNS, 15)]))
+    assert table.to_host(OUTER, 16) is None
+    assert table.to_host(PidnsId(PIDNS, 2), 15) is None  # another namespace of the same inode number
+    assert table.chain(15) is None
+
+
+def test_an_exit_ends_a_process_and_its_number_can_be_given_away() -> None:
+    table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.exits(100, [(PIDNS, 15)]))
+    assert table.to_host(OUTER, 15) is None
+    assert table.find(OUTER, 15) is not None  # a zombie, for all that events tell
+    table.apply(builders.batch(builders.fork(200, [(PIDNS, 15)], start_ns=9 * SECOND_NS)))
+    assert table.to_host(OUTER, 15) == 200
+    assert table.chain(100) is None
+
+
+def test_a_fork_with_the_number_proves_that_the_old_process_is_gone() -> None:
+    table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.fork(100, [(PIDNS, 16)], start_ns=9 * SECOND_NS))
+    assert table.to_host(OUTER, 15) is None
+    assert table.to_host(OUTER, 16) == 100
+    assert table.live == 1
+
+
+def test_an_exit_of_an_earlier_owner_does_not_end_the_present_one() -> None:
+    table = table_of(
+        builders.fork(100, [(PIDNS, 15)], start_ns=9 * SECOND_NS),
+        builders.exits(100, [(PIDNS, 15)], start_ns=SECOND_NS),
+    )
+    assert table.to_host(OUTER, 15) == 100
+
+
+def test_exec_and_snapshot_make_an_unknown_process_known() -> None:
+    table = table_of(builders.row(Kind.EXEC, 100, [(PIDNS, 15)]), builders.row(Kind.SNAPSHOT, 101, [(PIDNS, 16)]))
+    assert (table.to_host(OUTER, 15), table.to_host(OUTER, 16)) == (100, 101)
+
+
+def test_a_namespace_lives_on_after_its_first_process() -> None:
+    table = table_of(
+        builders.fork(100, [(PIDNS, 1)]),
+        builders.fork(101, [(PIDNS, 2)]),
+        builders.exits(100, [(PIDNS, 1)]),
+    )
+    assert table.is_alive(OUTER)
+    assert table.to_host(OUTER, 2) == 101
+    table.apply(builders.batch(builders.exits(101, [(PIDNS, 2)])))
+    assert not table.is_alive(OUTER)
+
+
+def test_threads_are_no_processes() -> None:
+    table = table_of(
+        builders.fork(100, [(PIDNS, 15)]),
+        builders.row(Kind.THREAD_FORK, 100, [(PIDNS, 15)], tid=101, vtid=16),
+        builders.row(Kind.THREAD_EXIT, 100, [(PIDNS, 15)], tid=100),
+    )
+    assert table.to_host(OUTER, 15) == 100
+    assert table.to_host(OUTER, 16) is None
+    assert table.live == 1
