@@ -1,0 +1,117 @@
+"""Text and JSON of a batch with everything in it, byte for byte as in golden/. As a script it writes those files."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
+
+from tracer.attribution import Attribution, Container
+from tracer.events import Batch, Flag, Kind
+from tracer.views.jsonl import JsonLines
+from tracer.views.lines import Lines
+from tracer.views.view import View
+
+GOLDEN = Path(__file__).parent / "golden"
+WALL_OFFSET_NS = 1_700_000_000 * SECOND_NS
+KINDS = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
+ALL_KINDS = KINDS | {Kind.THREAD_FORK, Kind.THREAD_EXIT}
+DB = Container("b" * 64, "podman", 'odd "name" 100%\u202e日本', "img:%d", incarnation=2)
+UNNAMED = Container("c" * 64, "containerd")
+DEEP = [(PIDNS + level, 10 + level) for level in range(6)]
+
+VIEWS: dict[str, View] = {
+    "lines.txt": Lines(KINDS, False, False, WALL_OFFSET_NS),
+    "lines-color-threads.txt": Lines(ALL_KINDS, True, True, WALL_OFFSET_NS),
+    "lines-exit.txt": Lines(frozenset({Kind.EXIT}), False, False, WALL_OFFSET_NS),
+    "lines.jsonl": JsonLines(KINDS, False, WALL_OFFSET_NS),
+    "lines-threads.jsonl": JsonLines(ALL_KINDS, True, WALL_OFFSET_NS),
+}
+
+
+def everything() -> Batch:
+    """Rows of every kind, of host, containers and nested namespaces, with every oddity that a field can have."""
+    web, db = {"cgroup_id": 7, "uid": 1000}, {"cgroup_id": 8}
+    inside = [(PIDNS, 15)]
+    return batch(
+        cgroup(7, WEB),
+        cgroup(8, DB),
+        cgroup(9, UNNAMED),
+        row(Kind.SNAPSHOT, 1, exe=b"/sbin/init", args=[b"init"], parent_tgid=0, parent_start_ns=0, state=ord("S")),
+        row(Kind.SNAPSHOT, 2, comm=b"kthreadd", parent_tgid=0, parent_start_ns=0),
+        row(Kind.SNAPSHOT, 30, [(PIDNS, 1)], args=[b"sh", b"-c", b"exit 3"], state=ord("Z"), **web),
+        row(Kind.SNAPSHOT, 31, exe=b"/no/args", state=ord("D")),
+        fork(40, inside, parent_vtgid=1, parent_tgid=30, parent_start_ns=SECOND_NS, cpu=1, **web),
+        fork(41, inside, parent_vtgid=1, parent_tgid=30, parent_start_ns=SECOND_NS, cpu=1, **web),
+        row(Kind.EXEC, 40, inside, exe=b"/bin/ls", args=[b"ls", b"-l", b"/"], comm=b"ls", old_tid=40, **web),
+        row(Kind.EXEC, 41, inside, exe=b"/bin/ls", args=[b"ls", b"-l", b"/"], old_tid=42, **web),
+        row(
+            Kind.EXEC, 41, inside, exe=b"/a b", args=[b"", b"a b", b"'", b"\x1b[31m\n", b"\xff\xfe"], old_tid=41, **web
+        ),
+        row(Kind.EXEC, 43, [(PIDNS, 18)], args=["é\u202e\u2028\x7f日".encode()], flags=Flag.ARGS_TRUNCATED, **web),
+        row(Kind.EXEC, 44, exe="/ü/\x85".encode(), comm=b'q"\\\xe4\x1b%s', flags=Flag.ARGS_TRUNCATED),
+        row(Kind.EXEC, 45),
+        row(Kind.THREAD_FORK, 40, inside, tid=46, vtid=21, **web),
+        row(Kind.THREAD_EXIT, 40, inside, tid=46, vtid=21, status=256, **web),
+        *(exits(50 + status, inside, status=status, **web) for status in (0, 256, 9, 11 | 128, 34, 40, 64, 77)),
+        *(
+            exits(60, [(PIDNS, 7)], start_ns=10, ts_ns=10 + lived_ns, cgroup_id=9)
+            for lived_ns in (0, 999, 10**6 - 1, 10**6, 10**9, 61 * SECOND_NS, 179 * 60 * SECOND_NS, 10**4 * SECOND_NS)
+        ),
+        exits(70, [(PIDNS + 9, 3)], ts_ns=3 * SECOND_NS, flags=Flag.INFERRED),
+        exits(71, ts_ns=3 * SECOND_NS - 1, flags=Flag.INFERRED, status=256),
+        fork(4194304, [(PIDNS, 4194303)], ts_ns=123456789, uid=4294967294, cpu=65535, **db),
+        fork(80, DEEP[:2], flags=Flag.INFERRED, **web),
+        fork(81, DEEP[:3], **db),
+        row(Kind.EXEC, 82, DEEP[:4], args=[b"x"], old_tid=82),
+        exits(83, DEEP, status=256),
+        gap(1, 0, 4 * SECOND_NS),
+        gap(123456, 4 * SECOND_NS, 5 * SECOND_NS + 1000, cpu=3),
+        row(Kind.EXEC, 84, inside, comm="日本語".encode(), args=[b"100%", b"%d%s"], old_tid=84, **db),
+        row(Kind.EXEC, 85, inside, comm=b"exactly15bytes!", args=["日".encode() * 3], old_tid=85, **db),
+        fork(86, inside, cgroup_id=99, ts_ns=9 * SECOND_NS + 999_999_999),
+        fork(87, [(PIDNS, 1)], cgroup_id=99, start_ns=2**63),
+    )
+
+
+def shown(view: View, told: Batch) -> str:
+    attribution = Attribution()
+    return "".join(view.render(part, attribution) for part in attribution.take(told))
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_as_written(name: str) -> None:
+    assert shown(VIEWS[name], everything()) == (GOLDEN / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_row_looks_the_same_whatever_stands_beside_it(name: str) -> None:
+    told = everything()
+    attribution = Attribution()
+    one_by_one = []
+    for at in range(len(told)):
+        for part in attribution.take(told.part(at, at + 1)):
+            one_by_one.append(VIEWS[name].render(part, attribution))
+    assert "".join(one_by_one) == shown(VIEWS[name], told)
+
+
+if __name__ == "__main__":
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    for name, view in VIEWS.items():
+        (GOLDEN / name).write_text(shown(view, everything()), "utf-8")
+        print(GOLDEN / name, file=sys.stderr)
