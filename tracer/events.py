@@ -5,16 +5,18 @@ bpf/event.h is the same record in C; a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum, IntFlag
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.facts import pad_args as pad_args
 from tracer.facts import split_args as split_args
+
+T = TypeVar("T")
 
 
 class Kind(IntEnum):
@@ -114,6 +116,27 @@ class Payload(NamedTuple):
     args: bytes
 
 
+PairKey = tuple[int, int, int]
+"""Innermost PID namespace (inum, gen) and cgroup id."""
+
+
+class Pairs(NamedTuple):
+    """The different pairs of PID namespace and cgroup among rows: many facts depend on nothing else.
+
+    first: the index of the first row of each, in step with keys. of_row: which of them each row has, shape (n,).
+    """
+
+    keys: list[PairKey]
+    first: list[int]
+    of_row: NDArray[np.intp]
+
+    def spread(self, values: Sequence[T]) -> list[T]:
+        """For each row the value of its pair, from one value a pair."""
+        if len(values) == 1:
+            return [values[0]] * len(self.of_row)
+        return [values[pair] for pair in self.of_row.tolist()]
+
+
 class Batch:
     """Events in their order, with what has no fixed length beside them.
 
@@ -141,6 +164,19 @@ class Batch:
         starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
         return starts
 
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The different pairs of PID namespace and cgroup in the rows."""
+        rows = self.rows
+        columns = (rows["chain"]["inum"][:, 0], rows["chain"]["gen"][:, 0], rows["cgroup_id"])
+        if len(rows) and all((column == column[0]).all() for column in columns):
+            inum, gen, cgroup_id = (column[0].item() for column in columns)
+            return Pairs([(inum, gen, cgroup_id)], [0], np.zeros(len(rows), np.intp))
+        numbers: dict[PairKey, int] = {}
+        keys = zip(*(column.tolist() for column in columns), strict=True)
+        of_row = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
+        return Pairs(list(numbers), np.unique(of_row, return_index=True)[1].tolist(), of_row)
+
     def payload(self, index: int) -> Payload:
         """What the row at index has in the heap."""
         row = self.rows[index]
@@ -148,6 +184,14 @@ class Batch:
         exe = deep + int(row["deep_len"])
         args = exe + int(row["exe_len"])
         return Payload(self.heap[deep:exe], self.heap[exe:args], self.heap[args : args + int(row["args_len"])])
+
+    def commands(self, indices: NDArray[np.intp]) -> list[tuple[bytes, bytes]]:
+        """File name and arguments of the rows at these indices."""
+        heap, rows = self.heap, self.rows
+        exe = self.starts[indices] + rows["deep_len"][indices]
+        args = exe + rows["exe_len"][indices]
+        bounds = zip(exe.tolist(), args.tolist(), (args + rows["args_len"][indices]).tolist(), strict=True)
+        return [(heap[start:middle], heap[middle:end]) for start, middle, end in bounds]
 
     def select(self, mask: NDArray[np.bool_]) -> Batch:
         """The rows where mask (shape (n,)) is true, in the same order."""
