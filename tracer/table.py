@@ -5,78 +5,95 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from tracer.events import Batch, Kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
-_APPEARS = (Kind.FORK, Kind.EXEC, Kind.SNAPSHOT)
+_EXEC, _EXIT = int(Kind.EXEC), int(Kind.EXIT)
+_APPEARS = frozenset({int(Kind.FORK), _EXEC, int(Kind.SNAPSHOT)})
 
 
-class Process:
-    """One process. chain: its numbers, outermost first, the initial namespace's among them.
+class Process(msgspec.Struct, eq=False, gc=False):
+    """One process; few small objects, because there may be many of it.
 
+    path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
     exited_ns: when its last thread ended (CLOCK_BOOTTIME), None while it lives. A process that has exited keeps its
     numbers until its parent reaps it, which no event tells in time.
     """
 
-    __slots__ = ("chain", "comm", "exited_ns", "parent", "proc_id")
+    tgid: int
+    start_ns: int
+    path: tuple[PidnsId, ...]
+    nr: int
+    parent_tgid: int
+    parent_start_ns: int
+    comm: bytes
+    between: tuple[int, ...] = ()
+    exited_ns: int | None = None
 
-    def __init__(self, proc_id: ProcId, chain: Chain, parent: ProcId, comm: bytes) -> None:
-        self.proc_id = proc_id
-        self.chain = chain
-        self.parent = parent
-        self.comm = comm
-        self.exited_ns: int | None = None
+    @property
+    def proc_id(self) -> ProcId:
+        """Its identity."""
+        return ProcId(self.tgid, self.start_ns)
+
+    @property
+    def parent(self) -> ProcId:
+        """The identity of the parent that it appeared with."""
+        return ProcId(self.parent_tgid, self.parent_start_ns)
+
+    @property
+    def chain(self) -> Chain:
+        """Its numbers, outermost first, the initial namespace's among them."""
+        return tuple(map(Number, self.path, (self.tgid, *self.between, self.nr)))
 
 
 class Table:
     """Lookups both ways. max_exited: how many exited processes stay known, the latest ones."""
 
     def __init__(self, max_exited: int = 4096) -> None:
-        self._processes: dict[ProcId, Process] = {}
-        self._spaces: dict[PidnsId, dict[int, Process]] = {}
+        self._host: dict[int, Process] = {}
+        self._spaces: dict[PidnsId, dict[int, Process]] = {}  # but for the initial one
         self._exited: deque[Process] = deque()
         self._max_exited = max_exited
         self.live = 0
 
     def __len__(self) -> int:
-        return len(self._processes)
+        return len(self._host)
 
     def apply(self, batch: Batch) -> None:
         """Bring the table up to date with a batch of events."""
-        rows = batch.rows
-        columns = zip(
-            rows["kind"].tolist(), rows["tgid"].tolist(), rows["start_ns"].tolist(), rows["ts_ns"].tolist(), strict=True
-        )
-        for index, (kind, tgid, start_ns, ts_ns) in enumerate(columns):
-            proc_id = ProcId(tgid, start_ns)
-            if kind == Kind.EXIT:
-                self._exit(proc_id, ts_ns)
+        rows, pairs, host = batch.rows, batch.pairs, self._host
+        paths = pairs.spread([_path(batch, at) for at in pairs.first])
+        names = ("kind", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns")
+        columns = (rows[name].tolist() for name in names)
+        events = zip(paths, rows["chain"]["nr"][:, 0].tolist(), *columns, strict=True)
+        for at, (path, nr, kind, tgid, start_ns, ts_ns, comm, ptgid, pstart_ns) in enumerate(events):
+            process = host.get(tgid)
+            if process is not None and process.start_ns == start_ns:
+                if kind == _EXEC:
+                    process.comm = comm
+                elif kind == _EXIT and process.exited_ns is None:
+                    self._exit(process, ts_ns)
             elif kind in _APPEARS:
-                known = self._processes.get(proc_id)
-                if known is None:
-                    self._add(batch, index, proc_id)
-                elif kind == Kind.EXEC:
-                    known.comm = bytes(rows["comm"][index])
+                between = () if len(path) <= 2 else _between(batch, at)
+                self._add(Process(tgid, start_ns, path, nr, ptgid, pstart_ns, comm, between))
 
-    def _add(self, batch: Batch, index: int, proc_id: ProcId) -> None:
-        row = batch.rows[index]
-        inner = () if row["level"] == 0 else chain_of(batch, index)
-        chain = (Number(INITIAL_PIDNS, proc_id.tgid), *inner)
-        parent = ProcId(int(row["parent_tgid"]), int(row["parent_start_ns"]))
-        process = Process(proc_id, chain, parent, bytes(row["comm"]))
-        for pidns, nr in chain:
-            space = self._spaces.setdefault(pidns, {})
-            if before := space.get(nr):
-                self._forget(before)  # its number was given away: it has been reaped
+    def _add(self, process: Process) -> None:
+        if before := self._host.get(process.tgid):
+            self._forget(before)  # its number was given away: it has been reaped
+        self._host[process.tgid] = process
+        self.live += 1
+        for pidns, nr in _inside(process):
+            space = self._spaces.get(pidns)
+            if space is None:
+                space = self._spaces[pidns] = {}
+            elif before := space.get(nr):
+                self._forget(before)
                 space = self._spaces.setdefault(pidns, {})
             space[nr] = process
-        self._processes[proc_id] = process
-        self.live += 1
 
-    def _exit(self, proc_id: ProcId, ts_ns: int) -> None:
-        process = self._processes.get(proc_id)
-        if process is None or process.exited_ns is not None:
-            return
+    def _exit(self, process: Process, ts_ns: int) -> None:
         process.exited_ns = ts_ns
         self.live -= 1
         self._exited.append(process)
@@ -84,20 +101,21 @@ class Table:
             self._forget(self._exited.popleft())
 
     def _forget(self, process: Process) -> None:
-        if self._processes.pop(process.proc_id, None) is None:
+        if self._host.get(process.tgid) is not process:
             return
+        del self._host[process.tgid]
         if process.exited_ns is None:
             self.live -= 1
-        for pidns, nr in process.chain:
+        for pidns, nr in _inside(process):
             space = self._spaces.get(pidns, {})
             if space.get(nr) is process:
                 del space[nr]
-            if not space:
-                self._spaces.pop(pidns, None)
+                if not space:
+                    del self._spaces[pidns]
 
     def find(self, pidns: PidnsId, nr: int) -> Process | None:
         """The process that last had this number there, exited or not; None: not known."""
-        return self._spaces.get(pidns, {}).get(nr)
+        return self._space(pidns).get(nr)
 
     def to_host(self, pidns: PidnsId, nr: int) -> int | None:
         """The host PID of the living process with this number in a namespace; None: there is none, or not known."""
@@ -111,8 +129,28 @@ class Table:
 
     def living(self) -> Iterable[Process]:
         """All processes that have not exited."""
-        return (process for process in self._processes.values() if process.exited_ns is None)
+        return (process for process in self._host.values() if process.exited_ns is None)
 
     def is_alive(self, pidns: PidnsId) -> bool:
         """Whether anyone lives in this namespace: it ends when its first process has exited and nobody is left."""
-        return any(process.exited_ns is None for process in self._spaces.get(pidns, {}).values())
+        return any(process.exited_ns is None for process in self._space(pidns).values())
+
+    def _space(self, pidns: PidnsId) -> dict[int, Process]:
+        return self._host if pidns == INITIAL_PIDNS else self._spaces.get(pidns, {})
+
+
+def _path(batch: Batch, index: int) -> tuple[PidnsId, ...]:
+    if not batch.rows["level"][index]:
+        return (INITIAL_PIDNS,)
+    return (INITIAL_PIDNS, *(number.pidns for number in chain_of(batch, index)))
+
+
+def _between(batch: Batch, index: int) -> tuple[int, ...]:
+    return tuple(number.nr for number in chain_of(batch, index)[:-1])
+
+
+def _inside(process: Process) -> Iterable[tuple[PidnsId, int]]:
+    """Its numbers in all namespaces but the initial one."""
+    if len(process.path) == 2:
+        return ((process.path[1], process.nr),)
+    return zip(process.path[1:], (*process.between, process.nr), strict=False)

@@ -4,8 +4,8 @@ import builders
 from builders import PIDNS, SECOND_NS
 
 from tracer.events import Kind
-from tracer.pidns import PidnsId
-from tracer.table import INITIAL_PIDNS, Table
+from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.table import Table
 
 OUTER, INNER = PidnsId(PIDNS, 1), PidnsId(PIDNS + 1, 1)
 
@@ -70,6 +70,21 @@ def test_a_namespace_lives_on_after_its_first_process() -> None:
     assert table.to_host(OUTER, 2) == 101
     table.apply(builders.batch(builders.exits(101, [(PIDNS, 2)])))
     assert not table.is_alive(OUTER)
+
+
+def test_the_latest_exited_stay_known() -> None:
+    table = Table(max_exited=2)
+    for nr in range(1, 6):
+        inside = [(PIDNS, nr)]
+        table.apply(builders.batch(builders.fork(nr, inside), builders.exits(nr, inside)))
+    assert [nr for nr in range(1, 6) if table.find(OUTER, nr)] == [4, 5]
+
+
+def test_exec_changes_the_name_alone() -> None:
+    table = table_of(builders.fork(100, parent_tgid=3), builders.row(Kind.EXEC, 100, comm=b"new", parent_tgid=1))
+    process = table.find(INITIAL_PIDNS, 100)
+    assert process
+    assert (process.comm, process.parent.tgid, len(table)) == (b"new", 3, 1)
 
 
 def test_threads_are_no_processes() -> None:
