@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from tracer.census import Entry
+from tracer.census import NOBODY, Entry
 from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, pad_args
 from tracer.facts import CgroupFact, Container
 from tracer.initial import INITIAL_PIDNS_INUM
@@ -106,6 +106,7 @@ def entry(
     state: str = "S",
     uid: int = 0,
     visible: bool = True,
+    ns_ppid: int | None = 0,
     started_ns: int = 1_700_000_000 * SECOND_NS,
 ) -> Entry:
     """A process of a census. numbers: its PIDs, the host's first; inums: of the namespaces below the host's.
@@ -115,6 +116,6 @@ def entry(
     spaces = (PidnsId(INITIAL_PIDNS_INUM, 0), *(PidnsId(inum, 1) for inum in inums))
     chain = tuple(Number(pidns, nr) for pidns, nr in zip(spaces, numbers, strict=False))
     return Entry(
-        ProcId(numbers[0], numbers[0] * SECOND_NS), parent.proc_id if parent else None, tuple(numbers),
+        ProcId(numbers[0], numbers[0] * SECOND_NS), parent.proc_id if parent else NOBODY, ns_ppid, tuple(numbers),
         chain if visible else None, containers, comm, b"/bin/" + comm, args, uid, state, started_ns,
     )  # fmt: skip

@@ -6,21 +6,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tracer.facts import Container
-from tracer.pidns import Chain, PidnsId, ProcId
+from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
+from tracer.targets import Target
+
+NOBODY = ProcId(0, 0)
+_HIDDEN = PidnsId(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One process.
 
-    parent: who reaps it; None: nobody, or not known. numbers: its PIDs, the host's first; chain: the same with their
-    namespaces, None where those are not ours to see. containers: its own, then those around it; () on the host.
-    args: NUL-ended, as the kernel keeps them. uid: as the host counts. state: the letter of proc(5), "" where it is
-    not known. started_ns: by the wall clock.
+    parent: who reaps it, NOBODY where nobody does, None where that is not known. ns_ppid: the parent's number in the
+    process's innermost namespace, 0 where it is not in there, None: not known. numbers: its PIDs, the host's first;
+    chain: the same with their namespaces, None where those are not ours to see. containers: its own, then those
+    around it; () on the host. args: NUL-ended, as the kernel keeps them. uid: as the host counts. state: the letter
+    of proc(5), "" where it is not known. started_ns: by the wall clock.
     """
 
     proc_id: ProcId
     parent: ProcId | None
+    ns_ppid: int | None
     numbers: tuple[int, ...]
     chain: Chain | None
     containers: tuple[Container, ...]
@@ -51,9 +57,17 @@ class Entry:
         """Whether it has exited and keeps its numbers until its parent reaps it."""
         return self.state == "Z"
 
+    def is_meant(self, target: Target) -> bool:
+        """Whether a TARGET means this process."""
+        return target.means(self.containers, self.chain or self._told_by_numbers())
+
+    def _told_by_numbers(self) -> Chain:
+        """What is known of a chain whose namespaces are not ours to see: how many they are."""
+        return (Number(INITIAL_PIDNS, self.numbers[0]), *(Number(_HIDDEN, nr) for nr in self.numbers[1:]))
+
 
 class Census:
-    """All processes of a moment in order of their start, shown or not: one is told by its parent's numbers."""
+    """All processes of a moment in order of their start, be they shown or not."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
         ordered = sorted(entries, key=lambda entry: (entry.proc_id.start_ns, entry.proc_id.tgid))
@@ -63,15 +77,5 @@ class Census:
         return iter(self._by_id.values())
 
     def parent(self, entry: Entry) -> Entry | None:
-        """The parent; None: it has none, or is not known."""
+        """The parent, where it is in the census."""
         return self._by_id.get(entry.parent) if entry.parent else None
-
-    def ns_ppid(self, entry: Entry) -> int | None:
-        """The parent's number in the process's innermost namespace, 0 where it is not in there; None: not known."""
-        parent = self.parent(entry)
-        if parent is None or parent.level < entry.level:
-            return 0
-        if parent.chain is None or entry.chain is None:
-            return None
-        pidns, nr = parent.chain[entry.level]
-        return nr if pidns == entry.pidns else 0

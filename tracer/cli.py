@@ -15,6 +15,9 @@ from tracer.errors import NstraceError, ReaderGone
 VERBS = {
     "follow": "live stream of fork, exec and exit with the PID on the host and inside",
     "run": "start a command in a new PID namespace and follow it from birth",
+    "ps": "processes with all their PIDs, host and inside",
+    "tree": "the same as a tree, containers and nested namespaces as branches",
+    "containers": "what runs, of every runtime: init's host PID, PID namespace, level, processes",
 }
 
 

@@ -1,9 +1,10 @@
 """ps as text: numbers, parents, zombies, widths."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import msgspec
-from builders import PIDNS, SECOND_NS, WEB, entry
+from builders import SECOND_NS, WEB, entry
 
 from tracer.census import Census, Entry
 from tracer.views.columns import Columns
@@ -30,7 +31,7 @@ def cells(line: str) -> list[str]:
 def test_both_pids_of_process_and_parent() -> None:
     shim = entry([100])
     init = entry([200, 1], shim, WEB)
-    worker = entry([201, 7], init, WEB, uid=101)
+    worker = entry([201, 7], init, WEB, uid=101, ns_ppid=1)
     joined = entry([202, 9], shim, WEB)
     result = table([shim, init, worker, joined])
     assert result.header.split() == [
@@ -53,16 +54,11 @@ def test_both_pids_of_process_and_parent() -> None:
     assert result.lines[2].endswith("sleep sh -c 'sleep 1'")
 
 
-def test_a_number_of_another_namespace_is_no_parent_inside() -> None:
-    outer = entry([300, 5], None, WEB)
-    elsewhere = entry([301, 8], outer, inums=[PIDNS + 9])
-    assert cells(table([outer, elsewhere]).lines[1])[:5] == [f"pidns:{PIDNS + 9}", "301", "8", "300", "0"]
-
-
-def test_what_is_not_ours_to_see_is_said() -> None:
-    outer = entry([300, 5], visible=False)
-    inner = entry([301, 6], outer, visible=False)
-    assert cells(table([outer, inner]).lines[1])[:5] == ["?", "301", "6", "300", "?"]
+def test_what_is_not_known_is_said() -> None:
+    hidden = entry([301, 6], entry([300, 5]), visible=False, ns_ppid=None)
+    orphan = dataclasses.replace(hidden, parent=None)
+    assert cells(table([hidden]).lines[0])[:5] == ["?", "301", "6", "300", "?"]
+    assert cells(table([orphan]).lines[0])[3] == "?"
 
 
 def test_all_numbers_of_nested_ones() -> None:

@@ -28,6 +28,13 @@ class Names:
             return None
         return engine
 
+    def require(self) -> Engine:
+        """The engine. Raises NstraceError where none answers."""
+        if self.engine is None:
+            assert self.error
+            raise self.error
+        return self.engine
+
     def describe(self, runtime: str, container_id: str) -> Description | None:
         """Name, image and labels of a container, None where no engine tells them. Never raises."""
         return self._descriptions.get(container_id) if self.engine else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tracer.census import Census, Entry
+from tracer.census import NOBODY, Entry
 from tracer.facts import Container, split_args
 from tracer.views.escape import decode, safe_json
 from tracer.views.moment import rfc3339
@@ -18,22 +18,22 @@ def json_line(item: dict[str, Any]) -> str:
     return safe_json(msgspec.json.encode(item).decode()) + "\n"
 
 
-def process_object(census: Census, entry: Entry, name_of: NameOf) -> dict[str, Any]:
+def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
     """What is known of a process; null is what is not ours to see."""
     return {
         "container": container_object(entry.container),
         "incarnation": entry.container.incarnation if entry.container else None,
         "pid": entry.numbers[0],
         "ns_pid": entry.numbers[-1],
-        "ppid": entry.parent.tgid if entry.parent else 0,
-        "ns_ppid": census.ns_ppid(entry),
+        "ppid": entry.parent.tgid if entry.parent else None,
+        "ns_ppid": entry.ns_ppid,
         "pids": entry.numbers,
         "pidns": entry.pidns.inum if entry.pidns else None,
         "pidns_gen": entry.pidns.gen if entry.pidns else None,
         "level": entry.level,
         "pidns_chain": [number.pidns.inum for number in entry.chain] if entry.chain else None,
         "proc_id": str(entry.proc_id),
-        "parent_id": str(entry.parent) if entry.parent else None,
+        "parent_id": str(entry.parent) if entry.parent and entry.parent != NOBODY else None,
         "comm": decode(entry.comm),
         "uid": entry.uid,
         "user": name_of(entry.uid),

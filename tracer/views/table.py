@@ -44,7 +44,7 @@ def process_table(
     rows = [
         [
             *([place(entry)] if containers else []),
-            *_numbers(census, entry),
+            *_numbers(entry),
             *([chain(entry)] if pids else []),
             name_of(entry.uid),
             short(entry.started_ns, now_ns),
@@ -56,13 +56,9 @@ def process_table(
     return columns(titles, rows, line_width)
 
 
-def _numbers(census: Census, entry: Entry) -> list[str]:
-    ns_ppid = census.ns_ppid(entry)
-    parent = entry.parent.tgid if entry.parent else 0
-    return [
-        *(str(number) for number in (entry.numbers[0], entry.numbers[-1], parent)),
-        UNKNOWN if ns_ppid is None else str(ns_ppid),
-    ]
+def _numbers(entry: Entry) -> list[str]:
+    numbers = (entry.numbers[0], entry.numbers[-1], entry.parent.tgid if entry.parent else None, entry.ns_ppid)
+    return [UNKNOWN if number is None else str(number) for number in numbers]
 
 
 def place(entry: Entry) -> str:

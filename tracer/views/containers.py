@@ -1,0 +1,66 @@
+"""containers: one line a container or PID namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tracer.inventory import Running
+from tracer.views.columns import Column, Columns, columns
+from tracer.views.escape import decode, safe, safe_text
+from tracer.views.moment import rfc3339, short
+from tracer.views.table import UNKNOWN, place
+
+_TITLES = (
+    Column("NAME"),
+    Column("ID"),
+    Column("IMAGE"),
+    Column("RUNTIME"),
+    Column("INIT", right=True),
+    Column("PIDNS", right=True),
+    Column("LEVEL", right=True),
+    Column("PROCS", right=True),
+    Column("SINCE"),
+)
+_SHORT_ID = 12
+
+
+def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> Columns:
+    """NAME ID IMAGE RUNTIME INIT PIDNS LEVEL PROCS SINCE. now_ns: the wall clock."""
+    return columns(_TITLES, [_row(one, now_ns) for one in shown], line_width)
+
+
+def _row(one: Running, now_ns: int) -> list[str]:
+    found = one.container
+    return [
+        place(one.init),
+        safe_text(found.id[:_SHORT_ID]) if found else "-",
+        # of a namespace that nobody names its first process says most
+        safe_text(found.image or "-") if found else f"({safe(one.init.comm)})",
+        found.runtime if found else "-",
+        str(one.init.proc_id.tgid),
+        str(one.pidns.inum) if one.pidns else UNKNOWN,
+        str(one.init.level),
+        str(one.processes),
+        short(one.init.started_ns, now_ns),
+    ]
+
+
+def container_json(one: Running) -> dict[str, Any]:
+    """The same as JSON, with the names of schema 1."""
+    found = one.container
+    return {
+        "id": found.id if found else None,
+        "name": found.name if found else None,
+        "image": found.image if found else None,
+        "runtime": found.runtime if found else None,
+        "labels": found.labels if found else {},
+        "init_pid": one.init.proc_id.tgid,
+        "init_proc_id": str(one.init.proc_id),
+        "init_comm": decode(one.init.comm),
+        "pidns": one.pidns.inum if one.pidns else None,
+        "pidns_gen": one.pidns.gen if one.pidns else None,
+        "level": one.init.level,
+        "processes": one.processes,
+        "since": rfc3339(one.init.started_ns),
+    }
