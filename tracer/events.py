@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tracer.facts import pad_args as pad_args
 from tracer.facts import split_args as split_args
+from tracer.losses import PairKey
 
 T = TypeVar("T")
 
@@ -114,10 +115,6 @@ class Payload(NamedTuple):
     deep: bytes
     exe: bytes
     args: bytes
-
-
-PairKey = tuple[int, int, int]
-"""Innermost PID namespace (inum, gen) and cgroup id."""
 
 
 class Pairs(NamedTuple):
