@@ -129,6 +129,27 @@ def test_snapshot_agrees_with_proc(trace: Trace) -> None:
     assert os.getpid() in snapshot.rows["tgid"]
 
 
+def test_snapshot_leaves_nobody_out(trace: Trace) -> None:
+    children = [subprocess.Popen(["sleep", "60"]) for _ in range(300)]
+    before = {int(path.name) for path in Path("/proc").glob("[0-9]*")}
+    listed = trace.snapshot().batch.rows["tgid"].tolist()
+    after = {int(path.name) for path in Path("/proc").glob("[0-9]*")}
+    for child in children:
+        child.kill()
+        child.wait()
+    assert len(set(listed)) == len(listed)
+    assert {child.pid for child in children} <= set(listed)
+    assert not [tgid for tgid in before & after - set(listed) if is_ours_to_see(tgid)]
+
+
+def is_ours_to_see(tgid: int) -> bool:
+    """A hardened kernel may hide a process with more capabilities than ours, from its own iterator too."""
+    try:
+        return bool(Path(f"/proc/{tgid}/ns/pid").readlink())
+    except PermissionError:
+        return False
+
+
 def test_ring_too_small_loses_and_says_exactly_how_many() -> None:
     trace = open_trace(LoadOptions(ring_pages=1))
     try:
