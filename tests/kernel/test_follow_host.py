@@ -1,0 +1,57 @@
+"""nstrace follow where no container engine is needed: privileges, closed pipes, memory."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.kernel
+FOLLOW = [sys.executable, "-m", "tracer", "follow"]
+TWO_CAPABILITIES = ["setpriv", "--inh-caps=-all,+bpf,+perfmon", "--bounding-set=-all,+bpf,+perfmon"]
+
+
+def test_two_capabilities_suffice() -> None:
+    argv = [*TWO_CAPABILITIES, *FOLLOW, "--json", "host"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follow:
+        assert follow.stdout
+        assert json.loads(follow.stdout.readline())["event"] == "snapshot"
+        child = subprocess.run(["sh", "-c", "exit 7"], check=False)
+        for line in follow.stdout:
+            event = json.loads(line)
+            if event["event"] == "exit" and event["exit_code"] == child.returncode:
+                break
+        assert event["uid"] == 0
+        follow.send_signal(signal.SIGINT)
+        assert "0 lost" in follow.communicate(timeout=30)[1]
+    assert follow.returncode == 0
+
+
+def test_a_closed_pipe_is_a_quiet_end() -> None:
+    with subprocess.Popen([*FOLLOW, "host"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follow:
+        assert follow.stdout
+        follow.stdout.readline()
+        follow.stdout.close()
+        while follow.poll() is None:
+            subprocess.run(["true"], check=True)
+        assert follow.stderr
+        header, *rest = follow.stderr.read().splitlines()
+    assert follow.returncode == 0
+    assert header.startswith("TIME")
+    assert rest == []
+
+
+def test_memory_is_as_the_readme_says() -> None:
+    with subprocess.Popen([*FOLLOW, "-q", "host"], stdout=subprocess.PIPE, text=True) as follow:
+        assert follow.stdout
+        follow.stdout.readline()
+        for _ in range(200):
+            subprocess.run(["true"], check=True)
+        status = Path(f"/proc/{follow.pid}/status").read_text()
+        follow.terminate()
+    peak_kib = int(status.split("VmHWM:")[1].split()[0])
+    assert peak_kib < 60 * 1024
