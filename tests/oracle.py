@@ -139,6 +139,11 @@ class Receiver:
                 raise TimeoutError(f"{len(self._pairs)} of {count} pairs after {deadline_s} s")
             return list(self._pairs)
 
+    def hold(self) -> None:
+        """From now on let those who wait wait until release()."""
+        with self._changed:
+            self._held = self._held or []
+
     def release(self) -> None:
         """Answer all who wait, and from now on at once."""
         with self._changed:

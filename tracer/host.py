@@ -17,6 +17,8 @@ from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
 from tracer.procfs import Living
 from tracer.spaces import Spaces
 
+_MS_NS = 1_000_000
+
 
 class Host:
     """Reads when asked; remembers only what cannot change: the ancestry of a namespace, its owner, a cgroup's
@@ -33,13 +35,25 @@ class Host:
         """The process with this PID on the host, or with a thread of this number; None: there is none."""
         return procfs.living(nr, self._spaces.of)
 
+    def read(self, directory: int) -> Living:
+        """The process of a directory, as `procfs.open_process` gives it. Raises OSError where it has gone."""
+        return procfs.read_process(directory, self._spaces.of)
+
     def processes(self) -> Iterator[Living]:
         """All processes, in the order of their PIDs."""
         return procfs.processes(self._spaces.of)
 
     def started_ns(self, process: Living) -> int:
         """When it began, by the wall clock, to a clock tick."""
-        return process.proc_id.start_ns + self.wall_offset_ns
+        return (process.proc_id.start_ns + self.wall_offset_ns) // _MS_NS * _MS_NS
+
+    def identify(self, fd: int) -> PidnsId:
+        """The identity of the PID namespace of a descriptor."""
+        return self._spaces.identify(fd)
+
+    def is_alive(self, fd: int) -> bool:
+        """Whether the first process of the PID namespace of a descriptor is there: without it nobody is born there."""
+        return self._spaces.first(fd) is not None
 
     def inside(self, fd: int, nr: int) -> Living | None:
         """The process with this number in the namespace of a descriptor, or with a thread of this number there; None:
@@ -51,7 +65,7 @@ class Host:
         except nsfs.NotTranslated:
             return next((found for found in self.processes() if Number(pidns, nr) in (found.chain or ())), None)
         found = self.process(tgid) if tgid else None
-        return found if found and _answers(found, Number(pidns, nr)) else None
+        return found if found and has_number(found, Number(pidns, nr)) else None
 
     def container(self, process: Living) -> Container | None:
         """The container of a process: by its cgroup, else that whose namespace it is in (nsenter); None: the host."""
@@ -61,9 +75,11 @@ class Host:
         return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
 
     def containers(self, process: Living) -> tuple[Container | None, ...]:
-        """For each of its namespaces, outermost first, the container whose it is: the innermost is its own."""
-        around = tuple(self._owner(process, number) for number in (process.chain or ())[:-1])
-        return (*around, self.container(process))
+        """For each of its numbers, the host's first, the container whose namespace it is, the innermost being its own.
+        None: the host's, no container's, or not ours to see."""
+        if process.chain is None:
+            return (*(None for _ in process.numbers[1:]), self.container(process))
+        return (*(self._owner(process, number) for number in process.chain[:-1]), self.container(process))
 
     def _owner(self, process: Living, number: Number) -> Container | None:
         """The container whose first process began this namespace of the process."""
@@ -92,7 +108,7 @@ class Host:
         return Container(found.id, found.runtime, told.name, told.image, told.labels)
 
 
-def _answers(process: Living, number: Number) -> bool:
+def has_number(process: Living, number: Number) -> bool:
     """Whether the process, or a thread of it, has this number."""
     chain = process.chain or ()
     for level, own in enumerate(chain):

@@ -105,7 +105,7 @@ def living(nr: int, spaces_of: SpacesOf) -> Living | None:
     """The process of this PID or thread number on the host; None: there is none (any more)."""
     try:
         with _opened(nr) as directory:
-            found = _read(directory, spaces_of)
+            found = read_process(directory, spaces_of)
         if found.tgid == nr:
             return found
         process = living(found.tgid, spaces_of)
@@ -114,12 +114,17 @@ def living(nr: int, spaces_of: SpacesOf) -> Living | None:
         return None
 
 
+def thread_numbers(directory: int) -> tuple[int, ...]:
+    """The numbers of the thread (or process) of this directory, outermost first. Raises OSError where it has gone."""
+    return _numbers(_contents(directory, "status"), b"NSpid")
+
+
 def has_thread(tgid: int, level: int, nr: int) -> bool:
     """Whether a thread of the process has this number in the process's namespace at this level."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError), _opened(tgid) as directory:
         for tid in os.listdir(f"/proc/{tgid}/task"):  # noqa: PTH208
-            numbers = _field(_contents(directory, f"task/{tid}/status"), b"NSpid").split()
-            if level < len(numbers) and int(numbers[level]) == nr:
+            numbers = _numbers(_contents(directory, f"task/{tid}/status"), b"NSpid")
+            if level < len(numbers) and numbers[level] == nr:
                 return True
     return False
 
@@ -138,7 +143,7 @@ def processes(spaces_of: SpacesOf) -> Iterator[Living]:
     """All processes of the host, each read whole when it is its turn; those that end meanwhile are left out."""
     for tgid in tgids():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), _opened(tgid) as directory:
-            yield _read(directory, spaces_of)
+            yield read_process(directory, spaces_of)
 
 
 def tgids() -> list[int]:
@@ -151,28 +156,43 @@ def inits() -> dict[int, tuple[int, int]]:
     found = {}
     for tgid in tgids():
         with contextlib.suppress(OSError), _opened(tgid) as directory:
-            numbers = _field(_contents(directory, "status"), b"NStgid").split()
-            if len(numbers) > 1 and numbers[-1] == b"1":
+            numbers = _numbers(_contents(directory, "status"), b"NStgid")
+            if len(numbers) > 1 and numbers[-1] == 1:
                 inum = os.stat("ns/pid", dir_fd=directory).st_ino
                 found[inum] = (tgid, int(_stat_fields(directory)[1][19]))
     return found
 
 
+def open_process(nr: int) -> int:
+    """A descriptor of the directory of a process or thread. It means this one alone: after its end every read fails, be
+    its number given away or not (proc_pid_make_inode, fs/proc/base.c). Raises OSError where there is none."""
+    return os.open(f"/proc/{nr}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def is_there(directory: int) -> bool:
+    """Whether the process or thread of this directory has not been reaped yet."""
+    try:
+        os.stat("stat", dir_fd=directory)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _opened(nr: int) -> Iterator[int]:
-    """The process's directory. The descriptor means this process alone: after its end every read fails, be its number
-    given away or not (proc_pid_make_inode, fs/proc/base.c)."""
-    directory = os.open(f"/proc/{nr}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = open_process(nr)
     try:
         yield directory
     finally:
         os.close(directory)
 
 
-def _read(directory: int, spaces_of: SpacesOf) -> Living:
+def read_process(directory: int, spaces_of: SpacesOf) -> Living:
+    """The process of this directory; of a thread's directory its process, with the start of the thread. Raises OSError
+    where it has gone."""
     comm, fields = _stat_fields(directory)
     status = _contents(directory, "status")
-    numbers = tuple(map(int, _field(status, b"NStgid").split()))
+    numbers = _numbers(status, b"NStgid")
     return Living(
         proc_id=ProcId(numbers[0], int(fields[19]) * TICK_NS),
         numbers=numbers,
@@ -207,6 +227,11 @@ def _contents(directory: int, name: str) -> bytes:
         return b"".join(parts)
     finally:
         os.close(fd)
+
+
+def _numbers(status: bytes, name: bytes) -> tuple[int, ...]:
+    """NSpid, of a thread, or NStgid, of its process: the numbers, outermost first."""
+    return tuple(map(int, _field(status, name).split()))
 
 
 def _field(status: bytes, name: bytes) -> bytes:

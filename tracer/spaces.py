@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracer import nsfs, procfs
-from tracer.pidns import PidnsId
+from tracer.pidns import INITIAL_PIDNS, PidnsId
 
 _UNKNOWN = 0  # the generation of a namespace whose first process has gone
 
@@ -27,6 +27,8 @@ class Spaces:
     def identify(self, fd: int) -> PidnsId:
         """The identity of the namespace of this descriptor."""
         inum = nsfs.inum(fd)
+        if inum == INITIAL_PIDNS.inum:
+            return INITIAL_PIDNS
         gen = nsfs.ns_id(fd)
         return PidnsId(inum, self._birth_ns(fd, inum) if gen is None else gen)
 

@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tracer"
 PURE = ["events", "pidns", "table", "attribution", "census", "facts", "targets", "selection", "errors"]
-PURE += ["account", "losses", "kernel/wire"]
-EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.recording"]
+PURE += ["annotate", "proc", "translation", "account", "losses", "kernel/wire"]
+EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.nsfs", "tracer.recording"]
 HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}
 
 
@@ -57,6 +57,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_what_the_host_is_now_is_told_without_heavy_imports() -> None:
     heavy = HEAVY - {"msgspec"}
-    code = f"import sys, tracer.host, tracer.containers.names; assert not {heavy!r} & set(sys.modules)"
+    modules = "tracer.translating, tracer.views.translation, tracer.numbers"
+    code = f"import sys, {modules}; assert not {heavy!r} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -37,7 +36,8 @@ def resolve(targets: tuple[Target, ...], engine: Callable[[], Engine], pidns_of:
     not_running: dict[str, None] = {}
     for target in targets:
         if target.kind == TargetKind.NAME:
-            container = _container(target.value, engine())
+            known = engine()
+            container = choose(target.value, known.find(target.value), known.all)
             target = Target(TargetKind.ID, container.id, target.text)
             if not container.running:
                 not_running[container.name] = None
@@ -49,24 +49,30 @@ def resolve(targets: tuple[Target, ...], engine: Callable[[], Engine], pidns_of:
     return Resolved(tuple(resolved), tuple(not_running))
 
 
-def _container(text: str, engine: Engine) -> FoundContainer:
-    found = engine.find(text)
+def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[FoundContainer]]) -> FoundContainer:
+    """The one container that was found for what the user typed. Raises NstraceError where there is none, or several.
+
+    everyone: all that there are, to name those near.
+    """
     if not found:
-        raise NstraceError(f"no container named {text!r}", _near(text, engine.all()), ExitCode.NO_TARGET)
+        raise NstraceError(f"no container named {text!r}", _near(text, everyone()), ExitCode.NO_TARGET)
     if len(found) > 1:
-        candidates = _shown([f"{container.name} ({container.id[:12]})" for container in found])
+        candidates = shown([f"{container.name} ({container.id[:12]})" for container in found])
         message = f"{text!r} is no name, and the ids of {len(found)} containers begin so"
         raise NstraceError(message, f"give a name or more of the id: {candidates}", ExitCode.NO_TARGET)
     return found[0]
 
 
 def _near(text: str, everyone: list[FoundContainer]) -> str:
+    import difflib  # takes as long to import as all else here
+
     near = difflib.get_close_matches(text, [container.name for container in everyone])
     running = sorted(container.name for container in everyone if container.running)
     asked = f"did you mean {' or '.join(near)}? " if near else ""
-    return asked + (f"running: {_shown(running)}" if running else "no container is running")
+    return asked + (f"running: {shown(running)}" if running else "no container is running")
 
 
-def _shown(names: list[str]) -> str:
+def shown(names: list[str]) -> str:
+    """As many names as fit a line."""
     more = len(names) - _MAX_SHOWN
     return ", ".join(names[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.initial import require_initial_pidns
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
@@ -60,12 +60,7 @@ def check_host() -> None:
             "run it with sudo",
             ExitCode.NOT_PERMITTED,
         )
-    if os.stat("/proc/self/ns/pid").st_ino != INITIAL_PIDNS_INUM:  # noqa: PTH116
-        raise NstraceError(
-            "nstrace runs inside a PID namespace, where host PIDs cannot be seen",
-            "run it on the host, or in a container started with --pid=host --privileged",
-            ExitCode.NOT_PERMITTED,
-        )
+    require_initial_pidns()
 
 
 class Loading:

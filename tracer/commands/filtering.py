@@ -1,0 +1,54 @@
+"""Wiring of translate as a filter: stdin through an annotator to stdout, every piece as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from tracer.errors import ReaderGone
+
+_STDIN, _STDOUT = 0, 1
+_PIECE_BYTES = 1 << 16
+
+
+def to_container(replace: bool) -> None:
+    """PIDs of the host, in the text that comes, -> container and number inside."""
+    from tracer.lookup import Lookup
+    from tracer.numbers import ToContainer
+
+    with contextlib.closing(ToContainer(Lookup().host)) as numbers:
+        _filter(numbers, replace)
+
+
+def to_host(where: str, replace: bool) -> None:
+    """Numbers of one PID namespace, in the text that comes, -> PIDs on the host. Raises NstraceError where there is no
+    such namespace."""
+    from tracer.lookup import Lookup
+    from tracer.numbers import ToHost
+    from tracer.proc import parse_space
+
+    lookup, space = Lookup(), parse_space(where)
+    prefix = b"" if replace else b"host:"
+    with contextlib.closing(ToHost(lookup.host, lambda: lookup.opened_pidns(*space), prefix)) as numbers:
+        _filter(numbers, replace)
+
+
+def _filter(translate: Callable[[int], bytes | None], replace: bool) -> None:
+    from tracer.annotate import Annotator
+
+    annotator = Annotator(translate, replace)
+    try:
+        while piece := os.read(_STDIN, _PIECE_BYTES):
+            _write(annotator.take(piece))
+        _write(annotator.finish())
+    except KeyboardInterrupt:
+        _write(annotator.finish())
+
+
+def _write(text: bytes) -> None:
+    try:
+        while text:
+            text = text[os.write(_STDOUT, text) :]
+    except BrokenPipeError as error:
+        raise ReaderGone from error

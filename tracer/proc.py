@@ -1,0 +1,65 @@
+"""Which process is meant: the PROC arguments, parsed. Pure, and light.
+
+40123  a PID on the host                     web/15             number 15 inside of a container
+pid:N/15  in the PID namespace of process N  pidns:INUM/15      in the PID namespace with this inode number
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracer.errors import ExitCode, NstraceError
+
+MAX_PID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+_EXAMPLES = "for example web/15, 40123, pidns:4026532180/15 or pid:40123/15"
+
+
+class Space(StrEnum):
+    """Where a number was given."""
+
+    HOST = "host"
+    CONTAINER = "container"  # by name or id
+    PIDNS = "pidns"  # by inode number
+    PID = "pid"  # that of a process, by its PID on the host
+
+
+@dataclass(frozen=True)
+class Proc:
+    """One PROC. where: container name or id, inode number or PID, "" for the host; text: as the user typed it."""
+
+    space: Space
+    where: str
+    nr: int
+    text: str
+
+
+def parse_proc(text: str) -> Proc:
+    """The process that the user typed. Raises NstraceError (usage) for one that cannot mean anything."""
+    where, slash, number = text.rpartition("/")
+    where = where.removeprefix("/")  # docker's own notation
+    if not _is_number(number) or bool(slash) != bool(where):
+        raise _usage(f"{text!r} is no process", _EXAMPLES)
+    if not 0 < int(number) <= MAX_PID:
+        raise _usage(f"{text!r}: a PID is between 1 and {MAX_PID}", _EXAMPLES)
+    return Proc(*parse_space(where), int(number), text)
+
+
+def parse_space(where: str) -> tuple[Space, str]:
+    """Where numbers are given: what stands in front of the slash, "" or host for the host."""
+    prefix, colon, value = where.partition(":")
+    if where in ("", "host"):
+        return Space.HOST, ""
+    if not colon:
+        return Space.CONTAINER, where
+    if prefix not in (Space.PIDNS, Space.PID) or not _is_number(value) or int(value) == 0:
+        raise _usage(f"{where!r} is neither a container nor a PID namespace", _EXAMPLES)
+    return Space(prefix), str(int(value))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def _usage(message: str, hint: str) -> NstraceError:
+    return NstraceError(message, hint, ExitCode.USAGE)

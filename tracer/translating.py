@@ -1,0 +1,20 @@
+"""Translate, live: from what was typed to what is answered. Combines the look-up with the containers of each number."""
+
+from __future__ import annotations
+
+from tracer.lookup import Lookup
+from tracer.proc import Proc, Space
+from tracer.taking import entry_of
+from tracer.translation import Translation
+
+
+def translate(lookup: Lookup, proc: Proc) -> Translation:
+    """The living process that a PROC means. Raises NstraceError where there is none, or it is not ours to see."""
+    found, is_thread = lookup.find(proc)
+    return Translation(
+        asked=proc.text,
+        is_of_host=proc.space == Space.HOST,
+        is_thread=is_thread,
+        entry=entry_of(lookup.host, found),
+        owners=lookup.host.containers(found),
+    )

@@ -1,0 +1,87 @@
+"""What translate prints of one process: a block of text, or a JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tracer.census import NOBODY
+from tracer.facts import Container
+from tracer.translation import Place, Translation
+from tracer.views.columns import Column, columns
+from tracer.views.escape import safe_text
+from tracer.views.moment import full
+from tracer.views.objects import container_object, process_object
+from tracer.views.table import UNKNOWN, NameOf, command_of, state
+from tracer.views.width import cut
+
+_TITLES = (Column("PID", right=True), Column("PIDNS"), Column("CONTAINER"))
+_INDENT = "  "
+
+
+def block(translation: Translation, name_of: NameOf, line_width: int | None) -> str:
+    """Who it is in a line, all its numbers with namespace and container, and what else tells it from others.
+
+    name_of: uid -> the user's name. line_width: lines are cut to it, None: they stay whole.
+    """
+    entry = translation.entry
+    table = columns(_TITLES, [_cells(place) for place in translation.places])
+    started = f"started {full(entry.started_ns)}"
+    about = [started, state(entry), f"user {name_of(entry.uid)}", *_parent(translation)]
+    lines = [
+        f"{safe_text(translation.asked)} is {_answer(translation)}: {command_of(entry)}",
+        *(f"{_INDENT}{line}" for line in (table.header, *table.lines)),
+        _INDENT + ", ".join(filter(None, about)),
+    ]
+    return "".join(f"{line if line_width is None else cut(line, line_width)}\n" for line in lines)
+
+
+def json_object(translation: Translation, name_of: NameOf) -> dict[str, Any]:
+    """As `ps --json` has a process, with what was asked and the container of each number."""
+    return {
+        "asked": translation.asked,
+        "result": translation.result,
+        "is_thread": translation.is_thread,
+        **process_object(translation.entry, name_of),
+        "containers": [container_object(owner) for owner in translation.owners],
+    }
+
+
+def _answer(translation: Translation) -> str:
+    entry = translation.entry
+    thread = "a thread of " if translation.is_thread else ""
+    if translation.is_of_host:
+        return thread + _inside(translation)
+    zombie = " (a zombie)" if entry.is_zombie else ""
+    return f"{thread}PID {entry.numbers[0]} on the host{zombie}"
+
+
+def _inside(translation: Translation) -> str:
+    """The innermost number of a process that was asked for by the host's."""
+    entry = translation.entry
+    zombie = ", a zombie" if entry.is_zombie else ""
+    container = entry.container
+    if entry.level:
+        return f"PID {entry.numbers[-1]} in {_label(container, translation.places[-1])}{zombie}"
+    number = entry.numbers[0] if translation.is_thread else "a process"
+    where = f"{safe_text(container.label)}, which shares the host's PIDs" if container else "no container"
+    return f"{number} on the host, in {where}{zombie}"
+
+
+def _cells(place: Place) -> list[str]:
+    inum = str(place.pidns.inum) if place.pidns else UNKNOWN
+    return [str(place.nr), inum, safe_text(place.container.label) if place.container else "-"]
+
+
+def _label(container: Container | None, place: Place) -> str:
+    if container:
+        return safe_text(container.label)
+    return f"pidns:{place.pidns.inum}" if place.pidns else "a PID namespace"
+
+
+def _parent(translation: Translation) -> list[str]:
+    parent = translation.entry.parent
+    if not parent or parent == NOBODY:
+        return []
+    if translation.entry.is_zombie:
+        return [f"not reaped by its parent {parent.tgid}"]
+    return [f"parent {parent.tgid}"]
