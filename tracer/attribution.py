@@ -32,24 +32,17 @@ class Attribution:
         So an answer about a row depends on the rows up to it alone, never on how a source has cut its batches: a
         recording, cut in another way, gives the same answers.
         """
+        is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
+        if not (is_fact | births).any():
+            yield from [batch] if len(batch) else []
+            return
         at = 0
-        for cut in itertools.chain(self._cuts(batch), [len(batch)]):
+        for cut in itertools.chain(_cuts(batch, is_fact, births), [len(batch)]):
             if cut > at:
                 part = batch.part(at, cut)
                 self._learn(part)
                 yield part
                 at = cut
-
-    def _cuts(self, batch: Batch) -> Iterator[int]:
-        """Where a row begins that tells something which rows before it must not know."""
-        is_fact = batch.rows["kind"] == Kind.CGROUP
-        facts = is_fact & ~np.concatenate([[True], is_fact[:-1]])
-        births = _births(batch)
-        last = 0
-        for at in np.flatnonzero(facts | births).tolist():
-            if facts[at] or _anyone_inside(batch.rows[last:at], batch.rows["chain"]["inum"][at, 0]):
-                yield at
-                last = at
 
     def _learn(self, part: Batch) -> None:
         for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
@@ -101,11 +94,22 @@ class Attribution:
             return self.container(chain_of(batch, index), key[1])
 
 
+def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -> Iterator[int]:
+    """Where a row begins that tells something which rows before it must not know."""
+    facts = is_fact & ~np.concatenate([[True], is_fact[:-1]])
+    last = 0
+    for at in np.flatnonzero(facts | births).tolist():
+        if facts[at] or _anyone_inside(batch.rows[last:at], batch.rows["chain"]["inum"][at, 0]):
+            yield at
+            last = at
+
+
 def _births(batch: Batch) -> NDArray[np.bool_]:
     """Rows in which the first process of a nested namespace appears, shape (n,)."""
     rows = batch.rows
-    appears = (rows["kind"] == Kind.FORK) | (rows["kind"] == Kind.SNAPSHOT)
-    births: NDArray[np.bool_] = appears & (rows["chain"]["nr"][:, 0] == 1) & (rows["level"] > 0)
+    births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
+    if births.any():
+        births &= (rows["level"] > 0) & ((rows["kind"] == Kind.FORK) | (rows["kind"] == Kind.SNAPSHOT))
     return births
 
 

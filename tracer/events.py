@@ -109,6 +109,19 @@ PIECE = np.dtype(
 )
 
 
+_RAW = np.dtype(("V", EVENT.itemsize))  # numpy copies these whole, those with fields field by field: 20 times slower
+
+
+def pick(rows: NDArray[np.void], where: NDArray[np.bool_] | NDArray[np.intp]) -> NDArray[np.void]:
+    """The rows (array of EVENT) at these indices, or where a mask is true; a copy."""
+    return rows.view(_RAW)[where].view(EVENT)
+
+
+def join_rows(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """The rows of all parts (arrays of EVENT), one after the other."""
+    return np.concatenate([part.view(_RAW) for part in parts]).view(EVENT)
+
+
 class Payload(NamedTuple):
     """The parts of a row that have no fixed length, raw bytes as the kernel gave them; args are NUL-separated."""
 
@@ -195,9 +208,9 @@ class Batch:
         if mask.all():
             return self
         if not self.heap:
-            return Batch(self.rows[mask])
+            return Batch(pick(self.rows, mask))
         heap = np.frombuffer(self.heap, np.uint8)
-        return Batch(self.rows[mask], heap[np.repeat(mask, self.lengths)].tobytes())
+        return Batch(pick(self.rows, mask), heap[np.repeat(mask, self.lengths)].tobytes())
 
     def part(self, start: int, stop: int) -> Batch:
         """The rows from start up to stop."""
@@ -216,4 +229,4 @@ class Batch:
             return parts[0]
         if not parts:
             return Batch(np.empty(0, EVENT))
-        return Batch(np.concatenate([part.rows for part in parts]), b"".join(part.heap for part in parts))
+        return Batch(join_rows([part.rows for part in parts]), b"".join(part.heap for part in parts))

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.events import Batch, Kind
+from tracer.losses import PairKey
 from tracer.pidns import PidnsId, chain_of
 from tracer.targets import Target
 
 STREAM_KINDS = (Kind.GAP, Kind.CGROUP)  # of no single process: always pass
+_PASSES = np.isin(np.arange(256), STREAM_KINDS)
 
 
 class Decision(NamedTuple):
@@ -33,25 +35,20 @@ class Selection:
         self.targets = targets
         self.attribution = attribution
         self.fresh: list[Decision] = []
-        self._follow: dict[tuple[int, int, int], bool] = {}
+        self._follow: dict[PairKey, bool] = {}
 
     def mask(self, batch: Batch) -> NDArray[np.bool_]:
         """True for the rows that a target means, shape (n,). The batch's facts must have been applied."""
-        rows = batch.rows
-        kinds = rows["kind"]
-        result = np.isin(kinds, STREAM_KINDS)
-        innermost = rows["chain"][:, 0]
-        pairs = zip(innermost["inum"].tolist(), innermost["gen"].tolist(), rows["cgroup_id"].tolist(), strict=True)
-        known = self._follow
-        for index, pair in enumerate(pairs):
-            follow = known.get(pair)
-            if follow is None and not result[index]:
-                follow = self._decide(batch, index, pair)
-            if follow:
-                result[index] = True
+        passes, pairs = _PASSES[batch.rows["kind"]], batch.pairs
+        follow = [self._follow.get(pair) for pair in pairs.keys]
+        for number, known in enumerate(follow):
+            if known is None:
+                rows = np.flatnonzero((pairs.of_row == number) & ~passes)
+                follow[number] = len(rows) > 0 and self._decide(batch, int(rows[0]), pairs.keys[number])
+        result: NDArray[np.bool_] = passes | np.array(follow, bool)[pairs.of_row]
         return result
 
-    def _decide(self, batch: Batch, index: int, pair: tuple[int, int, int]) -> bool:
+    def _decide(self, batch: Batch, index: int, pair: PairKey) -> bool:
         chain = chain_of(batch, index)
         containers = self.attribution.enclosing(chain, pair[2])
         follow = any(target.means(containers, chain) for target in self.targets)

@@ -94,9 +94,9 @@ class Session:
         self.table.apply(batch)
         self._seen_anyone = self._seen_anyone or len(self.table) > 0
         batch = self._cut(batch)
-        kinds, counts = np.unique(batch.rows["kind"], return_counts=True)
-        for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
-            self.summary.events[Kind(kind)] += count
+        for kind, count in enumerate(np.bincount(batch.rows["kind"]).tolist()):
+            if count:
+                self.summary.events[Kind(kind)] += count
         if text := self._view.render(batch, self._source.attribution):
             write(text)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracer.events import EVENT
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
-_RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", EVENT)])
+_RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", ("V", EVENT.itemsize))])
 _STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686")
 _SYS_MEMBARRIER = {"x86_64": 324, "i686": 375, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 _MEMBARRIER_CMD_GLOBAL = 1
@@ -77,7 +77,7 @@ class Ring:
         if busy.any():
             records = records[: int(np.argmax(busy != 0))]
         _barrier()
-        kept: NDArray[np.void] = records["event"][(records["len"] & _DISCARDED) == 0]
+        kept: NDArray[np.void] = records["event"][(records["len"] & _DISCARDED) == 0].view(EVENT)
         _barrier()
         self._at += len(records) * _RECORD.itemsize
         self._consumer[0] = self._at

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, PIECE, Batch, Kind, PieceKind
+from tracer.events import EVENT, PIECE, Batch, Kind, PieceKind, join_rows, pick
 from tracer.facts import CgroupName
 from tracer.losses import Share
 
-_FIRST_PIECE = PieceKind.CHAIN
+_FIRST_PIECE, _NAME_PIECE = int(PieceKind.CHAIN), int(PieceKind.CGROUP)
+_BYTES_AT = PIECE.fields["bytes"][1]  # type: ignore[index]
+_MAX_CPUS = 1 << 16
 
 
 class Decoded(NamedTuple):
@@ -42,23 +44,29 @@ class Joiner:
 
     def join(self, records: NDArray[np.void]) -> Decoded:
         """records: array of EVENT as the ring had them, pieces among them, shape (n,)."""
-        if not len(self._waiting) and not (records["kind"] >= _FIRST_PIECE).any():
+        kinds = records["kind"]
+        if not len(self._waiting) and not (kinds >= _FIRST_PIECE).any():
             return Decoded(Batch(records), [])
-        is_name = records["kind"] == PieceKind.CGROUP
-        # A name that went out counts as told in the kernel, be its event refused: taken at once.
-        names = self._take_names(records[is_name].view(PIECE))
-        return Decoded(self._join(np.concatenate([self._waiting, records[~is_name]])), names)
+        names: list[CgroupName] = []
+        is_name = kinds == _NAME_PIECE
+        if is_name.any():
+            # A name that went out counts as told in the kernel, be its event refused: taken at once.
+            names = self._take_names(pick(records, is_name).view(PIECE))
+            records = pick(records, ~is_name)
+        if len(self._waiting):
+            records = join_rows([self._waiting, records])
+        return Decoded(self._join(records), names)
 
     def _join(self, records: NDArray[np.void]) -> Batch:
         is_piece = records["kind"] >= _FIRST_PIECE
-        owner = _owners(records, is_piece)
-        self._waiting = _newest(records[is_piece & (owner < 0)])
-        mine = np.flatnonzero(is_piece & (owner >= 0))
-        pieces = records[mine].view(PIECE)
+        pieces, owners = np.flatnonzero(is_piece), _owners(records["cpu"], is_piece)
+        early = owners < 0
+        self._waiting = _newest(pick(records, pieces[early])) if early.any() else records[:0]
         # of an event that failed after its pieces went out: the next event there has another seq
-        good = pieces["seq"] == records["seq"][owner[mine]]
-        order = np.argsort(owner[mine][good], kind="stable")
-        return Batch(records[~is_piece], _bytes_of(pieces[good][order]))
+        seq = records["seq"]
+        good = ~early & (seq[pieces] == seq[owners])
+        order = np.argsort(owners[good], kind="stable")
+        return Batch(pick(records, ~is_piece), _bytes_of(pick(records, pieces[good][order]).view(PIECE)))
 
     def _take_names(self, pieces: NDArray[np.void]) -> list[CgroupName]:
         found = []
@@ -84,21 +92,26 @@ def _newest(pieces: NDArray[np.void]) -> NDArray[np.void]:
     return pieces[kept]
 
 
-def _owners(records: NDArray[np.void], is_piece: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each record the index of the next event on its CPU, itself for an event; -1: not there yet."""
-    owner = np.full(len(records), -1, np.int64)
-    for cpu in np.unique(records["cpu"][is_piece]).tolist():
-        here = np.flatnonzero(records["cpu"] == cpu)
-        events = here[~is_piece[here]]
-        at = np.searchsorted(events, here)
-        inside = at < len(events)
-        owner[here[inside]] = events[at[inside]]
-    return owner
+def _owners(cpus: NDArray[np.uint16], is_piece: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """For each piece the index of the next event on its CPU; -1: not there yet."""
+    by_cpu = np.argsort(cpus, kind="stable")
+    is_event = ~is_piece[by_cpu]
+    events = np.append(by_cpu[is_event], -1)  # behind each piece in this order stands its event, or another CPU's
+    owners = np.empty(len(cpus), np.intp)
+    owners[by_cpu] = events[np.cumsum(is_event) - is_event]
+    owners = owners[is_piece]
+    owners[cpus[owners] != cpus[is_piece]] = -1
+    return owners
 
 
 def _bytes_of(pieces: NDArray[np.void]) -> bytes:
-    used = np.arange(pieces["bytes"].shape[1]) < pieces["len"][:, None]
-    return pieces["bytes"][used].tobytes()
+    """The bytes that the pieces carry, one after the other."""
+    lengths = pieces["len"].astype(np.intp)
+    begins = np.arange(len(pieces)) * PIECE.itemsize + _BYTES_AT
+    shifts = begins - (np.cumsum(lengths) - lengths)
+    raw: NDArray[np.uint8] = pieces.view(np.uint8)
+    joined: bytes = raw[np.arange(lengths.sum()) + np.repeat(shifts, lengths)].tobytes()
+    return joined
 
 
 NO_CPU = 0xFFFF
@@ -122,8 +135,8 @@ class GapFinder:
     def __init__(self, whose: Whose = nobodys) -> None:
         self.told: Counter[int] = Counter()
         self._whose = whose
-        self._next: dict[int, int] = {}
-        self._last_ns: dict[int, int] = {}
+        self._next = np.zeros(_MAX_CPUS, np.uint64)
+        self._last_ns = np.zeros(_MAX_CPUS, np.uint64)
 
     @property
     def lost(self) -> int:
@@ -133,25 +146,32 @@ class GapFinder:
     def check(self, batch: Batch) -> Batch:
         """The batch with GAP rows ahead of the first event behind each loss."""
         rows = batch.rows
-        gaps: list[tuple[int, NDArray[np.void]]] = []
-        for cpu in np.unique(rows["cpu"]).tolist():
-            here = np.flatnonzero(rows["cpu"] == cpu)
-            seq = rows["seq"][here].astype(np.int64)
-            expected = np.concatenate([[self._next.get(cpu, 0)], seq[:-1] + 1])
-            holes = np.flatnonzero(seq != expected)
-            if len(holes):
-                times = rows["ts_ns"][here]
-                before = np.concatenate([[self._last_ns.get(cpu, 0)], times[:-1]])
-                windows = zip(before[holes].tolist(), times[holes].tolist(), strict=True)
-                told = self._gaps(cpu, (seq - expected)[holes].tolist(), windows)
-                gaps += zip(here[holes].tolist(), told, strict=True)
-            self._next[cpu] = int(seq[-1]) + 1
-            self._last_ns[cpu] = int(rows["ts_ns"][here[-1]])
-        if not gaps:
+        if not len(rows):
             return batch
+        by_cpu = np.argsort(rows["cpu"], kind="stable")
+        cpus, seq, times = rows["cpu"][by_cpu], rows["seq"][by_cpu], rows["ts_ns"][by_cpu]
+        begins = np.flatnonzero(np.append(True, cpus[1:] != cpus[:-1]))
+        ends = np.append(begins[1:], len(rows)) - 1
+        expected, before = np.append(0, seq[:-1] + 1), np.append(0, times[:-1])
+        expected[begins], before[begins] = self._next[cpus[begins]], self._last_ns[cpus[begins]]
+        self._next[cpus[ends]], self._last_ns[cpus[ends]] = seq[ends] + 1, times[ends]
+        holes = np.flatnonzero(seq != expected)
+        return self._with_gaps(batch, by_cpu[holes], (seq - expected)[holes], before[holes]) if len(holes) else batch
+
+    def _with_gaps(
+        self, batch: Batch, places: NDArray[np.intp], lost: NDArray[np.uint64], since_ns: NDArray[np.uint64]
+    ) -> Batch:
+        """places: the indices of the rows behind the gaps, in the order of their CPUs."""
+        rows = batch.rows
+        gaps: list[tuple[int, NDArray[np.void]]] = []
+        for cpu in np.unique(rows["cpu"][places]).tolist():
+            here = rows["cpu"][places] == cpu
+            windows = zip(since_ns[here].tolist(), rows["ts_ns"][places[here]].tolist(), strict=True)
+            told = self._gaps(cpu, lost[here].tolist(), windows)
+            gaps += zip(places[here].tolist(), told, strict=True)
         gaps.sort(key=lambda gap: gap[0])
-        places = np.repeat([at for at, _rows in gaps], [len(rows) for _at, rows in gaps])
-        return Batch(np.insert(rows, places, np.concatenate([gap for _at, gap in gaps])), batch.heap)
+        at = np.repeat([place for place, _rows in gaps], [len(rows) for _place, rows in gaps])
+        return Batch(np.insert(rows, at, np.concatenate([rows for _place, rows in gaps])), batch.heap)
 
     def tail(self, failed: Mapping[int, int], now_ns: int) -> Batch:
         """GAP rows for what was lost behind the last event of each CPU.
@@ -164,8 +184,8 @@ class GapFinder:
         for cpu, upto in failed.items():
             lost = upto - self.told[cpu]
             if lost > 0:
-                found += self._gaps(cpu, [lost], [(self._last_ns.get(cpu, 0), now_ns)])
-                self._next[cpu] = self._next.get(cpu, 0) + lost
+                found += self._gaps(cpu, [lost], [(int(self._last_ns[cpu]), now_ns)])
+                self._next[cpu] += lost
                 self._last_ns[cpu] = now_ns
         return Batch(np.concatenate(found)) if found else Batch(np.empty(0, EVENT))
 
