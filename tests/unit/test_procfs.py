@@ -17,20 +17,21 @@ SPACES = Spaces()
 
 
 def test_a_process_whole() -> None:
-    argv = ["sleep", "600", "", "a b", "\n"]
-    child = subprocess.Popen(argv[:2], executable="/bin/sleep")
+    # Popen() is back before the kernel has put the arguments in place: the child says when it is there.
+    child = subprocess.Popen(["sh", "-c", "echo; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert child.stdout and child.stdout.readline()
         found = procfs.living(child.pid, SPACES.of)
         assert found is not None
         assert (found.tgid, found.numbers[0], found.parent_tgid) == (child.pid, child.pid, os.getpid())
-        assert (found.uid, found.comm, found.args) == (os.getuid(), b"sleep", b"sleep\0" + b"600\0")
+        assert (found.uid, found.comm, found.args) == (os.getuid(), b"sh", b"sh\0-c\0echo; read x\0")
         assert found.exe == os.fsencode(Path(f"/proc/{child.pid}/exe").readlink())
         assert found.proc_id.start_ns == (procfs.start_ticks(child.pid) or 0) * procfs.TICK_NS
         assert found.cgroups and all(path.startswith("/") for path in found.cgroups)
         assert found.level > 0 or found.chain == (Number(INITIAL_PIDNS, child.pid),)
     finally:
         child.kill()
-        child.wait()
+        child.communicate()
     assert procfs.living(child.pid, SPACES.of) is None
 
 
