@@ -19,7 +19,7 @@ from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share
 
-LOOK_S = 0.005  # while events come: how long they gather before the next look
+FIRST_LOOK_S, LAST_LOOK_S = 0.002, 0.025  # while events come: how long they gather before the next look
 _CHUNK_BYTES = 1 << 18
 
 
@@ -44,7 +44,7 @@ class Trace:
         self._losses: dict[int, Losses] = defaultdict(Losses)
         self._delivered = np.zeros((len(self.maps.counts()), KINDS), np.int64)
         self._missed, self._missed_ns = 0, now_ns()
-        self._busy = False
+        self._busy, self._gather_s = False, FIRST_LOOK_S
         self._links = list(loaded.links)
 
     @property
@@ -53,12 +53,15 @@ class Trace:
         return self._gaps.lost + self._missed
 
     def poll(self, timeout_s: float) -> Decoded:
-        """The next events; empty when none came in time. Looks every LOOK_S while they come, sleeps when not."""
+        """The next events; empty when none came in time. Sleeps when there are none; while they come it looks again by
+        itself, ever less often: a batch costs most by itself."""
         if self._busy:
             self.maps.say(Reader.AT_WORK)
-            self.ring.wait(min(LOOK_S, timeout_s))
+            self.ring.wait(min(self._gather_s, timeout_s))
+            self._gather_s = min(2 * self._gather_s, LAST_LOOK_S)
         decoded = self._take()
         if not len(decoded.batch):
+            self._gather_s = FIRST_LOOK_S
             self.maps.say(Reader.ASLEEP)
             if not self.ring.pending_bytes:
                 self.ring.wait(timeout_s)
