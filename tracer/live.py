@@ -86,16 +86,16 @@ class LiveSource:
 
     def _with_commands(self, batch: Batch) -> Batch:
         """The snapshot rows with what each process runs, from /proc."""
-        rows, heap = batch.rows.copy(), []
-        for index, kind in enumerate(rows["kind"].tolist()):
-            payload = batch.payload(index)
-            if kind == Kind.SNAPSHOT:
-                row = rows[index]
-                exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes)
-                row["exe_len"], row["args_len"], row["args_total"] = len(exe), len(args), len(args)
-                payload = payload._replace(exe=exe, args=args)
-            heap.append(b"".join(payload))
-        return Batch(rows, b"".join(heap))
+        snapshot = np.flatnonzero(batch.rows["kind"] == Kind.SNAPSHOT).tolist()
+        rows, heap, at = batch.rows.copy(), [], 0
+        for index in snapshot:
+            row, start = rows[index], int(batch.starts[index])
+            exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes)
+            row["exe_len"], row["args_len"], row["args_total"] = len(exe), len(args), len(args)
+            deep_end = start + int(row["deep_len"])
+            heap += [batch.heap[at:deep_end], exe, args]
+            at = deep_end
+        return Batch(rows, b"".join(heap) + batch.heap[at:])
 
 
 def _identities(rows: np.ndarray) -> np.ndarray:
