@@ -104,12 +104,28 @@ def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -
             last = at
 
 
+def teaches(batch: Batch) -> NDArray[np.bool_]:
+    """Rows that tell something of containers, shape (n,)."""
+    result: NDArray[np.bool_] = (batch.rows["kind"] == Kind.CGROUP) | _births(batch)
+    return result
+
+
+def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
+    """The rows where mask is true, and from the others what containers' namespaces are known by, as PIDNS rows."""
+    births = _births(part) & ~mask
+    if not births.any():
+        return part.select(mask)
+    rows = part.rows.copy()
+    rows["kind"][births] = Kind.PIDNS
+    return Batch(rows, part.heap).select(mask | births)
+
+
 def _births(batch: Batch) -> NDArray[np.bool_]:
     """Rows in which the first process of a nested namespace appears, shape (n,)."""
     rows = batch.rows
     births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
     if births.any():
-        births &= (rows["level"] > 0) & ((rows["kind"] == Kind.FORK) | (rows["kind"] == Kind.SNAPSHOT))
+        births &= (rows["level"] > 0) & np.isin(rows["kind"], [Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS])
     return births
 
 

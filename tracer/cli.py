@@ -14,6 +14,8 @@ from tracer.errors import NstraceError, ReaderGone
 
 VERBS = {
     "follow": "live stream of fork, exec and exit with the PID on the host and inside",
+    "record": "as follow, to a file",
+    "replay": "as follow, from a file",
     "translate": "which process is it: from the PID inside to the host's and back",
     "run": "start a command in a new PID namespace and follow it from birth",
     "ps": "processes with all their PIDs, host and inside",

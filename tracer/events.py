@@ -25,6 +25,7 @@ class Kind(IntEnum):
 
     GAP: seq = events lost on that CPU, start_ns and ts_ns = the window they were lost in.
     CGROUP: what cgroup_id stands for; args = the JSON of `tracer.facts.CgroupFact`.
+    PIDNS: the first process of a nested PID namespace appeared, told for the namespace's sake alone.
     """
 
     FORK = 1
@@ -35,6 +36,7 @@ class Kind(IntEnum):
     SNAPSHOT = 6
     GAP = 7
     CGROUP = 8
+    PIDNS = 9
 
 
 class PieceKind(IntEnum):
@@ -61,6 +63,8 @@ class Flag(IntFlag):
 
 INLINE_LEVELS = 3
 PIECE_BYTES = 128
+NO_CPU = 0xFFFF
+"""In a GAP row: on which CPU is not known."""
 
 NUMBER = np.dtype([("inum", "<u4"), ("nr", "<u4"), ("gen", "<u8")])
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from tracer import procfs
-from tracer.attribution import Attribution
+from tracer.attribution import Attribution, reduce
 from tracer.containers.cgroups import Cgroups
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, Batch, Kind
@@ -76,7 +76,7 @@ class LiveSource:
         for part in self.attribution.take(batch):
             mask = self._selection.mask(part)
             self.trace.maps.decide(self._selection.take_fresh())
-            yield part.select(mask)
+            yield reduce(part, mask)
 
     def _facts(self, names: list[CgroupName]) -> Batch:
         if not names:

@@ -16,7 +16,7 @@ from tracer.losses import PairKey
 from tracer.pidns import PidnsId, chain_of
 from tracer.targets import Target
 
-STREAM_KINDS = (Kind.GAP, Kind.CGROUP)  # of no single process: always pass
+STREAM_KINDS = (Kind.GAP, Kind.CGROUP, Kind.PIDNS)  # of no single process: always pass
 _PASSES = np.isin(np.arange(256), STREAM_KINDS)
 
 

@@ -32,6 +32,13 @@ class Source(Protocol):
         """Batches in order; asks before every wait how long it may take, None: stop."""
 
 
+class Recorder(Protocol):
+    """Where all that a session sees goes beside its view."""
+
+    def take(self, batch: Batch) -> None:
+        """The next batch; an empty one now and then where none comes."""
+
+
 @dataclass
 class Limits:
     """When to stop of our own accord. is_over: asked when nobody of the targets has lived for grace_s."""
@@ -65,9 +72,17 @@ class Summary:
 class Session:
     """Runs a source into a table and a view. `stop()` may be called from a signal handler."""
 
-    def __init__(self, source: Source, view: View, kinds: frozenset[Kind], limits: Limits) -> None:
+    def __init__(
+        self,
+        source: Source,
+        view: View,
+        kinds: frozenset[Kind],
+        limits: Limits,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.table = Table()
         self.summary = Summary()
+        self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
         self._counted = np.array(sorted(kinds & set(COUNTED)))
         self._stopping = False
@@ -84,6 +99,8 @@ class Session:
         for batch in self._source.batches(self._wait):
             if len(batch):
                 self._take(batch, write)
+            elif self._recorder:
+                self._recorder.take(batch)
             self.summary.lost = self._source.lost
             if self._stopping and self._left() == 0:
                 break
@@ -94,6 +111,8 @@ class Session:
         self.table.apply(batch)
         self._seen_anyone = self._seen_anyone or len(self.table) > 0
         batch = self._cut(batch)
+        if self._recorder:
+            self._recorder.take(batch)
         for kind, count in enumerate(np.bincount(batch.rows["kind"]).tolist()):
             if count:
                 self.summary.events[Kind(kind)] += count

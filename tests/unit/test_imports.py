@@ -31,7 +31,7 @@ def test_pure_modules_import_no_edge(module: str) -> None:
     assert not used & {"os", "time", "bcc", "docker", "socket", "subprocess"}
 
 
-@pytest.mark.parametrize("edge", ["kernel", "containers"])
+@pytest.mark.parametrize("edge", ["kernel", "containers", "recording"])
 def test_edges_do_not_import_each_other(edge: str) -> None:
     others = [name for name in EDGES if name != f"tracer.{edge}"]
     for path in (PACKAGE / edge).glob("*.py"):

@@ -47,16 +47,26 @@ def _pages(ctx: click.Context, param: click.Parameter, value: float) -> int:
     return 1 << (pages - 1).bit_length()
 
 
-_STREAM = (
-    click.option("--events", callback=_events, metavar="LIST", help="Of fork,exec,exit,snapshot; all by default."),
-    click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
-    click.option("--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds."),
-    click.option("--count", type=click.IntRange(1), metavar="N", help="Stop after N events (snapshot not counted)."),
-    click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Columns, or JSON lines."),
-    click.option("--json", "as_json", is_flag=True, help="Short for -o json."),
-    click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR is obeyed."),
-    click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
-    click.option(
+_OPTIONS = {
+    "events": click.option(
+        "--events", callback=_events, metavar="LIST", help="Of fork,exec,exit,snapshot; all by default."
+    ),
+    "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
+    "duration": click.option(
+        "--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds."
+    ),
+    "count": click.option(
+        "--count", type=click.IntRange(1), metavar="N", help="Stop after N events (snapshot not counted)."
+    ),
+    "output": click.option(
+        "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Columns, or JSON lines."
+    ),
+    "as_json": click.option("--json", "as_json", is_flag=True, help="Short for -o json."),
+    "color": click.option(
+        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR is obeyed."
+    ),
+    "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
+    "buffer_size": click.option(
         "--buffer-size",
         type=click.FloatRange(0.0625, 1024),
         default=16,
@@ -65,7 +75,7 @@ _STREAM = (
         metavar="MiB",
         help="Size of the ring between kernel and nstrace.",
     ),
-    click.option(
+    "max_args_bytes": click.option(
         "--max-args-bytes",
         type=click.IntRange(1, 16384),
         default=4096,
@@ -73,29 +83,38 @@ _STREAM = (
         metavar="N",
         help="Longer command lines are cut, and marked.",
     ),
-    click.option("--require-complete", is_flag=True, help="Exit with 5 if any event was lost."),
-)
+    "require_complete": click.option("--require-complete", is_flag=True, help="Exit with 5 if any event was lost."),
+}
 
 
-def stream_options(function: F) -> F:
-    """Add the options of an event stream to a command; collect them with `stream`."""
-    for option in reversed(_STREAM):
-        function = option(function)
-    return function
+def _adding(*names: str) -> Callable[[F], F]:
+    """A decorator that adds these options to a command; collect them with `stream`."""
+
+    def add(function: F) -> F:
+        for name in reversed(names):
+            function = _OPTIONS[name](function)
+        return function
+
+    return add
+
+
+stream_options = _adding(*_OPTIONS)
+capture_options = _adding("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", "require_complete")
+replay_options = _adding("events", "threads", "count", "output", "as_json", "color", "quiet", "require_complete")
 
 
 def stream(values: dict[str, Any]) -> StreamOptions:
-    """What the user chose."""
+    """What the user chose; what a command has no option for is as if not given."""
     return StreamOptions(
-        events=values["events"],
+        events=values.get("events", _EVENTS),
         threads=values["threads"],
-        duration=values["duration"],
+        duration=values.get("duration"),
         count=values["count"],
-        json=values["as_json"] or values["output"] == "json",
-        color=_wants_color(values["color"]),
+        json=values.get("as_json", False) or values.get("output") == "json",
+        color=_wants_color(values.get("color", "never")),
         quiet=values["quiet"],
-        buffer_pages=values["buffer_size"],
-        max_args_bytes=values["max_args_bytes"],
+        buffer_pages=values.get("buffer_size", 0),
+        max_args_bytes=values.get("max_args_bytes", 0),
         require_complete=values["require_complete"],
     )
 

@@ -16,7 +16,7 @@ from tracer.errors import ExitCode, NstraceError, ReaderGone
 if TYPE_CHECKING:
     from tracer.containers.engine import Description, Engine
     from tracer.events import Kind
-    from tracer.session import Limits, Session, Source, Summary
+    from tracer.session import Limits, Recorder, Session, Source, Summary
     from tracer.views.view import View
 
 _ENGINE_RETRY_S = 5.0
@@ -79,12 +79,13 @@ def stream_to(
     limits: Limits,
     out: TextIO,
     on_signal: Callable[[int, Session], None] = lambda _number, session: session.stop(),
+    recorder: Recorder | None = None,
 ) -> Summary:
     """Run a session until it ends or a signal ends it; header first, summary last. on_signal: what SIGINT, SIGTERM
     and SIGHUP do."""
     from tracer.session import Session
 
-    session = Session(source, view, kinds_of(options), limits)
+    session = Session(source, view, kinds_of(options), limits, recorder)
     if not options.quiet and view.header:
         _say(view.header)
     with _handling_signals(lambda number: on_signal(number, session)):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, PIECE, Batch, Kind, PieceKind, join_rows, pick
+from tracer.events import EVENT, NO_CPU, PIECE, Batch, Kind, PieceKind, join_rows, pick
 from tracer.facts import CgroupName
 from tracer.losses import Share
 
@@ -113,9 +113,6 @@ def _bytes_of(pieces: NDArray[np.void]) -> bytes:
     joined: bytes = raw[np.arange(lengths.sum()) + np.repeat(shifts, lengths)].tobytes()
     return joined
 
-
-NO_CPU = 0xFFFF
-"""In a GAP row: on which CPU is not known."""
 
 Whose = Callable[[int, list[int]], list[list[Share]]]
 """CPU, events lost in each of its gaps -> for each gap whose they were: `tracer.losses`."""

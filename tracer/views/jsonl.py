@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind, split_args
+from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
 from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
@@ -141,7 +141,7 @@ class JsonLines:
             "time": until,
             "event": "gap",
             "lost": int(row["seq"]),
-            "cpu": int(row["cpu"]),
+            "cpu": int(row["cpu"]) if row["cpu"] != NO_CPU else None,
             "since": self._clock.text(int(row["start_ns"])) + "Z" if row["start_ns"] else None,
             "until": until,
             "ts_ns": int(row["ts_ns"]),

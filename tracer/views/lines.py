@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind, split_args
+from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
@@ -109,9 +109,10 @@ class Lines:
         lost = int(row["seq"])
         dashes = f"{pad('-', _CONTAINER)} {'-':>7} {'-':>6} {'-':>7} {'-':>6}"
         dashes += f" {'-':>7} {'-':>6}" if self._threads else ""
+        where = f" on CPU {row['cpu']}" if row["cpu"] != NO_CPU else ""
         return (
             f"{until} {self._words[Kind.GAP]} {dashes} {'-':<{_COMM}} "
-            f"lost {lost} event{'s' if lost != 1 else ''} on CPU {row['cpu']} between {since} and {until}"
+            f"lost {lost} event{'s' if lost != 1 else ''}{where} between {since} and {until}"
         )
 
 

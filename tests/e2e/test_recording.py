@@ -1,0 +1,103 @@
+"""Replay is what live was, byte for byte: on real containers, and elsewhere too, without root, bcc or an engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, wait_for
+from oracle import SOCKET, WORKLOAD, Ledger, Receiver
+
+pytestmark = pytest.mark.e2e
+
+Start = Callable[..., Any]
+Run = Callable[..., Ledger]
+DEADLINE_S = 30
+
+# A Python where bcc cannot be imported, run by someone who may nothing.
+NO_BCC = "import sys; sys.modules['bcc'] = None; from tracer.cli import main; main()"
+NOBODY = ["unshare", "--user", "--map-user=65534", "--map-group=65534", sys.executable, "-c", NO_BCC]
+
+
+def live(arrows: Path, *args: str) -> subprocess.Popen[bytes]:
+    """nstrace follow -w, its lines in a file beside; ready when the processes that are there have been shown."""
+    out = arrows.with_suffix(".live")
+    argv = [sys.executable, "-m", "tracer", "follow", "-w", str(arrows), *args]
+    process = subprocess.Popen(argv, stdout=out.open("wb"), stderr=subprocess.PIPE)
+    wait_for(lambda: out.stat().st_size > 0 or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[1].decode()
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=DEADLINE_S)[1] is not None
+    assert process.returncode == 0
+
+
+def replay(arrows: Path, *args: str, by: list[str] | None = None) -> bytes:
+    env = {"PATH": os.environ["PATH"], "DOCKER_HOST": "unix:///nowhere", "PYTHONPATH": str(ROOT)}
+    argv = [*(by or [sys.executable, "-m", "tracer"]), "replay", str(arrows), *args]
+    return subprocess.run(argv, check=True, capture_output=True, env=env, timeout=DEADLINE_S).stdout
+
+
+def act(container: Any, run_ledger: Run, receiver: Receiver) -> None:
+    run_ledger(container, "pairs", SOCKET, 60, "exec", 0)
+    receiver.wait(60)
+    container.exec_run([WORKLOAD, "noop", "a b", "", "new\nline", "\x1b[31mred", "é"])
+    container.exec_run([WORKLOAD, "threads-exit", "3"])
+    container.exec_run([WORKLOAD, "signal", "9"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--json"], ["--color=never"], ["--json", "--threads"], ["--threads"], ["--events", "exec,exit,snapshot"]],
+    ids="".join,
+)
+def test_replay_is_live_byte_for_byte(
+    options: list[str], tmp_path: Path, start_container: Start, run_ledger: Run, receiver: Receiver
+) -> None:
+    container = start_container(receiver=receiver)
+    arrows = tmp_path / "run.arrows"
+    following = live(arrows, *options, container.name)
+    act(container, run_ledger, receiver)
+    stop(following)
+    seen = arrows.with_suffix(".live").read_bytes()
+    assert seen.count(b"\n") >= 120
+    assert replay(arrows, *options) == seen
+    assert replay(arrows, *options, container.name, by=NOBODY) == seen
+
+
+def test_a_target_of_all_that_was_recorded(tmp_path: Path, start_container: Start) -> None:
+    first = start_container()
+    arrows = tmp_path / "run.arrows"
+    following = live(arrows, "--json", "all")
+    second = start_container()  # its name comes in the middle of the stream
+    first.exec_run([WORKLOAD, "noop", "one"])
+    second.exec_run([WORKLOAD, "noop", "two"])
+    second.restart(timeout=0)
+    stop(following)
+    lines = arrows.with_suffix(".live").read_bytes().splitlines(keepends=True)
+    assert replay(arrows, "--json") == b"".join(lines)
+    for container in (first, second):
+        mine = b"".join(line for line in lines if f'"name":"{container.name}"'.encode() in line)
+        assert mine
+        assert replay(arrows, "--json", container.name, by=NOBODY) == mine
+    both = replay(arrows, "--json", "nstrace-*")
+    assert both == b"".join(line for line in lines if b'"name":"nstrace-' in line)
+    assert b'"incarnation":2' in both
+
+
+def test_count_cuts_both_alike(tmp_path: Path, start_container: Start) -> None:
+    container = start_container(["sh", "-c", "while true; do true | true; done"])
+    arrows = tmp_path / "run.arrows"
+    following = live(arrows, "--json", "--count", "25", container.name)
+    following.communicate(timeout=DEADLINE_S)
+    assert replay(arrows, "--json") == replay(arrows, "--json", "--count", "25")
+    assert replay(arrows, "--json") == arrows.with_suffix(".live").read_bytes()

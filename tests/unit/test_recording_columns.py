@@ -1,0 +1,139 @@
+"""Batch -> Arrow -> Batch is the identity on all that views show, and Arrow's plain values are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from builders import WEB, batch, cgroup, exits, fork, gap, row
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracer.events import EVENT, NO_CPU, Batch, Flag, Kind
+from tracer.pidns import chain_of
+from tracer.recording.columns import from_arrow, to_arrow
+from tracer.recording.schema import ELSEWHERE, EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
+
+OFFSET_NS = 1_700_000_000_000_000_000
+
+
+def u(bits: int) -> st.SearchStrategy[int]:
+    return st.integers(0, (1 << bits) - 1)
+
+
+SPACES = st.lists(st.tuples(u(32), u(32), u(64)), max_size=32)
+BYTES = st.binary(max_size=40)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> object:
+    kind = draw(st.sampled_from([kind for kind in Kind if kind not in (Kind.GAP, Kind.CGROUP)]))
+    made = row(
+        kind,
+        draw(u(32)),
+        draw(SPACES),
+        exe=draw(BYTES),
+        comm=draw(st.binary(max_size=16)),
+        flags=draw(st.integers(0, sum(Flag))),
+        start_ns=draw(u(64)),
+        ts_ns=draw(u(64)),
+        parent_tgid=draw(u(32)),
+        parent_start_ns=draw(u(64)),
+        tid=draw(u(32)),
+        vtid=draw(u(32)),
+        parent_vtgid=draw(u(32)),
+        old_tid=draw(u(32)),
+        uid=draw(u(32)),
+        status=draw(u(32)),
+        cpu=draw(u(16)),
+        cgroup_id=draw(u(64)),
+        state=draw(st.integers(0, 127)),
+    )
+    args = draw(BYTES)  # with or without a NUL at its end
+    made.event["args_len"], made.event["args_total"] = len(args), draw(u(32))
+    return made._replace(heap=made.heap + args)
+
+
+STREAM = st.one_of(
+    rows(),
+    st.builds(gap, u(63), u(64), u(64), u(16)),
+    st.builds(cgroup, u(64), st.sampled_from([None, WEB]), st.text(max_size=20)),
+)
+
+
+def same(one: Batch, other: Batch) -> None:
+    assert one.heap == other.heap
+    for name in EVENT.names:
+        if name not in ("pad", "seq"):
+            assert np.array_equal(one.rows[name], other.rows[name]), name
+    lost = one.rows["kind"] == Kind.GAP
+    assert np.array_equal(one.rows["seq"][lost], other.rows["seq"][lost])
+
+
+@given(st.lists(STREAM, max_size=12))
+@settings(deadline=None)
+def test_there_and_back(stream: list) -> None:
+    before = batch(*stream)
+    arrow = to_arrow(before, OFFSET_NS)
+    arrow.validate(full=True)
+    after = from_arrow(arrow, OFFSET_NS)
+    same(before, after)
+    assert [chain_of(before, i) for i in range(len(before))] == [chain_of(after, i) for i in range(len(after))]
+
+
+def test_a_gap_that_tells_whose_events_were_lost() -> None:
+    lost = gap(5, cpu=NO_CPU)
+    lost.event["chain"]["inum"][0], lost.event["chain"]["gen"][0], lost.event["cgroup_id"] = 4026532180, 7, 99
+    before = batch(lost)
+    same(before, from_arrow(to_arrow(before, OFFSET_NS), OFFSET_NS))
+
+
+def test_plain_values_for_readers_without_us() -> None:
+    made = batch(
+        fork(4711, [(4026532180, 15)], ts_ns=10),
+        row(Kind.EXEC, 4711, [(4026532180, 15)], exe=b"/bin/ls", args=[b"ls", b"-l"], comm=b"ls", old_tid=4711),
+        exits(4711, [(4026532180, 15)], status=0),
+        row(Kind.SNAPSHOT, 9, state=ord("S"), uid=0xFFFFFFFE),
+        gap(3),
+        cgroup(77, WEB),
+    )
+    columns = to_arrow(made, OFFSET_NS).drop_columns(["time"]).to_pydict()
+    assert columns["event"] == ["fork", "exec", "exit", "snapshot", "gap", "cgroup"]
+    assert columns["pid"] == [4711, 4711, 4711, 9, None, None]
+    assert columns["ns_pid"] == [15, 15, 15, 9, None, None]
+    assert columns["pids"] == [[4711, 15]] * 3 + [[9], [], []]
+    assert columns["pidns_chain"][0] == [4026531836, 4026532180]
+    assert columns["exe"] == [None, b"/bin/ls", None, b"", None, None]
+    assert columns["args"][:4] == [None, b"ls\0-l\0", None, b""]
+    assert columns["status"] == [None, None, 0, None, None, None]
+    assert columns["state"] == [None, None, None, "S", None, None]
+    assert columns["lost"] == [None, None, None, None, 3, None]
+    assert columns["uid"][3] == 0xFFFFFFFE
+    assert columns["cgroup_id"][5] == 77
+    assert pa.compute.cast(to_arrow(made, OFFSET_NS)["time"], pa.int64())[0].as_py() == OFFSET_NS + 10
+
+
+def test_every_field_of_the_record_has_its_column() -> None:
+    assert {column.field for column in NUMBERS} | set(ELSEWHERE) == set(EVENT.names)
+    assert len({column.field for column in NUMBERS}) == len(NUMBERS)
+    assert {name for _flag, name in FLAGS} == {flag.name.lower() for flag in Flag}
+    assert set(EVENT_NAMES) == set(Kind)
+    for column in NUMBERS:  # signed, and wide enough, or of the same width
+        assert column.type.bit_width // 8 >= EVENT[column.field].itemsize
+        assert SCHEMA.field(column.name).type == column.type
+        assert str(column.type).startswith("int")
+
+
+def test_columns_and_kinds_of_a_later_nstrace_are_passed_over() -> None:
+    before = batch(fork(1), fork(2, [(5, 6)]), fork(3))
+    arrow = to_arrow(before, OFFSET_NS).append_column("later", pa.array([1, 2, 3]))
+    names = pa.array(["fork", "something new", "fork"])
+    arrow = arrow.set_column(arrow.schema.get_field_index("event"), "event", names)
+    assert from_arrow(arrow, OFFSET_NS).rows["tgid"].tolist() == [1, 3]
+
+
+def test_columns_that_an_earlier_nstrace_did_not_write_count_as_absent() -> None:
+    before = batch(row(Kind.EXEC, 7, [(5, 6)], args=[b"a"], flags=Flag.INFERRED))
+    after = from_arrow(to_arrow(before, OFFSET_NS).drop_columns(["inferred", "exe", "uid"]), OFFSET_NS)
+    assert after.rows["tgid"].tolist() == [7]
+    assert after.payload(0).args == b"a\0"
+    assert after.rows["flags"].tolist() == [0]

@@ -1,0 +1,224 @@
+"""What a reader makes of files: whole, torn, damaged, hostile, foreign."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from recordings import Memory, facts, read, record, storm
+
+from tracer.errors import NstraceError
+from tracer.events import NO_CPU, Batch, Kind
+from tracer.recording import frames
+from tracer.recording.columns import to_arrow
+from tracer.recording.facts import of_this_host
+from tracer.recording.files import FileInput, open_input
+from tracer.recording.reader import Recording
+
+BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40), storm(121, 40)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "web.arrows"
+
+
+def tgids(batches: list[Batch]) -> list[int]:
+    return Batch.concat(batches).rows["tgid"].tolist()
+
+
+def test_whole(path: Path) -> None:
+    record(path, BATCHES)
+    batches, said, recording = read(path.read_bytes())
+    assert tgids(batches) == tgids(BATCHES)
+    assert Batch.concat(batches).heap == Batch.concat(BATCHES).heap
+    assert (said, recording.is_closed, recording.damages) == ([], True, 0)
+
+
+def test_cut_anywhere_it_gives_an_exact_prefix(path: Path) -> None:
+    offsets = record(path, BATCHES)
+    data = path.read_bytes()
+    ends = {end: tgids(BATCHES[: number + 1]) for number, end in enumerate(offsets[2:])}
+    cuts = {*offsets[1:], *(offset + 1 for offset in offsets[1:]), *random.Random(1).sample(range(len(data)), 200)}
+    for cut in sorted(cuts):
+        if cut < offsets[1]:
+            with pytest.raises(NstraceError, match=r"no recording|damaged at byte 0"):
+                read(data[:cut])
+            continue
+        batches, said, recording = read(data[:cut])
+        assert tgids(batches) == next((rows for end, rows in sorted(ends.items(), reverse=True) if end <= cut), [])
+        if not recording.is_closed:
+            assert said == [line for line in said if "not closed cleanly" in line]
+            assert len(said) == 1
+
+
+def test_a_flipped_bit_damages_one_batch_and_is_told(path: Path) -> None:
+    offsets = record(path, BATCHES)
+    data = path.read_bytes()
+    for bit in random.Random(2).sample(range(offsets[1] * 8, len(data) * 8), 300):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        batches, said, recording = read(bytes(flipped))
+        told = [batch for batch in batches if batch.rows["kind"][0] != Kind.GAP]
+        gaps = [batch for batch in batches if batch.rows["kind"][0] == Kind.GAP]
+        hit = sum(offset <= bit // 8 for offset in offsets[1:]) - 1  # which batch
+        left = [batch for number, batch in enumerate(BATCHES) if number != hit]
+        assert tgids(told) == tgids(left if hit < len(BATCHES) else BATCHES)
+        if hit < len(BATCHES):
+            assert any(f"damaged at byte {offsets[1 + hit]}" in line for line in said), said
+            assert (recording.damages, recording.is_closed) == (1, True)
+            assert [int(gap.rows["seq"][0]) for gap in gaps] == [len(BATCHES[hit])]
+            assert gaps[0].rows["cpu"][0] == NO_CPU
+        elif not recording.is_closed:
+            assert said  # its end is damaged
+
+
+def test_a_flipped_bit_in_the_beginning_is_told(path: Path) -> None:
+    offsets = record(path, BATCHES)
+    data = path.read_bytes()
+    for bit in random.Random(3).sample(range(offsets[1] * 8), 200):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(NstraceError, match=r"damaged at byte 0|no recording"):
+            read(bytes(flipped))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "it is empty"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(1000), "no message begins here"),
+        (b'{"event": "fork"}\n', "no message begins here"),
+        (bytes(1 << 16), "no message begins here"),
+        (b"\xff\xff\xff\xff\xf8\xff\xff\x7f" + bytes(64), "no message begins here"),
+        (b"\xff\xff\xff\xff\x00\x01\x00\x00" + bytes(64), "in the middle of a header"),
+    ],
+)
+def test_no_recording(data: bytes, why: str) -> None:
+    with pytest.raises(NstraceError, match=why):
+        read(data)
+
+
+def test_another_arrow_stream() -> None:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema([("x", pa.int8())])):
+        pass
+    with pytest.raises(NstraceError, match="some other Arrow stream"):
+        read(sink.getvalue().to_pybytes())
+
+
+def test_a_newer_schema_says_so() -> None:
+    facts = {**of_this_host(0, []), "nstrace_schema": "2"}
+    with pytest.raises(NstraceError, match=r"newer nstrace \(schema 2") as raised:
+        read(frames.of_schema(facts))
+    assert raised.value.hint == "upgrade nstrace"
+
+
+def hostile(columns: pa.RecordBatch, **metadata: str) -> bytes:
+    return frames.of_schema(of_this_host(0, [])) + frames.of_batch(columns, {"first_row": "0", **metadata})
+
+
+def with_list(name: str, values: list[list[int]]) -> pa.RecordBatch:
+    columns = to_arrow(storm(1, 1), 0)
+    place = columns.schema.get_field_index(name)
+    return columns.set_column(place, columns.schema.field(place), pa.array(values, columns.schema.types[place]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        (with_list("pids", [[1]] * 3), "lists of different lengths"),
+        (with_list("pids", [[1, 2, 3], [1], [1, 2]]), "lists of different lengths"),
+    ],
+)
+def test_signed_columns_that_no_writer_writes(columns: pa.RecordBatch, why: str) -> None:
+    batches, said, recording = read(hostile(columns))
+    assert (batches, recording.damages) == ([], 1)
+    assert why in said[0]
+
+
+def test_metadata_that_no_writer_writes() -> None:
+    for value in ("-1", "1e9", "9" * 30, "x"):
+        _batches, said, recording = read(hostile(to_arrow(storm(1, 1), 0), first_ns=value))
+        assert "metadata" in said[0]
+        assert recording.damages == 1
+
+
+def test_a_batch_that_would_unpack_to_too_much_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = hostile(to_arrow(storm(1, 2000), 0))
+    monkeypatch.setattr(frames, "MAX_UNPACKED_BYTES", 100_000)
+    batches, said, _recording = read(data)
+    assert batches == []
+    assert "a batch of" in said[0]
+
+
+def test_a_container_that_cannot_be_read() -> None:
+    bad = facts()
+    bad.heap = b"\xff" * len(bad.heap)
+    batches, said, _recording = read(hostile(to_arrow(bad, 0)))
+    assert batches == []
+    assert "a container that cannot be read" in said[0]
+
+
+def test_skipping_by_the_index_reads_headers_alone(path: Path) -> None:
+    offsets = record(path, BATCHES)
+    pristine = path.read_bytes()
+    with path.open("r+b") as file:  # bodies that were read would be found damaged
+        for end in offsets[2:4]:
+            file.seek(end - 16)
+            file.write(bytes(16))
+        assert path.read_bytes() != pristine
+    source = open_input(str(path))
+    assert isinstance(source, FileInput)
+    recording = Recording("file", source, pytest.fail)
+    from_ns = int(BATCHES[2].rows["ts_ns"][0])
+    parts = list(recording.parts(lambda index: index.last_ns >= from_ns))
+    assert [part.batch is None for part in parts] == [True, True, False, False]
+    assert tgids([part.batch for part in parts if part.batch]) == tgids(BATCHES[2:])
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("/dev/zero", "a device"), ("/", "a folder"), ("/nowhere/at/all", "No such file")]
+)
+def test_files_that_are_none(name: str, what: str) -> None:
+    with pytest.raises(NstraceError, match=what):
+        open_input(name)
+
+
+def test_a_fifo_that_nobody_writes_is_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(NstraceError, match="it is empty"):
+        Recording("fifo", open_input(str(tmp_path / "fifo")), pytest.fail)
+
+
+def test_a_pipe_is_read_as_it_comes(path: Path) -> None:
+    record(path, BATCHES)
+    reader, writer = os.pipe()
+    source = open_input(f"/dev/fd/{reader}")
+    os.set_blocking(writer, False)
+    os.write(writer, path.read_bytes()[:60000])
+    os.close(writer)
+    recording = Recording("pipe", source, lambda _line: None)
+    assert tgids([part.batch for part in recording.parts()])[:120] == tgids(BATCHES)[:120]
+
+
+def test_memory_input_is_as_a_file(path: Path) -> None:
+    path.write_bytes(bytes(range(100)))
+    for source in (Memory(path.read_bytes()), open_input(str(path))):
+        assert source.read(10) == bytes(range(10))
+        source.unread(bytes(range(4, 10)))
+        assert (source.at, source.skip(16), source.read(2)) == (4, 16, bytes([20, 21]))
+        assert (source.skip(1000), source.read(5)) == (78, b"")
+
+
+def test_rows_of_a_recording_are_the_rows_that_were_written(path: Path) -> None:
+    record(path, BATCHES)
+    batches, _said, _recording = read(path.read_bytes())
+    before, after = Batch.concat(BATCHES), Batch.concat(batches)
+    for name in before.rows.dtype.names:
+        if name != "seq":
+            assert np.array_equal(before.rows[name], after.rows[name]), name

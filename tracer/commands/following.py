@@ -1,0 +1,81 @@
+"""What follow and record share: from TARGETs to a live session, recorded or not."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tracer.commands.options import StreamOptions
+
+if TYPE_CHECKING:
+    from tracer.commands.recorders import RecordOptions
+    from tracer.views.view import View
+
+RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
+
+
+def follow_live(
+    targets: tuple[str, ...],
+    options: StreamOptions,
+    view: Callable[[int], View],
+    record: RecordOptions | None,
+) -> int:
+    """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
+    from tracer.commands.recorders import check_record, recording
+    from tracer.commands.streaming import LazyEngine, exit_code, signal_wakeup, stream_to
+    from tracer.kernel.load import Loading, LoadOptions, check_host
+
+    check_host()
+    if record:
+        check_record(record)
+    load_options = LoadOptions(options.buffer_pages, options.max_args_bytes, options.threads)
+    loading = Loading(load_options)  # compiles while we import the rest and resolve the targets
+    try:
+        from tracer import procfs
+        from tracer.containers.cgroups import Cgroups
+        from tracer.containers.resolve import resolve
+        from tracer.kernel.selfcheck import check
+        from tracer.kernel.trace import Trace
+        from tracer.live import LiveSource
+        from tracer.session import Limits
+        from tracer.targets import parse_target
+
+        parsed = tuple(parse_target(text) for text in targets or ("all",))
+        engine = LazyEngine()
+        resolved = resolve(parsed, engine.require, procfs.pidns_inum)
+        for name in resolved.not_running:
+            if not options.quiet:
+                print(f"nstrace: {name} is not running; waiting for it to start", file=sys.stderr, flush=True)
+        trace = Trace(loading.wait(), load_options)
+        early = check(trace)
+    except BaseException:
+        loading.abandon()
+        raise
+    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early)
+    limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine), RESTART_S)
+    with contextlib.ExitStack() as stack:
+        trace.ring.wake_on(stack.enter_context(signal_wakeup()))
+        recorder = stack.enter_context(recording(record, source.wall_offset_ns, options)) if record else None
+        summary = stream_to(source, view(source.wall_offset_ns), options, limits, sys.stdout, recorder=recorder)
+    return exit_code(summary, options) or int(recorder is not None and recorder.error is not None)
+
+
+def _is_over(targets: tuple[Any, ...], engine: Any) -> bool:
+    """Whether nobody can come any more: all targets are namespaces that ended, or containers that have stopped."""
+    from tracer.errors import NstraceError
+    from tracer.targets import TargetKind
+
+    for target in targets:
+        if target.kind == TargetKind.PIDNS:
+            continue
+        if target.kind != TargetKind.ID:
+            return False
+        try:
+            state = engine.require().state(target.value)
+        except NstraceError:
+            state = None
+        if state in ("running", "restarting", "paused"):
+            return False
+    return True

@@ -1,0 +1,141 @@
+"""Options of a recording, and the recorder that they become."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tracer.commands.options import StreamOptions
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    from tracer.events import Batch
+    from tracer.recording.writer import Writer
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PROGRESS_S = 1.0
+_CLEAR = "\r\x1b[K"
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """Where to record to. path: "-" is stdout. has_view: something else is shown as well."""
+
+    path: str
+    force: bool
+    fsync: bool
+    has_view: bool
+
+
+def record_options(required: bool) -> Callable[[F], F]:
+    """Add -w and what goes with it to a command; collect them with `record_of`."""
+    options = (
+        click.option("-w", "--write", metavar="FILE", required=required, help="Record to FILE; - is stdout."),
+        click.option("--force", is_flag=True, help="Replace FILE if it is there."),
+        click.option("--fsync", is_flag=True, help="Wait until the disk has what was written, once a second."),
+    )
+
+    def add(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+def record_of(values: dict[str, Any], has_view: bool) -> RecordOptions | None:
+    """What the user chose; None: no recording."""
+    if values["write"] is None:
+        if values["force"] or values["fsync"]:
+            raise click.UsageError("--force and --fsync go with -w FILE")
+        return None
+    return RecordOptions(values["write"], values["force"], values["fsync"], has_view)
+
+
+def check_record(options: RecordOptions) -> None:
+    """Raise NstraceError where it cannot begin: before anything else is done."""
+    from tracer.recording.files import check_new
+
+    if options.path != "-":
+        check_new(Path(options.path), options.force)
+    elif options.has_view:
+        raise NstraceError("stdout cannot take events and a recording", "use nstrace record -w -", ExitCode.USAGE)
+    elif os.isatty(1):
+        raise NstraceError("a recording is binary, and stdout a terminal", "send it into a file", ExitCode.USAGE)
+
+
+class Recorder:
+    """Gives batches to a writer. With a view beside it a failure is said once, and the view goes on."""
+
+    def __init__(self, writer: Writer, has_view: bool, progress: bool) -> None:
+        self.error: NstraceError | None = None
+        self._writer = writer
+        self._has_view = has_view
+        self._progress = progress
+        self._said_at = time.monotonic()
+
+    def take(self, batch: Batch) -> None:
+        """As `tracer.session.Recorder.take`."""
+        self._guarded(lambda: self._writer.take(batch))
+        if self._progress and time.monotonic() - self._said_at >= _PROGRESS_S:
+            self._said_at = time.monotonic()
+            sys.stderr.write(f"{_CLEAR}nstrace: {self.line()}")
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._progress:
+            sys.stderr.write(_CLEAR)
+        self._guarded(self._writer.close)
+
+    def line(self) -> str:
+        """How much was recorded, for people."""
+        writer = self._writer
+        return f"{writer.name}: {writer.rows} rows in {_size(writer.bytes)}, {writer.lost} events lost"
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        if self.error:
+            return
+        try:
+            action()
+        except NstraceError as error:
+            self.error = error
+            if not self._has_view:
+                raise
+            print(f"nstrace: {error.message}\n  {error.hint}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions) -> Iterator[Recorder]:
+    """A recorder, closed in the end."""
+    from tracer.recording.facts import of_this_host
+    from tracer.recording.files import create
+    from tracer.recording.writer import FileSink, Writer
+
+    fd = os.dup(1) if record.path == "-" else create(Path(record.path), record.force)
+    sink = FileSink(fd, "stdout" if record.path == "-" else record.path, record.fsync)
+    writer = Writer(sink, of_this_host(wall_offset_ns, sys.argv))
+    progress = not record.has_view and not options.quiet and sys.stderr.isatty()
+    recorder = Recorder(writer, record.has_view, progress)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
+    if not options.quiet and not recorder.error:
+        print(f"nstrace: {recorder.line()}", file=sys.stderr, flush=True)
+
+
+def _size(count: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+        count = count / 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"

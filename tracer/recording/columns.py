@@ -1,0 +1,246 @@
+"""Batch -> Arrow columns -> Batch, column by column. Nothing that a view shows is lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind
+from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.recording.schema import EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
+
+_MAX_CHAIN = 33  # numbers of a process: MAX_PID_NS_LEVEL + 1, include/linux/pid_namespace.h
+_NAMES = pa.array([EVENT_NAMES[Kind(kind)] if kind in list(Kind) else None for kind in range(max(Kind) + 1)])
+_LETTERS = pa.array([None, *map(chr, range(1, 128))])
+_LISTS = ("pids", "pidns_chain", "pidns_gens")
+
+
+class InvalidColumns(Exception):
+    """A batch of a recording that holds what no writer of ours writes."""
+
+
+class _Chains(NamedTuple):
+    """All numbers of all rows, host first. row: which row each belongs to; inner: how far it is from the innermost."""
+
+    counts: NDArray[np.int64]
+    row: NDArray[np.int64]
+    inner: NDArray[np.int64]
+    is_host: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64]) -> _Chains:
+        """counts: how many numbers each row has, shape (n,)."""
+        row = np.repeat(np.arange(len(counts)), counts)
+        starts = np.cumsum(counts) - counts
+        place = np.arange(len(row)) - starts[row]
+        return cls(counts, row, counts[row] - 1 - place, (place == 0) & (counts[row] > 1))
+
+
+def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
+    """The batch as a record batch of SCHEMA. wall_offset_ns: wall clock minus boottime."""
+    rows = batch.rows
+    kinds = rows["kind"]
+    deep, exe, args = _parts(batch)
+    columns: dict[str, pa.Array] = {
+        "time": _numbers(rows["ts_ns"].view(np.int64) + wall_offset_ns, SCHEMA.field("time").type),
+        "event": _NAMES.take(pa.array(kinds)),
+        "comm": _comm(rows),
+        "exe": exe,
+        "args": args,
+        "state": _LETTERS.take(pa.array(rows["state"] & 0x7F)),
+    }
+    for column in NUMBERS:
+        told = np.isin(kinds, list(column.kinds))
+        values = np.where(told, rows[column.field], 0) if column.field == "seq" else rows[column.field]
+        columns[column.name] = _numbers(_signed(values, column.type), column.type, told | (values != 0))
+    for flag, name in FLAGS:
+        columns[name] = pa.array((rows["flags"] & flag) != 0)
+    columns |= _chains(rows, deep)
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _signed(values: NDArray[Any], type_: pa.DataType) -> NDArray[Any]:
+    """The same bits where the width is the same, the same number where it grows."""
+    return values.astype(f"u{type_.bit_width // 8}").view(f"i{type_.bit_width // 8}")
+
+
+def _numbers(values: NDArray[Any], type_: pa.DataType, valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    bitmap = None
+    if valid is not None and not valid.all():
+        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(type_, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _binary(lengths: NDArray[Any], data: Any) -> pa.Array:
+    offsets = np.zeros(len(lengths) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return pa.Array.from_buffers(pa.binary(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array]:
+    """The heap's three parts: numbers of deep chains, in one array; file names; arguments."""
+    rows = batch.rows
+    lengths = np.stack([rows["deep_len"], rows["exe_len"], rows["args_len"]], axis=1)
+    cells = _binary(lengths.reshape(-1), batch.heap)
+    deep, exe, args = (cells.take(pa.array(np.arange(part, len(cells), 3))) for part in range(3))
+    told = np.isin(rows["kind"], [Kind.EXEC, Kind.SNAPSHOT])
+    exe, args = (_null_unless(told, array) for array in (exe, args))
+    return np.frombuffer(_data(deep), NUMBER), exe, args
+
+
+def _null_unless(told: NDArray[np.bool_], array: pa.Array) -> pa.Array:
+    """Empty bytes are null in rows of kinds that never have any."""
+    _, offsets, data = array.buffers()
+    lengths = np.diff(np.frombuffer(offsets, np.int32)[: len(array) + 1])
+    valid = told | (lengths > 0)
+    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(array.type, len(array), [bitmap, offsets, data])
+
+
+def _comm(rows: NDArray[np.void]) -> pa.Array:
+    comm = np.ascontiguousarray(rows["comm"])
+    lengths = np.strings.str_len(comm)
+    chars = comm.view(np.uint8).reshape(len(comm), comm.itemsize)
+    return _binary(lengths, chars[np.arange(chars.shape[1]) < lengths[:, None]])
+
+
+def _chains(rows: NDArray[np.void], deep: NDArray[np.void]) -> dict[str, pa.Array]:
+    has_chain = ~np.isin(rows["kind"], [Kind.GAP, Kind.CGROUP]) | (rows["chain"]["inum"][:, 0] != 0)
+    level = rows["level"].astype(np.int64)
+    chains = _Chains.of(np.where(has_chain, level + 1, 0))
+    inline = np.ascontiguousarray(rows["chain"]).reshape(-1)
+    numbers = inline[chains.row * INLINE_LEVELS + np.minimum(chains.inner, INLINE_LEVELS - 1)]
+    is_deep = (chains.inner >= INLINE_LEVELS) & ~chains.is_host
+    if is_deep.any():
+        numbers[is_deep] = deep[_deep_index(chains)[is_deep]]
+    numbers["nr"][chains.is_host] = rows["tgid"][chains.row[chains.is_host]]
+    numbers["inum"][chains.is_host] = INITIAL_PIDNS_INUM
+    numbers["gen"][chains.is_host] = 0
+    offsets = np.zeros(len(rows) + 1, np.int32)
+    np.cumsum(chains.counts, out=offsets[1:])
+    innermost = rows["chain"][:, 0]
+    result = {}
+    for name, scalar, field in zip(_LISTS, ("ns_pid", "pidns", "pidns_gen"), ("nr", "inum", "gen"), strict=True):
+        type_ = SCHEMA.field(name).type
+        values = _numbers(_signed(numbers[field], type_.value_type), type_.value_type)
+        result[name] = pa.ListArray.from_arrays(pa.array(offsets), values, type=type_)
+        result[scalar] = _numbers(_signed(innermost[field], type_.value_type), type_.value_type, has_chain)
+    return result
+
+
+def _deep_index(chains: _Chains) -> NDArray[np.int64]:
+    """For each number its place among those that stand behind the inline ones, rows in order, innermost first."""
+    counts = np.maximum(chains.counts - 1 - INLINE_LEVELS, 0)
+    starts = np.cumsum(counts) - counts
+    index: NDArray[np.int64] = starts[chains.row] + chains.inner - INLINE_LEVELS
+    return index
+
+
+def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
+    """The batch that `to_arrow` was given, as far as views show it. Columns that are missing count as null.
+
+    columns must be valid Arrow (RecordBatch.validate(full=True)). Raises InvalidColumns.
+    """
+    present = {name: columns.column(name) for name in SCHEMA.names if name in columns.schema.names}
+    for name in SCHEMA.names:
+        if name not in present:
+            present[name] = pa.nulls(len(columns), SCHEMA.field(name).type)
+        if present[name].type != SCHEMA.field(name).type:
+            raise InvalidColumns(f"column {name} is {present[name].type}, not {SCHEMA.field(name).type}")
+    rows = np.zeros(len(columns), EVENT)
+    rows["ts_ns"] = (_values(present["time"]) - wall_offset_ns).view(np.uint64)
+    rows["kind"] = _values(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))
+    rows["state"] = _values(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
+    for column in NUMBERS:
+        rows[column.field] = _unsigned(present[column.name], EVENT[column.field])
+    for flag, name in FLAGS:
+        rows["flags"] |= np.where(_values(present[name].cast(pa.int8())) != 0, np.uint8(flag), np.uint8(0))
+    rows["comm"] = _fixed(present["comm"], EVENT["comm"].itemsize)
+    deep = _fill_chains(rows, [present[name] for name in _LISTS])
+    batch = _with_heap(rows, deep, present["exe"], present["args"])
+    known = batch.rows["kind"] != 0
+    return batch if known.all() else batch.select(known)
+
+
+def _values(array: pa.Array) -> NDArray[Any]:
+    """As integers, null as 0."""
+    if array.null_count:
+        array = pc.fill_null(array, pa.scalar(0, array.type))
+    width = array.type.bit_width // 8
+    data = array.buffers()[1]
+    if data is None:
+        return np.zeros(len(array), f"i{width}")
+    return np.frombuffer(data, f"i{width}", len(array), array.offset * width)
+
+
+def _unsigned(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
+    values = _values(array)
+    if (
+        values.itemsize > dtype.itemsize
+        and len(values)
+        and (values.min() < 0 or values.max() >= 1 << dtype.itemsize * 8)
+    ):
+        raise InvalidColumns(f"a number that does not fit into {dtype.itemsize * 8} bits")
+    return values.astype(dtype)
+
+
+def _offsets(array: pa.Array) -> NDArray[np.int32]:
+    return np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
+
+
+def _data(array: pa.Array) -> memoryview:
+    """The bytes of a binary array's cells, one after the other."""
+    offsets = _offsets(array)
+    data = array.buffers()[2]
+    return memoryview(data)[offsets[0] : offsets[-1]] if data is not None else memoryview(b"")
+
+
+def _fixed(array: pa.Array, size: int) -> NDArray[np.bytes_]:
+    array = array.fill_null(b"")
+    lengths = np.diff(_offsets(array))
+    if len(lengths) and lengths.max() > size:
+        raise InvalidColumns(f"a name of more than {size} bytes")
+    cells = np.zeros((len(array), size), np.uint8)
+    cells[np.arange(size) < lengths[:, None]] = np.frombuffer(_data(array), np.uint8)
+    return cells.view(f"S{size}").reshape(-1)
+
+
+def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArray[np.void]:
+    """Sets level, chain and deep_len. Returns the numbers that stand behind the inline ones, rows in order."""
+    pids, spaces, gens = (pc.fill_null(array, []) if array.null_count else array for array in lists)
+    counts = np.diff(_offsets(pids)).astype(np.int64)
+    for other in (spaces, gens):
+        if not np.array_equal(np.diff(_offsets(other)), counts):
+            raise InvalidColumns("lists of different lengths in one row")
+    if len(counts) and counts.max() > _MAX_CHAIN:
+        raise InvalidColumns(f"a process with more than {_MAX_CHAIN} PIDs")
+    chains = _Chains.of(counts)
+    numbers = np.zeros(len(chains.row), NUMBER)
+    for field, array in (("nr", pids), ("inum", spaces), ("gen", gens)):
+        numbers[field] = _unsigned(array.flatten(), NUMBER[field])
+    rows["level"] = np.maximum(counts - 1, 0)
+    inline = np.zeros(len(rows) * INLINE_LEVELS, NUMBER)
+    near = (chains.inner < INLINE_LEVELS) & ~chains.is_host
+    inline[chains.row[near] * INLINE_LEVELS + chains.inner[near]] = numbers[near]
+    rows["chain"] = inline.reshape(len(rows), INLINE_LEVELS)
+    far = (chains.inner >= INLINE_LEVELS) & ~chains.is_host
+    deep = np.zeros(int(far.sum()), NUMBER)
+    deep[_deep_index(chains)[far]] = numbers[far]
+    rows["deep_len"] = np.maximum(counts - 1 - INLINE_LEVELS, 0) * NUMBER.itemsize
+    return deep
+
+
+def _with_heap(rows: NDArray[np.void], deep: NDArray[np.void], exe: pa.Array, args: pa.Array) -> Batch:
+    count = len(rows)
+    cells = pa.concat_arrays([_binary(rows["deep_len"], deep), exe.fill_null(b""), args.fill_null(b"")])
+    lengths = np.diff(_offsets(cells)).reshape(3, count)
+    rows["exe_len"], rows["args_len"] = lengths[1], lengths[2]
+    if not len(_data(cells)):
+        return Batch(rows)
+    order = np.arange(3 * count).reshape(3, count).T.reshape(-1)
+    return Batch(rows, bytes(_data(cells.take(pa.array(order)))))

@@ -1,0 +1,182 @@
+"""Files of recordings: created so that nothing is overwritten, opened so that nothing can hang us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from tracer.errors import NstraceError
+
+_CHUNK_BYTES = 1 << 20
+_WAIT_MS = 200
+
+
+def check_new(path: Path, force: bool) -> None:
+    """Raise what `create` would, as far as it can be told in advance."""
+    if path.is_symlink() or path.exists():
+        if not _is_regular(path):
+            raise NstraceError(f"{path} is there, and no regular file", "write to another FILE")
+        if not force:
+            raise NstraceError(f"{path} is there already", "--force replaces it")
+    elif not path.parent.is_dir():
+        raise NstraceError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
+
+
+def create(path: Path, force: bool) -> int:
+    """A descriptor of a new file that only its owner reads; under sudo that is the calling user.
+
+    force: what is there is replaced, in one step; it must be a regular file. Raises NstraceError.
+    """
+    check_new(path, force)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        if not _is_regular(path):
+            return _owned(os.open(path, flags, 0o600))
+        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        fd = _owned(os.open(new, flags, 0o600))
+        new.rename(path)
+        return fd
+    except OSError as error:
+        raise NstraceError(f"{path} cannot be written: {error.strerror}", "write to another FILE") from error
+
+
+def _is_regular(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_ISREG(path.lstat().st_mode)
+    return False
+
+
+def _owned(fd: int) -> int:
+    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
+    if os.geteuid() == 0 and uid.isdecimal() and gid.isdecimal():
+        with contextlib.suppress(OSError):  # a file system without owners
+            os.fchown(fd, int(uid), int(gid))
+    return fd
+
+
+class Input(Protocol):
+    """Bytes in order. at: how far we are."""
+
+    at: int
+
+    def read(self, length: int) -> bytes:
+        """The next bytes, fewer only at the end."""
+
+    def skip(self, length: int) -> int:
+        """Pass over the next bytes. How many there were."""
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back that were read last."""
+
+
+class FileInput:
+    """A regular file. What is skipped is not read."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.at = os.lseek(fd, 0, os.SEEK_CUR)
+
+    @property
+    def size(self) -> int:
+        """Its length now."""
+        return os.fstat(self._fd).st_size
+
+    def read(self, length: int) -> bytes:
+        """As `Input.read`."""
+        parts = []
+        while length and (part := os.pread(self._fd, min(length, _CHUNK_BYTES), self.at)):
+            parts.append(part)
+            self.at += len(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def skip(self, length: int) -> int:
+        """As `Input.skip`."""
+        length = max(0, min(length, self.size - self.at))
+        self.at += length
+        return length
+
+    def unread(self, data: bytes) -> None:
+        """As `Input.unread`."""
+        self.at -= len(data)
+
+
+class StreamInput:
+    """A pipe or socket. keep_waiting: asked while nothing comes; where it says no, the stream ends there.
+
+    ahead: what was read of it before; b"": it has ended already.
+    """
+
+    def __init__(self, fd: int, ahead: bytes | None = None) -> None:
+        self._fd = fd
+        self._ahead = ahead or b""
+        self._has_ended = ahead == b""
+        self.at = 0
+        self.keep_waiting: Callable[[], bool] = lambda: True
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def read(self, length: int) -> bytes:
+        """As `Input.read`."""
+        parts = [self._ahead[:length]]
+        self._ahead = self._ahead[length:]
+        length -= len(parts[0])
+        while length and (part := self._next(min(length, _CHUNK_BYTES))):
+            parts.append(part)
+            length -= len(part)
+        whole = b"".join(parts)
+        self.at += len(whole)
+        return whole
+
+    def _next(self, length: int) -> bytes:
+        if self._has_ended:
+            return b""
+        while not self._poll.poll(_WAIT_MS):
+            if not self.keep_waiting():
+                return b""
+        return os.read(self._fd, length)
+
+    def skip(self, length: int) -> int:
+        """As `Input.skip`."""
+        skipped = 0
+        while part := self.read(min(length - skipped, _CHUNK_BYTES)):
+            skipped += len(part)
+        return skipped
+
+    def unread(self, data: bytes) -> None:
+        """As `Input.unread`."""
+        self._ahead = data + self._ahead
+        self.at -= len(data)
+
+
+def _first(fd: int) -> bytes | None:
+    """What a FIFO holds, without waiting; b"" where nobody writes it. poll(2) does not tell those apart."""
+    try:
+        return os.read(fd, _CHUNK_BYTES)
+    except BlockingIOError:
+        return None
+    finally:
+        os.set_blocking(fd, True)
+
+
+def open_input(name: str) -> FileInput | StreamInput:
+    """A recording's bytes; "-" is stdin. Never waits for who writes a FIFO. Raises NstraceError."""
+    try:
+        fd = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise NstraceError(f"{name} cannot be read: {error.strerror}") from error
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return FileInput(fd)
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return StreamInput(fd, None if name == "-" else _first(fd))
+    what = "a folder" if stat.S_ISDIR(mode) else "a terminal" if os.isatty(fd) else "a device"
+    raise NstraceError(
+        f"{'stdin' if name == '-' else name} is {what}, no recording", "nstrace record -w FILE makes one"
+    )

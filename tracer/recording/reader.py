@@ -1,0 +1,234 @@
+"""A recording -> batches. Reads files of strangers: whatever is in them, it ends, in bounded memory, with a clear word.
+
+What is damaged becomes a gap, and reading goes on behind it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from tracer.errors import NstraceError
+from tracer.events import EVENT, NO_CPU, Batch, Kind
+from tracer.facts import CgroupFact
+from tracer.recording import frames
+from tracer.recording.columns import InvalidColumns, from_arrow
+from tracer.recording.facts import Facts
+from tracer.recording.files import Input
+from tracer.recording.frames import Damaged, Header, Message, Torn
+from tracer.recording.schema import VERSION
+
+_SCAN_BYTES = 1 << 20
+_MAX_TRIES = 10_000  # places in a file where it might go on behind damage
+_MAX_FACTS = 1 << 20  # of cgroups, in a recording
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a batch's metadata says of it. first_row: how many rows stand before it in the recording; facts: how many
+    of its rows tell of containers; carried: it repeats what the file before has told; end: it is the last, and empty.
+    Times are boottime."""
+
+    first_row: int
+    first_ns: int
+    last_ns: int
+    lost: int
+    facts: int
+    carried: int
+    end: int
+
+    @classmethod
+    def parse(cls, metadata: dict[str, str]) -> Index:
+        """Raises Damaged."""
+        texts = [metadata.get(field.name, "0") for field in fields(cls)]
+        if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in texts):
+            raise Damaged("metadata that are no numbers")
+        return cls(*map(int, texts))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch and its index. batch is None where it was not wanted."""
+
+    index: Index
+    batch: Batch | None
+
+
+class Recording:
+    """One recording, read in order. Raises NstraceError where it is none.
+
+    say: takes a line for people. rows and last_ns: how far we have read; is_closed: its end was there; damages: places
+    where it is damaged.
+    """
+
+    def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
+        self.name = name
+        self.input = source
+        self.rows = self.last_ns = self.damages = 0
+        self.is_closed = False
+        self._say = say
+        self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
+        self.facts, self._schema = self._begin()
+
+    def _begin(self) -> tuple[Facts, pa.Schema]:
+        try:
+            message = self._header()
+        except Damaged as damage:
+            raise self._foreign(str(damage)) from damage
+        if message is None:
+            raise self._foreign("it is empty")
+        if message.kind != Header.SCHEMA or "nstrace_schema" not in message.metadata:
+            raise self._foreign("it is some other Arrow stream")
+        try:
+            frames.verify_header(message)
+            self._refuse_newer(message.metadata["nstrace_schema"])
+            return Facts.parse(message.metadata), frames.schema(message)
+        except (Damaged, KeyError, ValueError) as error:
+            hint = "without its beginning it cannot be read"
+            raise NstraceError(f"{self.name} is damaged at byte 0: {error}", hint) from error
+
+    def _foreign(self, why: str) -> NstraceError:
+        return NstraceError(f"{self.name} is no recording of nstrace: {why}", "nstrace record -w FILE makes one")
+
+    def _refuse_newer(self, version: str) -> None:
+        if version.isdecimal() and len(version) < 6 and int(version) > VERSION:
+            message = f"{self.name} was recorded by a newer nstrace (schema {version}; this one reads up to {VERSION})"
+            raise NstraceError(message, "upgrade nstrace")
+
+    def _header(self) -> Message | None:
+        """The next header; None: the stream ends here. After a failure we stand behind its prefix."""
+        prefix = self.input.read(frames.PREFIX.size)
+        if not prefix:
+            return None
+        length = frames.header_bytes(prefix)
+        header = self.input.read(length)
+        try:
+            if len(header) < length:
+                raise Torn("it ends in the middle of a header")
+            return frames.parse(header)
+        except Damaged:
+            self.input.unread(header)
+            raise
+
+    def parts(self, is_wanted: Callable[[Index], bool] = lambda _index: True) -> Iterator[Part]:
+        """The batches in order, with a GAP row where some are damaged. is_wanted: by its index, whether to read a
+        batch; one that it does not want is skipped unread."""
+        while (found := self._next(is_wanted)) is not None:
+            message, part = found
+            if part.index.first_row > self.rows:
+                yield Part(part.index, self._gap(part.index))
+            self.rows = part.index.first_row + message.rows
+            self.last_ns = max(self.last_ns, part.index.last_ns)
+            if part.index.end:
+                self.is_closed = True
+                return
+            yield part
+        last_s = (self.last_ns + self.facts.wall_offset_ns) // _SECOND_NS
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last_s))
+        what = f"{self.rows} rows, up to {until}" if self.rows else "nothing in it"
+        self._say(f"{self.name} was not closed cleanly: {what}")
+
+    def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[Message, Part] | None:
+        """The next whole batch; None: there is none."""
+        while True:
+            start = self.input.at
+            try:
+                message = self._batch_header()
+            except Damaged as damage:
+                found = self._resynchronise()
+                if found or not isinstance(damage, Torn):
+                    self._damaged(start, damage)
+                if not found:
+                    return None
+                continue
+            if message is None:
+                return None
+            try:
+                return message, self._part(message, is_wanted)
+            except Torn:
+                return None
+            except Damaged as damage:  # its header is right, and so is its length: go on behind it
+                self._damaged(start, damage)
+
+    def _damaged(self, at: int, damage: Damaged) -> None:
+        self.damages += 1
+        self._say(f"{self.name} is damaged at byte {at}: {damage}")
+
+    def _batch_header(self) -> Message | None:
+        message = self._header()
+        if message is not None:
+            try:
+                frames.verify_header(message)
+                if message.kind != Header.BATCH:
+                    raise Damaged("a second schema")
+            except Damaged:
+                self.input.unread(message.header)
+                raise
+        return message
+
+    def _resynchronise(self) -> bool:
+        """Go to where the next whole header begins. False: there is none."""
+        while True:
+            window = self.input.read(_SCAN_BYTES + frames.MAX_HEADER_BYTES)
+            at = window.find(frames.CONTINUATION)
+            while 0 <= at < _SCAN_BYTES and self._tries_left:
+                if at % 8 == 0:
+                    self._tries_left -= 1
+                    if frames.begins(window, at):
+                        self.input.unread(window[at:])
+                        return True
+                at = window.find(frames.CONTINUATION, at + 1)
+            if len(window) <= _SCAN_BYTES or not self._tries_left:
+                return False
+            self.input.unread(window[_SCAN_BYTES:])
+
+    def _part(self, message: Message, is_wanted: Callable[[Index], bool]) -> Part:
+        try:
+            index = Index.parse(message.metadata)
+        except Damaged:
+            self._skip(message)
+            raise
+        if not index.end and not is_wanted(index):
+            self._skip(message)
+            return Part(index, None)
+        body = self.input.read(message.body_bytes)
+        if len(body) < message.body_bytes:
+            raise Torn("it ends in the middle of a batch")
+        frames.verify_body(message, body)
+        return Part(index, self._decode(message, body))
+
+    def _skip(self, message: Message) -> None:
+        if self.input.skip(message.body_bytes) < message.body_bytes:
+            raise Torn("it ends in the middle of a batch")
+
+    def _decode(self, message: Message, body: bytes) -> Batch:
+        columns = frames.decode(message, body, self._schema)
+        try:
+            batch = from_arrow(columns, self.facts.wall_offset_ns)
+            self._check_facts(batch)
+        except InvalidColumns as error:
+            raise Damaged(str(error)) from error
+        return batch
+
+    def _check_facts(self, batch: Batch) -> None:
+        for index in np.flatnonzero(batch.rows["kind"] == Kind.CGROUP).tolist():
+            self._facts_left -= 1
+            try:
+                msgspec.json.decode(batch.payload(index).args, type=CgroupFact)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise InvalidColumns("a container that cannot be read") from error
+        if self._facts_left < 0:
+            raise InvalidColumns(f"more than {_MAX_FACTS} cgroups")
+
+    def _gap(self, index: Index) -> Batch:
+        """The row that stands for batches that are missing ahead of this one."""
+        row = np.zeros(1, EVENT)
+        row["kind"], row["cpu"], row["seq"] = Kind.GAP, NO_CPU, index.first_row - self.rows
+        row["start_ns"], row["ts_ns"] = self.last_ns, index.first_ns
+        return Batch(row)

@@ -1,0 +1,82 @@
+"""A recording's columns: one for each field of EVENT, signed and under the names of the JSON, and what Arrow adds.
+
+Written once here; `columns` moves values both ways. A recording is an Arrow IPC stream of batches with this schema.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from tracer.events import Flag, Kind
+
+VERSION = 1
+"""Raised when a reader of the version before would misread. New columns and kinds of event do not raise it."""
+
+_STREAM = frozenset({Kind.GAP, Kind.CGROUP})
+_PROCESS = frozenset(Kind) - _STREAM
+_COMMAND = frozenset({Kind.EXEC, Kind.SNAPSHOT})
+
+
+class Column(NamedTuple):
+    """A number of EVENT as a column. kinds: where it means something; elsewhere 0 is written as null."""
+
+    name: str
+    field: str
+    type: pa.DataType
+    kinds: frozenset[Kind] = _PROCESS
+
+
+NUMBERS = (
+    Column("pid", "tgid", pa.int32()),
+    Column("ppid", "parent_tgid", pa.int32()),
+    Column("ns_ppid", "parent_vtgid", pa.int32()),
+    Column("tid", "tid", pa.int32()),
+    Column("ns_tid", "vtid", pa.int32()),
+    Column("level", "level", pa.int32()),
+    Column("start_ns", "start_ns", pa.int64(), _PROCESS | {Kind.GAP}),
+    Column("parent_start_ns", "parent_start_ns", pa.int64()),
+    Column("uid", "uid", pa.int64()),
+    Column("cgroup_id", "cgroup_id", pa.int64(), _PROCESS | {Kind.CGROUP}),
+    Column("cpu", "cpu", pa.int32(), _PROCESS | {Kind.GAP}),
+    Column("args_bytes", "args_total", pa.int64(), _COMMAND),
+    Column("old_tid", "old_tid", pa.int32(), frozenset({Kind.EXEC})),
+    Column("status", "status", pa.int32(), frozenset({Kind.EXIT, Kind.THREAD_EXIT})),
+    Column("lost", "seq", pa.int64(), frozenset({Kind.GAP})),
+)
+FLAGS = tuple((flag, str(flag.name).lower()) for flag in Flag)
+EVENT_NAMES = {kind: kind.name.lower() for kind in Kind}
+
+# Fields of EVENT that are in no column of their own, and where they are.
+ELSEWHERE = {
+    "ts_ns": "time",  # minus the wall_offset_ns of the stream's metadata
+    "kind": "event",
+    "flags": "args_truncated, inferred",
+    "chain": "pids, pidns_chain, pidns_gens",  # host first
+    "deep_len": "pids",
+    "exe_len": "exe",
+    "args_len": "args",
+    "comm": "comm",
+    "state": "state",
+    "pad": "",
+}
+
+SCHEMA = pa.schema(
+    [
+        ("time", pa.timestamp("ns", "UTC")),
+        ("event", pa.string()),
+        *((column.name, column.type) for column in NUMBERS),
+        ("ns_pid", pa.int32()),  # the innermost of the three lists below
+        ("pidns", pa.int64()),
+        ("pidns_gen", pa.int64()),
+        ("pids", pa.list_(pa.int32())),
+        ("pidns_chain", pa.list_(pa.int64())),
+        ("pidns_gens", pa.list_(pa.int64())),
+        ("comm", pa.binary()),
+        ("exe", pa.binary()),
+        ("args", pa.binary()),  # ended by NULs; cgroup: the JSON of a CgroupFact
+        ("state", pa.string()),
+        *((name, pa.bool_()) for _flag, name in FLAGS),
+    ]
+)

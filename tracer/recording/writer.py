@@ -1,0 +1,136 @@
+"""Batches -> a file: gathered for a second, then written as one message by one write."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tracer.attribution import teaches
+from tracer.errors import NstraceError
+from tracer.events import Batch, Kind
+from tracer.recording import frames
+from tracer.recording.columns import to_arrow
+
+MAX_ROWS = 1 << 16
+MAX_HEAP_BYTES = 1 << 24
+FLUSH_S = 1.0
+SLOW_FLUSH_S = 5.0
+SLOW_ROWS = 256  # fewer than these may wait longer: each batch costs some KiB
+
+
+class FileSink:
+    """An open file that ends with a whole message, whatever happens. name: for what is said about it."""
+
+    def __init__(self, fd: int, name: str, fsync: bool = False) -> None:
+        self.fd = fd
+        self.name = name
+        self.bytes = 0
+        self._fsync = fsync
+
+    def write(self, message: bytes) -> None:
+        """Append a message. Raises NstraceError, and takes back what was written of it."""
+        at = 0
+        try:
+            while at < len(message):
+                at += os.write(self.fd, memoryview(message)[at:])
+            if self._fsync:
+                os.fsync(self.fd)
+        except OSError as error:
+            if os.lseek(self.fd, 0, os.SEEK_CUR) >= 0:
+                os.ftruncate(self.fd, self.bytes)
+            raise NstraceError(
+                f"recording to {self.name} ends here: {error.strerror}", "what was recorded until now can be replayed"
+            ) from error
+        self.bytes += len(message)
+
+    def close(self) -> None:
+        """No more messages."""
+        os.close(self.fd)
+
+
+class Writer:
+    """Takes batches, writes messages. facts: the stream's metadata; with wall_offset_ns among them.
+
+    Whoever uses it gives it an empty batch now and then, so that what waits is written in time.
+    """
+
+    def __init__(self, sink: FileSink, facts: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._sink = sink
+        self._wall_offset_ns = int(facts["wall_offset_ns"])
+        self._clock = clock
+        self._waiting: list[Batch] = []
+        self._waiting_rows = self._waiting_bytes = 0
+        self._since = clock()
+        self.rows = self.lost = 0
+        self._last_ns = 0
+        sink.write(frames.of_schema(facts))
+
+    @property
+    def name(self) -> str:
+        """Where it goes."""
+        return self._sink.name
+
+    @property
+    def bytes(self) -> int:
+        """Written so far."""
+        return self._sink.bytes
+
+    def take(self, batch: Batch) -> None:
+        """Add the batch; write what waits if it is time. Raises NstraceError where it cannot be written."""
+        if len(batch):
+            if not self._waiting:
+                self._since = self._clock()
+            self._waiting.append(batch)
+            self._waiting_rows += len(batch)
+            self._waiting_bytes += len(batch.heap)
+        if self._is_due():
+            self.flush()
+
+    def _is_due(self) -> bool:
+        if not self._waiting:
+            return False
+        if self._waiting_rows >= MAX_ROWS or self._waiting_bytes >= MAX_HEAP_BYTES:
+            return True
+        return self._clock() - self._since >= (FLUSH_S if self._waiting_rows >= SLOW_ROWS else SLOW_FLUSH_S)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        batch = Batch.concat(self._waiting)
+        self._waiting.clear()
+        self._waiting_rows = self._waiting_bytes = 0
+        for part in _parts(batch):
+            self._write(part)
+
+    def _write(self, batch: Batch) -> None:
+        rows = batch.rows
+        lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum())
+        metadata = {
+            "first_row": str(self.rows),
+            "first_ns": str(rows["ts_ns"].min()),
+            "last_ns": str(rows["ts_ns"].max()),
+            "lost": str(lost),
+            "facts": str(int(teaches(batch).sum())),
+        }
+        self._sink.write(frames.of_batch(to_arrow(batch, self._wall_offset_ns), metadata))
+        self._last_ns = max(self._last_ns, int(rows["ts_ns"].max()))
+        self.rows += len(batch)
+        self.lost += lost
+
+    def close(self) -> None:
+        """Write what waits, and that nothing is missing behind it."""
+        self.flush()
+        last = {"first_row": str(self.rows), "first_ns": str(self._last_ns), "last_ns": str(self._last_ns), "end": "1"}
+        self._sink.write(frames.of_batch(to_arrow(Batch.concat([]), self._wall_offset_ns), last) + frames.END)
+        self._sink.close()
+
+
+def _parts(batch: Batch) -> list[Batch]:
+    """Pieces that keep to the limits; one row alone may be larger."""
+    heaps = (batch.starts + batch.lengths) // MAX_HEAP_BYTES
+    cuts = np.flatnonzero(np.diff(heaps) != 0) + 1
+    bounds = sorted({0, len(batch), *cuts.tolist(), *range(0, len(batch), MAX_ROWS)})
+    return [batch.part(start, stop) for start, stop in itertools.pairwise(bounds)]

@@ -1,0 +1,16 @@
+"""The view of who only records."""
+
+from __future__ import annotations
+
+from tracer.attribution import Attribution
+from tracer.events import Batch
+
+
+class Nothing:
+    """Shows nothing."""
+
+    header = ""
+
+    def render(self, batch: Batch, containers: Attribution) -> str:
+        """Nothing."""
+        return ""
