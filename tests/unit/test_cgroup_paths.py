@@ -158,6 +158,6 @@ def test_no_container(path: str) -> None:
     ],
 )
 def test_hostile_paths_take_no_time(path: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert find(path) is None
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
