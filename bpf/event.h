@@ -27,7 +27,7 @@ enum kind {
 	KIND_THREAD_FORK = 4,
 	KIND_THREAD_EXIT = 5,
 	KIND_SNAPSHOT = 6, /* was there before tracing began */
-	/* 7 and 8, gap and cgroup, are made by the reader */
+	/* 7 to 10 are made by the reader */
 	KIND_PIECE_CHAIN = 16,
 	KIND_PIECE_EXE = 17,
 	KIND_PIECE_ARGS = 18,
@@ -39,6 +39,7 @@ enum flag {
 	FLAG_INFERRED = 2,
 	FLAG_ENDED = 4, /* snapshot: its exit has been told, if anyone was there */
 	FLAG_UNDECIDED = 8, /* no decision was known here */
+	FLAG_ENDING = 16, /* snapshot: its exit is about to be told, or has been */
 };
 
 /* The number that a process has in one PID namespace. */

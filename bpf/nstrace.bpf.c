@@ -386,8 +386,7 @@ int nstrace_tasks(void *ctx)
 	fill_pair(&e, t, pid);
 	fill(&e, t, pid);
 	e.state = state_letter(t);
-	if (has_ended(t))
-		e.flags |= FLAG_ENDED;
+	e.flags |= end_flags(t);
 	if (write_cgroups(seq, t) && write_chain(seq, &e, pid) &&
 	    !bpf_seq_write(seq, &e, sizeof(e)))
 		mark_cgroups(t);

@@ -228,15 +228,19 @@ static __always_inline bool is_last_thread(struct task_struct *t)
 }
 
 /*
- * Whether the last thread's exit event lies behind it. live goes down before
- * the tracepoint; exit_state is set, and other threads are released, after it
- * (do_exit(), kernel/exit.c).
+ * Where a process stands in do_exit() (kernel/exit.c): live is 0 before the
+ * exit event, and that can be seconds; exit_state is set, and other threads are
+ * released, after it.
  */
-static __always_inline bool has_ended(struct task_struct *leader)
+static __always_inline u8 end_flags(struct task_struct *leader)
 {
 	struct signal_struct *signal = READ(leader, signal);
 
-	return READ(leader, exit_state) && READ(signal, nr_threads) == 1;
+	if (READ(signal, live_counter))
+		return 0;
+	if (READ(leader, exit_state) && READ(signal, nr_threads) == 1)
+		return FLAG_ENDING | FLAG_ENDED;
+	return FLAG_ENDING;
 }
 
 static __always_inline const char *exec_name(struct linux_binprm *bprm)

@@ -18,6 +18,7 @@ from tracer.pidns import Number, PidnsId, ProcId
 
 PIDNS = 4026532180
 SECOND_NS = 1_000_000_000
+NO_PAIR = (0, 0, 0)
 
 
 class Row(NamedTuple):
@@ -76,11 +77,25 @@ def exits(tgid: int, inside: Sequence[tuple[int, ...]] = (), *, status: int = 0,
     return row(Kind.EXIT, tgid, inside, status=status, **fields)
 
 
-def gap(lost: int, since_ns: int = SECOND_NS, until_ns: int = 2 * SECOND_NS, cpu: int = 0) -> Row:
-    """Events were lost."""
+def gap(
+    lost: int,
+    since_ns: int = SECOND_NS,
+    until_ns: int = 2 * SECOND_NS,
+    cpu: int = 0,
+    pair: tuple[int, int, int] = NO_PAIR,
+) -> Row:
+    """Events were lost. pair: whose, innermost PID namespace (inum, gen) and cgroup."""
     event = np.zeros((), EVENT)
+    event["chain"]["inum"][0], event["chain"]["gen"][0], event["cgroup_id"] = pair
     event["kind"], event["seq"], event["cpu"] = Kind.GAP, lost, cpu
     event["start_ns"], event["ts_ns"] = since_ns, until_ns
+    return Row(event[()], b"")
+
+
+def repair(began_ns: int = 3 * SECOND_NS) -> Row:
+    """The processes were compared with the kernel's list."""
+    event = np.zeros((), EVENT)
+    event["kind"], event["start_ns"], event["ts_ns"] = Kind.REPAIR, began_ns, began_ns + 1
     return Row(event[()], b"")
 
 

@@ -16,11 +16,19 @@
  *	core
  *	args-big BYTES
  *	noop [ARG...]
+ *	storm N WORKERS [exec]
+ *	crowd N
+ *	churn SOCK N
+ *	reuse SOCK N NUMBER
+ *	round N
+ *	threads-storm N THREADS
+ *	uring N
  */
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,6 +39,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -426,6 +436,218 @@ static int noop(int argc, char **argv)
 	return 0;
 }
 
+/* Each worker's ledger comes back in memory that all share. */
+static struct ledger *shared_ledgers(unsigned int n)
+{
+	void *memory = mmap(NULL, n * sizeof(struct ledger),
+			    PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		err(FAILED, "mmap");
+	return memory;
+}
+
+static void add(struct ledger *to, const struct ledger *from)
+{
+	to->forks += from->forks;
+	to->execs += from->execs;
+	for (int i = 0; i < 256; i++)
+		to->codes[i] += from->codes[i];
+	for (int i = 0; i < 128; i++)
+		to->signals[i] += from->signals[i];
+}
+
+/* Where a fork is refused (pids.max) the storm goes on with those that are. */
+static void storm_of_one(struct ledger *ledger, unsigned int n, bool exec)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		pid_t child = exec ? vfork() : fork();
+
+		if (child < 0) {
+			if (errno != EAGAIN)
+				err(FAILED, "fork");
+			continue;
+		}
+		if (!child) {
+			if (exec)
+				execl(self(), self(), "noop", NULL);
+			_exit(exec ? FAILED : i % CODES);
+		}
+		ledger->forks++;
+		ledger->execs += exec;
+		await_child(ledger);
+	}
+}
+
+/* At full speed, N processes in all, one after the other in each worker. */
+static int storm(int argc, char **argv)
+{
+	unsigned int n = number(argv[0]), workers = number(argv[1]);
+	bool exec = argc > 2 && !strcmp(argv[2], "exec");
+	struct ledger *ledgers = shared_ledgers(workers);
+	struct ledger all = {};
+
+	for (unsigned int i = 0; i < workers; i++) {
+		if (!fork_counted(&all)) {
+			storm_of_one(&ledgers[i], n / workers, exec);
+			_exit(0);
+		}
+	}
+	for (unsigned int i = 0; i < workers; i++)
+		await_child(&all);
+	for (unsigned int i = 0; i < workers; i++)
+		add(&all, &ledgers[i]);
+	print_ledger(&all);
+	return 0;
+}
+
+static void await_end_of_input(void)
+{
+	char byte;
+
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		;
+}
+
+/* N children alive at once, told by a line; they end with us, at the end of input. */
+static int crowd(int argc, char **argv)
+{
+	struct ledger ledger = {};
+	unsigned int n = number(argv[0]);
+
+	(void)argc;
+	for (unsigned int i = 0; i < n; i++) {
+		if (!fork_counted(&ledger)) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+	}
+	print_ledger(&ledger);
+	fflush(stdout);
+	await_end_of_input();
+	return 0;
+}
+
+/* PID namespaces one after the other, each with one process that reports. */
+static int churn(int argc, char **argv)
+{
+	struct ledger ledger = {};
+	unsigned int n = number(argv[1]);
+
+	(void)argc;
+	for (unsigned int i = 0; i < n; i++) {
+		int status;
+		pid_t maker = fork_counted(&ledger);
+
+		if (!maker) {
+			if (unshare(CLONE_NEWPID))
+				err(FAILED, "unshare");
+			if (!fork())
+				report_and_exit(argv[0], i, i % CODES, true);
+			wait(&status);
+			_exit(WEXITSTATUS(status));
+		}
+		await_child(&ledger);
+	}
+	print_ledger(&ledger);
+	return 0;
+}
+
+static void write_sysctl(const char *path, unsigned int value)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", value);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, len) != len)
+		err(FAILED, "%s", path);
+	close(fd);
+}
+
+/* N processes one after the other, all with the same number in here. */
+static int reuse(int argc, char **argv)
+{
+	struct ledger ledger = {};
+	unsigned int n = number(argv[1]), nr = number(argv[2]);
+
+	(void)argc;
+	for (unsigned int i = 0; i < n; i++) {
+		write_sysctl("/proc/sys/kernel/ns_last_pid", nr - 1);
+		if (!fork_counted(&ledger))
+			report_and_exit(argv[0], i, i % CODES, false);
+		await_child(&ledger);
+	}
+	print_ledger(&ledger);
+	return 0;
+}
+
+/* N processes round the ten numbers 300 to 309; Linux 6.14 has a pid_max in each namespace. */
+static int round_and_round(int argc, char **argv)
+{
+	struct ledger ledger = {};
+
+	(void)argc;
+	write_sysctl("/proc/sys/kernel/pid_max", 310);
+	storm_of_one(&ledger, number(argv[0]), false);
+	print_ledger(&ledger);
+	return 0;
+}
+
+/* N processes one after the other whose threads all exit at once. */
+static int threads_storm(int argc, char **argv)
+{
+	struct ledger ledger = {};
+	unsigned int n = number(argv[0]);
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (!fork_counted(&ledger))
+			threads_exit(argc - 1, argv + 1);
+		await_child(&ledger);
+	}
+	print_ledger(&ledger);
+	return 0;
+}
+
+/* N operations, each in a worker thread of io_uring, which is never forked. */
+static int uring(int argc, char **argv)
+{
+	struct io_uring_params params = {};
+	unsigned int n = number(argv[0]);
+	int ring = syscall(SYS_io_uring_setup, 8, &params);
+	unsigned int *tail, *mask, *array;
+	struct io_uring_sqe *entries;
+	char *queue;
+
+	(void)argc;
+	if (ring < 0)
+		err(FAILED, "io_uring_setup");
+	queue = mmap(NULL, params.sq_off.array + params.sq_entries * 4,
+		     PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		     IORING_OFF_SQ_RING);
+	entries = mmap(NULL, params.sq_entries * sizeof(*entries),
+		       PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		       IORING_OFF_SQES);
+	if (queue == MAP_FAILED || entries == MAP_FAILED)
+		err(FAILED, "mmap");
+	tail = (unsigned int *)(queue + params.sq_off.tail);
+	mask = (unsigned int *)(queue + params.sq_off.ring_mask);
+	array = (unsigned int *)(queue + params.sq_off.array);
+	for (unsigned int i = 0; i < n; i++) {
+		unsigned int at = *tail & *mask;
+
+		entries[at] = (struct io_uring_sqe){ .opcode = IORING_OP_NOP,
+						     .flags = IOSQE_ASYNC };
+		array[at] = at;
+		__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+		if (syscall(SYS_io_uring_enter, ring, 1, 1,
+			    IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+			err(FAILED, "io_uring_enter");
+	}
+	return 0;
+}
+
 static const struct verb {
 	const char *name;
 	int min_args;
@@ -443,6 +665,13 @@ static const struct verb {
 	{ "core", 0, core },
 	{ "args-big", 1, args_big },
 	{ "noop", 0, noop },
+	{ "storm", 2, storm },
+	{ "crowd", 1, crowd },
+	{ "churn", 2, churn },
+	{ "reuse", 3, reuse },
+	{ "round", 1, round_and_round },
+	{ "threads-storm", 2, threads_storm },
+	{ "uring", 1, uring },
 };
 
 int main(int argc, char **argv)

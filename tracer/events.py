@@ -24,8 +24,11 @@ class Kind(IntEnum):
     """What a row tells.
 
     GAP: seq = events lost on that CPU, start_ns and ts_ns = the window they were lost in.
+    A GAP with a pair of namespace (the first of chain) and cgroup lost events of that pair alone.
     CGROUP: what cgroup_id stands for; args = the JSON of `tracer.facts.CgroupFact`.
     PIDNS: the first process of a nested PID namespace appeared, told for the namespace's sake alone.
+    REPAIR: the processes were compared with the kernel's list: what was told of them is right again, but for losses
+    after start_ns, when the list was begun.
     """
 
     FORK = 1
@@ -37,6 +40,7 @@ class Kind(IntEnum):
     GAP = 7
     CGROUP = 8
     PIDNS = 9
+    REPAIR = 10
 
 
 class PieceKind(IntEnum):
@@ -51,20 +55,26 @@ class PieceKind(IntEnum):
 class Flag(IntFlag):
     """Bits of the field flags.
 
-    INFERRED: no event told it, a comparison with the kernel's own list did. ENDED: of a snapshot row, its last thread
-    has ended. UNDECIDED: the programs knew no decision about its pair of namespace and cgroup.
+    INFERRED: no event told it, a comparison with the kernel's own list did. ENDING: of a snapshot row, all its threads
+    are about to end; ENDED: the exit event of the last one lies behind it. UNDECIDED: the programs knew no decision
+    about its pair of namespace and cgroup.
     """
 
     ARGS_TRUNCATED = 1
     INFERRED = 2
     ENDED = 4
     UNDECIDED = 8
+    ENDING = 16
 
+
+NO_CPU = 0xFFFF
+"""In a GAP row: on which CPU is not known."""
+
+STREAM_KINDS = (Kind.GAP, Kind.CGROUP, Kind.PIDNS, Kind.REPAIR)
+"""Rows of no single process: of the stream itself."""
 
 INLINE_LEVELS = 3
 PIECE_BYTES = 128
-NO_CPU = 0xFFFF
-"""In a GAP row: on which CPU is not known."""
 
 NUMBER = np.dtype([("inum", "<u4"), ("nr", "<u4"), ("gen", "<u8")])
 
@@ -215,6 +225,12 @@ class Batch:
             return Batch(pick(self.rows, mask))
         heap = np.frombuffer(self.heap, np.uint8)
         return Batch(pick(self.rows, mask), heap[np.repeat(mask, self.lengths)].tobytes())
+
+    def take(self, indices: NDArray[np.intp]) -> Batch:
+        """The rows at these indices, in the order of these."""
+        ends = self.starts + self.lengths
+        heap = b"".join(self.heap[self.starts[at] : ends[at]] for at in indices.tolist()) if self.heap else b""
+        return Batch(self.rows[indices], heap)
 
     def part(self, start: int, stop: int) -> Batch:
         """The rows from start up to stop."""

@@ -9,30 +9,37 @@ import msgspec
 import numpy as np
 
 from tracer import procfs
+from tracer.account import Account
 from tracer.attribution import Attribution, reduce
 from tracer.containers.cgroups import Cgroups
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import EVENT, Batch, Kind
+from tracer.events import EVENT, Batch, Flag, Kind
 from tracer.facts import CgroupFact, CgroupName
-from tracer.kernel.trace import Trace
+from tracer.kernel.trace import Trace, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.pidns import PidnsId
+from tracer.repair import Echoes, Schedule, born, exit_rows, identities, repair_row, vanished
 from tracer.selection import Selection
+from tracer.table import Table
 from tracer.targets import Target, TargetKind
 
 
 class LiveSource:
     """Batches of a running trace, until `stopped` says so. Snapshot rows come first."""
 
-    def __init__(self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups, early: Decoded) -> None:
-        """early: what the trace has told before (the self-check's by-catch)."""
+    def __init__(
+        self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups, early: Decoded, table: Table
+    ) -> None:
+        """early: what the trace has told before (the self-check's by-catch). table: whoever takes the batches keeps it
+        up to date before it asks for the next one; after a gap it is compared with the kernel's list."""
         self.trace = trace
         self._early = early
-        self.attribution = Attribution()
-        self.wall_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self.attribution, self.table = Attribution(), table
+        self.wall_offset_ns = time.time_ns() - now_ns()
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
         self._max_args_bytes = trace.options.max_args_bytes
+        self._repairs, self._echoes = Schedule(), Echoes()
 
     @property
     def lost(self) -> int:
@@ -44,17 +51,29 @@ class LiveSource:
         empty batch when a wait ends without an event."""
         yield from map(self._with_commands, self._choose(self._first()))
         while (wait := timeout_s()) is not None:
-            yield from self._told(self.trace.poll(wait))
+            yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
+            if self._repairs.due_in(time.monotonic()) == 0:
+                yield from self._repair()
         yield from self._told(self.trace.finish())
+        if self.table.unsure:
+            yield from self._repair()
+
+    def account(self) -> Account:
+        """What the programs have counted against what came; ends the trace."""
+        self.trace.finish()
+        return self.trace.account()
 
     def _first(self) -> Batch:
         """The processes that are there. Probes were attached before the list was read, so a process may be in both:
         its fork tells more."""
         snapshot = self.trace.snapshot()
-        late = self.trace.poll(0)
-        early = Decoded(Batch.concat([self._early.batch, late.batch]), [*self._early.cgroups, *late.cgroups])
-        born = _identities(early.batch.rows[early.batch.rows["kind"] == Kind.FORK])
-        older = snapshot.batch.select(~np.isin(_identities(snapshot.batch.rows), born))
+        early = Decoded.concat([self._early, self.trace.drain()])
+        born = identities(early.batch.rows[early.batch.rows["kind"] == Kind.FORK])
+        older = snapshot.batch.select(~np.isin(identities(snapshot.batch.rows), born))
+        self._echoes.expect(older.rows, now_ns())
+        ending = older.rows["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING
+        if ending.any() or _has_gap(early.batch):  # an exit may have been told before the probes were attached
+            self._repairs.want(time.monotonic())
         self._bind(snapshot.batch)
         facts = self._facts([*snapshot.cgroups, *early.cgroups])
         return Batch.concat([facts, older, early.batch])
@@ -67,7 +86,25 @@ class LiveSource:
         )
 
     def _told(self, decoded: Decoded) -> Iterator[Batch]:
-        return self._choose(Batch.concat([self._facts(decoded.cgroups), decoded.batch]))
+        if _has_gap(decoded.batch):
+            self._repairs.want(time.monotonic())
+        batch = self._echoes.drop(decoded.batch, now_ns())
+        return self._choose(Batch.concat([self._facts(decoded.cgroups), batch]))
+
+    def _repair(self) -> Iterator[Batch]:
+        """The three steps of `tracer.repair`, and what they have shown."""
+        began_ns, began_s = now_ns(), time.monotonic()
+        living = list(self.table.living())
+        listed = self.trace.snapshot()
+        self._repairs.done(began_s, time.monotonic())
+        told = self.trace.drain()
+        yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
+        gone = vanished(living, listed.batch, self.table, procfs.has_process)
+        new = born(listed.batch.select(self._selection.may_mean(listed.batch)), self.table, told.batch)
+        self._echoes.expect(new.rows, now_ns())
+        yield from map(self._with_commands, self._choose(Batch.concat([exit_rows(gone, now_ns()), new])))
+        if self.table.unsure:
+            yield repair_row(began_ns, now_ns())
 
     def _choose(self, batch: Batch) -> Iterator[Batch]:
         """The rows that the targets mean, in parts as containers become known; one empty part where nothing came."""
@@ -76,19 +113,19 @@ class LiveSource:
         for part in self.attribution.take(batch):
             mask = self._selection.mask(part)
             self.trace.maps.decide(self._selection.take_fresh())
+            part.rows["flags"] &= ~np.uint8(Flag.UNDECIDED)  # told us alone
             yield reduce(part, mask)
 
     def _facts(self, names: list[CgroupName]) -> Batch:
         if not names:
             return Batch(np.empty(0, EVENT))
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        return _fact_rows(self._cgroups.learn(names), now_ns)
+        return _fact_rows(self._cgroups.learn(names), now_ns())
 
     def _with_commands(self, batch: Batch) -> Batch:
-        """The snapshot rows with what each process runs, from /proc."""
-        snapshot = np.flatnonzero(batch.rows["kind"] == Kind.SNAPSHOT).tolist()
+        """The rows of a list with what each process runs, from /proc."""
         rows, heap, at = batch.rows.copy(), [], 0
-        for index in snapshot:
+        inferred = (rows["kind"] == Kind.FORK) & (rows["flags"] & Flag.INFERRED != 0)
+        for index in np.flatnonzero((rows["kind"] == Kind.SNAPSHOT) | inferred).tolist():
             row, start = rows[index], int(batch.starts[index])
             exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes)
             row["exe_len"], row["args_len"], row["args_total"] = len(exe), len(args), len(args)
@@ -98,10 +135,8 @@ class LiveSource:
         return Batch(rows, b"".join(heap) + batch.heap[at:])
 
 
-def _identities(rows: np.ndarray) -> np.ndarray:
-    """One number for each row's process: start times differ where the tgid is the same."""
-    identity: np.ndarray = rows["start_ns"] * np.uint64(1 << 22) ^ rows["tgid"]  # a PID has 22 bits
-    return identity
+def _has_gap(batch: Batch) -> bool:
+    return bool((batch.rows["kind"] == Kind.GAP).any())
 
 
 def _bound(target: Target, snapshot: Batch) -> Target:
@@ -116,10 +151,10 @@ def _bound(target: Target, snapshot: Batch) -> Target:
     return Target(target.kind, target.value, target.text, pidns.gen)
 
 
-def _fact_rows(facts: list[tuple[int, CgroupFact]], now_ns: int) -> Batch:
+def _fact_rows(facts: list[tuple[int, CgroupFact]], ts_ns: int) -> Batch:
     rows = np.zeros(len(facts), EVENT)
     payloads = [msgspec.json.encode(fact) for _cgroup_id, fact in facts]
-    rows["kind"], rows["ts_ns"] = Kind.CGROUP, now_ns
+    rows["kind"], rows["ts_ns"] = Kind.CGROUP, ts_ns
     rows["cgroup_id"] = [cgroup_id for cgroup_id, _fact in facts]
     rows["args_len"] = rows["args_total"] = [len(payload) for payload in payloads]
     return Batch(rows, b"".join(payloads))

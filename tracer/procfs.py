@@ -50,6 +50,15 @@ def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
     return Command(exe, args) if start_ticks(tgid) == start_ns // TICK_NS else Command(b"", b"")
 
 
+def has_process(tgid: int) -> bool:
+    """Whether a process has this PID, zombies among them; a thread's number is none (pidfd_open(2))."""
+    try:
+        os.close(os.pidfd_open(tgid))
+    except OSError:
+        return False
+    return True
+
+
 def pidns_inum(tgid: int) -> int:
     """Inode number of the PID namespace that the process is in. Raises NstraceError where there is no such process."""
     try:

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import STREAM_KINDS, Batch
 from tracer.losses import PairKey
 from tracer.pidns import PidnsId, chain_of
 from tracer.targets import Target
 
-STREAM_KINDS = (Kind.GAP, Kind.CGROUP, Kind.PIDNS)  # of no single process: always pass
 _PASSES = np.isin(np.arange(256), STREAM_KINDS)
 
 
@@ -46,6 +45,12 @@ class Selection:
                 rows = np.flatnonzero((pairs.of_row == number) & ~passes)
                 follow[number] = len(rows) > 0 and self._decide(batch, int(rows[0]), pairs.keys[number])
         result: NDArray[np.bool_] = passes | np.array(follow, bool)[pairs.of_row]
+        return result
+
+    def may_mean(self, batch: Batch) -> NDArray[np.bool_]:
+        """True for all rows but those of pairs that are known not to be meant, shape (n,). Decides nothing."""
+        known = np.array([self._follow.get(pair, True) for pair in batch.pairs.keys], bool)
+        result: NDArray[np.bool_] = known[batch.pairs.of_row]
         return result
 
     def _decide(self, batch: Batch, index: int, pair: PairKey) -> bool:

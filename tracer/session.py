@@ -10,8 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from tracer.account import Account
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Flag, Kind
 from tracer.table import Table
 from tracer.views.view import View
 
@@ -23,6 +24,10 @@ class Source(Protocol):
     """Where batches come from: a running trace or a recording."""
 
     attribution: Attribution
+    table: Table
+
+    def account(self) -> Account | None:
+        """What to hold a run against when it has ended; None: nothing was counted on the way."""
 
     @property
     def lost(self) -> int:
@@ -51,11 +56,20 @@ class Limits:
 
 @dataclass
 class Summary:
-    """What a session has seen."""
+    """What a session has seen. inferred: rows that no event told, not among events. evicted: living processes that the
+    table had no room for."""
 
     events: Counter[Kind] = field(default_factory=Counter)
     lost: int = 0
+    inferred: int = 0
+    account: Account | None = None
+    evicted: int = 0
     seconds: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was lost, and nothing is missing that the programs have counted."""
+        return not self.lost and not (self.account and self.account.differences())
 
     @property
     def total(self) -> int:
@@ -66,7 +80,9 @@ class Summary:
         """One line for people."""
         parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in COUNTED if self.events[kind])
         shown = f" ({parts})" if parts else ""
-        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost"
+        inferred = f", {self.inferred} inferred" if self.inferred else ""
+        evicted = f", {self.evicted} living processes forgotten for lack of room" if self.evicted else ""
+        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost{inferred}{evicted}"
 
 
 class Session:
@@ -80,7 +96,7 @@ class Session:
         limits: Limits,
         recorder: Recorder | None = None,
     ) -> None:
-        self.table = Table()
+        self.table = source.table
         self.summary = Summary()
         self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
@@ -105,6 +121,7 @@ class Session:
             if self._stopping and self._left() == 0:
                 break
         self.summary.seconds = time.monotonic() - self._started
+        self.summary.account, self.summary.evicted = self._source.account(), self.table.evicted_living
         return self.summary
 
     def _take(self, batch: Batch, write: Callable[[str], None]) -> None:
@@ -113,7 +130,9 @@ class Session:
         batch = self._cut(batch)
         if self._recorder:
             self._recorder.take(batch)
-        for kind, count in enumerate(np.bincount(batch.rows["kind"]).tolist()):
+        inferred = batch.rows["flags"] & Flag.INFERRED != 0
+        self.summary.inferred += int(inferred.sum())
+        for kind, count in enumerate(np.bincount(batch.rows["kind"][~inferred]).tolist()):
             if count:
                 self.summary.events[Kind(kind)] += count
         if text := self._view.render(batch, self._source.attribution):
@@ -131,7 +150,8 @@ class Session:
         left = self._left()
         if left is None:
             return batch
-        counted = np.cumsum(np.isin(batch.rows["kind"], self._counted))
+        told = batch.rows["flags"] & Flag.INFERRED == 0
+        counted = np.cumsum(np.isin(batch.rows["kind"], self._counted) & told)
         if len(counted) and counted[-1] >= left:
             self._stopping = True
             return batch.select(np.arange(len(batch)) <= np.searchsorted(counted, left))

@@ -6,18 +6,23 @@ from collections import deque
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Flag, Kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
 _EXEC, _EXIT = int(Kind.EXEC), int(Kind.EXIT)
 _APPEARS = frozenset({int(Kind.FORK), _EXEC, int(Kind.SNAPSHOT)})
+_NO_PROCESS = (Kind.GAP, Kind.REPAIR)
+GRACE_NS = 2_000_000_000
+MAX_PROCESSES = 262_144
 
 
 class Process(msgspec.Struct, eq=False, gc=False):
     """One process; few small objects, because there may be many of it.
 
     path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
+    parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: when it appeared.
     exited_ns: when its last thread ended (CLOCK_BOOTTIME), None while it lives. A process that has exited keeps its
     numbers until its parent reaps it, which no event tells in time.
     """
@@ -28,7 +33,9 @@ class Process(msgspec.Struct, eq=False, gc=False):
     nr: int
     parent_tgid: int
     parent_start_ns: int
+    parent_nr: int
     comm: bytes
+    cgroup_id: int
     between: tuple[int, ...] = ()
     exited_ns: int | None = None
 
@@ -49,14 +56,25 @@ class Process(msgspec.Struct, eq=False, gc=False):
 
 
 class Table:
-    """Lookups both ways. max_exited: how many exited processes stay known, the latest ones."""
+    """Lookups both ways.
 
-    def __init__(self, max_exited: int = 4096) -> None:
+    Exited processes stay known for grace_ns, and the latest keep_exited of them for longer. max_processes bounds all:
+    who exited longest ago goes first, then who appeared longest ago; evicted counts both, evicted_living the latter.
+
+    unsure: events were lost, and the processes have not been compared with the kernel's list since (GAP and REPAIR
+    rows say so). Then a number may belong to a process that no event told, and lookups of the living give None.
+    """
+
+    def __init__(
+        self, max_processes: int = MAX_PROCESSES, *, grace_ns: int = GRACE_NS, keep_exited: int = 4096
+    ) -> None:
         self._host: dict[int, Process] = {}
         self._spaces: dict[PidnsId, dict[int, Process]] = {}  # but for the initial one
         self._exited: deque[Process] = deque()
-        self._max_exited = max_exited
+        self._max_processes, self._grace_ns, self._keep_exited = max_processes, grace_ns, keep_exited
+        self._lost_until_ns: int | None = None
         self.live = 0
+        self.evicted = self.evicted_living = 0
 
     def __len__(self) -> int:
         return len(self._host)
@@ -64,11 +82,11 @@ class Table:
     def apply(self, batch: Batch) -> None:
         """Bring the table up to date with a batch of events."""
         rows, pairs, host = batch.rows, batch.pairs, self._host
-        paths = pairs.spread([_path(batch, at) for at in pairs.first])
-        names = ("kind", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns")
+        places = pairs.spread([(_path(batch, at), key[2]) for key, at in zip(pairs.keys, pairs.first, strict=True)])
+        names = ("kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid")
         columns = (rows[name].tolist() for name in names)
-        events = zip(paths, rows["chain"]["nr"][:, 0].tolist(), *columns, strict=True)
-        for at, (path, nr, kind, tgid, start_ns, ts_ns, comm, ptgid, pstart_ns) in enumerate(events):
+        events = zip(places, rows["chain"]["nr"][:, 0].tolist(), *columns, strict=True)
+        for at, (place, nr, kind, flags, tgid, start_ns, ts_ns, comm, ptgid, pstart_ns, pnr) in enumerate(events):
             process = host.get(tgid)
             if process is not None and process.start_ns == start_ns:
                 if kind == _EXEC:
@@ -76,8 +94,28 @@ class Table:
                 elif kind == _EXIT and process.exited_ns is None:
                     self._exit(process, ts_ns)
             elif kind in _APPEARS:
+                path, cgroup_id = place
                 between = () if len(path) <= 2 else _between(batch, at)
-                self._add(Process(tgid, start_ns, path, nr, ptgid, pstart_ns, comm, between))
+                process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, between)
+                self._add(process)
+                if flags & Flag.ENDED:
+                    self._exit(process, ts_ns)
+        if len(batch):
+            self._mark_losses(batch)
+            self._make_room(int(rows["ts_ns"][-1]))
+
+    def _mark_losses(self, batch: Batch) -> None:
+        rows = batch.rows
+        for at in np.flatnonzero(np.isin(rows["kind"], _NO_PROCESS)).tolist():
+            if rows["kind"][at] == Kind.GAP:
+                self._lost_until_ns = max(self._lost_until_ns or 0, int(rows["ts_ns"][at]))
+            elif self._lost_until_ns is not None and self._lost_until_ns <= rows["start_ns"][at]:
+                self._lost_until_ns = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether events were lost and not made up for."""
+        return self._lost_until_ns is not None
 
     def _add(self, process: Process) -> None:
         if before := self._host.get(process.tgid):
@@ -97,12 +135,24 @@ class Table:
         process.exited_ns = ts_ns
         self.live -= 1
         self._exited.append(process)
-        while len(self._exited) > self._max_exited:
-            self._forget(self._exited.popleft())
 
-    def _forget(self, process: Process) -> None:
+    def _make_room(self, now_ns: int) -> None:
+        """Forget whose grace is over; then, if there are too many, who is left by the order of eviction."""
+        exited = self._exited
+        while len(exited) > self._keep_exited and now_ns - (exited[0].exited_ns or 0) > self._grace_ns:
+            self._forget(exited.popleft())
+        while len(self._host) > self._max_processes:
+            if exited:
+                self.evicted += self._forget(exited.popleft())
+            else:
+                self._forget(next(iter(self._host.values())))  # all live: in the order in which they appeared
+                self.evicted += 1
+                self.evicted_living += 1
+
+    def _forget(self, process: Process) -> bool:
+        """False: it was not there any more."""
         if self._host.get(process.tgid) is not process:
-            return
+            return False
         del self._host[process.tgid]
         if process.exited_ns is None:
             self.live -= 1
@@ -112,6 +162,7 @@ class Table:
                 del space[nr]
                 if not space:
                     del self._spaces[pidns]
+        return True
 
     def find(self, pidns: PidnsId, nr: int) -> Process | None:
         """The process that last had this number there, exited or not; None: not known."""
@@ -119,13 +170,17 @@ class Table:
 
     def to_host(self, pidns: PidnsId, nr: int) -> int | None:
         """The host PID of the living process with this number in a namespace; None: there is none, or not known."""
-        process = self.find(pidns, nr)
-        return process.proc_id.tgid if process and process.exited_ns is None else None
+        process = self._living(pidns, nr)
+        return process.tgid if process else None
 
     def chain(self, tgid: int) -> Chain | None:
         """All numbers of the living process with this host PID, host first; None: there is none, or not known."""
-        process = self.find(INITIAL_PIDNS, tgid)
-        return process.chain if process and process.exited_ns is None else None
+        process = self._living(INITIAL_PIDNS, tgid)
+        return process.chain if process else None
+
+    def _living(self, pidns: PidnsId, nr: int) -> Process | None:
+        process = self.find(pidns, nr)
+        return process if process and process.exited_ns is None and not self.unsure else None
 
     def living(self) -> Iterable[Process]:
         """All processes that have not exited."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stack import close_trace, open_trace
 
 from tracer.events import Batch, Flag, Kind, split_args
-from tracer.kernel.load import Loading, LoadOptions
+from tracer.kernel.load import LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import chain_of
@@ -20,19 +21,6 @@ from tracer.pidns import chain_of
 pytestmark = pytest.mark.kernel
 DEADLINE_S = 20
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
-
-def open_trace(options: LoadOptions) -> Trace:
-    return Trace(Loading(options).wait(), options)
-
-
-def close_trace(trace: Trace) -> None:
-    loaded = trace.loaded
-    trace.finish()  # does nothing the second time
-    for fd in (loaded.ring, loaded.counts, loaded.decisions, loaded.losses, loaded.wake, loaded.iterator):
-        os.close(fd)
-    for fd in loaded.programs:
-        os.close(fd)
 
 
 @pytest.fixture

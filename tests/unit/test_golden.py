@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 
 from tracer.attribution import Attribution, Container
-from tracer.events import Batch, Flag, Kind
+from tracer.events import NO_CPU, Batch, Flag, Kind
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 from tracer.views.view import View
@@ -72,6 +72,10 @@ def everything() -> Batch:
         exits(83, DEEP, status=256),
         gap(1, 0, 4 * SECOND_NS),
         gap(123456, 4 * SECOND_NS, 5 * SECOND_NS + 1000, cpu=3),
+        gap(2, 5 * SECOND_NS, 6 * SECOND_NS, pair=(PIDNS, 1, web["cgroup_id"])),
+        gap(3, 5 * SECOND_NS, 6 * SECOND_NS, cpu=NO_CPU, pair=(PIDNS + 9, 1, 0)),
+        repair(6 * SECOND_NS),
+        fork(88, inside, flags=Flag.INFERRED, exe=b"/bin/sh", args=[b"sh", b"-c"], **web),
         row(Kind.EXEC, 84, inside, comm="日本語".encode(), args=[b"100%", b"%d%s"], old_tid=84, **db),
         row(Kind.EXEC, 85, inside, comm=b"exactly15bytes!", args=["日".encode() * 3], old_tid=85, **db),
         fork(86, inside, cgroup_id=99, ts_ns=9 * SECOND_NS + 999_999_999),

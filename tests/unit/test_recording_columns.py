@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from builders import WEB, batch, cgroup, exits, fork, gap, row
+from builders import WEB, batch, cgroup, exits, fork, gap, repair, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +26,7 @@ BYTES = st.binary(max_size=40)
 
 @st.composite
 def rows(draw: st.DrawFn) -> object:
-    kind = draw(st.sampled_from([kind for kind in Kind if kind not in (Kind.GAP, Kind.CGROUP)]))
+    kind = draw(st.sampled_from([kind for kind in Kind if kind not in (Kind.GAP, Kind.CGROUP, Kind.REPAIR)]))
     made = row(
         kind,
         draw(u(32)),
@@ -56,6 +56,7 @@ def rows(draw: st.DrawFn) -> object:
 STREAM = st.one_of(
     rows(),
     st.builds(gap, u(63), u(64), u(64), u(16)),
+    st.builds(repair, u(62)),
     st.builds(cgroup, u(64), st.sampled_from([None, WEB]), st.text(max_size=20)),
 )
 

@@ -11,6 +11,7 @@ from builders import PIDNS
 from tracer.attribution import Attribution
 from tracer.events import Batch, Kind
 from tracer.session import Limits, Session
+from tracer.table import Table
 
 ALL = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
 INSIDE = [(PIDNS, 1)]
@@ -20,10 +21,13 @@ class Played:
     """A source that gives these batches, then empty ones for as long as it may wait."""
 
     def __init__(self, *batches: Batch) -> None:
-        self.attribution = Attribution()
+        self.attribution, self.table = Attribution(), Table()
         self.lost = 0
         self.asked: list[float | None] = []
         self._batches = batches
+
+    def account(self) -> None:
+        pass
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         for batch in self._batches:

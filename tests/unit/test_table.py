@@ -3,7 +3,7 @@
 import builders
 from builders import PIDNS, SECOND_NS
 
-from tracer.events import Kind
+from tracer.events import Flag, Kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.table import Table
 
@@ -73,11 +73,51 @@ def test_a_namespace_lives_on_after_its_first_process() -> None:
 
 
 def test_the_latest_exited_stay_known() -> None:
-    table = Table(max_exited=2)
+    table = Table(keep_exited=2, grace_ns=10 * SECOND_NS)
     for nr in range(1, 6):
-        inside = [(PIDNS, nr)]
-        table.apply(builders.batch(builders.fork(nr, inside), builders.exits(nr, inside)))
+        inside, born_ns = [(PIDNS, nr)], nr * 4 * SECOND_NS
+        table.apply(builders.batch(builders.fork(nr, inside, start_ns=born_ns)))
+        table.apply(builders.batch(builders.exits(nr, inside, start_ns=born_ns, ts_ns=born_ns + SECOND_NS)))
+    table.apply(builders.batch(builders.fork(9, [(PIDNS, 9)], start_ns=31 * SECOND_NS)))  # 5 exited at 21 s, 4 at 17 s
     assert [nr for nr in range(1, 6) if table.find(OUTER, nr)] == [4, 5]
+    assert table.evicted == 0
+
+
+def test_the_grace_keeps_more_than_the_latest() -> None:
+    table = Table(keep_exited=1, grace_ns=10 * SECOND_NS)
+    for nr in range(1, 6):
+        table.apply(builders.batch(builders.fork(nr, [(PIDNS, nr)]), builders.exits(nr, [(PIDNS, nr)])))
+    assert len(table) == 5
+
+
+def test_too_many_go_the_dead_first_and_the_oldest_first() -> None:
+    table = Table(4)
+    table.apply(builders.batch(*(builders.fork(nr, [(PIDNS, nr)], start_ns=nr) for nr in range(1, 5))))
+    table.apply(builders.batch(*(builders.exits(nr, [(PIDNS, nr)], start_ns=nr) for nr in (3, 2))))
+    known = []
+    for nr in range(5, 9):
+        table.apply(builders.batch(builders.fork(nr, [(PIDNS, nr)], start_ns=nr)))
+        known.append([other for other in range(1, 9) if table.find(OUTER, other)])
+    assert known == [[1, 2, 4, 5], [1, 4, 5, 6], [4, 5, 6, 7], [5, 6, 7, 8]]
+    assert (table.evicted, table.evicted_living, table.live) == (4, 2, 4)
+
+
+def test_a_process_that_had_ended_when_it_was_listed_is_not_alive() -> None:
+    zombie = builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 15)], flags=Flag.ENDING | Flag.ENDED)
+    table = table_of(zombie, builders.row(Kind.SNAPSHOT, 101, [(PIDNS, 16)], flags=Flag.ENDING))
+    assert table.to_host(OUTER, 15) is None
+    assert table.to_host(OUTER, 16) == 101
+    assert table.live == 1
+
+
+def test_after_a_gap_the_living_are_not_told_until_the_repair() -> None:
+    table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.gap(3, 4 * SECOND_NS, 5 * SECOND_NS))
+    assert table.unsure
+    assert table.to_host(OUTER, 15) is table.chain(100) is None
+    table.apply(builders.batch(builders.repair(began_ns=4 * SECOND_NS)))  # begun before the last loss
+    assert table.to_host(OUTER, 15) is None
+    table.apply(builders.batch(builders.repair(began_ns=6 * SECOND_NS)))
+    assert table.to_host(OUTER, 15) == 100
 
 
 def test_exec_changes_the_name_alone() -> None:

@@ -40,6 +40,7 @@ def follow_live(
         from tracer.kernel.trace import Trace
         from tracer.live import LiveSource
         from tracer.session import Limits
+        from tracer.table import Table
         from tracer.targets import parse_target
 
         parsed = tuple(parse_target(text) for text in targets or ("all",))
@@ -53,7 +54,7 @@ def follow_live(
     except BaseException:
         loading.abandon()
         raise
-    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early)
+    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early, Table(options.max_processes))
     limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine), RESTART_S)
     with contextlib.ExitStack() as stack:
         trace.ring.wake_on(stack.enter_context(signal_wakeup()))

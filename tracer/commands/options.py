@@ -29,6 +29,8 @@ class StreamOptions:
     buffer_pages: int
     max_args_bytes: int
     require_complete: bool
+    stats: bool
+    max_processes: int
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -83,6 +85,15 @@ _OPTIONS = {
         metavar="N",
         help="Longer command lines are cut, and marked.",
     ),
+    "max_processes": click.option(
+        "--max-processes",
+        type=click.IntRange(256),
+        default=262144,
+        show_default=True,
+        metavar="N",
+        help="Size of the table; who exited longest ago makes room.",
+    ),
+    "stats": click.option("--stats", is_flag=True, help="At the end, account for every event that the kernel saw."),
     "require_complete": click.option("--require-complete", is_flag=True, help="Exit with 5 if any event was lost."),
 }
 
@@ -99,7 +110,10 @@ def _adding(*names: str) -> Callable[[F], F]:
 
 
 stream_options = _adding(*_OPTIONS)
-capture_options = _adding("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", "require_complete")
+capture_options = _adding(
+    *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", "max_processes", "stats"),
+    "require_complete",
+)
 replay_options = _adding("events", "threads", "count", "output", "as_json", "color", "quiet", "require_complete")
 
 
@@ -116,6 +130,8 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         buffer_pages=values.get("buffer_size", 0),
         max_args_bytes=values.get("max_args_bytes", 0),
         require_complete=values["require_complete"],
+        stats=values.get("stats", False),
+        max_processes=values.get("max_processes", 0),
     )
 
 

@@ -48,13 +48,14 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
         from tracer.kernel.trace import Trace
         from tracer.live import LiveSource
         from tracer.session import Limits
+        from tracer.table import Table
         from tracer.targets import parse_target
 
         trace = Trace(loading.wait(), load_options)
         early = check(trace)
         newborn = Newborn(argv)
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
-        source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early)
+        source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early, Table(options.max_processes))
         trace.ring.wake_on(stack.enter_context(signal_wakeup()))
         newborn.go()
 

@@ -14,6 +14,7 @@ from tracer.commands.options import StreamOptions
 from tracer.errors import ExitCode, NstraceError, ReaderGone
 
 if TYPE_CHECKING:
+    from tracer.account import Account
     from tracer.containers.engine import Description, Engine
     from tracer.events import Kind
     from tracer.session import Limits, Recorder, Session, Source, Summary
@@ -92,12 +93,23 @@ def stream_to(
         summary = session.run(_writer(out))
     if not options.quiet:
         _say(f"nstrace: {summary.line()}")
+        _say_account(summary.account, options.stats)
     return summary
+
+
+def _say_account(account: Account | None, whole: bool) -> None:
+    if account is None:
+        return
+    _say(f"nstrace: {account.line()}")
+    for line in account.differences():
+        _say(f"nstrace: this does not add up: {line}")
+    for line in account.lines() if whole else ():
+        _say(f"nstrace: {line}")
 
 
 def exit_code(summary: Summary, options: StreamOptions) -> int:
     """0, or 5 where events were lost and must not be."""
-    return int(ExitCode.EVENTS_LOST) if options.require_complete and summary.lost else 0
+    return int(ExitCode.EVENTS_LOST) if options.require_complete and not summary.is_complete else 0
 
 
 def _say(line: str) -> None:

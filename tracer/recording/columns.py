@@ -110,7 +110,7 @@ def _comm(rows: NDArray[np.void]) -> pa.Array:
 
 
 def _chains(rows: NDArray[np.void], deep: NDArray[np.void]) -> dict[str, pa.Array]:
-    has_chain = ~np.isin(rows["kind"], [Kind.GAP, Kind.CGROUP]) | (rows["chain"]["inum"][:, 0] != 0)
+    has_chain = ~np.isin(rows["kind"], [Kind.GAP, Kind.CGROUP, Kind.REPAIR]) | (rows["chain"]["inum"][:, 0] != 0)
     level = rows["level"].astype(np.int64)
     chains = _Chains.of(np.where(has_chain, level + 1, 0))
     inline = np.ascontiguousarray(rows["chain"]).reshape(-1)

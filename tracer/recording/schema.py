@@ -14,7 +14,7 @@ from tracer.events import Flag, Kind
 VERSION = 1
 """Raised when a reader of the version before would misread. New columns and kinds of event do not raise it."""
 
-_STREAM = frozenset({Kind.GAP, Kind.CGROUP})
+_STREAM = frozenset({Kind.GAP, Kind.CGROUP, Kind.REPAIR})
 _PROCESS = frozenset(Kind) - _STREAM
 _COMMAND = frozenset({Kind.EXEC, Kind.SNAPSHOT})
 
@@ -35,7 +35,7 @@ NUMBERS = (
     Column("tid", "tid", pa.int32()),
     Column("ns_tid", "vtid", pa.int32()),
     Column("level", "level", pa.int32()),
-    Column("start_ns", "start_ns", pa.int64(), _PROCESS | {Kind.GAP}),
+    Column("start_ns", "start_ns", pa.int64(), _PROCESS | {Kind.GAP, Kind.REPAIR}),
     Column("parent_start_ns", "parent_start_ns", pa.int64()),
     Column("uid", "uid", pa.int64()),
     Column("cgroup_id", "cgroup_id", pa.int64(), _PROCESS | {Kind.CGROUP}),

@@ -12,6 +12,7 @@ from tracer.events import Batch, Kind
 from tracer.recording.files import StreamInput
 from tracer.recording.reader import Index, Recording
 from tracer.selection import Selection
+from tracer.table import Table
 from tracer.targets import Target
 
 _FOREVER_NS = 1 << 64
@@ -31,7 +32,7 @@ class RecordedSource:
         to_ns: int = _FOREVER_NS,
     ) -> None:
         self.recordings = recordings
-        self.attribution = Attribution()
+        self.attribution, self.table = Attribution(), Table()
         self.lost = 0
         self._selection = Selection(targets, self.attribution)
         self._from_ns, self._to_ns = from_ns, to_ns
@@ -45,6 +46,9 @@ class RecordedSource:
     def is_complete(self) -> bool:
         """Whether, as far as read, nothing is missing: all files were closed, none is damaged."""
         return all(recording.is_closed and not recording.damages for recording in self.recordings)
+
+    def account(self) -> None:
+        """A recording holds what was delivered; nothing else was counted."""
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean, until there are no more or timeout_s() is None."""

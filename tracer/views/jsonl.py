@@ -17,7 +17,7 @@ from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import decode, safe_json
 from tracer.views.objects import container_object
-from tracer.views.status import ending
+from tracer.views.status import Ending, ending
 
 # The form of a row is what its pattern depends on; where in one number its parts begin, above the kind:
 _LEVEL, _HAS_PARENT, _INFERRED, _UID, _PAIR = 4, 6, 7, 8, 40
@@ -37,7 +37,7 @@ class JsonLines:
     header = ""
 
     def __init__(self, kinds: frozenset[Kind], threads: bool, wall_offset_ns: int) -> None:
-        self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP}))
+        self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP, Kind.REPAIR}))
         self._threads = threads
         self._known: dict[tuple[int, ...], tuple[Container | None, str]] = {}
         self._clock = Clock(wall_offset_ns, "%Y-%m-%dT%H:%M:%S", 9, time.gmtime)
@@ -69,7 +69,9 @@ class JsonLines:
         )
         lines = [pattern % holes for pattern, holes in zip(self._patterns(batch, containers), values, strict=True)]
         for at in np.flatnonzero(rows["kind"] == Kind.GAP).tolist():
-            lines[at] = self._gap(rows[at])
+            lines[at] = self._gap(rows[at], containers.of_row(batch, at))
+        for at in np.flatnonzero(rows["kind"] == Kind.REPAIR).tolist():
+            lines[at] = self._repair(rows[at])
         return safe_json("\n".join(lines) + "\n")
 
     def _patterns(self, batch: Batch, containers: Attribution) -> list[str]:
@@ -108,6 +110,7 @@ class JsonLines:
         row = batch.rows[index]
         chain = chain_of(batch, index)
         inside = chain if row["level"] else ()
+        ended_unseen = row["kind"] == Kind.EXIT and row["flags"] & Flag.INFERRED
         numbers = ["%d", *(str(number.nr) for number in inside[:-1]), "%d"]
         members = {
             "time": '"%s.%09dZ"',
@@ -127,26 +130,31 @@ class JsonLines:
             "proc_id": '"%d-%d"',
             "parent_id": '"%d-%d"' if row["parent_tgid"] else "null%.0s%.0s",
             "comm": "%s",
-            "uid": row["uid"],
+            "uid": "null" if ended_unseen else row["uid"],
             "cgroup_id": row["cgroup_id"],
-            "cpu": "%d",
+            "cpu": "null%.0s" if ended_unseen else "%d",
             "ts_ns": "%d%s",
             **({"inferred": "true"} if row["flags"] & Flag.INFERRED else {}),
         }
         return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
 
-    def _gap(self, row: np.void) -> str:
+    def _gap(self, row: np.void, container: Container | None) -> str:
         until = self._clock.text(int(row["ts_ns"])) + "Z"
         gap = {
             "time": until,
             "event": "gap",
             "lost": int(row["seq"]),
             "cpu": int(row["cpu"]) if row["cpu"] != NO_CPU else None,
+            "container": container_object(container),
             "since": self._clock.text(int(row["start_ns"])) + "Z" if row["start_ns"] else None,
             "until": until,
             "ts_ns": int(row["ts_ns"]),
         }
         return _json(gap)
+
+    def _repair(self, row: np.void) -> str:
+        since, time = (self._clock.text(int(row[name])) + "Z" for name in ("start_ns", "ts_ns"))
+        return _json({"time": time, "event": "repair", "since": since, "ts_ns": int(row["ts_ns"])})
 
 
 def _json(value: Any) -> str:
@@ -166,7 +174,8 @@ def _comm(raw: bytes) -> str:
 def _endings(batch: Batch) -> list[str]:
     """What only some kinds have, at the end of each row's line."""
     rows, kinds, endings = batch.rows, batch.rows["kind"], [""] * len(batch)
-    commands = np.flatnonzero((kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT))
+    inferred = rows["flags"] & Flag.INFERRED != 0
+    commands = np.flatnonzero((kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred)
     for at, (exe, args) in zip(commands.tolist(), batch.commands(commands), strict=True):
         endings[at] = _short_command(exe, args) if len(args) <= _SHORT_BYTES else _command(exe, args)
     is_exec = kinds == Kind.EXEC
@@ -175,7 +184,9 @@ def _endings(batch: Batch) -> list[str]:
         endings[at] += _PLAIN_EXEC
     for at in np.flatnonzero(is_odd | (kinds == Kind.SNAPSHOT)).tolist():
         endings[at] += _members(_odd_command(rows[at]))
-    exits = np.flatnonzero(kinds == Kind.EXIT)
+    for at in np.flatnonzero((kinds == Kind.EXIT) & inferred).tolist():
+        endings[at] = _ENDED_UNSEEN
+    exits = np.flatnonzero((kinds == Kind.EXIT) & ~inferred)
     lived_ns = (rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)).tolist()
     for at, status, ns in zip(exits.tolist(), rows["status"][exits].tolist(), lived_ns, strict=True):
         endings[at] = _ended(status) + str(ns)
@@ -187,6 +198,7 @@ def _members(members: dict[str, Any]) -> str:
     return "," + _json(members)[1:-1]
 
 
+_ENDED_UNSEEN = _members(dict.fromkeys((*Ending._fields, "duration_ns")))
 _PLAIN_EXEC = _members({"args_truncated": False, "old_tid": None})
 
 

@@ -24,9 +24,11 @@ _COLORS = {
     Kind.EXIT: "\x1b[2m",
     Kind.THREAD_EXIT: "\x1b[2m",
     Kind.GAP: "\x1b[1;33m",
+    Kind.REPAIR: "\x1b[1;33m",
 }
 _FAILED, _RESET = "\x1b[31m", "\x1b[0m"
 _CONTAINER, _COMM = 12, 15
+_NOBODY = "-".ljust(_CONTAINER)
 _SHORT_BYTES = 512
 
 
@@ -37,7 +39,7 @@ class Lines:
     """
 
     def __init__(self, kinds: frozenset[Kind], color: bool, threads: bool, wall_offset_ns: int) -> None:
-        self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP}))
+        self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP, Kind.REPAIR}))
         self._color, self._threads = color, threads
         self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, time.localtime)
         width = max(len(_WORDS[kind]) for kind in kinds) if kinds else 4
@@ -74,23 +76,28 @@ class Lines:
         pattern = self._format
         lines = [(pattern % values).rstrip() for values in columns]
         for at in np.flatnonzero(rows["kind"] == Kind.GAP).tolist():
-            lines[at] = self._gap(rows[at])
+            lines[at] = self._gap(rows[at], labels[pairs.of_row[at]])
+        for at in np.flatnonzero(rows["kind"] == Kind.REPAIR).tolist():
+            lines[at] = self._repair(rows[at])
         return "\n".join(lines) + "\n"
 
     def _infos(self, batch: Batch) -> list[str]:
         """The column INFO."""
         rows, infos = batch.rows, [""] * len(batch)
         kinds = rows["kind"]
-        commands = np.flatnonzero((kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT))
+        inferred = rows["flags"] & Flag.INFERRED != 0
+        commands = np.flatnonzero((kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred)
         truncated = (rows["flags"][commands] & Flag.ARGS_TRUNCATED).tolist()
         for at, (exe, args), cut in zip(commands.tolist(), batch.commands(commands), truncated, strict=True):
             line = _short_command(exe, args) if len(args) <= _SHORT_BYTES else _command(exe, args)
             infos[at] = f"{line} …" if cut else line
-        exits = np.flatnonzero(kinds == Kind.EXIT)
+        for at in np.flatnonzero((kinds == Kind.EXIT) & inferred).tolist():
+            infos[at] = "ended unseen"
+        exits = np.flatnonzero((kinds == Kind.EXIT) & ~inferred)
         lived_ns = (rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)).tolist()
         for at, status, ns in zip(exits.tolist(), rows["status"][exits].tolist(), lived_ns, strict=True):
             infos[at] = self._ended(status) + _duration(ns)
-        for at in np.flatnonzero((rows["level"] >= 2) | (rows["flags"] & Flag.INFERRED != 0)).tolist():
+        for at in np.flatnonzero((rows["level"] >= 2) | inferred).tolist():
             infos[at] = _with_more(infos[at], batch, at)
         return infos
 
@@ -103,17 +110,21 @@ class Lines:
             words = f"{_FAILED}{words}{_RESET}"
         return f"{words} after "
 
-    def _gap(self, row: np.void) -> str:
+    def _gap(self, row: np.void, label: str) -> str:
         since = self._clock.text(int(row["start_ns"])) if row["start_ns"] else "the start"
         until = self._clock.text(int(row["ts_ns"]))
         lost = int(row["seq"])
-        dashes = f"{pad('-', _CONTAINER)} {'-':>7} {'-':>6} {'-':>7} {'-':>6}"
-        dashes += f" {'-':>7} {'-':>6}" if self._threads else ""
         where = f" on CPU {row['cpu']}" if row["cpu"] != NO_CPU else ""
-        return (
-            f"{until} {self._words[Kind.GAP]} {dashes} {'-':<{_COMM}} "
-            f"lost {lost} event{'s' if lost != 1 else ''}{where} between {since} and {until}"
-        )
+        info = f"lost {lost} event{'s' if lost != 1 else ''}{where} between {since} and {until}"
+        return f"{until} {self._words[Kind.GAP]} {label} {self._dashes()} {info}"
+
+    def _repair(self, row: np.void) -> str:
+        info = f"processes are as in the kernel's list of {self._clock.text(int(row['start_ns']))}"
+        return f"{self._clock.text(int(row['ts_ns']))} {self._words[Kind.REPAIR]} {_NOBODY} {self._dashes()} {info}"
+
+    def _dashes(self) -> str:
+        threads = f" {'-':>7} {'-':>6}" if self._threads else ""
+        return f"{'-':>7} {'-':>6} {'-':>7} {'-':>6}{threads} {'-':<{_COMM}}"
 
 
 def _label(batch: Batch, index: int, containers: Attribution) -> str:
@@ -121,7 +132,7 @@ def _label(batch: Batch, index: int, containers: Attribution) -> str:
     if container:
         return safe_text(container.label)
     inum = int(batch.rows["chain"]["inum"][index, 0])
-    return "-" if inum == INITIAL_PIDNS_INUM else f"pidns:{inum}"
+    return "-" if inum in (INITIAL_PIDNS_INUM, 0) else f"pidns:{inum}"  # 0: a row of the stream itself
 
 
 @lru_cache(4096)

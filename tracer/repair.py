@@ -1,0 +1,152 @@
+"""After a gap: the kernel's own list of processes against the table; what differs becomes inferred events. Pure.
+
+The list (a snapshot of all processes) is no single moment: it is read while processes come and go. So a verdict takes
+three steps, in this order: who lives as far as told; the list; all events that were told until the list was read.
+Who lived at the first step and is not in the list has ended, and its exit was lost: any other exit has been told by the
+third. Who is in the list and in no event until then was born, and its fork was lost or is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.events import EVENT, NUMBER, Batch, Flag, Kind
+from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.table import Process, Table
+
+ECHO_NS = 10_000_000_000
+"""How long the fork event of a process that is in a list may still be on its way: the kernel is between making the
+process and telling of it."""
+
+
+SOON_S = 0.1
+WITHIN_S = 2.0
+_PAUSE = 9  # nine parts of rest to one of work
+
+
+def identities(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """One number for each row's process: start times differ where the tgid is the same."""
+    return _identity(rows["tgid"].astype(np.uint64), rows["start_ns"])
+
+
+def _identity(tgid: NDArray[np.uint64], start_ns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return start_ns * np.uint64(1 << 22) ^ tgid  # a PID has 22 bits
+
+
+def born(listed: Batch, table: Table, told: Batch) -> Batch:
+    """Who is in the list and unknown, as FORK rows marked INFERRED, in order of their start. told: the events of the
+    third step, known to the table; an exit among them may be of a process that no one knew."""
+    rows = listed.rows
+    exited = identities(told.rows[told.rows["kind"] == Kind.EXIT])
+    candidates = (rows["flags"] & Flag.ENDING == 0) & ~np.isin(identities(rows), exited)
+    for index in np.flatnonzero(candidates).tolist():
+        row = rows[index]
+        inum, nr, gen = row["chain"][0].tolist()
+        holders = table.find(INITIAL_PIDNS, int(row["tgid"])), table.find(PidnsId(inum, gen), nr)
+        # known, or its number was given away since
+        candidates[index] = all(holder is None or holder.start_ns < row["start_ns"] for holder in holders)
+    found = listed.select(candidates)
+    found = found.take(np.argsort(found.rows["start_ns"], kind="stable"))
+    found.rows["kind"], found.rows["flags"] = Kind.FORK, found.rows["flags"] | Flag.INFERRED
+    return found
+
+
+def vanished(living: Iterable[Process], listed: Batch, table: Table, is_there: Callable[[int], bool]) -> list[Process]:
+    """Of those who lived at the first step, who has ended without a word.
+
+    is_there: whether any process has this host PID, by another source: one that is in neither list nor exit has to be
+    gone from there too. (An exec by a thread gives it the leader's number in two steps: exchange_tids(), kernel/pid.c.)
+    """
+    rows = listed.rows
+    lives = rows["flags"] & Flag.ENDED == 0
+    processes = [process for process in living if process.exited_ns is None]
+    tgids = np.array([process.tgid for process in processes], np.uint64)
+    starts = np.array([process.start_ns for process in processes], np.uint64)
+    gone = ~np.isin(_identity(tgids, starts), identities(rows[lives]))
+    listed_tgids = set(rows["tgid"].tolist())
+    found = (processes[index] for index in np.flatnonzero(gone).tolist())
+    return [
+        process
+        for process in found
+        if _was_not_evicted(process, table) and (process.tgid in listed_tgids or not is_there(process.tgid))
+    ]
+
+
+def _was_not_evicted(process: Process, table: Table) -> bool:
+    """Whether the table still has it or has given its number away: the exit of one that was evicted has no witness."""
+    holder = table.find(INITIAL_PIDNS, process.tgid)
+    return holder is not None and holder.start_ns >= process.start_ns
+
+
+def exit_rows(processes: list[Process], now_ns: int) -> Batch:
+    """Their EXIT rows, marked INFERRED: how and when they ended is not known, now_ns is when it was found."""
+    rows, heap = np.zeros(len(processes), EVENT), []
+    rows["kind"], rows["flags"], rows["ts_ns"] = Kind.EXIT, Flag.INFERRED, now_ns
+    for row, process in zip(rows, processes, strict=True):
+        inside = process.chain[1:] or process.chain  # in the initial namespace alone: a chain of one
+        numbers = np.array([(pidns.inum, nr, pidns.gen) for pidns, nr in reversed(inside)], NUMBER)
+        inline = numbers[: row["chain"].shape[0]]
+        row["chain"][: len(inline)] = inline
+        heap.append(numbers[len(inline) :].tobytes())
+        row["deep_len"], row["level"], row["cgroup_id"] = len(heap[-1]), len(process.chain) - 1, process.cgroup_id
+        row["tgid"], row["tid"], row["vtid"] = process.tgid, process.tgid, process.nr
+        row["start_ns"], row["comm"] = process.start_ns, process.comm
+        row["parent_tgid"], row["parent_start_ns"] = process.parent_tgid, process.parent_start_ns
+        row["parent_vtgid"] = process.parent_nr
+    return Batch(rows, b"".join(heap))
+
+
+def repair_row(began_ns: int, now_ns: int) -> Batch:
+    """The REPAIR row that ends a repair."""
+    row = np.zeros(1, EVENT)
+    row["kind"], row["start_ns"], row["ts_ns"] = Kind.REPAIR, began_ns, now_ns
+    return Batch(row)
+
+
+class Schedule:
+    """When to repair: soon after a gap, when those that follow it at once have come too; under continuous loss now and
+    then, the less often the longer a list takes, but within WITHIN_S of the last gap. Times in s of one clock."""
+
+    def __init__(self) -> None:
+        self._due_s: float | None = None
+        self._not_before_s = 0.0
+
+    def want(self, now_s: float) -> None:
+        """Something was lost."""
+        if self._due_s is None:
+            self._due_s = max(now_s + SOON_S, self._not_before_s)
+
+    def due_in(self, now_s: float) -> float:
+        """Seconds until a repair is due; 0: now, infinite: nothing was lost."""
+        return float("inf") if self._due_s is None else max(0.0, self._due_s - now_s)
+
+    def done(self, began_s: float, now_s: float) -> None:
+        """The list has been read; what is lost from now on wants another."""
+        self._due_s = None
+        self._not_before_s = now_s + min(WITHIN_S / 2, max(SOON_S, _PAUSE * (now_s - began_s)))
+
+
+class Echoes:
+    """Fork events that come after their process was told from a list: no process is told twice."""
+
+    def __init__(self) -> None:
+        self._expected: list[tuple[int, NDArray[np.uint64]]] = []
+
+    def expect(self, rows: NDArray[np.void], now_ns: int) -> None:
+        """rows: told from a list that was read until now_ns."""
+        recent = rows[rows["start_ns"].astype(np.int64) > now_ns - ECHO_NS]
+        if len(recent):
+            self._expected.append((now_ns, identities(recent)))
+
+    def drop(self, batch: Batch, now_ns: int) -> Batch:
+        """The batch without such forks."""
+        while self._expected and self._expected[0][0] < now_ns - ECHO_NS:
+            self._expected.pop(0)
+        if not self._expected:
+            return batch
+        forks = batch.rows["kind"] == Kind.FORK
+        expected = np.concatenate([ids for _since, ids in self._expected])
+        return batch.select(~(forks & np.isin(identities(batch.rows), expected)))
