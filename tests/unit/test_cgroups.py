@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from tracer.containers.cgroups import Cgroups, Description
+from tracer.containers.cgroups import MAX_ASKED, Cgroups, Description
 from tracer.facts import CgroupFact, CgroupName, Container
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
@@ -80,6 +80,29 @@ def test_each_root_cgroup_is_one_life() -> None:
     assert third[0][1].container == Container(A, "docker", "web", None, {}, 3)
     assert third[0][1].container.label == "web#3"
     assert names.asked == [("docker", A)] * 3
+
+
+def test_a_name_that_comes_late_is_told_for_every_cgroup_of_the_container() -> None:
+    names = Names()
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "x"), CgroupName(40, 2, B)])
+    assert tree.nameless == {A, B}
+    assert tree.renew() == []
+    names.known[A] = Description("web", "nginx", {"k": "v"})
+    web = Container(A, "docker", "web", "nginx", {"k": "v"}, 1)
+    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", web)), (31, CgroupFact(f"/docker/{A}/x", web))]
+    assert tree.nameless == {B}
+    assert tree.learn([CgroupName(32, 30, "y")])[0][1].container == web
+
+
+def test_one_that_no_engine_knows_is_not_asked_for_for_ever() -> None:
+    names = Names()
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    for _ in range(50):
+        assert tree.renew() == []
+    assert len(names.asked) == MAX_ASKED
+    assert tree.nameless == frozenset()
 
 
 def test_a_late_cgroup_of_an_earlier_life_belongs_to_that_one() -> None:

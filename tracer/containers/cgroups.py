@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 MAX_CGROUPS = 65536
+MAX_ASKED = 10  # times for each life of a container, before it keeps its id for a name
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Description:
 class Cgroups:
     """Takes names of cgroups in any order, gives facts: path, container, and which of its lives.
 
-    describe: (runtime, id) -> name, image and labels, or None; asked once for each life of a container.
+    describe: (runtime, id) -> name, image and labels, or None; asked for each life of a container until it answers.
     max_cgroups bounds each table here: what was named, or was above what was named, longest ago goes first.
     """
 
@@ -38,6 +39,7 @@ class Cgroups:
         self._orphans = _Orphans(max_cgroups)
         self._lives: _Recent[tuple[str, str], int] = _Recent(max_cgroups)
         self._containers: _Recent[int, Container] = _Recent(max_cgroups)  # by their root cgroup
+        self._nameless: _Recent[int, int] = _Recent(max_cgroups)  # root cgroup -> how often it was asked for
 
     @property
     def evicted(self) -> int:
@@ -56,6 +58,30 @@ class Cgroups:
             else:
                 facts += self._settle(name)
         return facts
+
+    @property
+    def nameless(self) -> frozenset[str]:
+        """The ids of containers that an engine may yet name."""
+        found = (self._containers.get(root_id) for root_id in self._nameless)
+        return frozenset(container.id for container in found if container)
+
+    def renew(self) -> list[tuple[int, CgroupFact]]:
+        """Ask again for the names that are missing; the facts that this changes. An engine that is slow, or starts
+        after us, names its containers late."""
+        renewed = set()
+        for root_id in list(self._nameless):
+            container, asked = self._containers.get(root_id), self._nameless.get(root_id) or 0
+            told = self._describe(container.runtime, container.id) if container else None
+            if container and told:
+                self._containers.put(root_id, _named(container, told))
+                renewed.add(root_id)
+            if told or asked + 1 >= MAX_ASKED or container is None:
+                self._nameless.pop(root_id)
+            else:
+                self._nameless.put(root_id, asked + 1)
+        return [
+            (cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(self._known) if self._root(cgroup_id) in renewed
+        ]
 
     def _settle(self, name: CgroupName) -> list[tuple[int, CgroupFact]]:
         """The fact of a cgroup whose parent is known, and of all that waited for it."""
@@ -80,10 +106,18 @@ class Cgroups:
         return found[::-1]
 
     def _fact(self, cgroup_id: int) -> CgroupFact:
+        path, found, root_id = self._place(cgroup_id)
+        return CgroupFact(path, self._container(found, root_id) if found else None)
+
+    def _root(self, cgroup_id: int) -> int:
+        """The root cgroup of the container that this cgroup is in; 0: it is in none."""
+        return self._place(cgroup_id)[2]
+
+    def _place(self, cgroup_id: int) -> tuple[str, paths.Found | None, int]:
         ancestry = self._ancestry(cgroup_id)
         path = "/" + "/".join(name.name.replace("/", r"\x2f") for name in ancestry)
         found = paths.find(path)
-        return CgroupFact(path, self._container(found, ancestry[found.depth - 1].cgroup_id) if found else None)
+        return path, found, ancestry[found.depth - 1].cgroup_id if found else 0
 
     def _container(self, found: paths.Found, root_id: int) -> Container:
         """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no
@@ -91,14 +125,18 @@ class Cgroups:
         lives = self._lives.get(found[:2]) or 0
         container = self._containers.get(root_id)
         if container is None:
-            container = self._begin(found, lives + 1)
+            container = Container(found.id, found.runtime, incarnation=lives + 1)
+            if told := self._describe(found.runtime, found.id):
+                container = _named(container, told)
+            else:
+                self._nameless.put(root_id, 1)
             self._lives.put(found[:2], container.incarnation)
             self._containers.put(root_id, container)
         return container
 
-    def _begin(self, found: paths.Found, incarnation: int) -> Container:
-        told = self._describe(found.runtime, found.id) or Description(None, None)
-        return Container(found.id, found.runtime, told.name, told.image, told.labels, incarnation)
+
+def _named(container: Container, told: Description) -> Container:
+    return Container(container.id, container.runtime, told.name, told.image, told.labels, container.incarnation)
 
 
 class _Recent(Generic[K, V]):
@@ -111,6 +149,13 @@ class _Recent(Generic[K, V]):
 
     def __contains__(self, key: K) -> bool:
         return key in self._entries
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._entries)
+
+    def pop(self, key: K) -> None:
+        """Leave it out."""
+        self._entries.pop(key, None)
 
     def get(self, key: K) -> V | None:
         """The value, marked as just used."""
