@@ -47,10 +47,19 @@ class Attribution:
     def _learn(self, part: Batch) -> None:
         for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
             fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
-            self.cgroups[int(part.rows["cgroup_id"][index])] = fact
+            cgroup_id = int(part.rows["cgroup_id"][index])
+            if fact.container and cgroup_id in self.cgroups:
+                self._rename(fact.container)
+            self.cgroups[cgroup_id] = fact
             self._cache.clear()
         for index in np.flatnonzero(_births(part)).tolist():
             self._own(chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index]))
+
+    def _rename(self, told: Container) -> None:
+        """A second fact about a cgroup: the container's name came late."""
+        for pidns, owner in self._owners.items():
+            if (owner.id, owner.incarnation) == (told.id, told.incarnation):
+                self._owners[pidns] = told
 
     def _own(self, pidns: PidnsId, cgroup_id: int) -> None:
         fact = self.cgroups.get(cgroup_id)

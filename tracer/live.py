@@ -23,6 +23,8 @@ from tracer.selection import Selection
 from tracer.table import Table
 from tracer.targets import Target, TargetKind
 
+_NAMES_EVERY_S = 1.0
+
 
 class LiveSource:
     """Batches of a running trace, until `stopped` says so. Snapshot rows come first."""
@@ -40,6 +42,7 @@ class LiveSource:
         self._selection = Selection(targets, self.attribution)
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
+        self._names_due = time.monotonic() + _NAMES_EVERY_S
 
     @property
     def lost(self) -> int:
@@ -54,6 +57,7 @@ class LiveSource:
             yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
             if self._repairs.due_in(time.monotonic()) == 0:
                 yield from self._repair()
+            yield from self._late_names()
         yield from self._told(self.trace.finish())
         if self.table.unsure:
             yield from self._repair()
@@ -120,6 +124,13 @@ class LiveSource:
         if not names:
             return Batch(np.empty(0, EVENT))
         return _fact_rows(self._cgroups.learn(names), now_ns())
+
+    def _late_names(self) -> Iterator[Batch]:
+        """Names that the engine did not tell in time, told now."""
+        if self._cgroups.nameless and time.monotonic() >= self._names_due:
+            self._names_due = time.monotonic() + _NAMES_EVERY_S
+            if facts := self._cgroups.renew():
+                yield from self._choose(_fact_rows(facts, now_ns()))
 
     def _with_commands(self, batch: Batch) -> Batch:
         """The rows of a list with what each process runs, from /proc."""

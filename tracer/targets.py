@@ -36,6 +36,10 @@ class TargetKind(StrEnum):
     PIDNS = "pidns"
 
 
+BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
+"""What only an engine can tell of a container."""
+
+
 @dataclass(frozen=True)
 class Target:
     """One TARGET. value: what stands behind the colon, or the name; text: as the user typed it.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ENGINE
 from following import Event, Following
 from oracle import SOCKET, WORKLOAD, Ledger, Receiver
 
@@ -236,6 +237,21 @@ def test_the_end_of_the_container_is_the_end(start_container: Start) -> None:
     assert events[-1]["event"] == "exit"
     assert (events[-1]["ns_pid"], events[-1]["signal"]) == (1, "SIGKILL")
     assert "0 lost" in stderr
+
+
+def test_an_engine_that_answers_late_still_names_its_containers(
+    start_container: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = start_container("sh -c 'while true; do sleep 0.2; done'")
+    socket = tmp_path / "sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
+    with Following("all") as follow:
+        events = follow.ready().events()
+        mine = [event["container"] for event in events if (event["container"] or {}).get("id") == container.id]
+        assert {told["name"] for told in mine} == {None}
+        socket.symlink_to(ENGINE.removeprefix("unix://"))
+        follow.until(lambda seen: any((e["container"] or {}).get("name") == container.name for e in seen))
+        follow.stop()
 
 
 def test_no_such_container_names_those_near(start_container: Start) -> None:

@@ -68,6 +68,18 @@ def test_what_was_told_later_does_not_count_however_a_source_cuts() -> None:
         assert labels(builders.batch(*rows[:cut]), builders.batch(*rows[cut:])) == whole
 
 
+def test_a_name_that_comes_late_is_everyones_from_then_on() -> None:
+    nameless = Container(WEB.id, "docker")
+    batch = builders.batch(
+        builders.cgroup(10, nameless),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.cgroup(10, WEB),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=10),
+        builders.fork(102, [(PIDNS, 3)], cgroup_id=1),
+    )
+    assert labels(batch)[1:] == [WEB.id[:12], "web", "web", "web"]
+
+
 def test_around_a_nested_container_is_the_outer_one() -> None:
     attribution = Attribution()
     batch = builders.batch(

@@ -41,10 +41,10 @@ def follow_live(
         from tracer.live import LiveSource
         from tracer.session import Limits
         from tracer.table import Table
-        from tracer.targets import parse_target
+        from tracer.targets import BY_DESCRIPTION, parse_target
 
         parsed = tuple(parse_target(text) for text in targets or ("all",))
-        engine = LazyEngine()
+        engine = LazyEngine(patient=any(target.kind in BY_DESCRIPTION for target in parsed))
         resolved = resolve(parsed, engine.require, procfs.pidns_inum)
         for name in resolved.not_running:
             if not options.quiet:

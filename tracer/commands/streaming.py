@@ -21,14 +21,20 @@ if TYPE_CHECKING:
     from tracer.views.view import View
 
 _ENGINE_RETRY_S = 5.0
+_HASTE_S, _PATIENCE_S = 0.5, 5.0  # how long events wait for a name
 
 
 class LazyEngine:
-    """The container engine, connected when first needed; `describe` does without it where there is none."""
+    """The container engine, connected when first needed; `describe` does without it where there is none.
 
-    def __init__(self) -> None:
+    patient: give a slow engine more time. For targets that mean containers by what the engine tells of them: one
+    without a name could not be followed from its first event.
+    """
+
+    def __init__(self, patient: bool = False) -> None:
         self._engine: Engine | None = None
         self._not_before = 0.0
+        self._patient = patient
 
     def require(self) -> Engine:
         """The engine. Raises NstraceError where none answers."""
@@ -49,7 +55,7 @@ class LazyEngine:
                 self._not_before = time.monotonic() + _ENGINE_RETRY_S
                 return None
         assert self._engine is not None
-        return self._engine.describe(container_id)
+        return self._engine.describe(container_id, _PATIENCE_S if self._patient else _HASTE_S)
 
 
 def kinds_of(options: StreamOptions) -> frozenset[Kind]:

@@ -26,7 +26,6 @@ DOCKER = "unix:///var/run/docker.sock"
 PODMAN = "unix:///run/podman/podman.sock"
 
 TIMEOUT_S = 2.0
-_DESCRIBE_TIMEOUT_S = 0.5  # events wait meanwhile
 _SILENCE_S = 5.0
 _ID_DIGITS = 64
 _ALIVE = ("running", "paused", "stopping")
@@ -113,18 +112,18 @@ class Engine:
         """Give the connection back."""
         self._api.close()
 
-    def describe(self, container_id: str) -> Description | None:
+    def describe(self, container_id: str, timeout_s: float = 0.5) -> Description | None:
         """Name, image and labels; None: not known, or not in time. Never raises, and after a failure or a slow answer
         does not ask for some seconds: the tracer must not wait."""
         began = self._clock()
         if began < self._silent_until or len(container_id) != _ID_DIGITS:
             return None
         try:
-            listed = self._by_id(container_id, _DESCRIBE_TIMEOUT_S)
+            listed = self._by_id(container_id, timeout_s)
         except NstraceError:
             self._silent_until = self._clock() + _SILENCE_S
             return None
-        if self._clock() - began > _DESCRIBE_TIMEOUT_S:  # each part came in time, the whole did not
+        if self._clock() - began > timeout_s:  # each part came in time, the whole did not
             self._silent_until = self._clock() + _SILENCE_S
         return listed.description if listed else None
 

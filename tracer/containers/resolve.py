@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.targets import Target, TargetKind
+from tracer.targets import BY_DESCRIPTION, Target, TargetKind
 
 if TYPE_CHECKING:
     from tracer.containers.engine import Engine, FoundContainer
 
-_ENGINE_TELLS = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
 _MAX_SHOWN = 8
 
 
@@ -43,7 +42,7 @@ def resolve(targets: tuple[Target, ...], engine: Callable[[], Engine], pidns_of:
                 not_running[container.name] = None
         elif target.kind == TargetKind.PID:
             target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
-        elif target.kind in _ENGINE_TELLS:
+        elif target.kind in BY_DESCRIPTION:
             engine()
         resolved.append(target)
     return Resolved(tuple(resolved), tuple(not_running))
