@@ -23,8 +23,8 @@ def follow_live(
     record: RecordOptions | None,
 ) -> int:
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
-    from tracer.commands.recorders import check_record, recording
-    from tracer.commands.streaming import LazyEngine, exit_code, signal_wakeup, stream_to
+    from tracer.commands.recorders import beside_recording, check_record, recording
+    from tracer.commands.streaming import LazyEngine, exit_code, signal_wakeup, stream_to, writer_to
     from tracer.kernel.load import Loading, LoadOptions, check_host
 
     check_host()
@@ -58,8 +58,13 @@ def follow_live(
     limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine), RESTART_S)
     with contextlib.ExitStack() as stack:
         trace.ring.wake_on(stack.enter_context(signal_wakeup()))
-        recorder = stack.enter_context(recording(record, source.wall_offset_ns, options)) if record else None
-        summary = stream_to(source, view(source.wall_offset_ns), options, limits, sys.stdout, recorder=recorder)
+        shown, write = view(source.wall_offset_ns), writer_to(sys.stdout)
+        recorder = None
+        if record and record.has_view:
+            shown, write = stack.enter_context(beside_recording(shown, options, source.attribution))
+        if record:
+            recorder = stack.enter_context(recording(record, source.wall_offset_ns, options))
+        summary = stream_to(source, shown, options, limits, write, recorder=recorder)
     return exit_code(summary, options) or int(recorder is not None and recorder.error is not None)
 
 

@@ -17,8 +17,10 @@ from tracer.commands.options import StreamOptions
 from tracer.errors import ExitCode, NstraceError
 
 if TYPE_CHECKING:
+    from tracer.attribution import Attribution
     from tracer.events import Batch
     from tracer.recording.writer import Writer
+    from tracer.views.view import View
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROGRESS_S = 1.0
@@ -131,6 +133,27 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
         recorder.close()
     if not options.quiet and not recorder.error:
         print(f"nstrace: {recorder.line()}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def beside_recording(
+    view: View, options: StreamOptions, containers: Attribution
+) -> Iterator[tuple[View, Callable[[str], None]]]:
+    """The view and what writes its text to stdout, both such that a recording never waits for who reads it."""
+    from tracer.commands.outlet import Outlet, PatientView
+    from tracer.commands.streaming import kinds_of
+
+    def say(line: str) -> None:
+        if not options.quiet:
+            print(f"nstrace: {line}", file=sys.stderr, flush=True)
+
+    outlet = Outlet(sys.stdout.fileno(), say)
+    patient = PatientView(view, outlet, kinds_of(options))
+    yield patient, outlet.write
+    outlet.write(patient.last(containers))
+    outlet.close()
+    if patient.left_out:
+        say(f"the reader of stdout was slow: {patient.left_out} events are in the recording alone")
 
 
 def _size(count: int) -> str:

@@ -25,14 +25,14 @@ def command(file: str, targets: tuple[str, ...], **values: Any) -> int:
     nstrace replay --json --events exec all.arrows web | jq .args
     """
     from tracer.commands.recorded import open_source, targets_of
-    from tracer.commands.streaming import exit_code, make_view, stream_to
+    from tracer.commands.streaming import exit_code, make_view, stream_to, writer_to
     from tracer.errors import ExitCode
     from tracer.session import Limits
 
     options = stream(values)
     source = open_source([file], targets_of(targets), options.quiet)
     view = make_view(options, source.wall_offset_ns)
-    summary = stream_to(source, view, options, Limits(count=options.count), sys.stdout)
+    summary = stream_to(source, view, options, Limits(count=options.count), writer_to(sys.stdout))
     if options.require_complete and not source.is_complete:
         return int(ExitCode.EVENTS_LOST)
     return exit_code(summary, options)

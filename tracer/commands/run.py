@@ -32,7 +32,7 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
     nstrace run -- make -j4
     nstrace run --to events.jsonl --json -- ./start-everything.sh
     """
-    from tracer.commands.streaming import exit_code, make_view, signal_wakeup, stream_to
+    from tracer.commands.streaming import exit_code, make_view, signal_wakeup, stream_to, writer_to
     from tracer.kernel.load import Loading, LoadOptions, check_host
 
     options = stream(values)
@@ -65,7 +65,7 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
 
         limits = Limits(options.duration, options.count, lambda: True)
         view = make_view(options, source.wall_offset_ns)
-        summary = stream_to(source, view, options, limits, out, on_signal)
+        summary = stream_to(source, view, options, limits, writer_to(out), on_signal)
         return newborn.wait() or exit_code(summary, options)
 
 

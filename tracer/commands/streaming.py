@@ -84,7 +84,7 @@ def stream_to(
     view: View,
     options: StreamOptions,
     limits: Limits,
-    out: TextIO,
+    write: Callable[[str], None],
     on_signal: Callable[[int, Session], None] = lambda _number, session: session.stop(),
     recorder: Recorder | None = None,
 ) -> Summary:
@@ -96,7 +96,7 @@ def stream_to(
     if not options.quiet and view.header:
         _say(view.header)
     with _handling_signals(lambda number: on_signal(number, session)):
-        summary = session.run(_writer(out))
+        summary = session.run(write)
     if not options.quiet:
         _say(f"nstrace: {summary.line()}")
         _say_account(summary.account, options.stats)
@@ -122,7 +122,7 @@ def _say(line: str) -> None:
     print(line.rstrip("\n"), file=sys.stderr, flush=True)
 
 
-def _writer(out: TextIO) -> Callable[[str], None]:
+def writer_to(out: TextIO) -> Callable[[str], None]:
     """Lines go out whole and at once."""
 
     def write(text: str) -> None:
