@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode, NstraceError
@@ -11,6 +14,9 @@ from tracer.errors import ExitCode, NstraceError
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
     from tracer.targets import Target
+
+SUFFIX = ".arrows"
+_PART = r"\.\d{6}"  # of a recording that was rotated: web.000001.arrows
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
@@ -28,18 +34,69 @@ def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
     return targets
 
 
-def open_source(names: Sequence[str], targets: tuple[Target, ...] = (), quiet: bool = False) -> RecordedSource:
-    """The recorded source of these files. Raises NstraceError."""
+def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """FILE... [TARGET]...: the first is a file, and so are others that end in .arrows; the rest are targets."""
+    files = [text for number, text in enumerate(arguments) if number == 0 or text.endswith(SUFFIX)]
+    return files, [text for text in arguments[1:] if not text.endswith(SUFFIX)]
+
+
+def find_files(names: Sequence[str]) -> list[str]:
+    """Folders become the recordings in them, and the name of one that was rotated its parts."""
+    found: dict[str, None] = {}
+    for name in names:
+        path = Path(name)
+        if name != "-" and path.is_dir():
+            inside = sorted(str(entry) for entry in path.iterdir() if entry.name.endswith(SUFFIX))
+            if not inside:
+                raise NstraceError(f"no recording is in {name}", f"their names end in {SUFFIX}")
+            found |= dict.fromkeys(inside)
+        elif name != "-" and not path.exists() and (parts := rotated(path)):
+            found |= dict.fromkeys(map(str, parts))
+        else:
+            found[name] = None
+    return list(found)
+
+
+def rotated(path: Path) -> list[Path]:
+    """The parts of a recording of this name that was rotated, in order."""
+    pattern = re.compile(re.escape(path.stem) + _PART + re.escape(path.suffix))
+    if not path.parent.is_dir():
+        return []
+    return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
+
+
+def open_sources(
+    names: Sequence[str], targets: tuple[Target, ...] = (), say: Callable[[str], None] = lambda _line: None
+) -> list[RecordedSource]:
+    """The recorded sources of these files, one for each run of nstrace, in order of time. say: takes a line for people.
+    Raises NstraceError."""
     from tracer.privileges import drop
     from tracer.recording.files import open_input
     from tracer.recording.reader import Recording
     from tracer.recording.source import RecordedSource
 
+    inputs = [(name, open_input(name)) for name in find_files(names)]
+    drop()
+    recordings = [Recording(name, found, say) for name, found in inputs]
+    recordings.sort(key=lambda recording: (recording.facts.session, recording.facts.part))
+    runs = [list(run) for _session, run in groupby(recordings, key=lambda recording: recording.facts.session)]
+    runs.sort(key=lambda run: run[0].facts.began_ns)
+    return [RecordedSource(run, targets) for run in runs]
+
+
+def open_source(names: Sequence[str], targets: tuple[Target, ...] = (), quiet: bool = False) -> RecordedSource:
+    """The recorded source of files of one run of nstrace. Raises NstraceError."""
+    sources = open_sources(names, targets, sayer(quiet))
+    if len(sources) > 1:
+        raise NstraceError(f"these are recordings of {len(sources)} runs", "give those of one", ExitCode.USAGE)
+    return sources[0]
+
+
+def sayer(quiet: bool) -> Callable[[str], None]:
+    """Lines for people, on stderr; none where they were not wanted."""
+
     def say(line: str) -> None:
         if not quiet:
             print(f"nstrace: {line}", file=sys.stderr, flush=True)
 
-    inputs = [(name, open_input(name)) for name in names]
-    drop()
-    recordings = [Recording(name, found, say) for name, found in inputs]
-    return RecordedSource(recordings, targets)
+    return say

@@ -3,36 +3,94 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracer.commands.options import replay_options, stream
+from tracer.commands.options import StreamOptions, replay_options, stream
+from tracer.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tracer.recording.source import RecordedSource
+    from tracer.session import Source
+
+
+def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
+    """A factor; None: as fast as it goes."""
+    if value == "max":
+        return None
+    try:
+        speed = float(value.removesuffix("x"))
+    except ValueError:
+        speed = 0.0
+    if not 0.001 <= speed <= 1e6:
+        raise click.BadParameter(f"{value!r} is no speed: give 1, 10, 0.5 or max")
+    return speed
 
 
 @click.command("replay")
-@click.argument("file")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
+@click.option("--from", "begin", metavar="TIME", help="Begin at TIME.")
+@click.option("--to", "end", metavar="TIME", help="End at TIME.")
+@click.option("--speed", callback=_speed, default="max", show_default=True, metavar="N", help="1 is as it happened.")
+@click.option("--max-idle", type=click.FloatRange(0), metavar="S", help="With --speed: cut pauses to S seconds.")
 @replay_options
-def command(file: str, targets: tuple[str, ...], **values: Any) -> int:
-    """Show what a recording holds as nstrace follow would have shown it: anywhere, without root, eBPF or Docker.
+def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **values: Any) -> int:
+    """Show what recordings hold as nstrace follow would have shown it: anywhere, without root, eBPF or Docker.
 
-    TARGETs are those of nstrace follow; without any, all that was recorded. FILE is - for stdin. Text shows times of
+    A FILE is a recording, - for stdin, a folder of recordings, or the name of one that was rotated. Further FILEs end
+    in .arrows. TARGETs are those of nstrace follow; without any, all that was recorded is shown. Text shows times of
     this host's zone, JSON UTC.
+
+    \b
+    TIME is one of
+      14:03, 14:03:05.250           on the day of the recording, in this host's zone
+      2026-11-24T14:03:05Z          with or without zone
+      +90s, +1h5m                   after the recording's beginning
+      -10s                          before its end
 
     \b
     nstrace replay web.arrows
     nstrace replay --json --events exec all.arrows web | jq .args
+    nstrace replay --speed 10 --max-idle 1 --from 14:03 web.arrows
     """
-    from tracer.commands.recorded import open_source, targets_of
+    from tracer.commands.recorded import open_sources, sayer, split_files, targets_of
     from tracer.commands.streaming import exit_code, make_view, stream_to, writer_to
-    from tracer.errors import ExitCode
     from tracer.session import Limits
 
     options = stream(values)
-    source = open_source([file], targets_of(targets), options.quiet)
-    view = make_view(options, source.wall_offset_ns)
-    summary = stream_to(source, view, options, Limits(count=options.count), writer_to(sys.stdout))
-    if options.require_complete and not source.is_complete:
-        return int(ExitCode.EVENTS_LOST)
-    return exit_code(summary, options)
+    files, targets = split_files(arguments)
+    make_view(options, 0)  # imports it while we still may read everything
+    code = 0
+    for source in open_sources(files, targets_of(targets), sayer(options.quiet)):
+        if begin is not None or end is not None:
+            _cut(source, begin, end)
+        view = make_view(options, source.wall_offset_ns)
+        paced = _paced(source, values["speed"], values["max_idle"])
+        summary = stream_to(paced, view, options, Limits(count=options.count), writer_to(sys.stdout))
+        code = code or exit_code(summary, options) or _incomplete(source, options)
+    return code
+
+
+def _cut(source: RecordedSource, begin: str | None, end: str | None) -> None:
+    from tracer.moments import Span, parse_moment
+
+    span = source.span()
+    source.show(
+        Span(
+            span.begin_ns if begin is None else parse_moment(begin, span),
+            span.end_ns if end is None else parse_moment(end, span),
+        )
+    )
+
+
+def _paced(source: RecordedSource, speed: float | None, max_idle_s: float | None) -> Source:
+    if speed is None:
+        return source
+    from tracer.recording.pace import Paced
+
+    return Paced(source, speed, max_idle_s)
+
+
+def _incomplete(source: RecordedSource, options: StreamOptions) -> int:
+    return int(ExitCode.EVENTS_LOST) if options.require_complete and not source.is_complete else 0

@@ -19,10 +19,12 @@ _MAX_OFFSET_NS = 1 << 62
 
 @dataclass(frozen=True)
 class Facts:
-    """The metadata, as a reader uses it. session: one run of nstrace; part: its files in order, from 1."""
+    """The metadata, as a reader uses it. session: one run of nstrace; part: its files in order, from 1; began_ns: when
+    the file was begun, wall clock."""
 
     schema: int
     wall_offset_ns: int
+    began_ns: int
     host: str
     session: str
     part: int
@@ -37,6 +39,7 @@ class Facts:
         return cls(
             schema=int(metadata["nstrace_schema"]),
             wall_offset_ns=offset_ns,
+            began_ns=int(metadata["realtime_ns"]),
             host=metadata["host"],
             session=metadata["session"],
             part=int(metadata["part"]),

@@ -80,12 +80,18 @@ class FileInput:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self.at = os.lseek(fd, 0, os.SEEK_CUR)
+        self._begin = self.at = os.lseek(fd, 0, os.SEEK_CUR)
 
     @property
     def size(self) -> int:
         """Its length now."""
         return os.fstat(self._fd).st_size
+
+    def again(self) -> FileInput:
+        """The same file from its beginning, read on its own."""
+        other = FileInput(self._fd)
+        other.at = self._begin
+        return other
 
     def read(self, length: int) -> bytes:
         """As `Input.read`."""

@@ -19,7 +19,7 @@ from tracer.facts import CgroupFact
 from tracer.recording import frames
 from tracer.recording.columns import InvalidColumns, from_arrow
 from tracer.recording.facts import Facts
-from tracer.recording.files import Input
+from tracer.recording.files import FileInput, Input
 from tracer.recording.frames import Damaged, Header, Message, Torn
 from tracer.recording.schema import VERSION
 
@@ -133,6 +133,13 @@ class Recording:
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last_s))
         what = f"{self.rows} rows, up to {until}" if self.rows else "nothing in it"
         self._say(f"{self.name} was not closed cleanly: {what}")
+
+    def indices(self) -> list[Index]:
+        """What all batches say of themselves, without reading them; [] for a stream."""
+        if not isinstance(self.input, FileInput):
+            return []
+        other = Recording(self.name, self.input.again(), lambda _line: None)
+        return [part.index for part in other.parts(lambda _index: False)]
 
     def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[Message, Part] | None:
         """The next whole batch; None: there is none."""

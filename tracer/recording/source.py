@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution, reduce
 from tracer.events import Batch, Kind
+from tracer.moments import Span
 from tracer.recording.files import StreamInput
 from tracer.recording.reader import Index, Recording
 from tracer.selection import Selection
@@ -21,21 +22,15 @@ _FOREVER_NS = 1 << 64
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
-    targets: (): everything that was recorded. from_ns, to_ns: the window of time, boottime, both included.
+    targets: (): everything that was recorded.
     """
 
-    def __init__(
-        self,
-        recordings: Sequence[Recording],
-        targets: tuple[Target, ...] = (),
-        from_ns: int = 0,
-        to_ns: int = _FOREVER_NS,
-    ) -> None:
+    def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
         self.recordings = recordings
         self.attribution, self.table = Attribution(), Table()
         self.lost = 0
         self._selection = Selection(targets, self.attribution)
-        self._from_ns, self._to_ns = from_ns, to_ns
+        self._from_ns, self._to_ns = 0, _FOREVER_NS
 
     @property
     def wall_offset_ns(self) -> int:
@@ -47,16 +42,32 @@ class RecordedSource:
         """Whether, as far as read, nothing is missing: all files were closed, none is damaged."""
         return all(recording.is_closed and not recording.damages for recording in self.recordings)
 
+    def show(self, window: Span) -> None:
+        """From now on only what happened in this window."""
+        self._from_ns = max(0, window.begin_ns - self.wall_offset_ns)
+        self._to_ns = max(0, window.end_ns - self.wall_offset_ns)
+
+    def span(self) -> Span:
+        """From when to when the files tell of events, from their headers alone; a stream's end is not known."""
+        indices = [index for recording in self.recordings for index in recording.indices() if index.last_ns]
+        if not indices:
+            return Span(self.recordings[0].facts.began_ns, self.recordings[0].facts.began_ns)
+        first, last = min(index.first_ns for index in indices), max(index.last_ns for index in indices)
+        return Span(first + self.wall_offset_ns, last + self.wall_offset_ns)
+
     def account(self) -> None:
         """A recording holds what was delivered; nothing else was counted."""
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean, until there are no more or timeout_s() is None."""
-        for number, recording in enumerate(self.recordings):
+        before: Recording | None = None
+        for recording in self.recordings:
             if isinstance(recording.input, StreamInput):
                 recording.input.keep_waiting = lambda: timeout_s() is not None
+            goes_on = before is not None and recording.facts.part == before.facts.part + 1
+            before = recording
             for read in recording.parts(self._is_wanted):
-                if read.batch is None or (read.index.carried and number):
+                if read.batch is None or (read.index.carried and goes_on):
                     continue
                 for part in self.attribution.take(read.batch):
                     chosen = reduce(part, self._mask(part))

@@ -1,0 +1,178 @@
+"""nstrace replay as a user runs it, on recordings made by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from builders import SECOND_NS, batch, fork
+from recordings import WALL_NS, facts, read, record, storm
+
+from tracer.attribution import Attribution
+from tracer.commands.recorded import find_files, split_files
+from tracer.errors import NstraceError
+from tracer.events import Batch
+from tracer.recording.files import open_input
+from tracer.recording.pace import Paced
+from tracer.recording.reader import Recording
+from tracer.recording.source import RecordedSource
+from tracer.table import Table
+
+BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40)]
+
+
+@pytest.fixture
+def arrows(tmp_path: Path) -> Path:
+    record(tmp_path / "web.arrows", BATCHES)
+    return tmp_path / "web.arrows"
+
+
+def replay(*args: object, exit_code: int = 0) -> tuple[list[str], str]:
+    """What it printed, line by line, and what it said."""
+    argv = [sys.executable, "-m", "tracer", "replay", *map(str, args)]
+    env = {**os.environ, "TZ": "UTC"}
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=60)
+    assert done.returncode == exit_code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_lines_and_json(arrows: Path) -> None:
+    lines, said = replay(arrows)
+    assert len(lines) == 360
+    assert lines[1].split() == ["22:13:21.001", "exec", "web", "1001", "1", "1000", "0", "sh", "ls", "1"]
+    assert "360 events (120 fork, 120 exec, 120 exit)" in said
+    assert len(replay("--json", arrows, "web")[0]) == 360
+    assert len(replay("--json", arrows, "web", "--events", "exec", "--count", 7)[0]) == 7
+    assert replay("--json", arrows, "db")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("window", "count"),
+    [
+        (["--from", "+0s"], 360),
+        (["--from", "+100ms"], 63),
+        (["--to", "+9.5ms"], 27),
+        (["--from", "22:13:21.111"], 30),
+        (["--from", "2023-11-14T22:13:21.111Z", "--to", "+111.5ms"], 3),
+        (["--from", "-1ms"], 4),
+    ],
+)
+def test_a_window_of_time_is_a_part_of_the_whole(window: list[str], count: int, arrows: Path) -> None:
+    whole, part = replay(arrows)[0], replay(arrows, *window)[0]
+    assert len(part) == count
+    assert "\n".join(part) in "\n".join(whole)
+
+
+def test_not_closed_and_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "torn.arrows"
+    offsets = record(path, BATCHES, is_closed=False)
+    lines, said = replay(path)
+    assert len(lines) == 360
+    assert "torn.arrows was not closed cleanly: 361 rows, up to 2023-11-14T22:13:21Z" in said
+    replay(path, "--require-complete", exit_code=5)
+    with path.open("r+b") as file:
+        file.seek(offsets[2] + 2000)
+        file.write(b"damage")
+    lines, said = replay(path)
+    assert len(lines) == 241
+    assert f"is damaged at byte {offsets[2]}: the checksum" in said
+    assert "lost 120 events between 22:13:21.040 and 22:13:21.081" in lines[120]
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/", "/nowhere", "jpeg", "empty"])
+def test_no_recording_is_one_line_and_a_hint(name: str, tmp_path: Path) -> None:
+    (tmp_path / "jpeg").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100))
+    (tmp_path / "empty").touch()
+    lines, said = replay(tmp_path / name, exit_code=1)
+    assert lines == []
+    assert 1 <= said.count("\n") <= 2
+
+
+def test_from_a_pipe(arrows: Path) -> None:
+    argv = [sys.executable, "-m", "tracer", "replay", "--json", "-q", "-"]
+    done = subprocess.run(argv, input=arrows.read_bytes(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 360, b"")
+
+
+def test_several_runs_come_in_order_of_time(tmp_path: Path) -> None:
+    record(tmp_path / "z.arrows", [batch(fork(1))])
+    record(tmp_path / "a.arrows", [batch(fork(2))])
+    for names in (["a.arrows", "z.arrows"], ["z.arrows", "a.arrows"], ["."]):
+        lines, _said = replay(*(tmp_path / name for name in names))
+        assert [line.split()[3] for line in lines] == ["1", "2"]
+
+
+def test_which_arguments_are_files(tmp_path: Path) -> None:
+    assert split_files(["web", "web", "b.arrows", "pidns:1"]) == (["web", "b.arrows"], ["web", "pidns:1"])
+    for name in ("web.000002.arrows", "web.000001.arrows", "web.1.arrows", "webs.000001.arrows"):
+        (tmp_path / name).touch()
+    parts = [str(tmp_path / f"web.00000{part}.arrows") for part in (1, 2)]
+    assert find_files([str(tmp_path / "web.arrows")]) == parts
+    assert len(find_files([str(tmp_path), parts[0]])) == 4
+    (tmp_path / "none").mkdir()
+    with pytest.raises(NstraceError, match="no recording is in"):
+        find_files([str(tmp_path / "none")])
+
+
+def test_a_window_reads_what_it_needs_alone(arrows: Path) -> None:
+    recording = Recording("web", open_input(str(arrows)), pytest.fail)
+    wanted = []
+    source = RecordedSource([recording])
+    source._is_wanted = lambda index: wanted.append(index) or False  # type: ignore[method-assign]
+    assert list(source.batches(lambda: 0.0)) == []
+    assert [index.facts for index in wanted] == [2, 0, 0]  # the fact, and the birth of the container's first process
+    span = source.span()
+    assert (span.begin_ns, span.end_ns) == (WALL_NS + SECOND_NS, WALL_NS + int(BATCHES[2].rows["ts_ns"][-1]))
+
+
+class Played:
+    """A source of batches that are there, and a clock that only sleeping moves."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.attribution, self.table, self.lost = Attribution(), Table(), 0
+        self.now = 0.0
+        self._batches = batches
+
+    def account(self) -> None:
+        pass
+
+    def batches(self, timeout_s: object) -> list[Batch]:
+        return self._batches
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def times(self, speed: float, max_idle_s: float | None = None) -> list[tuple[float, list[int]]]:
+        paced = Paced(self, speed, max_idle_s, lambda: self.now, self.sleep)
+        return [(round(self.now, 6), part.rows["tgid"].tolist()) for part in paced.batches(lambda: 1.0)]
+
+
+def at(*times_s: float) -> Batch:
+    return batch(*(fork(number + 1, ts_ns=int(time * SECOND_NS)) for number, time in enumerate(times_s)))
+
+
+def test_speed_and_pauses() -> None:
+    assert Played([at(5, 6, 6, 9)]).times(1) == [(0, [1]), (1, [2, 3]), (4, [4])]
+    assert Played([at(5, 6, 6, 9)]).times(2) == [(0, [1]), (0.5, [2, 3]), (2, [4])]
+    assert Played([at(5, 6, 6, 9)]).times(1, max_idle_s=0.25) == [(0, [1]), (0.25, [2, 3]), (0.5, [4])]
+    assert Played([at(5, 4, 7), at(6, 8)]).times(1) == [(0, [1, 2]), (2, [3]), (2, [1]), (3, [2])]
+
+
+def test_a_pause_can_be_left() -> None:
+    played = Played([at(1, 3600)])
+    answers = iter([1.0, 1.0, None])
+    paced = Paced(played, 1, None, lambda: played.now, played.sleep)
+    assert [len(part) for part in paced.batches(lambda: next(answers))] == [1]
+    assert played.now < 1
+
+
+def test_pieces_of_a_recording_have_the_index_of_their_rows(arrows: Path) -> None:
+    _batches, _said, recording = read(arrows.read_bytes())
+    assert recording.indices() == []  # no file: it cannot be read twice
+    indices = Recording("web", open_input(str(arrows)), pytest.fail).indices()
+    assert [after.first_row - before.first_row for before, after in pairwise(indices)] == [121, 120]
