@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from tracer.targets import Target
 
 SUFFIX = ".arrows"
-_PART = r"\.\d{6}"  # of a recording that was rotated: web.000001.arrows
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
@@ -42,6 +40,8 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def find_files(names: Sequence[str]) -> list[str]:
     """Folders become the recordings in them, and the name of one that was rotated its parts."""
+    from tracer.recording.files import parts_of
+
     found: dict[str, None] = {}
     for name in names:
         path = Path(name)
@@ -50,19 +50,11 @@ def find_files(names: Sequence[str]) -> list[str]:
             if not inside:
                 raise NstraceError(f"no recording is in {name}", f"their names end in {SUFFIX}")
             found |= dict.fromkeys(inside)
-        elif name != "-" and not path.exists() and (parts := rotated(path)):
+        elif name != "-" and not path.exists() and (parts := parts_of(path)):
             found |= dict.fromkeys(map(str, parts))
         else:
             found[name] = None
     return list(found)
-
-
-def rotated(path: Path) -> list[Path]:
-    """The parts of a recording of this name that was rotated, in order."""
-    pattern = re.compile(re.escape(path.stem) + _PART + re.escape(path.suffix))
-    if not path.parent.is_dir():
-        return []
-    return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
 
 
 def open_sources(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tracer.errors import ExitCode, NstraceError
 if TYPE_CHECKING:
     from tracer.attribution import Attribution
     from tracer.events import Batch
+    from tracer.recording.rotate import RotatingWriter
     from tracer.recording.writer import Writer
     from tracer.views.view import View
 
@@ -27,14 +29,39 @@ _PROGRESS_S = 1.0
 _CLEAR = "\r\x1b[K"
 
 
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
 @dataclass(frozen=True)
 class RecordOptions:
-    """Where to record to. path: "-" is stdout. has_view: something else is shown as well."""
+    """Where to record to. path: "-" is stdout. rotate: (bytes, seconds, files) at most; None: no limit. has_view:
+    something else is shown as well."""
 
     path: str
     force: bool
     fsync: bool
+    rotate: tuple[int | None, int | None, int | None]
     has_view: bool
+
+    @property
+    def rotates(self) -> bool:
+        """Whether there will be several files."""
+        return self.rotate[:2] != (None, None)
+
+
+def _amount(units: str, least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
+    """A callback for numbers with a unit, as plain numbers."""
+
+    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        match = re.fullmatch(rf"(\d{{1,12}})([{units}]?)B?", value, re.ASCII)
+        amount = int(match[1]) * _UNITS[match[2]] if match else 0
+        if amount < least:
+            raise click.BadParameter(f"{value!r}: give a number and one of {', '.join(units)}; at least {least}")
+        return amount
+
+    return convert
 
 
 def record_options(required: bool) -> Callable[[F], F]:
@@ -42,6 +69,19 @@ def record_options(required: bool) -> Callable[[F], F]:
     options = (
         click.option("-w", "--write", metavar="FILE", required=required, help="Record to FILE; - is stdout."),
         click.option("--force", is_flag=True, help="Replace FILE if it is there."),
+        click.option(
+            "--rotate-size",
+            callback=_amount("kMG", 64_000),
+            metavar="SIZE",
+            help="A new file when one has SIZE (100M): FILE becomes FILE.000001.arrows, ...",
+        ),
+        click.option(
+            "--rotate-interval",
+            callback=_amount("smhd", 1),
+            metavar="TIME",
+            help="A new file every TIME (90s, 15m, 1h).",
+        ),
+        click.option("--max-files", type=click.IntRange(1), metavar="N", help="Keep the latest N files."),
         click.option("--fsync", is_flag=True, help="Wait until the disk has what was written, once a second."),
     )
 
@@ -55,18 +95,27 @@ def record_options(required: bool) -> Callable[[F], F]:
 
 def record_of(values: dict[str, Any], has_view: bool) -> RecordOptions | None:
     """What the user chose; None: no recording."""
-    if values["write"] is None:
-        if values["force"] or values["fsync"]:
-            raise click.UsageError("--force and --fsync go with -w FILE")
+    rotate = (values["rotate_size"], values["rotate_interval"], values["max_files"])
+    options = RecordOptions(values["write"], values["force"], values["fsync"], rotate, has_view)
+    if options.path is None:
+        if values["force"] or values["fsync"] or any(rotate):
+            raise click.UsageError("--force, --fsync, --rotate-... and --max-files go with -w FILE")
         return None
-    return RecordOptions(values["write"], values["force"], values["fsync"], has_view)
+    if values["max_files"] and not options.rotates:
+        raise click.UsageError("--max-files goes with --rotate-size or --rotate-interval")
+    if options.rotates and options.path == "-":
+        raise click.UsageError("stdout cannot be rotated")
+    return options
 
 
 def check_record(options: RecordOptions) -> None:
     """Raise NstraceError where it cannot begin: before anything else is done."""
-    from tracer.recording.files import check_new
+    from tracer.recording.files import check_new, parts_of
 
-    if options.path != "-":
+    if options.rotates:
+        if not options.force and (parts := parts_of(Path(options.path))):
+            raise NstraceError(f"{parts[0]} is there already", "--force replaces it, and the other parts")
+    elif options.path != "-":
         check_new(Path(options.path), options.force)
     elif options.has_view:
         raise NstraceError("stdout cannot take events and a recording", "use nstrace record -w -", ExitCode.USAGE)
@@ -77,7 +126,7 @@ def check_record(options: RecordOptions) -> None:
 class Recorder:
     """Gives batches to a writer. With a view beside it a failure is said once, and the view goes on."""
 
-    def __init__(self, writer: Writer, has_view: bool, progress: bool) -> None:
+    def __init__(self, writer: Writer | RotatingWriter, has_view: bool, progress: bool) -> None:
         self.error: NstraceError | None = None
         self._writer = writer
         self._has_view = has_view
@@ -115,16 +164,27 @@ class Recorder:
             print(f"nstrace: {error.message}\n  {error.hint}", file=sys.stderr, flush=True)
 
 
+def _writer(record: RecordOptions, wall_offset_ns: int) -> Writer | RotatingWriter:
+    from tracer.recording.facts import of_this_host
+    from tracer.recording.files import create, parts_of
+    from tracer.recording.rotate import RotatingWriter, Rotation
+    from tracer.recording.writer import FileSink, Writer
+
+    facts = of_this_host(wall_offset_ns, sys.argv)
+    path = Path(record.path)
+    if record.rotates:
+        for part in parts_of(path):  # --force
+            part.unlink()
+        return RotatingWriter(path, facts, Rotation(*record.rotate), record.fsync)
+    if record.path == "-":
+        return Writer(FileSink(os.dup(1), "stdout", record.fsync), facts)
+    return Writer(FileSink(create(path, record.force), record.path, record.fsync), facts)
+
+
 @contextlib.contextmanager
 def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions) -> Iterator[Recorder]:
     """A recorder, closed in the end."""
-    from tracer.recording.facts import of_this_host
-    from tracer.recording.files import create
-    from tracer.recording.writer import FileSink, Writer
-
-    fd = os.dup(1) if record.path == "-" else create(Path(record.path), record.force)
-    sink = FileSink(fd, "stdout" if record.path == "-" else record.path, record.fsync)
-    writer = Writer(sink, of_this_host(wall_offset_ns, sys.argv))
+    writer = _writer(record, wall_offset_ns)
     progress = not record.has_view and not options.quiet and sys.stderr.isatty()
     recorder = Recorder(writer, record.has_view, progress)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import select
 import stat
@@ -44,6 +45,19 @@ def create(path: Path, force: bool) -> int:
         return fd
     except OSError as error:
         raise NstraceError(f"{path} cannot be written: {error.strerror}", "write to another FILE") from error
+
+
+def part_of(path: Path, number: int) -> Path:
+    """The name of a part of a recording that is rotated: web.arrows -> web.000001.arrows."""
+    return path.with_name(f"{path.stem}.{number:06}{path.suffix}")
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The parts of a recording of this name that are there, in order."""
+    pattern = re.compile(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix))
+    if not path.parent.is_dir():
+        return []
+    return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
 
 
 def _is_regular(path: Path) -> bool:

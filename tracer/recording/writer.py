@@ -53,12 +53,13 @@ class FileSink:
 
 
 class Writer:
-    """Takes batches, writes messages. facts: the stream's metadata; with wall_offset_ns among them.
+    """Takes batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them.
 
     Whoever uses it gives it an empty batch now and then, so that what waits is written in time.
     """
 
     def __init__(self, sink: FileSink, facts: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+        self.facts = facts
         self._sink = sink
         self._wall_offset_ns = int(facts["wall_offset_ns"])
         self._clock = clock
@@ -79,33 +80,45 @@ class Writer:
         """Written so far."""
         return self._sink.bytes
 
+    def carry(self, batch: Batch) -> None:
+        """Begin with what the file before has told, as it is now."""
+        for part in _parts(batch):
+            self._write(part, carried="1")
+
     def take(self, batch: Batch) -> None:
         """Add the batch; write what waits if it is time. Raises NstraceError where it cannot be written."""
+        self.add(batch)
+        if self.is_due:
+            self.flush()
+
+    def add(self, batch: Batch) -> None:
+        """Let the batch wait."""
         if len(batch):
             if not self._waiting:
                 self._since = self._clock()
             self._waiting.append(batch)
             self._waiting_rows += len(batch)
             self._waiting_bytes += len(batch.heap)
-        if self._is_due():
-            self.flush()
 
-    def _is_due(self) -> bool:
+    @property
+    def is_due(self) -> bool:
+        """Whether what waits is to be written now."""
         if not self._waiting:
             return False
         if self._waiting_rows >= MAX_ROWS or self._waiting_bytes >= MAX_HEAP_BYTES:
             return True
         return self._clock() - self._since >= (FLUSH_S if self._waiting_rows >= SLOW_ROWS else SLOW_FLUSH_S)
 
-    def flush(self) -> None:
-        """Write what waits."""
+    def flush(self) -> Batch:
+        """Write what waits; gives it back."""
         batch = Batch.concat(self._waiting)
         self._waiting.clear()
         self._waiting_rows = self._waiting_bytes = 0
         for part in _parts(batch):
             self._write(part)
+        return batch
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, **more: str) -> None:
         rows = batch.rows
         lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum())
         metadata = {
@@ -114,6 +127,7 @@ class Writer:
             "last_ns": str(rows["ts_ns"].max()),
             "lost": str(lost),
             "facts": str(int(teaches(batch).sum())),
+            **more,
         }
         self._sink.write(frames.of_batch(to_arrow(batch, self._wall_offset_ns), metadata))
         self._last_ns = max(self._last_ns, int(rows["ts_ns"].max()))

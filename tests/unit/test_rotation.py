@@ -1,0 +1,115 @@
+"""A recording in several files: together they are the one, and each of them is complete in itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, row
+from recordings import WALL_NS, facts, storm
+
+from tracer.attribution import Attribution
+from tracer.events import Batch, Kind
+from tracer.recording.facts import of_this_host
+from tracer.recording.files import FileInput, open_input, parts_of
+from tracer.recording.living import Living
+from tracer.recording.reader import Recording
+from tracer.recording.rotate import RotatingWriter, Rotation
+from tracer.recording.source import RecordedSource
+
+INSIDE = [(PIDNS, 1)]
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 10.0  # every batch is due
+        return self.now
+
+
+def record(path: Path, batches: list[Batch], **rotation: float) -> RotatingWriter:
+    made = {"wall_offset_ns": str(WALL_NS)}
+    writer = RotatingWriter(path, {**of_this_host(0, []), **made}, Rotation(**rotation), clock=Clock())
+    for part in batches:
+        writer.take(part)
+    writer.close()
+    return writer
+
+
+def source(*paths: Path) -> RecordedSource:
+    return RecordedSource([Recording(path.name, open_input(str(path)), pytest.fail) for path in paths])
+
+
+def rows(recorded: RecordedSource) -> Batch:
+    return Batch.concat(list(recorded.batches(lambda: 0.0)))
+
+
+def test_together_they_are_the_whole(tmp_path: Path) -> None:
+    batches = [facts(), storm(1, 50), storm(51, 50), storm(101, 50)]
+    writer = record(tmp_path / "web.arrows", batches, max_bytes=1)
+    parts = parts_of(tmp_path / "web.arrows")
+    assert [path.name for path in parts] == [f"web.00000{number}.arrows" for number in (1, 2, 3, 4, 5)]
+    together, whole = rows(source(*parts)), Batch.concat(batches)
+    assert together.heap == whole.heap
+    assert np.array_equal(together.rows["tgid"], whole.rows["tgid"])
+    assert (writer.rows, writer.lost) == (len(whole), 0)
+    assert writer.bytes == sum(path.stat().st_size for path in parts)
+
+
+def test_a_later_file_alone_knows_who_lives_and_where(tmp_path: Path) -> None:
+    born = batch(
+        cgroup(7, WEB),
+        fork(100, INSIDE, cgroup_id=7),
+        row(Kind.EXEC, 100, INSIDE, exe=b"/bin/sh", args=[b"sh"], cgroup_id=7),
+        fork(101, [(PIDNS, 2)], cgroup_id=7),
+        exits(101, [(PIDNS, 2)], cgroup_id=7),
+    )
+    later = batch(fork(102, [(PIDNS, 3)], cgroup_id=8))  # came in by nsenter, from another cgroup
+    record(tmp_path / "web.arrows", [born, later], max_bytes=1)
+    first, second, third = parts_of(tmp_path / "web.arrows")
+    alone = source(second)
+    told = rows(alone)
+    assert told.rows["kind"].tolist()[:3] == [Kind.CGROUP, Kind.PIDNS, Kind.SNAPSHOT]
+    assert told.rows["tgid"].tolist()[2:] == [100, 102]
+    assert told.payload(2).args == b"sh\0"
+    assert abs(int(told.rows["ts_ns"][2]) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) < 600 * SECOND_NS
+    assert [alone.attribution.of_row(told, index).name for index in (2, 3)] == ["web", "web"]  # type: ignore[union-attr]
+    assert rows(source(third)).rows["tgid"].tolist()[2:] == [100, 102]
+    assert rows(source(first, third)).rows["kind"].tolist().count(Kind.SNAPSHOT) == 2  # one is missing in between
+
+
+def test_the_oldest_go(tmp_path: Path) -> None:
+    record(tmp_path / "web.arrows", [storm(n, 5) for n in range(1, 40, 5)], max_bytes=1, max_files=3)
+    assert [path.name for path in parts_of(tmp_path / "web.arrows")] == [f"web.00000{n}.arrows" for n in (7, 8, 9)]
+
+
+def test_by_time(tmp_path: Path) -> None:
+    record(tmp_path / "web.arrows", [storm(n, 5) for n in range(1, 40, 5)], interval_s=75.0)
+    assert 1 < len(parts_of(tmp_path / "web.arrows")) < 8
+
+
+def test_who_lives_does_not_depend_on_how_batches_are_cut() -> None:
+    stream = Batch.concat(
+        [facts(), storm(1, 20), batch(fork(5000, INSIDE, cgroup_id=7), fork(5001)), storm(30, 20), batch(exits(5001))]
+    )
+    whole, pieces = Living(), Living()
+    whole.apply(stream)
+    for at in range(0, len(stream), 7):
+        pieces.apply(stream.part(at, min(len(stream), at + 7)))
+    one, other = whole.snapshot(5), pieces.snapshot(5)
+    assert one.rows.tobytes() == other.rows.tobytes()
+    assert one.heap == other.heap
+    assert one.rows["tgid"][one.rows["kind"] == Kind.SNAPSHOT].tolist() == [5000]
+    for part in Attribution().take(one):
+        assert len(part)
+
+
+def test_a_file_can_be_read_twice_at_once(tmp_path: Path) -> None:
+    record(tmp_path / "web.arrows", [storm(1, 5)], max_bytes=1 << 30)
+    (path,) = parts_of(tmp_path / "web.arrows")
+    one = open_input(str(path))
+    assert isinstance(one, FileInput)
+    assert one.read(100) + one.again().read(100) == path.read_bytes()[:100] * 2

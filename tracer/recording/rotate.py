@@ -1,0 +1,99 @@
+"""A recording in several files: each begins with who lives and what containers there are, so that it needs no other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracer.events import Batch
+from tracer.recording.files import create, part_of
+from tracer.recording.living import Living
+from tracer.recording.writer import FileSink, Writer
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When a file is full; None: never. max_files: how many are kept, the latest; None: all."""
+
+    max_bytes: int | None = None
+    interval_s: float | None = None
+    max_files: int | None = None
+
+
+class RotatingWriter:
+    """As `Writer`, into web.000001.arrows, web.000002.arrows, ... for a path web.arrows."""
+
+    def __init__(
+        self,
+        path: Path,
+        facts: Mapping[str, str],
+        rotation: Rotation,
+        fsync: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
+        self._living = Living()
+        self._part = 0
+        self._done_rows = self._done_bytes = self._done_lost = 0
+        self._open()
+
+    @property
+    def name(self) -> str:
+        """The file that is written now."""
+        return self._writer.name
+
+    @property
+    def rows(self) -> int:
+        """In all files, repeated ones not counted."""
+        return self._done_rows + self._writer.rows - self._carried_rows
+
+    @property
+    def bytes(self) -> int:
+        """In all files."""
+        return self._done_bytes + self._writer.bytes
+
+    @property
+    def lost(self) -> int:
+        """In all files."""
+        return self._done_lost + self._writer.lost
+
+    def take(self, batch: Batch) -> None:
+        """As `Writer.take`."""
+        self._writer.add(batch)
+        if self._writer.is_due:
+            self._living.apply(self._writer.flush())
+            if self._is_full():
+                self._close()
+                self._open()
+
+    def _is_full(self) -> bool:
+        size, interval = self._rotation.max_bytes, self._rotation.interval_s
+        return (size is not None and self._writer.bytes >= size) or (
+            interval is not None and self._clock() - self._began >= interval
+        )
+
+    def _open(self) -> None:
+        self._part += 1
+        self._began = self._clock()
+        path = part_of(self._path, self._part)
+        sink = FileSink(create(path, force=False), str(path), self._fsync)
+        now = {"part": str(self._part), "realtime_ns": str(time.time_ns())}
+        self._writer = Writer(sink, {**self._facts, **now}, self._clock)
+        self._carried_rows = 0
+        if self._part > 1:
+            self._writer.carry(self._living.snapshot(time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
+            self._carried_rows = self._writer.rows
+        if self._rotation.max_files and self._part > self._rotation.max_files:
+            part_of(self._path, self._part - self._rotation.max_files).unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        self._writer.close()
+        self._done_rows += self._writer.rows - self._carried_rows
+        self._done_bytes += self._writer.bytes
+        self._done_lost += self._writer.lost
+
+    def close(self) -> None:
+        """As `Writer.close`."""
+        self._writer.close()
