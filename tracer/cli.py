@@ -20,7 +20,10 @@ VERBS = {
     "run": "start a command in a new PID namespace and follow it from birth",
     "ps": "processes with all their PIDs, host and inside",
     "tree": "the same as a tree, containers and nested namespaces as branches",
+    "inspect": "one process whole: PIDs, namespaces, container, command, parents, environment",
     "containers": "what runs, of every runtime: init's host PID, PID namespace, level, processes",
+    "verify": "compare every source of truth about PIDs, print differences",
+    "completion": "what makes bash, zsh or fish complete commands, containers and PIDs",
 }
 
 
@@ -58,6 +61,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(argv: list[str]) -> int:
+    if "_NSTRACE_COMPLETE" in os.environ:
+        importlib.import_module("tracer.commands.completion")  # knows how to talk to the shells
     debug = "--debug" in argv[: _first_verb(argv)]
     try:
         result = nstrace.main(argv, prog_name="nstrace", standalone_mode=False)

@@ -18,6 +18,7 @@ _GET_PARENT = 0xB702
 _GET_ID = 0x8008B70D
 _PID_FROM_PIDNS = 0x8004B706
 _TGID_FROM_PIDNS = 0x8004B707
+_TGID_IN_PIDNS = 0x8004B709
 
 MAX_LEVELS = 32  # below the initial namespace: MAX_PID_NS_LEVEL, include/linux/pid_namespace.h
 
@@ -75,6 +76,12 @@ def host_tgid(fd: int, nr: int) -> int | None:
 def host_tid(fd: int, nr: int) -> int | None:
     """As host_tgid, of a process or a thread its own number."""
     return _translated(fd, _PID_FROM_PIDNS, nr)
+
+
+def number_in(fd: int, tgid: int) -> int | None:
+    """The number that a process of ours has in this namespace; None: it is not in there, or not at all. Raises
+    NotTranslated where the kernel cannot tell."""
+    return _translated(fd, _TGID_IN_PIDNS, tgid)
 
 
 def _translated(fd: int, request: int, nr: int) -> int | None:

@@ -113,7 +113,7 @@ class Living:
 def living(nr: int, spaces_of: SpacesOf) -> Living | None:
     """The process of this PID or thread number on the host; None: there is none (any more)."""
     try:
-        with _opened(nr) as directory:
+        with opened_process(nr) as directory:
             found = read_process(directory, spaces_of)
         if found.tgid == nr:
             return found
@@ -125,17 +125,28 @@ def living(nr: int, spaces_of: SpacesOf) -> Living | None:
 
 def thread_numbers(directory: int) -> tuple[int, ...]:
     """The numbers of the thread (or process) of this directory, outermost first. Raises OSError where it has gone."""
-    return _numbers(_contents(directory, "status"), b"NSpid")
+    return _numbers(contents(directory, "status"), b"NSpid")
 
 
 def has_thread(tgid: int, level: int, nr: int) -> bool:
     """Whether a thread of the process has this number in the process's namespace at this level."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError), _opened(tgid) as directory:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), opened_process(tgid) as directory:
         for tid in os.listdir(f"/proc/{tgid}/task"):  # noqa: PTH208
-            numbers = _numbers(_contents(directory, f"task/{tid}/status"), b"NSpid")
+            numbers = _numbers(contents(directory, f"task/{tid}/status"), b"NSpid")
             if level < len(numbers) and numbers[level] == nr:
                 return True
     return False
+
+
+def is_ours_to_see(tgid: int) -> bool:
+    """Whether the process's namespaces can be read (ptrace(2), PTRACE_MODE_READ)."""
+    try:
+        os.readlink(f"/proc/{tgid}/ns/pid")  # noqa: PTH115 - a third of the time
+    except PermissionError:
+        return False
+    except OSError:
+        return True  # has ended
+    return True
 
 
 @contextlib.contextmanager
@@ -151,7 +162,7 @@ def opened_pidns(tgid: int) -> Iterator[int]:
 def processes(spaces_of: SpacesOf) -> Iterator[Living]:
     """All processes of the host, each read whole when it is its turn; those that end meanwhile are left out."""
     for tgid in tgids():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError), _opened(tgid) as directory:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), opened_process(tgid) as directory:
             yield read_process(directory, spaces_of)
 
 
@@ -164,11 +175,11 @@ def inits() -> dict[int, tuple[int, int]]:
     """Every nested PID namespace by its inode number, with its first process: tgid and start in ticks."""
     found = {}
     for tgid in tgids():
-        with contextlib.suppress(OSError), _opened(tgid) as directory:
-            numbers = _numbers(_contents(directory, "status"), b"NStgid")
+        with contextlib.suppress(OSError), opened_process(tgid) as directory:
+            numbers = _numbers(contents(directory, "status"), b"NStgid")
             if len(numbers) > 1 and numbers[-1] == 1:
                 inum = os.stat("ns/pid", dir_fd=directory).st_ino
-                found[inum] = (tgid, int(_stat_fields(directory)[1][19]))
+                found[inum] = (tgid, int(stat_fields(directory)[1][19]))
     return found
 
 
@@ -188,7 +199,8 @@ def is_there(directory: int) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(nr: int) -> Iterator[int]:
+def opened_process(nr: int) -> Iterator[int]:
+    """As open_process, closed at the end."""
     directory = open_process(nr)
     try:
         yield directory
@@ -199,8 +211,8 @@ def _opened(nr: int) -> Iterator[int]:
 def read_process(directory: int, spaces_of: SpacesOf) -> Living:
     """The process of this directory; of a thread's directory its process, with the start of the thread. Raises OSError
     where it has gone."""
-    comm, fields = _stat_fields(directory)
-    status = _contents(directory, "status")
+    comm, fields = stat_fields(directory)
+    status = contents(directory, "status")
     numbers = _numbers(status, b"NStgid")
     return Living(
         proc_id=ProcId(numbers[0], int(fields[19]) * TICK_NS),
@@ -208,22 +220,22 @@ def read_process(directory: int, spaces_of: SpacesOf) -> Living:
         chain=_chain(directory, numbers, spaces_of),
         parent_tgid=int(fields[1]),
         comm=comm,
-        exe=_exe(directory),
-        args=_contents(directory, "cmdline"),
+        exe=link(directory, "exe"),
+        args=contents(directory, "cmdline"),
         state=fields[0].decode(),
-        uid=int(_field(status, b"Uid").split()[0]),
-        cgroups=_cgroups(_contents(directory, "cgroup")),
+        uid=int(status_field(status, b"Uid").split()[0]),
+        cgroups=_cgroups(contents(directory, "cgroup")),
     )
 
 
-def _stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
+def stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
     """Of /proc/PID/stat the command name, which may hold anything, and the fields behind it."""
-    stat = _contents(directory, "stat")
+    stat = contents(directory, "stat")
     comm, _, rest = stat[stat.index(b"(") + 1 :].rpartition(b") ")
     return comm, rest.split()
 
 
-def _contents(directory: int, name: str) -> bytes:
+def contents(directory: int, name: str) -> bytes:
     """A file of a process, b"" where it is not ours to read."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
@@ -240,20 +252,21 @@ def _contents(directory: int, name: str) -> bytes:
 
 def _numbers(status: bytes, name: bytes) -> tuple[int, ...]:
     """NSpid, of a thread, or NStgid, of its process: the numbers, outermost first."""
-    return tuple(map(int, _field(status, name).split()))
+    return tuple(map(int, status_field(status, name).split()))
 
 
-def _field(status: bytes, name: bytes) -> bytes:
+def status_field(status: bytes, name: bytes) -> bytes:
     """The value behind a name in /proc/PID/status; a newline in a command name is escaped there."""
     start = status.index(b"\n" + name + b":\t") + len(name) + 3
     return status[start : status.index(b"\n", start)]
 
 
-def _exe(directory: int) -> bytes:
+def link(directory: int, name: str) -> bytes:
+    """What a link of a process points to, b"" where there is none or it is not ours to see."""
     try:
-        return os.readlink(b"exe", dir_fd=directory)
+        return os.readlink(os.fsencode(name), dir_fd=directory)
     except (PermissionError, FileNotFoundError):
-        return b""  # a kernel thread or a zombie has none
+        return b""
 
 
 def _cgroups(lines: bytes) -> tuple[str, ...]:

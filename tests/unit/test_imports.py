@@ -8,7 +8,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tracer"
-PURE = ["events", "pidns", "table", "attribution", "census", "facts", "targets", "selection", "errors"]
+PURE = [
+    "events",
+    "pidns",
+    "table",
+    "attribution",
+    "census",
+    "facts",
+    "inspection",
+    "inventory",
+    "translation",
+    "verification",
+    "targets",
+    "selection",
+    "errors",
+]
 PURE += ["annotate", "proc", "translation", "account", "losses", "repair", "kernel/wire"]
 EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.nsfs", "tracer.recording"]
 HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}

@@ -73,8 +73,8 @@ def test_a_zombie_and_who_does_not_reap_it() -> None:
     child = entry([201, 7], parent, WEB, comm=b"job", args=b"", state="Z")
     orphan = entry([202, 8], None, WEB, comm=b"job", args=b"", state="Z")
     lines = table([parent, child, orphan]).lines
-    assert lines[1].endswith(r"zombie [job] zombie, not reaped by 200>1 node\x1b[2J")
-    assert lines[2].endswith("[job] zombie, not reaped by its parent")
+    assert lines[1].endswith(r"zombie [job] not reaped by 200>1 node\x1b[2J")
+    assert lines[2].endswith("[job] not reaped by its parent")
 
 
 def test_lines_are_cut_on_terminals_alone() -> None:

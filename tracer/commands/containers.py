@@ -6,11 +6,12 @@ import sys
 
 import click
 
+from tracer.commands.completing import complete_target
 from tracer.commands.showing import output_options
 
 
 @click.command("containers")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @output_options
 def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -> None:
     """List running containers, of every runtime, and PID namespaces that belong to none.
@@ -25,15 +26,16 @@ def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -
     import time
 
     from tracer.commands.showing import line_width, living_targets, note, say_what_is_hidden
-    from tracer.containers.names import Names
-    from tracer.host import Host
+    from tracer.initial import require_initial_pidns
     from tracer.inventory import running
+    from tracer.lookup import Lookup
     from tracer.taking import take_census
     from tracer.views.containers import container_json, container_table
 
-    names = Names()
-    meant = living_targets(targets, names)
-    found = running(take_census(Host(names.describe)))
+    require_initial_pidns()
+    lookup = Lookup()
+    meant = living_targets(targets, lookup)
+    found = running(take_census(lookup.host))
     shown = [one for one in found if any(one.init.is_meant(target) for target in meant)]
     if as_json or output == "json":
         from tracer.views.objects import json_line
@@ -45,4 +47,4 @@ def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -
         sys.stdout.write(table.text)
     if not shown:
         note("nstrace: no container runs, and no process is in a nested PID namespace", quiet)
-    say_what_is_hidden([one.init for one in shown], names, quiet)
+    say_what_is_hidden([one.init for one in shown], lookup.names, quiet)

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from tracer.commands.completing import complete_target
 from tracer.commands.options import stream, stream_options
 from tracer.commands.recorders import record_of, record_options
 
 
 @click.command("follow")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @stream_options
 @record_options(required=False)
 def command(targets: tuple[str, ...], **values: Any) -> int:

@@ -125,7 +125,7 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         duration=values.get("duration"),
         count=values["count"],
         json=values.get("as_json", False) or values.get("output") == "json",
-        color=_wants_color(values.get("color", "never")),
+        color=wants_color(values.get("color", "never")),
         quiet=values["quiet"],
         buffer_pages=values.get("buffer_size", 0),
         max_args_bytes=values.get("max_args_bytes", 0),
@@ -135,7 +135,8 @@ def stream(values: dict[str, Any]) -> StreamOptions:
     )
 
 
-def _wants_color(choice: str) -> bool:
+def wants_color(choice: str) -> bool:
+    """Whether to color what goes to stdout."""
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -6,11 +6,12 @@ import sys
 
 import click
 
+from tracer.commands.completing import complete_target
 from tracer.commands.showing import output_options
 
 
 @click.command("ps")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option("--pids", is_flag=True, help="All PIDs of each process, host first; nested namespaces show them anyway.")
 @output_options
 def command(targets: tuple[str, ...], pids: bool, output: str, as_json: bool, quiet: bool) -> None:
@@ -26,13 +27,14 @@ def command(targets: tuple[str, ...], pids: bool, output: str, as_json: bool, qu
     import time
 
     from tracer.commands.showing import chosen, line_width, living_targets, note, say_what_is_hidden, user_name
-    from tracer.containers.names import Names
-    from tracer.host import Host
+    from tracer.initial import require_initial_pidns
+    from tracer.lookup import Lookup
     from tracer.taking import take_census
 
-    names = Names()
-    meant = living_targets(targets, names)
-    census = take_census(Host(names.describe))
+    require_initial_pidns()
+    lookup = Lookup()
+    meant = living_targets(targets, lookup)
+    census = take_census(lookup.host)
     entries = chosen(census, meant, quiet)
     if as_json or output == "json":
         from tracer.views.objects import json_line, process_object
@@ -47,4 +49,4 @@ def command(targets: tuple[str, ...], pids: bool, output: str, as_json: bool, qu
         )
         note(table.header, quiet or not entries)
         sys.stdout.write(table.text)
-    say_what_is_hidden(entries, names, quiet)
+    say_what_is_hidden(entries, lookup.names, quiet)

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from tracer.commands.completing import complete_target
 from tracer.commands.options import capture_options, stream
 from tracer.commands.recorders import record_of, record_options
 
 
 @click.command("record")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @record_options(required=True)
 @capture_options
 def command(targets: tuple[str, ...], **values: Any) -> int:

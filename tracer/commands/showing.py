@@ -3,7 +3,6 @@ lines may be."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +15,7 @@ from tracer.errors import ExitCode, NstraceError
 if TYPE_CHECKING:
     from tracer.census import Census, Entry
     from tracer.containers.names import Names
+    from tracer.lookup import Lookup
     from tracer.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,14 +56,19 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def living_targets(texts: tuple[str, ...], names: Names) -> tuple[Target, ...]:
+def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]:
     """The TARGETs of the living host; all where none was given. Raises NstraceError for one that is not there."""
     from tracer import procfs
     from tracer.containers.resolve import resolve
-    from tracer.targets import parse_target
+    from tracer.targets import Target, TargetKind, parse_target
 
-    parsed = tuple(parse_target(text) for text in texts or ("all",))
-    return resolve(parsed, names.require, procfs.pidns_inum).targets
+    def found(target: Target) -> Target:
+        if target.kind != TargetKind.NAME:
+            return target
+        return Target(TargetKind.ID, lookup.container(target.value).id, target.text)  # of any runtime
+
+    parsed = tuple(found(parse_target(text)) for text in texts or ("all",))
+    return resolve(parsed, lookup.names.require, procfs.pidns_inum).targets
 
 
 def chosen(census: Census, targets: tuple[Target, ...], quiet: bool) -> list[Entry]:
@@ -88,8 +93,3 @@ def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
         note("nstrace: PID namespaces of other users' processes are not shown: run it with sudo", quiet)
     if names.error and any(entry.container for entry in entries):
         note(f"nstrace: no names of containers: {names.error.message}", quiet)
-
-
-def is_root() -> bool:
-    """Whether all of /proc is ours to see, as far as one can tell beforehand."""
-    return os.geteuid() == 0

@@ -6,12 +6,13 @@ import sys
 
 import click
 
+from tracer.commands.completing import complete_proc
 from tracer.commands.showing import output_options
 from tracer.errors import ExitCode, NstraceError
 
 
 @click.command("translate")
-@click.argument("procs", nargs=-1, required=True, metavar="PROC...")
+@click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
 @click.option(
     "--to-container", is_flag=True, help="With - : mark the host's PIDs in a stream with container and PID inside."
 )

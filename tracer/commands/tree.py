@@ -6,11 +6,12 @@ import sys
 
 import click
 
+from tracer.commands.completing import complete_target
 from tracer.commands.showing import output_options
 
 
 @click.command("tree")
-@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @output_options
 def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -> None:
     """Print the processes of the TARGETs as a tree; of all containers without a TARGET.
@@ -19,14 +20,15 @@ def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -
     TARGET is as for follow; `nstrace tree host all` shows the whole host.
     """
     from tracer.commands.showing import chosen, line_width, living_targets, note, say_what_is_hidden, user_name
-    from tracer.containers.names import Names
-    from tracer.host import Host
+    from tracer.initial import require_initial_pidns
+    from tracer.lookup import Lookup
     from tracer.taking import take_census
     from tracer.views.tree import HEADER, branches, tree
 
-    names = Names()
-    meant = living_targets(targets, names)
-    census = take_census(Host(names.describe))
+    require_initial_pidns()
+    lookup = Lookup()
+    meant = living_targets(targets, lookup)
+    census = take_census(lookup.host)
     entries = chosen(census, meant, quiet)
     if as_json or output == "json":
         from tracer.views.objects import json_line, process_object
@@ -37,4 +39,4 @@ def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -
     else:
         note(HEADER, quiet or not entries)
         sys.stdout.write(tree(census, entries, line_width()))
-    say_what_is_hidden(entries, names, quiet)
+    say_what_is_hidden(entries, lookup.names, quiet)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.kernel.namespaces import CLONE_NEWPID, call, children_elsewhere, mount_own_proc
 
-_CLONE_NEWNS, _CLONE_NEWPID = 0x00020000, 0x20000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+_PR_SET_NAME = 15
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 NOT_FOUND, NOT_EXECUTABLE, FIRST_SIGNAL = 127, 126, 128  # as shells report them
@@ -25,26 +24,21 @@ class Newborn:
     """
 
     def __init__(self, argv: Sequence[str]) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
         gate, self._gate = os.pipe2(os.O_CLOEXEC)
-        ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._call("unshare", _CLONE_NEWPID)
-        self.init = os.fork()
-        if self.init == 0:
-            os.close(self._gate)
-            self._be_init(gate, argv)
-        os.close(gate)
-        self._call("setns", ours, _CLONE_NEWPID)  # later children of ours are born outside again
-        os.close(ours)
-
-    def _call(self, name: str, *args: object) -> None:
-        if getattr(self._libc, name)(*args):
-            reason = os.strerror(ctypes.get_errno())
+        try:
+            with children_elsewhere():
+                call("unshare", CLONE_NEWPID)
+                self.init = os.fork()
+                if self.init == 0:
+                    os.close(self._gate)
+                    _be_init(gate, argv)
+        except OSError as error:
             raise NstraceError(
-                f"a new PID namespace is not to be had: {name}: {reason}",
+                f"a new PID namespace is not to be had: {error.strerror}",
                 "nstrace run needs root (CAP_SYS_ADMIN)",
                 ExitCode.NOT_PERMITTED,
-            )
+            ) from error
+        os.close(gate)
 
     def go(self) -> None:
         """Let the command begin."""
@@ -61,23 +55,18 @@ class Newborn:
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else FIRST_SIGNAL - code
 
-    def _be_init(self, gate: int, argv: Sequence[str]) -> None:
-        code = int(ExitCode.FAILURE)
-        try:
-            self._libc.prctl(15, b"nstrace-init", 0, 0, 0)  # PR_SET_NAME
-            self._mount_proc()
-            if os.read(gate, 1):  # nothing: our parent has died
-                code = _run_and_reap(argv)
-        except NstraceError as error:
-            print(f"nstrace: {error.message}", file=sys.stderr, flush=True)
-        finally:
-            os._exit(code)
 
-    def _mount_proc(self) -> None:
-        self._call("unshare", _CLONE_NEWNS)
-        self._call("mount", b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
-        flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-        self._call("mount", b"proc", b"/proc", b"proc", flags, None)
+def _be_init(gate: int, argv: Sequence[str]) -> None:
+    code = int(ExitCode.FAILURE)
+    try:
+        call("prctl", _PR_SET_NAME, b"nstrace-init", 0, 0, 0)
+        mount_own_proc()
+        if os.read(gate, 1):  # nothing: our parent has died
+            code = _run_and_reap(argv)
+    except OSError as error:
+        print(f"nstrace: {error.strerror}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(code)
 
 
 def _run_and_reap(argv: Sequence[str]) -> int:

@@ -49,7 +49,7 @@ def process_table(
             name_of(entry.uid),
             short(entry.started_ns, now_ns),
             state(entry),
-            what_runs(census, entry),
+            f"{command_of(entry)} {reaper(census, entry)}" if entry.is_zombie else command_of(entry),
         ]
         for entry in shown
     ]
@@ -85,10 +85,7 @@ def command_of(entry: Entry) -> str:
     return command_line(split_args(entry.args)) or f"[{safe(entry.comm)}]"
 
 
-def what_runs(census: Census, entry: Entry) -> str:
-    """Its command line, and of a zombie who does not reap it."""
-    if not entry.is_zombie:
-        return command_of(entry)
+def reaper(census: Census, entry: Entry) -> str:
+    """Of a zombie, who does not reap it."""
     parent = census.parent(entry)
-    reaper = f"{chain(parent)} {safe(parent.comm)}" if parent else "its parent"
-    return f"{command_of(entry)} zombie, not reaped by {reaper}"
+    return f"not reaped by {chain(parent)} {safe(parent.comm)}" if parent else "not reaped by its parent"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tracer.census import Census, Entry
 from tracer.pidns import PidnsId, ProcId
 from tracer.views.escape import safe_text
-from tracer.views.table import UNKNOWN, chain, what_runs
+from tracer.views.table import UNKNOWN, chain, command_of, reaper
 from tracer.views.width import cut
 
 HEADER = "PIDS (host first) COMMAND"
@@ -104,17 +104,18 @@ def tree(census: Census, shown: Sequence[Entry], line_width: int | None = None) 
     for branch in branches(shown):
         del indents[branch.depth + 1 :], last_groups[branch.depth + 1 :]
         mark = (_LAST if branch.is_last else _MID) if branch.depth else ""
-        text = (
-            f"{chain(branch.entry)} {what_runs(census, branch.entry)}"
-            if branch.entry
-            else heading(branch.group, last_groups[branch.depth])
-        )
+        text = _process(census, branch.entry) if branch.entry else heading(branch.group, last_groups[branch.depth])
         line = f"{indents[branch.depth]}{mark}{text}"
         lines.append(line if line_width is None else cut(line, line_width))
         indent = indents[branch.depth] + ((_GAP if branch.is_last else _BAR) if branch.depth else "")
         indents.append(indent if len(indent) <= limit else "…" + indent[1 - limit :])
         last_groups.append(branch.group)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _process(census: Census, entry: Entry) -> str:
+    zombie = f" zombie, {reaper(census, entry)}" if entry.is_zombie else ""
+    return f"{chain(entry)} {command_of(entry)}{zombie}"
 
 
 def heading(group: Group, around: Group) -> str:

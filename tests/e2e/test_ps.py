@@ -1,0 +1,218 @@
+"""ps, tree, containers, inspect and verify on real containers, against the engine, /proc and the kernel's pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wait_for
+from oracle import SOCKET, WORKLOAD, Receiver, nspid, pidns_inum
+
+from tracer.cli import main
+
+pytestmark = pytest.mark.e2e
+
+Start = Callable[..., Any]
+Object = dict[str, Any]
+ZOMBIE = ["sh", "-c", "sleep 0.1 & exec sleep 600"]  # whose parent does not wait for it
+
+
+def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "tracer", *map(str, args)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+def objects(*args: object) -> list[Object]:
+    done = run(*args, "--json")
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def init(container: Any) -> int:
+    container.reload()
+    return int(container.attrs["State"]["Pid"])
+
+
+def test_ps_is_what_the_engine_and_proc_say(start_container: Start, holding_receiver: Receiver) -> None:
+    container = start_container([WORKLOAD, "pairs", SOCKET, "20", "burst"], holding_receiver)
+    pairs = {pair.host_tgid: pair for pair in holding_receiver.wait(20)}
+    shown = {process["pid"]: process for process in objects("ps", container.name)}
+    top = container.top()
+    assert {int(row[top["Titles"].index("PID")]) for row in top["Processes"]} == set(shown)
+    assert set(pairs) | {init(container)} == set(shown)
+    for tgid, pair in pairs.items():
+        process = shown[tgid]
+        assert process["pids"] == nspid(tgid) == [tgid, pair.ns_pid]
+        assert (process["ns_ppid"], process["ppid"]) == (pair.ns_ppid, init(container))
+        assert process["pidns_chain"][-1] == process["pidns"] == pair.pidns
+        assert process["container"]["name"] == container.name
+        assert process["args"] == Path(f"/proc/{tgid}/cmdline").read_text().split("\0")[:-1]
+
+
+def test_columns_and_all_numbers_of_nested_namespaces(start_container: Start, holding_receiver: Receiver) -> None:
+    options = {"cap_add": ["SYS_ADMIN"], "security_opt": ["seccomp=unconfined"]}
+    container = start_container([WORKLOAD, "nest", "2", SOCKET], holding_receiver, **options)
+    pairs = holding_receiver.wait(3)
+    table, tree = run("ps", container.name), run("tree", container.name)
+    assert table.stderr.split()[:5] == ["PID", "NSPID", "PPID", "NSPPID", "PIDS"]
+    for pair in pairs:
+        numbers = ">".join(map(str, pair.nspid))
+        assert f" {numbers} " in table.stdout
+        assert f" {numbers} " in tree.stdout
+    branches = [line for line in tree.stdout.splitlines() if "pidns:" in line]
+    assert [branch.split("pidns:")[1].split(",")[0].strip(")") for branch in branches] == [
+        str(pair.pidns) for pair in pairs
+    ]
+
+
+def test_a_zombie_names_who_does_not_reap_it(start_container: Start) -> None:
+    container = start_container(ZOMBIE)
+    parent = init(container)
+    wait_for(lambda: any(process["state"] == "Z" for process in objects("ps", container.name)))
+    assert f"zombie [sleep] not reaped by {parent}>1 sleep" in run("ps", container.name).stdout
+    zombie = next(process for process in objects("ps", container.name) if process["state"] == "Z")
+    assert f"└─ {zombie['pid']}>{zombie['ns_pid']} [sleep] zombie" in run("tree", container.name).stdout
+    assert f"{parent}>1 sleep does not reap it" in run("inspect", zombie["pid"]).stdout
+
+
+def test_containers_are_what_the_engine_says(start_container: Start) -> None:
+    plain, of_host = start_container(), start_container(pid_mode="host")
+    guest = start_container(pid_mode=f"container:{plain.id}")
+    listed = {one["id"]: one for one in objects("containers")}
+    for container in (plain, of_host, guest):
+        one = listed[container.id]
+        assert (one["name"], one["image"]) == (container.name, container.attrs["Config"]["Image"])
+        assert one["init_pid"] == init(container)
+        assert one["pidns"] == pidns_inum(init(container))
+        assert one["level"] == len(nspid(init(container))) - 1
+        assert one["processes"] == len(container.top()["Processes"])
+
+
+@pytest.fixture
+def plain_namespace() -> Any:
+    """The host PID of number 1 in a PID namespace that no engine knows."""
+    argv = ["unshare", "--fork", "--pid", "--kill-child", "sleep", "600"]
+    child = subprocess.Popen(argv)
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+    wait_for(lambda: bool(children.read_text().split()))
+    yield int(children.read_text())
+    child.kill()
+    child.wait()
+
+
+def test_what_no_engine_knows(plain_namespace: int, start_container: Start) -> None:
+    container = start_container()
+    inum = pidns_inum(plain_namespace)
+    without = run("containers", "--json", DOCKER_HOST="unix:///nowhere/sock")
+    listed = [json.loads(line) for line in without.stdout.splitlines()]
+    assert {"id": None, "init_pid": plain_namespace, "pidns": inum}.items() <= next(
+        one for one in listed if one["pidns"] == inum
+    ).items()
+    known = next(one for one in listed if one["id"] == container.id)
+    assert (known["name"], known["runtime"], known["init_pid"]) == (None, "docker", init(container))
+    assert "no names of containers" in without.stderr
+    by_id = run("ps", "--json", container.id[:12], DOCKER_HOST="unix:///nowhere/sock")
+    assert [json.loads(line)["pid"] for line in by_id.stdout.splitlines()] == [init(container)]
+
+
+def test_inspect_is_what_proc_says(start_container: Start) -> None:
+    secret = {"TOKEN": "hunter2", "PLAIN": "x"}
+    container = start_container(user="1234:5678", working_dir="/tmp", environment=secret)
+    tgid = init(container)
+    (told,) = objects("inspect", f"{container.name}/1", "--env")
+    assert (told["pid"], told["ns_pid"], told["result"]) == (tgid, 1, tgid)
+    assert told["namespaces"] == {path.name: path.stat().st_ino for path in Path(f"/proc/{tgid}/ns").iterdir()}
+    assert (told["cwd"], told["uid"], told["gids"][0]) == ("/tmp", 1234, 5678)
+    assert told["cgroup"].endswith(container.id)
+    env = {variable["name"]: variable["value"] for variable in told["env"]}
+    assert (env["TOKEN"], env["PLAIN"]) == ("****", "x")
+    assert "hunter2" not in run("inspect", tgid, "--env").stdout
+    assert "TOKEN=hunter2" in run("inspect", tgid, "--env", "--show-secrets").stdout
+    parents = [tgid]
+    while parents[-1]:
+        parents.append(int(Path(f"/proc/{parents[-1]}/stat").read_text().rsplit(") ")[1].split()[1]))
+    assert [parent["pid"] for parent in told["parents"]] == parents[1:-1]
+
+
+def test_verify_agrees_with_the_kernels_pairs(start_container: Start, holding_receiver: Receiver) -> None:
+    container = start_container([WORKLOAD, "pairs", SOCKET, "20", "burst"], holding_receiver)
+    pairs = {pair.host_tgid: pair.ns_pid for pair in holding_receiver.wait(20)} | {init(container): 1}
+    findings = objects("verify", "--live", "0.2", container.name)
+    assert all(finding["ok"] for finding in findings)
+    for source in ("nspid", "inside", "events"):
+        assert {finding["pid"]: finding[source] for finding in findings} == pairs
+    assert {finding["engine_pid"] for finding in findings} == {init(container), None}
+
+
+def test_verify_while_processes_come_and_go(start_container: Start, run_ledger: Any) -> None:
+    container = start_container(["sh", "-c", "while :; do for i in 1 2 3 4 5 6; do sleep 0.01 & done; wait; done"])
+    done = run("verify", container.name, "--live", "1", "--explain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all sources agree" in done.stderr
+    assert "SCM_CREDENTIALS" in done.stdout
+
+
+LIES = [
+    ("tracer.verifying.numbers_inside", lambda _fd: {}, "INSIDE: nobody"),
+    ("tracer.nsfs.number_in", lambda _fd, _tgid: 4711, "IOCTL: 4711"),
+    ("tracer.containers.names.Names.init_tgid", lambda _self, _id: 4711, "the engine has 4711"),
+]
+
+
+@pytest.mark.parametrize(("source", "lie", "said"), LIES, ids=[source for source, _lie, _said in LIES])
+def test_verify_is_red_when_a_source_lies(
+    source: str, lie: Any, said: str, start_container: Start, monkeypatch: Any, capsys: Any
+) -> None:
+    container = start_container()
+    monkeypatch.setattr(source, lie)
+    with pytest.raises(SystemExit) as exited:
+        main(["verify", container.name])
+    out, err = capsys.readouterr()
+    assert exited.value.code == 1
+    assert "DIFFERS" in out and said in out
+    assert "1 of 1 lines differ" in err
+
+
+def test_verify_is_red_when_the_table_of_events_is_wrong(start_container: Start, monkeypatch: Any, capsys: Any) -> None:
+    from tracer.table import Process
+
+    container = start_container()
+    right = Process.chain.fget
+    monkeypatch.setattr(Process, "chain", property(lambda self: [n._replace(nr=n.nr + 1) for n in right(self)]))
+    with pytest.raises(SystemExit) as exited:
+        main(["verify", "--live", "0.1", container.name])
+    assert exited.value.code == 1
+    assert "EVENTS: 2" in capsys.readouterr().out
+
+
+def test_what_is_not_there(start_container: Start) -> None:
+    container = start_container()
+    container.kill()
+    container.wait()
+    for verb in ("ps", "tree"):
+        done = run(verb, container.name)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert f"no process runs in {container.name}" in done.stderr
+    assert run("ps", "pidns:1").returncode == 3
+    assert run("containers", container.name).returncode == 0
+
+
+def test_the_shell_completes_running_containers_and_numbers_inside(start_container: Start) -> None:
+    container = start_container(labels={"tier": "db", "evil": "$(reboot)"})
+
+    def offered(line: str) -> list[str]:
+        environment = {"COMP_LINE": line, "COMP_BREAKS": ":=", "_NSTRACE_COMPLETE": "bash_complete"}
+        done = run(**environment)
+        assert done.stderr == ""
+        return [found.removeprefix("plain,") for found in done.stdout.split()]
+
+    assert offered(f"nstrace ps {container.name[:-1]}") == [container.name]
+    assert offered("nstrace ps label:tier=d") == ["db"]
+    assert offered("nstrace ps label:e") == []
+    assert offered(f"nstrace inspect {container.name}/") == [f"{container.name}/1"]

@@ -1,0 +1,73 @@
+"""inspect as text and JSON."""
+
+import dataclasses
+import json
+
+from builders import PIDNS, WEB, entry
+
+from tracer.census import Entry
+from tracer.inspection import Details, Inspection
+from tracer.translation import Translation
+from tracer.views.inspection import inspection_object, inspection_text
+from tracer.views.objects import json_line
+
+SHIM = entry([100], comm=b"shim")
+INIT = entry([200, 1], SHIM, WEB, comm=b"init")
+WORKER = entry([201, 7], INIT, WEB, uid=100101, args=b"work\0\x1b]0;x\x07\0")
+DETAILS = Details(
+    cwd=b"/app", root=b"/", threads=3, uids=(100101, 100101, 100101, 100101), gids=(5, 5, 5, 5), ns_uid=101,
+    namespaces={"pid": PIDNS, "user": 4026531837}, environ=b"",
+)  # fmt: skip
+ENV = [b"TOKEN=hunter2", b"A=1", b"URL=x://u:hunter2@h", b"no equals sign", b"E=\x1b[2J"]
+
+
+def inspection(process: Entry = WORKER, details: Details = DETAILS, env: list[bytes] | None = None) -> Inspection:
+    translation = Translation("web/7", False, False, process, (None, WEB))
+    return Inspection(translation, details, [INIT, SHIM], ["/docker/x"], frozenset({"user"}), env)
+
+
+def text(found: Inspection, show_secrets: bool = False, width: int | None = None) -> str:
+    return inspection_text(found, str, show_secrets, width)
+
+
+def test_everything_is_there() -> None:
+    lines = text(inspection()).splitlines()
+    facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if not line.startswith(" ")}
+    assert facts["command"] == r"work '\x1b]0;x\x07'"
+    assert (facts["directory"], facts["cgroup"], facts["state"]) == ("/app", "/docker/x", "sleep, 3 threads")
+    assert facts["user"] == "100101; 101 in its user namespace"
+    assert facts["container"] == "web docker aaaaaaaaaaaa nginx:1.27"
+    assert [line.split() for line in lines if f"pidns:{PIDNS}" in line] == [
+        ["7", f"pidns:{PIDNS}", "level", "1", "web"]
+    ]
+    assert facts["parents"] == "200>1 init  <- number 1 of web"
+    assert "user 4026531837  the host's" in text(inspection())
+    assert "environment" not in text(inspection())
+
+
+def test_secrets_are_masked_unless_asked_for() -> None:
+    assert "hunter2" not in text(inspection(env=ENV))
+    assert "(2 masked" in text(inspection(env=ENV))
+    assert text(inspection(env=ENV), show_secrets=True).count("hunter2") == 2
+    told = json.loads(json_line(inspection_object(inspection(env=ENV), str, False)))
+    assert told["env"][0] == {"name": "TOKEN", "value": "****", "masked": True}
+    assert told["env"][3] == {"name": "no equals sign", "value": "", "masked": False}
+    assert "env" not in inspection_object(inspection(), str, False)
+
+
+def test_nothing_acts_on_a_terminal_and_lines_fit() -> None:
+    shown = text(inspection(env=ENV), width=40).splitlines()
+    assert all(line.isprintable() and len(line) <= 40 for line in shown)
+
+
+def test_a_zombie_and_a_leader_that_left_its_threads() -> None:
+    zombie = dataclasses.replace(WORKER, state="Z")
+    alone = dataclasses.replace(DETAILS, threads=1)
+    assert "zombie: it has exited, and 200>1 init does not reap it" in text(inspection(zombie, alone))
+    assert "its first thread has exited, 2 live on" in text(inspection(zombie))
+
+
+def test_what_is_not_ours_to_read_says_so() -> None:
+    hidden = dataclasses.replace(DETAILS, cwd=b"", namespaces={})
+    shown = text(inspection(dataclasses.replace(WORKER, exe=b""), hidden, []))
+    assert shown.count("not readable: run it with sudo") == 4

@@ -1,0 +1,53 @@
+"""What TARGET and PROC may be, for the shell's completion: quickly, and without ever an error."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+from collections.abc import Callable, Iterator
+
+import click
+from click.shell_completion import CompletionItem
+
+_LIMIT_S, _AGAIN_S = 0.3, 0.02  # who waits for a key to answer does not wait longer
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label comes from strangers, and ends in a command line
+Items = list[CompletionItem[str]]
+
+
+def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
+    """The TARGETs that begin so: running containers first."""
+    from tracer import offers
+
+    return _in_time(offers.targets, incomplete)
+
+
+def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
+    """The PROCs that begin so: containers, and behind the slash the numbers inside."""
+    from tracer import offers
+
+    return _in_time(offers.procs, incomplete)
+
+
+def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: str) -> Items:
+    """What was offered until the time was over, or something failed."""
+    found: Items = []
+    with contextlib.suppress(Exception), _alarm():
+        for item in offer(incomplete):
+            if item.value.startswith(incomplete) and _WORD.fullmatch(item.value):
+                found.append(item)
+    return found
+
+
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    def late(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, _LIMIT_S, _AGAIN_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,83 @@
+"""nstrace inspect: one process whole."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from tracer.commands.completing import complete_proc
+from tracer.commands.showing import output_options
+
+if TYPE_CHECKING:
+    from tracer.census import Entry
+    from tracer.inspection import Inspection
+    from tracer.lookup import Lookup
+
+
+@click.command("inspect")
+@click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
+@click.option("--env", is_flag=True, help="Its environment, as it was at the exec; what looks secret is masked.")
+@click.option("--show-secrets", is_flag=True, help="With --env: mask nothing.")
+@output_options
+def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, as_json: bool, quiet: bool) -> None:
+    """Print all there is to say of a process: PIDs, namespaces, container, user, command, and its parents up to the
+    host's first process.
+
+    PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
+    """
+    from tracer.commands.showing import line_width, user_name
+    from tracer.initial import require_initial_pidns
+    from tracer.lookup import Lookup
+    from tracer.views.inspection import inspection_object, inspection_text
+    from tracer.views.objects import json_line
+
+    if show_secrets and not env:
+        raise click.UsageError("--show-secrets goes with --env")
+    require_initial_pidns()
+    lookup = Lookup()
+    as_json = as_json or output == "json"
+    for index, text in enumerate(procs):
+        found = _inspect(lookup, text, env)
+        if as_json:
+            sys.stdout.write(json_line(inspection_object(found, user_name, show_secrets)))
+            continue
+        sys.stdout.write("\n" * (index > 0) + inspection_text(found, user_name, show_secrets, line_width()))
+
+
+def _inspect(lookup: Lookup, text: str, env: bool) -> Inspection:
+    from tracer.errors import ExitCode, NstraceError
+    from tracer.facts import split_args
+    from tracer.inspection import Inspection
+    from tracer.proc import parse_proc
+    from tracer.procfs_details import details, shared_with_host
+    from tracer.translating import translate
+
+    translation = translate(lookup, parse_proc(text))
+    process = lookup.host.process(translation.entry.proc_id.tgid)
+    if process is None or process.proc_id != translation.entry.proc_id:
+        raise NstraceError(f"{text} has just ended", "", ExitCode.NO_TARGET)
+    try:
+        told = details(process)
+    except ProcessLookupError as error:
+        raise NstraceError(f"{text} has just ended", "", ExitCode.NO_TARGET) from error
+    return Inspection(
+        translation=translation,
+        details=told,
+        parents=_parents(lookup, translation.entry),
+        cgroups=process.cgroups,
+        shared=shared_with_host(told.namespaces),
+        env=split_args(told.environ) if env else None,
+    )
+
+
+def _parents(lookup: Lookup, entry: Entry) -> list[Entry]:
+    """The parents, the nearest first, as far as they are known."""
+    from tracer.taking import entry_of
+
+    found: list[Entry] = []
+    while entry.parent and (process := lookup.host.process(entry.parent.tgid)) and process.proc_id == entry.parent:
+        entry = entry_of(lookup.host, process)
+        found.append(entry)
+    return found

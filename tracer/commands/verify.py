@@ -1,0 +1,139 @@
+"""nstrace verify: every source of truth about PIDs, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from tracer.commands.completing import complete_target
+from tracer.commands.options import wants_color
+from tracer.commands.showing import output_options
+
+if TYPE_CHECKING:
+    from tracer.containers.names import Names
+    from tracer.verification import Finding, Source, Verdict
+    from tracer.verifying import Verifier
+    from tracer.watching import Watch
+
+_ROUNDS, _PAUSE_S = 3, 0.1
+_LIVE_S = 3.0
+
+
+class _WithOptionalSeconds(click.Command):
+    """--live takes a number when one follows: what else follows is a TARGET."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does, --live alone filled up."""
+        pairs = itertools.zip_longest(args, args[1:], fillvalue="")
+        alone = [arg == "--live" and not _is_number(following) for arg, following in pairs]
+        filled = [f"{arg}={_LIVE_S}" if fill else arg for arg, fill in zip(args, alone, strict=True)]
+        return super().parse_args(ctx, filled)
+
+
+def _is_number(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return float(text) >= 0
+    return False
+
+
+@click.command("verify", cls=_WithOptionalSeconds)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
+@click.option(
+    "--live",
+    type=click.FloatRange(0, 3600, min_open=True),
+    metavar="[S]",
+    help=f"Also the table that eBPF events build in S seconds (--live alone: {_LIVE_S:.0f}).",
+)
+@click.option("--explain", is_flag=True, help="Say first what each column shows and where it comes from.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR is obeyed.")
+@output_options
+def command(
+    targets: tuple[str, ...], live: float | None, explain: bool, color: str, output: str, as_json: bool, quiet: bool
+) -> int:
+    """Compare what every source says of the PIDs of the TARGETs, of all containers without one. Exit 1 on a difference.
+
+    Each process is looked at from the host and from inside: the engine's State.Pid, NSpid in /proc, the namespace's
+    ioctl, a child that enters the namespace, and with --live nstrace's own table. Processes that come or go meanwhile
+    are no difference: one counts when it is there in three readings in a row.
+
+    \b
+    nstrace verify web --explain      the walk: how a PID on the host and a PID inside are one process
+    nstrace verify --live 5           and whether the events tell the same
+    """
+    from tracer.commands.showing import line_width, living_targets, note
+    from tracer.initial import require_initial_pidns
+    from tracer.lookup import Lookup
+    from tracer.verification import judge
+    from tracer.verifying import Verifier
+    from tracer.views.verification import EXPLAINED, finding_object, verification_table
+
+    require_initial_pidns()
+    lookup = Lookup()
+    meant = living_targets(targets, lookup)
+    with _watching(live, lookup.names) as watch:
+        verifier = Verifier(lookup, meant, watch.table if watch else None)
+        verdict = judge(_rounds(verifier, watch))
+    if as_json or output == "json":
+        from tracer.views.objects import json_line
+
+        sys.stdout.writelines(json_line(finding_object(finding)) for finding in verdict.findings)
+    else:
+        sources = _asked(verdict.findings)
+        if explain:
+            sys.stdout.writelines(
+                f"{title:<7} {text}\n" for title, text in EXPLAINED.items() if title in ("ENGINE", "PID", *sources)
+            )
+        table = verification_table(verdict, sources, wants_color(color), line_width())
+        note(table.header, quiet or not verdict.findings)
+        sys.stdout.write(table.text)
+    note(f"nstrace: {_summary(verdict)}", quiet)
+    if watch and watch.lost:
+        note(f"nstrace: {watch.lost} events were lost: EVENTS may lack processes", quiet)
+    return 1 if verdict.problems else 0
+
+
+def _rounds(verifier: Verifier, watch: Watch | None) -> list[list[Finding]]:
+    """Readings, until one has no difference, at most three."""
+    import time
+
+    rounds = [verifier.read()]
+    while any(finding.problem for finding in rounds[-1]) and len(rounds) < _ROUNDS:
+        if watch:
+            watch.run(_PAUSE_S)
+        else:
+            time.sleep(_PAUSE_S)
+        rounds.append(verifier.read())
+    return rounds
+
+
+@contextlib.contextmanager
+def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
+    if seconds is None:
+        yield None
+        return
+    from tracer.watching import Watch
+
+    with contextlib.closing(Watch(names.describe)) as watch:
+        watch.run(seconds)
+        yield watch
+
+
+def _asked(findings: list[Finding]) -> list[Source]:
+    """The sources that could be asked, in their order."""
+    from tracer.verification import Source
+
+    return [source for source in Source if any(source in finding.numbers for finding in findings)]
+
+
+def _summary(verdict: Verdict) -> str:
+    processes = len({finding.tgid for finding in verdict.findings})
+    spaces = len({finding.inum for finding in verdict.findings})
+    differ = len(verdict.problems)
+    said = f"{differ} of {len(verdict.findings)} lines differ" if differ else "all sources agree"
+    passing = f"; {verdict.passing} came or went meanwhile" if verdict.passing else ""
+    return f"{processes} processes in {spaces} PID namespaces: {said}{passing}"

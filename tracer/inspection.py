@@ -1,0 +1,46 @@
+"""What inspect shows of one process. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tracer.census import Entry
+from tracer.translation import Translation
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What /proc says of a process beyond `Living`. Where it is not ours to read, it is empty.
+
+    namespaces: inode numbers by the names of ns/. uids, gids: real, effective, saved and of the file system, as the
+    host counts. ns_uid: the real one as its user namespace counts, None where it has no number there.
+    environ: as it was at the exec, each NAME=value ended by a NUL.
+    """
+
+    cwd: bytes
+    root: bytes
+    threads: int
+    uids: tuple[int, ...]
+    gids: tuple[int, ...]
+    ns_uid: int | None
+    namespaces: Mapping[str, int]
+    environ: bytes
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """parents: of the process, the nearest first. cgroups: its paths. shared: names of the namespaces that are the
+    host's too. env: NAME=value; None: not asked for."""
+
+    translation: Translation
+    details: Details
+    parents: Sequence[Entry]
+    cgroups: Sequence[str]
+    shared: frozenset[str]
+    env: Sequence[bytes] | None
+
+    @property
+    def entry(self) -> Entry:
+        """The process."""
+        return self.translation.entry

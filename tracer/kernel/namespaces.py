@@ -1,0 +1,38 @@
+"""Children of ours in other PID namespaces: setns(2), unshare(2), a /proc of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+
+
+def call(name: str, *args: object) -> None:
+    """A function of the C library that answers 0. Raises OSError where it fails."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*args):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+@contextlib.contextmanager
+def children_elsewhere() -> Iterator[None]:
+    """Where a setns or unshare with CLONE_NEWPID holds for the children that are forked meanwhile; later ones are
+    born in our own namespace again."""
+    ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        call("setns", ours, CLONE_NEWPID)
+        os.close(ours)
+
+
+def mount_own_proc() -> None:
+    """Let this process, in a mount namespace of its own, see the /proc of its PID namespace."""
+    call("unshare", CLONE_NEWNS)
+    call("mount", b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
+    call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC), None)

@@ -1,0 +1,102 @@
+"""verify's judgement: what several sources say of the same processes, side by side. Pure.
+
+Sources are read one after the other while processes come and go, so they may differ for a moment. A difference counts
+when several readings in a row have it, of one and the same process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tracer.pidns import ProcId
+
+
+class Source(StrEnum):
+    """Who says what number a process has in a PID namespace."""
+
+    STATUS = "NSPID"  # the host's /proc/PID/status
+    IOCTL = "IOCTL"  # the namespace's descriptor
+    INSIDE = "INSIDE"  # /proc inside, paired by SCM_CREDENTIALS
+    EVENTS = "EVENTS"  # the table that eBPF events have built
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process that the host's /proc sees in a namespace. engine_tgid: for a container's first process, the PID that
+    the engine has for it; None: not asked, or not known."""
+
+    proc_id: ProcId
+    place: str
+    is_zombie: bool = False
+    engine_tgid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was said of one PID namespace. numbers: by source, PID on the host -> number inside."""
+
+    inum: int
+    members: Mapping[int, Member]
+    numbers: Mapping[Source, Mapping[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One process in one PID namespace. member: None where the host's /proc does not see it there. numbers: None
+    where a source does not know the process. problem: what differs, "" where nothing does."""
+
+    inum: int
+    tgid: int
+    member: Member | None
+    numbers: Mapping[Source, int | None]
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """findings: in the order of namespaces and PIDs. passing: processes that came or went between readings, of which
+    nothing can be said."""
+
+    findings: list[Finding] = field(default_factory=list)
+    passing: int = 0
+
+    @property
+    def problems(self) -> list[Finding]:
+        """What differs."""
+        return [finding for finding in self.findings if finding.problem]
+
+
+def findings(reading: Reading) -> list[Finding]:
+    """Every process that any source knows, by its PID."""
+    found = []
+    for tgid in sorted(set(reading.members).union(*reading.numbers.values())):
+        member = reading.members.get(tgid)
+        numbers = {source: told.get(tgid) for source, told in reading.numbers.items()}
+        found.append(Finding(reading.inum, tgid, member, numbers, _problem(tgid, member, numbers)))
+    return found
+
+
+def _problem(tgid: int, member: Member | None, numbers: Mapping[Source, int | None]) -> str:
+    parts = []
+    if member and member.engine_tgid not in (None, tgid):
+        parts.append(f"the engine has {member.engine_tgid} for it")
+    told = dict(numbers)
+    if member and member.is_zombie and told.get(Source.EVENTS, 0) is None:
+        del told[Source.EVENTS]  # it has exited: that the table has forgotten it is no difference
+    if len(set(told.values())) > 1:
+        parts.append(", ".join(f"{source}: {'nobody' if nr is None else nr}" for source, nr in told.items()))
+    return "; ".join(parts)
+
+
+def judge(rounds: Sequence[Sequence[Finding]]) -> Verdict:
+    """The findings of the last round. Where they have a problem that was not there, the same, in every round, the
+    process is one in passing."""
+    lasting = set.intersection(*({_key(finding) for finding in one} for one in rounds))
+    kept = [finding for finding in rounds[-1] if not finding.problem or _key(finding) in lasting]
+    return Verdict(kept, len(rounds[-1]) - len(kept))
+
+
+def _key(finding: Finding) -> object:
+    return finding.inum, finding.tgid, finding.member and finding.member.proc_id, finding.problem

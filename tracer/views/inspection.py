@@ -1,0 +1,150 @@
+"""inspect: one process whole, as lines of name and value, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tracer.census import Entry
+from tracer.inspection import Details, Inspection
+from tracer.translation import Place
+from tracer.views.escape import decode, safe, safe_text
+from tracer.views.moment import full
+from tracer.views.secrets import MASK, masked
+from tracer.views.table import UNKNOWN, NameOf, chain, command_of, place, state
+from tracer.views.translation import json_object
+from tracer.views.width import cut
+
+_NAME_WIDTH = 11
+_NOT_OURS = "not readable: run it with sudo"
+
+
+def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line_width: int | None) -> str:
+    """Lines of name and value; a value that has several goes on below. line_width: lines are cut to it."""
+    lines = []
+    for name, values in _facts(found, name_of, show_secrets):
+        for index, value in enumerate(values):
+            lines.append(f"{name if index == 0 else '':<{_NAME_WIDTH}} {value}".rstrip())
+    return "".join(f"{line if line_width is None else cut(line, line_width)}\n" for line in lines)
+
+
+def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) -> dict[str, Any]:
+    """As `ps --json` has a process, and all else. env: there when it was asked for."""
+    details = found.details
+    result = json_object(found.translation, name_of) | {
+        "threads": details.threads,
+        "cwd": decode(details.cwd) or None,
+        "root": decode(details.root) or None,
+        "uids": details.uids,
+        "gids": details.gids,
+        "ns_uid": details.ns_uid,
+        "cgroup": found.cgroups[0] if found.cgroups else None,
+        "namespaces": details.namespaces,
+        "parents": [
+            {
+                "pid": parent.numbers[0],
+                "pids": parent.numbers,
+                "proc_id": str(parent.proc_id),
+                "comm": decode(parent.comm),
+            }
+            for parent in found.parents
+        ],
+    }
+    if found.env is not None:
+        pairs = [_pair(variable, show_secrets) for variable in found.env]
+        result["env"] = [{"name": name, "value": value, "masked": is_masked} for name, value, is_masked in pairs]
+    return result
+
+
+def _facts(found: Inspection, name_of: NameOf, show_secrets: bool) -> Iterator[tuple[str, list[str]]]:
+    entry, details = found.entry, found.details
+    asked = f"; {safe_text(found.translation.asked)} is a thread of it" if found.translation.is_thread else ""
+    yield "process", [f"{entry.proc_id}, named {safe(entry.comm)}{asked}"]
+    yield "command", [command_of(entry)]
+    yield "executable", [safe(entry.exe) or ("none" if details.namespaces else _NOT_OURS)]
+    yield "directory", [safe(details.cwd) or ("none" if details.namespaces else _NOT_OURS)]
+    yield "state", [_state(found)]
+    yield "started", [full(entry.started_ns)]
+    yield "user", [_user(details, name_of)]
+    yield "container", [_container(entry)]
+    yield "cgroup", [safe_text(path) for path in found.cgroups]
+    yield "PIDs", [_pid(place, level) for level, place in enumerate(found.translation.places)]
+    yield "parents", list(_parents(found)) or ["none"]
+    yield "namespaces", _namespaces(found)
+    if found.env is not None:
+        yield "environment", _environment(found, show_secrets)
+
+
+def _state(found: Inspection) -> str:
+    entry, threads = found.entry, found.details.threads
+    if entry.is_zombie and threads > 1:
+        return f"its first thread has exited, {threads - 1} live on"
+    if entry.is_zombie:
+        reaper = found.parents[0] if found.parents else None
+        return f"zombie: it has exited, and {_who(reaper) if reaper else 'its parent'} does not reap it"
+    return f"{state(entry)}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def _user(details: Details, name_of: NameOf) -> str:
+    """As the host counts; and as its user namespace does, where that is another number."""
+    real, effective = details.uids[0], details.uids[1]
+    text = _named(real, name_of)
+    if effective != real:
+        text += f", acting as {_named(effective, name_of)}"
+    if details.ns_uid is None:
+        return text
+    return text if details.ns_uid == real else f"{text}; {details.ns_uid} in its user namespace"
+
+
+def _named(uid: int, name_of: NameOf) -> str:
+    name = name_of(uid)
+    return str(uid) if name == str(uid) else f"{name} ({uid})"
+
+
+def _container(entry: Entry) -> str:
+    found = entry.container
+    if found is None:
+        return f"none; in {place(entry)}" if entry.level else "none"
+    return " ".join(safe_text(part) for part in (found.label, found.runtime, found.id[:12], found.image or "") if part)
+
+
+def _pid(here: Place, level: int) -> str:
+    inum = f"pidns:{here.pidns.inum}" if here.pidns else f"pidns:{UNKNOWN}"
+    whose = safe_text(here.container.label) if here.container else "the host" if level == 0 else "no container's"
+    return f"{here.nr:>7}  {inum}  level {level}  {whose}"
+
+
+def _parents(found: Inspection) -> Iterator[str]:
+    """Up to the host's first process; where a namespace begins, that is said."""
+    for parent in found.parents:
+        begins = parent.level > 0 and parent.numbers[-1] == 1
+        mark = f"  <- number 1 of {place(parent) if parent.container else 'its namespace'}" if begins else ""
+        yield f"{_who(parent)}{mark}"
+
+
+def _who(parent: Entry) -> str:
+    return f"{chain(parent)} {safe(parent.comm)}"
+
+
+def _namespaces(found: Inspection) -> list[str]:
+    names = found.details.namespaces
+    if not names:
+        return [_NOT_OURS]
+    width = max(map(len, names))
+    lines = {name: f"{name:<{width}} {inum}" for name, inum in names.items()}
+    return [f"{line}  the host's" if name in found.shared else line for name, line in lines.items()]
+
+
+def _environment(found: Inspection, show_secrets: bool) -> list[str]:
+    if not found.env:
+        return ["empty" if found.details.namespaces else _NOT_OURS]
+    pairs = [_pair(variable, show_secrets) for variable in found.env]
+    lines = [f"{safe_text(name)}={safe_text(value)}" for name, value, _is_masked in pairs]
+    hidden = sum(is_masked for _name, _value, is_masked in pairs)
+    return [*lines, f"({hidden} masked as {MASK}: --show-secrets)"] if hidden else lines
+
+
+def _pair(variable: bytes, show_secrets: bool) -> tuple[str, str, bool]:
+    name, _, value = decode(variable).partition("=")
+    shown = value if show_secrets else masked(name, value)
+    return name, shown, shown != value

@@ -1,0 +1,57 @@
+"""A trace of the whole host that builds a table beside something else. Combines the edges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tracer.containers.cgroups import Cgroups, Description
+from tracer.kernel.load import Loading, LoadOptions, check_host
+from tracer.kernel.selfcheck import check
+from tracer.kernel.trace import Trace
+from tracer.live import LiveSource
+from tracer.table import Table
+from tracer.targets import parse_target
+
+_WAIT_S, _CATCH_UP_S = 0.05, 1.0
+
+
+class Watch:
+    """table: all processes, from the moment that this is made, as far as `run` has read."""
+
+    def __init__(self, describe: Callable[[str, str], Description | None]) -> None:
+        check_host()
+        self.table = Table()
+        options = LoadOptions()
+        loading = Loading(options)
+        try:
+            trace = Trace(loading.wait(), options)
+            early = check(trace)
+        except BaseException:
+            loading.abandon()
+            raise
+        self._source = LiveSource(
+            trace, (parse_target("all"), parse_target("host")), Cgroups(describe), early, self.table
+        )
+        self._stopping = False
+        self._batches = self._source.batches(lambda: None if self._stopping else _WAIT_S)
+
+    @property
+    def lost(self) -> int:
+        """Events that the ring refused so far."""
+        return self._source.lost
+
+    def run(self, seconds: float) -> None:
+        """Read events for some time, and then on until there is none, or they do not end."""
+        until = time.monotonic() + seconds
+        for batch in self._batches:
+            self.table.apply(batch)
+            now = time.monotonic()
+            if now >= until and (not len(batch) or now >= until + _CATCH_UP_S):
+                return
+
+    def close(self) -> None:
+        """Detach."""
+        self._stopping = True
+        for batch in self._batches:
+            self.table.apply(batch)
