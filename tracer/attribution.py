@@ -16,14 +16,21 @@ from numpy.typing import NDArray
 from tracer.events import INLINE_LEVELS, Batch, Kind
 from tracer.facts import CgroupFact, Container
 from tracer.pidns import Chain, PidnsId, chain_of
+from tracer.recent import Recent
+
+MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 
 
 class Attribution:
-    """Containers by cgroup id and by the PID namespace that their processes began. Fed with every batch."""
+    """Containers by cgroup id and by the PID namespace that their processes began. Fed with every batch.
+
+    Bounded: what was asked for longest ago is forgotten first. Sources remember less than this does, so that they tell
+    what was forgotten once more.
+    """
 
     def __init__(self) -> None:
-        self.cgroups: dict[int, CgroupFact] = {}
-        self._owners: dict[PidnsId, Container] = {}
+        self.cgroups: Recent[int, CgroupFact] = Recent(MAX_FACTS)
+        self._owners: Recent[PidnsId, Container] = Recent(MAX_FACTS)
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
 
     def take(self, batch: Batch) -> Iterator[Batch]:
@@ -50,21 +57,22 @@ class Attribution:
             cgroup_id = int(part.rows["cgroup_id"][index])
             if fact.container and cgroup_id in self.cgroups:
                 self._rename(fact.container)
-            self.cgroups[cgroup_id] = fact
+            self.cgroups.put(cgroup_id, fact)
             self._cache.clear()
         for index in np.flatnonzero(_births(part)).tolist():
             self._own(chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index]))
 
     def _rename(self, told: Container) -> None:
         """A second fact about a cgroup: the container's name came late."""
-        for pidns, owner in self._owners.items():
-            if (owner.id, owner.incarnation) == (told.id, told.incarnation):
-                self._owners[pidns] = told
+        for pidns in list(self._owners):
+            owner = self._owners.get(pidns)
+            if owner and (owner.id, owner.incarnation) == (told.id, told.incarnation):
+                self._owners.put(pidns, told)
 
     def _own(self, pidns: PidnsId, cgroup_id: int) -> None:
         fact = self.cgroups.get(cgroup_id)
         if fact and fact.container and self._owners.get(pidns) != fact.container:
-            self._owners[pidns] = fact.container
+            self._owners.put(pidns, fact.container)
             self._cache.clear()
 
     def container(self, chain: Chain, cgroup_id: int) -> Container | None:
@@ -76,6 +84,8 @@ class Attribution:
         innermost = chain[-1].pidns
         key = (innermost, cgroup_id)
         if key not in self._cache:
+            if len(self._cache) >= MAX_FACTS:
+                self._cache.clear()
             self._cache[key] = self._find(chain, cgroup_id)
         return self._cache[key]
 

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
-from tracer.events import STREAM_KINDS, Batch
+from tracer.events import STREAM_KINDS, Batch, Flag
 from tracer.losses import PairKey
 from tracer.pidns import PidnsId, chain_of
+from tracer.recent import Recent
 from tracer.targets import Target
 
+MAX_PAIRS = 65536
 _PASSES = np.isin(np.arange(256), STREAM_KINDS)
 
 
@@ -28,13 +30,16 @@ class Decision(NamedTuple):
 
 
 class Selection:
-    """Targets applied to a stream. Remembers every decision; `fresh` holds those not yet taken away."""
+    """Targets applied to a stream. Remembers decisions, MAX_PAIRS of them; `take_fresh` gives those to tell the source.
+
+    A source may forget them too: rows that it marks UNDECIDED let it be told again.
+    """
 
     def __init__(self, targets: tuple[Target, ...], attribution: Attribution) -> None:
         self.targets = targets
         self.attribution = attribution
-        self.fresh: list[Decision] = []
-        self._follow: dict[PairKey, bool] = {}
+        self._fresh: dict[PairKey, Decision] = {}
+        self._follow: Recent[PairKey, bool] = Recent(MAX_PAIRS)
 
     def mask(self, batch: Batch) -> NDArray[np.bool_]:
         """True for the rows that a target means, shape (n,). The batch's facts must have been applied."""
@@ -44,12 +49,20 @@ class Selection:
             if known is None:
                 rows = np.flatnonzero((pairs.of_row == number) & ~passes)
                 follow[number] = len(rows) > 0 and self._decide(batch, int(rows[0]), pairs.keys[number])
+        undecided = batch.rows["flags"] & Flag.UNDECIDED != 0
+        for number in np.unique(pairs.of_row[undecided]).tolist() if undecided.any() else ():
+            self._tell(pairs.keys[number])
         result: NDArray[np.bool_] = passes | np.array(follow, bool)[pairs.of_row]
         return result
 
+    def _tell(self, pair: PairKey) -> None:
+        follow = self._follow.get(pair)
+        if follow is not None:
+            self._fresh[pair] = Decision(PidnsId(*pair[:2]), pair[2], follow)
+
     def may_mean(self, batch: Batch) -> NDArray[np.bool_]:
         """True for all rows but those of pairs that are known not to be meant, shape (n,). Decides nothing."""
-        known = np.array([self._follow.get(pair, True) for pair in batch.pairs.keys], bool)
+        known = np.array([self._follow.get(pair) is not False for pair in batch.pairs.keys], bool)
         result: NDArray[np.bool_] = known[batch.pairs.of_row]
         return result
 
@@ -57,11 +70,14 @@ class Selection:
         chain = chain_of(batch, index)
         containers = self.attribution.enclosing(chain, pair[2])
         follow = any(target.means(containers, chain) for target in self.targets)
-        self._follow[pair] = follow
-        self.fresh.append(Decision(chain[-1].pidns, pair[2], follow))
+        if (
+            pair[2] in self.attribution.cgroups
+        ):  # else it was told of a process that moved on: no decision stands on that
+            self._follow.put(pair, follow)
+            self._tell(pair)
         return follow
 
     def take_fresh(self) -> list[Decision]:
-        """Decisions made since the last call."""
-        fresh, self.fresh = self.fresh, []
-        return fresh
+        """Decisions to tell: made, or asked for again, since the last call."""
+        fresh, self._fresh = self._fresh, {}
+        return list(fresh.values())

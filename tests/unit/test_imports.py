@@ -23,7 +23,7 @@ PURE = [
     "selection",
     "errors",
 ]
-PURE += ["annotate", "proc", "translation", "account", "losses", "repair", "kernel/wire"]
+PURE += ["annotate", "proc", "translation", "account", "losses", "recent", "repair", "kernel/wire"]
 EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.nsfs", "tracer.recording"]
 HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}
 

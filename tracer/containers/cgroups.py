@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
 
 from tracer.containers import paths
 from tracer.facts import CgroupFact, CgroupName, Container
-
-K = TypeVar("K")
-V = TypeVar("V")
+from tracer.recent import Recent
 
 MAX_CGROUPS = 65536
 MAX_ASKED = 10  # times for each life of a container, before it keeps its id for a name
@@ -35,11 +32,11 @@ class Cgroups:
 
     def __init__(self, describe: Callable[[str, str], Description | None], max_cgroups: int = MAX_CGROUPS) -> None:
         self._describe = describe
-        self._known: _Recent[int, CgroupName] = _Recent(max_cgroups)
+        self._known: Recent[int, CgroupName] = Recent(max_cgroups)
         self._orphans = _Orphans(max_cgroups)
-        self._lives: _Recent[tuple[str, str], int] = _Recent(max_cgroups)
-        self._containers: _Recent[int, Container] = _Recent(max_cgroups)  # by their root cgroup
-        self._nameless: _Recent[int, int] = _Recent(max_cgroups)  # root cgroup -> how often it was asked for
+        self._lives: Recent[tuple[str, str], int] = Recent(max_cgroups)
+        self._containers: Recent[int, Container] = Recent(max_cgroups)  # by their root cgroup
+        self._nameless: Recent[int, int] = Recent(max_cgroups)  # root cgroup -> how often it was asked for
 
     @property
     def evicted(self) -> int:
@@ -137,39 +134,6 @@ class Cgroups:
 
 def _named(container: Container, told: Description) -> Container:
     return Container(container.id, container.runtime, told.name, told.image, told.labels, container.incarnation)
-
-
-class _Recent(Generic[K, V]):
-    """A table with room for limit entries: the one that was used longest ago makes room, and is counted."""
-
-    def __init__(self, limit: int) -> None:
-        self.evicted = 0
-        self._limit = limit
-        self._entries: OrderedDict[K, V] = OrderedDict()
-
-    def __contains__(self, key: K) -> bool:
-        return key in self._entries
-
-    def __iter__(self) -> Iterator[K]:
-        return iter(self._entries)
-
-    def pop(self, key: K) -> None:
-        """Leave it out."""
-        self._entries.pop(key, None)
-
-    def get(self, key: K) -> V | None:
-        """The value, marked as just used."""
-        if key in self._entries:
-            self._entries.move_to_end(key)
-        return self._entries.get(key)
-
-    def put(self, key: K, value: V) -> None:
-        """Add or replace."""
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._limit:
-            self._entries.popitem(last=False)
-            self.evicted += 1
 
 
 class _Orphans:
