@@ -40,6 +40,7 @@ enum flag {
 	FLAG_ENDED = 4, /* snapshot: its exit has been told, if anyone was there */
 	FLAG_UNDECIDED = 8, /* no decision was known here */
 	FLAG_ENDING = 16, /* snapshot: its exit is about to be told, or has been */
+	FLAG_THROTTLED = 32, /* of a gap: made by the reader */
 };
 
 /* The number that a process has in one PID namespace. */

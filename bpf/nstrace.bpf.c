@@ -2,9 +2,9 @@
 /*
  * The probes: fork, exec and exit, each with the process's number in every
  * PID namespace. Compiled by BCC; the constants come as -D flags
- * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER, MAX_ARGS_BYTES,
- * LAST_ARGS_BYTES (of its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID,
- * HAVE_GROUP_DEAD.
+ * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER, RESERVE_FROM,
+ * SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last piece), THREADS,
+ * CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
  * an event and its pieces stand together on their CPU, and plain increments
@@ -34,13 +34,26 @@ struct counts {
 	u64 attempts[8];
 	u64 submitted[8];
 	u64 failed[8];
+	u64 throttled[8]; /* of those that failed */
+};
+
+struct loss {
+	u64 failed;
+	u64 throttled; /* of those that failed */
+};
+
+/* Events of a pair, or of all, since a look of the reader. */
+struct share {
+	u32 look;
+	u32 events;
 };
 
 BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
 BPF_PERCPU_ARRAY(counts, struct counts, 1);
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
 BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);
-BPF_TABLE("percpu_hash", struct pair, u64, losses, 1024);
+BPF_TABLE("percpu_hash", struct pair, struct loss, losses, 1024);
+BPF_TABLE("lru_hash", struct pair, struct share, shares, 16384);
 BPF_ARRAY(wake, struct reader, 1);
 
 enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
@@ -222,16 +235,71 @@ static __always_inline struct pair pair_of(struct event *e)
 			      .inum = e->chain[0].inum };
 }
 
-/* The ring had no room for an event. Counted for its pair as far as there is room. */
+/* There was no room for an event. Told for its pair as far as there is room for pairs. */
 static __always_inline int refused(struct counts *c, u32 kind,
-				   struct pair *pair)
+				   struct pair *pair, bool throttled)
 {
-	u64 none = 0, *lost = losses.lookup_or_try_init(pair, &none);
+	struct loss none = {};
+	struct loss *loss = losses.lookup_or_try_init(pair, &none);
 
 	c->failed[kind]++;
-	if (lost)
-		++*lost;
+	c->throttled[kind] += throttled;
+	if (loss) {
+		loss->failed++;
+		loss->throttled += throttled;
+	}
 	return 0;
+}
+
+/*
+ * Older BCCs have no map.ringbuf_query(). They make of map.ringbuf_output(args)
+ * the call bpf_ringbuf_output(MAP, args), and compile that: so it can be named.
+ */
+#define bpf_ringbuf_output(map, data, size, flags) bpf_ringbuf_query(map, flags)
+
+static __always_inline u64 bytes_in_ring(void)
+{
+	return ring.ringbuf_output(NULL, 0, BPF_RB_AVAIL_DATA);
+}
+
+/* One more event of a pair since the reader's look; how many that makes. */
+static __always_inline u32 count_share(struct pair *pair, u32 look)
+{
+	struct share new = { .look = look }, *share;
+
+	share = shares.lookup_or_try_init(pair, &new);
+	if (!share)
+		return 0;
+	if (share->look != look) {
+		share->look = look;
+		share->events = 0;
+	}
+	return ++share->events;
+}
+
+/*
+ * A flood in one container must not hide the others. While the reader keeps
+ * up there is room for all, and any fixed rate would throttle bursts that the
+ * ring can hold. So this begins when the ring is filled to RESERVE_FROM, the
+ * reader having fallen behind. From then on a pair of namespace and cgroup that
+ * makes more than an eighth of all events is kept out: those who are quiet find
+ * the rest of the ring free. SHARE_EVENTS for each look of the reader are free
+ * for everyone. Exits count, but are never refused here: a process without its
+ * end would live for ever.
+ */
+static __always_inline bool is_flooding(u32 kind, struct pair *pair)
+{
+	int zero = 0;
+	struct reader *reader = wake.lookup(&zero);
+	struct pair all = {};
+	u32 own, total;
+
+	if (!reader || bytes_in_ring() < RESERVE_FROM)
+		return false;
+	own = count_share(pair, reader->look);
+	total = count_share(&all, reader->look);
+	return own > SHARE_EVENTS && own > total / 8 && kind != KIND_EXIT &&
+	       kind != KIND_THREAD_EXIT;
 }
 
 /*
@@ -259,20 +327,22 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	}
 	head->seq = c->seq++;
 	c->attempts[kind]++;
+	if (is_flooding(kind, &pair))
+		return refused(c, kind, &pair, true);
 	if (!decision) {
 		head->flags |= FLAG_UNDECIDED;
 		if (!put_cgroups(head->seq, t))
-			return refused(c, kind, &pair);
+			return refused(c, kind, &pair, false);
 	}
 	if (!put_chain(head, pid))
-		return refused(c, kind, &pair);
+		return refused(c, kind, &pair, false);
 	if (exe) {
 		put_exe(head, exe);
 		put_args(head, t);
 	}
 	e = ring.ringbuf_reserve(sizeof(*e));
 	if (!e)
-		return refused(c, kind, &pair);
+		return refused(c, kind, &pair, false);
 	__builtin_memcpy(e, head, sizeof(*e));
 	fill(e, t, pid);
 	c->submitted[kind]++;

@@ -83,10 +83,12 @@ def gap(
     until_ns: int = 2 * SECOND_NS,
     cpu: int = 0,
     pair: tuple[int, int, int] = NO_PAIR,
+    flags: int = 0,
 ) -> Row:
     """Events were lost. pair: whose, innermost PID namespace (inum, gen) and cgroup."""
     event = np.zeros((), EVENT)
     event["chain"]["inum"][0], event["chain"]["gen"][0], event["cgroup_id"] = pair
+    event["flags"] = flags
     event["kind"], event["seq"], event["cpu"] = Kind.GAP, lost, cpu
     event["start_ns"], event["ts_ns"] = since_ns, until_ns
     return Row(event[()], b"")

@@ -1,8 +1,8 @@
 """The account of a trace: what the programs counted, held against what the reader got and said. Pure.
 
 A tracepoint's hit is one of: missed (the kernel does not run a program inside itself), filtered, failed (refused by
-the ring) or submitted; what was submitted is delivered, and what failed is said as a gap. When the programs
-are detached and the ring is empty, all of it adds up exactly, for every CPU and kind.
+the ring; throttled of these: kept out for the sake of others) or submitted. What was submitted is delivered, and what
+failed is said as a gap. When the programs are detached and the ring is empty, all of it adds up, by CPU and kind.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COUNTS = np.dtype(
         ("seq", "<u8"),
         ("look", "<u4"),
         ("since_look", "<u4"),
-        *((name, "<u8", KINDS) for name in ("filtered", "attempts", "submitted", "failed")),
+        *((name, "<u8", KINDS) for name in ("filtered", "attempts", "submitted", "failed", "throttled")),
     ]
 )
 """struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
@@ -64,7 +64,8 @@ class Account:
         """The account in one line."""
         parts = f"{self.total('submitted')} delivered + {self.total('failed')} lost + {self.total('filtered')} filtered"
         seen = self.total("attempts") + self.total("filtered") + self.missed
-        return f"{seen} seen = {parts}" + (f" + {self.missed} missed" if self.missed else "")
+        throttled = f"; {self.total('throttled')} of those lost were throttled" if self.total("throttled") else ""
+        return f"{seen} seen = {parts}" + (f" + {self.missed} missed" if self.missed else "") + throttled
 
     def lines(self) -> list[str]:
         """The account by kind, a line each, under a header."""

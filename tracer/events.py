@@ -57,7 +57,8 @@ class Flag(IntFlag):
 
     INFERRED: no event told it, a comparison with the kernel's own list did. ENDING: of a snapshot row, all its threads
     are about to end; ENDED: the exit event of the last one lies behind it. UNDECIDED: the programs knew no decision
-    about its pair of namespace and cgroup.
+    about its pair of namespace and cgroup. THROTTLED: of a gap, these events
+    were refused so that others find room.
     """
 
     ARGS_TRUNCATED = 1
@@ -65,6 +66,7 @@ class Flag(IntFlag):
     ENDED = 4
     UNDECIDED = 8
     ENDING = 16
+    THROTTLED = 32
 
 
 NO_CPU = 0xFFFF

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 PairKey = tuple[int, int, int]
 """Innermost PID namespace (inum, gen) and cgroup id."""
-Totals = Mapping[PairKey, int]
-Share = tuple[PairKey | None, int]
+
+
+class Loser(NamedTuple):
+    """Whose losses, and why. pair: None: it cannot be told. throttled: refused for the sake of others, not for lack of
+    room; False where that cannot be told."""
+
+    pair: PairKey | None
+    throttled: bool = False
+
+
+Share = tuple[Loser, int]
+NOBODY = Loser(None)
 
 
 class Losses:
@@ -21,30 +32,31 @@ class Losses:
     """
 
     def __init__(self) -> None:
-        self._settled: Counter[PairKey] = Counter()  # the counters when gaps and counters last agreed,
+        self._settled: Counter[Loser] = Counter()  # the counters when gaps and counters last agreed,
         self._unsettled = 0  # and how much was told since without knowing whose
 
-    def shares(self, gaps: Sequence[int], totals: Totals, failed: int) -> list[list[Share]]:
-        """For each gap whose it was, as (pair, how many); None for a pair: it cannot be told.
+    def shares(self, gaps: Sequence[int], totals: Mapping[Loser, int], failed: int) -> list[list[Share]]:
+        """For each gap whose it was, and how many.
 
-        gaps: events lost in each gap of this CPU now. totals: the CPU's losses by pair until now. failed: its losses
-        in all, read before; more than totals have where there was no room for another pair.
+        gaps: events lost in each gap of this CPU now. totals: the CPU's losses until now. failed: its losses in all,
+        read before; more than totals have where there was no room for another pair.
         """
         since = Counter(totals) - self._settled
-        told = sum(gaps)
-        if failed > sum(totals.values()):
-            return self._unknown(gaps)
-        if len(since) == 1 and told + self._unsettled <= since.total():
-            (pair,) = since
-            self._settled[pair] += told + self._unsettled
+        told, lost = sum(gaps), since.total()
+        if failed > sum(totals.values()) or told + self._unsettled > lost:
+            self._unsettled += told
+            return [[(NOBODY, gap)] for gap in gaps]
+        if len(since) == 1:
+            (loser,) = since
+            self._settled[loser] += told + self._unsettled
             self._unsettled = 0
-            return [[(pair, lost)] for lost in gaps]
-        if since.total() == told + self._unsettled:  # the counters have not run ahead
-            one_by_one = len(gaps) == 1 and not self._unsettled
+            return [[(loser, gap)] for gap in gaps]
+        one_by_one = len(gaps) == 1 and not self._unsettled and told == lost
+        self._unsettled += told
+        if self._unsettled == lost:  # the counters have not run ahead
             self._settled, self._unsettled = Counter(totals), 0
-            return [list(since.items())] if one_by_one else [[(None, lost)] for lost in gaps]
-        return self._unknown(gaps)
-
-    def _unknown(self, gaps: Sequence[int]) -> list[list[Share]]:
-        self._unsettled += sum(gaps)
-        return [[(None, lost)] for lost in gaps]
+        if one_by_one:
+            return [list(since.items())]
+        pairs = {loser.pair for loser in since}
+        whose = Loser(pairs.pop()) if len(pairs) == 1 else NOBODY
+        return [[(whose, gap)] for gap in gaps]

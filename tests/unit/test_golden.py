@@ -72,7 +72,7 @@ def everything() -> Batch:
         exits(83, DEEP, status=256),
         gap(1, 0, 4 * SECOND_NS),
         gap(123456, 4 * SECOND_NS, 5 * SECOND_NS + 1000, cpu=3),
-        gap(2, 5 * SECOND_NS, 6 * SECOND_NS, pair=(PIDNS, 1, web["cgroup_id"])),
+        gap(2, 5 * SECOND_NS, 6 * SECOND_NS, pair=(PIDNS, 1, web["cgroup_id"]), flags=Flag.THROTTLED),
         gap(3, 5 * SECOND_NS, 6 * SECOND_NS, cpu=NO_CPU, pair=(PIDNS + 9, 1, 0)),
         repair(6 * SECOND_NS),
         fork(88, inside, flags=Flag.INFERRED, exe=b"/bin/sh", args=[b"sh", b"-c"], **web),

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from tracer.events import EVENT, PIECE, Kind, PieceKind
+from tracer.events import EVENT, PIECE, Flag, Kind, PieceKind
 from tracer.kernel.wire import GapFinder, Joiner
+from tracer.losses import NOBODY, Loser
 from tracer.pidns import chain_of
 
 
@@ -112,12 +113,13 @@ def test_an_event_on_its_way_at_the_tail_is_no_loss() -> None:
 
 def test_a_gap_is_told_for_each_pair_that_is_known_to_have_lost() -> None:
     pair = (4026532180, 7, 99)
-    gaps = GapFinder(lambda cpu, lost: [[(pair, 2), (None, lost[0] - 2)]])
+    gaps = GapFinder(lambda cpu, lost: [[(Loser(pair, throttled=True), 2), (NOBODY, lost[0] - 2)]])
     batch = gaps.check(Joiner().join(event(0, 5)).batch)
     assert batch.rows["kind"].tolist() == [Kind.GAP, Kind.GAP, Kind.EXEC]
     assert batch.rows["seq"][:2].tolist() == [2, 3]
     assert batch.rows["chain"][:2, 0].tolist() == [(4026532180, 0, 7), (0, 0, 0)]
     assert batch.rows["cgroup_id"][:2].tolist() == [99, 0]
+    assert batch.rows["flags"][:2].tolist() == [Flag.THROTTLED, 0]
 
 
 def test_a_name_whose_rest_had_no_room_is_not_mixed_with_the_next_attempt() -> None:

@@ -44,6 +44,8 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
     flags = [
         f"-DRING_PAGES={options.ring_pages}",
         f"-DURGE_AFTER={_urge_after(options.ring_pages)}",
+        f"-DRESERVE_FROM={options.ring_pages * PAGE_BYTES // 4 * 3}",
+        f"-DSHARE_EVENTS={_share_events(options.ring_pages)}",
         f"-DMAX_ARGS_BYTES={options.max_args_bytes}",
         f"-DLAST_ARGS_BYTES={options.max_args_bytes - (pieces - 1) * PIECE_BYTES}",
         f"-DTHREADS={int(options.threads)}",
@@ -59,6 +61,11 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
 def _urge_after(ring_pages: int) -> int:
     """Events of one CPU that fill its share of half the ring, at three records an event."""
     return max(1, ring_pages * PAGE_BYTES // 2 // (3 * RECORD_BYTES) // (os.cpu_count() or 1))
+
+
+def _share_events(ring_pages: int) -> int:
+    """Events of one container that fill a 64th of the ring, at three records an event."""
+    return max(1, ring_pages * PAGE_BYTES // 64 // (3 * RECORD_BYTES))
 
 
 def _check_kernel(btf: Btf) -> None:

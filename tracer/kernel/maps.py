@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from tracer.account import COUNTS
 from tracer.errors import NstraceError
-from tracer.losses import PairKey
+from tracer.losses import Loser
 from tracer.selection import Decision
 
 _PAIR = struct.Struct("<QQII")  # struct pair, bpf/task.h
+_LOSS = np.dtype([("failed", "<u8"), ("throttled", "<u8")])  # struct loss, bpf/nstrace.bpf.c
 _FOLLOW, _IGNORE = 1, 2
 _INFO_BYTES = 232  # struct bpf_prog_info, include/uapi/linux/bpf.h
 _RECURSION_MISSES = 208  # its offset in there; 9ed9e9ba2337 (5.12) added it
@@ -60,16 +61,18 @@ class Maps:
             raise NstraceError(f"the counters cannot be read: {os.strerror(ctypes.get_errno())}")
         return np.frombuffer(buffer.raw, COUNTS)
 
-    def losses(self) -> dict[PairKey, NDArray[np.uint64]]:
-        """Losses by pair of namespace and cgroup, as far as there was room for pairs: arrays of shape (cpus,)."""
+    def losses(self) -> dict[Loser, NDArray[np.uint64]]:
+        """Losses by whose they were, as far as there was room for pairs: arrays of shape (cpus,)."""
         found = {}
         key, after = None, ctypes.create_string_buffer(_PAIR.size)
-        values = ctypes.create_string_buffer(8 * self._cpus)
+        values = ctypes.create_string_buffer(_LOSS.itemsize * self._cpus)
         while not self._bpf.bpf_map_get_next_key(self._losses, key, after):
             key = after.raw
             if not self._bpf.bpf_map_lookup_elem(self._losses, key, values):
                 gen, cgroup_id, inum, _pad = _PAIR.unpack(key)
-                found[inum, gen, cgroup_id] = np.frombuffer(values.raw, np.uint64)
+                loss = np.frombuffer(values.raw, _LOSS)
+                found[Loser((inum, gen, cgroup_id))] = loss["failed"] - loss["throttled"]
+                found[Loser((inum, gen, cgroup_id), throttled=True)] = loss["throttled"].copy()
         return found
 
     def missed(self, program: int) -> int:

@@ -104,7 +104,7 @@ class Trace:
 
     def _whose(self, cpu: int, gaps: list[int]) -> list[list[Share]]:
         failed = int(self.maps.counts()["failed"][cpu].sum())
-        totals = {pair: int(lost[cpu]) for pair, lost in self.maps.losses().items() if lost[cpu]}
+        totals = {loser: int(lost[cpu]) for loser, lost in self.maps.losses().items() if lost[cpu]}
         return self._losses[cpu].shares(gaps, totals, failed)
 
     def finish(self) -> Decoded:

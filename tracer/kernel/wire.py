@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, NO_CPU, PIECE, Batch, Kind, PieceKind, join_rows, pick
+from tracer.events import EVENT, NO_CPU, PIECE, Batch, Flag, Kind, PieceKind, join_rows, pick
 from tracer.facts import CgroupName
-from tracer.losses import Share
+from tracer.losses import NOBODY, Share
 
 _FIRST_PIECE, _NAME_PIECE = int(PieceKind.CHAIN), int(PieceKind.CGROUP)
 _BYTES_AT = PIECE.fields["bytes"][1]  # type: ignore[index]
@@ -120,7 +120,7 @@ Whose = Callable[[int, list[int]], list[list[Share]]]
 
 def nobodys(cpu: int, gaps: list[int]) -> list[list[Share]]:
     """Whose they were is not known."""
-    return [[(None, lost)] for lost in gaps]
+    return [[(NOBODY, lost)] for lost in gaps]
 
 
 class GapFinder:
@@ -197,13 +197,14 @@ def _gap_rows(cpu: int, shares: list[Share], since_ns: int, until_ns: int) -> ND
     rows = np.zeros(len(shares), EVENT)
     rows["kind"], rows["cpu"], rows["ts_ns"] = Kind.GAP, cpu, until_ns
     rows["start_ns"] = min(since_ns, until_ns)  # an event can be older than the clock that we told a tail by
-    for row, (pair, lost) in zip(rows, shares, strict=True):
+    for row, (loser, lost) in zip(rows, shares, strict=True):
         row["seq"] = lost
-        if pair is not None:
-            row["chain"]["inum"][0], row["chain"]["gen"][0], row["cgroup_id"] = pair
+        row["flags"] = Flag.THROTTLED if loser.throttled else 0
+        if loser.pair is not None:
+            row["chain"]["inum"][0], row["chain"]["gen"][0], row["cgroup_id"] = loser.pair
     return rows
 
 
 def missed_rows(missed: int, since_ns: int, now_ns: int) -> Batch:
     """The GAP row for tracepoint hits that no program ran for."""
-    return Batch(_gap_rows(NO_CPU, [(None, missed)], since_ns, now_ns))
+    return Batch(_gap_rows(NO_CPU, [(NOBODY, missed)], since_ns, now_ns))

@@ -146,6 +146,7 @@ class JsonLines:
             "lost": int(row["seq"]),
             "cpu": int(row["cpu"]) if row["cpu"] != NO_CPU else None,
             "container": container_object(container),
+            "throttled": bool(row["flags"] & Flag.THROTTLED),
             "since": self._clock.text(int(row["start_ns"])) + "Z" if row["start_ns"] else None,
             "until": until,
             "ts_ns": int(row["ts_ns"]),

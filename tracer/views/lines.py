@@ -115,7 +115,8 @@ class Lines:
         until = self._clock.text(int(row["ts_ns"]))
         lost = int(row["seq"])
         where = f" on CPU {row['cpu']}" if row["cpu"] != NO_CPU else ""
-        info = f"lost {lost} event{'s' if lost != 1 else ''}{where} between {since} and {until}"
+        why = " (throttled)" if row["flags"] & Flag.THROTTLED else ""
+        info = f"lost {lost} event{'s' if lost != 1 else ''}{where} between {since} and {until}{why}"
         return f"{until} {self._words[Kind.GAP]} {label} {self._dashes()} {info}"
 
     def _repair(self, row: np.void) -> str:
