@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,9 +200,9 @@ def test_what_is_not_there(start_container: Start) -> None:
     for verb in ("ps", "tree"):
         done = run(verb, container.name)
         assert (done.returncode, done.stdout) == (3, "")
-        assert f"no process runs in {container.name}" in done.stderr
+        assert f"no process in {container.name}" in done.stderr
     assert run("ps", "pidns:1").returncode == 3
-    assert run("containers", container.name).returncode == 0
+    assert run("containers", container.name).returncode == 3
 
 
 def test_the_shell_completes_running_containers_and_numbers_inside(start_container: Start) -> None:
@@ -216,3 +218,39 @@ def test_the_shell_completes_running_containers_and_numbers_inside(start_contain
     assert offered("nstrace ps label:tier=d") == ["db"]
     assert offered("nstrace ps label:e") == []
     assert offered(f"nstrace inspect {container.name}/") == [f"{container.name}/1"]
+
+
+def test_a_moment_of_a_recording_is_what_was_live_then(
+    tmp_path: Path, start_container: Start, holding_receiver: Receiver
+) -> None:
+    """Who is held alive at the moment is in both; who comes later, and who has ended, is not."""
+    arrows, shown = tmp_path / "run.arrows", tmp_path / "shown"
+    options = {"cap_add": ["SYS_ADMIN"], "security_opt": ["seccomp=unconfined"]}
+    container = start_container([WORKLOAD, "nest", "1", SOCKET], holding_receiver, **options)
+    before = holding_receiver.wait(2)
+    argv = [sys.executable, "-m", "tracer", "follow", "-w", str(arrows), container.name]
+    following = subprocess.Popen(argv, stdout=shown.open("w"), stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(shown.read_text().splitlines()) >= len(before))
+    container.exec_run(["true"])
+    container.exec_run(["sleep", "600"], detach=True)
+    wait_for(lambda: shown.read_text().rstrip().endswith("sleep 600"))
+    live = {process["pid"]: process for process in objects("ps", container.name)}
+    moment_ns = time.time_ns()
+    holding_receiver.release()
+    container.wait(timeout=60)
+    following.send_signal(signal.SIGINT)
+    following.wait(timeout=60)
+
+    at = f"@{moment_ns / 1e9:.6f}"
+    recorded = {process["pid"]: process for process in objects("ps", "--from", arrows, "--at", at, container.name)}
+    assert set(recorded) == set(live) and len(live) == 3
+    for tgid, process in recorded.items():
+        for name in ("pids", "pidns_chain", "pidns_gen", "args", "comm", "uid", "ns_ppid", "container"):
+            assert process[name] == live[tgid][name], name
+        assert process["ppid"] in (None, live[tgid]["ppid"])
+    for pair in before:
+        assert recorded[pair.host_tgid]["pids"] == list(pair.nspid)
+    tree = run("tree", "--from", arrows, "--at", at).stdout
+    assert all(f" {'>'.join(map(str, pair.nspid))} " in tree for pair in before)
+    assert run("ps", "--from", arrows, container.name).returncode == 3  # in the end nobody was there
+    assert run("ps", "--from", arrows, "--at", "@1").returncode == 3

@@ -17,6 +17,7 @@ PURE = [
     "facts",
     "inspection",
     "inventory",
+    "recalling",
     "translation",
     "verification",
     "targets",

@@ -7,36 +7,37 @@ import sys
 import click
 
 from tracer.commands.completing import complete_target
+from tracer.commands.gathering import gather, moment_options
 from tracer.commands.showing import output_options
 
 
 @click.command("tree")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
+@moment_options
 @output_options
-def command(targets: tuple[str, ...], output: str, as_json: bool, quiet: bool) -> None:
+def command(
+    targets: tuple[str, ...], file: str | None, at: str | None, output: str, as_json: bool, quiet: bool
+) -> None:
     """Print the processes of the TARGETs as a tree; of all containers without a TARGET.
 
     Every process stands with all its PIDs, the host's first: 4711>15>3 is 3 in the innermost of two PID namespaces.
-    TARGET is as for follow; `nstrace tree host all` shows the whole host.
+    TARGET is as for follow; `nstrace tree host all` shows the whole host. JSON has a line for each process, with its
+    depth.
     """
-    from tracer.commands.showing import chosen, line_width, living_targets, note, say_what_is_hidden, user_name
-    from tracer.initial import require_initial_pidns
-    from tracer.lookup import Lookup
-    from tracer.taking import take_census
-    from tracer.views.tree import HEADER, branches, tree
+    from tracer.commands.showing import line_width, note
 
-    require_initial_pidns()
-    lookup = Lookup()
-    meant = living_targets(targets, lookup)
-    census = take_census(lookup.host)
-    entries = chosen(census, meant, quiet)
+    found = gather(targets, file, at, quiet)
     if as_json or output == "json":
         from tracer.views.objects import json_line, process_object
+        from tracer.views.tree import branches
 
-        for branch in branches(entries):
-            if branch.entry:
-                sys.stdout.write(json_line({"depth": branch.depth} | process_object(branch.entry, user_name)))
+        lines = ((branch.depth, branch.entry) for branch in branches(found.entries) if branch.entry)
+        sys.stdout.writelines(
+            json_line({"depth": depth} | process_object(entry, found.name_of)) for depth, entry in lines
+        )
     else:
-        note(HEADER, quiet or not entries)
-        sys.stdout.write(tree(census, entries, line_width()))
-    say_what_is_hidden(entries, lookup.names, quiet)
+        from tracer.views.tree import HEADER, tree
+
+        note(HEADER, quiet or not found.entries)
+        sys.stdout.write(tree(found.census, found.entries, line_width()))
+    found.say_the_rest()

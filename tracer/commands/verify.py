@@ -65,7 +65,8 @@ def command(
     nstrace verify web --explain      the walk: how a PID on the host and a PID inside are one process
     nstrace verify --live 5           and whether the events tell the same
     """
-    from tracer.commands.showing import line_width, living_targets, note
+    from tracer.commands.gathering import living_targets
+    from tracer.commands.showing import line_width, note
     from tracer.initial import require_initial_pidns
     from tracer.lookup import Lookup
     from tracer.verification import judge

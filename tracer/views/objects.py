@@ -36,7 +36,7 @@ def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
         "parent_id": str(entry.parent) if entry.parent and entry.parent != NOBODY else None,
         "comm": decode(entry.comm),
         "uid": entry.uid,
-        "user": name_of(entry.uid),
+        "user": name if (name := name_of(entry.uid)) != str(entry.uid) else None,
         "started": rfc3339(entry.started_ns),
         "state": entry.state or None,
         "exe": decode(entry.exe) or None,

@@ -48,7 +48,7 @@ def process_table(
             *([chain(entry)] if pids else []),
             name_of(entry.uid),
             short(entry.started_ns, now_ns),
-            state(entry),
+            state(entry) or UNKNOWN,
             f"{command_of(entry)} {reaper(census, entry)}" if entry.is_zombie else command_of(entry),
         ]
         for entry in shown

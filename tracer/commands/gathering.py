@@ -1,0 +1,158 @@
+"""From TARGETs to what ps, tree and containers show: of the living host, or of a moment of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tracer.commands.showing import note, user_name
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    from tracer.census import Census, Entry
+    from tracer.containers.names import Names
+    from tracer.lookup import Lookup
+    from tracer.recalling import Losses
+    from tracer.recording.source import RecordedSource
+    from tracer.targets import Target
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """census: everyone; entries: whom the targets mean, those of a container together; moment_ns: by the wall clock;
+    name_of: uid -> what to show. say_the_rest: notes on stderr, behind the output."""
+
+    census: Census
+    targets: tuple[Target, ...]
+    entries: list[Entry]
+    moment_ns: int
+    name_of: Callable[[int], str]
+    say_the_rest: Callable[[], None]
+
+
+def moment_options(function: F) -> F:
+    """Add --from and --at to a command."""
+    for option in (
+        click.option("--at", metavar="TIME", help="With --from: 14:03:05, +90s, -10s, ...; its end by default."),
+        click.option("--from", "file", metavar="FILE", help="A moment of a recording instead of now."),
+    ):
+        function = option(function)
+    return function
+
+
+def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
+    """What the TARGETs mean, all containers without any. Raises NstraceError."""
+    if file is None:
+        if at is not None:
+            raise click.UsageError("--at goes with --from FILE")
+        return _living(texts, quiet)
+    return _recorded(texts, file, at, quiet)
+
+
+def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
+    import time
+
+    from tracer.initial import require_initial_pidns
+    from tracer.lookup import Lookup
+    from tracer.taking import take_census
+
+    require_initial_pidns()
+    lookup = Lookup()
+    targets = living_targets(texts, lookup)
+    census = take_census(lookup.host)
+    entries = _chosen(census, targets, "", "nstrace containers lists what there is", quiet)
+    return Gathered(
+        census, targets, entries, time.time_ns(), user_name, lambda: _say_what_is_hidden(entries, lookup.names, quiet)
+    )
+
+
+def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]:
+    """The TARGETs of the living host; all where none was given. Raises NstraceError for one that is not there."""
+    from tracer import procfs
+    from tracer.containers.resolve import resolve
+    from tracer.targets import Target, TargetKind, parse_target
+
+    def found(target: Target) -> Target:
+        if target.kind != TargetKind.NAME:
+            return target
+        return Target(TargetKind.ID, lookup.container(target.value).id, target.text)  # of any runtime
+
+    parsed = tuple(found(parse_target(text)) for text in texts or ("all",))
+    return resolve(parsed, lookup.names.require, procfs.pidns_inum).targets
+
+
+def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
+    from tracer.commands.recorded import open_sources, sayer, targets_of
+    from tracer.moments import Span
+    from tracer.recalling import Recall
+    from tracer.views import containers, objects, table, tree  # noqa: F401 - while we still may read everything
+    from tracer.views.moment import full
+
+    targets = targets_of(texts or ("all",))
+    if file == "-":
+        raise click.UsageError("--from wants a file: a stream's end is not known")
+    source, moment_ns = _at(open_sources([file], (), sayer(quiet)), file, at)
+    source.show(Span(0, moment_ns))
+    recall = Recall(source.attribution, source.wall_offset_ns)
+    recall.take(source.batches(lambda: 0.0))
+    census, losses = recall.census(), recall.losses()
+    hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
+    entries = _chosen(census, targets, f" at {full(moment_ns)}", hint, quiet)
+    return Gathered(census, targets, entries, moment_ns, str, lambda: _say_what_is_unsure(losses, quiet))
+
+
+def _at(sources: list[RecordedSource], file: str, at: str | None) -> tuple[RecordedSource, int]:
+    """The run that tells of the moment, the last one where none was given; and the moment."""
+    from tracer.moments import parse_moment
+    from tracer.views.moment import full
+
+    spans = [source.span() for source in sources]
+    if at is None:
+        return sources[-1], spans[-1].end_ns
+    for source, span in zip(sources, spans, strict=True):
+        moment_ns = parse_moment(at, span)
+        if span.begin_ns <= moment_ns <= span.end_ns:
+            return source, moment_ns
+    told = ", ".join(f"{full(span.begin_ns)} to {full(span.end_ns)}" for span in spans[:3])
+    raise NstraceError(f"{file} does not tell of {at}", f"it tells of {told}", ExitCode.NO_TARGET)
+
+
+def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, quiet: bool) -> list[Entry]:
+    """The processes that the targets mean. Notes on stderr what means nobody; where none of the targets that were
+    named means anybody, that is an error."""
+    from tracer.targets import TargetKind
+    from tracer.views.table import place
+
+    empty = [target for target in targets if not any(entry.is_meant(target) for entry in census)]
+    if empty and len(empty) == len(targets) and empty[0].kind != TargetKind.ALL:
+        names = ", ".join(target.text for target in empty)
+        raise NstraceError(f"no process in {names}{when}", hint, ExitCode.NO_TARGET)
+    for target in empty:
+        text = "any container or nested PID namespace" if target.kind == TargetKind.ALL else target.text
+        note(f"nstrace: no process in {text}{when}", quiet)
+    return sorted((entry for entry in census if any(entry.is_meant(target) for target in targets)), key=place)
+
+
+def _say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
+    """What could not be read: namespaces without root, names without an engine."""
+    if any(entry.chain is None for entry in entries):
+        note("nstrace: PID namespaces of other users' processes are not shown: run it with sudo", quiet)
+    if names.error and any(entry.container for entry in entries):
+        note(f"nstrace: no names of containers: {names.error.message}", quiet)
+
+
+def _say_what_is_unsure(losses: Losses | None, quiet: bool) -> None:
+    from tracer.views.moment import full
+
+    if losses:
+        since, until = full(losses.since_ns), full(losses.until_ns)
+        note(
+            f"nstrace: not sure: {losses.lost} events were lost between {since} and {until}; who began then may be"
+            " missing, who ended then may still be shown",
+            quiet,
+        )
