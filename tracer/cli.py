@@ -17,6 +17,7 @@ VERBS = {
     "record": "as follow, to a file",
     "replay": "as follow, from a file",
     "translate": "which process is it: from the PID inside to the host's and back",
+    "export": "a recording as Parquet, JSON lines or CSV",
     "run": "start a command in a new PID namespace and follow it from birth",
     "ps": "processes with all their PIDs, host and inside",
     "tree": "the same as a tree, containers and nested namespaces as branches",

@@ -12,7 +12,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PAGE_BYTES = 4096
-_EVENTS = ("fork", "exec", "exit", "snapshot")
+SHOWN_EVENTS = ("fork", "exec", "exit", "snapshot")
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class StreamOptions:
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     if value is None:
-        return _EVENTS
+        return SHOWN_EVENTS
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
-        if name not in _EVENTS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(_EVENTS)}")
+        if name not in SHOWN_EVENTS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(SHOWN_EVENTS)}")
     return names
 
 
@@ -120,7 +120,7 @@ replay_options = _adding("events", "threads", "count", "output", "as_json", "col
 def stream(values: dict[str, Any]) -> StreamOptions:
     """What the user chose; what a command has no option for is as if not given."""
     return StreamOptions(
-        events=values.get("events", _EVENTS),
+        events=values.get("events", SHOWN_EVENTS),
         threads=values["threads"],
         duration=values.get("duration"),
         count=values["count"],

@@ -63,17 +63,30 @@ def open_sources(
     """The recorded sources of these files, one for each run of nstrace, in order of time. say: takes a line for people.
     Raises NstraceError."""
     from tracer.privileges import drop
+
+    parse = open_later(names, targets, say)
+    drop()
+    return parse()
+
+
+def open_later(
+    names: Sequence[str], targets: tuple[Target, ...], say: Callable[[str], None]
+) -> Callable[[], list[RecordedSource]]:
+    """As `open_sources`; the files are open, and nothing is parsed before what this gives is called."""
     from tracer.recording.files import open_input
     from tracer.recording.reader import Recording
     from tracer.recording.source import RecordedSource
 
     inputs = [(name, open_input(name)) for name in find_files(names)]
-    drop()
-    recordings = [Recording(name, found, say) for name, found in inputs]
-    recordings.sort(key=lambda recording: (recording.facts.session, recording.facts.part))
-    runs = [list(run) for _session, run in groupby(recordings, key=lambda recording: recording.facts.session)]
-    runs.sort(key=lambda run: run[0].facts.began_ns)
-    return [RecordedSource(run, targets) for run in runs]
+
+    def parse() -> list[RecordedSource]:
+        recordings = [Recording(name, found, say) for name, found in inputs]
+        recordings.sort(key=lambda recording: (recording.facts.session, recording.facts.part))
+        runs = [list(run) for _session, run in groupby(recordings, key=lambda recording: recording.facts.session)]
+        runs.sort(key=lambda run: run[0].facts.began_ns)
+        return [RecordedSource(run, targets) for run in runs]
+
+    return parse
 
 
 def open_source(names: Sequence[str], targets: tuple[Target, ...] = (), quiet: bool = False) -> RecordedSource:

@@ -12,7 +12,6 @@ from tracer.errors import ExitCode
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
-    from tracer.session import Source
 
 
 def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
@@ -56,40 +55,24 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     """
     from tracer.commands.recorded import open_sources, sayer, split_files, targets_of
     from tracer.commands.streaming import exit_code, make_view, stream_to, writer_to
+    from tracer.moments import Span, parse_moment
+    from tracer.recording.pace import Paced
     from tracer.session import Limits
 
     options = stream(values)
     files, targets = split_files(arguments)
-    make_view(options, 0)  # imports it while we still may read everything
+    make_view(options, 0)  # imports it; when the files are open we may not read everything any more
     code = 0
     for source in open_sources(files, targets_of(targets), sayer(options.quiet)):
         if begin is not None or end is not None:
-            _cut(source, begin, end)
+            span = source.span()
+            first = span.begin_ns if begin is None else parse_moment(begin, span)
+            source.show(Span(first, span.end_ns if end is None else parse_moment(end, span)))
         view = make_view(options, source.wall_offset_ns)
-        paced = _paced(source, values["speed"], values["max_idle"])
-        summary = stream_to(paced, view, options, Limits(count=options.count), writer_to(sys.stdout))
+        played = Paced(source, values["speed"], values["max_idle"]) if values["speed"] else source
+        summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
         code = code or exit_code(summary, options) or _incomplete(source, options)
     return code
-
-
-def _cut(source: RecordedSource, begin: str | None, end: str | None) -> None:
-    from tracer.moments import Span, parse_moment
-
-    span = source.span()
-    source.show(
-        Span(
-            span.begin_ns if begin is None else parse_moment(begin, span),
-            span.end_ns if end is None else parse_moment(end, span),
-        )
-    )
-
-
-def _paced(source: RecordedSource, speed: float | None, max_idle_s: float | None) -> Source:
-    if speed is None:
-        return source
-    from tracer.recording.pace import Paced
-
-    return Paced(source, speed, max_idle_s)
 
 
 def _incomplete(source: RecordedSource, options: StreamOptions) -> int:

@@ -189,20 +189,21 @@ def _unsigned(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     return values.astype(dtype)
 
 
-def _offsets(array: pa.Array) -> NDArray[np.int32]:
+def offsets_of(array: pa.Array) -> NDArray[np.int32]:
+    """Where the cells of a binary or list array begin and end in what they share, shape (n + 1,)."""
     return np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
 
 
 def _data(array: pa.Array) -> memoryview:
     """The bytes of a binary array's cells, one after the other."""
-    offsets = _offsets(array)
+    offsets = offsets_of(array)
     data = array.buffers()[2]
     return memoryview(data)[offsets[0] : offsets[-1]] if data is not None else memoryview(b"")
 
 
 def _fixed(array: pa.Array, size: int) -> NDArray[np.bytes_]:
     array = array.fill_null(b"")
-    lengths = np.diff(_offsets(array))
+    lengths = np.diff(offsets_of(array))
     if len(lengths) and lengths.max() > size:
         raise InvalidColumns(f"a name of more than {size} bytes")
     cells = np.zeros((len(array), size), np.uint8)
@@ -213,9 +214,9 @@ def _fixed(array: pa.Array, size: int) -> NDArray[np.bytes_]:
 def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArray[np.void]:
     """Sets level, chain and deep_len. Returns the numbers that stand behind the inline ones, rows in order."""
     pids, spaces, gens = (pc.fill_null(array, []) if array.null_count else array for array in lists)
-    counts = np.diff(_offsets(pids)).astype(np.int64)
+    counts = np.diff(offsets_of(pids)).astype(np.int64)
     for other in (spaces, gens):
-        if not np.array_equal(np.diff(_offsets(other)), counts):
+        if not np.array_equal(np.diff(offsets_of(other)), counts):
             raise InvalidColumns("lists of different lengths in one row")
     if len(counts) and counts.max() > _MAX_CHAIN:
         raise InvalidColumns(f"a process with more than {_MAX_CHAIN} PIDs")
@@ -238,7 +239,7 @@ def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArr
 def _with_heap(rows: NDArray[np.void], deep: NDArray[np.void], exe: pa.Array, args: pa.Array) -> Batch:
     count = len(rows)
     cells = pa.concat_arrays([_binary(rows["deep_len"], deep), exe.fill_null(b""), args.fill_null(b"")])
-    lengths = np.diff(_offsets(cells)).reshape(3, count)
+    lengths = np.diff(offsets_of(cells)).reshape(3, count)
     rows["exe_len"], rows["args_len"] = lengths[1], lengths[2]
     if not len(_data(cells)):
         return Batch(rows)

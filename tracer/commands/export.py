@@ -1,0 +1,146 @@
+"""nstrace export: a recording for other tools."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from tracer.commands.options import SHOWN_EVENTS
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    from tracer.recording.source import RecordedSource
+
+_FORMATS = ("parquet", "jsonl", "csv")
+Sources = Callable[[], "list[RecordedSource]"]
+
+
+@click.command("export")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
+@click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Format.")
+@click.option("-w", "--write", "out", metavar="OUT", help="Where to; - is stdout. Default: FILE with another ending.")
+@click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
+@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+def command(arguments: tuple[str, ...], form: str, out: str | None, partition: bool, force: bool, quiet: bool) -> int:
+    """Write recordings in a format that DuckDB, Polars, pandas, Spark or a spreadsheet reads.
+
+    FILEs and TARGETs are those of nstrace replay. parquet and csv hold all that was recorded, one row an event, in
+    order of time, columns named as in the JSON, with the container in each row. jsonl holds the lines of replay --json.
+
+    \b
+    nstrace export web.arrows --to parquet
+    duckdb -c "select comm, count(*) from 'web.parquet' group by comm"
+    nstrace export --to jsonl -w - web.arrows | jq .args
+    """
+    from tracer.commands.recorded import open_later, sayer, split_files, targets_of
+
+    files, targets = split_files(arguments)
+    if out is None:
+        if files[0] == "-":
+            raise click.UsageError("say with -w where to write")
+        out = str(Path(files[0]).with_suffix(f".{form}"))
+    if partition and (form == "jsonl" or out == "-"):
+        raise click.UsageError("--partition goes with parquet and csv, into a folder")
+    importlib.import_module("tracer.views.jsonl" if form == "jsonl" else "tracer.recording.export")  # while we may read
+    sources = open_later(files, targets_of(targets), sayer(quiet))
+    if partition:
+        _into_folder(sources, form, Path(out))
+    elif out == "-":
+        _into_stdout(sources, form)
+    else:
+        _into_file(sources, form, Path(out), force)
+    return 0
+
+
+def _into_file(sources: Sources, form: str, out: Path, force: bool) -> None:
+    """All of it, or nothing: written under another name, by a child without privileges."""
+    from tracer.privileges import in_child
+    from tracer.recording.files import check_new, create
+
+    check_new(out, force)
+    new = _temporary(out)
+    try:
+        with os.fdopen(create(new, force=False), "wb") as file:
+            in_child(lambda: _write(sources(), form, file))
+        check_new(out, force)
+        new.rename(out)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _into_stdout(sources: Sources, form: str) -> None:
+    if form == "parquet" and sys.stdout.isatty():
+        raise NstraceError("Parquet is binary, and stdout a terminal", "give -w FILE", ExitCode.USAGE)
+    _write(sources(), form, sys.stdout.buffer)
+
+
+def _into_folder(sources: Sources, form: str, out: Path) -> None:
+    from tracer.privileges import in_child, lesser_user
+
+    if out.is_symlink() or out.exists():
+        raise NstraceError(f"{out} is there already", "write to another folder")
+    new = _temporary(out)
+    new.mkdir(mode=0o700)
+    try:
+        os.chown(new, *lesser_user())
+        in_child(lambda: _partition(sources(), form), new)
+        if "SUDO_UID" not in os.environ:
+            _own(new)
+        new.rename(out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _temporary(out: Path) -> Path:
+    return out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+
+
+def _own(folder: Path) -> None:
+    """Take what the child made as our own; it may have made anything."""
+    for _path, _folders, files, fd in os.fwalk(folder):
+        os.fchown(fd, os.geteuid(), os.getegid())
+        for name in files:
+            os.chown(name, os.geteuid(), os.getegid(), dir_fd=fd, follow_symlinks=False)
+
+
+def _write(sources: list[RecordedSource], form: str, file: IO[bytes]) -> None:
+    if form == "jsonl":
+        _write_lines(sources, file)
+        return
+    from tracer.recording.export import TABLES, tables
+
+    table = TABLES[form](file)
+    for part in tables(sources):
+        table.write(part)
+    table.close()
+    file.flush()
+
+
+def _partition(sources: list[RecordedSource], form: str) -> None:
+    from tracer.recording.export import TABLES, Partitions, tables
+
+    partitions = Partitions(Path(), f".{form}", TABLES[form])
+    for part in tables(sources):
+        partitions.write(part)
+    partitions.close()
+
+
+def _write_lines(sources: list[RecordedSource], file: IO[bytes]) -> None:
+    from tracer.events import Kind
+    from tracer.views.jsonl import JsonLines
+
+    kinds = frozenset(Kind[name.upper()] for name in SHOWN_EVENTS)
+    for source in sources:
+        view = JsonLines(kinds, threads=False, wall_offset_ns=source.wall_offset_ns)
+        for batch in source.batches(lambda: 0.0):
+            file.write(view.render(batch, source.attribution).encode())
+    file.flush()

@@ -1,0 +1,139 @@
+"""A recorded source -> files for other tools."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from tracer.recording.files import create
+from tracer.recording.flat import FLAT, flat, rows_as_text
+from tracer.recording.source import RecordedSource
+from tracer.views.escape import safe_text
+
+GROUP_ROWS = 1 << 17
+_NEVER: Callable[[], float | None] = lambda: 0.0  # noqa: E731
+_WORDS = [field.name for field in FLAT if pa.types.is_string(field.type) and not field.name.endswith("_id")]
+_INTEGERS = [field.name for field in FLAT if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)]
+
+
+class Table(Protocol):
+    """A file that takes tables of FLAT."""
+
+    def write(self, table: pa.Table) -> None:
+        """The next rows."""
+
+    def close(self) -> None:
+        """No more."""
+
+
+class ParquetTable:
+    """Parquet: integers delta-packed, words by dictionary, zstd."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._writer = pq.ParquetWriter(
+            file,
+            FLAT,
+            compression="zstd",
+            use_dictionary=_WORDS,
+            column_encoding=dict.fromkeys(_INTEGERS, "DELTA_BINARY_PACKED"),
+            sorting_columns=[pq.SortingColumn(FLAT.get_field_index("time"))],
+            store_schema=False,
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """As `Table.write`."""
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        """As `Table.close`."""
+        self._writer.close()
+
+
+class CsvTable:
+    """CSV with a header; lists as text: 4711>15, and arguments as a shell would take them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._options = pa.csv.WriteOptions(include_header=True)
+
+    def write(self, table: pa.Table) -> None:
+        """As `Table.write`."""
+        for batch in table.to_batches():
+            pa.csv.write_csv(rows_as_text(batch, _command_line), self._file, self._options)
+            self._options = pa.csv.WriteOptions(include_header=False)
+
+    def close(self) -> None:
+        """As `Table.close`."""
+
+
+TABLES: dict[str, Callable[[IO[bytes]], Table]] = {"parquet": ParquetTable, "csv": CsvTable}
+
+
+def _command_line(args: Sequence[str]) -> str:
+    return " ".join(shlex.quote(safe_text(arg)) for arg in args)
+
+
+def tables(sources: Sequence[RecordedSource]) -> Iterator[pa.Table]:
+    """All rows in tables of about GROUP_ROWS, in order of time.
+
+    Events of different CPUs and late gaps are out of order by moments; a whole group is held back to sort them in.
+    """
+    waiting: list[pa.RecordBatch] = []
+    for source in sources:
+        host = source.recordings[0].facts.host
+        for part in source.batches(_NEVER):
+            waiting.append(flat(part, source.attribution, source.wall_offset_ns, host))
+            if sum(map(len, waiting)) >= 2 * GROUP_ROWS:
+                ordered = _sorted(waiting)
+                yield ordered.slice(0, GROUP_ROWS)
+                waiting = ordered.slice(GROUP_ROWS).to_batches()
+    if ordered := _sorted(waiting):
+        yield ordered
+
+
+def _sorted(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """In order of time; rows of one time as they came."""
+    table = pa.Table.from_batches(batches, FLAT)
+    place = pa.array(range(len(table)), pa.int64())
+    keys = pa.table({"time": table["time"], "place": place})
+    return table.take(pc.sort_indices(keys, [("time", "ascending"), ("place", "ascending")]))
+
+
+class Partitions:
+    """A folder with one file for each day and host: date=2026-11-24/host=web1/0.parquet, as Hive lays them out."""
+
+    def __init__(self, folder: Path, suffix: str, make: Callable[[IO[bytes]], Table]) -> None:
+        self._folder, self._suffix, self._make = folder, suffix, make
+        self._tables: dict[tuple[str, str], tuple[IO[bytes], Table]] = {}
+
+    def write(self, table: pa.Table) -> None:
+        """As `Table.write`."""
+        days = table["time"].cast(pa.timestamp("ns")).cast(pa.date32())
+        for day, host in itertools.product(pc.unique(days).to_pylist(), pc.unique(table["host"]).to_pylist()):
+            part = table.filter(pc.and_(pc.equal(days, pa.scalar(day)), pc.equal(table["host"], host)))
+            if len(part):
+                self._table(str(day), host).write(part)
+
+    def _table(self, day: str, host: str) -> Table:
+        if (day, host) not in self._tables:
+            folder = self._folder / f"date={day}" / f"host={quote(host, safe='')}"
+            folder.mkdir(parents=True, exist_ok=True)
+            file = os.fdopen(create(folder / f"0{self._suffix}", force=False), "wb")
+            self._tables[day, host] = (file, self._make(file))
+        return self._tables[day, host][1]
+
+    def close(self) -> None:
+        """As `Table.close`."""
+        for file, table in self._tables.values():
+            table.close()
+            file.close()

@@ -1,0 +1,171 @@
+"""Batch -> one flat table with everything in it, containers too, under the names of the JSON: what is exported.
+
+Text is valid UTF-8 here: other bytes become \\xNN, as in the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.attribution import Attribution
+from tracer.events import Batch, Kind
+from tracer.recording.columns import offsets_of, to_arrow
+from tracer.recording.schema import FLAGS
+from tracer.views.escape import decode
+from tracer.views.status import ending
+
+_TIME = pa.timestamp("ns", "UTC")
+_FACTS = (Kind.CGROUP, Kind.PIDNS)  # told by the columns about containers
+_SHOWN_FLAGS = ("args_truncated", "inferred")
+
+FLAT = pa.schema(
+    {
+        "time": _TIME,
+        "event": pa.string(),
+        "host": pa.string(),
+        "container": pa.string(),
+        "container_id": pa.string(),
+        "image": pa.string(),
+        "runtime": pa.string(),
+        "incarnation": pa.int32(),
+        "pid": pa.int32(),
+        "ns_pid": pa.int32(),
+        "ppid": pa.int32(),
+        "ns_ppid": pa.int32(),
+        "pids": pa.list_(pa.int32()),
+        "pidns": pa.int64(),
+        "pidns_gen": pa.int64(),
+        "level": pa.int32(),
+        "pidns_chain": pa.list_(pa.int64()),
+        "tid": pa.int32(),
+        "ns_tid": pa.int32(),
+        "proc_id": pa.string(),
+        "parent_id": pa.string(),
+        "comm": pa.string(),
+        "uid": pa.int64(),
+        "cgroup_id": pa.int64(),
+        "cpu": pa.int32(),
+        "ts_ns": pa.int64(),
+        "exe": pa.string(),
+        "args": pa.list_(pa.string()),
+        "args_truncated": pa.bool_(),
+        "old_tid": pa.int32(),
+        "state": pa.string(),
+        "exit_code": pa.int32(),
+        "signal": pa.string(),
+        "core_dumped": pa.bool_(),
+        "duration_ns": pa.int64(),
+        "lost": pa.int64(),
+        "since": _TIME,
+        "throttled": pa.bool_(),
+        "inferred": pa.bool_(),
+    }
+)
+
+
+def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:
+    """The rows of a part as `Attribution.take` gives it, those of containers themselves left out."""
+    batch = batch.select(~np.isin(batch.rows["kind"], _FACTS))
+    rows = batch.rows
+    kinds = rows["kind"]
+    plain = to_arrow(batch, wall_offset_ns)
+    columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
+    columns |= {name: plain[name] for _flag, name in FLAGS if name in _SHOWN_FLAGS}
+    columns |= _containers(batch, containers) | _endings(rows)
+    since_ns = np.where(rows["start_ns"] > 0, rows["start_ns"].view(np.int64) + wall_offset_ns, 0)
+    is_gap, is_exit = kinds == Kind.GAP, kinds == Kind.EXIT
+    columns |= {
+        "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
+        "ts_ns": pa.array(rows["ts_ns"].view(np.int64)),
+        "proc_id": _where(kinds != Kind.GAP, _identity(plain["pid"], plain["start_ns"])),
+        "parent_id": _where(rows["parent_tgid"] > 0, _identity(plain["ppid"], plain["parent_start_ns"])),
+        "old_tid": _where((kinds == Kind.EXEC) & (rows["old_tid"] != rows["tgid"]), plain["old_tid"]),
+        "comm": _where(kinds != Kind.GAP, text(plain["comm"])),
+        "exe": text(_where(rows["exe_len"] > 0, plain["exe"])),
+        "args": _where(rows["args_len"] > 0, split(plain["args"])),
+        "duration_ns": _where(is_exit, pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
+        "throttled": _where(is_gap, plain["throttled"]),
+        "since": _where(is_gap & (since_ns > 0), pa.array(since_ns).cast(_TIME)),
+    }
+    return pa.RecordBatch.from_arrays([columns[name].cast(FLAT.field(name).type) for name in FLAT.names], schema=FLAT)
+
+
+def _where(mask: NDArray[np.bool_], array: pa.Array) -> pa.Array:
+    """The array's values where mask is true, else null."""
+    return pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
+
+
+def _identity(pid: pa.Array, start_ns: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(pid.cast(pa.string()), start_ns.cast(pa.string()), "-")
+
+
+def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
+    found = [attribution.of_row(batch, at) for at in batch.pairs.first]
+    of_row = pa.array(batch.pairs.of_row)
+    parts: dict[str, Callable[[Any], Any]] = {
+        "container": lambda container: container.name or container.id[:12],
+        "container_id": lambda container: container.id,
+        "image": lambda container: container.image,
+        "runtime": lambda container: container.runtime,
+        "incarnation": lambda container: container.incarnation,
+    }
+    return {
+        name: pa.array([part(c) if c else None for c in found], FLAT.field(name).type).take(of_row)
+        for name, part in parts.items()
+    }
+
+
+def _endings(rows: NDArray[np.void]) -> dict[str, pa.Array]:
+    statuses, of_row = np.unique(rows["status"], return_inverse=True)
+    index = pa.array(of_row, mask=rows["kind"] != Kind.EXIT)
+    told = [ending(status)._asdict() for status in statuses.tolist()]
+    return {
+        name: pa.array([each[name] for each in told], FLAT.field(name).type).take(index)
+        for name in ("exit_code", "signal", "core_dumped")
+    }
+
+
+def text(array: pa.Array) -> pa.Array:
+    """Bytes as text."""
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if raw is None else decode(raw) for raw in array.to_pylist()], pa.string())
+
+
+def split(array: pa.Array) -> pa.ListArray:
+    """Bytes that are ended by NULs as lists of text; a last one that is not ended counts. Null as an empty list."""
+    array = array.fill_null(b"")
+    offsets = offsets_of(array).astype(np.int64)
+    data = np.frombuffer(array.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    offsets -= offsets[0]
+    ends = data == 0
+    not_empty = np.diff(offsets) > 0
+    lasts = offsets[1:][not_empty] - 1
+    is_nul = ends.copy()
+    ends[lasts] = True
+    kept = np.cumsum(~is_nul)
+    bounds = np.concatenate([[0], kept[ends]]).astype(np.int32)
+    counts = np.concatenate([[0], np.cumsum(ends)])[offsets].astype(np.int32)
+    values = pa.Array.from_buffers(
+        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data[~is_nul].tobytes())]
+    )
+    return pa.ListArray.from_arrays(pa.array(counts), text(values))
+
+
+def rows_as_text(batch: pa.RecordBatch, line: Callable[[Sequence[str]], str]) -> pa.RecordBatch:
+    """The same without lists, for formats that have none: numbers as 4711>15, arguments as `line` writes them."""
+    columns = []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if pa.types.is_list(field.type):
+            join = line if field.name == "args" else lambda numbers: ">".join(map(str, numbers))
+            values = column.to_pylist()
+            column = pa.array([None if value is None else join(value) for value in values], pa.string())
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
