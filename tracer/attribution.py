@@ -75,6 +75,10 @@ class Attribution:
             self._owners.put(pidns, fact.container)
             self._cache.clear()
 
+    def owner(self, pidns: PidnsId) -> Container | None:
+        """The container whose process was the first of this namespace."""
+        return self._owners.get(pidns)
+
     def container(self, chain: Chain, cgroup_id: int) -> Container | None:
         """The container of a process with this chain in this cgroup; None: the host, or no engine's container.
 
@@ -93,13 +97,13 @@ class Attribution:
         fact = self.cgroups.get(cgroup_id)
         if fact and fact.container:
             return fact.container
-        owners = (self._owners.get(number.pidns) for number in reversed(chain))
+        owners = (self.owner(number.pidns) for number in reversed(chain))
         return next((owner for owner in owners if owner), None)
 
     def enclosing(self, chain: Chain, cgroup_id: int) -> tuple[Container, ...]:
         """The process's container, then those whose namespaces lie around it (Docker in Docker), innermost first."""
         own = self.container(chain, cgroup_id)
-        around = (self._owners.get(number.pidns) for number in reversed(chain[:-1]))
+        around = (self.owner(number.pidns) for number in reversed(chain[:-1]))
         return tuple({found.id: found for found in (own, *around) if found}.values())
 
     def of_row(self, batch: Batch, index: int) -> Container | None:

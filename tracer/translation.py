@@ -23,11 +23,27 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Life:
+    """What a recording tells of a process's end. Times are wall clock, in ns.
+
+    ended_ns: None: it was not told. at_the_latest: its end was lost, and found then. seen_ns: until then it lived for
+    certain. status: as wait(2) gives it, None: not told. is_certain: whether it had the number at the moment asked for.
+    """
+
+    ended_ns: int | None
+    at_the_latest: bool
+    seen_ns: int
+    status: int | None
+    is_certain: bool
+
+
+@dataclass(frozen=True)
 class Translation:
     """A process that a PROC may mean.
 
     asked: the PROC; is_of_host: it was a PID on the host, not a number inside; is_thread: its number is that of a
     thread of this process. owners: for each of the process's numbers the container whose namespace it is.
+    life: of a recorded process; None: it lives.
     """
 
     asked: str
@@ -35,6 +51,7 @@ class Translation:
     is_thread: bool
     entry: Entry
     owners: tuple[Container | None, ...]
+    life: Life | None = None
 
     @property
     def result(self) -> int:

@@ -24,7 +24,19 @@ PURE = [
     "selection",
     "errors",
 ]
-PURE += ["annotate", "proc", "translation", "account", "losses", "recent", "repair", "kernel/wire"]
+PURE += [
+    "annotate",
+    "gaps",
+    "history",
+    "past",
+    "proc",
+    "translation",
+    "account",
+    "losses",
+    "recent",
+    "repair",
+    "kernel/wire",
+]
 EDGES = ["tracer.kernel", "tracer.containers", "tracer.procfs", "tracer.nsfs", "tracer.recording"]
 HEAVY = {"bcc", "numpy", "docker", "msgspec", "pyarrow"}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,18 +12,26 @@ from tracer.commands.completing import complete_proc
 from tracer.commands.showing import output_options
 from tracer.errors import ExitCode, NstraceError
 
+if TYPE_CHECKING:
+    from tracer.proc import Proc
+    from tracer.translation import Translation
+
 
 @click.command("translate")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
-@click.option(
-    "--to-container", is_flag=True, help="With - : mark the host's PIDs in a stream with container and PID inside."
-)
+@click.option("--from", "file", metavar="FILE", help="Ask a recording, not the living host.")
+@click.option("--at", metavar="TIME", help="With --from: who it was at TIME.")
+@click.option("--during", metavar="A..B", help="With --from: all who it was between two TIMEs; all of it by default.")
+@click.option("--to-container", is_flag=True, help="With - : mark the host's PIDs with container and PID inside.")
 @click.option("--to-host", is_flag=True, help="With - : mark the PIDs of one container with the host's.")
 @click.option("--in", "where", metavar="CONTAINER", help="For --to-host: whose PIDs (web, pidns:INUM).")
 @click.option("--replace", is_flag=True, help="Put the answer in place of the number.")
 @output_options
 def command(
     procs: tuple[str, ...],
+    file: str | None,
+    at: str | None,
+    during: str | None,
     to_container: bool,
     to_host: bool,
     where: str | None,
@@ -41,51 +51,81 @@ def command(
 
     -q prints one number for each PROC: of a PID inside the host's, of a PID on the host the innermost one.
 
+    --from FILE asks a recording: a number that was given to several processes has several answers, each with its
+    time. TIME is as for nstrace replay (14:03:05.250, 2026-11-24T14:03:05Z, +90s from its beginning, -10s before its
+    end). What lost events make unsure is said to be not known.
+
     As a filter (-) it marks the numbers in a stream that are PIDs of living processes or threads, and passes all else
     on as it is, line by line. A number in a word, a version, a time, an address or an amount is no PID.
 
     \b
     nstrace translate web/15
     kill -USR1 $(nstrace translate -q web/15)
+    nstrace translate --from web.arrows --at 14:03:05 web/15
     dmesg -w | nstrace translate --to-container -
     docker logs -f web | nstrace translate --to-host --in web -
     """
-    from tracer.commands.showing import line_width, user_name
     from tracer.initial import require_initial_pidns
-    from tracer.lookup import Lookup
-    from tracer.proc import parse_proc
-    from tracer.translating import translate
-    from tracer.translation import Translation
 
-    def show(translation: Translation) -> str:
-        if quiet:
-            return f"{translation.result}\n"
-        if as_json or output == "json":
-            from tracer.views.objects import json_line
-            from tracer.views.translation import json_object
-
-            return json_line(json_object(translation, user_name))
-        from tracer.views.translation import block
-
-        return block(translation, user_name, line_width())
-
-    require_initial_pidns()
     if _is_filter(procs, to_container, to_host, where, replace):
         from tracer.commands import filtering
 
+        if file or at or during:
+            raise click.UsageError("a stream is asked about the living host: without --from, --at and --during")
+        require_initial_pidns()
         filtering.to_host(where, replace) if where else filtering.to_container(replace)
         return
-    lookup = Lookup()
+    show = _shower(quiet, as_json or output == "json", is_living=file is None)
+    if file is None:
+        if at or during:
+            raise click.UsageError("--at and --during ask a recording: --from FILE")
+        require_initial_pidns()
+        _print_each(procs, _asking_the_host(show))
+        return
+    if at and during:
+        raise click.UsageError("--at is a moment, --during a time: give one of them")
+    from tracer.commands.asking import asking_a_recording
+
+    _print_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
+
+
+def _print_each(procs: tuple[str, ...], ask: Callable[[Proc], str]) -> None:
+    """What is found of all that was asked for; then, as an error, what is not."""
+    from tracer.proc import parse_proc
+
     missing: list[NstraceError] = []
     for proc in [parse_proc(text) for text in procs]:
         try:
-            sys.stdout.write(show(translate(lookup, proc)))
+            sys.stdout.write(ask(proc))
         except NstraceError as error:
-            if error.exit_code != ExitCode.NO_TARGET:
+            if error.exit_code not in (ExitCode.NO_TARGET, ExitCode.FAILURE):
                 raise
             missing.append(error)
     if missing:
-        raise NstraceError("; ".join(error.message for error in missing), missing[0].hint, ExitCode.NO_TARGET)
+        worst = min(missing, key=lambda error: error.exit_code)
+        raise NstraceError("; ".join(error.message for error in missing), missing[0].hint, worst.exit_code)
+
+
+def _asking_the_host(show: Callable[[Translation], str]) -> Callable[[Proc], str]:
+    from tracer.lookup import Lookup
+    from tracer.translating import translate
+
+    lookup = Lookup()
+    return lambda proc: show(translate(lookup, proc))
+
+
+def _shower(quiet: bool, json: bool, is_living: bool) -> Callable[[Translation], str]:
+    """How an answer is printed. Users of a recording's host are told by number: they are none of ours."""
+    if quiet:
+        return lambda translation: f"{translation.result}\n"
+    from tracer.commands.showing import line_width, user_name
+    from tracer.views.objects import json_line
+    from tracer.views.translation import block, json_object
+
+    name_of = user_name if is_living else str
+    if json:
+        return lambda translation: json_line(json_object(translation, name_of))
+    return lambda translation: block(translation, name_of, line_width())
 
 
 def _is_filter(procs: tuple[str, ...], to_container: bool, to_host: bool, where: str | None, replace: bool) -> bool:

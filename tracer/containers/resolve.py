@@ -63,12 +63,17 @@ def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[F
 
 
 def _near(text: str, everyone: list[FoundContainer]) -> str:
+    running = sorted(container.name for container in everyone if container.running)
+    asked = near(text, [container.name for container in everyone])
+    return asked + (f"running: {shown(running)}" if running else "no container is running")
+
+
+def near(text: str, names: list[str]) -> str:
+    """A question after the names that look like this one, with a blank behind it; else nothing."""
     import difflib  # takes as long to import as all else here
 
-    near = difflib.get_close_matches(text, [container.name for container in everyone])
-    running = sorted(container.name for container in everyone if container.running)
-    asked = f"did you mean {' or '.join(near)}? " if near else ""
-    return asked + (f"running: {shown(running)}" if running else "no container is running")
+    found = difflib.get_close_matches(text, names)
+    return f"did you mean {' or '.join(found)}? " if found else ""
 
 
 def shown(names: list[str]) -> str:

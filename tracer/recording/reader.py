@@ -64,7 +64,7 @@ class Recording:
     """One recording, read in order. Raises NstraceError where it is none.
 
     say: takes a line for people. rows and last_ns: how far we have read; is_closed: its end was there; damages: places
-    where it is damaged.
+    where it is damaged. reduce: leaves out rows that are not wanted, before they are decoded.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
@@ -72,6 +72,7 @@ class Recording:
         self.input = source
         self.rows = self.last_ns = self.damages = 0
         self.is_closed = False
+        self.reduce: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda columns: columns
         self._say = say
         self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
         self.facts, self._schema = self._begin()
@@ -217,7 +218,7 @@ class Recording:
     def _decode(self, message: Message, body: bytes) -> Batch:
         columns = frames.decode(message, body, self._schema)
         try:
-            batch = from_arrow(columns, self.facts.wall_offset_ns)
+            batch = from_arrow(self.reduce(columns), self.facts.wall_offset_ns)
             self._check_facts(batch)
         except InvalidColumns as error:
             raise Damaged(str(error)) from error

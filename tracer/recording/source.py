@@ -26,7 +26,7 @@ class RecordedSource:
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
-        self.recordings = recordings
+        self.recordings = list(recordings)
         self.attribution, self.table = Attribution(), Table()
         self.lost = 0
         self._selection = Selection(targets, self.attribution)

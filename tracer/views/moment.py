@@ -24,3 +24,9 @@ def short(wall_ns: int, now_ns: int) -> str:
 def full(wall_ns: int) -> str:
     """For one line alone: local date and time, with its offset from UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(wall_ns // _SECOND_NS))
+
+
+def precise(wall_ns: int) -> str:
+    """For what was recorded: local date and time, to the millisecond, which is never rounded up."""
+    second, rest = divmod(wall_ns, _SECOND_NS)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))}.{rest // 1_000_000:03}"

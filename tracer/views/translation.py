@@ -6,11 +6,12 @@ from typing import Any
 
 from tracer.census import NOBODY
 from tracer.facts import Container
-from tracer.translation import Place, Translation
+from tracer.translation import Life, Place, Translation
 from tracer.views.columns import Column, columns
 from tracer.views.escape import safe_text
-from tracer.views.moment import full
+from tracer.views.moment import full, precise, rfc3339
 from tracer.views.objects import container_object, process_object
+from tracer.views.status import ending
 from tracer.views.table import UNKNOWN, NameOf, command_of, state
 from tracer.views.width import cut
 
@@ -25,10 +26,10 @@ def block(translation: Translation, name_of: NameOf, line_width: int | None) -> 
     """
     entry = translation.entry
     table = columns(_TITLES, [_cells(place) for place in translation.places])
-    started = f"started {full(entry.started_ns)}"
-    about = [started, state(entry), f"user {name_of(entry.uid)}", *_parent(translation)]
+    about = [*_times(translation), state(entry), f"user {name_of(entry.uid)}", *_parent(translation)]
+    verb = "is" if translation.life is None else "was" if translation.life.is_certain else "may have been"
     lines = [
-        f"{safe_text(translation.asked)} is {_answer(translation)}: {command_of(entry)}",
+        f"{safe_text(translation.asked)} {verb} {_answer(translation)}: {command_of(entry)}",
         *(f"{_INDENT}{line}" for line in (table.header, *table.lines)),
         _INDENT + ", ".join(filter(None, about)),
     ]
@@ -43,7 +44,36 @@ def json_object(translation: Translation, name_of: NameOf) -> dict[str, Any]:
         "is_thread": translation.is_thread,
         **process_object(translation.entry, name_of),
         "containers": [container_object(owner) for owner in translation.owners],
+        **_end_object(translation.life),
     }
+
+
+def _end_object(life: Life | None) -> dict[str, Any]:
+    """Of a recorded process how it ended; seen: until then it lived for certain."""
+    if life is None:
+        return {}
+    end = None if life.status is None else ending(life.status)
+    return {
+        "certain": life.is_certain,
+        "seen": rfc3339(life.seen_ns),
+        "ended": None if life.ended_ns is None else rfc3339(life.ended_ns),
+        "ended_at_the_latest": life.at_the_latest and life.ended_ns is not None,
+        "exit_code": end.exit_code if end else None,
+        "signal": end.signal if end else None,
+    }
+
+
+def _times(translation: Translation) -> list[str]:
+    life, started_ns = translation.life, translation.entry.started_ns
+    if life is None:
+        return [f"started {full(started_ns)}"]
+    started = f"started {precise(started_ns)}"
+    if life.ended_ns is None:
+        return [started, f"no end told, last seen {precise(life.seen_ns)}"]
+    if life.status is None:
+        return [started, f"ended {precise(life.ended_ns)} at the latest"]
+    end = ending(life.status)
+    return [started, f"ended {precise(life.ended_ns)} ({end.signal or f'exit {end.exit_code}'})"]
 
 
 def _answer(translation: Translation) -> str:

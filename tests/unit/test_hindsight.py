@@ -1,0 +1,241 @@
+"""translate --from, on recordings made by hand: namespaces of containers, numbers given away, what is not known."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, repair, row
+from recordings import WALL_NS
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.events import Kind
+from tracer.facts import Container
+from tracer.hindsight import Hindsight
+from tracer.proc import parse_proc
+from tracer.recording.about import About
+from tracer.recording.facts import of_this_host
+from tracer.recording.files import create, open_input
+from tracer.recording.past import read_past
+from tracer.recording.reader import Recording
+from tracer.recording.source import RecordedSource
+from tracer.recording.writer import FileSink, Writer
+from tracer.translation import Translation
+
+DB = Container("b" * 64, "docker", "db")
+GUEST = Container("c" * 64, "docker", "guest")  # shares the namespace of db
+IN_WEB, IN_DB, IN_GUEST = 7, 8, 9  # cgroups
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND, AGAIN, INNER = 1, 2, 3, 4  # generations
+
+
+def at(second: float) -> int:
+    return round(second * SECOND_NS)
+
+
+def there(tgid: int, inside: list[tuple[int, ...]], cgroup_id: int, *, began: float = 0.5) -> Row:
+    return row(Kind.SNAPSHOT, tgid, inside, args=[b"sleep", b"600"], exe=b"/bin/sleep", comm=b"sleep",
+               start_ns=at(began), ts_ns=at(1), cgroup_id=cgroup_id)  # fmt: skip
+
+
+def lives(
+    tgid: int, inside: list[tuple[int, ...]], cgroup_id: int, began: float, ended: float, status: int = 0
+) -> list[Row]:
+    fields = {"start_ns": at(began), "cgroup_id": cgroup_id}
+    return [
+        fork(tgid, inside, ts_ns=at(began), **fields),
+        row(Kind.EXEC, tgid, inside, args=[b"job"], comm=b"job", ts_ns=at(began) + 1, **fields),
+        exits(tgid, inside, ts_ns=at(ended), status=status, comm=b"job", **fields),
+    ]
+
+
+WEB_NS, DB_NS, WEB_AGAIN, INNER_NS = (PIDNS, FIRST), (PIDNS + 1, SECOND), (PIDNS, AGAIN), (PIDNS + 2, INNER)
+
+
+def number(pidns: tuple[int, int], nr: int) -> tuple[int, int, int]:
+    return pidns[0], nr, pidns[1]
+
+
+ROWS = [
+    cgroup(IN_WEB, WEB), cgroup(IN_DB, DB), cgroup(IN_GUEST, GUEST),
+    there(100, [number(WEB_NS, 1)], IN_WEB), there(200, [number(DB_NS, 1)], IN_DB),
+    there(210, [number(DB_NS, 9)], IN_GUEST), there(300, [], 0),
+    *lives(101, [number(WEB_NS, 15)], IN_WEB, 2, 4),
+    *lives(102, [number(WEB_NS, 15)], IN_WEB, 5, 6, status=9),
+    *lives(103, [number(WEB_NS, 16), number(INNER_NS, 1)], IN_WEB, 6, 9),
+    exits(100, [number(WEB_NS, 1)], start_ns=at(0.5), ts_ns=at(10), cgroup_id=IN_WEB),
+    *lives(110, [number(WEB_AGAIN, 1)], IN_WEB, 11, 19),  # the container started again: same inode number
+    *lives(111, [number(WEB_AGAIN, 15)], IN_WEB, 12, 13),
+    *lives(101, [number(DB_NS, 15)], IN_DB, 14, 15),
+]  # fmt: skip
+
+
+def write(path: Path, rows: list[Row]) -> Path:
+    facts = of_this_host(WALL_NS, ["nstrace", "record"]) | {"realtime_ns": str(WALL_NS + SECOND_NS)}
+    writer = Writer(FileSink(create(path, force=True), str(path)), facts)
+    writer.take(batch(*rows))
+    writer.close()
+    return path
+
+
+def hindsight(path: Path, numbers: set[int] | None = None) -> Hindsight:
+    source = RecordedSource([Recording(str(path), open_input(str(path)), lambda _line: None)])
+    return Hindsight(read_past(source, About(numbers)) if numbers else read_past(source))
+
+
+@pytest.fixture(params=["all of it", "reduced"])
+def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hindsight]:
+    path = write(tmp_path / "x.arrows", ROWS)
+    yield hindsight(path, {1, 9, 15, 16, 101, 210, 300} if request.param == "reduced" else None)
+
+
+def hosts(hindsight: Hindsight, proc: str, second: float) -> list[int]:
+    recalled = hindsight.at(parse_proc(proc), at(second))
+    assert recalled.hole is None
+    return [translation.entry.numbers[0] for translation in recalled.translations]
+
+
+@pytest.mark.parametrize(
+    ("proc", "second", "host"),
+    [
+        ("web/1", 1.5, 100), ("web/1", 0.7, 100), ("web/15", 3, 101), ("web/15", 5.5, 102), ("web/15", 12.5, 111),
+        ("web/1", 11.5, 110), ("db/15", 14.5, 101), ("aaaa/15", 3, 101), (f"pidns:{PIDNS}/15", 3, 101),
+        (f"pidns:{PIDNS}/15", 12.5, 111), ("web/16", 7, 103), (f"pidns:{PIDNS + 2}/1", 7, 103), ("300", 3, 300),
+        ("101", 3, 101), ("101", 14.5, 101), ("guest/9", 3, 210), ("db/9", 3, 210), ("guest/1", 3, 200),
+    ],
+)  # fmt: skip
+def test_who_it_was(proc: str, second: float, host: int, recorded: Hindsight) -> None:
+    assert hosts(recorded, proc, second) == [host]
+
+
+def test_one_number_of_the_host_was_two_processes(recorded: Hindsight) -> None:
+    found = [only(recorded, "101", second) for second in (3, 14.5)]
+    assert [translation.result for translation in found] == [15, 15]
+    assert [translation.entry.container and translation.entry.container.name for translation in found] == ["web", "db"]
+    everyone = recorded.during(parse_proc("101"), at(1), at(18)).translations
+    assert [translation.entry.started_ns - WALL_NS for translation in everyone] == [at(2), at(14)]
+
+
+def only(hindsight: Hindsight, proc: str, second: float) -> Translation:
+    (translation,) = hindsight.at(parse_proc(proc), at(second)).translations
+    return translation
+
+
+def test_what_is_told_of_a_process(recorded: Hindsight) -> None:
+    found = only(recorded, "web/15", 5.5)
+    assert (found.entry.args, found.entry.numbers, found.entry.container) == (b"job\0", (102, 15), WEB)
+    assert [(place.nr, place.container) for place in found.places] == [(102, None), (15, WEB)]
+    assert found.life is not None
+    assert (found.life.ended_ns, found.life.status) == (at(6) + WALL_NS, 9)
+    nested = only(recorded, "web/16", 7)
+    assert [(place.nr, place.container) for place in nested.places] == [(103, None), (16, WEB), (1, WEB)]
+
+
+def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -> None:
+    assert only(recorded, "web/15", 2).entry.comm == b"sh"
+    assert only(recorded, "web/15", 2.1).entry.comm == b"job"
+
+
+@pytest.mark.parametrize(
+    ("proc", "second", "said"),
+    [
+        ("web/15", 1.5, "no process 15 in web was recorded at"),
+        ("web/15", 4.5, "before: PID 101 (job)"),
+        ("web/15", 4.5, "next: PID 102 (job)"),
+        ("webb/15", 3, "did you mean web?"),
+        ("nope/15", 3, "no container named 'nope' was recorded"),
+        ("nope/15", 3, "recorded: db, guest, web"),
+        ("pidns:7/15", 3, "no process was in a PID namespace 7"),
+        ("15", 3, "no process 15 on the host was recorded at"),
+    ],
+)
+def test_nobody(proc: str, second: float, said: str, recorded: Hindsight) -> None:
+    with pytest.raises(NstraceError) as caught:
+        recorded.at(parse_proc(proc), at(second))
+    assert caught.value.exit_code == ExitCode.NO_TARGET
+    assert said in f"{caught.value.message}\n{caught.value.hint}"
+
+
+def test_beyond_both_ends_is_not_known(recorded: Hindsight) -> None:
+    for second, said in ((0.4, "the recording begins at"), (30, "the recording ends at")):
+        recalled = recorded.at(parse_proc("web/15"), at(second))
+        assert recalled.hole and recalled.translations == []
+        assert said in recorded.unknown(parse_proc("web/15"), recalled).message
+    recalled = recorded.at(parse_proc("300"), at(30))
+    assert [(t.result, t.life and t.life.is_certain) for t in recalled.translations] == [(300, False)]
+    assert "it may have been PID 300 (sleep)" in recorded.unknown(parse_proc("300"), recalled).hint
+
+
+def test_a_gap_is_told_where_it_matters(tmp_path: Path) -> None:
+    lossy = [*ROWS[:8], gap(3, at(2.5), at(2.6)), repair(at(3)), *lives(102, [number(WEB_NS, 15)], IN_WEB, 5, 6)]
+    past = hindsight(write(tmp_path / "x.arrows", lossy))
+    assert hosts(past, "web/15", 2.2) == [101]
+    recalled = past.at(parse_proc("web/15"), at(2.8))
+    assert recalled.hole
+    assert "events were lost between" in past.missing(recalled.hole)
+    assert hosts(past, "web/15", 3.5) == [101]  # the comparison found it alive
+    found = past.during(parse_proc("web/15"), at(2), at(5.5))
+    assert [t.entry.numbers[0] for t in found.translations] == [101, 102]
+    assert found.hole
+
+
+def test_reduced_or_not_the_answers_are_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.arrows", ROWS)
+    whole, reduced = hindsight(path), hindsight(path, {15})
+    for proc in ("web/15", "db/15", f"pidns:{PIDNS}/15", "15"):
+        for second in np.arange(0.25, 21, 0.25).tolist():
+            assert outcome(whole, proc, second) == outcome(reduced, proc, second)
+
+
+def outcome(hindsight: Hindsight, proc: str, second: float) -> object:
+    try:
+        return hindsight.at(parse_proc(proc), at(second))
+    except NstraceError as error:
+        return error.message
+
+
+def nstrace(*args: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "tracer", "translate", *args]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"TZ": "UTC"})
+
+
+def test_the_command(tmp_path: Path) -> None:
+    file = str(write(tmp_path / "x.arrows", ROWS))
+    found = nstrace("--from", file, "--at", "+2s", "web/15")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines()[0] == "web/15 was PID 101 on the host: job"
+    assert "started 2023-11-14 22:13:22.000, ended 2023-11-14 22:13:24.000 (exit 0), user 0" in found.stdout
+    assert nstrace("--from", file, "-q", "web/15").stdout == "101\n102\n111\n"
+    assert nstrace("--from", file, "-q", "--during", "22:13:25..+5s", "web/15").stdout == "102\n"
+    answer = json.loads(nstrace("--from", file, "--at", "22:13:25.5", "--json", "web/15").stdout)
+    assert (answer["result"], answer["signal"], answer["certain"]) == (102, "SIGKILL", True)
+    assert answer["ended"] == "2023-11-14T22:13:26.000000000Z"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["--at", "+3.5s", "web/15"], 3, "no process 15 in web was recorded at 2023-11-14 22:13:24.500"),
+        (["--at", "@0", "web/15"], 1, "web/15: not known: the recording begins at 2023-11-14 22:13:21.000"),
+        (["--at", "noon", "web/15"], 2, "'noon' is no time"),
+        (["--at", "+1", "--during", "..", "web/15"], 2, "--at is a moment, --during a time"),
+        (["--at", "+1s", "pid:100/15"], 2, "a recording is asked by namespace"),
+        (["--at", "+1s", "web/x"], 2, "is no process"),
+    ],
+)
+def test_the_command_says_what_it_cannot(args: list[str], code: int, said: str, tmp_path: Path) -> None:
+    done = nstrace("--from", str(write(tmp_path / "x.arrows", ROWS)), *args)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_moment_wants_a_recording() -> None:
+    done = nstrace("--at", "+1s", "1")
+    assert (done.returncode, "--from FILE" in done.stderr) == (2, True)

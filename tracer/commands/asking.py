@@ -1,0 +1,48 @@
+"""Wiring of translate --from: a recording, reduced to the numbers that are asked for, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from tracer.proc import Proc, parse_proc
+
+if TYPE_CHECKING:
+    from tracer.translation import Translation
+
+
+def asking_a_recording(
+    file: str, procs: Sequence[str], at: str | None, during: str | None, show: Callable[[Translation], str], quiet: bool
+) -> Callable[[Proc], str]:
+    """What answers about these PROCs at a moment, or during a time: text to print. Raises NstraceError."""
+    from tracer.commands.recorded import open_source, sayer
+    from tracer.hindsight import Hindsight
+    from tracer.moments import parse_moment, parse_range
+    from tracer.recording.about import About
+    from tracer.recording.past import read_past
+
+    numbers = {parse_proc(text).nr for text in procs}
+    source = open_source([file], quiet=quiet)
+    past = read_past(source, About(numbers))
+    hindsight, offset_ns, span = Hindsight(past), source.wall_offset_ns, past.span
+    say = sayer(quiet)
+
+    def ask_at(proc: Proc) -> str:
+        recalled = hindsight.at(proc, moment_ns)
+        if recalled.hole:
+            raise hindsight.unknown(proc, recalled)
+        return "".join(map(show, recalled.translations))
+
+    def ask_during(proc: Proc) -> str:
+        recalled = hindsight.during(proc, begin_ns, end_ns)
+        if recalled.hole and not recalled.translations:
+            raise hindsight.unknown(proc, recalled)
+        if recalled.hole:
+            say(f"{proc.text}: there may be others: {hindsight.missing(recalled.hole)}")
+        return "".join(map(show, recalled.translations))
+
+    if at:
+        moment_ns = parse_moment(at, span) - offset_ns
+        return ask_at
+    begin_ns, end_ns = (wall_ns - offset_ns for wall_ns in parse_range(during or "..", span))
+    return ask_during

@@ -1,0 +1,140 @@
+"""Translate, of a recording: from what was typed to who it was at a moment, or during a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tracer.containers.resolve import near, shown
+from tracer.errors import ExitCode, NstraceError
+from tracer.gaps import Hole
+from tracer.history import Holder, Lifetime
+from tracer.past import Past
+from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.proc import Proc, Space
+from tracer.translation import Life, Translation
+from tracer.views.escape import safe
+from tracer.views.moment import precise
+
+
+class Recalled(NamedTuple):
+    """Who it was, in order of their start; hole: where events are missing, so that there may have been others."""
+
+    translations: list[Translation]
+    hole: Hole | None
+
+
+class Hindsight:
+    """Asks one recording. Moments are boottime, in ns. All methods raise NstraceError where nobody is meant."""
+
+    def __init__(self, past: Past) -> None:
+        self._past = past
+
+    def at(self, proc: Proc, moment_ns: int) -> Recalled:
+        """Who it was at a moment: one process for certain, or with a hole those whom it may have been."""
+        holders = [self._past.history.at(pidns, proc.nr, moment_ns) for pidns in self._spaces(proc)]
+        for holder in holders:
+            if holder.living and not holder.hole:
+                return Recalled([self._translation(proc, holder.living, moment_ns, is_certain=True)], None)
+        hole = next((holder.hole for holder in holders if holder.hole), None)
+        if hole is None:
+            raise self._nobody(proc, f"at {self._clock(moment_ns)}", holders)
+        maybe = [holder.living for holder in holders if holder.living]
+        return Recalled([self._translation(proc, life, moment_ns, is_certain=False) for life in maybe], hole)
+
+    def during(self, proc: Proc, begin_ns: int, end_ns: int) -> Recalled:
+        """All who it was at some time from begin to end."""
+        found: dict[Lifetime, Translation] = {}
+        hole = None
+        for pidns in self._spaces(proc):
+            lifetimes, missing = self._past.history.during(pidns, proc.nr, begin_ns, end_ns)
+            hole = hole or missing
+            for life in lifetimes:
+                is_certain = missing is None or life.seen_ns >= begin_ns
+                found[life] = self._translation(proc, life, min(life.seen_ns, end_ns), is_certain=is_certain)
+        if not found and hole is None:
+            raise self._nobody(proc, f"between {self._clock(begin_ns)} and {self._clock(end_ns)}", [])
+        return Recalled([found[life] for life in sorted(found, key=lambda life: life.proc_id.start_ns)], hole)
+
+    def unknown(self, proc: Proc, recalled: Recalled) -> NstraceError:
+        """What to say where a hole leaves no certain answer."""
+        assert recalled.hole
+        maybe = [translation.entry for translation in recalled.translations]
+        known = [f"it may have been PID {entry.numbers[0]} ({safe(entry.comm)})" for entry in maybe]
+        return NstraceError(f"{proc.text}: not known: {self.missing(recalled.hole)}", "; ".join(known))
+
+    def missing(self, hole: Hole) -> str:
+        """A hole in words."""
+        if hole.since_ns is None:
+            return f"the recording begins at {self._clock(hole.until_ns or 0)}"
+        if hole.until_ns is None:
+            return f"the recording ends at {self._clock(hole.since_ns)}"
+        return f"events were lost between {self._clock(hole.since_ns)} and {self._clock(hole.until_ns)}"
+
+    def _spaces(self, proc: Proc) -> list[PidnsId]:
+        """The PID namespaces that may be meant by what stands in front of the slash."""
+        match proc.space:
+            case Space.HOST:
+                return [INITIAL_PIDNS]
+            case Space.PIDNS:
+                if not (spaces := self._past.spaces_of(int(proc.where))):
+                    raise NstraceError(f"no process was in a PID namespace {proc.where}", "", ExitCode.NO_TARGET)
+                return spaces
+            case Space.PID:
+                hint = f"ask for {proc.where} first: it tells the inode number for pidns:INUM/{proc.nr}"
+                raise NstraceError(f"{proc.text}: a recording is asked by namespace", hint, ExitCode.USAGE)
+            case Space.CONTAINER:
+                return self._of_container(proc.where)
+
+    def _of_container(self, text: str) -> list[PidnsId]:
+        """All that were a container's of this name, which may have been given again; by id one container's."""
+        homes = self._past.homes
+        if by_name := [pidns for pidns, container in homes if text in (container.name, container.label)]:
+            return by_name
+        by_id = [(pidns, container.id) for pidns, container in homes if container.id.startswith(text)]
+        ids = sorted({container_id for _pidns, container_id in by_id})
+        if len(ids) > 1:
+            hint = f"give more of the id: {shown([container_id[:20] for container_id in ids])}"
+            raise NstraceError(
+                f"the ids of {len(ids)} recorded containers begin with {text!r}", hint, ExitCode.NO_TARGET
+            )
+        if not ids:
+            labels = sorted({container.label for _pidns, container in homes})
+            hint = near(text, labels) + (f"recorded: {shown(labels)}" if labels else "no container was recorded")
+            raise NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
+        return [pidns for pidns, _container_id in by_id]
+
+    def _translation(self, proc: Proc, life: Lifetime, moment_ns: int, *, is_certain: bool) -> Translation:
+        told = self._past.told(life, moment_ns)
+        offset_ns = self._past.wall_offset_ns
+        ended_ns = None if life.end_ns is None else life.end_ns + offset_ns
+        return Translation(
+            asked=proc.text,
+            is_of_host=proc.space == Space.HOST,
+            is_thread=False,
+            entry=told.entry,
+            owners=told.owners,
+            life=Life(ended_ns, life.is_inferred, life.seen_ns + offset_ns, told.status, is_certain),
+        )
+
+    def _nobody(self, proc: Proc, when: str, holders: list[Holder]) -> NstraceError:
+        """Nobody had the number; who had it before may have kept it: no event tells when a process is reaped."""
+        befores = [holder.before for holder in holders if holder.before]
+        afters = [holder.after for holder in holders if holder.after]
+        hints = []
+        if befores:
+            before = max(befores, key=lambda life: life.proc_id.start_ns)
+            ended = self._clock(before.end_ns or before.seen_ns)
+            hints.append(f"before: {self._name(before)}, ended {ended}; the number stays taken until it is reaped")
+        if afters:
+            after = min(afters, key=lambda life: life.proc_id.start_ns)
+            hints.append(f"next: {self._name(after)}, started {self._clock(after.proc_id.start_ns)}")
+        where = proc.text.rpartition("/")[0]
+        what = f"no process {proc.nr} {f'in {where}' if where else 'on the host'} was recorded {when}"
+        return NstraceError(what, "; ".join(hints), ExitCode.NO_TARGET)
+
+    def _name(self, life: Lifetime) -> str:
+        told = self._past.told(life, life.seen_ns)
+        return f"PID {told.entry.numbers[0]} ({safe(told.entry.comm)})"
+
+    def _clock(self, moment_ns: int) -> str:
+        return precise(moment_ns + self._past.wall_offset_ns)

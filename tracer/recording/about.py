@@ -1,0 +1,51 @@
+"""Of a recording's columns only the rows that are about some numbers: what is not asked for is not even decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.recording.schema import SCHEMA
+
+_PROCESS_EVENTS = pa.array(["fork", "exec", "exit", "thread_fork", "thread_exit"])
+_NEEDED = ("event", "pids", "ns_pid", "cgroup_id")
+_Numbers = NDArray[np.int64]
+
+
+class About:
+    """Keeps the rows of processes that have one of these numbers, on the host or inside; all that tell of the stream
+    itself; the snapshot; and what tells containers' namespaces: first processes, and the first exec in a cgroup."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = np.array(sorted(numbers), np.int64)
+        self._cgroups = np.empty(0, np.int64)
+
+    def __call__(self, columns: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows to keep, in the same order; all of them where columns are not as expected."""
+        if not all(SCHEMA.field(name) in columns.schema for name in _NEEDED):
+            return columns
+        event, pids, ns_pid, cgroup_id = (columns.column(name) for name in _NEEDED)
+        keep = _values(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS)))
+        keep |= _values(pc.equal(ns_pid, 1))
+        has = np.isin(pids.flatten().to_numpy(), self._numbers)
+        keep[pc.list_parent_indices(pids).to_numpy()[has]] = True
+        self._keep_first_execs(keep, _values(pc.equal(event, "exec")), cgroup_id.fill_null(0).to_numpy())
+        return columns.filter(pa.array(keep))
+
+    def _keep_first_execs(
+        self, keep: NDArray[np.bool_], execs: NDArray[np.bool_], cgroup_id: NDArray[np.int64]
+    ) -> None:
+        at = np.flatnonzero(execs)
+        cgroups, first = np.unique(cgroup_id[at], return_index=True)
+        new = ~np.isin(cgroups, self._cgroups)
+        keep[at[first[new]]] = True
+        self._cgroups = np.union1d(self._cgroups, cgroups)
+
+
+def _values(array: pa.BooleanArray) -> NDArray[np.bool_]:
+    values: NDArray[np.bool_] = np.array(array.fill_null(False).to_numpy(zero_copy_only=False))
+    return values
