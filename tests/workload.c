@@ -23,6 +23,7 @@
  *	round N
  *	threads-storm N THREADS
  *	uring N
+ *	bomb
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -610,6 +611,16 @@ static int threads_storm(int argc, char **argv)
 	return 0;
 }
 
+/* Everyone forks as fast as they may, until all are killed. */
+static int bomb(int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	signal(SIGCHLD, SIG_IGN);
+	for (;;)
+		fork();
+	return FAILED;
+}
+
 /* N operations, each in a worker thread of io_uring, which is never forked. */
 static int uring(int argc, char **argv)
 {
@@ -672,6 +683,7 @@ static const struct verb {
 	{ "round", 1, round_and_round },
 	{ "threads-storm", 2, threads_storm },
 	{ "uring", 1, uring },
+	{ "bomb", 0, bomb },
 };
 
 int main(int argc, char **argv)

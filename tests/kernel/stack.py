@@ -10,10 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from oracle import nspid
 
+from tracer.account import Account
 from tracer.containers.cgroups import Cgroups
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Flag, Kind
 from tracer.kernel.load import Loading, LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
@@ -22,9 +24,15 @@ from tracer.pidns import PidnsId
 from tracer.table import Table
 from tracer.targets import parse_target
 
-DEADLINE_S = 30.0
+LONG = os.environ.get("NSTRACE_STRESS") == "long"
+DEADLINE_S = 600.0 if LONG else 60.0
 DEFAULT = LoadOptions()
 NOTHING = Decoded(Batch.concat([]), [])
+
+
+def size(short: int, long: int) -> int:
+    """How much of it: the long form is for scripts/soak."""
+    return long if LONG else short
 
 
 def open_trace(options: LoadOptions) -> Trace:
@@ -45,7 +53,7 @@ class Stack:
 
     def __init__(self, *targets: str, options: LoadOptions = DEFAULT, table: Table | None = None) -> None:
         self.trace = open_trace(options)
-        self.table = table or Table()
+        self.table = Table() if table is None else table
         parsed = tuple(map(parse_target, targets or ("all",)))
         self.source = LiveSource(self.trace, parsed, Cgroups(lambda _runtime, _id: None), NOTHING, self.table)
         self._parts: list[Batch] = []
@@ -57,7 +65,13 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._account = self.source.account()
         close_trace(self.trace)
+
+    @property
+    def account(self) -> Account:
+        """At the end of the trace."""
+        return self._account
 
     def read(self, until: Callable[[], bool]) -> None:
         """Read and apply until the condition holds."""
@@ -86,6 +100,15 @@ class Stack:
     def has_exit_of(self, tgid: int) -> bool:
         return any(((part.rows["tgid"] == tgid) & (part.rows["kind"] == Kind.EXIT)).any() for part in self._parts)
 
+    def rows(self, space: Space, *kinds: Kind) -> np.ndarray:
+        """What was told of processes in a namespace, nested ones not among them; inferred rows left out. Others on
+        this machine make namespaces too, and one can have had the same inode number."""
+        rows = self.batch.rows
+        innermost = rows["chain"][:, 0]
+        first = (rows["tgid"] == space.init) & (innermost["inum"] == space.inum)
+        own = (innermost["inum"] == space.inum) & (innermost["gen"] == innermost["gen"][first][-1])
+        return rows[own & np.isin(rows["kind"], kinds) & (rows["flags"] & Flag.INFERRED == 0)]
+
     def pidns(self, inum: int) -> PidnsId:
         """The namespace that has this inode number now, as the table knows it."""
         return next(p.path[-1] for p in self.table.living() if p.path[-1].inum == inum)
@@ -97,7 +120,7 @@ class Stack:
 
 
 def numbers_of_proc(inum: int) -> dict[int, int]:
-    """The kernel's answer by another way: as `Stack.numbers`, from /proc. Zombies have ended."""
+    """The kernel's answer by another way: as `Stack.numbers`, from /proc; with who has ended and is not reaped."""
     found = {}
     for entry in Path("/proc").iterdir():
         with suppress(OSError, ValueError, IndexError):
@@ -107,17 +130,59 @@ def numbers_of_proc(inum: int) -> dict[int, int]:
     return found
 
 
-def in_pidns(*argv: object) -> subprocess.Popen[bytes]:
-    """Run a command as the first process of a PID namespace of its own, with pipes; it is killed with `unshare`."""
-    words = ["unshare", "--fork", "--pid", "--kill-child", *map(str, argv)]
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+class Space:
+    """A PID namespace of its own, where a command becomes the first process when `go` is called, or at once.
+
+    With pipes; the command is killed with `process`, the unshare(1) around it. inum: the namespace's inode number.
+    """
+
+    def __init__(self, *argv: object, go: bool = True) -> None:
+        gate = ["sh", "-c", 'read line; exec "$@"', "sh"]
+        words = ["unshare", "--fork", "--pid", "--kill-child", *gate, *map(str, argv)]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.init = self._only_child()
+        self.inum = Path(f"/proc/{self.init}/ns/pid").stat().st_ino
+        if go:
+            self.go()
+
+    def _only_child(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        eventually(lambda: bool(children.read_text()))
+        return int(children.read_text())
+
+    def go(self) -> None:
+        """Let the command begin."""
+        assert self.process.stdin
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+    def line(self) -> bytes:
+        """The next line that the command prints."""
+        assert self.process.stdout
+        return self.process.stdout.readline()
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        """End all of it, and wait until nothing is left in the namespace."""
+        self.process.kill()
+        self.process.communicate()
+        eventually(self.is_empty)
+
+    def is_empty(self) -> bool:
+        """Whether its first process is gone, and so all others; another namespace may have its number by now."""
+        return numbers_of_proc(self.inum).get(1) != self.init
 
 
-def init_of(unshare: subprocess.Popen[bytes]) -> int:
-    """The host PID of the first process in the namespace."""
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until the condition holds."""
     deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        if children := Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split():
-            return int(children[0])
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s"
         time.sleep(0.001)
-    raise AssertionError("unshare has no child")
+
+
+def identities(rows: np.ndarray) -> list[tuple[int, int]]:
+    """Of each row its process: host PID and start."""
+    return list(zip(rows["tgid"].tolist(), rows["start_ns"].tolist(), strict=True))
