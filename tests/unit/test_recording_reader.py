@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from fuzz_recording import changed, sample, show
 from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
 from tracer.events import NO_CPU, Batch, Kind
 from tracer.recording import frames
-from tracer.recording.columns import to_arrow
+from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input
 from tracer.recording.reader import Recording
@@ -222,3 +223,18 @@ def test_rows_of_a_recording_are_the_rows_that_were_written(path: Path) -> None:
     for name in before.rows.dtype.names:
         if name != "seq":
             assert np.array_equal(before.rows[name], after.rows[name]), name
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_changes_behind_checksums_that_fit(seed: int) -> None:
+    data = sample()
+    for number in range(60):  # scripts/fuzz has more of them
+        show(changed(data, random.Random(f"{seed}/{number}")))
+
+
+def test_an_empty_batch_with_offsets_into_nothing() -> None:
+    columns = to_arrow(Batch.concat([]), 0)
+    offsets = pa.py_buffer(np.array([40448], np.int32))
+    place = columns.schema.get_field_index("pids")
+    empty = pa.Array.from_buffers(columns.schema.types[place], 0, [None, offsets], children=[pa.array([], pa.int32())])
+    assert len(from_arrow(columns.set_column(place, columns.schema.field(place), empty), 0)) == 0

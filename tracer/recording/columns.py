@@ -152,6 +152,8 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
             present[name] = pa.nulls(len(columns), SCHEMA.field(name).type)
         if present[name].type != SCHEMA.field(name).type:
             raise InvalidColumns(f"column {name} is {present[name].type}, not {SCHEMA.field(name).type}")
+    if not len(columns):  # Arrow does not validate offsets of nothing, and yet aborts where they are wrong
+        return Batch.concat([])
     rows = np.zeros(len(columns), EVENT)
     rows["ts_ns"] = (_values(present["time"]) - wall_offset_ns).view(np.uint64)
     rows["kind"] = _values(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))

@@ -64,7 +64,7 @@ class Message:
 
 def of_schema(metadata: Mapping[str, str]) -> bytes:
     """The message that a recording begins with."""
-    return _sign(SCHEMA.with_metadata({**metadata, _CRC: _NO_CRC * 2}).serialize().to_pybytes())
+    return sign(SCHEMA.with_metadata({**metadata, _CRC: _NO_CRC * 2}).serialize().to_pybytes())
 
 
 def of_batch(batch: pa.RecordBatch, metadata: Mapping[str, str]) -> bytes:
@@ -72,10 +72,11 @@ def of_batch(batch: pa.RecordBatch, metadata: Mapping[str, str]) -> bytes:
     sink = pa.BufferOutputStream()
     writer = pa.ipc.new_stream(sink, SCHEMA, options=_OPTIONS)
     writer.write_batch(batch, custom_metadata={**metadata, _CRC: _NO_CRC * 2})
-    return _sign(sink.getvalue().slice(_SCHEMA_BYTES).to_pybytes())
+    return sign(sink.getvalue().slice(_SCHEMA_BYTES).to_pybytes())
 
 
-def _sign(message: bytes) -> bytes:
+def sign(message: bytes) -> bytes:
+    """The message with its checksums, which stand in it as question marks."""
     length = PREFIX.unpack_from(message)[1]
     header, body = message[: PREFIX.size + length], message[PREFIX.size + length :]
     header = header.replace(_NO_CRC.encode() * 2, b"%b%08x" % (_NO_CRC.encode(), zlib.crc32(body)))
@@ -172,9 +173,9 @@ def _check_buffers(message: Message, body: bytes) -> None:
     """What the buffers grow to is written ahead of each: check before anything is unpacked."""
     try:
         nodes, buffers = message.table.structs(1, _FIELD_NODE), message.table.structs(2, _BUFFER)
+        is_packed = message.table.table(3) is not None
     except Malformed as error:
         raise Damaged(f"a header with {error}") from error
-    is_packed = message.table.table(3) is not None
     unpacked = 0
     for at, length in buffers:
         if at < 0 or length < 0 or at + length > len(body):

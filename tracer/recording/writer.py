@@ -15,7 +15,7 @@ from tracer.events import Batch, Kind
 from tracer.recording import frames
 from tracer.recording.columns import to_arrow
 
-MAX_ROWS = 1 << 16
+MAX_ROWS = 1 << 15  # a batch twice as large takes 30 MB more memory to make
 MAX_HEAP_BYTES = 1 << 24
 FLUSH_S = 1.0
 SLOW_FLUSH_S = 5.0
