@@ -73,7 +73,7 @@ def _run(argv: list[str]) -> int:
         return _say(error.message, error.hint, int(error.exit_code), error.detail if debug else "")
     except click.UsageError as error:
         hint = f"see {error.ctx.command_path} --help" if error.ctx else "see nstrace --help"
-        return _say(error.format_message(), hint, 2)
+        return _say(" ".join(error.format_message().split()), hint, 2)
     except click.ClickException as error:
         return _say(error.format_message(), "", error.exit_code)
     except (click.Abort, KeyboardInterrupt):

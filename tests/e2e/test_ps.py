@@ -61,7 +61,7 @@ def test_columns_and_all_numbers_of_nested_namespaces(start_container: Start, ho
     options = {"cap_add": ["SYS_ADMIN"], "security_opt": ["seccomp=unconfined"]}
     container = start_container([WORKLOAD, "nest", "2", SOCKET], holding_receiver, **options)
     pairs = holding_receiver.wait(3)
-    table, tree = run("ps", container.name), run("tree", container.name)
+    table, tree = run("ps", "--pids", container.name), run("tree", container.name)
     assert table.stderr.split()[:5] == ["PID", "NSPID", "PPID", "NSPPID", "PIDS"]
     for pair in pairs:
         numbers = ">".join(map(str, pair.nspid))
@@ -197,12 +197,30 @@ def test_what_is_not_there(start_container: Start) -> None:
     container = start_container()
     container.kill()
     container.wait()
-    for verb in ("ps", "tree"):
+    for verb in ("ps", "tree", "containers", "verify"):
         done = run(verb, container.name)
         assert (done.returncode, done.stdout) == (3, "")
         assert f"no process in {container.name}" in done.stderr
     assert run("ps", "pidns:1").returncode == 3
-    assert run("containers", container.name).returncode == 3
+
+
+def test_docker_in_docker(inner_engine: Any) -> None:
+    inner = inner_engine.containers.create(inner_engine.image, ["sleep", "600"], network_mode="none")
+    inner.start()
+    listed = {one["id"]: one for one in objects("containers")}
+    outer, nested = listed[inner_engine.outer.id], listed[inner.id]
+    numbers = nspid(nested["init_pid"])
+    assert (outer["level"], nested["level"], nested["runtime"], len(numbers)) == (1, 2, "docker", 3)
+    assert nested["pidns"] == pidns_inum(nested["init_pid"])
+    (process,) = objects("ps", inner.id)
+    assert (process["pids"], process["args"]) == (numbers, ["sleep", "600"])
+    assert nested["init_pid"] in {process["pid"] for process in objects("ps", inner_engine.outer.name)}
+    assert run("ps", inner.id).stdout.split()[:2] == [str(numbers[0]), f"{numbers[1]}>{numbers[2]}"]
+    findings = objects("verify", inner.id)
+    assert {(finding["pidns"], finding["inside"]) for finding in findings if finding["ok"]} == {
+        (outer["pidns"], numbers[1]),
+        (nested["pidns"], numbers[2]),
+    }
 
 
 def test_the_shell_completes_running_containers_and_numbers_inside(start_container: Start) -> None:

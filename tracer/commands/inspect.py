@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from tracer.census import Entry
     from tracer.inspection import Inspection
     from tracer.lookup import Lookup
+    from tracer.proc import Proc
 
 
 @click.command("inspect")
@@ -27,7 +27,7 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 
     PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
     """
-    from tracer.commands.showing import line_width, user_name
+    from tracer.commands.showing import answer_each, line_width, user_name
     from tracer.initial import require_initial_pidns
     from tracer.lookup import Lookup
     from tracer.views.inspection import inspection_object, inspection_text
@@ -37,31 +37,32 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
         raise click.UsageError("--show-secrets goes with --env")
     require_initial_pidns()
     lookup = Lookup()
-    as_json = as_json or output == "json"
-    for index, text in enumerate(procs):
-        found = _inspect(lookup, text, env)
-        if as_json:
-            sys.stdout.write(json_line(inspection_object(found, user_name, show_secrets)))
-            continue
-        sys.stdout.write("\n" * (index > 0) + inspection_text(found, user_name, show_secrets, line_width()))
+
+    def show(proc: Proc) -> str:
+        found = _inspect(lookup, proc, env)
+        if as_json or output == "json":
+            return json_line(inspection_object(found, user_name, show_secrets))
+        block = inspection_text(found, user_name, show_secrets, line_width())
+        return block + "\n" if len(procs) > 1 else block
+
+    answer_each(procs, show)
 
 
-def _inspect(lookup: Lookup, text: str, env: bool) -> Inspection:
+def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
     from tracer.errors import ExitCode, NstraceError
     from tracer.facts import split_args
     from tracer.inspection import Inspection
-    from tracer.proc import parse_proc
     from tracer.procfs_details import details, shared_with_host
     from tracer.translating import translate
 
-    translation = translate(lookup, parse_proc(text))
+    translation = translate(lookup, proc)
     process = lookup.host.process(translation.entry.proc_id.tgid)
     if process is None or process.proc_id != translation.entry.proc_id:
-        raise NstraceError(f"{text} has just ended", "", ExitCode.NO_TARGET)
+        raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET)
     try:
         told = details(process)
     except ProcessLookupError as error:
-        raise NstraceError(f"{text} has just ended", "", ExitCode.NO_TARGET) from error
+        raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET) from error
     return Inspection(
         translation=translation,
         details=told,

@@ -13,7 +13,7 @@ from tracer.commands.showing import output_options
 
 @click.command("ps")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
-@click.option("--pids", is_flag=True, help="All PIDs of each process, host first; nested namespaces show them anyway.")
+@click.option("--pids", is_flag=True, help="A column with all PIDs of each process, host first.")
 @moment_options
 @output_options
 def command(
@@ -26,6 +26,7 @@ def command(
 
     \b
     NSPID, NSPPID   the numbers of the process and of its parent in its PID namespace (0: the parent is not in there)
+                    7>1: 7 in the container, 1 in a namespace nested in it
     STATE           zombie: it has exited and keeps its numbers until its parent reaps it
     ?               not known
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    from tracer.proc import Proc
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,3 +50,20 @@ def user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
         return str(uid)
+
+
+def answer_each(procs: tuple[str, ...], ask: Callable[[Proc], str]) -> None:
+    """Print what is found of all PROCs that were asked for; then, as an error, what is not."""
+    from tracer.proc import parse_proc
+
+    missing: list[NstraceError] = []
+    for proc in [parse_proc(text) for text in procs]:
+        try:
+            sys.stdout.write(ask(proc))
+        except NstraceError as error:
+            if error.exit_code not in (ExitCode.NO_TARGET, ExitCode.FAILURE):
+                raise
+            missing.append(error)
+    if missing:
+        worst = min(missing, key=lambda error: error.exit_code)
+        raise NstraceError("; ".join(error.message for error in missing), missing[0].hint, worst.exit_code)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
 from tracer.commands.completing import complete_proc
-from tracer.commands.showing import output_options
-from tracer.errors import ExitCode, NstraceError
+from tracer.commands.showing import answer_each, output_options
 
 if TYPE_CHECKING:
     from tracer.proc import Proc
@@ -80,30 +78,13 @@ def command(
         if at or during:
             raise click.UsageError("--at and --during ask a recording: --from FILE")
         require_initial_pidns()
-        _print_each(procs, _asking_the_host(show))
+        answer_each(procs, _asking_the_host(show))
         return
     if at and during:
         raise click.UsageError("--at is a moment, --during a time: give one of them")
     from tracer.commands.asking import asking_a_recording
 
-    _print_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
-
-
-def _print_each(procs: tuple[str, ...], ask: Callable[[Proc], str]) -> None:
-    """What is found of all that was asked for; then, as an error, what is not."""
-    from tracer.proc import parse_proc
-
-    missing: list[NstraceError] = []
-    for proc in [parse_proc(text) for text in procs]:
-        try:
-            sys.stdout.write(ask(proc))
-        except NstraceError as error:
-            if error.exit_code not in (ExitCode.NO_TARGET, ExitCode.FAILURE):
-                raise
-            missing.append(error)
-    if missing:
-        worst = min(missing, key=lambda error: error.exit_code)
-        raise NstraceError("; ".join(error.message for error in missing), missing[0].hint, worst.exit_code)
+    answer_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
 
 
 def _asking_the_host(show: Callable[[Translation], str]) -> Callable[[Proc], str]:

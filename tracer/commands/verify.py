@@ -13,6 +13,7 @@ import click
 from tracer.commands.completing import complete_target
 from tracer.commands.options import wants_color
 from tracer.commands.showing import output_options
+from tracer.errors import ExitCode, NstraceError
 
 if TYPE_CHECKING:
     from tracer.containers.names import Names
@@ -79,6 +80,9 @@ def command(
     with _watching(live, lookup.names) as watch:
         verifier = Verifier(lookup, meant, watch.table if watch else None)
         verdict = judge(_rounds(verifier, watch))
+    if not verdict.findings and targets:
+        names = ", ".join(targets)
+        raise NstraceError(f"no process in {names}", "nstrace containers lists what there is", ExitCode.NO_TARGET)
     if as_json or output == "json":
         from tracer.views.objects import json_line
 

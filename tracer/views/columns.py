@@ -11,13 +11,15 @@ from typing import NamedTuple
 from tracer.views.width import cut, pad, pad_left, width
 
 _MAX_WIDTH = 40  # longer text overflows its column: one long name must not push all lines apart
+_LEAST, _LAST = 8, 24  # columns that one which gives way keeps, and that the last one is given for it
 
 
 class Column(NamedTuple):
-    """right: numbers, aligned on the right."""
+    """right: numbers, aligned on the right. gives_way: is cut where a line would be too long."""
 
     title: str
     right: bool = False
+    gives_way: bool = False
 
 
 class Columns(NamedTuple):
@@ -39,17 +41,29 @@ def columns(titles: Sequence[Column], rows: Sequence[Sequence[str]], line_width:
         max(width(title.title), *(min(_MAX_WIDTH, width(row[index])) for row in rows), 0)
         for index, title in enumerate(titles)
     ]
+    if line_width is not None:
+        _narrow(titles, widths, line_width)
+
+    def cell(text: str, index: int) -> str:
+        title = titles[index]
+        if title.gives_way and line_width is not None:
+            text = cut(text, widths[index])
+        if title.right:
+            return pad_left(text, widths[index])
+        return text if index == last else pad(text, widths[index])
 
     def line(cells: Sequence[str]) -> str:
-        padded = [
-            pad_left(cell, widths[index])
-            if titles[index].right
-            else cell
-            if index == last
-            else pad(cell, widths[index])
-            for index, cell in enumerate(cells)
-        ]
-        whole = " ".join(padded).rstrip()
+        whole = " ".join(cell(text, index) for index, text in enumerate(cells)).rstrip()
         return whole if line_width is None else cut(whole, line_width)
 
     return Columns(line([title.title for title in titles]), [line(row) for row in rows])
+
+
+def _narrow(titles: Sequence[Column], widths: list[int], line_width: int) -> None:
+    """Take from the columns that give way what the last one lacks, the rightmost first."""
+    lacking = sum(widths[:-1]) + len(widths) - 1 + min(widths[-1], _LAST) - line_width
+    for index in reversed(range(len(titles))):
+        if titles[index].gives_way and lacking > 0:
+            taken = min(lacking, max(0, widths[index] - _LEAST))
+            widths[index] -= taken
+            lacking -= taken

@@ -12,9 +12,9 @@ from tracer.views.moment import rfc3339, short
 from tracer.views.table import UNKNOWN, place
 
 _TITLES = (
-    Column("NAME"),
+    Column("NAME", gives_way=True),
     Column("ID"),
-    Column("IMAGE"),
+    Column("IMAGE", gives_way=True),
     Column("RUNTIME"),
     Column("INIT", right=True),
     Column("PIDNS", right=True),

@@ -32,11 +32,10 @@ def process_table(
 ) -> Columns:
     """[CONTAINER] PID NSPID PPID NSPPID [PIDS] USER STARTED STATE COMMAND, a line for each of shown.
 
-    containers, pids: with these columns; PIDS is there as well where a namespace is nested. now_ns: the wall clock.
+    containers, pids: with these columns. now_ns: the wall clock.
     """
-    pids = pids or any(entry.level > 1 for entry in shown)
     titles = [
-        *([Column("CONTAINER")] if containers else []),
+        *([Column("CONTAINER", gives_way=True)] if containers else []),
         *(Column(title, right=True) for title in ("PID", "NSPID", "PPID", "NSPPID")),
         *([Column("PIDS")] if pids else []),
         *(Column(title) for title in ("USER", "STARTED", "STATE", "COMMAND")),
@@ -57,8 +56,10 @@ def process_table(
 
 
 def _numbers(entry: Entry) -> list[str]:
-    numbers = (entry.numbers[0], entry.numbers[-1], entry.parent.tgid if entry.parent else None, entry.ns_ppid)
-    return [UNKNOWN if number is None else str(number) for number in numbers]
+    """PID NSPID PPID NSPPID; of one in nested namespaces NSPID is all numbers but the host's, the innermost last."""
+    inside = ">".join(map(str, entry.numbers[1:] or entry.numbers))
+    parent = entry.parent.tgid if entry.parent else None
+    return [str(entry.numbers[0]), inside, *(UNKNOWN if nr is None else str(nr) for nr in (parent, entry.ns_ppid))]
 
 
 def place(entry: Entry) -> str:

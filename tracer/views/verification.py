@@ -26,7 +26,7 @@ EXPLAINED = {
 def verification_table(verdict: Verdict, sources: Sequence[Source], color: bool, line_width: int | None) -> Columns:
     """CONTAINER PIDNS ENGINE PID, a column for each source, RESULT."""
     titles = [
-        Column("CONTAINER"),
+        Column("CONTAINER", gives_way=True),
         *(Column(title, right=True) for title in ("PIDNS", "ENGINE", "PID")),
         *(Column(source, right=True) for source in sources),
         Column("RESULT"),
