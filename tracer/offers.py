@@ -49,8 +49,10 @@ def _with_prefix(prefix: str) -> Iterator[CompletionItem[str]]:
     names = Names()
     if prefix in ("pid", "pidns"):
         for one in _running(names):
-            number = one.init.proc_id.tgid if prefix == "pid" else one.pidns and one.pidns.inum
-            yield CompletionItem(f"{prefix}:{number}", help=place(one.init))
+            if prefix == "pid":
+                yield CompletionItem(f"pid:{one.init.proc_id.tgid}", help=place(one.init))
+            elif one.pidns:
+                yield CompletionItem(f"pidns:{one.pidns.inum}", help=place(one.init))
         return
     described = (names.describe("", container.id) for container in names.all())
     values = {value for description in described if description for value in _values(prefix, description)}
@@ -84,8 +86,14 @@ def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
 
 
 def _owners() -> Iterator[CompletionItem[str]]:
-    for one in _running(Names()):
-        yield CompletionItem(f"{place(one.init)}/", help=safe(one.init.comm))
+    """Those whom the engine knows first: all others are found by reading of every process."""
+    names = Names()
+    known = [container for container in names.all() if container.running]
+    for container in sorted(known, key=lambda container: container.name):
+        yield CompletionItem(f"{container.name}/", help=container.image)
+    for one in _running(names):
+        if one.container is None or one.container.id not in {container.id for container in known}:
+            yield CompletionItem(f"{place(one.init)}/", help=safe(one.init.comm))
 
 
 def _ways_to_say(one: Running) -> tuple[str, ...]:

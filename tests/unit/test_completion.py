@@ -28,7 +28,7 @@ def bash(line: str, **environment: str) -> list[str]:
         env={**os.environ, "DOCKER_HOST": "unix:///nowhere/sock", **variables, **environment},
     )  # fmt: skip
     assert (done.stderr, done.returncode) == ("", 0)
-    return [item.removeprefix("plain,") for item in done.stdout.splitlines()]
+    return [item.removeprefix("plain,") for item in done.stdout.split()]
 
 
 def test_verbs_and_options() -> None:
