@@ -246,9 +246,8 @@ def test_an_engine_that_answers_late_still_names_its_containers(
     socket = tmp_path / "sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{socket}")
     with Following("all") as follow:
-        events = follow.ready().events()
-        mine = [event["container"] for event in events if (event["container"] or {}).get("id") == container.id]
-        assert {told["name"] for told in mine} == {None}
+        follow.until(lambda seen: container.id in {(event["container"] or {}).get("id") for event in seen})
+        assert container.name not in {(event["container"] or {}).get("name") for event in follow.events()}
         socket.symlink_to(ENGINE.removeprefix("unix://"))
         follow.until(lambda seen: any((e["container"] or {}).get("name") == container.name for e in seen))
         follow.stop()
