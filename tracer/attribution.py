@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import INLINE_LEVELS, Batch, Kind
+from tracer.events import INLINE_LEVELS, Batch, Kind, of_kind
 from tracer.facts import CgroupFact, Container
 from tracer.pidns import Chain, PidnsId, chain_of
 from tracer.recent import Recent
@@ -148,7 +148,7 @@ def _births(batch: Batch) -> NDArray[np.bool_]:
     rows = batch.rows
     births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
     if births.any():
-        births &= (rows["level"] > 0) & np.isin(rows["kind"], [Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS])
+        births &= (rows["level"] > 0) & of_kind(rows, Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS)
     return births
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, IntFlag
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -136,6 +136,17 @@ def pick(rows: NDArray[np.void], where: NDArray[np.bool_] | NDArray[np.intp]) ->
 def join_rows(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
     """The rows of all parts (arrays of EVENT), one after the other."""
     return np.concatenate([part.view(_RAW) for part in parts]).view(EVENT)
+
+
+@lru_cache
+def _is_one_of(kinds: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.isin(np.arange(256), kinds)
+
+
+def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
+    """Which rows are of one of these kinds, shape (n,)."""
+    result: NDArray[np.bool_] = _is_one_of(kinds)[rows["kind"]]
+    return result
 
 
 class Payload(NamedTuple):

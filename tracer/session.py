@@ -12,11 +12,12 @@ import numpy as np
 
 from tracer.account import Account
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch, Flag, Kind, of_kind
 from tracer.table import Table
 from tracer.views.view import View
 
 IDLE_S = 0.5
+_INFERRED = int(Flag.INFERRED)
 COUNTED = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EXIT)
 
 
@@ -100,7 +101,7 @@ class Session:
         self.summary = Summary()
         self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
-        self._counted = np.array(sorted(kinds & set(COUNTED)))
+        self._counted = tuple(kinds & set(COUNTED))
         self._stopping = False
         self._seen_anyone = False
         self._empty_since: float | None = None
@@ -130,7 +131,7 @@ class Session:
         batch = self._cut(batch)
         if self._recorder:
             self._recorder.take(batch)
-        inferred = batch.rows["flags"] & Flag.INFERRED != 0
+        inferred = batch.rows["flags"] & _INFERRED != 0
         self.summary.inferred += int(inferred.sum())
         for kind, count in enumerate(np.bincount(batch.rows["kind"][~inferred]).tolist()):
             if count:
@@ -142,7 +143,7 @@ class Session:
         """How many events may still be shown."""
         if self._limits.count is None:
             return None
-        shown = sum(self.summary.events[Kind(kind)] for kind in self._counted.tolist())
+        shown = sum(self.summary.events[kind] for kind in self._counted)
         return max(0, self._limits.count - shown)
 
     def _cut(self, batch: Batch) -> Batch:
@@ -151,7 +152,7 @@ class Session:
         if left is None:
             return batch
         told = batch.rows["flags"] & Flag.INFERRED == 0
-        counted = np.cumsum(np.isin(batch.rows["kind"], self._counted) & told)
+        counted = np.cumsum(of_kind(batch.rows, *self._counted) & told)
         if len(counted) and counted[-1] >= left:
             self._stopping = True
             return batch.select(np.arange(len(batch)) <= np.searchsorted(counted, left))

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch, Flag, Kind, of_kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
-_EXEC, _EXIT = int(Kind.EXEC), int(Kind.EXIT)
+_EXEC, _EXIT, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Flag.ENDED)
 _APPEARS = frozenset({int(Kind.FORK), _EXEC, int(Kind.SNAPSHOT)})
 _NO_PROCESS = (Kind.GAP, Kind.REPAIR)
 GRACE_NS = 2_000_000_000
@@ -98,7 +98,7 @@ class Table:
                 between = () if len(path) <= 2 else _between(batch, at)
                 process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, between)
                 self._add(process)
-                if flags & Flag.ENDED:
+                if flags & _ENDED:
                     self._exit(process, ts_ns)
         if len(batch):
             self._mark_losses(batch)
@@ -106,7 +106,7 @@ class Table:
 
     def _mark_losses(self, batch: Batch) -> None:
         rows = batch.rows
-        for at in np.flatnonzero(np.isin(rows["kind"], _NO_PROCESS)).tolist():
+        for at in np.flatnonzero(of_kind(rows, *_NO_PROCESS)).tolist():
             if rows["kind"][at] == Kind.GAP:
                 self._lost_until_ns = max(self._lost_until_ns or 0, int(rows["ts_ns"][at]))
             elif self._lost_until_ns is not None and self._lost_until_ns <= rows["start_ns"][at]:

@@ -19,7 +19,7 @@ from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share
 
-FIRST_LOOK_S, LAST_LOOK_S = 0.002, 0.025  # while events come: how long they gather before the next look
+FIRST_LOOK_S, LAST_LOOK_S = 0.002, 0.032  # while events come: how long they gather before the next look
 _CHUNK_BYTES = 1 << 18
 
 

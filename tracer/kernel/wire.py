@@ -145,6 +145,19 @@ class GapFinder:
         rows = batch.rows
         if not len(rows):
             return batch
+        counts = np.bincount(rows["cpu"])
+        upto = self._next[: len(counts)]
+        before = upto.copy()
+        np.maximum.at(upto, rows["cpu"], rows["seq"] + 1)
+        if not (upto - before == counts).all():
+            upto[:] = before
+            return self._search(batch)
+        np.maximum.at(self._last_ns, rows["cpu"], rows["ts_ns"])
+        return batch
+
+    def _search(self, batch: Batch) -> Batch:
+        """The same, where somewhere something is missing."""
+        rows = batch.rows
         by_cpu = np.argsort(rows["cpu"], kind="stable")
         cpus, seq, times = rows["cpu"][by_cpu], rows["seq"][by_cpu], rows["ts_ns"][by_cpu]
         begins = np.flatnonzero(np.append(True, cpus[1:] != cpus[:-1]))

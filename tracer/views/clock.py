@@ -30,6 +30,8 @@ class Clock:
         wall_ns = ts_ns + self._offset
         seconds = wall_ns // _SECOND_NS
         fractions = (wall_ns - seconds * _SECOND_NS) // self._unit_ns
+        if len(seconds) and (seconds == seconds[0]).all():
+            return [self._second(int(seconds[0]))] * len(seconds), fractions.tolist()
         return [self._second(second) for second in seconds.tolist()], fractions.tolist()
 
     def text(self, ts_ns: int) -> str:

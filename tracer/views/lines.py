@@ -162,8 +162,11 @@ def _numbers(batch: Batch, index: int) -> str:
 
 
 def _duration(ns: int) -> str:
-    for limit, unit_ns, unit in ((10**6, 10**3, "us"), (10**9, 10**6, "ms"), (60 * 10**9, 10**9, "s")):
-        if ns < limit:
-            return f"{ns / unit_ns:.1f} {unit}" if unit == "s" else f"{ns // unit_ns} {unit}"
+    if ns < 10**6:
+        return f"{ns // 10**3} us"
+    if ns < 10**9:
+        return f"{ns // 10**6} ms"
+    if ns < 60 * 10**9:
+        return f"{ns / 10**9:.1f} s"
     minutes = ns // (60 * 10**9)
     return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
