@@ -1,0 +1,186 @@
+"""scripts/bench: measures, prints tables, keeps every result, so that a run that was broken off can go on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import kernel, report
+from bench.measure import CannotRun, Result, Workload, first_event, latency, quiet_namespace, under_storm
+from bench.process import Running
+from bench.tools import NONE, OURS, PACKAGES, PEERS, STORM, Tool, floors
+
+ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build" / "bench"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: spawns a storm, rounds, lone events."""
+
+    spawns: int
+    rounds: int
+    lone: int
+
+
+SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(100_000, 5, 1_000)}
+
+
+class Results:
+    """All results so far, in a file with one object a line; what is in there is not measured again."""
+
+    def __init__(self, path: Path, resume: bool) -> None:
+        self._path = path
+        self.all: list[Result] = []
+        if resume and path.exists():
+            self.all = [json.loads(line) for line in path.read_text().splitlines()]
+        else:
+            path.write_text("")
+
+    def once(self, key: dict[str, Any], measure: Callable[..., Result], *args: Any) -> None:
+        """Measure what key names, unless it has been."""
+        if any(all(result.get(name) == value for name, value in key.items()) for result in self.all):
+            return
+        try:
+            result = measure(*args)
+        except CannotRun as reason:
+            result = {"why_not": str(reason)}
+        self.all.append(key | result)
+        with self._path.open("a") as file:
+            file.write(json.dumps(key | result) + "\n")
+        _say(f"{' '.join(map(str, key.values()))}: {_brief(result)}")
+
+    def of(self, what: str) -> list[Result]:
+        """Results of one kind of measurement."""
+        return [result for result in self.all if result["what"] == what]
+
+
+def _brief(result: Result) -> str:
+    if "why_not" in result:
+        return str(result["why_not"])
+    if "ms" in result:
+        return f"p50 {report.percentile(result['ms'], 0.5):.2f} ms"
+    return f"{result['seconds']:.3f} s" if "seconds" in result else ""
+
+
+def _say(line: str) -> None:
+    print(f"bench: {line}", file=sys.stderr, flush=True)
+
+
+def build() -> tuple[Path, Path]:
+    """The workload and the floors, compiled."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    programs = BUILD / STORM, BUILD / "floor"
+    flags = ["-O2", "-Wall", "-static", "-pthread"]
+    for source, program in zip(("storm.c", "floor.c"), programs, strict=True):
+        subprocess.run(["gcc", *flags, "-o", program, ROOT / "bench" / source], check=True)
+    return programs
+
+
+def storms(results: Results, tools: Sequence[Tool], size: Size, storm: Path, quiet_pid: int) -> None:
+    """Every tool in turn, again and again; none at the beginning and the end of each round."""
+    workload = Workload("spawn", size.spawns)
+    for turn in range(size.rounds):
+        for place, tool in enumerate([NONE, *tools, NONE]):
+            key = {"what": "storm", "tool": tool.name, "round": turn, "place": place}
+            results.once(key, under_storm, tool, workload, storm, quiet_pid)
+
+
+def first_events(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
+    """From the start to the first line."""
+    for turn in range(size.rounds):
+        for tool in tools:
+            if tool.streams:
+                results.once({"what": "first", "tool": tool.name, "round": turn}, first_event, tool, storm)
+
+
+def latencies(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
+    """From fork to line: lone events, and in a storm."""
+    workloads = {"lone": Workload("fork", size.lone, 20), "storm": Workload("spawn", size.spawns)}
+    for tool in tools:
+        for name, workload in workloads.items():
+            if tool.streams:
+                key = {"what": "latency", "tool": tool.name, "workload": name}
+                results.once(key, latency, tool, workload, storm)
+
+
+def probes(results: Results, size: Size, storm: Path, quiet_pid: int) -> None:
+    """ns of each probe: of what is followed, and of what is filtered."""
+    for name, args in (("followed", ["follow"]), ("filtered", ["follow", f"pid:{quiet_pid}"])):
+        results.once({"what": "probes", "case": name}, _probe_costs, args, size, storm)
+
+
+def _probe_costs(args: list[str], size: Size, storm: Path) -> Result:
+    known = set(kernel.programs())
+    with kernel.counting(), Running([*OURS[0].argv[:3], *args], subprocess.DEVNULL, BUILD / "err") as tracer:
+        tracer.settle()
+        subprocess.check_output(Workload("spawn", size.spawns // 4).argv(storm))
+        ours = [program for number, program in kernel.programs().items() if number not in known]
+    return {"programs": [program._asdict() for program in ours]}
+
+
+def machine() -> dict[str, Any]:
+    """Where this was measured."""
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())  # fmt: skip
+    return {
+        "cpu": cpu, "cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version(),
+        "time": time.strftime("%Y-%m-%d %H:%M"), "load": os.getloadavg()[0],
+    }  # fmt: skip
+
+
+def show(results: Results, tools: Sequence[Tool]) -> str:
+    """All tables."""
+    names = ["none", *(tool.name for tool in tools)]
+    parts = [report.table(report.HEADER, report.storm_rows(names, results.of("storm"), results.of("first")))]
+    header = ["tool", "events", "p50 ms", "p99 ms", "most ms"]
+    parts.append(report.table(header, report.latency_rows(results.of("latency"))))
+    rows = [
+        [result["case"], program["name"], f"{program['ns'] / program['runs']:.0f}", str(program["runs"]),
+         str(program["instructions"])]
+        for result in results.of("probes") for program in result["programs"] if program["runs"]
+    ]  # fmt: skip
+    parts.append(report.table(["events", "probe", "ns a run", "runs", "instructions"], rows))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Measure and show."""
+    parser = argparse.ArgumentParser("scripts/bench", description=__doc__)
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument("--quick", action="store_true", help="a minute: to see that it runs")
+    sizes.add_argument("--full", action="store_true", help="100 000 spawns, 5 rounds: an hour with peers")
+    parser.add_argument("--peers", action="store_true", help=f"other tools too; installs {', '.join(PACKAGES)}")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
+    options = parser.parse_args()
+    if os.geteuid():
+        sys.exit("bench: tracing needs root: sudo scripts/bench")
+    if options.peers:
+        subprocess.run([ROOT / "scripts/packages", *PACKAGES], check=True)
+    name = "quick" if options.quick else "full" if options.full else "default"
+    storm, floor = build()
+    tools = [*OURS, *floors(floor), *(PEERS if options.peers else ())]
+    tools = [tool for tool in tools if (options.only or "") in tool.name]
+    results = Results(BUILD / f"{name}.jsonl", options.resume)
+    results.once({"what": "machine"}, machine)
+    size = SIZES[name]
+    with quiet_namespace(storm) as quiet_pid:
+        storms(results, tools, size, storm, quiet_pid)
+        first_events(results, tools, size, storm)
+        latencies(results, tools, size, storm)
+        probes(results, size, storm, quiet_pid)
+    print(show(results, tools))
+    _say(f"all results are in {(BUILD / f'{name}.jsonl').relative_to(ROOT)}")
+
+
+main()

@@ -1,0 +1,210 @@
+"""One measurement: a tool, a workload, and what both say in the end."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import math
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.process import Running, run_to_end
+from bench.tools import STORM, Tool
+
+Result = dict[str, Any]
+_ENTRY = np.dtype([("boottime_ns", "<u8"), ("vtid", "<u8")])  # struct entry, storm.c
+_READY_S = 20.0
+_LATE_S = 3.0
+
+
+class CannotRun(Exception):
+    """Why a tool could not be measured here."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the storm does: mode, how often, at which rate (0: full speed)."""
+
+    mode: str
+    count: int
+    rate: int = 0
+
+    def argv(self, storm: Path, log: Path | None = None) -> list[str]:
+        """Its command."""
+        return [str(storm), self.mode, str(self.count), str(self.rate), *([str(log)] if log else [])]
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A new folder, in memory where that can be had: no tool is to wait for the disk."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="nstrace-bench-", dir=base))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _cannot(tracer: Running, folder: Path) -> CannotRun:
+    """Its own last words, or how it ended without any."""
+    lines = (folder / "err").read_text(errors="backslashreplace").strip().splitlines()
+    return CannotRun(lines[-1].strip()[:100] if lines else tracer.ending)
+
+
+def under_storm(tool: Tool, workload: Workload, storm: Path, quiet_pid: int) -> Result:
+    """The whole measurement. Raises CannotRun."""
+    if reason := tool.why_not():
+        raise CannotRun(reason)
+    with _folder() as folder:
+        argv = tool.command(folder, quiet_pid)
+        with (folder / "stdout").open("wb") as stdout, Running(argv, stdout, folder / "err") as tracer:
+            if tool.streams:
+                _await_first(folder / "stdout", tracer, storm)
+            tracer.settle(_READY_S)
+            if tracer.has_ended:
+                raise _cannot(tracer, folder)
+            before_ns, before_bytes = tracer.cpu_ns(), (folder / "stdout").stat().st_size
+            ledger = json.loads(subprocess.check_output(workload.argv(storm)))
+            tracer.settle()
+            cpu_ns = tracer.cpu_ns() - before_ns
+        result = {"seconds": ledger["seconds"], "op_ns": ledger["op_ns"], "cpu_ns": cpu_ns, "rss": tracer.peak_bytes}
+        return result | _told(tool, ledger, folder, before_bytes)
+
+
+def _await_first(told: Path, tracer: Running, storm: Path) -> None:
+    """Until an event of the workload has been told."""
+    deadline = time.monotonic() + _READY_S
+    with _running_storm(storm):
+        while time.monotonic() < deadline and not tracer.has_ended:
+            if STORM.encode() in told.read_bytes():
+                return
+            time.sleep(0.05)
+
+
+def _told(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -> Result:
+    """What it told of the ledger's events, and what telling costs behind the run. before_bytes: of stdout, from before
+    the workload."""
+    text, data = folder / "stdout", folder / ("out" if tool.after else "stdout")
+    after_ns = after_rss = 0
+    if tool.after:
+        text = folder / "text"
+        try:
+            with text.open("wb") as out:
+                after_ns, after_rss = run_to_end(tool.decoder(folder), out)
+        except subprocess.CalledProcessError as error:
+            raise CannotRun(f"{tool.after[0]} {tool.after[1]} failed") from error
+    with text.open("rb") as lines:
+        lines.seek(0 if tool.after else before_bytes)
+        counts = tool.count(lines)
+    expected = sum(ledger[kind] for kind in tool.told)
+    told = sum(min(counts[kind], ledger[kind]) for kind in tool.told)
+    written = data.stat().st_size - (0 if tool.after else before_bytes) if data.exists() else 0
+    events = max(1, sum(counts.values()))
+    return {
+        "expected": expected, "told": told, "after_ns": after_ns, "after_rss": after_rss,
+        "bytes_per_event": written / events,
+    }  # fmt: skip
+
+
+def first_event(tool: Tool, storm: Path) -> Result:
+    """From the tool's start to the first line of an event that reaches the reader of its pipe; the workload makes some
+    all the time. Raises CannotRun."""
+    if reason := tool.why_not():
+        raise CannotRun(reason)
+    with _folder() as folder, _running_storm(storm):
+        begin = time.monotonic()
+        argv = tool.command(folder)
+        if tool.group == "nstrace":
+            argv += ["--events", "fork,exec,exit"]  # the processes that are there are no events
+        with Running(argv, subprocess.PIPE, folder / "err") as tracer:
+            for at_s, data in _chunks(tracer, _within(_READY_S)):
+                if STORM.encode() in data:
+                    return {"seconds": at_s - begin}
+            raise _cannot(tracer, folder)
+
+
+@contextlib.contextmanager
+def quiet_namespace(storm: Path) -> Iterator[int]:
+    """The host PID of a process in a PID namespace where nothing happens."""
+    process = subprocess.Popen([storm, "crowd", "1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        yield int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    finally:
+        process.communicate()
+
+
+@contextlib.contextmanager
+def _running_storm(storm: Path) -> Iterator[None]:
+    argv = Workload("spawn", 1_000_000, 500).argv(storm)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _within(seconds: float) -> Callable[[], float]:
+    end = time.monotonic() + seconds
+    return lambda: end
+
+
+def _chunks(tracer: Running, deadline: Callable[[], float]) -> Iterator[tuple[float, bytes]]:
+    """What comes out of its pipe, with time.monotonic() of the arrival, until it ends or the time is over."""
+    assert tracer.process.stdout
+    pipe = tracer.process.stdout.fileno()
+    while time.monotonic() < deadline():
+        if not select.select([pipe], [], [], 0.2)[0]:
+            continue
+        data = os.read(pipe, 1 << 20)
+        if not data:
+            return
+        yield time.monotonic(), data
+
+
+def latency(tool: Tool, workload: Workload, storm: Path) -> Result:
+    """From the workload's clock before each fork to the arrival of its line at the pipe's reader. Raises CannotRun.
+
+    Lines and forks are paired by their order: the workload makes one process after the other.
+    """
+    if reason := tool.why_not():
+        raise CannotRun(reason)
+    with _folder() as folder, Running(tool.command(folder), subprocess.PIPE, folder / "err") as tracer:
+        with _running_storm(storm):
+            any(STORM.encode() in data for _at_s, data in _chunks(tracer, _within(_READY_S)))
+        if tracer.has_ended:
+            raise _cannot(tracer, folder)
+        collections.deque(_chunks(tracer, _within(1)), 0)  # what was told of that
+        offset_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        work = subprocess.Popen(workload.argv(storm, folder / "log"), stdout=subprocess.DEVNULL)
+        ended_s: list[float] = []
+
+        def deadline() -> float:
+            if work.poll() is not None and not ended_s:
+                ended_s.append(time.monotonic())
+            return ended_s[0] + _LATE_S if ended_s else math.inf
+
+        arrivals: list[float] = []
+        rest = b""
+        for at_s, data in _chunks(tracer, deadline):
+            *lines, rest = (rest + data).split(b"\n")
+            arrivals += [at_s] * tool.count(lines).get("forks", 0)
+        work.wait()
+        forked_ns = np.fromfile(folder / "log", _ENTRY)["boottime_ns"]
+        if len(arrivals) < len(forked_ns):
+            raise CannotRun(f"told {len(arrivals)} of {len(forked_ns)} forks")
+        arrived_s = np.array(arrivals[-len(forked_ns) :]) + offset_s
+        return {"ms": ((arrived_s - forked_ns / 1e9) * 1e3).tolist()}

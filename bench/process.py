@@ -1,0 +1,107 @@
+"""A tool at work: started in a session of its own, what it and its children cost, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Self
+
+_END_S = 20.0
+_SETTLE_S, _SETTLED_SHARE = 0.3, 0.03
+
+
+class Running:
+    """A tool and the processes that it has started. stdout: a file or PIPE."""
+
+    def __init__(self, argv: list[str], stdout: IO[bytes] | int, stderr: Path) -> None:
+        with stderr.open("wb") as errors:
+            self.process: subprocess.Popen[Any] = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors, start_new_session=True
+            )
+        self.peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self.process.poll() is not None
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        code = self.process.poll()
+        if code is None:
+            return "it told nothing in time"
+        return f"it ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
+
+    def cpu_ns(self) -> int:
+        """What all its living threads have spent (/proc/PID/schedstat)."""
+        return sum(int(text.split()[0]) for pid in self._tree() for text in _read_all(pid, "task/*/schedstat"))
+
+    def settle(self, deadline_s: float = 15.0) -> None:
+        """Wait until it has nothing more to do."""
+        deadline = time.monotonic() + deadline_s
+        before = self.cpu_ns()
+        while time.monotonic() < deadline and not self.has_ended:
+            time.sleep(_SETTLE_S)
+            now = self.cpu_ns()
+            if 0 <= now - before < _SETTLE_S * 1e9 * _SETTLED_SHARE:
+                return
+            before = now
+
+    def stop(self) -> None:
+        """Note its memory, then end it: Ctrl-C for all of its session; by force what does not end."""
+        if not self.has_ended:
+            self.peak_bytes = sum(_peak_bytes(pid) for pid in self._tree())
+            self._signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_END_S)
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def _tree(self) -> Iterator[int]:
+        left = [self.process.pid]
+        while left:
+            pid = left.pop()
+            yield pid
+            left += [int(child) for text in _read_all(pid, "task/*/children") for child in text.split()]
+
+
+def _read_all(pid: int, pattern: str) -> Iterator[str]:
+    for path in Path(f"/proc/{pid}").glob(pattern):
+        try:
+            yield path.read_text()
+        except OSError:
+            continue  # gone since
+
+
+def _peak_bytes(pid: int) -> int:
+    for text in _read_all(pid, "status"):
+        for line in text.splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def run_to_end(argv: list[str], stdout: IO[bytes]) -> tuple[int, int]:
+    """Run a command to its end: its CPU in ns, its peak memory in bytes. Raises CalledProcessError."""
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL)
+    _pid, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, argv)
+    return int((usage.ru_utime + usage.ru_stime) * 1e9), usage.ru_maxrss * 1024

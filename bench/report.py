@@ -1,0 +1,89 @@
+"""Results as tables for people: medians, with the least and the most of all rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+Rows = list[list[str]]
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median, and in brackets least and most where there are several."""
+    if not values:
+        return "-"
+    middle = f"{median(values):.{digits}f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of all does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def table(header: list[str], rows: Rows) -> str:
+    """A Markdown table whose columns stand under each other."""
+    widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+             for row in [header, *rows]]  # fmt: skip
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+HEADER = ["tool", "time with/without", "told", "reader us/event", "peak MiB", "bytes/event", "first event s"]
+
+
+def storm_rows(tools: Sequence[str], results: list[dict[str, Any]], firsts: list[dict[str, Any]]) -> Rows:
+    """A row for each tool of what `bench.measure.under_storm` gave. The time is compared with no tool's in the same
+    round."""
+    without: dict[int, list[float]] = {}
+    for result in results:
+        if result["tool"] == "none" and "seconds" in result:
+            without.setdefault(result["round"], []).append(result["seconds"])
+    return [_storm_row(tool, [r for r in results if r["tool"] == tool], without, firsts) for tool in tools]
+
+
+def _storm_row(
+    tool: str, results: list[dict[str, Any]], without: dict[int, list[float]], firsts: list[dict[str, Any]]
+) -> list[str]:
+    good = [result for result in results if "seconds" in result]
+    if not good:
+        reason = results[-1]["why_not"] if results else "not measured"
+        return [tool, reason, *[""] * (len(HEADER) - 2)]
+    slow = [r["seconds"] / (sum(without[r["round"]]) / len(without[r["round"]])) for r in good if r["round"] in without]
+    if tool == "none":
+        return [tool, spread(slow), *["-"] * (len(HEADER) - 2)]
+    expected, told = sum(r["expected"] for r in good), sum(r["told"] for r in good)
+    rss = spread([max(r["rss"], r["after_rss"]) / 2**20 for r in good], 0)
+    if not expected:
+        return [tool, spread(slow), "-", f"{spread([r['cpu_ns'] / 1e6 for r in good], 0)} ms in all", rss, "-", "-"]
+    events = [max(1, r["told"]) for r in good]
+    after = [r["after_ns"] / n / 1e3 for r, n in zip(good, events, strict=True)]
+    cpu = spread([r["cpu_ns"] / n / 1e3 for r, n in zip(good, events, strict=True)])
+    first = [f["seconds"] for f in firsts if f["tool"] == tool and "seconds" in f]
+    return [
+        tool,
+        spread(slow),
+        "all" if told == expected else f"{100 * told / expected:.2f} %",
+        f"{cpu} + {median(after):.1f} later" if median(after) else cpu,
+        rss,
+        f"{median(r['bytes_per_event'] for r in good):.0f}",
+        spread(first),
+    ]
+
+
+def latency_rows(results: list[dict[str, Any]]) -> Rows:
+    """A row for each tool and workload of what `bench.measure.latency` gave."""
+    keys = list(dict.fromkeys((r["tool"], r["workload"]) for r in results))
+    rows = []
+    for tool, workload in keys:
+        mine = [r for r in results if (r["tool"], r["workload"]) == (tool, workload)]
+        good = [r["ms"] for r in mine if "ms" in r]
+        if good:
+            cells = [spread([percentile(ms, share) for ms in good]) for share in (0.5, 0.99, 1)]
+        else:
+            cells = [mine[-1]["why_not"], "", ""]
+        rows.append([tool, workload, *cells])
+    return rows
