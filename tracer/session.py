@@ -113,17 +113,23 @@ class Session:
 
     def run(self, write: Callable[[str], None]) -> Summary:
         """Until stopped, a limit is reached, or the targets have ended."""
+        for _step in self.steps(write):
+            pass
+        return self.summary
+
+    def steps(self, write: Callable[[str], None]) -> Iterator[None]:
+        """As `run`, with a pause behind each batch."""
         for batch in self._source.batches(self._wait):
             if len(batch):
                 self._take(batch, write)
             elif self._recorder:
                 self._recorder.take(batch)
             self.summary.lost = self._source.lost
+            yield
             if self._stopping and self._left() == 0:
                 break
         self.summary.seconds = time.monotonic() - self._started
         self.summary.account, self.summary.evicted = self._source.account(), self.table.evicted_living
-        return self.summary
 
     def _take(self, batch: Batch, write: Callable[[str], None]) -> None:
         self.table.apply(batch)

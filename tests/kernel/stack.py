@@ -41,11 +41,7 @@ def open_trace(options: LoadOptions) -> Trace:
 
 def close_trace(trace: Trace) -> None:
     trace.finish()  # does nothing the second time
-    loaded = trace.loaded
-    for fd in (loaded.ring, loaded.counts, loaded.decisions, loaded.losses, loaded.wake, loaded.iterator):
-        os.close(fd)
-    for fd in loaded.programs:
-        os.close(fd)
+    trace.close()
 
 
 class Stack:

@@ -4,16 +4,57 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracer.commands.options import StreamOptions
 
 if TYPE_CHECKING:
     from tracer.commands.recorders import RecordOptions
+    from tracer.kernel.load import LoadOptions
+    from tracer.live import LiveSource
     from tracer.views.view import View
 
 RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
+
+
+class Opened(NamedTuple):
+    """A running trace of targets. is_over: whether nobody of them can come any more."""
+
+    source: LiveSource
+    is_over: Callable[[], bool]
+
+
+def open_live(
+    targets: Sequence[str], load_options: LoadOptions, max_processes: int, say: Callable[[str], None]
+) -> Opened:
+    """Start tracing the TARGETs; all containers where there are none. say: takes a line for people."""
+    from tracer.commands.streaming import LazyEngine
+    from tracer.kernel.load import Loading
+
+    loading = Loading(load_options)  # compiles while we import the rest and resolve the targets
+    try:
+        from tracer import procfs
+        from tracer.containers.cgroups import Cgroups
+        from tracer.containers.resolve import resolve
+        from tracer.kernel.selfcheck import check
+        from tracer.kernel.trace import Trace
+        from tracer.live import LiveSource
+        from tracer.table import Table
+        from tracer.targets import BY_DESCRIPTION, parse_target
+
+        parsed = tuple(parse_target(text) for text in targets or ("all",))
+        engine = LazyEngine(patient=any(target.kind in BY_DESCRIPTION for target in parsed))
+        resolved = resolve(parsed, engine.require, procfs.pidns_inum)
+        for name in resolved.not_running:
+            say(f"{name} is not running; waiting for it to start")
+        trace = Trace(loading.wait(), load_options)
+        early = check(trace)
+    except BaseException:
+        loading.abandon()
+        raise
+    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early, Table(max_processes))
+    return Opened(source, lambda: _is_over(resolved.targets, engine))
 
 
 def follow_live(
@@ -24,40 +65,23 @@ def follow_live(
 ) -> int:
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
     from tracer.commands.recorders import beside_recording, check_record, recording
-    from tracer.commands.streaming import LazyEngine, exit_code, signal_wakeup, stream_to, writer_to
-    from tracer.kernel.load import Loading, LoadOptions, check_host
+    from tracer.commands.streaming import exit_code, signal_wakeup, stream_to, writer_to
+    from tracer.kernel.load import LoadOptions, check_host
+
+    def say(line: str) -> None:
+        if not options.quiet:
+            print(f"nstrace: {line}", file=sys.stderr, flush=True)
 
     check_host()
     if record:
         check_record(record)
     load_options = LoadOptions(options.buffer_pages, options.max_args_bytes, options.threads)
-    loading = Loading(load_options)  # compiles while we import the rest and resolve the targets
-    try:
-        from tracer import procfs
-        from tracer.containers.cgroups import Cgroups
-        from tracer.containers.resolve import resolve
-        from tracer.kernel.selfcheck import check
-        from tracer.kernel.trace import Trace
-        from tracer.live import LiveSource
-        from tracer.session import Limits
-        from tracer.table import Table
-        from tracer.targets import BY_DESCRIPTION, parse_target
+    source, is_over = open_live(targets, load_options, options.max_processes, say)
+    from tracer.session import Limits
 
-        parsed = tuple(parse_target(text) for text in targets or ("all",))
-        engine = LazyEngine(patient=any(target.kind in BY_DESCRIPTION for target in parsed))
-        resolved = resolve(parsed, engine.require, procfs.pidns_inum)
-        for name in resolved.not_running:
-            if not options.quiet:
-                print(f"nstrace: {name} is not running; waiting for it to start", file=sys.stderr, flush=True)
-        trace = Trace(loading.wait(), load_options)
-        early = check(trace)
-    except BaseException:
-        loading.abandon()
-        raise
-    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early, Table(options.max_processes))
-    limits = Limits(options.duration, options.count, lambda: _is_over(resolved.targets, engine), RESTART_S)
+    limits = Limits(options.duration, options.count, is_over, RESTART_S)
     with contextlib.ExitStack() as stack:
-        trace.ring.wake_on(stack.enter_context(signal_wakeup()))
+        source.trace.ring.wake_on(stack.enter_context(signal_wakeup()))
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout)
         recorder = None
         if record and record.has_view:

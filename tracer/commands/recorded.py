@@ -91,7 +91,11 @@ def open_later(
 
 def open_source(names: Sequence[str], targets: tuple[Target, ...] = (), quiet: bool = False) -> RecordedSource:
     """The recorded source of files of one run of nstrace. Raises NstraceError."""
-    sources = open_sources(names, targets, sayer(quiet))
+    return single(open_sources(names, targets, sayer(quiet)))
+
+
+def single(sources: list[RecordedSource]) -> RecordedSource:
+    """The one source of files of one run. Raises NstraceError."""
     if len(sources) > 1:
         raise NstraceError(f"these are recordings of {len(sources)} runs", "give those of one", ExitCode.USAGE)
     return sources[0]

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from tracer.commands.options import StreamOptions
@@ -60,11 +60,16 @@ class LazyEngine:
 
 def kinds_of(options: StreamOptions) -> frozenset[Kind]:
     """The kinds of event to show."""
+    return kinds_named(options.events, options.threads)
+
+
+def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
+    """The kinds of these events, of threads too."""
     from tracer.events import Kind
 
-    kinds = {Kind[name.upper()] for name in options.events}
-    if options.threads:
-        kinds |= {Kind[f"THREAD_{name.upper()}"] for name in options.events if name in ("fork", "exit")}
+    kinds = {Kind[name.upper()] for name in events}
+    if threads:
+        kinds |= {Kind[f"THREAD_{kind.name}"] for kind in kinds & {Kind.FORK, Kind.EXIT}}
     return frozenset(kinds)
 
 

@@ -117,6 +117,16 @@ class Trace:
             parts.append(self._settle())
         return Decoded.concat(parts)
 
+    def close(self) -> None:
+        """Detach, and give all descriptors back. Nothing else can be asked for afterwards."""
+        while self._links:
+            os.close(self._links.pop())
+        loaded = self.loaded
+        for fd in (loaded.ring, loaded.counts, loaded.decisions, loaded.losses, loaded.wake, loaded.iterator):
+            os.close(fd)
+        for fd in loaded.programs:
+            os.close(fd)
+
     def account(self) -> Account:
         """What the programs have counted, and what of it was read and said. Adds up behind finish()."""
         told = np.array([self._gaps.told[cpu] for cpu in range(len(self._delivered))])

@@ -1,0 +1,84 @@
+"""nstrace from Python: recordings and living processes."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from recordings import WALL_NS, facts, record, storm
+
+import tracer
+from tracer.errors import ExitCode
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "web.arrows"
+    record(path, [facts(), storm(1, 3)])
+    return path
+
+
+def test_importing_is_cheap() -> None:
+    code = "import sys, tracer; assert not {'click', 'numpy', 'msgspec', 'pyarrow', 'docker'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_who_it_was(file: Path) -> None:
+    recorded = tracer.open(file)
+    (found,) = recorded.translate("web/2")
+    assert (found.result, found.entry.numbers, found.entry.args) == (1002, (1002, 2), b"ls\x002\x00")
+    began = found.entry.started_ns
+    moment = datetime.fromtimestamp(began // 10**9, UTC).replace(microsecond=began % 10**9 // 1000)
+    assert recorded.translate("1002", at=moment)[0].result == 2
+    with pytest.raises(tracer.NstraceError) as caught:
+        recorded.translate("web/7")
+    assert caught.value.exit_code == ExitCode.NO_TARGET
+
+
+def test_a_table_in_one_call(file: Path) -> None:
+    table = tracer.open(file).to_arrow()
+    assert table.column("event").to_pylist() == ["fork", "exec", "exit"] * 3
+    assert table.column("pids").to_pylist()[3] == [1002, 2]
+    assert set(table.column("container").to_pylist()) == {"web"}
+
+
+def test_a_frame_in_one_call(file: Path) -> None:
+    frame = tracer.open(file).to_pandas()
+    assert frame.groupby("event").size().to_dict() == {"exec": 3, "exit": 3, "fork": 3}
+    assert frame["time"].min().value == WALL_NS + 1_001_000_000
+
+
+def test_an_empty_recording_is_an_empty_table(tmp_path: Path) -> None:
+    record(tmp_path / "x.arrows", [])
+    assert len(tracer.open(tmp_path / "x.arrows").to_arrow()) == 0
+
+
+def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.arrows").write_bytes(b"nothing")
+    with pytest.raises(tracer.NstraceError):
+        tracer.open(tmp_path / "x.arrows")
+    with pytest.raises(tracer.NstraceError):
+        tracer.open(tmp_path / "none.arrows")
+
+
+def test_a_living_process() -> None:
+    child = subprocess.Popen(["/bin/sleep", "600"])
+    try:
+        found = tracer.translate(str(child.pid))
+        assert (found.entry.numbers[0], found.entry.args) == (child.pid, b"/bin/sleep\x00600\x00")
+    finally:
+        child.kill()
+        child.wait()
+    with pytest.raises(tracer.NstraceError):
+        tracer.translate(str(child.pid))
+
+
+def test_an_event_that_there_is_not() -> None:
+    with pytest.raises(tracer.NstraceError, match="'forks' is no event"):
+        next(tracer.follow(events=["forks"]))
+
+
+def test_own_pid() -> None:
+    assert tracer.translate(str(os.getpid())).result > 0

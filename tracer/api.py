@@ -1,0 +1,117 @@
+"""What `tracer.open` and `tracer.follow` give: wiring as in the commands, for use from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tracer.commands.following import RESTART_S, open_live
+from tracer.commands.options import SHOWN_EVENTS
+from tracer.commands.recorded import open_later, single
+from tracer.commands.streaming import kinds_named
+from tracer.errors import ExitCode, NstraceError
+from tracer.kernel.load import LoadOptions, check_host
+from tracer.moments import Span, parse_moment
+from tracer.proc import parse_proc
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from tracer.past import Past
+    from tracer.recording.source import RecordedSource
+    from tracer.translation import Translation
+
+
+class Recorded:
+    """A recording. Its files are read when something is asked, and again for each table; nothing is printed.
+
+    Files of strangers are read with the caller's privileges: those of nstrace's commands give them up first.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._files = files
+        self._source()  # raises NstraceError where it is none
+
+    def _source(self) -> RecordedSource:
+        return single(open_later(self._files, (), lambda _line: None)())
+
+    @cached_property
+    def past(self) -> Past:
+        """Everything in it, for many questions: past.history.holders() answers a million in a second."""
+        from tracer.recording.past import read_past
+
+        return read_past(self._source())
+
+    @property
+    def span(self) -> Span:
+        """From when to when it tells of everybody: wall clock, ns."""
+        return self.past.span
+
+    def translate(self, proc: str, *, at: str | datetime | None = None) -> list[Translation]:
+        """Who it was: as `nstrace translate --from FILE`. At a moment one process; without one all who had the number,
+        in order of their start. at: a time as for --at, or a datetime.
+
+        Raises NstraceError where nobody had it, or where lost events leave that unsure.
+        """
+        from tracer.hindsight import Hindsight
+
+        hindsight, meant, offset_ns = Hindsight(self.past), parse_proc(proc), self.past.wall_offset_ns
+        if at is None:
+            recalled = hindsight.during(meant, self.span.begin_ns - offset_ns, self.span.end_ns - offset_ns)
+            is_known = bool(recalled.translations)
+        else:
+            recalled = hindsight.at(meant, self._moment_ns(at) - offset_ns)
+            is_known = recalled.hole is None
+        if not is_known:
+            raise hindsight.unknown(meant, recalled)
+        return recalled.translations
+
+    def _moment_ns(self, at: str | datetime) -> int:
+        if isinstance(at, str):
+            return parse_moment(at, self.span)
+        return int(at.astimezone().timestamp()) * 1_000_000_000 + at.microsecond * 1000
+
+    def to_arrow(self) -> pa.Table:
+        """All its events in order of time, with their containers, one column for each name of the JSON."""
+        import pyarrow as pa
+
+        from tracer.recording.export import tables
+        from tracer.recording.flat import FLAT
+
+        return pa.concat_tables([FLAT.empty_table(), *tables([self._source()])])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """As `to_arrow`, as a frame. Needs pandas, which nstrace does not bring along. Raises NstraceError."""
+        try:
+            return self.to_arrow().to_pandas()
+        except ModuleNotFoundError as error:
+            raise NstraceError(f"a frame needs {error.name}", "pip install 'nstrace[pandas]'") from error
+
+
+def follow_objects(
+    targets: Sequence[str], events: Collection[str], threads: bool, duration: float | None
+) -> Iterator[dict[str, Any]]:
+    """`tracer.follow`."""
+    from tracer.session import Limits, Session
+    from tracer.table import MAX_PROCESSES
+    from tracer.views.jsonl import JsonLines
+
+    if unknown := set(events) - set(SHOWN_EVENTS):
+        raise NstraceError(f"{min(unknown)!r} is no event", f"they are {', '.join(SHOWN_EVENTS)}", ExitCode.USAGE)
+    check_host()
+    kinds = kinds_named(events, threads)
+    source, is_over = open_live(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None)
+    try:
+        view = JsonLines(kinds=kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
+        session = Session(source, view, kinds, Limits(duration, None, is_over, RESTART_S))
+        lines: list[str] = []
+        for _step in session.steps(lines.append):
+            yield from (msgspec.json.decode(line) for text in lines for line in text.split("\n")[:-1])
+            lines.clear()
+    finally:
+        source.trace.close()
