@@ -178,7 +178,7 @@ def test_verify_is_red_when_a_source_lies(
     out, err = capsys.readouterr()
     assert exited.value.code == 1
     assert "DIFFERS" in out and said in out
-    assert "1 of 1 lines differ" in err
+    assert "they differ on 1 of 1 line" in err
 
 
 def test_verify_is_red_when_the_table_of_events_is_wrong(start_container: Start, monkeypatch: Any, capsys: Any) -> None:

@@ -95,6 +95,21 @@ def test_a_failure_is_silent(offer: Any) -> None:
     assert offer("", fails) == ["web"]
 
 
+def test_the_function_in_a_real_bash() -> None:
+    script = """
+        eval "$(nstrace completion bash)"
+        for COMP_LINE in "nstrace ver" "nstrace ps label" "nstrace verify --color=n"; do
+            COMP_POINT=${#COMP_LINE}
+            _nstrace_completion nstrace
+            echo "${COMPREPLY[@]}"
+        done
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path})
+    assert done.stdout.splitlines() == ["verify", "label:", "never"]
+    assert "compopt" in done.stderr or not done.stderr  # bash says so where nobody waits for a completion
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_scripts(shell: str) -> None:
     done = subprocess.run(

@@ -97,6 +97,8 @@ def command(
         note(table.header, quiet or not verdict.findings)
         sys.stdout.write(table.text)
     note(f"nstrace: {_summary(verdict)}", quiet)
+    if lookup.names.error:
+        note(f"nstrace: ENGINE was not asked: {lookup.names.error.message}", quiet)
     if watch and watch.lost:
         note(f"nstrace: {watch.lost} events were lost: EVENTS may lack processes", quiet)
     return 1 if verdict.problems else 0
@@ -139,6 +141,11 @@ def _summary(verdict: Verdict) -> str:
     processes = len({finding.tgid for finding in verdict.findings})
     spaces = len({finding.inum for finding in verdict.findings})
     differ = len(verdict.problems)
-    said = f"{differ} of {len(verdict.findings)} lines differ" if differ else "all sources agree"
+    lines = _count(len(verdict.findings), "line", "s")
+    said = f"they differ on {differ} of {lines}" if differ else "all sources agree"
     passing = f"; {verdict.passing} came or went meanwhile" if verdict.passing else ""
-    return f"{processes} processes in {spaces} PID namespaces: {said}{passing}"
+    return f"{_count(processes, 'process', 'es')} in {_count(spaces, 'PID namespace', 's')}: {said}{passing}"
+
+
+def _count(number: int, what: str, plural: str) -> str:
+    return f"{number} {what}{plural if number != 1 else ''}"

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError
@@ -47,7 +48,7 @@ def numbers_inside(pidns_fd: int) -> dict[int, int]:
 
 def _fork_into(pidns_fd: int, sending: socket.socket) -> int:
     try:
-        with children_elsewhere():
+        with children_elsewhere(), _not_to_be_looked_into():
             call("setns", pidns_fd, CLONE_NEWPID)
             child = os.fork()
             if child == 0:
@@ -59,10 +60,19 @@ def _fork_into(pidns_fd: int, sending: socket.socket) -> int:
         raise _refused(error.strerror or "") from error
 
 
-def _look_around(sending: socket.socket) -> None:
-    """In the child: it must neither return nor be looked into from inside."""
+@contextlib.contextmanager
+def _not_to_be_looked_into() -> Iterator[None]:
+    """Whoever is inside may not trace us, nor a child that is forked meanwhile (ptrace(2), "dumpable")."""
+    call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     try:
-        call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
+        yield
+    finally:
+        call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def _look_around(sending: socket.socket) -> None:
+    """In the child, which must not return."""
+    try:
         mount_own_proc()
         own = os.getpid()
         for name in (path.name for path in Path("/proc").iterdir()):
