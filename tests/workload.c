@@ -317,17 +317,16 @@ static int exec_fail(int argc, char **argv)
 	return MISSING;
 }
 
+/* Not by its number: /proc may be another namespace's. */
 static char leader_state(void)
 {
-	char path[64], line[512] = "", *after_comm;
-	int fd;
+	char line[512] = "", *after_comm;
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", getpid());
-	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		err(FAILED, "%s", path);
+		err(FAILED, "/proc/self/stat");
 	if (read(fd, line, sizeof(line) - 1) < 0)
-		err(FAILED, "read %s", path);
+		err(FAILED, "read /proc/self/stat");
 	close(fd);
 	after_comm = strrchr(line, ')');
 	return after_comm ? after_comm[2] : 0;

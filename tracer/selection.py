@@ -70,9 +70,8 @@ class Selection:
         chain = chain_of(batch, index)
         containers = self.attribution.enclosing(chain, pair[2])
         follow = any(target.means(containers, chain) for target in self.targets)
-        if (
-            pair[2] in self.attribution.cgroups
-        ):  # else it was told of a process that moved on: no decision stands on that
+        # A cgroup that was not told is one that the process has moved to meanwhile: nothing is decided for good.
+        if pair[2] in self.attribution.cgroups:
             self._follow.put(pair, follow)
             self._tell(pair)
         return follow

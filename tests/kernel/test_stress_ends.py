@@ -29,6 +29,14 @@ def test_threads_that_exit_at_once_are_one_exit(workload: Path) -> None:
     assert Counter((exits["status"][:-1] >> 8).tolist()) == ledger.exits
 
 
+def test_the_leader_goes_first_and_the_process_lives_on(workload: Path) -> None:
+    with Stack() as stack:
+        process = Space(workload, "leader-first", 7)
+        stack.read(process.has_ended)
+        stack.stop()
+    assert (stack.rows(process, Kind.EXIT)["status"] >> 8).tolist() == [7]  # the thread's code; the leader has 1
+
+
 @pytest.mark.parametrize("threads", [False, True])
 def test_workers_of_io_uring_do_no_harm(threads: bool, workload: Path) -> None:
     with Stack(options=LoadOptions(threads=threads)) as stack:

@@ -47,6 +47,13 @@ def test_a_fork_with_the_number_proves_that_the_old_process_is_gone() -> None:
     assert table.live == 1
 
 
+def test_a_number_that_is_given_away_inside_proves_it_too() -> None:
+    table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.fork(200, [(PIDNS, 15)], start_ns=9 * SECOND_NS))
+    assert table.to_host(OUTER, 15) == 200
+    assert table.chain(100) is None
+    assert table.live == 1
+
+
 def test_an_exit_of_an_earlier_owner_does_not_end_the_present_one() -> None:
     table = table_of(
         builders.fork(100, [(PIDNS, 15)], start_ns=9 * SECOND_NS),
