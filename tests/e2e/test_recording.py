@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,34 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, wait_for
+from capturing import DEADLINE_S, live, stop
+from conftest import ROOT
 from oracle import SOCKET, WORKLOAD, Ledger, Receiver
 
 pytestmark = pytest.mark.e2e
 
 Start = Callable[..., Any]
 Run = Callable[..., Ledger]
-DEADLINE_S = 30
 
 # A Python where bcc cannot be imported, run by someone who may nothing.
 NO_BCC = "import sys; sys.modules['bcc'] = None; from tracer.cli import main; main()"
 NOBODY = ["unshare", "--user", "--map-user=65534", "--map-group=65534", sys.executable, "-c", NO_BCC]
-
-
-def live(arrows: Path, *args: str) -> subprocess.Popen[bytes]:
-    """nstrace follow -w, its lines in a file beside; ready when the processes that are there have been shown."""
-    out = arrows.with_suffix(".live")
-    argv = [sys.executable, "-m", "tracer", "follow", "-w", str(arrows), *args]
-    process = subprocess.Popen(argv, stdout=out.open("wb"), stderr=subprocess.PIPE)
-    wait_for(lambda: out.stat().st_size > 0 or process.poll() is not None)
-    assert process.poll() is None, process.communicate()[1].decode()
-    return process
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=DEADLINE_S)[1] is not None
-    assert process.returncode == 0
 
 
 def replay(arrows: Path, *args: str, by: list[str] | None = None) -> bytes:

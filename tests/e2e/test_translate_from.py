@@ -1,0 +1,156 @@
+"""translate --from: who it was, in recordings of real containers, against the kernel's own pairs and their times."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capturing import live, stop
+from conftest import wait_for
+from oracle import SOCKET, WORKLOAD, Ledger, Pair, Receiver, pidns_inum
+
+import tracer
+from tracer.errors import ExitCode
+
+pytestmark = pytest.mark.e2e
+
+Start = Callable[..., Any]
+Run = Callable[..., Ledger]
+SECOND_NS = 1_000_000_000
+
+
+def wall(boottime_ns: int) -> str:
+    return stamp(boottime_ns + time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+def stamp(wall_ns: int) -> str:
+    return f"@{wall_ns // SECOND_NS}.{wall_ns % SECOND_NS:09}"
+
+
+def answer(recorded: Any, proc: str, moment: str) -> int | None:
+    """The number that answers; None: not known. Says that there was nobody: an AssertionError."""
+    try:
+        (found,) = recorded.translate(proc, at=moment)
+    except tracer.NstraceError as error:
+        assert error.exit_code != ExitCode.NO_TARGET, f"{error.message} ({error.hint})"
+        return None
+    return int(found.result)
+
+
+def init(container: Any) -> int:
+    container.reload()
+    return int(container.attrs["State"]["Pid"])
+
+
+@pytest.mark.parametrize("mode", ["seq", "burst"])
+def test_every_process_at_its_moment(
+    mode: str, tmp_path: Path, start_container: Start, run_ledger: Run, receiver: Receiver
+) -> None:
+    container = start_container(receiver=receiver)
+    recording = live(tmp_path / "x.arrows", container.name)
+    run_ledger(container, "pairs", SOCKET, 200, mode, 0)
+    pairs = receiver.wait(200)
+    stop(recording)
+    recorded = tracer.open(tmp_path / "x.arrows")
+    for pair in pairs:
+        moment = wall(pair.boottime_ns)
+        assert answer(recorded, f"{container.name}/{pair.ns_pid}", moment) == pair.host_tgid
+        assert answer(recorded, f"pidns:{pair.pidns}/{pair.ns_pid}", moment) == pair.host_tgid
+        assert answer(recorded, str(pair.host_tgid), moment) == pair.ns_pid
+    argv = [sys.executable, "-m", "tracer", "translate", "-q", "--from", str(tmp_path / "x.arrows"), "--at"]
+    argv += [wall(pairs[7].boottime_ns), f"{container.name}/{pairs[7].ns_pid}"]
+    assert subprocess.run(argv, capture_output=True, check=True).stdout == b"%d\n" % pairs[7].host_tgid
+
+
+def test_one_number_one_after_the_other(tmp_path: Path, start_container: Start, receiver: Receiver) -> None:
+    gives = f"echo 99 >/mnt/sys/kernel/ns_last_pid; {WORKLOAD} pair {SOCKET} $i $i"
+    script = (
+        f"mkdir -p /mnt; busybox mount -t proc proc /mnt; read go; for i in 1 2 3 4 5 6; do {gives}; done; sleep 600"
+    )
+    container = start_container(["sh", "-c", script], receiver, cap_add=["SYS_ADMIN"], stdin_open=True)
+    recording = live(tmp_path / "x.arrows", container.name)
+    container.attach_socket(params={"stdin": 1, "stream": 1})._sock.send(b"\n")
+    pairs = receiver.wait(6)
+    wait_for(lambda: b"sleep 600" in (tmp_path / "x.live").read_bytes())
+    stop(recording)
+    recorded, proc = tracer.open(tmp_path / "x.arrows"), f"{container.name}/100"
+    assert {pair.ns_pid for pair in pairs} == {100}
+    assert [found.result for found in recorded.translate(proc)] == [pair.host_tgid for pair in pairs]
+    for pair in pairs:
+        assert answer(recorded, proc, wall(pair.boottime_ns)) == pair.host_tgid
+
+
+def test_a_restart(tmp_path: Path, start_container: Start) -> None:
+    container = start_container()
+    recording = live(tmp_path / "x.arrows", container.name)
+    first, inum, before = init(container), pidns_inum(init(container)), stamp(time.time_ns())
+    container.restart(timeout=0)
+    second, after = init(container), time.time_ns()
+    wait_for(lambda: b" %d " % second in (tmp_path / "x.live").read_bytes())
+    stop(recording)
+    recorded = tracer.open(tmp_path / "x.arrows")
+    procs = [f"{container.name}/1"] + ([f"pidns:{inum}/1"] if pidns_inum(second) == inum else [])
+    for proc in procs:
+        assert answer(recorded, proc, before) == first
+        assert answer(recorded, proc, stamp(after)) in (second, None)  # None: the last event was before
+        assert [found.result for found in recorded.translate(proc)] == [first, second]
+
+
+def test_every_level(tmp_path: Path, start_container: Start, run_ledger: Run, receiver: Receiver) -> None:
+    options: dict[str, Any] = {"cap_add": ["SYS_ADMIN"], "security_opt": ["seccomp=unconfined"]}
+    container = start_container(receiver=receiver, **options)
+    recording = live(tmp_path / "x.arrows", container.name)
+    run_ledger(container, "nest", 31, SOCKET)
+    pairs = receiver.wait(32)
+    stop(recording)
+    recorded, deepest = tracer.open(tmp_path / "x.arrows"), pairs[-1]
+    moment = wall(deepest.boottime_ns)
+    assert len(deepest.nspid) == 33
+    for around, number in zip(pairs, deepest.nspid[1:], strict=True):
+        assert answer(recorded, f"pidns:{around.pidns}/{number}", moment) == deepest.host_tgid
+    (found,) = recorded.translate(str(deepest.host_tgid), at=moment)
+    assert found.entry.numbers == deepest.nspid
+
+
+def test_what_was_lost_is_not_known_and_never_wrong(
+    tmp_path: Path, start_container: Start, run_ledger: Run, receiver: Receiver
+) -> None:
+    container = start_container(receiver=receiver)
+    recording = live(tmp_path / "x.arrows", "--buffer-size", "0.0625", container.name)
+
+    def run(count: int) -> list[Pair]:
+        known = len(receiver.pairs)
+        run_ledger(container, "pairs", SOCKET, count, "seq", 0, "nowait")
+        return receiver.wait(known + count)[known:]
+
+    early = run(20)
+    wait_for(lambda: b" %d " % early[-1].host_tgid in (tmp_path / "x.live").read_bytes())
+    recording.send_signal(signal.SIGSTOP)  # a reader that cannot keep up
+    unread = run(400)
+    recording.send_signal(signal.SIGCONT)
+    wait_for(lambda: b" repair " in (tmp_path / "x.live").read_bytes())
+    late = run(20)
+    wait_for(lambda: b" %d " % late[-1].host_tgid in (tmp_path / "x.live").read_bytes())
+    stop(recording)
+    recorded = tracer.open(tmp_path / "x.arrows")
+
+    def answers(pairs: list[Pair]) -> list[bool]:
+        """Which of them are known; those are right."""
+        known = []
+        for pair in pairs:
+            moment = wall(pair.boottime_ns)
+            inside = answer(recorded, f"{container.name}/{pair.ns_pid}", moment)
+            host = answer(recorded, str(pair.host_tgid), moment)
+            assert inside in (pair.host_tgid, None)
+            assert host in (pair.ns_pid, None)
+            known.append(inside is not None and host is not None)
+        return known
+
+    assert all(answers(early)) and all(answers(late))
+    assert 0 < sum(answers(unread)) < 400
