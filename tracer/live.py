@@ -27,7 +27,10 @@ _NAMES_EVERY_S = 1.0
 
 
 class LiveSource:
-    """Batches of a running trace, until `stopped` says so. Snapshot rows come first."""
+    """Batches of a running trace, until `stopped` says so. Snapshot rows come first.
+
+    told_until_ns: until when everything was told (boottime); 0 before the end.
+    """
 
     def __init__(
         self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups, early: Decoded, table: Table
@@ -43,6 +46,7 @@ class LiveSource:
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
         self._names_due = time.monotonic() + _NAMES_EVERY_S
+        self.told_until_ns = 0
 
     @property
     def lost(self) -> int:
@@ -58,9 +62,11 @@ class LiveSource:
             if self._repairs.due_in(time.monotonic()) == 0:
                 yield from self._repair()
             yield from self._late_names()
+        until_ns = now_ns()
         yield from self._told(self.trace.finish())
         if self.table.unsure:
             yield from self._repair()
+        self.told_until_ns = until_ns
 
     def account(self) -> Account:
         """What the programs have counted against what came; ends the trace."""

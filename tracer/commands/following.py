@@ -89,6 +89,8 @@ def follow_live(
         if record:
             recorder = stack.enter_context(recording(record, source.wall_offset_ns, options))
         summary = stream_to(source, shown, options, limits, write, recorder=recorder)
+        if recorder:
+            recorder.until_ns = source.told_until_ns
     return exit_code(summary, options) or int(recorder is not None and recorder.error is not None)
 
 

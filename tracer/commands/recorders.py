@@ -124,10 +124,14 @@ def check_record(options: RecordOptions) -> None:
 
 
 class Recorder:
-    """Gives batches to a writer. With a view beside it a failure is said once, and the view goes on."""
+    """Gives batches to a writer. With a view beside it a failure is said once, and the view goes on.
+
+    until_ns: as for `Writer.close`.
+    """
 
     def __init__(self, writer: Writer | RotatingWriter, has_view: bool, progress: bool) -> None:
         self.error: NstraceError | None = None
+        self.until_ns = 0
         self._writer = writer
         self._has_view = has_view
         self._progress = progress
@@ -145,7 +149,7 @@ class Recorder:
         """Finish the file."""
         if self._progress:
             sys.stderr.write(_CLEAR)
-        self._guarded(self._writer.close)
+        self._guarded(lambda: self._writer.close(self.until_ns))
 
     def line(self) -> str:
         """How much was recorded, for people."""

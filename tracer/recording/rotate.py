@@ -94,6 +94,6 @@ class RotatingWriter:
         self._done_bytes += self._writer.bytes
         self._done_lost += self._writer.lost
 
-    def close(self) -> None:
+    def close(self, until_ns: int = 0) -> None:
         """As `Writer.close`."""
-        self._writer.close()
+        self._writer.close(until_ns)

@@ -134,10 +134,12 @@ class Writer:
         self.rows += len(batch)
         self.lost += lost
 
-    def close(self) -> None:
-        """Write what waits, and that nothing is missing behind it."""
+    def close(self, until_ns: int = 0) -> None:
+        """Write what waits, and that nothing is missing behind it. until_ns: until when everything was told (boottime),
+        where that is later than the last event."""
         self.flush()
-        last = {"first_row": str(self.rows), "first_ns": str(self._last_ns), "last_ns": str(self._last_ns), "end": "1"}
+        last_ns = str(max(self._last_ns, until_ns))
+        last = {"first_row": str(self.rows), "first_ns": last_ns, "last_ns": last_ns, "end": "1"}
         self._sink.write(frames.of_batch(to_arrow(Batch.concat([]), self._wall_offset_ns), last) + frames.END)
         self._sink.close()
 
