@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tracer.census import Entry
 from tracer.facts import Container
-from tracer.pidns import PidnsId
+from tracer.pidns import INITIAL_PIDNS, PidnsId
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,6 @@ class Translation:
     def places(self) -> tuple[Place, ...]:
         """All its numbers, the host's first."""
         numbers = self.entry.numbers
-        spaces = [number.pidns for number in self.entry.chain] if self.entry.chain else [None] * len(numbers)
+        hidden = [INITIAL_PIDNS, *(None for _ in numbers[1:])]
+        spaces = [number.pidns for number in self.entry.chain] if self.entry.chain else hidden
         return tuple(map(Place, numbers, spaces, self.owners))

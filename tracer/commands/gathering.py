@@ -67,7 +67,7 @@ def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
     census = take_census(lookup.host)
     entries = _chosen(census, targets, "", "nstrace containers lists what there is", quiet)
     return Gathered(
-        census, targets, entries, time.time_ns(), user_name, lambda: _say_what_is_hidden(entries, lookup.names, quiet)
+        census, targets, entries, time.time_ns(), user_name, lambda: say_what_is_hidden(entries, lookup.names, quiet)
     )
 
 
@@ -138,7 +138,7 @@ def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, q
     return sorted((entry for entry in census if any(entry.is_meant(target) for target in targets)), key=place)
 
 
-def _say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
+def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
     """What could not be read: namespaces without root, names without an engine."""
     if any(entry.chain is None for entry in entries):
         note("nstrace: PID namespaces of other users' processes are not shown: run it with sudo", quiet)

@@ -78,7 +78,7 @@ def command(
         if at or during:
             raise click.UsageError("--at and --during ask a recording: --from FILE")
         require_initial_pidns()
-        answer_each(procs, _asking_the_host(show))
+        answer_each(procs, _asking_the_host(show, quiet))
         return
     if at and during:
         raise click.UsageError("--at is a moment, --during a time: give one of them")
@@ -87,12 +87,19 @@ def command(
     answer_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
 
 
-def _asking_the_host(show: Callable[[Translation], str]) -> Callable[[Proc], str]:
+def _asking_the_host(show: Callable[[Translation], str], quiet: bool) -> Callable[[Proc], str]:
+    from tracer.commands.gathering import say_what_is_hidden
     from tracer.lookup import Lookup
     from tracer.translating import translate
 
     lookup = Lookup()
-    return lambda proc: show(translate(lookup, proc))
+
+    def ask(proc: Proc) -> str:
+        found = translate(lookup, proc)
+        say_what_is_hidden([found.entry], lookup.names, quiet)
+        return show(found)
+
+    return ask
 
 
 def _shower(quiet: bool, json: bool, is_living: bool) -> Callable[[Translation], str]:
