@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 import traceback
+from pathlib import Path
 
 import click
 
@@ -58,7 +62,26 @@ def nstrace(debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    _mend_streams()
     sys.exit(_run(sys.argv[1:] if argv is None else argv))
+
+
+def _mend_streams() -> None:
+    """Streams that can always be written to: one that was closed goes nowhere, what one cannot encode is escaped."""
+    codecs.register_error("nstrace", _escaped)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as we run
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="nstrace")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Characters as JSON writes them in ASCII: \\uNNNN, two of them for one beyond 16 bits."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(f"\\u{code:04x}" for code in codes), error.end
 
 
 def _run(argv: list[str]) -> int:
@@ -80,10 +103,19 @@ def _run(argv: list[str]) -> int:
         return 130
     except (ReaderGone, BrokenPipeError):
         return _closed_pipe()
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or error.filename:
+            return _unexpected(error, debug)
+        _closed_pipe()
+        return _say(f"the output cannot be written: {error.strerror}", "", 1)
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        return _say(f"unexpected {type(error).__name__}: {error}", "run nstrace --debug ... for a report", 1)
+        return _unexpected(error, debug)
+
+
+def _unexpected(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    return _say(f"unexpected {type(error).__name__}: {error}", "run nstrace --debug ... for a report", 1)
 
 
 def _first_verb(argv: list[str]) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tracer.facts import Container
 from tracer.pidns import ProcId
 
 
@@ -24,11 +25,14 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A process that the host's /proc sees in a namespace. engine_tgid: for a container's first process, the PID that
-    the engine has for it; None: not asked, or not known."""
+    """A process that the host's /proc sees in a namespace. place: what the column CONTAINER shows.
+
+    engine_tgid: for a container's first process, the PID that the engine has for it; None: not asked, or not known.
+    """
 
     proc_id: ProcId
     place: str
+    container: Container | None = None
     is_zombie: bool = False
     engine_tgid: int | None = None
 

@@ -70,7 +70,7 @@ def _by_pidns(entries: list[Entry]) -> dict[PidnsId, list[Entry]]:
 
 
 def _member(entry: Entry, inits: Mapping[int, int]) -> Member:
-    return Member(entry.proc_id, place(entry), entry.is_zombie, inits.get(entry.proc_id.tgid))
+    return Member(entry.proc_id, place(entry), entry.container, entry.is_zombie, inits.get(entry.proc_id.tgid))
 
 
 def _number(entry: Entry, pidns: PidnsId) -> int:

@@ -4,7 +4,7 @@ import msgspec
 from builders import PIDNS, WEB, entry
 
 from tracer.census import Census, Entry
-from tracer.views.tree import branches, tree
+from tracer.views.tree import ASCII, branches, processes, tree
 from tracer.views.width import width
 
 SHIM = entry([100], args=b"shim\0")
@@ -89,3 +89,15 @@ def test_a_thousand_branches_side_by_side() -> None:
     many = [msgspec.structs.replace(WEB, id=f"{n:064x}", name=f"c{n}") for n in range(1000)]
     lines = drawn([entry([1000 + n, 1], None, one) for n, one in enumerate(many)])
     assert len(lines) == 2000
+
+
+def test_in_ascii() -> None:
+    lines = tree(Census(EVERYONE), [SHIM, INIT, WORKER, ALONE], marks=ASCII).splitlines()
+    assert lines[:3] == ["100 shim", "|- pidns:77", "|  `- 300>1 alone"]
+    assert all(line.isascii() for line in lines)
+
+
+def test_depth_counts_ancestors_that_are_shown() -> None:
+    told = [(depth, entry.proc_id.tgid) for depth, entry in processes(EVERYONE)]
+    assert told == [(0, 100), (1, 300), (1, 200), (2, 201), (3, 202), (3, 203), (4, 204), (1, 205)]
+    assert [depth for depth, _entry in processes([WORKER, DEEPER])] == [0, 0]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from builders import WEB
 
 from tracer.pidns import ProcId
 from tracer.verification import Finding, Member, Reading, Source, Verdict, findings, judge
@@ -18,7 +19,7 @@ ALL = {100: 1, 101: 7}
 def reading(*, engine: int | None = 100, zombies: tuple[int, ...] = (), **told: Mapping[int, int]) -> Reading:
     """What all say, but for those who are told to say something else."""
     members = {
-        tgid: Member(ProcId(tgid, tgid), "web", tgid in zombies, engine if tgid == 100 else None) for tgid in ALL
+        tgid: Member(ProcId(tgid, tgid), "web", WEB, tgid in zombies, engine if tgid == 100 else None) for tgid in ALL
     }
     return Reading(INUM, members, {source: told.get(source.name.lower(), ALL) for source in Source})
 
@@ -79,7 +80,7 @@ def test_text_and_json_say_the_same() -> None:
     assert table.lines[0].split() == ["web", str(INUM), "100", "100", "1", "1", "ok"]
     assert "DIFFERS" in table.lines[1] and table.lines[1].startswith("\x1b[1;31m")
     good, bad = (json.loads(json.dumps(finding_object(finding))) for finding in verdict.findings)
-    assert (good["ok"], good["engine_pid"], good["inside"]) == (True, 100, 1)
+    assert (good["ok"], good["engine_pid"], good["inside"], good["container"]["name"]) == (True, 100, 1, "web")
     assert (bad["ok"], bad["nspid"], bad["inside"]) == (False, 7, 8)
 
 

@@ -23,9 +23,10 @@ def command(
     They are found by the cgroups and PID namespaces of living processes; a container engine adds names and images.
 
     \b
-    INIT    the host PID of number 1 inside; where the PID namespace is another's, of the container's first process
-    PIDNS   inode number of its PID namespace: nstrace follow pidns:INUM
-    LEVEL   how deep that is nested: 1 below the host's, 2 for a container in a container
+    INIT   host PID of number 1 inside, or of the first process where the PID
+           namespace is another's
+    PIDNS  inode number of its PID namespace, as in nstrace follow pidns:INUM
+    LEVEL  how deep that is nested: 2 is a container in a container
     """
     from tracer.commands.showing import line_width, note
     from tracer.inventory import running

@@ -25,10 +25,10 @@ def command(
     pidns:INUM, host or all.
 
     \b
-    NSPID, NSPPID   the numbers of the process and of its parent in its PID namespace (0: the parent is not in there)
-                    7>1: 7 in the container, 1 in a namespace nested in it
-    STATE           zombie: it has exited and keeps its numbers until its parent reaps it
-    ?               not known
+    NSPID   its number inside; 7>1 is 7 in the container, 1 in a namespace in it
+    NSPPID  its parent's number in there, 0 where the parent is not in there
+    STATE   zombie: it has exited and keeps its numbers until its parent reaps it
+    ?       not known
 
     \b
     nstrace ps web

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _ROUNDS, _PAUSE_S = 3, 0.1
 _LIVE_S = 3.0
+_PROSE_WIDTH = 80
 
 
 class _WithOptionalSeconds(click.Command):
@@ -63,8 +64,8 @@ def command(
     are no difference: one counts when it is there in three readings in a row.
 
     \b
-    nstrace verify web --explain      the walk: how a PID on the host and a PID inside are one process
-    nstrace verify --live 5           and whether the events tell the same
+    nstrace verify web --explain  how a PID on the host and one inside are the same
+    nstrace verify --live 5       and whether nstrace's events say so too
     """
     from tracer.commands.gathering import living_targets
     from tracer.commands.showing import line_width, note
@@ -72,7 +73,7 @@ def command(
     from tracer.lookup import Lookup
     from tracer.verification import judge
     from tracer.verifying import Verifier
-    from tracer.views.verification import EXPLAINED, finding_object, verification_table
+    from tracer.views.verification import explanation, finding_object, verification_table
 
     require_initial_pidns()
     lookup = Lookup()
@@ -90,9 +91,7 @@ def command(
     else:
         sources = _asked(verdict.findings)
         if explain:
-            sys.stdout.writelines(
-                f"{title:<7} {text}\n" for title, text in EXPLAINED.items() if title in ("ENGINE", "PID", *sources)
-            )
+            sys.stdout.write(explanation(sources, line_width() or _PROSE_WIDTH))
         table = verification_table(verdict, sources, wants_color(color), line_width())
         note(table.header, quiet or not verdict.findings)
         sys.stdout.write(table.text)

@@ -13,7 +13,19 @@ from tracer.views.width import cut
 
 HEADER = "PIDS (host first) COMMAND"
 _MAX_INDENT = 120  # columns, where no terminal sets a limit: a chain of 30 000 children must not make gigabytes
-_MID, _LAST, _BAR, _GAP = "├─ ", "└─ ", "│  ", "   "
+_GAP = "   "
+
+
+class Marks(NamedTuple):
+    """What a branch is drawn with: one with others behind it, the last, and what stands below the former."""
+
+    mid: str = "├─ "
+    last: str = "└─ "
+    bar: str = "│  "
+
+
+UNICODE = Marks()
+ASCII = Marks("|- ", "`- ", "|  ")
 
 
 class Group(NamedTuple):
@@ -60,6 +72,16 @@ def branches(shown: Sequence[Entry]) -> Iterator[Branch]:
             yield from _walk([entry], children, seen)
 
 
+def processes(shown: Sequence[Entry]) -> Iterator[tuple[int, Entry]]:
+    """The processes in the order of the tree, with how many ancestors of each are shown."""
+    depths: dict[ProcId | None, int] = {}
+    for branch in branches(shown):
+        if branch.entry:
+            depth = depths.get(branch.entry.parent, -1) + 1
+            depths[branch.entry.proc_id] = depth
+            yield depth, branch.entry
+
+
 def _walk(tops: Sequence[Entry], children: dict[ProcId | None, list[Entry]], seen: set[ProcId]) -> Iterator[Branch]:
     """Depth first, without recursion: who forks 10 000 times in a row is 10 000 deep."""
     stack = [*reversed(list(_level(tops, HOST, 0)))]
@@ -94,7 +116,7 @@ def _processes(entries: Sequence[Entry], group: Group, depth: int, more: bool = 
         yield Branch(group, entry, depth, index == len(entries) - 1 and not more), ()
 
 
-def tree(census: Census, shown: Sequence[Entry], line_width: int | None = None) -> str:
+def tree(census: Census, shown: Sequence[Entry], line_width: int | None = None, marks: Marks = UNICODE) -> str:
     """The tree as text. line_width: lines are cut to it, None: they stay whole; what is indented beyond half of it
     keeps the end of its indentation, behind a …"""
     limit = _MAX_INDENT if line_width is None else max(len(_GAP) * 2, line_width // 2)
@@ -103,11 +125,11 @@ def tree(census: Census, shown: Sequence[Entry], line_width: int | None = None) 
     lines = []
     for branch in branches(shown):
         del indents[branch.depth + 1 :], last_groups[branch.depth + 1 :]
-        mark = (_LAST if branch.is_last else _MID) if branch.depth else ""
+        mark = (marks.last if branch.is_last else marks.mid) if branch.depth else ""
         text = _process(census, branch.entry) if branch.entry else heading(branch.group, last_groups[branch.depth])
         line = f"{indents[branch.depth]}{mark}{text}"
         lines.append(line if line_width is None else cut(line, line_width))
-        indent = indents[branch.depth] + ((_GAP if branch.is_last else _BAR) if branch.depth else "")
+        indent = indents[branch.depth] + ((_GAP if branch.is_last else marks.bar) if branch.depth else "")
         indents.append(indent if len(indent) <= limit else "…" + indent[1 - limit :])
         last_groups.append(branch.group)
     return "".join(f"{line}\n" for line in lines)

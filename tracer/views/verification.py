@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from tracer.verification import Finding, Source, Verdict
 from tracer.views.columns import Column, Columns, columns
+from tracer.views.objects import container_object
 
 _GOOD, _BAD, _RESET = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 
-EXPLAINED = {
+_TITLE_WIDTH = 8
+_EXPLAINED = {
     "ENGINE": "The container engine keeps the host PID of a container's first process (State.Pid of docker inspect).",
     "PID": "The host's /proc lists that process too, and all others whose ns/pid link names the same namespace.",
     Source.STATUS: "NSpid in the host's /proc/PID/status: the kernel's list of its numbers, host first.",
@@ -21,6 +24,17 @@ EXPLAINED = {
     ),
     Source.EVENTS: "nstrace's own table: every number from the kernel's fork events, kept current by exec and exit.",
 }
+
+
+def explanation(sources: Sequence[Source], line_width: int) -> str:
+    """What each column shows, and where it comes from."""
+    indent = " " * _TITLE_WIDTH
+    wrapped = (
+        textwrap.fill(text, line_width, initial_indent=f"{title:<{_TITLE_WIDTH}}", subsequent_indent=indent)
+        for title, text in _EXPLAINED.items()
+        if title in ("ENGINE", "PID", *sources)
+    )
+    return "".join(f"{text}\n" for text in wrapped)
 
 
 def verification_table(verdict: Verdict, sources: Sequence[Source], color: bool, line_width: int | None) -> Columns:
@@ -56,7 +70,7 @@ def finding_object(finding: Finding) -> dict[str, Any]:
     """The same as JSON: a source that was not asked, or knows nothing, is null."""
     member = finding.member
     return {
-        "container": member.place if member else None,
+        "container": container_object(member.container) if member else None,
         "pidns": finding.inum,
         "pid": finding.tgid,
         "proc_id": str(member.proc_id) if member else None,

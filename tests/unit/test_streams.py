@@ -1,0 +1,43 @@
+"""Whatever stdout and stderr are: one clear end, never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NSTRACE = [sys.executable, "-m", "tracer"]
+
+
+def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """nstrace is $0, and what it is to be run with $@."""
+    return subprocess.run(
+        ["sh", "-c", script, *NSTRACE], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment}
+    )
+
+
+def test_a_full_disk_is_said_and_is_a_failure() -> None:
+    done = run('"$0" "$@" completion bash >/dev/full')
+    assert (done.returncode, done.stderr) == (1, "nstrace: the output cannot be written: No space left on device\n")
+
+
+def test_closed_streams_are_no_failure() -> None:
+    assert run('"$0" "$@" completion bash >&-').returncode == 0
+    done = run('"$0" "$@" no-such-verb 2>&-')
+    assert (done.returncode, done.stdout) == (2, "")  # and nothing of it on stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_cannot_be_encoded_is_escaped_as_json_has_it(encoding: str) -> None:
+    code = (
+        "import json; from tracer import cli; cli._mend_streams();"
+        "print(json.dumps('é日🐳', ensure_ascii=False)); print(chr(0xdc80).encode('utf-8', 'nstrace'))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, env=environment)
+    first, second = done.stdout.decode(encoding).splitlines()
+    assert json.loads(first) == "é日🐳"
+    assert second == r"b'\\udc80'"
