@@ -1,0 +1,111 @@
+"""What an event costs on its way, in batches as a storm makes them: .venv/bin/pytest tests/bench
+
+Each figure is for a whole batch of EVENTS events.
+"""
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from builders import PIDNS
+from storms import attribution, batch, records
+
+from tracer.attribution import Attribution
+from tracer.events import Batch, Kind
+from tracer.kernel.wire import GapFinder, Joiner
+from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.recording.columns import from_arrow, to_arrow
+from tracer.recording.schema import SCHEMA
+from tracer.selection import Selection
+from tracer.table import Table
+from tracer.targets import parse_target
+from tracer.views.jsonl import JsonLines
+from tracer.views.lines import Lines
+
+LIVES = 100
+EVENTS = 3 * LIVES
+RECORDED = 20_000  # lives a flush
+KINDS = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
+WEB = PidnsId(PIDNS, 1)
+
+
+def fresh() -> tuple[Any, dict[str, Any]]:
+    """A batch that no one has looked at: what it remembers of itself is part of the cost."""
+    return (batch(LIVES),), {}
+
+
+def test_decode(benchmark: Any) -> None:
+    ring = records(LIVES)
+    decoded = benchmark(lambda: GapFinder().check(Joiner().join(ring).batch))
+    assert len(decoded) == EVENTS
+
+
+def test_select(benchmark: Any) -> None:
+    selection = Selection((parse_target("web"),), attribution())
+    mask = benchmark.pedantic(selection.mask, setup=fresh, rounds=200)
+    assert mask.all()
+
+
+def test_table_update(benchmark: Any) -> None:
+    table, done = Table(), 0
+
+    def next_batch() -> tuple[Any, dict[str, Any]]:
+        nonlocal done
+        done += LIVES
+        return (batch(LIVES, done),), {}
+
+    benchmark.pedantic(table.apply, setup=next_batch, rounds=400)
+    assert len(table) > LIVES and table.live == 0
+
+
+@pytest.fixture(scope="module")
+def crowd() -> Table:
+    """100 000 processes."""
+    rows = batch(100_000)
+    living = rows.select(rows.rows["kind"] == Kind.FORK)
+    for number in range(100_000):
+        living.rows["tgid"][number] = living.rows["chain"]["nr"][number, 0] = 10_000 + number
+    table = Table()
+    table.apply(living)
+    return table
+
+
+def test_lookup_host_to_container(benchmark: Any, crowd: Table) -> None:
+    chain = benchmark(crowd.chain, 60_000)
+    assert [number.nr for number in chain] == [60_000, 60_000]
+
+
+def test_lookup_container_to_host(benchmark: Any, crowd: Table) -> None:
+    assert benchmark(crowd.to_host, WEB, 60_000) == 60_000
+    assert crowd.to_host(INITIAL_PIDNS, 60_000) == 60_000
+
+
+@pytest.mark.parametrize(
+    "view", [Lines(KINDS, False, False, 10**18), JsonLines(KINDS, False, 10**18)], ids=["text", "json"]
+)
+def test_view(benchmark: Any, view: Lines | JsonLines) -> None:
+    known: Attribution = attribution()
+
+    def render(told: Batch) -> str:
+        return view.render(told, known)
+
+    text = benchmark.pedantic(render, setup=fresh, rounds=200)
+    assert text.count("\n") == EVENTS
+
+
+def test_arrow_write(benchmark: Any) -> None:
+    told = batch(RECORDED)
+
+    def write() -> bytes:
+        out = io.BytesIO()
+        with pa.ipc.new_stream(out, SCHEMA, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+            writer.write_batch(to_arrow(told, 0))
+        return out.getvalue()
+
+    assert len(benchmark(write)) < 30 * 3 * RECORDED
+
+
+def test_arrow_read(benchmark: Any) -> None:
+    columns = to_arrow(batch(RECORDED), 0)
+    assert len(benchmark(from_arrow, columns, 0)) == 3 * RECORDED
