@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,10 +90,23 @@ def follow_live(
             shown, write = stack.enter_context(beside_recording(shown, options, source.attribution))
         if record:
             recorder = stack.enter_context(recording(record, source.wall_offset_ns, options))
+        source.trace.gather_up_to_s = _patience_s(record)
         summary = stream_to(source, shown, options, limits, write, recorder=recorder)
         if recorder:
             recorder.until_ns = source.told_until_ns
     return exit_code(summary, options) or int(recorder is not None and recorder.error is not None)
+
+
+def _patience_s(record: RecordOptions | None) -> float:
+    """How long events may gather: fewer looks cost less, and not everyone minds."""
+    from tracer.kernel.trace import FILE_S, LIVE_S, UNSEEN_S
+
+    if record and not record.has_view:
+        return UNSEEN_S
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            return FILE_S
+    return LIVE_S
 
 
 def _is_over(targets: tuple[Any, ...], engine: Any) -> bool:

@@ -19,7 +19,9 @@ from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share
 
-FIRST_LOOK_S, LAST_LOOK_S = 0.002, 0.032  # while events come: how long they gather before the next look
+FIRST_LOOK_S = 0.002
+LIVE_S, FILE_S, UNSEEN_S = 0.032, 0.1, 0.25
+"""How long events may gather before a look: where someone watches, for a file, for a recording that is not shown."""
 _CHUNK_BYTES = 1 << 18
 
 
@@ -44,6 +46,7 @@ class Trace:
         self._losses: dict[int, Losses] = defaultdict(Losses)
         self._delivered = np.zeros((len(self.maps.counts()), KINDS), np.int64)
         self._missed, self._missed_ns = 0, now_ns()
+        self.gather_up_to_s = LIVE_S
         self._busy, self._gather_s = False, FIRST_LOOK_S
         self._links = list(loaded.links)
 
@@ -58,7 +61,7 @@ class Trace:
         if self._busy:
             self.maps.say(Reader.AT_WORK)
             self.ring.wait(min(self._gather_s, timeout_s))
-            self._gather_s = min(2 * self._gather_s, LAST_LOOK_S)
+            self._gather_s = min(2 * self._gather_s, self.gather_up_to_s)
         decoded = self._take()
         if not len(decoded.batch):
             self._gather_s = FIRST_LOOK_S
