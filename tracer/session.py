@@ -111,6 +111,11 @@ class Session:
         """End at the next opportunity; what the kernel has told by then is still shown."""
         self._stopping = True
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has been told to, or has reached a limit."""
+        return self._stopping
+
     def run(self, write: Callable[[str], None]) -> Summary:
         """Until stopped, a limit is reached, or the targets have ended."""
         for _step in self.steps(write):

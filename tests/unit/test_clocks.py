@@ -1,0 +1,31 @@
+"""Order and durations come from clocks that nobody sets; the wall clock only names moments for people."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "tracer"
+WALL = {"time", "time_ns", "now", "today", "utcnow", "CLOCK_REALTIME", "CLOCK_TAI"}
+# Where a moment gets its name: the offset between the clocks when a trace began, and what a recording says of itself.
+NAMES_MOMENTS = {"live.py", "host.py", "recording/facts.py", "recording/rotate.py", "commands/gathering.py"}
+
+
+def reads_the_wall_clock(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in WALL
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("time", "datetime", "date")
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+
+
+def test_who_reads_the_wall_clock() -> None:
+    users = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if reads_the_wall_clock(path)}
+    assert users == NAMES_MOMENTS
+
+
+def test_events_have_their_times_from_boottime() -> None:
+    programs = "".join(path.read_text() for path in (PACKAGE.parent / "bpf").iterdir())
+    assert "bpf_ktime_get_boot_ns" in programs
+    assert "bpf_ktime_get_ns" not in programs, "CLOCK_MONOTONIC stands still while a machine is suspended"
+    assert "start_boottime" in programs
