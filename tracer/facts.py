@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+_DIGITS, _SHORT_DIGITS = 64, 12
+
 
 class Container(msgspec.Struct, frozen=True):
     """A container as the stream knows it. name, image and labels are None or {} where no engine told them.
@@ -22,9 +24,14 @@ class Container(msgspec.Struct, frozen=True):
     incarnation: int = 1
 
     @property
+    def short_id(self) -> str:
+        """The first 12 digits; an id that is a name (LXC, nspawn, ctr) is whole."""
+        return self.id[:_SHORT_DIGITS] if len(self.id) == _DIGITS else self.id
+
+    @property
     def label(self) -> str:
-        """What the column CONTAINER shows: name, else the first 12 digits of the id; web#2 for a second life."""
-        shown = self.name or self.id[:12]
+        """What the column CONTAINER shows: name, else the short id; web#2 for a second life."""
+        shown = self.name or self.short_id
         return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
 
 

@@ -98,7 +98,7 @@ def _owners() -> Iterator[CompletionItem[str]]:
 
 def _ways_to_say(one: Running) -> tuple[str, ...]:
     inum = f"pidns:{one.pidns.inum}" if one.pidns else ""
-    return (one.container.name or "", one.container.id, one.container.id[:12], inum) if one.container else (inum,)
+    return (one.container.name or "", one.container.id, one.container.short_id, inum) if one.container else (inum,)
 
 
 def _running(names: Names) -> list[Running]:

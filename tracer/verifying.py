@@ -50,11 +50,14 @@ class Verifier:
 
     def _inits(self, census: Census) -> dict[int, int]:
         """For the first process of each container, what the engine has for it."""
-        inits = {}
+        inits: dict[int, int] = {}
         for one in running(census):
-            told = self._lookup.names.init_tgid(one.container.id) if one.container else None
-            if told and any(one.init.is_meant(target) for target in self._targets):
-                inits[one.init.proc_id.tgid] = told
+            container = one.container
+            if container is None or container.name is None:  # no engine knows it: it would take the id for a name
+                continue
+            if any(one.init.is_meant(target) for target in self._targets):
+                told = self._lookup.names.init_tgid(container.id)
+                inits |= {one.init.proc_id.tgid: told} if told else {}
         return inits
 
 

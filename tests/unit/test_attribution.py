@@ -96,6 +96,7 @@ def test_a_second_life_is_numbered() -> None:
     again = Container(WEB.id, "docker", "web", incarnation=2)
     assert again.label == "web#2"
     assert Container("d" * 64, "podman").label == "d" * 12
+    assert Container("a-box-with-a-name", "lxc").label == "a-box-with-a-name"
 
 
 def test_the_hosts_own_processes_are_no_ones() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -36,8 +37,6 @@ def note(text: str, quiet: bool) -> None:
 
 def line_width() -> int | None:
     """What a line may take: the terminal's width; None where stdout is none: what is piped is never cut."""
-    import shutil
-
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ROUNDS, _PAUSE_S = 3, 0.1
 _LIVE_S = 3.0
-_PROSE_WIDTH = 80
+_PROSE_WIDTH, _LEAST_WIDTH = 80, 40
 
 
 class _WithOptionalSeconds(click.Command):
@@ -91,7 +91,7 @@ def command(
     else:
         sources = _asked(verdict.findings)
         if explain:
-            sys.stdout.write(explanation(sources, line_width() or _PROSE_WIDTH))
+            sys.stdout.write(explanation(sources, max(_LEAST_WIDTH, line_width() or _PROSE_WIDTH)))
         table = verification_table(verdict, sources, wants_color(color), line_width())
         note(table.header, quiet or not verdict.findings)
         sys.stdout.write(table.text)

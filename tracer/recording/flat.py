@@ -109,7 +109,7 @@ def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
     found = [attribution.of_row(batch, at) for at in batch.pairs.first]
     of_row = pa.array(batch.pairs.of_row)
     parts: dict[str, Callable[[Any], Any]] = {
-        "container": lambda container: container.name or container.id[:12],
+        "container": lambda container: container.name or container.short_id,
         "container_id": lambda container: container.id,
         "image": lambda container: container.image,
         "runtime": lambda container: container.runtime,

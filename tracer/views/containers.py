@@ -22,7 +22,6 @@ _TITLES = (
     Column("PROCS", right=True),
     Column("SINCE"),
 )
-_SHORT_ID = 12
 
 
 def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> Columns:
@@ -34,7 +33,7 @@ def _row(one: Running, now_ns: int) -> list[str]:
     found = one.container
     return [
         place(one.init),
-        safe_text(found.id[:_SHORT_ID]) if found else "-",
+        safe_text(found.short_id) if found else "-",
         # of a namespace that nobody names its first process says most
         safe_text(found.image or "-") if found else f"({safe(one.init.comm)})",
         found.runtime if found else "-",

@@ -105,7 +105,7 @@ def _container(entry: Entry) -> str:
     found = entry.container
     if found is None:
         return f"none; in {place(entry)}" if entry.level else "none"
-    return " ".join(safe_text(part) for part in (found.label, found.runtime, found.id[:12], found.image or "") if part)
+    return " ".join(safe_text(part) for part in (found.label, found.runtime, found.short_id, found.image or "") if part)
 
 
 def _pid(here: Place, level: int) -> str:

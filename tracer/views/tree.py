@@ -33,12 +33,13 @@ class Group(NamedTuple):
 
     container: str
     container_id: str
+    short_id: str
     runtime: str
     level: int
     pidns: PidnsId | None
 
 
-HOST = Group("", "", "", 0, None)
+HOST = Group("", "", "", "", 0, None)
 
 
 class Branch(NamedTuple):
@@ -54,9 +55,9 @@ def group_of(entry: Entry) -> Group:
     """The branch that a process belongs to."""
     pidns = entry.pidns if entry.level else None
     if entry.container is None:
-        return Group("", "", "", entry.level, pidns)
+        return HOST._replace(level=entry.level, pidns=pidns)
     found = entry.container
-    return Group(safe_text(found.label), found.id, found.runtime, entry.level, pidns)
+    return Group(safe_text(found.label), found.id, safe_text(found.short_id), found.runtime, entry.level, pidns)
 
 
 def branches(shown: Sequence[Entry]) -> Iterator[Branch]:
@@ -105,7 +106,7 @@ def _level(entries: Iterable[Entry], around: Group, depth: int) -> Iterator[_Ite
     for entry in entries:
         groups.setdefault(group_of(entry), []).append(entry)
     own = groups.pop(around, [])
-    others = sorted(groups.items(), key=lambda item: item[0][:4])
+    others = sorted(groups.items(), key=lambda item: item[0][:-1])
     yield from _processes(own, around, depth, more=bool(others))
     for index, (group, members) in enumerate(others):
         yield Branch(group, None, depth, index == len(others) - 1), members
@@ -148,5 +149,5 @@ def heading(group: Group, around: Group) -> str:
         return f"{space}{level}" or "host"
     if (group.container, group.container_id) == (around.container, around.container_id):
         return f"{space}{level}" or f"{group.container} on the host's PID namespace"
-    facts = " ".join(filter(None, (group.runtime, group.container_id[:12])))
+    facts = " ".join(filter(None, (group.runtime, group.short_id)))
     return f"{group.container} ({facts}{', ' if space else ''}{space}{level})"
