@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import kernel, report
+from bench import kernel, report, scale
 from bench.measure import CannotRun, Result, Workload, first_event, latency, quiet_namespace, under_storm
 from bench.process import Running
 from bench.tools import NONE, OURS, PACKAGES, PEERS, STORM, Tool, floors
@@ -78,7 +78,6 @@ def _say(line: str) -> None:
 
 def build() -> tuple[Path, Path]:
     """The workload and the floors, compiled."""
-    BUILD.mkdir(parents=True, exist_ok=True)
     programs = BUILD / STORM, BUILD / "floor"
     flags = ["-O2", "-Wall", "-static", "-pthread"]
     for source, program in zip(("storm.c", "floor.c"), programs, strict=True):
@@ -135,6 +134,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": cpu, "cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version(),
         "time": time.strftime("%Y-%m-%d %H:%M"), "load": os.getloadavg()[0],
+        "commit": subprocess.check_output(["git", "-C", ROOT, "describe", "--always", "--dirty"], text=True).strip(),
     }  # fmt: skip
 
 
@@ -153,6 +153,32 @@ def show(results: Results, tools: Sequence[Tool]) -> str:
     return "\n\n".join(parts)
 
 
+def _page(title: str, command: str, results: Results, body: str) -> str:
+    where = results.of("machine")[0]
+    return (
+        f"# {title}\n\n`{command}` on {where['time']}: {where['cpus']} CPUs ({where['cpu']}), Linux {where['kernel']}, "
+        f"Python {where['python']}, nstrace {where['commit']}; load {where['load']:.1f}. Median of all rounds "
+        f"(least-most).\n\n{body}\n"
+    )
+
+
+def _scale(size: str, resume: bool, write: bool) -> None:
+    results = Results(BUILD / f"scale-{size}.jsonl", resume)
+    results.once({"what": "machine"}, machine)
+    storm, _floor = build()
+    for what, sizes in scale.SIZES.items():
+        for count in sizes if size == "full" else sizes[:-1]:
+            results.once({"what": what, "size": count}, scale.measure, what, count, storm, BUILD)
+    measured = {what: results.of(what) for what in scale.SIZES}
+    tables = "\n\n".join(report.table(scale.HEADERS[what], scale.rows(what, found)) for what, found in measured.items())
+    print(tables)
+    if write:
+        scale.plot(measured, ROOT / "docs/scale.svg")
+        command = f"scripts/bench --scale{' --full' if size == 'full' else ''}"
+        page = _page("How cost grows", command, results, f"![cost against size](scale.svg)\n\n{tables}")
+        (ROOT / "docs/scale.md").write_text(page)
+
+
 def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser("scripts/bench", description=__doc__)
@@ -161,13 +187,20 @@ def main() -> None:
     sizes.add_argument("--full", action="store_true", help="100 000 spawns, 5 rounds: an hour with peers")
     parser.add_argument("--peers", action="store_true", help=f"other tools too; installs {', '.join(PACKAGES)}")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
+    parser.add_argument(
+        "--scale", action="store_true", help="instead: cost against processes, namespaces, targets, events"
+    )
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md, or docs/scale.md and its plot")
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
     options = parser.parse_args()
     if os.geteuid():
         sys.exit("bench: tracing needs root: sudo scripts/bench")
+    name = "quick" if options.quick else "full" if options.full else "default"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    if options.scale:
+        return _scale(name, options.resume, options.write)
     if options.peers:
         subprocess.run([ROOT / "scripts/packages", *PACKAGES], check=True)
-    name = "quick" if options.quick else "full" if options.full else "default"
     storm, floor = build()
     tools = [*OURS, *floors(floor), *(PEERS if options.peers else ())]
     tools = [tool for tool in tools if (options.only or "") in tool.name]
@@ -179,7 +212,11 @@ def main() -> None:
         first_events(results, tools, size, storm)
         latencies(results, tools, size, storm)
         probes(results, size, storm, quiet_pid)
-    print(show(results, tools))
+    tables = show(results, tools)
+    print(tables)
+    if options.write:
+        command = " ".join(["scripts/bench", *(word for word in sys.argv[1:] if word not in ("--resume", "--write"))])
+        (ROOT / "docs/benchmarks.md").write_text(_page("Benchmarks", command, results, tables))
     _say(f"all results are in {(BUILD / f'{name}.jsonl').relative_to(ROOT)}")
 
 
