@@ -75,11 +75,16 @@ class Host:
         return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
 
     def containers(self, process: Living) -> tuple[Container | None, ...]:
-        """For each of its numbers, the host's first, the container whose namespace it is, the innermost being its own.
-        None: the host's, no container's, or not ours to see."""
+        """The containers around it, outermost first, and last its own. None: the host's, no container's, or not ours to
+        see."""
+        return (*self.owners(process)[:-1], self.container(process))
+
+    def owners(self, process: Living) -> tuple[Container | None, ...]:
+        """For each of its numbers, the host's first, the container that began the namespace. None: the host's, no
+        container's, or not ours to see."""
         if process.chain is None:
-            return (*(None for _ in process.numbers[1:]), self.container(process))
-        return (*(self._owner(process, number) for number in process.chain[:-1]), self.container(process))
+            return (None,) * len(process.numbers)
+        return tuple(self._owner(process, number) for number in process.chain)
 
     def _owner(self, process: Living, number: Number) -> Container | None:
         """The container whose first process began this namespace of the process."""

@@ -17,6 +17,7 @@ from tracer import nsfs, procfs
 from tracer.errors import NstraceError
 from tracer.host import Host
 from tracer.pidns import Number
+from tracer.translation import home
 from tracer.views.escape import safe_text
 
 _FORGET_S = 1.0  # what is no PID of a container may become one: a process enters its cgroup after its birth
@@ -76,7 +77,7 @@ class ToContainer:
             process, numbers = self._host.read(directory), procfs.thread_numbers(directory)
         except OSError:
             return None
-        container = self._host.container(process)
+        container = home(self._host.owners(process)) if process.level else self._host.container(process)
         if container:
             return f"{safe_text(container.label)}/{numbers[-1]}".encode()
         if process.level and process.chain:

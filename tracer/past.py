@@ -58,17 +58,12 @@ class Past:
         row = batch.rows[until[-1]]
         inner = chain_of(batch, int(until[-1]))
         chain = inner if row["level"] else ()
-        cgroup_id = int(row["cgroup_id"])
         return Told(
             self._entry(lifetime, row, (Number(INITIAL_PIDNS, lifetime.proc_id.tgid), *chain), until),
-            self._owners(inner, chain, cgroup_id),
+            (None, *(self._attribution.owner(pidns) for pidns, _nr in chain)),
             lifetime,
             _status(batch.rows[rows]),
         )
-
-    def _owners(self, inner: Chain, chain: Chain, cgroup_id: int) -> tuple[Container | None, ...]:
-        own = self._attribution.container(inner, cgroup_id)
-        return (*([None] if chain else []), *(self._attribution.owner(pidns) for pidns, _nr in chain[:-1]), own)
 
     def _entry(self, lifetime: Lifetime, row: np.void, chain: Chain, rows: NDArray[np.int64]) -> Entry:
         batch = self.history.batch

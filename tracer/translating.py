@@ -16,5 +16,5 @@ def translate(lookup: Lookup, proc: Proc) -> Translation:
         is_of_host=proc.space == Space.HOST,
         is_thread=is_thread,
         entry=entry_of(lookup.host, found),
-        owners=lookup.host.containers(found),
+        owners=lookup.host.owners(found),
     )

@@ -13,8 +13,8 @@ from tracer.pidns import INITIAL_PIDNS, PidnsId
 class Place:
     """A PID namespace that a process is in, and its number there.
 
-    pidns: None where it is not ours to see. container: whose namespace it is; for the innermost the container that the
-    process belongs to. None: no container's.
+    pidns: None where it is not ours to see. container: the one that began it; None: the host's, no container's, or not
+    ours to see.
     """
 
     nr: int
@@ -42,7 +42,7 @@ class Translation:
     """A process that a PROC may mean.
 
     asked: the PROC; is_of_host: it was a PID on the host, not a number inside; is_thread: its number is that of a
-    thread of this process. owners: for each of the process's numbers the container whose namespace it is.
+    thread of this process. owners: for each of the process's numbers the container that began the namespace.
     life: of a recorded process; None: it lives.
     """
 
@@ -59,9 +59,24 @@ class Translation:
         return self.entry.numbers[-1 if self.is_of_host else 0]
 
     @property
+    def home(self) -> Container | None:
+        """The container that its innermost number is one of."""
+        return home(self.owners)
+
+    @property
     def places(self) -> tuple[Place, ...]:
         """All its numbers, the host's first."""
         numbers = self.entry.numbers
         hidden = [INITIAL_PIDNS, *(None for _ in numbers[1:])]
         spaces = [number.pidns for number in self.entry.chain] if self.entry.chain else hidden
         return tuple(map(Place, numbers, spaces, self.owners))
+
+
+def home(owners: tuple[Container | None, ...]) -> Container | None:
+    """The container whose numbers those of the innermost namespace are: that which began it, unless it was begun inside
+    of that container: web/1 is not every first process in web. None: there is none, or it is not ours to see.
+
+    owners: as for Translation. The process itself may be another container's (--pid=container:web, nsenter).
+    """
+    innermost, around = owners[-1], owners[-2] if len(owners) > 1 else None
+    return innermost if innermost and (around is None or around.id != innermost.id) else None

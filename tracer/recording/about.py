@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.recording.columns import values_of
 from tracer.recording.schema import SCHEMA
 
 _PROCESS_EVENTS = pa.array(["fork", "exec", "exit", "thread_fork", "thread_exit"])
@@ -29,11 +30,10 @@ class About:
         if not all(SCHEMA.field(name) in columns.schema for name in _NEEDED):
             return columns
         event, pids, ns_pid, cgroup_id = (columns.column(name) for name in _NEEDED)
-        keep = _values(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS)))
-        keep |= _values(pc.equal(ns_pid, 1))
-        has = np.isin(pids.flatten().to_numpy(), self._numbers)
-        keep[pc.list_parent_indices(pids).to_numpy()[has]] = True
-        self._keep_first_execs(keep, _values(pc.equal(event, "exec")), cgroup_id.fill_null(0).to_numpy())
+        keep = _mask(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS))) | (values_of(ns_pid) == 1)
+        has = np.isin(values_of(pids.flatten()), self._numbers)
+        keep[values_of(pc.list_parent_indices(pids))[has]] = True
+        self._keep_first_execs(keep, _mask(pc.equal(event, "exec")), values_of(cgroup_id))
         return columns.filter(pa.array(keep))
 
     def _keep_first_execs(
@@ -46,6 +46,6 @@ class About:
         self._cgroups = np.union1d(self._cgroups, cgroups)
 
 
-def _values(array: pa.BooleanArray) -> NDArray[np.bool_]:
-    values: NDArray[np.bool_] = np.array(array.fill_null(False).to_numpy(zero_copy_only=False))
-    return values
+def _mask(array: pa.BooleanArray) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = values_of(array.cast(pa.int8())) != 0
+    return mask

@@ -155,13 +155,13 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     if not len(columns):  # Arrow does not validate offsets of nothing, and yet aborts where they are wrong
         return Batch.concat([])
     rows = np.zeros(len(columns), EVENT)
-    rows["ts_ns"] = (_values(present["time"]) - wall_offset_ns).view(np.uint64)
-    rows["kind"] = _values(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))
-    rows["state"] = _values(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
+    rows["ts_ns"] = (values_of(present["time"]) - wall_offset_ns).view(np.uint64)
+    rows["kind"] = values_of(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))
+    rows["state"] = values_of(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
     for column in NUMBERS:
         rows[column.field] = _unsigned(present[column.name], EVENT[column.field])
     for flag, name in FLAGS:
-        rows["flags"] |= np.where(_values(present[name].cast(pa.int8())) != 0, np.uint8(flag), np.uint8(0))
+        rows["flags"] |= np.where(values_of(present[name].cast(pa.int8())) != 0, np.uint8(flag), np.uint8(0))
     rows["comm"] = _fixed(present["comm"], EVENT["comm"].itemsize)
     deep = _fill_chains(rows, [present[name] for name in _LISTS])
     batch = _with_heap(rows, deep, present["exe"], present["args"])
@@ -169,8 +169,8 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     return batch if known.all() else batch.select(known)
 
 
-def _values(array: pa.Array) -> NDArray[Any]:
-    """As integers, null as 0."""
+def values_of(array: pa.Array) -> NDArray[Any]:
+    """A column of integers or times, null as 0. (to_numpy() would import pandas where there is one.)"""
     if array.null_count:
         array = pc.fill_null(array, pa.scalar(0, array.type))
     width = array.type.bit_width // 8
@@ -181,7 +181,7 @@ def _values(array: pa.Array) -> NDArray[Any]:
 
 
 def _unsigned(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    values = _values(array)
+    values = values_of(array)
     if (
         values.itemsize > dtype.itemsize
         and len(values)

@@ -87,14 +87,14 @@ def _answer(translation: Translation) -> str:
 
 def _inside(translation: Translation) -> str:
     """The innermost number of a process that was asked for by the host's."""
-    entry = translation.entry
+    entry, home = translation.entry, translation.home
     zombie = ", a zombie" if entry.is_zombie else ""
-    container = entry.container
-    if entry.level:
-        return f"PID {entry.numbers[-1]} in {_label(container, translation.places[-1])}{zombie}"
-    number = entry.numbers[0] if translation.is_thread else "a process"
-    where = f"{safe_text(container.label)}, which shares the host's PIDs" if container else "no container"
-    return f"{number} on the host, in {where}{zombie}"
+    own = safe_text(entry.container.label) if entry.container else ""
+    if entry.level == 0:
+        number = entry.numbers[0] if translation.is_thread else "a process"
+        return f"{number} on the host, in {f'{own}, which shares its PIDs' if own else 'no container'}{zombie}"
+    member = f", a process of {own}" if entry.container and (home is None or home.id != entry.container.id) else ""
+    return f"PID {entry.numbers[-1]} in {_label(home, translation.places[-1])}{member}{zombie}"
 
 
 def _cells(place: Place) -> list[str]:
