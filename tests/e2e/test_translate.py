@@ -109,6 +109,10 @@ def test_every_level(depth: int, start_container: Start, holding_receiver: Recei
     assert (tuple(deepest["pids"]), deepest["level"]) == (pairs[-1].nspid, depth + 1)
     assert deepest["pidns_chain"][1:] == [pair.pidns for pair in pairs]
     assert {owner["name"] for owner in deepest["containers"] if owner} == {container.name}
+    # web/1 is not every first process in web
+    first, last = pairs[0], pairs[-1]
+    marked = run("--to-container", "-", stdin=b"%d %d" % (first.host_tgid, last.host_tgid)).stdout.decode()
+    assert marked == f"{first.host_tgid}[{container.name}/1] {last.host_tgid}[pidns:{last.pidns}/1]"
 
 
 def test_docker_in_docker(inner_engine: Any, receiver: Receiver) -> None:

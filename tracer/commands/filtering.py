@@ -14,9 +14,11 @@ _PIECE_BYTES = 1 << 16
 
 def to_container(replace: bool) -> None:
     """PIDs of the host, in the text that comes, -> container and number inside."""
+    from tracer.commands.showing import note
     from tracer.lookup import Lookup
     from tracer.numbers import ToContainer
 
+    note("nstrace: PID namespaces of other users' processes are not seen: run it with sudo", quiet=os.geteuid() == 0)
     with contextlib.closing(ToContainer(Lookup().host)) as numbers:
         _filter(numbers, replace)
 
