@@ -48,7 +48,9 @@ def test_lines_and_json(arrows: Path) -> None:
     assert "360 events (120 fork, 120 exec, 120 exit)" in said
     assert len(replay("--json", arrows, "web")[0]) == 360
     assert len(replay("--json", arrows, "web", "--events", "exec", "--count", 7)[0]) == 7
-    assert replay("--json", arrows, "db")[0] == []
+    assert "its containers: 'web'" in replay("--json", arrows, "db", exit_code=3)[1]
+    assert len(replay(arrows, "pid:1005")[0]) == 360
+    assert "nobody has this PID" in replay(arrows, "pid:999", exit_code=3)[1]
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,10 @@ SUFFIX = ".arrows"
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
-    """TARGETs as a recording can answer them."""
-    from tracer.targets import TargetKind, parse_target
+    """TARGETs as typed. Raises NstraceError (usage)."""
+    from tracer.targets import parse_target
 
-    targets = tuple(parse_target(text) for text in texts)
-    for target in targets:
-        if target.kind == TargetKind.PID:
-            raise NstraceError(
-                f"{target.text}: a recording is asked by namespace",
-                f"nstrace replay --json FILE | grep '\"pid\":{target.value},' tells its pidns: give pidns:INUM",
-                ExitCode.USAGE,
-            )
-    return targets
+    return tuple(map(parse_target, texts))
 
 
 def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

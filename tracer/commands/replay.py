@@ -71,6 +71,8 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
         view = make_view(options, source.wall_offset_ns)
         played = Paced(source, values["speed"], values["max_idle"]) if values["speed"] else source
         summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
+        if not begin and not end and options.count is None:
+            source.check_found()
         code = code or exit_code(summary, options) or _incomplete(source, options)
     return code
 

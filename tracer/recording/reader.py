@@ -139,8 +139,12 @@ class Recording:
         """What all batches say of themselves, without reading them; [] for a stream."""
         if not isinstance(self.input, FileInput):
             return []
-        other = Recording(self.name, self.input.again(), lambda _line: None)
-        return [part.index for part in other.parts(lambda _index: False)]
+        return [part.index for part in self.again().parts(lambda _index: False)]
+
+    def again(self) -> Recording:
+        """The same from its beginning, read on its own, and without a word; of a file."""
+        assert isinstance(self.input, FileInput)
+        return Recording(self.name, self.input.again(), lambda _line: None)
 
     def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[Message, Part] | None:
         """The next whole batch; None: there is none."""

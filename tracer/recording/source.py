@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import Attribution, reduce
-from tracer.events import Batch, Kind
+from tracer.errors import ExitCode, NstraceError
+from tracer.events import STREAM_KINDS, Batch, Kind
 from tracer.moments import Span
-from tracer.recording.files import StreamInput
+from tracer.pidns import chain_of
+from tracer.recording.files import FileInput, StreamInput
 from tracer.recording.reader import Index, Recording
 from tracer.selection import Selection
 from tracer.table import Table
-from tracer.targets import Target
+from tracer.targets import Target, TargetKind
 
 _FOREVER_NS = 1 << 64
+_MAX_NAMES = 8
 
 
 class RecordedSource:
@@ -29,7 +32,8 @@ class RecordedSource:
         self.recordings = list(recordings)
         self.attribution, self.table = Attribution(), Table()
         self.lost = 0
-        self._selection = Selection(targets, self.attribution)
+        self.found = 0  # rows of processes that the targets mean, so far
+        self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
         self._from_ns, self._to_ns = 0, _FOREVER_NS
 
     @property
@@ -55,6 +59,42 @@ class RecordedSource:
         first, last = min(index.first_ns for index in indices), max(index.last_ns for index in indices)
         return Span(first + self.wall_offset_ns, last + self.wall_offset_ns)
 
+    def _bound(self, target: Target) -> Target:
+        """pid:N is the namespace of the first process that has this number on the host."""
+        if target.kind != TargetKind.PID:
+            return target
+        for recording in self.recordings:
+            for part in recording.again().parts() if isinstance(recording.input, FileInput) else ():
+                if part.batch is None:
+                    continue
+                mine = (part.batch.rows["tgid"] == int(target.value)) & ~np.isin(part.batch.rows["kind"], STREAM_KINDS)
+                for index in np.flatnonzero(mine)[:1].tolist():
+                    pidns = chain_of(part.batch, index)[-1].pidns
+                    return Target(TargetKind.PIDNS, str(pidns.inum), target.text, pidns.gen)
+        where = "in a stream a process cannot be looked up" if self._is_stream else "nobody has this PID in it"
+        raise NstraceError(f"{target.text}: {where}", "nstrace replay FILE shows all", ExitCode.NO_TARGET)
+
+    @property
+    def _is_stream(self) -> bool:
+        return any(not isinstance(recording.input, FileInput) for recording in self.recordings)
+
+    def check_found(self) -> None:
+        """Raise NstraceError where the targets have meant nobody."""
+        if self.found or not self._selection.targets:
+            return
+        facts = map(self.attribution.cgroups.get, list(self.attribution.cgroups))
+        containers = (fact.container for fact in facts if fact and fact.container)
+        names = sorted({container.name or container.id[:12] for container in containers})
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        asked = ", ".join(target.text for target in self._selection.targets)
+        raise NstraceError(
+            f"nobody in {self.recordings[0].name} is meant by {asked}",
+            f"its containers: {', '.join(map(repr, names[:_MAX_NAMES]))}{more}"
+            if names
+            else "it tells of no container",
+            ExitCode.NO_TARGET,
+        )
+
     def account(self) -> None:
         """A recording holds what was delivered; nothing else was counted."""
 
@@ -71,6 +111,7 @@ class RecordedSource:
                     continue
                 for part in self.attribution.take(read.batch):
                     chosen = reduce(part, self._mask(part))
+                    self.found += int((~np.isin(chosen.rows["kind"], STREAM_KINDS)).sum())
                     self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
                     yield chosen
                     if timeout_s() is None:
