@@ -188,6 +188,9 @@ def _writer(record: RecordOptions, wall_offset_ns: int) -> Writer | RotatingWrit
 @contextlib.contextmanager
 def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions) -> Iterator[Recorder]:
     """A recorder, closed in the end."""
+    from tracer.recording.merge import merge
+    from tracer.recording.writer import Writer
+
     writer = _writer(record, wall_offset_ns)
     progress = not record.has_view and not options.quiet and sys.stderr.isatty()
     recorder = Recorder(writer, record.has_view, progress)
@@ -195,6 +198,8 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
         yield recorder
     finally:
         recorder.close()
+        if isinstance(writer, Writer) and record.path != "-" and not recorder.error:
+            merge(Path(record.path), writer.facts, record.fsync)
     if not options.quiet and not recorder.error:
         print(f"nstrace: {recorder.line()}", file=sys.stderr, flush=True)
 

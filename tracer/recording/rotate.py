@@ -10,6 +10,7 @@ from pathlib import Path
 from tracer.events import Batch
 from tracer.recording.files import create, part_of
 from tracer.recording.living import Living
+from tracer.recording.merge import merge
 from tracer.recording.writer import FileSink, Writer
 
 
@@ -89,7 +90,7 @@ class RotatingWriter:
             part_of(self._path, self._part - self._rotation.max_files).unlink(missing_ok=True)
 
     def _close(self) -> None:
-        self._writer.close()
+        self.close()
         self._done_rows += self._writer.rows - self._carried_rows
         self._done_bytes += self._writer.bytes
         self._done_lost += self._writer.lost
@@ -97,3 +98,4 @@ class RotatingWriter:
     def close(self, until_ns: int = 0) -> None:
         """As `Writer.close`."""
         self._writer.close(until_ns)
+        merge(part_of(self._path, self._part), self._writer.facts, self._fsync)

@@ -48,8 +48,10 @@ class FileSink:
         self.bytes += len(message)
 
     def close(self) -> None:
-        """No more messages."""
-        os.close(self.fd)
+        """No more messages. May be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
 
 
 class Writer:
