@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, row
+from recordings import WALL_NS, record
 
 from tracer.attribution import Attribution
 from tracer.census import Entry
 from tracer.events import Batch, Flag, Kind
 from tracer.recalling import Losses, Recall
+from tracer.recording.files import open_input
+from tracer.recording.reader import Recording
+from tracer.recording.source import RecordedSource
 
 OFFSET_NS = 1_700_000_000 * SECOND_NS
 INSIDE = [(PIDNS, 1)]
@@ -87,3 +92,12 @@ def test_losses_make_it_unsure_until_they_are_made_up_for() -> None:
     repaired = batch(row(Kind.REPAIR, 0, start_ns=5 * SECOND_NS, ts_ns=6 * SECOND_NS))
     assert recall(*lossy, repaired).losses() is None
     assert recall(batch(*FIRST)).losses() is None
+
+
+def test_before_the_processes_were_listed_nothing_is_known_of_them(tmp_path: Path) -> None:
+    listed = batch(cgroup(7, WEB), snapshot(201, INSIDE, ts_ns=7 * SECOND_NS), fork(202, [(PIDNS, 2)], start_ns=6))
+    record(tmp_path / "a.arrows", [listed])
+    record(tmp_path / "b.arrows", [batch(cgroup(7, WEB), fork(202, [(PIDNS, 2)]))])
+    paths = [str(tmp_path / name) for name in ("a.arrows", "b.arrows")]
+    sources = [RecordedSource([Recording(path, open_input(path), lambda _line: None)]) for path in paths]
+    assert [source.listed_ns() for source in sources] == [WALL_NS + 7 * SECOND_NS, None]

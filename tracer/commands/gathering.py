@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -91,25 +91,43 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     from tracer.moments import Span
     from tracer.recalling import Recall
     from tracer.views import containers, objects, table, tree  # noqa: F401 - while we still may read everything
-    from tracer.views.moment import full
+    from tracer.views.moment import precise
 
-    targets = targets_of(texts or ("all",))
+    parsed = targets_of(texts or ("all",))
     if file == "-":
         raise click.UsageError("--from wants a file: a stream's end is not known")
     source, moment_ns = _at(open_sources([file], (), sayer(quiet)), file, at)
+    listed_ns = source.listed_ns()
+    if listed_ns is not None and moment_ns < listed_ns:
+        moment_ns = listed_ns  # of those who were there already nothing is known before
+        note(f"nstrace: as of {precise(listed_ns)}, when the processes were listed that were there", quiet)
     source.show(Span(0, moment_ns))
     recall = Recall(source.attribution, source.wall_offset_ns)
     recall.take(source.batches(lambda: 0.0))
     census, losses = recall.census(), recall.losses()
     hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
-    entries = _chosen(census, targets, f" at {full(moment_ns)}", hint, quiet)
+    when = f" at {precise(moment_ns)}"
+    targets = tuple(_bound(target, census, when) for target in parsed)
+    entries = _chosen(census, targets, when, hint, quiet)
     return Gathered(census, targets, entries, moment_ns, str, lambda: _say_what_is_unsure(losses, quiet))
+
+
+def _bound(target: Target, census: Census, when: str) -> Target:
+    """pid:N is the PID namespace of the process that had this number then."""
+    from tracer.targets import TargetKind
+
+    if target.kind != TargetKind.PID:
+        return target
+    for entry in census:
+        if entry.proc_id.tgid == int(target.value) and entry.pidns:
+            return replace(target, kind=TargetKind.PIDNS, value=str(entry.pidns.inum), gen=entry.pidns.gen)
+    raise NstraceError(f"no process {target.value}{when}", "nstrace ps --from FILE lists them", ExitCode.NO_TARGET)
 
 
 def _at(sources: list[RecordedSource], file: str, at: str | None) -> tuple[RecordedSource, int]:
     """The run that tells of the moment, the last one where none was given; and the moment."""
     from tracer.moments import parse_moment
-    from tracer.views.moment import full
+    from tracer.views.moment import precise
 
     spans = [source.span() for source in sources]
     if at is None:
@@ -118,7 +136,7 @@ def _at(sources: list[RecordedSource], file: str, at: str | None) -> tuple[Recor
         moment_ns = parse_moment(at, span)
         if span.begin_ns <= moment_ns <= span.end_ns:
             return source, moment_ns
-    told = ", ".join(f"{full(span.begin_ns)} to {full(span.end_ns)}" for span in spans[:3])
+    told = ", ".join(f"{precise(span.begin_ns)} to {precise(span.end_ns)}" for span in spans[:3])
     raise NstraceError(f"{file} does not tell of {at}", f"it tells of {told}", ExitCode.NO_TARGET)
 
 
@@ -147,10 +165,10 @@ def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
 
 
 def _say_what_is_unsure(losses: Losses | None, quiet: bool) -> None:
-    from tracer.views.moment import full
+    from tracer.views.moment import precise
 
     if losses:
-        since, until = full(losses.since_ns), full(losses.until_ns)
+        since, until = precise(losses.since_ns), precise(losses.until_ns)
         note(
             f"nstrace: not sure: {losses.lost} events were lost between {since} and {until}; who began then may be"
             " missing, who ended then may still be shown",

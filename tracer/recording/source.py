@@ -95,6 +95,14 @@ class RecordedSource:
             ExitCode.NO_TARGET,
         )
 
+    def listed_ns(self) -> int | None:
+        """When all processes had been listed that were there already, by the wall clock; None: there were none."""
+        for part in () if self._is_stream else self.recordings[0].again().parts():
+            if part.batch is not None and len(part.batch):
+                listed = part.batch.rows[part.batch.rows["kind"] == Kind.SNAPSHOT]
+                return int(listed["ts_ns"].max()) + self.wall_offset_ns if len(listed) else None
+        return None
+
     def account(self) -> None:
         """A recording holds what was delivered; nothing else was counted."""
 
