@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
+RUNTIME_COMM = b"runc:["  # runc:[0:PARENT], [1:CHILD], [2:INIT]: between the host and a container
+
 _DIGITS, _SHORT_DIGITS = 64, 12
 
 

@@ -89,7 +89,7 @@ class Hindsight:
         """All that were a container's of this name, which may have been given again; by id one container's."""
         homes = self._past.homes
         if by_name := [pidns for pidns, container in homes if text in (container.name, container.label)]:
-            return by_name
+            return list(dict.fromkeys(by_name))
         by_id = [(pidns, container.id) for pidns, container in homes if container.id.startswith(text)]
         ids = sorted({container_id for _pidns, container_id in by_id})
         if len(ids) > 1:
@@ -101,7 +101,7 @@ class Hindsight:
             labels = sorted({container.label for _pidns, container in homes})
             hint = near(text, labels) + (f"recorded: {shown(labels)}" if labels else "no container was recorded")
             raise NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
-        return [pidns for pidns, _container_id in by_id]
+        return list(dict.fromkeys(pidns for pidns, _container_id in by_id))
 
     def _translation(self, proc: Proc, life: Lifetime, moment_ns: int, *, is_certain: bool) -> Translation:
         told = self._past.told(life, moment_ns)

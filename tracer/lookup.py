@@ -13,6 +13,7 @@ from tracer.containers.engine import FoundContainer
 from tracer.containers.names import Names
 from tracer.containers.resolve import choose, shown
 from tracer.errors import ExitCode, NstraceError
+from tracer.facts import RUNTIME_COMM
 from tracer.host import Host
 from tracer.pidns import Number
 from tracer.proc import Proc, Space
@@ -105,20 +106,18 @@ class Lookup:
         return containers
 
     def _first_of(self, container: FoundContainer) -> Living:
-        """Its first process, by the engine's word, which its cgroup must confirm; where no engine knows it: the first
-        process of a namespace, else (the namespace is another's) the one that has been there longest."""
+        """Its first process, by the engine's word, which its cgroup must confirm; where no engine knows it, the one
+        that has been there longest."""
         told = self.names.init_tgid(container.id)
         process = self.host.process(told) if told else None
         found = paths.find_any(process.cgroups) if process else None
         if process and (found.id == container.id if found else process.level > 0):
             return process
         members = [] if self.names.find(container.id) else self._by_cgroup().get(container.id, [])
+        members = [member for member in members if not member.comm.startswith(RUNTIME_COMM)]
         if not members:
             raise NstraceError(f"{container.name} is not running", f"docker start {container.name}", ExitCode.NO_TARGET)
-        began = [process for process in members if process.numbers[-1] == 1 and process.level > 0]
-        if began:
-            return min(began, key=lambda process: process.level)
-        return min(members, key=lambda process: process.proc_id.start_ns)
+        return min(members, key=lambda member: (member.proc_id.start_ns, member.level, member.numbers[-1]))
 
     def _elsewhere(self, nr: int) -> str:
         """What to say of a number that nobody has on the host: who has it inside."""

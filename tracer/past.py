@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from tracer.attribution import Attribution, teaches
 from tracer.census import NOBODY, Entry
 from tracer.events import Batch, Flag, Kind
-from tracer.facts import Container
+from tracer.facts import RUNTIME_COMM, Container
 from tracer.history import History, Lifetime
 from tracer.moments import Span
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
 _COMMANDS = (Kind.EXEC, Kind.SNAPSHOT)
+RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
 
 class Told(NamedTuple):
@@ -92,21 +93,34 @@ def _status(rows: NDArray[np.void]) -> int | None:
 
 
 def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Container]]:
-    """The PID namespaces that containers began, but for those that were begun inside of them; and of a container that
-    began none the one that its command was started in."""
-    with_home = set()
-    for index in np.flatnonzero(teaches(batch) & (batch.rows["kind"] != Kind.CGROUP)).tolist():
-        chain = chain_of(batch, index)
-        owner = attribution.owner(chain[-1].pidns)
-        around = attribution.owner(chain[-2].pidns) if len(chain) > 1 else None
-        if owner and (around is None or around.id != owner.id):
-            with_home.add((owner.id, owner.incarnation))
-            yield chain[-1].pidns, owner
+    """For each life of a container the PID namespace that its numbers count in: that of its oldest process, be it its
+    own, the host's or another container's. What it has begun beside that one (it was started again in the same cgroup)
+    counts as well, what it has begun inside of it does not."""
     commands = np.flatnonzero(np.isin(batch.rows["kind"], _COMMANDS))
-    commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]  # helpers of the engine come later
-    cgroups, first = np.unique(batch.rows["cgroup_id"][commands], return_index=True)
-    for cgroup_id, index in zip(cgroups.tolist(), commands[first].tolist(), strict=True):
-        fact = attribution.cgroups.get(cgroup_id)
-        if fact and fact.container and (fact.container.id, fact.container.incarnation) not in with_home:
-            innermost = chain_of(batch, index)[-1].pidns
-            yield INITIAL_PIDNS if innermost.inum == INITIAL_PIDNS.inum else innermost, fact.container
+    commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
+    around: dict[tuple[str, int], PidnsId | None] = {}
+    for index in commands.tolist():
+        fact = attribution.cgroups.get(int(batch.rows["cgroup_id"][index]))
+        container = fact.container if fact else None
+        if container is None or (container.id, container.incarnation) in around or _is_helper(batch, index):
+            continue
+        home, around[container.id, container.incarnation] = _innermost(batch, index)
+        yield home, container
+    for index in np.flatnonzero(teaches(batch) & (batch.rows["kind"] != Kind.CGROUP)).tolist():
+        pidns, outer = _innermost(batch, index)
+        owner = attribution.owner(pidns)
+        if owner and outer is not None and around.get((owner.id, owner.incarnation)) == outer:
+            yield pidns, owner
+
+
+def _innermost(batch: Batch, index: int) -> tuple[PidnsId, PidnsId | None]:
+    """The innermost PID namespace of a row's process, and the one around it; None: it is the host's."""
+    spaces = [number.pidns for number in chain_of(batch, index)]
+    if batch.rows["level"][index] == 0:
+        return INITIAL_PIDNS, None
+    return spaces[-1], spaces[-2] if len(spaces) > 1 else INITIAL_PIDNS
+
+
+def _is_helper(batch: Batch, index: int) -> bool:
+    """Whether this is runc on its way into the container: it may be in its cgroup before it is in its namespace."""
+    return bytes(batch.rows["comm"][index]).startswith(RUNTIME_COMM) or batch.payload(index).exe.startswith(RUNTIME_EXE)

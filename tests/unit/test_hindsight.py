@@ -30,9 +30,11 @@ from tracer.translation import Translation
 
 DB = Container("b" * 64, "docker", "db")
 GUEST = Container("c" * 64, "docker", "guest")  # shares the namespace of db
-IN_WEB, IN_DB, IN_GUEST = 7, 8, 9  # cgroups
+ADMIN = Container("d" * 64, "docker", "admin")  # shares the host's, and has begun one inside
+LATE = Container("e" * 64, "docker", "late")  # shares the namespace of db, and starts while it is recorded
+IN_WEB, IN_DB, IN_GUEST, IN_ADMIN, IN_LATE = 7, 8, 9, 10, 11  # cgroups
 ROOT = Path(__file__).parents[2]
-FIRST, SECOND, AGAIN, INNER = 1, 2, 3, 4  # generations
+FIRST, SECOND, AGAIN, INNER, ADMINS = 1, 2, 3, 4, 5  # generations
 
 
 def at(second: float) -> int:
@@ -56,6 +58,7 @@ def lives(
 
 
 WEB_NS, DB_NS, WEB_AGAIN, INNER_NS = (PIDNS, FIRST), (PIDNS + 1, SECOND), (PIDNS, AGAIN), (PIDNS + 2, INNER)
+ADMINS_NS = (PIDNS + 3, ADMINS)
 
 
 def number(pidns: tuple[int, int], nr: int) -> tuple[int, int, int]:
@@ -63,9 +66,12 @@ def number(pidns: tuple[int, int], nr: int) -> tuple[int, int, int]:
 
 
 ROWS = [
-    cgroup(IN_WEB, WEB), cgroup(IN_DB, DB), cgroup(IN_GUEST, GUEST),
+    cgroup(IN_WEB, WEB), cgroup(IN_DB, DB), cgroup(IN_GUEST, GUEST), cgroup(IN_ADMIN, ADMIN), cgroup(IN_LATE, LATE),
     there(100, [number(WEB_NS, 1)], IN_WEB), there(200, [number(DB_NS, 1)], IN_DB),
     there(210, [number(DB_NS, 9)], IN_GUEST), there(300, [], 0),
+    there(400, [], IN_ADMIN), there(401, [number(ADMINS_NS, 1)], IN_ADMIN, began=0.6),
+    row(Kind.EXEC, 500, [], exe=b"/proc/self/exe", comm=b"exe", start_ns=at(1.1), ts_ns=at(1.1), cgroup_id=IN_LATE),
+    *lives(501, [number(DB_NS, 16)], IN_LATE, 1.2, 20),
     *lives(101, [number(WEB_NS, 15)], IN_WEB, 2, 4),
     *lives(102, [number(WEB_NS, 15)], IN_WEB, 5, 6, status=9),
     *lives(103, [number(WEB_NS, 16), number(INNER_NS, 1)], IN_WEB, 6, 9),
@@ -92,7 +98,7 @@ def hindsight(path: Path, numbers: set[int] | None = None) -> Hindsight:
 @pytest.fixture(params=["all of it", "reduced"])
 def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hindsight]:
     path = write(tmp_path / "x.arrows", ROWS)
-    yield hindsight(path, {1, 9, 15, 16, 101, 210, 300} if request.param == "reduced" else None)
+    yield hindsight(path, {1, 9, 15, 16, 101, 210, 300, 400} if request.param == "reduced" else None)
 
 
 def hosts(hindsight: Hindsight, proc: str, second: float) -> list[int]:
@@ -108,6 +114,7 @@ def hosts(hindsight: Hindsight, proc: str, second: float) -> list[int]:
         ("web/1", 11.5, 110), ("db/15", 14.5, 101), ("aaaa/15", 3, 101), (f"pidns:{PIDNS}/15", 3, 101),
         (f"pidns:{PIDNS}/15", 12.5, 111), ("web/16", 7, 103), (f"pidns:{PIDNS + 2}/1", 7, 103), ("300", 3, 300),
         ("101", 3, 101), ("101", 14.5, 101), ("guest/9", 3, 210), ("db/9", 3, 210), ("guest/1", 3, 200),
+        ("admin/400", 3, 400), ("admin/101", 3, 101), ("late/16", 3, 501), ("late/9", 3, 210),
     ],
 )  # fmt: skip
 def test_who_it_was(proc: str, second: float, host: int, recorded: Hindsight) -> None:
@@ -150,7 +157,7 @@ def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -
         ("web/15", 4.5, "next: PID 102 (job)"),
         ("webb/15", 3, "did you mean web?"),
         ("nope/15", 3, "no container named 'nope' was recorded"),
-        ("nope/15", 3, "recorded: db, guest, web"),
+        ("nope/15", 3, "recorded: admin, db, guest, late, web"),
         ("pidns:7/15", 3, "no process was in a PID namespace 7"),
         ("15", 3, "no process 15 on the host was recorded at"),
     ],
@@ -173,7 +180,11 @@ def test_beyond_both_ends_is_not_known(recorded: Hindsight) -> None:
 
 
 def test_a_gap_is_told_where_it_matters(tmp_path: Path) -> None:
-    lossy = [*ROWS[:8], gap(3, at(2.5), at(2.6)), repair(at(3)), *lives(102, [number(WEB_NS, 15)], IN_WEB, 5, 6)]
+    lossy = [
+        cgroup(IN_WEB, WEB), there(100, [number(WEB_NS, 1)], IN_WEB),
+        *lives(101, [number(WEB_NS, 15)], IN_WEB, 2, 4)[:1], gap(3, at(2.5), at(2.6)), repair(at(3)),
+        *lives(102, [number(WEB_NS, 15)], IN_WEB, 5, 6),
+    ]  # fmt: skip
     past = hindsight(write(tmp_path / "x.arrows", lossy))
     assert hosts(past, "web/15", 2.2) == [101]
     recalled = past.at(parse_proc("web/15"), at(2.8))

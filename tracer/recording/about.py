@@ -9,17 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.past import RUNTIME_EXE
 from tracer.recording.columns import values_of
 from tracer.recording.schema import SCHEMA
 
 _PROCESS_EVENTS = pa.array(["fork", "exec", "exit", "thread_fork", "thread_exit"])
-_NEEDED = ("event", "pids", "ns_pid", "cgroup_id")
+_NEEDED = ("event", "pids", "ns_pid", "cgroup_id", "exe")
 _Numbers = NDArray[np.int64]
 
 
 class About:
     """Keeps the rows of processes that have one of these numbers, on the host or inside; all that tell of the stream
-    itself; the snapshot; and what tells containers' namespaces: first processes, and the first exec in a cgroup."""
+    itself; the snapshot; and what tells containers' namespaces: first processes, and the first exec in a cgroup that is
+    not the runtime's own."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = np.array(sorted(numbers), np.int64)
@@ -29,20 +31,18 @@ class About:
         """The rows to keep, in the same order; all of them where columns are not as expected."""
         if not all(SCHEMA.field(name) in columns.schema for name in _NEEDED):
             return columns
-        event, pids, ns_pid, cgroup_id = (columns.column(name) for name in _NEEDED)
+        event, pids, ns_pid, cgroup_id, exe = (columns.column(name) for name in _NEEDED)
         keep = _mask(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS))) | (values_of(ns_pid) == 1)
         has = np.isin(values_of(pids.flatten()), self._numbers)
         keep[values_of(pc.list_parent_indices(pids))[has]] = True
-        self._keep_first_execs(keep, _mask(pc.equal(event, "exec")), values_of(cgroup_id))
+        commands = _mask(pc.equal(event, "exec")) & ~_mask(pc.starts_with(exe, RUNTIME_EXE))
+        self._keep_first(keep, np.flatnonzero(commands), values_of(cgroup_id))
         return columns.filter(pa.array(keep))
 
-    def _keep_first_execs(
-        self, keep: NDArray[np.bool_], execs: NDArray[np.bool_], cgroup_id: NDArray[np.int64]
-    ) -> None:
-        at = np.flatnonzero(execs)
-        cgroups, first = np.unique(cgroup_id[at], return_index=True)
+    def _keep_first(self, keep: NDArray[np.bool_], commands: _Numbers, cgroup_id: _Numbers) -> None:
+        cgroups, first = np.unique(cgroup_id[commands], return_index=True)
         new = ~np.isin(cgroups, self._cgroups)
-        keep[at[first[new]]] = True
+        keep[commands[first[new]]] = True
         self._cgroups = np.union1d(self._cgroups, cgroups)
 
 
