@@ -32,6 +32,7 @@ class Size:
     lone: int
 
 
+_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(100_000, 5, 1_000)}
 
 
@@ -153,17 +154,26 @@ def show(results: Results, tools: Sequence[Tool]) -> str:
     return "\n\n".join(parts)
 
 
-def _page(title: str, command: str, results: Results, body: str) -> str:
-    where = results.of("machine")[0]
+def _put(path: Path, figures: str) -> None:
+    """Into a page, between its marks; what people wrote around them stays."""
+    before, _begin, rest = path.read_text().partition(_BEGIN)
+    _old, _end, behind = rest.partition(_END)
+    path.write_text(f"{before}{_BEGIN}\n{figures}\n{_END}{behind}")
+
+
+def _where(results: Results, options: argparse.Namespace) -> str:
+    """By which command, when and where."""
+    at = results.of("machine")[0]
+    where = f"{at['cpus']} CPUs ({at['cpu']}), Linux {at['kernel']}, Python {at['python']}"
+    words = [f"--{name}" for name in ("scale", "quick", "full", "peers") if getattr(options, name)]
     return (
-        f"# {title}\n\n`{command}` on {where['time']}: {where['cpus']} CPUs ({where['cpu']}), Linux {where['kernel']}, "
-        f"Python {where['python']}, nstrace {where['commit']}; load {where['load']:.1f}. Median of all rounds "
-        f"(least-most).\n\n{body}\n"
+        f"`{' '.join(['scripts/bench', *words])}`, {at['time']}: {where}, "
+        f"nstrace {at['commit']}, load {at['load']:.1f} at the beginning."
     )
 
 
-def _scale(size: str, resume: bool, write: bool) -> None:
-    results = Results(BUILD / f"scale-{size}.jsonl", resume)
+def _scale(size: str, options: argparse.Namespace) -> None:
+    results = Results(BUILD / f"scale-{size}.jsonl", options.resume)
     results.once({"what": "machine"}, machine)
     storm, _floor = build()
     for what, sizes in scale.SIZES.items():
@@ -172,11 +182,9 @@ def _scale(size: str, resume: bool, write: bool) -> None:
     measured = {what: results.of(what) for what in scale.SIZES}
     tables = "\n\n".join(report.table(scale.HEADERS[what], scale.rows(what, found)) for what, found in measured.items())
     print(tables)
-    if write:
+    if options.write:
         scale.plot(measured, ROOT / "docs/scale.svg")
-        command = f"scripts/bench --scale{' --full' if size == 'full' else ''}"
-        page = _page("How cost grows", command, results, f"![cost against size](scale.svg)\n\n{tables}")
-        (ROOT / "docs/scale.md").write_text(page)
+        _put(ROOT / "docs/scale.md", f"{_where(results, options)}\n\n{tables}")
 
 
 def main() -> None:
@@ -190,7 +198,7 @@ def main() -> None:
     parser.add_argument(
         "--scale", action="store_true", help="instead: cost against processes, namespaces, targets, events"
     )
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md, or docs/scale.md and its plot")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/ and README.md")
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
     options = parser.parse_args()
     if os.geteuid():
@@ -198,7 +206,7 @@ def main() -> None:
     name = "quick" if options.quick else "full" if options.full else "default"
     BUILD.mkdir(parents=True, exist_ok=True)
     if options.scale:
-        return _scale(name, options.resume, options.write)
+        return _scale(name, options)
     if options.peers:
         subprocess.run([ROOT / "scripts/packages", *PACKAGES], check=True)
     storm, floor = build()
@@ -215,8 +223,8 @@ def main() -> None:
     tables = show(results, tools)
     print(tables)
     if options.write:
-        command = " ".join(["scripts/bench", *(word for word in sys.argv[1:] if word not in ("--resume", "--write"))])
-        (ROOT / "docs/benchmarks.md").write_text(_page("Benchmarks", command, results, tables))
+        _put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
+        _put(ROOT / "README.md", report.summary(results.of("storm"), results.of("first")))
     _say(f"all results are in {(BUILD / f'{name}.jsonl').relative_to(ROOT)}")
 
 

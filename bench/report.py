@@ -74,6 +74,17 @@ def _storm_row(
     ]
 
 
+def summary(results: list[dict[str, Any]], firsts: list[dict[str, Any]]) -> str:
+    """The small table: ours, the cheapest peer that tells events as they happen, a floor."""
+    named = {row[0]: row for row in storm_rows(list(dict.fromkeys(r["tool"] for r in results)), results, firsts)}
+    shown = ["nstrace follow", "nstrace follow --json", "nstrace record", *_PEERS_IN_SUMMARY, *_FLOORS_IN_SUMMARY]
+    return table(HEADER[:5], [named[name][:5] for name in shown if name in named])
+
+
+_PEERS_IN_SUMMARY = ("bpftrace", "libbpf-tools execsnoop + exitsnoop", "forkstat", "perf trace", "perf record")
+_FLOORS_IN_SUMMARY = ("ring, C reader that counts", "the same, woken by every event")
+
+
 def latency_rows(results: list[dict[str, Any]]) -> Rows:
     """A row for each tool and workload of what `bench.measure.latency` gave."""
     keys = list(dict.fromkeys((r["tool"], r["workload"]) for r in results))

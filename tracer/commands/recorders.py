@@ -112,6 +112,8 @@ def check_record(options: RecordOptions) -> None:
     """Raise NstraceError where it cannot begin: before anything else is done."""
     from tracer.recording.files import check_new, parts_of
 
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
+
     if options.rotates:
         if not options.force and (parts := parts_of(Path(options.path))):
             raise NstraceError(f"{parts[0]} is there already", "--force replaces it, and the other parts")

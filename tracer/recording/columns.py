@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind
+from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, of_kind
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.recording.schema import EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
 
@@ -55,7 +55,7 @@ def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
         "state": _LETTERS.take(pa.array(rows["state"] & 0x7F)),
     }
     for column in NUMBERS:
-        told = np.isin(kinds, list(column.kinds))
+        told = of_kind(rows, *column.kinds)
         values = np.where(told, rows[column.field], 0) if column.field == "seq" else rows[column.field]
         columns[column.name] = _numbers(_signed(values, column.type), column.type, told | (values != 0))
     for flag, name in FLAGS:
@@ -88,7 +88,7 @@ def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array]:
     lengths = np.stack([rows["deep_len"], rows["exe_len"], rows["args_len"]], axis=1)
     cells = _binary(lengths.reshape(-1), batch.heap)
     deep, exe, args = (cells.take(pa.array(np.arange(part, len(cells), 3))) for part in range(3))
-    told = np.isin(rows["kind"], [Kind.EXEC, Kind.SNAPSHOT])
+    told = of_kind(rows, Kind.EXEC, Kind.SNAPSHOT)
     exe, args = (_null_unless(told, array) for array in (exe, args))
     return np.frombuffer(_data(deep), NUMBER), exe, args
 
@@ -110,7 +110,7 @@ def _comm(rows: NDArray[np.void]) -> pa.Array:
 
 
 def _chains(rows: NDArray[np.void], deep: NDArray[np.void]) -> dict[str, pa.Array]:
-    has_chain = ~np.isin(rows["kind"], [Kind.GAP, Kind.CGROUP, Kind.REPAIR]) | (rows["chain"]["inum"][:, 0] != 0)
+    has_chain = ~of_kind(rows, Kind.GAP, Kind.CGROUP, Kind.REPAIR) | (rows["chain"]["inum"][:, 0] != 0)
     level = rows["level"].astype(np.int64)
     chains = _Chains.of(np.where(has_chain, level + 1, 0))
     inline = np.ascontiguousarray(rows["chain"]).reshape(-1)
