@@ -30,10 +30,11 @@ class Details:
 
 @dataclass(frozen=True)
 class Inspection:
-    """parents: of the process, the nearest first. cgroups: its paths. shared: names of the namespaces that are the
-    host's too. env: NAME=value; None: not asked for."""
+    """age_ns: how long it has lived. parents: of the process, the nearest first. cgroups: its paths. shared: names of
+    the namespaces that are the host's too. env: NAME=value; None: not asked for."""
 
     translation: Translation
+    age_ns: int
     details: Details
     parents: Sequence[Entry]
     cgroups: Sequence[str]

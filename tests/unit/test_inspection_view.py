@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from builders import PIDNS, WEB, entry
+from builders import PIDNS, SECOND_NS, WEB, entry
 
 from tracer.census import Entry
 from tracer.inspection import Details, Inspection
@@ -23,7 +23,7 @@ ENV = [b"TOKEN=hunter2", b"A=1", b"URL=x://u:hunter2@h", b"no equals sign", b"E=
 
 def inspection(process: Entry = WORKER, details: Details = DETAILS, env: list[bytes] | None = None) -> Inspection:
     translation = Translation("web/7", False, False, process, (None, WEB))
-    return Inspection(translation, details, [INIT, SHIM], ["/docker/x"], frozenset({"user"}), env)
+    return Inspection(translation, 90 * SECOND_NS, details, [INIT, SHIM], ["/docker/x"], frozenset({"user"}), env)
 
 
 def text(found: Inspection, show_secrets: bool = False, width: int | None = None) -> str:
@@ -40,6 +40,7 @@ def test_everything_is_there() -> None:
     assert [line.split() for line in lines if f"pidns:{PIDNS}" in line] == [
         ["7", f"pidns:{PIDNS}", "level", "1", "web"]
     ]
+    assert facts["started"].endswith(", 1 min ago")
     assert facts["parents"] == "200>1 init  <- number 1 of web"
     assert "user 4026531837  the host's" in text(inspection())
     assert "environment" not in text(inspection())

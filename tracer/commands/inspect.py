@@ -49,6 +49,8 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 
 
 def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
+    import time
+
     from tracer.errors import ExitCode, NstraceError
     from tracer.facts import split_args
     from tracer.inspection import Inspection
@@ -65,6 +67,7 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
         raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET) from error
     return Inspection(
         translation=translation,
+        age_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - process.proc_id.start_ns,
         details=told,
         parents=_parents(lookup, translation.entry),
         cgroups=process.cgroups,

@@ -9,7 +9,7 @@ from tracer.census import Entry
 from tracer.inspection import Details, Inspection
 from tracer.translation import Place
 from tracer.views.escape import decode, safe, safe_text
-from tracer.views.moment import full
+from tracer.views.moment import duration, full
 from tracer.views.secrets import MASK, masked
 from tracer.views.table import UNKNOWN, NameOf, chain, command_of, place, state
 from tracer.views.translation import json_object
@@ -64,7 +64,7 @@ def _facts(found: Inspection, name_of: NameOf, show_secrets: bool) -> Iterator[t
     yield "executable", [safe(entry.exe) or ("none" if details.namespaces else _NOT_OURS)]
     yield "directory", [safe(details.cwd) or ("none" if details.namespaces else _NOT_OURS)]
     yield "state", [_state(found)]
-    yield "started", [full(entry.started_ns)]
+    yield "started", [f"{full(entry.started_ns)}, {duration(found.age_ns)} ago"]
     yield "user", [_user(details, name_of)]
     yield "container", [_container(entry)]
     yield "cgroup", [safe_text(path) for path in found.cgroups]

@@ -13,6 +13,7 @@ from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import command_line, safe, safe_text
+from tracer.views.moment import duration
 from tracer.views.status import ending
 from tracer.views.width import pad
 
@@ -96,7 +97,7 @@ class Lines:
         exits = np.flatnonzero((kinds == Kind.EXIT) & ~inferred)
         lived_ns = (rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)).tolist()
         for at, status, ns in zip(exits.tolist(), rows["status"][exits].tolist(), lived_ns, strict=True):
-            infos[at] = self._ended(status) + _duration(ns)
+            infos[at] = self._ended(status) + duration(ns)
         for at in np.flatnonzero((rows["level"] >= 2) | inferred).tolist():
             infos[at] = _with_more(infos[at], batch, at)
         return infos
@@ -159,14 +160,3 @@ def _numbers(batch: Batch, index: int) -> str:
     """All numbers of the process, host first."""
     chain = (int(batch.rows["tgid"][index]), *(number.nr for number in chain_of(batch, index)))
     return f"pids {'>'.join(map(str, chain))}"
-
-
-def _duration(ns: int) -> str:
-    if ns < 10**6:
-        return f"{ns // 10**3} us"
-    if ns < 10**9:
-        return f"{ns // 10**6} ms"
-    if ns < 60 * 10**9:
-        return f"{ns / 10**9:.1f} s"
-    minutes = ns // (60 * 10**9)
-    return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"

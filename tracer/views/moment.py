@@ -30,3 +30,15 @@ def precise(wall_ns: int) -> str:
     """For what was recorded: local date and time, to the millisecond, which is never rounded up."""
     second, rest = divmod(wall_ns, _SECOND_NS)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))}.{rest // 1_000_000:03}"
+
+
+def duration(ns: int) -> str:
+    """A length of time in its largest unit."""
+    if ns < 10**6:
+        return f"{ns // 10**3} us"
+    if ns < 10**9:
+        return f"{ns // 10**6} ms"
+    if ns < 60 * 10**9:
+        return f"{ns / 10**9:.1f} s"
+    minutes = ns // (60 * 10**9)
+    return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
