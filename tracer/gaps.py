@@ -37,9 +37,6 @@ class Gaps:
         )
         self._times, self._latest = _steps(self._since, self._until, self._healed)
 
-    def __len__(self) -> int:
-        return len(self._since)
-
     def unsure(self, times: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
         """For each time, whether something may have been lost that happened between `known` and then, and has not come
         to light by then."""

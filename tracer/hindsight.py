@@ -107,13 +107,16 @@ class Hindsight:
         told = self._past.told(life, moment_ns)
         offset_ns = self._past.wall_offset_ns
         ended_ns = None if life.end_ns is None else life.end_ns + offset_ns
+        history, seen_ns = self._past.history, life.seen_ns
+        if life.end_ns is None and history.hole(history.ends_ns, history.ends_ns, seen_ns) is None:
+            seen_ns = history.ends_ns  # an end would have been told
         return Translation(
             asked=proc.text,
             is_of_host=proc.space == Space.HOST,
             is_thread=False,
             entry=told.entry,
             owners=told.owners,
-            life=Life(ended_ns, life.is_inferred, life.seen_ns + offset_ns, told.status, is_certain),
+            life=Life(ended_ns, life.is_inferred, seen_ns + offset_ns, told.status, is_certain),
         )
 
     def _nobody(self, proc: Proc, when: str, holders: list[Holder]) -> NstraceError:

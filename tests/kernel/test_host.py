@@ -4,16 +4,21 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import wait_for
+from oracle import pidns_inum
 
 from tracer import nsfs, procfs
+from tracer.errors import NstraceError
 from tracer.host import Host
+from tracer.lookup import Lookup
 from tracer.numbers import ToContainer, ToHost
 from tracer.pidns import PidnsId
+from tracer.proc import parse_proc
+from tracer.translating import translate
 
 pytestmark = pytest.mark.kernel
 
@@ -156,6 +161,41 @@ def wait_a_tick() -> None:
     before = os.times().elapsed
     while os.times().elapsed - before < 0.02:
         pass
+
+
+def as_nobody(ask: Callable[[], object]) -> str:
+    """What a process without privileges is told, or why it is not."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        try:
+            answer = repr(ask())
+        except NstraceError as error:
+            answer = f"{error.exit_code.name}: {error.message}"
+        except BaseException as error:
+            answer = repr(error)
+        os.write(writer, answer.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        return file.read()
+
+
+def test_without_privileges_what_can_be_told_is() -> None:
+    with nested(2) as (tgid, _said):
+        found = host().process(tgid)
+        assert found is not None
+        translation = as_nobody(lambda: translate(Lookup(), parse_proc(str(tgid))).entry.numbers)
+        assert translation == repr(found.numbers)
+        assert as_nobody(lambda: translate(Lookup(), parse_proc(str(tgid))).entry.chain) == "None"
+        for proc in (f"pid:{tgid}/1", f"pidns:{pidns_inum(tgid)}/1"):
+            said = as_nobody(lambda proc=proc: translate(Lookup(), parse_proc(proc)))
+            assert said.startswith("NOT_PERMITTED: ")
+        assert as_nobody(lambda: ToContainer(host())(tgid)) == "None"  # whose it is cannot be told
 
 
 def test_a_sibling_namespace_is_another(kernel: str) -> None:

@@ -144,6 +144,12 @@ def test_what_is_told_of_a_process(recorded: Hindsight) -> None:
     assert [(place.nr, place.container) for place in nested.places] == [(103, None), (16, WEB), (1, WEB)]
 
 
+def test_who_has_not_ended_was_there_to_the_end(recorded: Hindsight) -> None:
+    life = only(recorded, "300", 3).life
+    assert life is not None
+    assert (life.ended_ns, life.seen_ns) == (None, at(20) + WALL_NS)
+
+
 def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -> None:
     assert only(recorded, "web/15", 2).entry.comm == b"sh"
     assert only(recorded, "web/15", 2.1).entry.comm == b"job"

@@ -90,7 +90,7 @@ def test_who_it_is(changes: dict[str, object], first: str) -> None:
         (Life(1_700_000_002_000_000_000, False, 5, 9, True), "ended 2023-11-14 22:13:22.000 (SIGKILL)"),
         (Life(1_700_000_002_000_000_000, False, 5, 7 << 8, True), "ended 2023-11-14 22:13:22.000 (exit 7)"),
         (Life(1_700_000_002_000_000_000, True, 5, None, True), "ended 2023-11-14 22:13:22.000 at the latest"),
-        (Life(None, False, 1_700_000_001_000_000_000, None, True), "no end told, last seen 2023-11-14 22:13:21.000"),
+        (Life(None, False, 1_700_000_001_000_000_000, None, True), "still there 2023-11-14 22:13:21.000"),
     ],
 )
 def test_how_it_ended(life: Life, said: str) -> None:

@@ -69,7 +69,7 @@ def _times(translation: Translation) -> list[str]:
         return [f"started {full(started_ns)}"]
     started = f"started {precise(started_ns)}"
     if life.ended_ns is None:
-        return [started, f"no end told, last seen {precise(life.seen_ns)}"]
+        return [started, f"still there {precise(life.seen_ns)}"]
     if life.status is None:
         return [started, f"ended {precise(life.ended_ns)} at the latest"]
     end = ending(life.status)
