@@ -86,6 +86,11 @@ def test_the_oldest_go(tmp_path: Path) -> None:
     assert [path.name for path in parts_of(tmp_path / "web.arrows")] == [f"web.00000{n}.arrows" for n in (7, 8, 9)]
 
 
+def test_a_name_without_an_ending_gets_one(tmp_path: Path) -> None:
+    record(tmp_path / "web", [storm(1, 5), storm(6, 5)], max_bytes=1)
+    assert [path.name for path in parts_of(tmp_path / "web")] == [f"web.00000{n}.arrows" for n in (1, 2, 3)]
+
+
 def test_by_time(tmp_path: Path) -> None:
     record(tmp_path / "web.arrows", [storm(n, 5) for n in range(1, 40, 5)], interval_s=75.0)
     assert 1 < len(parts_of(tmp_path / "web.arrows")) < 8

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.commands.options import StreamOptions
-from tracer.errors import ExitCode, NstraceError
+from tracer.errors import ExitCode, NstraceError, ReaderGone
 
 if TYPE_CHECKING:
     from tracer.attribution import Attribution
@@ -73,7 +73,7 @@ def record_options(required: bool) -> Callable[[F], F]:
             "--rotate-size",
             callback=_amount("kMG", 64_000),
             metavar="SIZE",
-            help="A new file when one has SIZE (100M): FILE becomes FILE.000001.arrows, ...",
+            help="A new file when one has SIZE (100M): web.000001.arrows, web.000002.arrows, ... for web.arrows.",
         ),
         click.option(
             "--rotate-interval",
@@ -163,6 +163,9 @@ class Recorder:
             return
         try:
             action()
+        except ReaderGone:
+            self.error = NstraceError("whoever read the recording has gone")
+            raise
         except NstraceError as error:
             self.error = error
             if not self._has_view:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tracer.errors import NstraceError
 
+SUFFIX = ".arrows"
 _CHUNK_BYTES = 1 << 20
 _WAIT_MS = 200
 
@@ -49,12 +50,12 @@ def create(path: Path, force: bool) -> int:
 
 def part_of(path: Path, number: int) -> Path:
     """The name of a part of a recording that is rotated: web.arrows -> web.000001.arrows."""
-    return path.with_name(f"{path.stem}.{number:06}{path.suffix}")
+    return path.with_name(f"{path.stem}.{number:06}{path.suffix or SUFFIX}")
 
 
 def parts_of(path: Path) -> list[Path]:
     """The parts of a recording of this name that are there, in order."""
-    pattern = re.compile(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix))
+    pattern = re.compile(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX))
     if not path.parent.is_dir():
         return []
     return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))

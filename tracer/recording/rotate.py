@@ -63,17 +63,20 @@ class RotatingWriter:
     def take(self, batch: Batch) -> None:
         """As `Writer.take`."""
         self._writer.add(batch)
-        if self._writer.is_due:
+        if self._writer.is_due or (self._is_late and self._writer.has_waiting):
             self._living.apply(self._writer.flush())
-            if self._is_full():
+            if self._is_late or self._is_large:
                 self._close()
                 self._open()
 
-    def _is_full(self) -> bool:
-        size, interval = self._rotation.max_bytes, self._rotation.interval_s
-        return (size is not None and self._writer.bytes >= size) or (
-            interval is not None and self._clock() - self._began >= interval
-        )
+    @property
+    def _is_large(self) -> bool:
+        return self._rotation.max_bytes is not None and self._writer.bytes >= self._rotation.max_bytes
+
+    @property
+    def _is_late(self) -> bool:
+        interval_s = self._rotation.interval_s
+        return interval_s is not None and self._clock() - self._began >= interval_s
 
     def _open(self) -> None:
         self._part += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tracer.attribution import teaches
-from tracer.errors import NstraceError
+from tracer.errors import NstraceError, ReaderGone
 from tracer.events import Batch, Kind
 from tracer.recording import frames
 from tracer.recording.columns import to_arrow
@@ -32,15 +33,17 @@ class FileSink:
         self._fsync = fsync
 
     def write(self, message: bytes) -> None:
-        """Append a message. Raises NstraceError, and takes back what was written of it."""
+        """Append a message. Raises NstraceError, and takes back what was written of it; ReaderGone for a pipe."""
         at = 0
         try:
             while at < len(message):
                 at += os.write(self.fd, memoryview(message)[at:])
             if self._fsync:
                 os.fsync(self.fd)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
         except OSError as error:
-            if os.lseek(self.fd, 0, os.SEEK_CUR) >= 0:
+            with contextlib.suppress(OSError):  # a pipe takes nothing back
                 os.ftruncate(self.fd, self.bytes)
             raise NstraceError(
                 f"recording to {self.name} ends here: {error.strerror}", "what was recorded until now can be replayed"
@@ -101,6 +104,11 @@ class Writer:
             self._waiting.append(batch)
             self._waiting_rows += len(batch)
             self._waiting_bytes += len(batch.heap)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something waits to be written."""
+        return bool(self._waiting)
 
     @property
     def is_due(self) -> bool:

@@ -1,0 +1,124 @@
+"""When batches are written, and what is left where they cannot be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from recordings import read, storm
+
+from tracer.errors import NstraceError, ReaderGone
+from tracer.events import Batch
+from tracer.recording import writer as writing
+from tracer.recording.facts import of_this_host
+from tracer.recording.files import check_new, create
+from tracer.recording.writer import FileSink, Writer
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def writer(tmp_path: Path, clock: Clock) -> Writer:
+    return Writer(FileSink(create(tmp_path / "x.arrows", force=False), "x"), of_this_host(0, []), clock)
+
+
+def test_written_after_a_second_and_slow_streams_after_five(writer: Writer, clock: Clock) -> None:
+    for count, seconds in ((writing.SLOW_ROWS, 1.0), (3, 5.0)):
+        writer.take(storm(1, -(-count // 3)))
+        before = writer.rows
+        clock.now += seconds - 0.01
+        writer.take(Batch.concat([]))
+        assert writer.rows == before
+        clock.now += 0.02
+        writer.take(Batch.concat([]))
+        assert writer.rows > before
+        assert not writer.has_waiting
+
+
+def test_written_when_there_is_much_of_it(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "MAX_ROWS", 100)
+    writer.take(storm(1, 90))
+    assert writer.rows == 270
+    monkeypatch.setattr(writing, "MAX_HEAP_BYTES", 50)
+    writer.take(storm(1, 30))
+    assert writer.rows == 360
+
+
+def test_one_write_a_batch(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or write(fd, data))
+    writer.take(storm(1, 100))
+    writer.flush()
+    assert len(sizes) == 1
+
+
+def test_a_write_that_fails_half_way_is_taken_back(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.take(storm(1, 100))
+    writer.flush()
+    write, calls = os.write, iter([1000])
+
+    def full(fd: int, data: memoryview) -> int:
+        for size in calls:
+            return write(fd, data[:size])
+        raise OSError(28, "No space left on device")
+
+    writer.take(storm(101, 100))
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(NstraceError, match="No space left"):
+        writer.flush()
+    batches, said, _recording = read((tmp_path / "x.arrows").read_bytes())
+    assert len(Batch.concat(batches)) == 300
+    assert "not closed cleanly" in said[0]
+
+
+def test_a_pipe_that_nobody_reads_any_more() -> None:
+    reader, into = os.pipe()
+    os.close(reader)
+    with pytest.raises(ReaderGone):
+        Writer(FileSink(into, "stdout"), of_this_host(0, []))
+
+
+def test_files_are_ours_alone_and_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    os.close(create(path, force=False))
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"old")
+    for check in (check_new, create):
+        with pytest.raises(NstraceError, match="there already"):
+            check(path, force=False)
+    old = path.open("rb")
+    os.close(create(path, force=True))
+    assert (old.read(), path.read_bytes()) == (b"old", b"")  # replaced, not written into
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.arrows"]
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "folder", "fifo"])
+@pytest.mark.parametrize("force", [False, True])
+def test_nothing_but_a_file_is_replaced(kind: str, force: bool, tmp_path: Path) -> None:
+    path, other = tmp_path / "x", tmp_path / "other"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(other)
+        if kind == "link":
+            other.write_bytes(b"precious")
+    with pytest.raises(NstraceError, match="no regular file"):
+        create(path, force)
+    assert kind != "link" or other.read_bytes() == b"precious"
+    assert kind != "dangling" or not other.exists()
