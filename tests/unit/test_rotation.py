@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 from recordings import WALL_NS, facts, storm
 
 from tracer.attribution import Attribution
@@ -79,6 +79,18 @@ def test_a_later_file_alone_knows_who_lives_and_where(tmp_path: Path) -> None:
     assert [alone.attribution.of_row(told, index).name for index in (2, 3)] == ["web", "web"]  # type: ignore[union-attr]
     assert rows(source(third)).rows["tgid"].tolist()[2:] == [100, 102]
     assert rows(source(first, third)).rows["kind"].tolist().count(Kind.SNAPSHOT) == 2  # one is missing in between
+
+
+@pytest.mark.parametrize("is_repaired", [False, True])
+def test_a_later_file_alone_says_what_is_unsure(is_repaired: bool, tmp_path: Path) -> None:
+    lossy = batch(fork(7, [(PIDNS, 9)]), gap(3, SECOND_NS, 2 * SECOND_NS))
+    healed = [batch(repair(3 * SECOND_NS))] if is_repaired else []
+    record(tmp_path / "x.arrows", [facts(), lossy, *healed, storm(10, 1)], max_bytes=1)
+    last = rows(source(parts_of(tmp_path / "x.arrows")[-1]))
+    gaps = last.rows[last.rows["kind"] == Kind.GAP]
+    assert gaps["seq"].tolist() == ([] if is_repaired else [0])
+    together = rows(source(*parts_of(tmp_path / "x.arrows")))
+    assert (together.rows["kind"] == Kind.GAP).sum() == 1
 
 
 def test_the_oldest_go(tmp_path: Path) -> None:

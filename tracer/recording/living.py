@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import reduce
-from tracer.events import Batch, Flag, Kind
+from tracer.events import EVENT, NO_CPU, Batch, Flag, Kind
 from tracer.repair import identities
 
 _APPEARS = (Kind.FORK, Kind.EXEC, Kind.SNAPSHOT)
@@ -19,6 +19,7 @@ class Living:
     def __init__(self) -> None:
         self._processes = Batch.concat([])
         self._facts = Batch.concat([])
+        self._unsure: tuple[int, int] | None = None  # events were lost from, until: not repaired yet
 
     def apply(self, batch: Batch) -> None:
         """Bring it up to date."""
@@ -33,15 +34,30 @@ class Living:
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
+        self._note_losses(batch.rows[np.isin(kinds, [Kind.GAP, Kind.REPAIR])])
+
+    def _note_losses(self, rows: NDArray[np.void]) -> None:
+        for kind, since_ns, until_ns in zip(
+            *(rows[name].tolist() for name in ("kind", "start_ns", "ts_ns")), strict=True
+        ):
+            if kind == Kind.GAP:
+                since, until = self._unsure or (since_ns, until_ns)
+                self._unsure = min(since, since_ns), max(until, until_ns)
+            elif self._unsure and since_ns >= self._unsure[1]:  # the list that it was compared with was begun later
+                self._unsure = None
 
     def snapshot(self, now_ns: int) -> Batch:
-        """The facts, then the processes as SNAPSHOT rows, told now."""
+        """The facts, then the processes as SNAPSHOT rows, told now; and where events were lost that may make them
+        others, a GAP row up to now: nothing is lost in it that was not told before."""
         rows = self._processes.rows.copy()
         rows["kind"], rows["ts_ns"], rows["cpu"], rows["seq"] = Kind.SNAPSHOT, now_ns, 0, 0
         rows["tid"], rows["vtid"], rows["old_tid"] = rows["tgid"], rows["chain"]["nr"][:, 0], 0
         facts = self._facts.rows.copy()
         facts["ts_ns"] = now_ns
-        return Batch.concat([Batch(facts, self._facts.heap), Batch(rows, self._processes.heap)])
+        gaps = np.zeros(1 if self._unsure else 0, EVENT)
+        if self._unsure:
+            gaps["kind"], gaps["cpu"], gaps["start_ns"], gaps["ts_ns"] = Kind.GAP, NO_CPU, self._unsure[0], now_ns
+        return Batch.concat([Batch(facts, self._facts.heap), Batch(rows, self._processes.heap), Batch(gaps)])
 
 
 def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:
