@@ -57,7 +57,6 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
         source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early, Table(options.max_processes))
         trace.ring.wake_on(stack.enter_context(signal_wakeup()))
-        newborn.go()
 
         def on_signal(number: int, _session: object) -> None:
             if number != signal.SIGINT:  # the terminal sends that one to CMD itself
@@ -65,7 +64,7 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
 
         limits = Limits(options.duration, options.count, lambda: True)
         view = make_view(options, source.wall_offset_ns)
-        summary = stream_to(source, view, options, limits, writer_to(out), on_signal)
+        summary = stream_to(source, view, options, limits, writer_to(out), on_signal, on_ready=newborn.go)
         return newborn.wait() or exit_code(summary, options)
 
 

@@ -99,15 +99,17 @@ def stream_to(
     write: Callable[[str], None],
     on_signal: Callable[[int, Session], None] = stop_or_give_up,
     recorder: Recorder | None = None,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Run a session until it ends or a signal ends it; header first, summary last. on_signal: what SIGINT, SIGTERM
-    and SIGHUP do."""
+    and SIGHUP do; on_ready: called behind the header."""
     from tracer.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
     if not options.quiet and view.header:
         _say(view.header)
     with _handling_signals(lambda number: on_signal(number, session)):
+        on_ready()
         summary = session.run(write)
     if not options.quiet:
         _say(f"nstrace: {summary.line()}")
