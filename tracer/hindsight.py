@@ -77,7 +77,9 @@ class Hindsight:
                 return [INITIAL_PIDNS]
             case Space.PIDNS:
                 if not (spaces := self._past.spaces_of(int(proc.where))):
-                    raise NstraceError(f"no process was in a PID namespace {proc.where}", "", ExitCode.NO_TARGET)
+                    raise NstraceError(
+                        f"no process was recorded in a PID namespace {proc.where}", "", ExitCode.NO_TARGET
+                    )
                 return spaces
             case Space.PID:
                 hint = f"ask for {proc.where} first: it tells the inode number for pidns:INUM/{proc.nr}"

@@ -18,6 +18,7 @@ from tracer.host import Host
 from tracer.pidns import Number
 from tracer.proc import Proc, Space
 from tracer.procfs import Living
+from tracer.translation import home
 
 _MAX_NEAR = 8
 
@@ -123,10 +124,10 @@ class Lookup:
         """What to say of a number that nobody has on the host: who has it inside."""
         found = []
         for process in self.host.processes():
-            if nr in process.numbers[1:]:
-                container = self.host.container(process)
-                where = container.label if container else f"pidns:{_inum(process, nr)}"
-                found.append(f"{where}/{nr}")
+            for level in range(1, len(process.numbers)):
+                if process.numbers[level] == nr and process.chain:
+                    owner = home(self.host.owners(process)[: level + 1])
+                    found.append(f"{owner.label if owner else f'pidns:{process.chain[level].pidns.inum}'}/{nr}")
         return f"inside there is {shown(found)}" if found else "ps -e lists the host's processes"
 
     def _near(self, fd: int, nr: int) -> str:
@@ -140,8 +141,3 @@ class Lookup:
 def not_permitted(what: str) -> NstraceError:
     """The error for what only root may see."""
     return NstraceError(f"{what} cannot be read", "run it with sudo", ExitCode.NOT_PERMITTED)
-
-
-def _inum(process: Living, nr: int) -> str:
-    found = (number.pidns.inum for number in process.chain or () if number.nr == nr)
-    return str(next(found, "?"))

@@ -164,7 +164,7 @@ def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -
         ("webb/15", 3, "did you mean web?"),
         ("nope/15", 3, "no container named 'nope' was recorded"),
         ("nope/15", 3, "recorded: admin, db, guest, late, web"),
-        ("pidns:7/15", 3, "no process was in a PID namespace 7"),
+        ("pidns:7/15", 3, "no process was recorded in a PID namespace 7"),
         ("15", 3, "no process 15 on the host was recorded at"),
     ],
 )
