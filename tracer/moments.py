@@ -1,14 +1,16 @@
-"""Moments of a recording as users type them. Pure, apart from the time zone.
+"""Moments of a recording as users type them. Pure, apart from clock and time zone.
 
 2026-11-24T08:15:19.5Z  with or without fraction and zone; without one this host's; a blank for the T
 08:15:19.5              that time of day, on the day of the recording
 @1732435200.5           seconds since 1970
 +1m30s                  after the recording's beginning      -10s  before its end
+3m ago                  before now
 """
 
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,6 +49,8 @@ def parse_moment(text: str, span: Span) -> int:
         length_ns = _length_ns(text[1:])
         if length_ns is not None:
             return span.begin_ns + length_ns if text[0] == "+" else span.end_ns - length_ns
+    if text.endswith(" ago") and (length_ns := _length_ns(text.removesuffix(" ago").strip())) is not None:
+        return time.time_ns() - length_ns
     if text[:1] == "@" and re.fullmatch(_NUMBER, text[1:], re.ASCII):
         return _decimal_ns(text[1:])
     if match := _CLOCK.fullmatch(text):

@@ -81,3 +81,9 @@ def test_under_sudo_it_is_the_calling_user(private: Path) -> None:
     subprocess.run(nstrace(private, "export", "web.arrows", "--to", "csv"), check=True, env=env, cwd=private)
     made = (private / "web.csv").stat()
     assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (1234, 2345, 0o600)
+
+
+def test_export_to_stdout_from_a_place_that_only_root_reads(private: Path) -> None:
+    argv = nstrace(private, "export", "web.arrows", "--to", "jsonl", "-w", "-")
+    done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, env=ENV, cwd=private)
+    assert done.stdout.count(b"\n") == 60

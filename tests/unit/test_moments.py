@@ -82,3 +82,11 @@ def test_ranges(text: str, begin: int, end: int) -> None:
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(NstraceError):
         parse_range(text, SPAN)
+
+
+def test_before_now() -> None:
+    before = time.time_ns()
+    moment = parse_moment("1h30m ago", SPAN)
+    assert before - 5400 * 10**9 <= moment <= time.time_ns() - 5400 * 10**9
+    with pytest.raises(NstraceError):
+        parse_moment("long ago", SPAN)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
 
 _FORMATS = ("parquet", "jsonl", "csv")
-Sources = Callable[[], "list[RecordedSource]"]
+Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 
 
 @click.command("export")
@@ -41,6 +41,7 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     duckdb -c "select comm, count(*) from 'web.parquet' group by comm"
     nstrace export --to jsonl -w - web.arrows | jq .args
     """
+    from tracer.commands.progress import is_wanted, progress
     from tracer.commands.recorded import open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
@@ -51,17 +52,26 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     if partition and (form == "jsonl" or out == "-"):
         raise click.UsageError("--partition goes with parquet and csv, into a folder")
     importlib.import_module("tracer.views.jsonl" if form == "jsonl" else "tracer.recording.export")  # while we may read
-    sources = open_later(files, targets_of(targets), sayer(quiet))
+    shows = is_wanted(quiet, to_stdout=out == "-")
+    parse = open_later(files, targets_of(targets), sayer(quiet))
+
+    def convert(write: Callable[[list[RecordedSource]], None]) -> None:
+        sources = parse()
+        with progress(sources, shows):
+            write(sources)
+        if not any(source.found for source in sources):
+            sources[0].check_found()
+
     if partition:
-        _into_folder(sources, form, Path(out))
+        _into_folder(convert, form, Path(out))
     elif out == "-":
-        _into_stdout(sources, form)
+        _into_stdout(convert, form)
     else:
-        _into_file(sources, form, Path(out), force)
+        _into_file(convert, form, Path(out), force)
     return 0
 
 
-def _into_file(sources: Sources, form: str, out: Path, force: bool) -> None:
+def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:
     """All of it, or nothing: written under another name, by a child without privileges."""
     from tracer.privileges import in_child
     from tracer.recording.files import check_new, create
@@ -70,20 +80,23 @@ def _into_file(sources: Sources, form: str, out: Path, force: bool) -> None:
     new = _temporary(out)
     try:
         with os.fdopen(create(new, force=False), "wb") as file:
-            in_child(lambda: _write(sources(), form, file))
+            in_child(lambda: convert(lambda sources: _write(sources, form, file)))
         check_new(out, force)
         new.rename(out)
     finally:
         new.unlink(missing_ok=True)
 
 
-def _into_stdout(sources: Sources, form: str) -> None:
+def _into_stdout(convert: Convert, form: str) -> None:
+    from tracer.privileges import drop
+
     if form == "parquet" and sys.stdout.isatty():
         raise NstraceError("Parquet is binary, and stdout a terminal", "give -w FILE", ExitCode.USAGE)
-    _write(sources(), form, sys.stdout.buffer)
+    drop()
+    convert(lambda sources: _write(sources, form, sys.stdout.buffer))
 
 
-def _into_folder(sources: Sources, form: str, out: Path) -> None:
+def _into_folder(convert: Convert, form: str, out: Path) -> None:
     from tracer.privileges import in_child, lesser_user
 
     if out.is_symlink() or out.exists():
@@ -92,7 +105,7 @@ def _into_folder(sources: Sources, form: str, out: Path) -> None:
     new.mkdir(mode=0o700)
     try:
         os.chown(new, *lesser_user())
-        in_child(lambda: _partition(sources(), form), new)
+        in_child(lambda: convert(lambda sources: _partition(sources, form)), new)
         if "SUDO_UID" not in os.environ:
             _own(new)
         new.rename(out)

@@ -47,12 +47,14 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
       2026-11-24T14:03:05Z          with or without zone
       +90s, +1h5m                   after the recording's beginning
       -10s                          before its end
+      3m ago                        before now
 
     \b
     nstrace replay web.arrows
     nstrace replay --json --events exec all.arrows web | jq .args
     nstrace replay --speed 10 --max-idle 1 --from 14:03 web.arrows
     """
+    from tracer.commands.progress import is_wanted, progress
     from tracer.commands.recorded import open_sources, sayer, split_files, targets_of
     from tracer.commands.streaming import exit_code, make_view, stream_to, writer_to
     from tracer.moments import Span, parse_moment
@@ -63,17 +65,20 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     files, targets = split_files(arguments)
     make_view(options, 0)  # imports it; when the files are open we may not read everything any more
     code = 0
-    for source in open_sources(files, targets_of(targets), sayer(options.quiet)):
+    shows = is_wanted(options.quiet, to_stdout=True) and values["speed"] is None
+    sources = open_sources(files, targets_of(targets), sayer(options.quiet))
+    for source in sources:
         if begin is not None or end is not None:
             span = source.span()
             first = span.begin_ns if begin is None else parse_moment(begin, span)
             source.show(Span(first, span.end_ns if end is None else parse_moment(end, span)))
         view = make_view(options, source.wall_offset_ns)
         played = Paced(source, values["speed"], values["max_idle"]) if values["speed"] else source
-        summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
-        if not begin and not end and options.count is None:
-            source.check_found()
+        with progress([source], shows):
+            summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
         code = code or exit_code(summary, options) or _incomplete(source, options)
+    if begin is None and end is None and not any(source.found for source in sources):
+        sources[0].check_found()
     return code
 
 

@@ -35,6 +35,7 @@ class RecordedSource:
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
         self._from_ns, self._to_ns = 0, _FOREVER_NS
+        self.on_progress: Callable[[], None] = lambda: None
 
     @property
     def wall_offset_ns(self) -> int:
@@ -103,6 +104,17 @@ class RecordedSource:
                 return int(listed["ts_ns"].max()) + self.wall_offset_ns if len(listed) else None
         return None
 
+    @property
+    def read_bytes(self) -> int:
+        """How much of the files has been read or skipped."""
+        return sum(recording.input.at for recording in self.recordings)
+
+    @property
+    def total_bytes(self) -> int:
+        """How long the files are; 0: there is a stream among them."""
+        inputs = [recording.input for recording in self.recordings]
+        return 0 if self._is_stream else sum(found.size for found in inputs if isinstance(found, FileInput))
+
     def account(self) -> None:
         """A recording holds what was delivered; nothing else was counted."""
 
@@ -122,6 +134,7 @@ class RecordedSource:
                     self.found += int((~np.isin(chosen.rows["kind"], STREAM_KINDS)).sum())
                     self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
                     yield chosen
+                    self.on_progress()
                     if timeout_s() is None:
                         return
 
