@@ -17,7 +17,7 @@ from typing import Any
 from bench import kernel, report, scale
 from bench.measure import CannotRun, Result, Workload, first_event, latency, quiet_namespace, under_storm
 from bench.process import Running
-from bench.tools import NONE, OURS, PACKAGES, PEERS, STORM, Tool, floors
+from bench.tools import NONE, OURS, PACKAGES, PEERS, STORM, THREADS, Tool, floors
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
@@ -86,9 +86,9 @@ def build() -> tuple[Path, Path]:
     return programs
 
 
-def storms(results: Results, tools: Sequence[Tool], size: Size, storm: Path, quiet_pid: int) -> None:
+def storms(results: Results, tools: Sequence[Tool], mode: str, size: Size, storm: Path, quiet_pid: int) -> None:
     """Every tool in turn, again and again; none at the beginning and the end of each round."""
-    workload = Workload("spawn", size.spawns)
+    workload = Workload(mode, size.spawns)
     for turn in range(size.rounds):
         for place, tool in enumerate([NONE, *tools, NONE]):
             key = {"what": "storm", "tool": tool.name, "round": turn, "place": place}
@@ -193,6 +193,7 @@ def main() -> None:
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="a minute: to see that it runs")
     sizes.add_argument("--full", action="store_true", help="100 000 spawns, 5 rounds: an hour with peers")
+    parser.add_argument("--mode", choices=["spawn", "fork", "thread"], default="spawn", help="what the storm makes")
     parser.add_argument("--peers", action="store_true", help=f"other tools too; installs {', '.join(PACKAGES)}")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     parser.add_argument(
@@ -210,22 +211,25 @@ def main() -> None:
     if options.peers:
         subprocess.run([ROOT / "scripts/packages", *PACKAGES], check=True)
     storm, floor = build()
-    tools = [*OURS, *floors(floor), *(PEERS if options.peers else ())]
+    ours = THREADS if options.mode == "thread" else OURS
+    tools = [*ours, *floors(floor), *(PEERS if options.peers else ())]
     tools = [tool for tool in tools if (options.only or "") in tool.name]
-    results = Results(BUILD / f"{name}.jsonl", options.resume)
+    file = BUILD / f"{options.mode}-{name}.jsonl"
+    results = Results(file, options.resume)
     results.once({"what": "machine"}, machine)
     size = SIZES[name]
     with quiet_namespace(storm) as quiet_pid:
-        storms(results, tools, size, storm, quiet_pid)
-        first_events(results, tools, size, storm)
-        latencies(results, tools, size, storm)
-        probes(results, size, storm, quiet_pid)
+        storms(results, tools, options.mode, size, storm, quiet_pid)
+        if options.mode == "spawn":
+            first_events(results, tools, size, storm)
+            latencies(results, tools, size, storm)
+            probes(results, size, storm, quiet_pid)
     tables = show(results, tools)
     print(tables)
-    if options.write:
+    if options.write and options.mode == "spawn":
         _put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
         _put(ROOT / "README.md", report.summary(results.of("storm"), results.of("first")))
-    _say(f"all results are in {(BUILD / f'{name}.jsonl').relative_to(ROOT)}")
+    _say(f"all results are in {file.relative_to(ROOT)}")
 
 
 main()

@@ -138,6 +138,18 @@ OURS = (
 )
 
 
+THREADS = (
+    Tool(
+        "nstrace follow --threads",
+        "nstrace",
+        (*_NSTRACE, "follow", "--threads"),
+        _by_word({b" thread_fork ": "threads"}),
+        streams=False,
+        told=("threads",),
+    ),
+)
+
+
 def floors(floor: Path) -> tuple[Tool, ...]:
     """The least that tracing can cost, up to what wakes its reader for every event."""
     said = {
