@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
+from tracer.brief import Aside, numbers_of, split
 from tracer.events import Batch, Flag, Kind, of_kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
@@ -71,16 +72,44 @@ class Table:
         self._host: dict[int, Process] = {}
         self._spaces: dict[PidnsId, dict[int, Process]] = {}  # but for the initial one
         self._exited: deque[Process] = deque()
+        self._aside = Aside()
         self._max_processes, self._grace_ns, self._keep_exited = max_processes, grace_ns, keep_exited
         self._lost_until_ns: int | None = None
         self.live = 0
         self.evicted = self.evicted_living = 0
 
     def __len__(self) -> int:
-        return len(self._host)
+        return len(self._host) + self._aside.count
 
     def apply(self, batch: Batch) -> None:
         """Bring the table up to date with a batch of events."""
+        if not len(batch):
+            return
+        others, brief = split(batch)
+        self._tell(others)
+        if len(brief):
+            self._set_aside(brief)
+        self._mark_losses(others)
+        self._make_room(int(batch.rows["ts_ns"][-1]))
+
+    def _set_aside(self, brief: Batch) -> None:
+        numbers = numbers_of(brief)
+        if self._aside.meets(numbers):
+            self._settle()
+        for pidns, nrs in numbers.items():
+            for nr in self._space(pidns).keys() & nrs:
+                if before := self._space(pidns).get(nr):
+                    self._forget(before)
+        self._aside.put(brief, numbers)
+
+    def _settle(self) -> None:
+        """Who was set aside takes its place: someone asks, or was born with one of their numbers."""
+        if self._aside.count:
+            for brief in self._aside.take_all():
+                self._tell(brief)
+            self._exited = deque(sorted(self._exited, key=lambda process: process.exited_ns or 0))
+
+    def _tell(self, batch: Batch) -> None:
         rows, pairs, host = batch.rows, batch.pairs, self._host
         places = pairs.spread([(_path(batch, at), key[2]) for key, at in zip(pairs.keys, pairs.first, strict=True)])
         names = ("kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid")
@@ -93,16 +122,20 @@ class Table:
                     process.comm = comm
                 elif kind == _EXIT and process.exited_ns is None:
                     self._exit(process, ts_ns)
-            elif kind in _APPEARS:
+            elif kind in _APPEARS and not self._was_aside(tgid, start_ns):
                 path, cgroup_id = place
                 between = () if len(path) <= 2 else _between(batch, at)
                 process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, between)
                 self._add(process)
                 if flags & _ENDED:
                     self._exit(process, ts_ns)
-        if len(batch):
-            self._mark_losses(batch)
-            self._make_room(int(rows["ts_ns"][-1]))
+
+    def _was_aside(self, tgid: int, start_ns: int) -> bool:
+        """Whether it is one that was set aside; who had its number takes their place."""
+        if not self._aside.knows(INITIAL_PIDNS, tgid):
+            return False
+        self._settle()
+        return self._host[tgid].start_ns == start_ns
 
     def _mark_losses(self, batch: Batch) -> None:
         rows = batch.rows
@@ -123,6 +156,8 @@ class Table:
         self._host[process.tgid] = process
         self.live += 1
         for pidns, nr in _inside(process):
+            if self._aside.count and self._aside.knows(pidns, nr):
+                self._settle()
             space = self._spaces.get(pidns)
             if space is None:
                 space = self._spaces[pidns] = {}
@@ -138,6 +173,9 @@ class Table:
 
     def _make_room(self, now_ns: int) -> None:
         """Forget whose grace is over; then, if there are too many, who is left by the order of eviction."""
+        self._aside.drop(now_ns - self._grace_ns, self._keep_exited)
+        if len(self) > self._max_processes:
+            self._settle()
         exited = self._exited
         while len(exited) > self._keep_exited and now_ns - (exited[0].exited_ns or 0) > self._grace_ns:
             self._forget(exited.popleft())
@@ -166,6 +204,7 @@ class Table:
 
     def find(self, pidns: PidnsId, nr: int) -> Process | None:
         """The process that last had this number there, exited or not; None: not known."""
+        self._settle()
         return self._space(pidns).get(nr)
 
     def to_host(self, pidns: PidnsId, nr: int) -> int | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from builders import PIDNS, batch, exits, fork
-from hypothesis import given
+import pytest
+from builders import PIDNS, batch, exits, fork, row
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracer import brief
+from tracer.events import Kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.table import Table
 
@@ -27,26 +30,46 @@ class Model:
                 life["alive"] = False
 
 
-SMALL = st.integers(1, 6)
-LIVES = st.lists(st.tuples(SMALL, st.lists(SMALL, max_size=4), st.booleans()), max_size=40)
+LIVES = st.one_of(
+    st.lists(st.tuples(number, st.lists(number, max_size=depth), st.booleans(), st.booleans()), max_size=60)
+    for number in (st.integers(1, 6), st.integers(1, 16), st.integers(1, 60))
+    for depth in (1, 4)
+)
 
 
-@given(LIVES, st.integers(1, 50))
-def test_as_the_model(lives: list[tuple[int, list[int], bool]], batch_size: int) -> None:
+@settings(max_examples=300)
+@given(LIVES, st.one_of(st.integers(2, 8), st.integers(1, 50)), st.sampled_from([1, 1, 4, 10**6]))
+def test_as_the_model(lives: list[tuple[int, list[int], bool, bool]], batch_size: int, few: int) -> None:
     rows, model = [], Model()
-    for start_ns, (tgid, inside, ends) in enumerate(lives, 1):
+    for start_ns, (tgid, inside, ends, is_told_again) in enumerate(lives, 1):
         numbers = [(PIDNS + level, nr) for level, nr in enumerate(inside)]
         rows.append(fork(tgid, numbers, start_ns=start_ns))
         model.fork(tgid, start_ns, set(numbers))
         if ends:
-            rows.append(exits(tgid, numbers, start_ns=start_ns))
+            rows.append(exits(tgid, numbers, start_ns=start_ns, ts_ns=start_ns))
             model.exit(tgid, start_ns)
+        if is_told_again:
+            rows.append(row(Kind.SNAPSHOT, tgid, numbers, start_ns=start_ns))
     known = Table()
-    for at in range(0, len(rows), batch_size):
-        known.apply(batch(*rows[at : at + batch_size]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brief, "_FEW", few)
+        for at in range(0, len(rows), batch_size):
+            known.apply(batch(*rows[at : at + batch_size]))
     assert len(known) == len(model.lives)
     assert known.live == sum(bool(life["alive"]) for life in model.lives)
     for life in model.lives:
         for inum, nr in life["numbers"]:  # type: ignore[attr-defined]
             found = known.find(PidnsId(inum, 1) if inum else INITIAL_PIDNS, nr)
             assert found and found.proc_id == life["id"] and (found.exited_ns is None) == life["alive"]
+    assert len(known) == len(model.lives)
+
+
+def test_a_number_of_one_set_aside_given_away() -> None:
+    lives = [(fork(nr, [(PIDNS, nr)]), exits(nr, [(PIDNS, nr)])) for nr in range(1, 1000)]
+    known = Table()
+    known.apply(batch(*(event for life in lives for event in life)))
+    assert len(known) == 999 and known.live == 0
+    known.apply(batch(fork(5000, [(PIDNS, 7)], start_ns=2 * 10**9)))
+    assert known.to_host(PidnsId(PIDNS, 1), 7) == 5000
+    assert known.find(INITIAL_PIDNS, 7) is None and known.find(INITIAL_PIDNS, 8) is not None
+    assert len(known) == 999
