@@ -144,3 +144,12 @@ def test_pieces_of_refused_events_do_not_pile_up() -> None:
     assert len(joiner._waiting) == 1
     batch, _ = joiner.join(event(0, 99, exe_len=5))
     assert batch.payload(0).exe == b"/lost"
+
+
+def test_numbers_that_no_float_holds_stay_exact() -> None:
+    big = 1 << 60  # ns: 36 years
+    gaps = GapFinder()
+    rows = [event(0, 0, ts_ns=big + 1), event(0, 5, ts_ns=big + 3), event(0, 7, ts_ns=big + 7)]
+    told = gaps.check(Joiner().join(np.concatenate(rows)).batch).rows
+    assert told["start_ns"][told["kind"] == Kind.GAP].tolist() == [big + 1, big + 3]
+    assert f"{gaps.lost} lost" == "5 lost"

@@ -162,7 +162,8 @@ class GapFinder:
         cpus, seq, times = rows["cpu"][by_cpu], rows["seq"][by_cpu], rows["ts_ns"][by_cpu]
         begins = np.flatnonzero(np.append(True, cpus[1:] != cpus[:-1]))
         ends = np.append(begins[1:], len(rows)) - 1
-        expected, before = np.append(0, seq[:-1] + 1), np.append(0, times[:-1])
+        nothing = np.zeros(1, np.uint64)  # a plain 0 would make floats of all of it
+        expected, before = np.append(nothing, seq[:-1] + 1), np.append(nothing, times[:-1])
         expected[begins], before[begins] = self._next[cpus[begins]], self._last_ns[cpus[begins]]
         self._next[cpus[ends]], self._last_ns[cpus[ends]] = seq[ends] + 1, times[ends]
         holes = np.flatnonzero(seq != expected)
