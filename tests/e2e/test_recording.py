@@ -84,3 +84,19 @@ def test_count_cuts_both_alike(tmp_path: Path, start_container: Start) -> None:
     following.communicate(timeout=DEADLINE_S)
     assert replay(arrows, "--json") == replay(arrows, "--json", "--count", "25")
     assert replay(arrows, "--json") == arrows.with_suffix(".live").read_bytes()
+
+
+def test_rotated_files_together_are_live(
+    tmp_path: Path, start_container: Start, run_ledger: Run, receiver: Receiver
+) -> None:
+    container = start_container(receiver=receiver)
+    arrows = tmp_path / "run.arrows"
+    following = live(arrows, "--json", "--rotate-interval", "1s", "all")
+    act(container, run_ledger, receiver)
+    while not (tmp_path / "run.000004.arrows").exists():  # the time limit of the test is the deadline
+        container.exec_run([WORKLOAD, "noop"])
+    stop(following)
+    assert replay(arrows, "--json") == arrows.with_suffix(".live").read_bytes()
+    last = replay(tmp_path / "run.000003.arrows", "--json", container.name, by=NOBODY).splitlines()
+    assert b'"event":"snapshot"' in last[0]  # it knows who lived, and where
+    assert b'"ns_pid":1,' in last[0]
