@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -87,10 +88,10 @@ def build() -> tuple[Path, Path]:
 
 
 def storms(results: Results, tools: Sequence[Tool], mode: str, size: Size, storm: Path, quiet_pid: int) -> None:
-    """Every tool in turn, again and again; none at the beginning and the end of each round."""
+    """Every tool in turn, again and again, and no tool before and behind each."""
     workload = Workload(mode, size.spawns)
     for turn in range(size.rounds):
-        for place, tool in enumerate([NONE, *tools, NONE]):
+        for place, tool in enumerate([NONE, *itertools.chain.from_iterable((one, NONE) for one in tools)]):
             key = {"what": "storm", "tool": tool.name, "round": turn, "place": place}
             results.once(key, under_storm, tool, workload, storm, quiet_pid)
 

@@ -96,12 +96,12 @@ def _told(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -
     """What it told of the ledger's events, and what telling costs behind the run. before_bytes: of stdout, from before
     the workload."""
     text, data = folder / "stdout", folder / ("out" if tool.after else "stdout")
-    after_ns = after_rss = 0
+    after_ns = 0
     if tool.after:
         text = folder / "text"
         try:
             with text.open("wb") as out:
-                after_ns, after_rss = run_to_end(tool.decoder(folder), out)
+                after_ns, _bytes = run_to_end(tool.decoder(folder), out)
         except subprocess.CalledProcessError as error:
             raise CannotRun(f"{tool.after[0]} {tool.after[1]} failed") from error
     with text.open("rb") as lines:
@@ -112,7 +112,7 @@ def _told(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -
     written = data.stat().st_size - (0 if tool.after else before_bytes) if data.exists() else 0
     events = max(1, sum(counts.values()))
     return {
-        "expected": expected, "told": told, "after_ns": after_ns, "after_rss": after_rss,
+        "expected": expected, "told": told, "after_ns": after_ns,
         "bytes_per_event": written / events,
     }  # fmt: skip
 
@@ -182,6 +182,8 @@ def latency(tool: Tool, workload: Workload, storm: Path) -> Result:
     """
     if reason := tool.why_not():
         raise CannotRun(reason)
+    if "forks" not in tool.told:
+        raise CannotRun("it tells no forks")
     with _folder() as folder, Running(tool.command(folder), subprocess.PIPE, folder / "err") as tracer:
         with _running_storm(storm):
             any(STORM.encode() in data for _at_s, data in _chunks(tracer, _within(_READY_S)))

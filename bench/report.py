@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
@@ -36,27 +37,32 @@ HEADER = ["tool", "time with/without", "told", "reader us/event", "peak MiB", "b
 
 
 def storm_rows(tools: Sequence[str], results: list[dict[str, Any]], firsts: list[dict[str, Any]]) -> Rows:
-    """A row for each tool of what `bench.measure.under_storm` gave. The time is compared with no tool's in the same
-    round."""
-    without: dict[int, list[float]] = {}
-    for result in results:
-        if result["tool"] == "none" and "seconds" in result:
-            without.setdefault(result["round"], []).append(result["seconds"])
+    """A row for each tool of what `bench.measure.under_storm` gave. The time is compared with no tool's right before
+    and behind."""
+    without = {(r["round"], r["place"]): r["seconds"] for r in results if r["tool"] == "none" and "seconds" in r}
     return [_storm_row(tool, [r for r in results if r["tool"] == tool], without, firsts) for tool in tools]
 
 
+def _slow_down(result: dict[str, Any], without: dict[tuple[int, int], float]) -> float:
+    """Against the runs without a tool beside it; 0: there are none."""
+    step = 2 if result["tool"] == "none" else 1
+    beside = [without.get((result["round"], result["place"] + way)) for way in (-step, step)]
+    found = [seconds for seconds in beside if seconds]
+    return float(result["seconds"]) / (sum(found) / len(found)) if found else 0.0
+
+
 def _storm_row(
-    tool: str, results: list[dict[str, Any]], without: dict[int, list[float]], firsts: list[dict[str, Any]]
+    tool: str, results: list[dict[str, Any]], without: dict[tuple[int, int], float], firsts: list[dict[str, Any]]
 ) -> list[str]:
     good = [result for result in results if "seconds" in result]
     if not good:
         reason = results[-1]["why_not"] if results else "not measured"
         return [tool, reason, *[""] * (len(HEADER) - 2)]
-    slow = [r["seconds"] / (sum(without[r["round"]]) / len(without[r["round"]])) for r in good if r["round"] in without]
+    slow = [ratio for r in good if (ratio := _slow_down(r, without))]
     if tool == "none":
         return [tool, spread(slow), *["-"] * (len(HEADER) - 2)]
     expected, told = sum(r["expected"] for r in good), sum(r["told"] for r in good)
-    rss = spread([max(r["rss"], r["after_rss"]) / 2**20 for r in good], 0)
+    rss = spread([r["rss"] / 2**20 for r in good], 0)
     if not expected:
         return [tool, spread(slow), "-", f"{spread([r['cpu_ns'] / 1e6 for r in good], 0)} ms in all", rss, "-", "-"]
     events = [max(1, r["told"]) for r in good]
@@ -66,7 +72,7 @@ def _storm_row(
     return [
         tool,
         spread(slow),
-        "all" if told == expected else f"{100 * told / expected:.2f} %",
+        "all" if told == expected else f"{math.floor(10_000 * told / expected) / 100:.2f} %",
         f"{cpu} + {median(after):.1f} later" if median(after) else cpu,
         rss,
         f"{median(r['bytes_per_event'] for r in good):.0f}",

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "tracer"
 PURE = [
     "events",
     "pidns",
+    "brief",
     "table",
     "attribution",
     "census",
