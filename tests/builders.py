@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from tracer.census import NOBODY, Entry
+from tracer.answers.census import NOBODY, Entry
 from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, pad_args
 from tracer.facts import CgroupFact, Container
 from tracer.initial import INITIAL_PIDNS_INUM

@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from builders import PIDNS, WEB, batch, cgroup, fork, gap, row
 from recordings import Memory, facts, read, record, storm
 
-from tracer.commands.recorded import find_files
 from tracer.errors import NstraceError
 from tracer.events import Batch, Kind
 from tracer.recording import frames
@@ -30,6 +29,7 @@ from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
+from tracer.wiring.recorded import find_files
 
 MAX_FILE_S = 20.0
 MAX_MEMORY = 4 << 30

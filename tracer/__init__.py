@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from tracer.errors import NstraceError
 
 if TYPE_CHECKING:
+    from tracer.answers.translation import Translation
     from tracer.api import Recorded
-    from tracer.translation import Translation
 
 __all__ = ["NstraceError", "follow", "open", "translate"]
 
@@ -31,10 +31,10 @@ def translate(proc: str) -> Translation:
 
     proc: "40123" (a PID on the host), "web/15", "pidns:4026532180/15" or "pid:40123/15".
     """
+    from tracer.host.lookup import Lookup
+    from tracer.host.translation import translate
     from tracer.initial import require_initial_pidns
-    from tracer.lookup import Lookup
     from tracer.proc import parse_proc
-    from tracer.translating import translate
 
     require_initial_pidns()
     return translate(Lookup(), parse_proc(proc))

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tracer.commands.following import RESTART_S, open_live
-from tracer.commands.options import SHOWN_EVENTS
-from tracer.commands.recorded import open_later, single
-from tracer.commands.streaming import kinds_named
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.load import LoadOptions, check_host
 from tracer.moments import Span, parse_moment
 from tracer.proc import parse_proc
+from tracer.wiring.following import RESTART_S, open_live
+from tracer.wiring.options import SHOWN_EVENTS
+from tracer.wiring.recorded import open_later, single
+from tracer.wiring.streaming import kinds_named
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from tracer.past import Past
+    from tracer.answers.translation import Translation
+    from tracer.past.archive import Past
     from tracer.recording.source import RecordedSource
-    from tracer.translation import Translation
 
 
 class Recorded:
@@ -58,7 +58,7 @@ class Recorded:
 
         Raises NstraceError where nobody had it, or where lost events leave that unsure.
         """
-        from tracer.hindsight import Hindsight
+        from tracer.past.translation import Hindsight
 
         hindsight, meant, offset_ns = Hindsight(self.past), parse_proc(proc), self.past.wall_offset_ns
         if at is None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 import msgspec
 import numpy as np
 
-from tracer import procfs
 from tracer.account import Account
 from tracer.attribution import Attribution, reduce
 from tracer.containers.cgroups import Cgroups
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, Batch, Flag, Kind
 from tracer.facts import CgroupFact, CgroupName
+from tracer.host import procfs
 from tracer.kernel.trace import Trace, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.pidns import PidnsId

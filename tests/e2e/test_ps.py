@@ -161,8 +161,8 @@ def test_verify_while_processes_come_and_go(start_container: Start, run_ledger: 
 
 
 LIES = [
-    ("tracer.verifying.numbers_inside", lambda _fd: {}, "INSIDE: nobody"),
-    ("tracer.nsfs.number_in", lambda _fd, _tgid: 4711, "IOCTL: 4711"),
+    ("tracer.host.verification.numbers_inside", lambda _fd: {}, "INSIDE: nobody"),
+    ("tracer.host.nsfs.number_in", lambda _fd, _tgid: 4711, "IOCTL: 4711"),
     ("tracer.containers.names.Names.init_tgid", lambda _self, _id: 4711, "the engine has 4711"),
 ]
 

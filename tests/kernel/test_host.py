@@ -11,14 +11,14 @@ import pytest
 from conftest import wait_for
 from oracle import pidns_inum
 
-from tracer import nsfs, procfs
 from tracer.errors import NstraceError
-from tracer.host import Host
-from tracer.lookup import Lookup
-from tracer.numbers import ToContainer, ToHost
+from tracer.host import nsfs, procfs
+from tracer.host.lookup import Lookup
+from tracer.host.numbers import ToContainer, ToHost
+from tracer.host.processes import Host
+from tracer.host.translation import translate
 from tracer.pidns import PidnsId
 from tracer.proc import parse_proc
-from tracer.translating import translate
 
 pytestmark = pytest.mark.kernel
 

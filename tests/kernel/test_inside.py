@@ -10,7 +10,7 @@ import pytest
 from conftest import wait_for
 from oracle import nspid
 
-from tracer import procfs
+from tracer.host import procfs
 from tracer.kernel.inside import numbers_inside
 
 pytestmark = pytest.mark.kernel

@@ -15,7 +15,7 @@ import click
 import pytest
 from click.shell_completion import CompletionItem
 
-from tracer.commands import completing
+from tracer.wiring import completing
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def item(value: str) -> CompletionItem[str]:
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets TARGET be what the test says; gives what is offered."""
-    from tracer import offers
+    from tracer.host import offers
 
     def offered(incomplete: str, targets: Any) -> list[str]:
         monkeypatch.setattr(offers, "targets", targets)

@@ -14,10 +14,11 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, repair, row
 from recordings import WALL_NS
 
+from tracer.answers.translation import Translation
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import Kind
 from tracer.facts import Container
-from tracer.hindsight import Hindsight
+from tracer.past.translation import Hindsight
 from tracer.proc import parse_proc
 from tracer.recording.about import About
 from tracer.recording.facts import of_this_host
@@ -26,7 +27,6 @@ from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 from tracer.recording.writer import FileSink, Writer
-from tracer.translation import Translation
 
 DB = Container("b" * 64, "docker", "db")
 GUEST = Container("c" * 64, "docker", "guest")  # shares the namespace of db

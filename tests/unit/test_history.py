@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.events import Batch, Flag, Kind
-from tracer.gaps import NEVER_NS, Hole
-from tracer.history import History
+from tracer.past.gaps import NEVER_NS, Hole
+from tracer.past.history import History
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 
 WEB, DB = PidnsId(PIDNS, 1), PidnsId(PIDNS, 2)  # one inode number, two namespaces

@@ -5,9 +5,9 @@ import json
 
 from builders import PIDNS, SECOND_NS, WEB, entry
 
-from tracer.census import Entry
-from tracer.inspection import Details, Inspection
-from tracer.translation import Translation
+from tracer.answers.census import Entry
+from tracer.answers.inspection import Details, Inspection
+from tracer.answers.translation import Translation
 from tracer.views.inspection import inspection_object, inspection_text
 from tracer.views.objects import json_line
 

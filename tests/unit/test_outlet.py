@@ -11,9 +11,9 @@ from builders import batch, fork
 from conftest import wait_for
 
 from tracer.attribution import Attribution
-from tracer.commands.outlet import Outlet, PatientView
 from tracer.events import Kind
 from tracer.views.lines import Lines
+from tracer.wiring.outlet import Outlet, PatientView
 
 KINDS = frozenset({Kind.FORK})
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tracer import procfs
+from tracer.host import procfs
+from tracer.host.spaces import Spaces
 from tracer.pidns import INITIAL_PIDNS, Number
-from tracer.spaces import Spaces
 
 SPACES = Spaces()
 
@@ -89,7 +89,7 @@ def test_all_processes_while_some_end() -> None:
 
 
 def test_when_it_began_by_the_wall_clock() -> None:
-    from tracer.host import Host
+    from tracer.host.processes import Host
 
     host = Host(lambda _runtime, _id: None)
     before = time.time_ns()

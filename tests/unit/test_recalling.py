@@ -8,10 +8,10 @@ from pathlib import Path
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, row
 from recordings import WALL_NS, record
 
+from tracer.answers.census import Entry
 from tracer.attribution import Attribution
-from tracer.census import Entry
 from tracer.events import Batch, Flag, Kind
-from tracer.recalling import Losses, Recall
+from tracer.past.census import Losses, Recall
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource

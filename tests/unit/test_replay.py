@@ -13,7 +13,6 @@ from builders import SECOND_NS, batch, fork
 from recordings import WALL_NS, facts, read, record, storm
 
 from tracer.attribution import Attribution
-from tracer.commands.recorded import find_files, split_files
 from tracer.errors import NstraceError
 from tracer.events import Batch
 from tracer.recording.files import open_input
@@ -21,6 +20,7 @@ from tracer.recording.pace import Paced
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 from tracer.table import Table
+from tracer.wiring.recorded import find_files, split_files
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40)]
 

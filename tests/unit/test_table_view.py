@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 from builders import SECOND_NS, WEB, entry
 
-from tracer.census import Census, Entry
+from tracer.answers.census import Census, Entry
 from tracer.views.columns import Columns
 from tracer.views.table import process_table
 from tracer.views.width import width

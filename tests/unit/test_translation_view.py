@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 from builders import PIDNS, WEB
 
-from tracer.census import Entry
+from tracer.answers.census import Entry
+from tracer.answers.translation import Life, Translation
 from tracer.facts import Container
 from tracer.pidns import INITIAL_PIDNS, Number, PidnsId, ProcId
-from tracer.translation import Life, Translation
 from tracer.views.translation import block, json_object
 from tracer.views.width import width
 

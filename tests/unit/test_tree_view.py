@@ -3,7 +3,7 @@
 import msgspec
 from builders import PIDNS, WEB, entry
 
-from tracer.census import Census, Entry
+from tracer.answers.census import Census, Entry
 from tracer.views.tree import ASCII, branches, processes, tree
 from tracer.views.width import width
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import pytest
 from builders import WEB
 
+from tracer.answers.verification import Finding, Member, Reading, Source, Verdict, findings, judge
 from tracer.pidns import ProcId
-from tracer.verification import Finding, Member, Reading, Source, Verdict, findings, judge
 from tracer.views.verification import finding_object, verification_table
 
 INUM = 4026532180

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from tracer.commands.completing import complete_target
-from tracer.commands.gathering import gather, moment_options
-from tracer.commands.showing import output_options
+from tracer.wiring.completing import complete_target
+from tracer.wiring.gathering import gather, moment_options
+from tracer.wiring.showing import output_options
 
 
 @click.command("containers")
@@ -28,10 +28,10 @@ def command(
     PIDNS  inode number of its PID namespace, as in nstrace follow pidns:INUM
     LEVEL  how deep that is nested: 2 is a container in a container
     """
-    from tracer.commands.showing import line_width, note
-    from tracer.inventory import running
+    from tracer.answers.inventory import running
     from tracer.views.containers import container_json, container_table
     from tracer.views.objects import json_line
+    from tracer.wiring.showing import line_width, note
 
     found = gather(targets, file, at, quiet)
     shown = [one for one in running(found.census) if any(one.init.is_meant(target) for target in found.targets)]

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from tracer.commands.options import SHOWN_EVENTS
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.options import SHOWN_EVENTS
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -42,7 +42,7 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     nstrace export --to jsonl -w - web.arrows | jq .args
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.commands.recorded import open_later, sayer, split_files, targets_of
+    from tracer.wiring.recorded import open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
     if out is None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from tracer.commands.completing import complete_target
-from tracer.commands.options import stream, stream_options
-from tracer.commands.recorders import record_of, record_options
+from tracer.wiring.completing import complete_target
+from tracer.wiring.options import stream, stream_options
+from tracer.wiring.recorders import record_of, record_options
 
 
 @click.command("follow")
@@ -36,8 +36,8 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
     nstrace follow --json all | jq .pids  every PID of every process, host first
     nstrace follow -w web.arrows web      see it, and keep it
     """
-    from tracer.commands.following import follow_live
-    from tracer.commands.streaming import make_view
+    from tracer.wiring.following import follow_live
+    from tracer.wiring.streaming import make_view
 
     options = stream(values)
     record = record_of(values, has_view=True)

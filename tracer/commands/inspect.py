@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracer.commands.completing import complete_proc
-from tracer.commands.showing import output_options
+from tracer.wiring.completing import complete_proc
+from tracer.wiring.showing import output_options
 
 if TYPE_CHECKING:
-    from tracer.census import Entry
-    from tracer.inspection import Inspection
-    from tracer.lookup import Lookup
+    from tracer.answers.census import Entry
+    from tracer.answers.inspection import Inspection
+    from tracer.host.lookup import Lookup
     from tracer.proc import Proc
 
 
@@ -27,11 +27,11 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 
     PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
     """
-    from tracer.commands.showing import answer_each, line_width, user_name
+    from tracer.host.lookup import Lookup
     from tracer.initial import require_initial_pidns
-    from tracer.lookup import Lookup
     from tracer.views.inspection import inspection_object, inspection_text
     from tracer.views.objects import json_line
+    from tracer.wiring.showing import answer_each, line_width, user_name
 
     if show_secrets and not env:
         raise click.UsageError("--show-secrets goes with --env")
@@ -51,11 +51,11 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
     import time
 
+    from tracer.answers.inspection import Inspection
     from tracer.errors import ExitCode, NstraceError
     from tracer.facts import split_args
-    from tracer.inspection import Inspection
-    from tracer.procfs_details import details, shared_with_host
-    from tracer.translating import translate
+    from tracer.host.details import details, shared_with_host
+    from tracer.host.translation import translate
 
     translation = translate(lookup, proc)
     process = lookup.host.process(translation.entry.proc_id.tgid)
@@ -78,7 +78,7 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
 
 def _parents(lookup: Lookup, entry: Entry) -> list[Entry]:
     """The parents, the nearest first, as far as they are known."""
-    from tracer.taking import entry_of
+    from tracer.host.census import entry_of
 
     found: list[Entry] = []
     while entry.parent and (process := lookup.host.process(entry.parent.tgid)) and process.proc_id == entry.parent:

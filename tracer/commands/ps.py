@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from tracer.commands.completing import complete_target
-from tracer.commands.gathering import gather, moment_options
-from tracer.commands.showing import output_options
+from tracer.wiring.completing import complete_target
+from tracer.wiring.gathering import gather, moment_options
+from tracer.wiring.showing import output_options
 
 
 @click.command("ps")
@@ -34,7 +34,7 @@ def command(
     nstrace ps web
     nstrace ps --from web.arrows --at 14:03:05
     """
-    from tracer.commands.showing import line_width, note
+    from tracer.wiring.showing import line_width, note
 
     found = gather(targets, file, at, quiet)
     if as_json or output == "json":

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from tracer.commands.completing import complete_target
-from tracer.commands.options import capture_options, stream
-from tracer.commands.recorders import record_of, record_options
+from tracer.wiring.completing import complete_target
+from tracer.wiring.options import capture_options, stream
+from tracer.wiring.recorders import record_of, record_options
 
 
 @click.command("record")
@@ -26,7 +26,7 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
     nstrace record -w web.arrows web
     nstrace record -w - all | ssh host 'cat >all.arrows'
     """
-    from tracer.commands.following import follow_live
     from tracer.views.nothing import Nothing
+    from tracer.wiring.following import follow_live
 
     return follow_live(targets, stream(values), lambda _offset: Nothing(), record_of(values, has_view=False))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracer.commands.options import StreamOptions, replay_options, stream
 from tracer.errors import ExitCode
+from tracer.wiring.options import StreamOptions, replay_options, stream
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -55,11 +55,11 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     nstrace replay --speed 10 --max-idle 1 --from 14:03 web.arrows
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.commands.recorded import open_sources, sayer, split_files, targets_of
-    from tracer.commands.streaming import exit_code, make_view, stream_to, writer_to
     from tracer.moments import Span, parse_moment
     from tracer.recording.pace import Paced
     from tracer.session import Limits
+    from tracer.wiring.recorded import open_sources, sayer, split_files, targets_of
+    from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
 
     options = stream(values)
     files, targets = split_files(arguments)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tracer.commands.options import stream, stream_options
+from tracer.wiring.options import stream, stream_options
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
@@ -32,8 +32,8 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
     nstrace run -- make -j4
     nstrace run --to events.jsonl --json -- ./start-everything.sh
     """
-    from tracer.commands.streaming import exit_code, make_view, signal_wakeup, stream_to, writer_to
     from tracer.kernel.load import Loading, LoadOptions, check_host
+    from tracer.wiring.streaming import exit_code, make_view, signal_wakeup, stream_to, writer_to
 
     options = stream(values)
     check_host()
@@ -41,8 +41,8 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
         out = stack.enter_context(_open(to)) if to else sys.stderr
         load_options = LoadOptions(options.buffer_pages, options.max_args_bytes, options.threads)
         loading = Loading(load_options)
-        from tracer import procfs
         from tracer.containers.cgroups import Cgroups
+        from tracer.host import procfs
         from tracer.kernel.birth import Newborn
         from tracer.kernel.selfcheck import check
         from tracer.kernel.trace import Trace

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracer.commands.completing import complete_proc
-from tracer.commands.showing import answer_each, output_options
+from tracer.wiring.completing import complete_proc
+from tracer.wiring.showing import answer_each, output_options
 
 if TYPE_CHECKING:
+    from tracer.answers.translation import Translation
     from tracer.proc import Proc
-    from tracer.translation import Translation
 
 
 @click.command("translate")
@@ -66,7 +66,7 @@ def command(
     from tracer.initial import require_initial_pidns
 
     if _is_filter(procs, to_container, to_host, where, replace):
-        from tracer.commands import filtering
+        from tracer.wiring import filtering
 
         if file or at or during:
             raise click.UsageError("a stream is asked about the living host: without --from, --at and --during")
@@ -82,15 +82,15 @@ def command(
         return
     if at and during:
         raise click.UsageError("--at is a moment, --during a time: give one of them")
-    from tracer.commands.asking import asking_a_recording
+    from tracer.wiring.asking import asking_a_recording
 
     answer_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
 
 
 def _asking_the_host(show: Callable[[Translation], str], quiet: bool) -> Callable[[Proc], str]:
-    from tracer.commands.gathering import say_what_is_hidden
-    from tracer.lookup import Lookup
-    from tracer.translating import translate
+    from tracer.host.lookup import Lookup
+    from tracer.host.translation import translate
+    from tracer.wiring.gathering import say_what_is_hidden
 
     lookup = Lookup()
 
@@ -106,9 +106,9 @@ def _shower(quiet: bool, json: bool, is_living: bool) -> Callable[[Translation],
     """How an answer is printed. Users of a recording's host are told by number: they are none of ours."""
     if quiet:
         return lambda translation: f"{translation.result}\n"
-    from tracer.commands.showing import line_width, user_name
     from tracer.views.objects import json_line
     from tracer.views.translation import block, json_object
+    from tracer.wiring.showing import line_width, user_name
 
     name_of = user_name if is_living else str
     if json:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracer.commands.completing import complete_target
-from tracer.commands.options import wants_color
-from tracer.commands.showing import output_options
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.completing import complete_target
+from tracer.wiring.options import wants_color
+from tracer.wiring.showing import output_options
 
 if TYPE_CHECKING:
+    from tracer.answers.verification import Finding, Source, Verdict
     from tracer.containers.names import Names
-    from tracer.verification import Finding, Source, Verdict
-    from tracer.verifying import Verifier
+    from tracer.host.verification import Verifier
     from tracer.watching import Watch
 
 _ROUNDS, _PAUSE_S = 3, 0.1
@@ -67,13 +67,13 @@ def command(
     nstrace verify web --explain  how a PID on the host and one inside are the same
     nstrace verify --live 5       and whether nstrace's events say so too
     """
-    from tracer.commands.gathering import living_targets
-    from tracer.commands.showing import line_width, note
+    from tracer.answers.verification import judge
+    from tracer.host.lookup import Lookup
+    from tracer.host.verification import Verifier
     from tracer.initial import require_initial_pidns
-    from tracer.lookup import Lookup
-    from tracer.verification import judge
-    from tracer.verifying import Verifier
     from tracer.views.verification import explanation, finding_object, verification_table
+    from tracer.wiring.gathering import living_targets
+    from tracer.wiring.showing import line_width, note
 
     require_initial_pidns()
     lookup = Lookup()
@@ -131,7 +131,7 @@ def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
 
 def _asked(findings: list[Finding]) -> list[Source]:
     """The sources that could be asked, in their order."""
-    from tracer.verification import Source
+    from tracer.answers.verification import Source
 
     return [source for source in Source if any(source in finding.numbers for finding in findings)]
 

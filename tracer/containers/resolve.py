@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.hints import near, shown
 from tracer.targets import BY_DESCRIPTION, Target, TargetKind
 
 if TYPE_CHECKING:
     from tracer.containers.engine import Engine, FoundContainer
-
-_MAX_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -66,17 +65,3 @@ def _near(text: str, everyone: list[FoundContainer]) -> str:
     running = sorted(container.name for container in everyone if container.running)
     asked = near(text, [container.name for container in everyone])
     return asked + (f"running: {shown(running)}" if running else "no container is running")
-
-
-def near(text: str, names: list[str]) -> str:
-    """A question after the names that look like this one, with a blank behind it; else nothing."""
-    import difflib  # takes as long to import as all else here
-
-    found = difflib.get_close_matches(text, names)
-    return f"did you mean {' or '.join(found)}? " if found else ""
-
-
-def shown(names: list[str]) -> str:
-    """As many names as fit a line."""
-    more = len(names) - _MAX_SHOWN
-    return ", ".join(names[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

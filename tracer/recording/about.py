@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.past import RUNTIME_EXE
+from tracer.past.archive import RUNTIME_EXE
 from tracer.recording.columns import values_of
 from tracer.recording.schema import SCHEMA
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from tracer.events import EVENT, NO_CPU, Batch, Kind
-from tracer.history import History
-from tracer.past import Past
+from tracer.past.archive import Past
+from tracer.past.history import History
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tracer.inventory import Running
+from tracer.answers.inventory import Running
 from tracer.views.columns import Column, Columns, columns
 from tracer.views.escape import decode, safe, safe_text
 from tracer.views.moment import rfc3339, short

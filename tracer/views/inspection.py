@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tracer.census import Entry
-from tracer.inspection import Details, Inspection
-from tracer.translation import Place
+from tracer.answers.census import Entry
+from tracer.answers.inspection import Details, Inspection
+from tracer.answers.translation import Place
 from tracer.views.escape import decode, safe, safe_text
 from tracer.views.moment import duration, full
 from tracer.views.secrets import MASK, masked

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tracer.census import NOBODY, Entry
+from tracer.answers.census import NOBODY, Entry
 from tracer.facts import Container, split_args
 from tracer.views.escape import decode, safe_json
 from tracer.views.moment import rfc3339

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tracer.census import Census, Entry
+from tracer.answers.census import Census, Entry
 from tracer.facts import split_args
 from tracer.views.columns import Column, Columns, columns
 from tracer.views.escape import command_line, safe, safe_text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracer.census import NOBODY
+from tracer.answers.census import NOBODY
+from tracer.answers.translation import Life, Place, Translation
 from tracer.facts import Container
-from tracer.translation import Life, Place, Translation
 from tracer.views.columns import Column, columns
 from tracer.views.escape import safe_text
 from tracer.views.moment import full, precise, rfc3339

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tracer.census import Census, Entry
+from tracer.answers.census import Census, Entry
 from tracer.pidns import PidnsId, ProcId
 from tracer.views.escape import safe_text
 from tracer.views.table import UNKNOWN, chain, command_of, reaper

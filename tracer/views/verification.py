@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from tracer.verification import Finding, Source, Verdict
+from tracer.answers.verification import Finding, Source, Verdict
 from tracer.views.columns import Column, Columns, columns
 from tracer.views.objects import container_object
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracer.census import Entry
-from tracer.translation import Translation
+from tracer.answers.census import Entry
+from tracer.answers.translation import Translation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from tracer.commands.options import StreamOptions
 from tracer.errors import ExitCode, NstraceError, ReaderGone
+from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
     from tracer.account import Account

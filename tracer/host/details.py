@@ -6,8 +6,8 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-from tracer.inspection import Details
-from tracer.procfs import TICK_NS, Living, contents, link, opened_process, stat_fields, status_field
+from tracer.answers.inspection import Details
+from tracer.host.procfs import TICK_NS, Living, contents, link, opened_process, stat_fields, status_field
 
 _FIRST_OF_OTHERS = 0xF0000000
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tracer.containers.resolve import near, shown
+from tracer.answers.translation import Life, Translation
 from tracer.errors import ExitCode, NstraceError
-from tracer.gaps import Hole
-from tracer.history import Holder, Lifetime
-from tracer.past import Past
+from tracer.hints import near, shown
+from tracer.past.archive import Past
+from tracer.past.gaps import Hole
+from tracer.past.history import Holder, Lifetime
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.proc import Proc, Space
-from tracer.translation import Life, Translation
 from tracer.views.escape import safe
 from tracer.views.moment import precise
 

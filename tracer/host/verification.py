@@ -7,16 +7,16 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
-from tracer import nsfs, procfs
-from tracer.census import Census, Entry
-from tracer.inventory import running
+from tracer.answers.census import Census, Entry
+from tracer.answers.inventory import running
+from tracer.answers.verification import Finding, Member, Reading, Source, findings
+from tracer.host import nsfs, procfs
+from tracer.host.census import take_census
+from tracer.host.lookup import Lookup
 from tracer.kernel.inside import numbers_inside
-from tracer.lookup import Lookup
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.table import Table
-from tracer.taking import take_census
 from tracer.targets import Target
-from tracer.verification import Finding, Member, Reading, Source, findings
 from tracer.views.table import place
 
 

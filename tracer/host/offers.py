@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from click.shell_completion import CompletionItem
 
+from tracer.answers.inventory import Running, running
 from tracer.containers.cgroups import Description
 from tracer.containers.names import Names
-from tracer.host import Host
-from tracer.inventory import Running, running
-from tracer.taking import take_census
+from tracer.host.census import take_census
+from tracer.host.processes import Host
 from tracer.targets import COMPOSE_LABEL
 from tracer.views.escape import safe
 from tracer.views.table import place

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import NUMBER, STREAM_KINDS, Batch, Flag, Kind
-from tracer.gaps import NEVER_NS, Gaps, Hole
+from tracer.past.gaps import NEVER_NS, Gaps, Hole
 from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
 
 _NR_BITS = 23  # a PID has 22 and may be 1 << 22

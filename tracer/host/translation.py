@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tracer.lookup import Lookup
+from tracer.answers.translation import Translation
+from tracer.host.census import entry_of
+from tracer.host.lookup import Lookup
 from tracer.proc import Proc, Space
-from tracer.taking import entry_of
-from tracer.translation import Translation
 
 
 def translate(lookup: Lookup, proc: Proc) -> Translation:

@@ -17,14 +17,14 @@ Items = list[CompletionItem[str]]
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
     """The TARGETs that begin so: running containers first."""
-    from tracer import offers
+    from tracer.host import offers
 
     return _in_time(offers.targets, incomplete)
 
 
 def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
     """The PROCs that begin so: containers, and behind the slash the numbers inside."""
-    from tracer import offers
+    from tracer.host import offers
 
     return _in_time(offers.procs, incomplete)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tracer.census import NOBODY, Census, Entry
-from tracer.host import Host
-from tracer.procfs import Living
+from tracer.answers.census import NOBODY, Census, Entry
+from tracer.host.processes import Host
+from tracer.host.procfs import Living
 
 
 def take_census(host: Host) -> Census:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from tracer.proc import Proc, parse_proc
 
 if TYPE_CHECKING:
-    from tracer.translation import Translation
+    from tracer.answers.translation import Translation
 
 
 def asking_a_recording(
     file: str, procs: Sequence[str], at: str | None, during: str | None, show: Callable[[Translation], str], quiet: bool
 ) -> Callable[[Proc], str]:
     """What answers about these PROCs at a moment, or during a time: text to print. Raises NstraceError."""
-    from tracer.commands.recorded import open_source, sayer
-    from tracer.hindsight import Hindsight
     from tracer.moments import parse_moment, parse_range
+    from tracer.past.translation import Hindsight
     from tracer.recording.about import About
     from tracer.recording.past import read_past
+    from tracer.wiring.recorded import open_source, sayer
 
     numbers = {parse_proc(text).nr for text in procs}
     source = open_source([file], quiet=quiet)

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tracer.commands.options import StreamOptions
+from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
-    from tracer.commands.recorders import RecordOptions
     from tracer.kernel.load import LoadOptions
     from tracer.live import LiveSource
     from tracer.views.view import View
+    from tracer.wiring.recorders import RecordOptions
 
 RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
 
@@ -31,14 +31,14 @@ def open_live(
     targets: Sequence[str], load_options: LoadOptions, max_processes: int, say: Callable[[str], None]
 ) -> Opened:
     """Start tracing the TARGETs; all containers where there are none. say: takes a line for people."""
-    from tracer.commands.streaming import LazyEngine
     from tracer.kernel.load import Loading
+    from tracer.wiring.streaming import LazyEngine
 
     loading = Loading(load_options)  # compiles while we import the rest and resolve the targets
     try:
-        from tracer import procfs
         from tracer.containers.cgroups import Cgroups
         from tracer.containers.resolve import resolve
+        from tracer.host import procfs
         from tracer.kernel.selfcheck import check
         from tracer.kernel.trace import Trace
         from tracer.live import LiveSource
@@ -66,9 +66,9 @@ def follow_live(
     record: RecordOptions | None,
 ) -> int:
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
-    from tracer.commands.recorders import beside_recording, check_record, recording
-    from tracer.commands.streaming import exit_code, signal_wakeup, stream_to, writer_to
     from tracer.kernel.load import LoadOptions, check_host
+    from tracer.wiring.recorders import beside_recording, check_record, recording
+    from tracer.wiring.streaming import exit_code, signal_wakeup, stream_to, writer_to
 
     def say(line: str) -> None:
         if not options.quiet:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracer.answers.census import NOBODY, Census, Entry
 from tracer.attribution import Attribution
-from tracer.census import NOBODY, Census, Entry
 from tracer.events import Batch, Kind
 from tracer.pidns import INITIAL_PIDNS, ProcId
 from tracer.repair import identities

@@ -7,18 +7,19 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tracer import procfs
+from tracer.answers.translation import home
 from tracer.containers import paths
 from tracer.containers.engine import FoundContainer
 from tracer.containers.names import Names
-from tracer.containers.resolve import choose, shown
+from tracer.containers.resolve import choose
 from tracer.errors import ExitCode, NstraceError
 from tracer.facts import RUNTIME_COMM
-from tracer.host import Host
+from tracer.hints import shown
+from tracer.host import procfs
+from tracer.host.processes import Host
+from tracer.host.procfs import Living
 from tracer.pidns import Number
 from tracer.proc import Proc, Space
-from tracer.procfs import Living
-from tracer.translation import home
 
 _MAX_NEAR = 8
 

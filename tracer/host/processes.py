@@ -9,13 +9,13 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from tracer import nsfs, procfs
 from tracer.containers import paths
 from tracer.containers.cgroups import Description
 from tracer.facts import Container
+from tracer.host import nsfs, procfs
+from tracer.host.procfs import Living
+from tracer.host.spaces import Spaces
 from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
-from tracer.procfs import Living
-from tracer.spaces import Spaces
 
 _MS_NS = 1_000_000
 

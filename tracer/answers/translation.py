@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracer.census import Entry
+from tracer.answers.census import Entry
 from tracer.facts import Container
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tracer.commands.options import StreamOptions
 from tracer.errors import ExitCode, NstraceError, ReaderGone
+from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
     from tracer.attribution import Attribution
@@ -214,8 +214,8 @@ def beside_recording(
     view: View, options: StreamOptions, containers: Attribution
 ) -> Iterator[tuple[View, Callable[[str], None]]]:
     """The view and what writes its text to stdout, both such that a recording never waits for who reads it."""
-    from tracer.commands.outlet import Outlet, PatientView
-    from tracer.commands.streaming import kinds_of
+    from tracer.wiring.outlet import Outlet, PatientView
+    from tracer.wiring.streaming import kinds_of
 
     def say(line: str) -> None:
         if not options.quiet:

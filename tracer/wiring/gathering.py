@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tracer.commands.showing import note, user_name
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.showing import note, user_name
 
 if TYPE_CHECKING:
-    from tracer.census import Census, Entry
+    from tracer.answers.census import Census, Entry
     from tracer.containers.names import Names
-    from tracer.lookup import Lookup
-    from tracer.recalling import Losses
+    from tracer.host.lookup import Lookup
+    from tracer.past.census import Losses
     from tracer.recording.source import RecordedSource
     from tracer.targets import Target
 
@@ -57,9 +57,9 @@ def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool
 def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
     import time
 
+    from tracer.host.census import take_census
+    from tracer.host.lookup import Lookup
     from tracer.initial import require_initial_pidns
-    from tracer.lookup import Lookup
-    from tracer.taking import take_census
 
     require_initial_pidns()
     lookup = Lookup()
@@ -73,8 +73,8 @@ def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
 
 def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]:
     """The TARGETs of the living host; all where none was given. Raises NstraceError for one that is not there."""
-    from tracer import procfs
     from tracer.containers.resolve import resolve
+    from tracer.host import procfs
     from tracer.targets import Target, TargetKind, parse_target
 
     def found(target: Target) -> Target:
@@ -87,11 +87,11 @@ def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]
 
 
 def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
-    from tracer.commands.recorded import open_sources, sayer, targets_of
     from tracer.moments import Span
-    from tracer.recalling import Recall
+    from tracer.past.census import Recall
     from tracer.views import containers, objects, table, tree  # noqa: F401 - while we still may read everything
     from tracer.views.moment import precise
+    from tracer.wiring.recorded import open_sources, sayer, targets_of
 
     parsed = targets_of(texts or ("all",))
     if file == "-":

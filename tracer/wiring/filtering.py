@@ -14,9 +14,9 @@ _PIECE_BYTES = 1 << 16
 
 def to_container(replace: bool) -> None:
     """PIDs of the host, in the text that comes, -> container and number inside."""
-    from tracer.commands.showing import note
-    from tracer.lookup import Lookup
-    from tracer.numbers import ToContainer
+    from tracer.host.lookup import Lookup
+    from tracer.host.numbers import ToContainer
+    from tracer.wiring.showing import note
 
     note("nstrace: PID namespaces of other users' processes are not seen: run it with sudo", quiet=os.geteuid() == 0)
     with contextlib.closing(ToContainer(Lookup().host)) as numbers:
@@ -26,8 +26,8 @@ def to_container(replace: bool) -> None:
 def to_host(where: str, replace: bool) -> None:
     """Numbers of one PID namespace, in the text that comes, -> PIDs on the host. Raises NstraceError where there is no
     such namespace."""
-    from tracer.lookup import Lookup
-    from tracer.numbers import ToHost
+    from tracer.host.lookup import Lookup
+    from tracer.host.numbers import ToHost
     from tracer.proc import parse_space
 
     lookup, space = Lookup(), parse_space(where)

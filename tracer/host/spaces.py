@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tracer import nsfs, procfs
+from tracer.host import nsfs, procfs
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 
 _UNKNOWN = 0  # the generation of a namespace whose first process has gone

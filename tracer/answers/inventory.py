@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracer.census import Census, Entry
+from tracer.answers.census import Census, Entry
 from tracer.facts import Container
 from tracer.pidns import PidnsId
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple
 
-from tracer import nsfs, procfs
+from tracer.answers.translation import home
 from tracer.errors import NstraceError
-from tracer.host import Host
+from tracer.host import nsfs, procfs
+from tracer.host.processes import Host
 from tracer.pidns import Number
-from tracer.translation import home
 from tracer.views.escape import safe_text
 
 _FORGET_S = 1.0  # what is no PID of a container may become one: a process enters its cgroup after its birth

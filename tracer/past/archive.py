@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.answers.census import NOBODY, Entry
 from tracer.attribution import Attribution, teaches
-from tracer.census import NOBODY, Entry
 from tracer.events import Batch, Flag, Kind
 from tracer.facts import RUNTIME_COMM, Container
-from tracer.history import History, Lifetime
 from tracer.moments import Span
+from tracer.past.history import History, Lifetime
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
 _COMMANDS = (Kind.EXEC, Kind.SNAPSHOT)

@@ -1,0 +1,1 @@
+"""What is answered to one question, as plain data that views print. Pure."""

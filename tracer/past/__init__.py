@@ -1,0 +1,1 @@
+"""What recorded events answer afterwards: who had which number when. Pure."""

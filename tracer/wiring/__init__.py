@@ -1,0 +1,1 @@
+"""From options to sources, sessions and views: what several commands share."""
