@@ -39,10 +39,9 @@ def lost(events: list[Event]) -> int:
 
 @pytest.mark.parametrize("seconds", [1, 10, 60] if LONG else [1])
 def test_stopped_under_load(seconds: int, workload: Path) -> None:
+    first = Space(workload, "crowd", 100)
+    assert first.line()
     with Following("--buffer-size", "0.25", "all") as follow:
-        follow.ready()
-        first = Space(workload, "crowd", 100)
-        assert first.line()
         follow.until(lambda events: len(living(events, first.inum)) == 101)
         follow.process.send_signal(signal.SIGSTOP)
         storm, until = Space(workload, "storm", 10_000_000, 2), time.monotonic() + seconds
@@ -65,6 +64,15 @@ def test_stopped_under_load(seconds: int, workload: Path) -> None:
 
 
 @pytest.fixture
+def resident(workload: Path) -> Iterator[Space]:
+    """Someone who is there from the beginning, so that there is something to print."""
+    space = Space(workload, "crowd", 1)
+    assert space.line()
+    yield space
+    space.kill()
+
+
+@pytest.fixture
 def stuck_pipe() -> Iterator[tuple[int, int]]:
     """A pipe of a page that nobody reads."""
     reading, writing = os.pipe()
@@ -75,7 +83,7 @@ def stuck_pipe() -> Iterator[tuple[int, int]]:
             os.close(fd)
 
 
-def test_a_pipe_that_is_not_read_and_then_is(stuck_pipe: tuple[int, int], workload: Path) -> None:
+def test_a_pipe_that_is_not_read_and_then_is(stuck_pipe: tuple[int, int], resident: Space, workload: Path) -> None:
     reading, writing = stuck_pipe
     argv = [*NSTRACE, "follow", "--json", "--buffer-size", "0.0625", "all"]
     with subprocess.Popen(argv, stdout=writing, stderr=subprocess.PIPE) as follow:
@@ -105,7 +113,9 @@ def test_a_pipe_that_is_not_read_and_then_is(stuck_pipe: tuple[int, int], worklo
     assert "does not add up" not in stderr
 
 
-def test_a_second_ctrl_c_ends_it_though_nobody_reads(stuck_pipe: tuple[int, int], workload: Path) -> None:
+def test_a_second_ctrl_c_ends_it_though_nobody_reads(
+    stuck_pipe: tuple[int, int], resident: Space, workload: Path
+) -> None:
     reading, writing = stuck_pipe
     with subprocess.Popen([*NSTRACE, "follow", "--json", "all"], stdout=writing, stderr=subprocess.PIPE) as follow:
         os.close(writing)
