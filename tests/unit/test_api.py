@@ -44,6 +44,14 @@ def test_a_table_in_one_call(file: Path) -> None:
     assert set(table.column("container").to_pylist()) == {"web"}
 
 
+def test_no_descriptor_is_left_open(file: Path) -> None:
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    recorded = tracer.open(file)
+    recorded.to_arrow()
+    recorded.translate("web/2")
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+
+
 def test_a_frame_in_one_call(file: Path) -> None:
     frame = tracer.open(file).to_pandas()
     assert frame.groupby("event").size().to_dict() == {"exec": 3, "exit": 3, "fork": 3}

@@ -8,6 +8,7 @@ import re
 import secrets
 import select
 import stat
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -91,10 +92,13 @@ class Input(Protocol):
 
 
 class FileInput:
-    """A regular file. What is skipped is not read."""
+    """A regular file. What is skipped is not read. is_ours: the descriptor is closed when nobody reads it any more."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, is_ours: bool = False) -> None:
         self._fd = fd
+        self._opened: FileInput | None = None  # whose descriptor we read from
+        if is_ours:
+            weakref.finalize(self, os.close, fd)
         self._begin = self.at = os.lseek(fd, 0, os.SEEK_CUR)
 
     @property
@@ -105,7 +109,7 @@ class FileInput:
     def again(self) -> FileInput:
         """The same file from its beginning, read on its own."""
         other = FileInput(self._fd)
-        other.at = self._begin
+        other._opened, other.at = self._opened or self, self._begin
         return other
 
     def read(self, length: int) -> bytes:
@@ -194,7 +198,7 @@ def open_input(name: str) -> FileInput | StreamInput:
         raise NstraceError(f"{name} cannot be read: {error.strerror}") from error
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
-        return FileInput(fd)
+        return FileInput(fd, is_ours=name != "-")
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         return StreamInput(fd, None if name == "-" else _first(fd))
     what = "a folder" if stat.S_ISDIR(mode) else "a terminal" if os.isatty(fd) else "a device"
