@@ -35,13 +35,13 @@ HEADERS = {
     "namespaces": ["PID namespaces", "first event s", "reader us/event", "peak MiB"],
     "targets": ["targets", "first event s", "reader us/event", "peak MiB"],
     "events": ["events recorded", "write us/event", "bytes/event", "replay us/event", "replay MiB", "translate --at s",
-               "translate MiB"],
+               "translate MiB", "1 M lookups s"],
 }  # fmt: skip
 COLUMNS = {
     "processes": ("first_s", "us", "mib"),
     "namespaces": ("first_s", "us", "mib"),
     "targets": ("first_s", "us", "mib"),
-    "events": ("write_us", "bytes", "replay_us", "replay_mib", "at_s", "at_mib"),
+    "events": ("write_us", "bytes", "replay_us", "replay_mib", "at_s", "at_mib", "lookups_s"),
 }
 
 
@@ -87,11 +87,13 @@ def _recording(events: int, folder: Path) -> Result:
         begin = time.monotonic()
         _ns, at_bytes = run_to_end([*_NSTRACE, "translate", "--from", str(path), "--at", moment, question], nowhere)
         at_s = time.monotonic() - begin
+    lookups_s = float(subprocess.check_output([sys.executable, "-m", "bench.lookups", path]))
     written = path.stat().st_size
     path.unlink()
     return {
         "write_us": write_ns / events / 1e3, "bytes": written / events, "replay_us": replay_ns / events / 1e3,
         "replay_mib": replay_bytes / 2**20, "at_s": at_s, "at_mib": at_bytes / 2**20,
+        "lookups_s": lookups_s,
     }  # fmt: skip
 
 

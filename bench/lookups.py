@@ -1,0 +1,29 @@
+"""A million questions to one recording: who had this number at that moment? Prints the seconds, the index not counted.
+
+python -m bench.lookups FILE
+"""
+
+import sys
+import time
+
+import numpy as np
+
+import tracer
+
+LOOKUPS = 1_000_000
+
+
+def main() -> None:
+    """Numbers and moments at random, of the namespaces that the recording tells of."""
+    history = tracer.open(sys.argv[1]).past.history
+    random = np.random.default_rng(1)
+    spaces = random.integers(0, len(history.spaces), LOOKUPS)
+    numbers = random.integers(1, 32768, LOOKUPS)
+    moments_ns = random.integers(history.begins_ns, history.ends_ns, LOOKUPS)
+    begin = time.monotonic()
+    history.holders(spaces, numbers, moments_ns)
+    print(time.monotonic() - begin)
+
+
+if __name__ == "__main__":
+    main()
