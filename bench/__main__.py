@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -203,6 +204,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the figures into docs/ and README.md")
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
     options = parser.parse_args()
+    if options.scale and options.write and not importlib.util.find_spec("matplotlib"):
+        parser.error("--scale --write draws a picture, which needs matplotlib: .venv/bin/pip install -e '.[bench]'")
     if os.geteuid():
         sys.exit("bench: tracing needs root: sudo scripts/bench")
     name = "quick" if options.quick else "full" if options.full else "default"
