@@ -13,7 +13,7 @@ import pytest
 from stack import close_trace, open_trace
 
 from tracer.events import Batch, Flag, Kind, split_args
-from tracer.kernel.load import LoadOptions
+from tracer.kernel.load import Loading, LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import chain_of
@@ -155,6 +155,13 @@ def test_ring_too_small_loses_and_says_exactly_how_many() -> None:
     assert account.total("attempts") == events + int(gaps["seq"].sum())
     assert account.differences() == []
     assert (gaps["start_ns"] < gaps["ts_ns"]).all()
+
+
+def test_a_loader_that_is_abandoned_leaves_no_files() -> None:
+    before = set(Path("/run").glob("nstrace-*"))
+    loading = Loading(LoadOptions(max_args_bytes=os.getpid() % 4096 + 1))  # most likely never compiled before
+    loading.abandon()
+    assert set(Path("/run").glob("nstrace-*")) <= before
 
 
 def test_threads_only_when_asked() -> None:

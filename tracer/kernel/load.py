@@ -101,10 +101,14 @@ class Loading:
         return Loaded(ring, counts, decisions, losses, wake, iterator, tuple(links), tuple(programs))
 
     def abandon(self) -> None:
-        """End the child where its answer is no longer wanted. Safe to call after wait()."""
+        """Let the child go where its answer is no longer wanted. Safe to call after wait(). It ends when nobody listens
+        any more: killed, it would leave its files."""
         self._ours.close()
-        self._child.kill()
-        self._child.wait()
+        try:
+            self._child.wait(_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
 
     def _refused(self, message: bytes) -> NstraceError:
         if not message:
