@@ -9,9 +9,9 @@ MAX_FILE_S ends the fuzzer. Memory is limited by RLIMIT_AS.
 
 from __future__ import annotations
 
+import argparse
 import random
 import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -200,7 +200,11 @@ def split(length: int, pieces: int) -> Iterator[range]:
 
 def main() -> None:
     """All of it, on all processors."""
-    seconds, seed = (float(sys.argv[1]) if len(sys.argv) > 1 else 60.0), (sys.argv[2] if len(sys.argv) > 2 else "1")
+    parser = argparse.ArgumentParser("scripts/fuzz", description="Tries to break the reader of recordings.")
+    parser.add_argument("seconds", type=float, nargs="?", default=60.0, help="how long the random part takes (60)")
+    parser.add_argument("seed", nargs="?", default="1", help="of the random part (1)")
+    options = parser.parse_args()
+    seconds, seed = options.seconds, options.seed
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     data = large()
     whole = Batch.concat(read(data)[0]).rows["tgid"].tobytes()
