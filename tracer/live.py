@@ -133,7 +133,7 @@ class LiveSource:
 
     def _late_names(self) -> Iterator[Batch]:
         """Names that the engine did not tell in time, told now."""
-        if self._cgroups.nameless and time.monotonic() >= self._names_due:
+        if time.monotonic() >= self._names_due and self._cgroups.nameless:
             self._names_due = time.monotonic() + _NAMES_EVERY_S
             if facts := self._cgroups.renew():
                 yield from self._choose(_fact_rows(facts, now_ns()))

@@ -76,6 +76,8 @@ class Cgroups:
                 self._nameless.pop(root_id)
             else:
                 self._nameless.put(root_id, asked + 1)
+        if not renewed:
+            return []
         return [
             (cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(self._known) if self._root(cgroup_id) in renewed
         ]
