@@ -58,7 +58,7 @@ struct event {
 	u8 level; /* of the innermost namespace; initial = 0 */
 	u8 state; /* snapshot: the letter that ps shows */
 	u16 cpu;
-	u16 pad;
+	u16 exec_id; /* goes up with each exec; a fork begins with its parent's */
 	u64 start_ns; /* with tgid the identity of the process */
 	u64 parent_start_ns;
 	u64 cgroup_id;

@@ -163,6 +163,7 @@ static __always_inline void fill(struct event *e, struct task_struct *t,
 	e->tgid = READ(t, tgid);
 	e->tid = READ(t, pid);
 	e->start_ns = READ(leader, start_boottime);
+	e->exec_id = READ(t, self_exec_id); /* the low bits of it */
 	e->uid = READ(cred, uid_val);
 	bpf_probe_read_kernel(&e->comm, sizeof(e->comm), &t->comm);
 	read_upid(&upid, own, e->level); /* threads share the namespace */

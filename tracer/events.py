@@ -89,7 +89,7 @@ EVENT = np.dtype(
         ("level", "u1"),
         ("state", "u1"),
         ("cpu", "<u2"),
-        ("pad", "<u2"),
+        ("exec_id", "<u2"),
         ("start_ns", "<u8"),
         ("parent_start_ns", "<u8"),
         ("cgroup_id", "<u8"),

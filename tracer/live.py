@@ -12,13 +12,13 @@ from tracer.account import Account
 from tracer.attribution import Attribution, reduce
 from tracer.containers.cgroups import Cgroups
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import EVENT, Batch, Flag, Kind
+from tracer.events import EVENT, Batch, Flag, Kind, of_kind
 from tracer.facts import CgroupFact, CgroupName
 from tracer.host import procfs
 from tracer.kernel.trace import Trace, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.pidns import PidnsId
-from tracer.repair import Echoes, Schedule, born, exit_rows, identities, repair_row, vanished
+from tracer.repair import Echoes, Schedule, born, changed, exit_rows, identities, repair_row, vanished
 from tracer.selection import Selection
 from tracer.table import Table
 from tracer.targets import Target, TargetKind
@@ -111,8 +111,9 @@ class LiveSource:
         yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
         gone = vanished(living, listed.batch, self.table, procfs.has_process)
         new = born(listed.batch.select(self._selection.may_mean(listed.batch)), self.table, told.batch)
-        self._echoes.expect(new.rows, now_ns())
-        yield from map(self._with_commands, self._choose(Batch.concat([exit_rows(gone, now_ns()), new])))
+        found = Batch.concat([new, changed(listed.batch, self.table)])
+        self._echoes.expect(found.rows, now_ns())
+        yield from map(self._with_commands, self._choose(Batch.concat([exit_rows(gone, now_ns()), found])))
         if self.table.unsure:
             yield repair_row(began_ns, now_ns())
 
@@ -141,10 +142,13 @@ class LiveSource:
     def _with_commands(self, batch: Batch) -> Batch:
         """The rows of a list with what each process runs, from /proc."""
         rows, heap, at = batch.rows.copy(), [], 0
-        inferred = (rows["kind"] == Kind.FORK) & (rows["flags"] & Flag.INFERRED != 0)
+        inferred = of_kind(rows, Kind.FORK, Kind.EXEC) & (rows["flags"] & Flag.INFERRED != 0)
         for index in np.flatnonzero((rows["kind"] == Kind.SNAPSHOT) | inferred).tolist():
             row, start = rows[index], int(batch.starts[index])
-            exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes)
+            exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes + 1)
+            if len(args) > self._max_args_bytes:
+                args = args[: self._max_args_bytes]
+                row["flags"] |= Flag.ARGS_TRUNCATED
             row["exe_len"], row["args_len"], row["args_total"] = len(exe), len(args), len(args)
             deep_end = start + int(row["deep_len"])
             heap += [batch.heap[at:deep_end], exe, args]

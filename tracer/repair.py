@@ -4,6 +4,8 @@ The list (a snapshot of all processes) is no single moment: it is read while pro
 three steps, in this order: who lives as far as told; the list; all events that were told until the list was read.
 Who lived at the first step and is not in the list has ended, and its exit was lost: any other exit has been told by the
 third. Who is in the list and in no event until then was born, and its fork was lost or is on its way.
+Who has done more execs in the list than were told has changed its program. That is counted by the kernel (exec_id) and
+not seen by the name: a process can give itself any name, and can exec a program of the name that it has.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, NUMBER, Batch, Flag, Kind
+from tracer.events import EVENT, NUMBER, Batch, Flag, Kind, of_kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.table import Process, Table
 
@@ -25,6 +27,7 @@ process and telling of it."""
 SOON_S = 0.1
 WITHIN_S = 2.0
 _PAUSE = 9  # nine parts of rest to one of work
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # spreads a small number over all bits
 
 
 def identities(rows: NDArray[np.void]) -> NDArray[np.uint64]:
@@ -52,6 +55,24 @@ def born(listed: Batch, table: Table, told: Batch) -> Batch:
     found = found.take(np.argsort(found.rows["start_ns"], kind="stable"))
     found.rows["kind"], found.rows["flags"] = Kind.FORK, found.rows["flags"] | Flag.INFERRED
     return found
+
+
+def changed(listed: Batch, table: Table) -> Batch:
+    """Who runs another program than was told by the third step, as EXEC rows marked INFERRED. Of several execs that
+    were lost in a row the last."""
+    rows = listed.rows
+    processes = list(table.living())
+    tgids = np.array([process.tgid for process in processes], np.uint64)
+    starts = np.array([process.start_ns for process in processes], np.uint64)
+    known = dict(zip(_identity(tgids, starts).tolist(), (process.exec_id for process in processes), strict=True))
+    exec_ids, listed_ids = rows["exec_id"].tolist(), identities(rows).tolist()
+    told = [known.get(identity, own) for identity, own in zip(listed_ids, exec_ids, strict=True)]
+    ahead = (rows["exec_id"] - np.array(told, np.uint16)).view(np.int16)  # it goes round after 65 535
+    found = listed.select((ahead > 0) & (rows["flags"] & Flag.ENDING == 0))
+    changes = found.rows.copy()
+    changes["kind"], changes["flags"] = Kind.EXEC, changes["flags"] | Flag.INFERRED
+    changes["old_tid"] = changes["tgid"]
+    return Batch(changes, found.heap)
 
 
 def vanished(living: Iterable[Process], listed: Batch, table: Table, is_there: Callable[[int], bool]) -> list[Process]:
@@ -130,23 +151,29 @@ class Schedule:
 
 
 class Echoes:
-    """Fork events that come after their process was told from a list: no process is told twice."""
+    """Forks and execs that come after they were told from a list: nothing is told twice."""
 
     def __init__(self) -> None:
         self._expected: list[tuple[int, NDArray[np.uint64]]] = []
 
     def expect(self, rows: NDArray[np.void], now_ns: int) -> None:
         """rows: told from a list that was read until now_ns."""
-        recent = rows[rows["start_ns"].astype(np.int64) > now_ns - ECHO_NS]
+        recent = rows[(rows["start_ns"].astype(np.int64) > now_ns - ECHO_NS) | (rows["kind"] == Kind.EXEC)]
         if len(recent):
-            self._expected.append((now_ns, identities(recent)))
+            self._expected.append((now_ns, _tellings(recent)))
 
     def drop(self, batch: Batch, now_ns: int) -> Batch:
-        """The batch without such forks."""
+        """The batch without them."""
         while self._expected and self._expected[0][0] < now_ns - ECHO_NS:
             self._expected.pop(0)
         if not self._expected:
             return batch
-        forks = batch.rows["kind"] == Kind.FORK
         expected = np.concatenate([ids for _since, ids in self._expected])
-        return batch.select(~(forks & np.isin(identities(batch.rows), expected)))
+        echoes = of_kind(batch.rows, Kind.FORK, Kind.EXEC)
+        return batch.select(~(echoes & np.isin(_tellings(batch.rows), expected)))
+
+
+def _tellings(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """One number for what each row tells: that its process is there, or that it has done an exec, and which."""
+    execs = np.where(rows["kind"] == Kind.EXEC, rows["exec_id"].astype(np.uint64) + np.uint64(1), np.uint64(0))
+    return identities(rows) ^ execs * _MIX

@@ -15,6 +15,9 @@ from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 _EXEC, _EXIT, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Flag.ENDED)
 _APPEARS = frozenset({int(Kind.FORK), _EXEC, int(Kind.SNAPSHOT)})
 _NO_PROCESS = (Kind.GAP, Kind.REPAIR)
+_COLUMNS = (
+    "kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid", "exec_id"
+)  # fmt: skip
 GRACE_NS = 2_000_000_000
 MAX_PROCESSES = 262_144
 
@@ -24,6 +27,7 @@ class Process(msgspec.Struct, eq=False, gc=False):
 
     path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
     parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: when it appeared.
+    exec_id: of its last exec, as EVENT has it.
     exited_ns: when its last thread ended (CLOCK_BOOTTIME), None while it lives. A process that has exited keeps its
     numbers until its parent reaps it, which no event tells in time.
     """
@@ -37,6 +41,7 @@ class Process(msgspec.Struct, eq=False, gc=False):
     parent_nr: int
     comm: bytes
     cgroup_id: int
+    exec_id: int
     between: tuple[int, ...] = ()
     exited_ns: int | None = None
 
@@ -112,20 +117,21 @@ class Table:
     def _tell(self, batch: Batch) -> None:
         rows, pairs, host = batch.rows, batch.pairs, self._host
         places = pairs.spread([(_path(batch, at), key[2]) for key, at in zip(pairs.keys, pairs.first, strict=True)])
-        names = ("kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid")
-        columns = (rows[name].tolist() for name in names)
+        columns = (rows[name].tolist() for name in _COLUMNS)
         events = zip(places, rows["chain"]["nr"][:, 0].tolist(), *columns, strict=True)
-        for at, (place, nr, kind, flags, tgid, start_ns, ts_ns, comm, ptgid, pstart_ns, pnr) in enumerate(events):
+        for at, (place, nr, kind, flags, tgid, start_ns, ts_ns, comm, ptgid, pstart_ns, pnr, execs) in enumerate(
+            events
+        ):
             process = host.get(tgid)
             if process is not None and process.start_ns == start_ns:
                 if kind == _EXEC:
-                    process.comm = comm
+                    process.comm, process.exec_id = comm, execs
                 elif kind == _EXIT and process.exited_ns is None:
                     self._exit(process, ts_ns)
             elif kind in _APPEARS and not self._was_aside(tgid, start_ns):
                 path, cgroup_id = place
                 between = () if len(path) <= 2 else _between(batch, at)
-                process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, between)
+                process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, execs, between)
                 self._add(process)
                 if flags & _ENDED:
                     self._exit(process, ts_ns)

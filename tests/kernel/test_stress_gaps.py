@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from stack import Space, Stack, eventually, numbers_of_proc, size
 
-from tracer.events import Flag, Kind
+from tracer.events import Flag, Kind, split_args
 from tracer.kernel.load import LoadOptions
 from tracer.repair import WITHIN_S
 
@@ -35,7 +37,7 @@ def test_a_storm_that_the_ring_cannot_hold_is_counted_and_made_up_for(workload: 
     assert stack.account.total("failed") == int(gaps["seq"].sum()) > 1000
     assert stack.account.differences() == []
     inferred = batch.rows[batch.rows["flags"] & Flag.INFERRED != 0]
-    assert set(inferred["kind"].tolist()) <= {Kind.FORK, Kind.EXIT}
+    assert set(inferred["kind"].tolist()) <= {Kind.FORK, Kind.EXEC, Kind.EXIT}
 
 
 def test_a_workload_that_ends_in_a_gap_leaves_a_right_table(workload: Path) -> None:
@@ -75,6 +77,43 @@ def test_a_workload_that_ends_in_a_gap_leaves_a_right_table(workload: Path) -> N
     for kind in (Kind.FORK, Kind.EXIT):
         told = rows[rows["kind"] == kind][["tgid", "start_ns"]].tolist()
         assert len(told) == len(set(told)), f"a process with two {kind.name} rows"
+
+
+def test_a_program_that_was_changed_in_a_gap_is_told(workload: Path) -> None:
+    """One does two execs that nobody is told of, into a program of the same name; one does none and takes another
+    name; and one does an exec that is told."""
+    with Stack(options=SMALL) as stack:
+        twice = Space("sh", "-c", "read line; exec sh -c 'exec sh -c \"read line; :\"'")
+        renamed = Space("sh", "-c", "read line; printf other > /proc/self/comm; read line; :")
+        told = Space("sh", "-c", "read line; exec sleep 600")
+        spaces = twice, renamed, told
+        stack.read(lambda: all(comm_in_table(stack, space) == b"sh" for space in spaces))
+        told.go()
+        stack.read(lambda: comm_in_table(stack, told) == b"sleep")
+        eventually(Space(workload, "storm", 2000, 2).has_ended)  # the ring is full, and nobody reads
+        twice.go()
+        renamed.go()
+        eventually(lambda: command_line(twice) == ["sh", "-c", "read line; :"])
+        eventually(lambda: Path(f"/proc/{renamed.init}/comm").read_text() == "other\n")
+        stack.read(lambda: stack.table.unsure)
+        stack.read(lambda: not stack.table.unsure)
+        batch = stack.stop()
+        for space in spaces:
+            space.kill()
+    execs = np.flatnonzero((batch.rows["kind"] == Kind.EXEC) & (batch.rows["flags"] & Flag.INFERRED != 0))
+    mine = [at for at in execs.tolist() if batch.rows["tgid"][at] in [space.init for space in spaces]]
+    assert batch.rows["tgid"][mine].tolist() == [twice.init]
+    payload = batch.payload(mine[0])
+    assert split_args(payload.args) == [b"sh", b"-c", b"read line; :"]
+    assert Path(os.fsdecode(payload.exe)).samefile("/bin/sh")
+
+
+def comm_in_table(stack: Stack, space: Space) -> bytes | None:
+    return next((process.comm for process in stack.table.living() if process.tgid == space.init), None)
+
+
+def command_line(space: Space) -> list[str]:
+    return Path(f"/proc/{space.init}/cmdline").read_text().split("\0")[:-1]
 
 
 def test_the_gap_says_whose_events_were_lost(workload: Path) -> None:

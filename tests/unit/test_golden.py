@@ -75,6 +75,7 @@ def everything() -> Batch:
         gap(2, 5 * SECOND_NS, 6 * SECOND_NS, pair=(PIDNS, 1, web["cgroup_id"]), flags=Flag.THROTTLED),
         gap(3, 5 * SECOND_NS, 6 * SECOND_NS, cpu=NO_CPU, pair=(PIDNS + 9, 1, 0)),
         repair(6 * SECOND_NS),
+        row(Kind.EXEC, 89, inside, exe=b"/bin/sh", args=[b"sh"], flags=Flag.INFERRED, old_tid=89, **web),
         fork(88, inside, flags=Flag.INFERRED, exe=b"/bin/sh", args=[b"sh", b"-c"], **web),
         row(Kind.EXEC, 84, inside, comm="日本語".encode(), args=[b"100%", b"%d%s"], old_tid=84, **db),
         row(Kind.EXEC, 85, inside, comm=b"exactly15bytes!", args=["日".encode() * 3], old_tid=85, **db),

@@ -64,7 +64,7 @@ STREAM = st.one_of(
 def same(one: Batch, other: Batch) -> None:
     assert one.heap == other.heap
     for name in EVENT.names:
-        if name not in ("pad", "seq"):
+        if name not in ("exec_id", "seq"):
             assert np.array_equal(one.rows[name], other.rows[name]), name
     lost = one.rows["kind"] == Kind.GAP
     assert np.array_equal(one.rows["seq"][lost], other.rows["seq"][lost])

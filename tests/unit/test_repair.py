@@ -8,7 +8,7 @@ from builders import PIDNS, SECOND_NS
 
 from tracer.events import Batch, Flag, Kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
-from tracer.repair import ECHO_NS, Echoes, Schedule, born, exit_rows, vanished
+from tracer.repair import ECHO_NS, Echoes, Schedule, born, changed, exit_rows, vanished
 from tracer.table import Process, Table
 
 OUTER = PidnsId(PIDNS, 1)
@@ -58,6 +58,50 @@ def test_whose_exit_came_while_the_list_was_read_is_not_born() -> None:
 )
 def test_whose_number_was_given_away_since_is_not_born(later: builders.Row) -> None:
     assert len(born(listed(100, start_ns=4), table_of(later), NOTHING)) == 0
+
+
+def test_who_has_done_an_exec_that_was_not_told_runs_another_program() -> None:
+    inside = [(PIDNS, 15)]
+    table = table_of(builders.fork(100, inside, exec_id=3), builders.fork(101, [(PIDNS, 16)], exec_id=3))
+    same_name = builders.row(Kind.SNAPSHOT, 100, inside, exec_id=5, comm=b"sh")
+    renamed = builders.row(Kind.SNAPSHOT, 101, [(PIDNS, 16)], exec_id=3, comm=b"by prctl")
+    found = changed(builders.batch(same_name, renamed), table)
+    assert found.rows[["kind", "flags", "tgid", "old_tid"]].tolist() == [(Kind.EXEC, Flag.INFERRED, 100, 100)]
+    table.apply(found)
+    assert len(changed(builders.batch(same_name), table)) == 0
+
+
+def test_the_table_has_the_name_after_an_exec_that_was_not_told() -> None:
+    table = table_of(builders.fork(100, [(PIDNS, 15)]))
+    table.apply(changed(builders.batch(builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 15)], exec_id=1, comm=b"ls")), table))
+    assert [process.comm for process in table.living()] == [b"ls"]
+
+
+@pytest.mark.parametrize(("known", "in_list", "is_ahead"), [(65535, 0, True), (0, 65535, False), (7, 6, False)])
+def test_the_number_of_an_exec_goes_round(known: int, in_list: int, is_ahead: bool) -> None:
+    table = table_of(builders.fork(100, exec_id=known))
+    assert len(changed(builders.batch(builders.row(Kind.SNAPSHOT, 100, exec_id=in_list)), table)) == is_ahead
+
+
+def test_of_those_who_end_and_of_strangers_no_exec_is_inferred() -> None:
+    table = table_of(builders.fork(100, exec_id=1))
+    ending = builders.row(Kind.SNAPSHOT, 100, exec_id=2, flags=Flag.ENDING)
+    stranger = builders.row(Kind.SNAPSHOT, 102, exec_id=2)
+    successor = builders.row(Kind.SNAPSHOT, 100, exec_id=2, start_ns=5 * SECOND_NS)
+    assert len(changed(builders.batch(ending, stranger, successor), table)) == 0
+
+
+def test_an_exec_that_comes_behind_its_inferred_one_is_dropped_and_others_are_not() -> None:
+    def execs(tgid: int, exec_id: int) -> builders.Row:
+        return builders.row(Kind.EXEC, tgid, exec_id=exec_id)
+
+    echoes = Echoes()
+    echoes.expect(builders.batch(execs(100, 5)).rows, 60 * SECOND_NS)  # it may have lived for long
+    batch = builders.batch(execs(100, 5), execs(100, 6), execs(101, 5), builders.fork(100))
+    kept = echoes.drop(batch, 60 * SECOND_NS)
+    assert kept.rows[["kind", "tgid", "exec_id"]].tolist() == [
+        (Kind.EXEC, 100, 6), (Kind.EXEC, 101, 5), (Kind.FORK, 100, 0)
+    ]  # fmt: skip
 
 
 def test_living_as_far_as_told_and_not_in_the_list_has_vanished() -> None:

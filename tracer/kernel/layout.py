@@ -51,6 +51,7 @@ STRUCTURES: dict[str, tuple[Member, ...]] = {
         _member("real_cred", "struct cred *{}"),
         _member("cgroups", "struct css_set *{}"),
         _member("mm", "struct mm_struct *{}"),
+        _member("self_exec_id", _U64),  # begin_new_exec() counts it up; 64 bits since d1e7fd6462ca (5.7)
     ),
     "pid": (_member("level", "unsigned int {}"), _member("numbers", "char {}[0]")),
     "upid": (_member("nr", _INT), _member("ns", "struct pid_namespace *{}")),

@@ -68,7 +68,8 @@ class Past:
 
     def _entry(self, lifetime: Lifetime, row: np.void, chain: Chain, rows: NDArray[np.int64]) -> Entry:
         batch = self.history.batch
-        commands = rows[np.isin(batch.rows["kind"][rows], _COMMANDS)]
+        tells = np.isin(batch.rows["kind"][rows], _COMMANDS) | (batch.rows["flags"][rows] & Flag.INFERRED != 0)
+        commands = rows[tells & (batch.rows["kind"][rows] != Kind.EXIT)]
         payload = batch.payload(int(commands[-1])) if len(commands) else None
         parent = ProcId(int(row["parent_tgid"]), int(row["parent_start_ns"]))
         return Entry(

@@ -9,7 +9,7 @@ import numpy as np
 
 from tracer.answers.census import NOBODY, Census, Entry
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Flag, Kind
 from tracer.pidns import INITIAL_PIDNS, ProcId
 from tracer.repair import identities
 from tracer.table import Process, Table
@@ -61,7 +61,8 @@ class Recall:
         telling = np.flatnonzero(np.isin(kinds, _TELLS) & ~np.isin(ids, ended))
         for at in telling.tolist():
             row, identity = rows[at], int(ids[at])
-            exe, args = batch.payload(at)[1:] if row["kind"] in _RUNS else (b"", b"")
+            runs = row["kind"] in _RUNS or row["flags"] & Flag.INFERRED
+            exe, args = batch.payload(at)[1:] if runs else (b"", b"")
             self._told[identity] = _Told(int(row["uid"]), int(row["cgroup_id"]), exe, args)
 
     def _note_gaps(self, batch: Batch) -> None:

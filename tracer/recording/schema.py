@@ -59,7 +59,7 @@ ELSEWHERE = {
     "args_len": "args",
     "comm": "comm",
     "state": "state",
-    "pad": "",
+    "exec_id": "",  # for a comparison with the living alone
 }
 
 SCHEMA = pa.schema(
