@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -30,9 +31,12 @@ class Clock:
         wall_ns = ts_ns + self._offset
         seconds = wall_ns // _SECOND_NS
         fractions = (wall_ns - seconds * _SECOND_NS) // self._unit_ns
-        if len(seconds) and (seconds == seconds[0]).all():
-            return [self._second(int(seconds[0]))] * len(seconds), fractions.tolist()
-        return [self._second(second) for second in seconds.tolist()], fractions.tolist()
+        changes = [0, *(np.flatnonzero(seconds[1:] != seconds[:-1]) + 1).tolist(), len(seconds)]
+        texts: list[str] = []
+        for start, stop in itertools.pairwise(changes):
+            if start < stop:
+                texts += [self._second(int(seconds[start]))] * (stop - start)
+        return texts, fractions.tolist()
 
     def text(self, ts_ns: int) -> str:
         """One boottime as wall clock time."""
