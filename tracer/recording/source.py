@@ -22,6 +22,14 @@ _FOREVER_NS = 1 << 64
 _MAX_NAMES = 8
 
 
+class _NoTable(Table):
+    """Keeps nobody: a replay ends when there are no more events, whoever lives then, and `tracer.past` answers about
+    moments."""
+
+    def apply(self, batch: Batch) -> None:
+        """Forget it."""
+
+
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
@@ -30,7 +38,8 @@ class RecordedSource:
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
         self.recordings = list(recordings)
-        self.attribution, self.table = Attribution(), Table()
+        self.attribution = Attribution()
+        self.table: Table = _NoTable()
         self.lost = 0
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
