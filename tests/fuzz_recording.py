@@ -25,8 +25,11 @@ from recordings import Memory, facts, read, record, storm
 from tracer.errors import NstraceError
 from tracer.events import Batch, Kind
 from tracer.recording import frames
+from tracer.recording.about import About
+from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.table import Table
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 from tracer.wiring.recorded import find_files
@@ -49,7 +52,8 @@ def messages(data: bytes) -> list[bytes]:
 
 
 def show(data: bytes) -> int:
-    """Read it as replay does, through table, attribution and both views. How many characters were shown."""
+    """Read it as replay does, through table, attribution and both views, and as translate does. How many characters
+    were shown."""
     shown = 0
     try:
         source = RecordedSource([Recording("file", Memory(data), lambda _line: None)])
@@ -57,9 +61,11 @@ def show(data: bytes) -> int:
             JsonLines(_PROCESSES, threads=True, wall_offset_ns=source.wall_offset_ns),
             Lines(_PROCESSES, color=True, threads=True, wall_offset_ns=source.wall_offset_ns),
         )
+        table = Table()
         for part in source.batches(lambda: 0.0):
-            source.table.apply(part)
+            table.apply(part)
             shown += sum(len(view.render(part, source.attribution)) for view in views if len(part))
+        read_past(RecordedSource([Recording("file", Memory(data), lambda _line: None)]), About({10}))
     except NstraceError:
         pass
     return shown

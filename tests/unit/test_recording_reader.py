@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +17,12 @@ from recordings import Memory, facts, read, record, storm
 from tracer.errors import NstraceError
 from tracer.events import NO_CPU, Batch, Kind
 from tracer.recording import frames
+from tracer.recording.about import About
 from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input
 from tracer.recording.reader import Recording
+from tracer.recording.schema import SCHEMA
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40), storm(121, 40)]
 
@@ -180,6 +184,27 @@ def test_skipping_by_the_index_reads_headers_alone(path: Path) -> None:
     parts = list(recording.parts(lambda index: index.last_ns >= from_ns))
     assert [part.batch is None for part in parts] == [True, True, False, False]
     assert tgids([part.batch for part in parts if part.batch]) == tgids(BATCHES[2:])
+
+
+def test_of_batches_that_are_not_asked_for_few_columns_are_unpacked(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    record(path, BATCHES)
+    recording = Recording("file", Memory(path.read_bytes()), pytest.fail)
+    wanted = int(BATCHES[2].rows["tgid"][1])
+    recording.sieve = About({wanted})
+    unpack, unpacked = frames.decode, Counter[int]()
+
+    def decode(*args: Any) -> pa.RecordBatch:
+        columns = unpack(*args)
+        unpacked[columns.num_columns] += 1
+        return columns
+
+    monkeypatch.setattr(frames, "decode", decode)
+    kept = Batch.concat([part.batch for part in recording.parts() if part.batch is not None])
+    assert (kept.rows["tgid"] == wanted).sum() == 3
+    # whole: the first, which tells of the container, the one that was asked for, and the empty one at the end
+    assert unpacked == {len(About.needs): len(BATCHES), len(SCHEMA): 3}
 
 
 @pytest.mark.parametrize(

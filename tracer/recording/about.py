@@ -14,7 +14,6 @@ from tracer.recording.columns import values_of
 from tracer.recording.schema import SCHEMA
 
 _PROCESS_EVENTS = pa.array(["fork", "exec", "exit", "thread_fork", "thread_exit"])
-_NEEDED = ("event", "pids", "ns_pid", "cgroup_id", "exe")
 _Numbers = NDArray[np.int64]
 
 
@@ -23,21 +22,23 @@ class About:
     itself; the snapshot; and what tells containers' namespaces: first processes, and the first exec in a cgroup that is
     not the runtime's own."""
 
+    needs = pa.schema([SCHEMA.field(name) for name in ("event", "pids", "ns_pid", "cgroup_id", "exe")])
+
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = np.array(sorted(numbers), np.int64)
         self._cgroups = np.empty(0, np.int64)
 
-    def __call__(self, columns: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows to keep, in the same order; all of them where columns are not as expected."""
-        if not all(SCHEMA.field(name) in columns.schema for name in _NEEDED):
-            return columns
-        event, pids, ns_pid, cgroup_id, exe = (columns.column(name) for name in _NEEDED)
-        keep = _mask(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS))) | (values_of(ns_pid) == 1)
+    def keeps(self, columns: pa.RecordBatch) -> NDArray[np.bool_]:
+        """As `Sieve.keeps`."""
+        event, pids, ns_pid, cgroup_id, exe = (columns.column(name) for name in self.needs.names)
+        keep: NDArray[np.bool_] = _mask(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS))) | (
+            values_of(ns_pid) == 1
+        )
         has = np.isin(values_of(pids.flatten()), self._numbers)
         keep[values_of(pc.list_parent_indices(pids))[has]] = True
         commands = _mask(pc.equal(event, "exec")) & ~_mask(pc.starts_with(exe, RUNTIME_EXE))
         self._keep_first(keep, np.flatnonzero(commands), values_of(cgroup_id))
-        return columns.filter(pa.array(keep))
+        return keep
 
     def _keep_first(self, keep: NDArray[np.bool_], commands: _Numbers, cgroup_id: _Numbers) -> None:
         cgroups, first = np.unique(cgroup_id[commands], return_index=True)

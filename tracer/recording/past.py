@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
 
 from tracer.events import EVENT, NO_CPU, Batch, Kind
 from tracer.past.archive import Past
 from tracer.past.history import History
-from tracer.recording.reader import Recording
+from tracer.recording.reader import Recording, Sieve
 from tracer.recording.source import RecordedSource
 
 
-def read_past(
-    source: RecordedSource, reduce: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda columns: columns
-) -> Past:
-    """All that the source holds. reduce: leaves out rows that are not asked for, before they are decoded."""
+def read_past(source: RecordedSource, sieve: Sieve | None = None) -> Past:
+    """All that the source holds. sieve: leaves out rows that are not asked for, before they are decoded."""
     for recording in source.recordings:
-        recording.reduce = reduce
+        recording.sieve = sieve
     batch = Batch.concat([*source.batches(lambda: 0.0), _missing_parts(source.recordings)])
     first, last = source.recordings[0], source.recordings[-1]
     history = History(batch, _begin_ns(first, batch), last.last_ns)

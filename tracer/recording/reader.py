@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
 from tracer.events import EVENT, NO_CPU, Batch, Kind
@@ -52,6 +54,15 @@ class Index:
         return cls(*map(int, texts))
 
 
+class Sieve(Protocol):
+    """Which rows are wanted. needs: the columns that it looks at."""
+
+    needs: pa.Schema
+
+    def keeps(self, columns: pa.RecordBatch) -> NDArray[np.bool_]:
+        """True for the rows to keep, shape (n,). Is given every batch, in order."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A batch and its index. batch is None where it was not wanted."""
@@ -64,7 +75,7 @@ class Recording:
     """One recording, read in order. Raises NstraceError where it is none.
 
     say: takes a line for people. rows and last_ns: how far we have read; is_closed: its end was there; damages: places
-    where it is damaged. reduce: leaves out rows that are not wanted, before they are decoded.
+    where it is damaged. sieve: leaves out rows that are not wanted, before they are decoded.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
@@ -72,7 +83,7 @@ class Recording:
         self.input = source
         self.rows = self.last_ns = self.damages = 0
         self.is_closed = False
-        self.reduce: Callable[[pa.RecordBatch], pa.RecordBatch] = lambda columns: columns
+        self.sieve: Sieve | None = None
         self._say = say
         self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
         self.facts, self._schema = self._begin()
@@ -220,13 +231,23 @@ class Recording:
             raise Torn("it ends in the middle of a batch")
 
     def _decode(self, message: Message, body: bytes) -> Batch:
-        columns = frames.decode(message, body, self._schema)
+        columns = self._columns(message, body)
         try:
-            batch = from_arrow(self.reduce(columns), self.facts.wall_offset_ns)
+            batch = from_arrow(columns, self.facts.wall_offset_ns)
             self._check_facts(batch)
         except InvalidColumns as error:
             raise Damaged(str(error)) from error
         return batch
+
+    def _columns(self, message: Message, body: bytes) -> pa.RecordBatch:
+        """The rows that the sieve lets pass; of a batch without any only the columns that it looks at are unpacked."""
+        sieve = self.sieve
+        if sieve is None or not message.rows or not all(field in self._schema for field in sieve.needs):
+            return frames.decode(message, body, self._schema)
+        keep = sieve.keeps(frames.decode(message, body, self._schema, sieve.needs.names))
+        if not keep.any():
+            return pa.RecordBatch.from_pylist([], self._schema)
+        return frames.decode(message, body, self._schema).filter(pa.array(keep))
 
     def _check_facts(self, batch: Batch) -> None:
         for index in np.flatnonzero(batch.rows["kind"] == Kind.CGROUP).tolist():
