@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -81,6 +81,21 @@ class Stack:
                 return
         raise AssertionError(f"not within {DEADLINE_S} s")
 
+    def read_until_as_proc(self) -> None:
+        """Read until each difference between table and /proc has been gone once: others on this machine come and go
+        meanwhile. With targets `all` and `host` alone the table has everyone."""
+        wrong = unlike_proc(self.table)
+
+        def is_right() -> bool:
+            nonlocal wrong
+            wrong = wrong and wrong & unlike_proc(self.table)
+            return not wrong
+
+        try:
+            self.read(is_right)
+        except AssertionError:
+            raise AssertionError(f"in the table or in /proc alone, with all numbers: {wrong}") from None
+
     def stop(self) -> Batch:
         """End the trace; everything that came."""
         self._wait = None
@@ -113,6 +128,22 @@ class Stack:
         """The table's answer: host PID by number in a namespace, of its living processes."""
         inside = (process for process in self.table.living() if process.path[-1].inum == inum)
         return {process.nr: process.tgid for process in inside}
+
+
+def unlike_proc(table: Table) -> set[tuple[int, ...]]:
+    """All numbers of each living process that is in the table or in /proc and not in both."""
+    return {tuple(number.nr for number in process.chain) for process in table.living()} ^ set(living_of_proc())
+
+
+def living_of_proc() -> Iterator[tuple[int, ...]]:
+    """All numbers of each process that has a living thread, from /proc. A hardened kernel may hide a process with more
+    capabilities than ours, from its own iterator too: its namespaces are not ours to see."""
+    for entry in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            entry.with_name("ns").joinpath("pid").readlink()
+            fields = dict(line.split(":\t", 1) for line in entry.read_text(errors="replace").splitlines())
+            if fields["State"][0] not in "ZX" or int(fields["Threads"]) > 1:
+                yield tuple(map(int, fields["NSpid"].split()))
 
 
 def numbers_of_proc(inum: int) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import figures
 import pytest
 from oracle import Ledger
 from stack import Space, Stack, eventually
@@ -42,6 +43,16 @@ def test_the_quiet_one_is_complete_beside_a_flood(workload: Path) -> None:
             break
     account = stack.account
     flooded, calm = (Ledger.parse(space.line()) for space in (flood, quiet))
+    of_quiet = len(stack.rows(quiet, Kind.FORK, Kind.EXIT))
+    throttled = figures.count(account.total("throttled"))
+    figures.note(
+        "flood beside a quiet one, nobody reads, ring of 2 MiB",
+        f"{figures.count(flooded.forks)} processes beside {calm.forks}",
+        told=of_quiet + len(stack.rows(flood, Kind.FORK, Kind.EXIT)),
+        lost=account.total("failed"),
+        wrong=abs(of_quiet - 2 * calm.forks - 1),
+        more=f"the quiet one is complete; {throttled} throttled, no exit among them",
+    )
     assert account.differences() == []
     assert account.total("throttled", Kind.FORK) > 500
     assert account.total("throttled", Kind.EXIT) == 0

@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import figures
 import pytest
 from oracle import Ledger, Receiver
 from stack import Space, Stack, identities, size
@@ -30,6 +31,15 @@ def test_one_number_again_and_again(workload: Path, receiver: Receiver) -> None:
         stack.stop()
         forks, exits = stack.rows(reuse, Kind.FORK)[1:], stack.rows(reuse, Kind.EXIT)[:-1]
     truth = [pair.host_tgid for pair in receiver.wait(count)]
+    wrong = figures.differing(forks["tgid"].tolist(), truth) + len(set(asked) - {None, *truth})
+    figures.note(
+        "one number again and again (ns_last_pid)",
+        f"{figures.count(count)} processes",
+        told=len(forks) + len(exits),
+        lost=stack.trace.lost,
+        wrong=wrong,
+        more=f"the table was asked {figures.count(len(asked))} times meanwhile",
+    )
     assert forks["tgid"].tolist() == truth
     assert set(forks["chain"]["nr"][:, 0].tolist()) == {nr}
     assert identities(exits) == identities(forks)
@@ -46,10 +56,22 @@ def test_round_a_space_of_ten_numbers(workload: Path) -> None:
         ledger = Ledger.parse(turning.line())
         stack.stop()
         forks, exits = stack.rows(turning, Kind.FORK)[1:], stack.rows(turning, Kind.EXIT)[:-1]
+    numbers = forks["chain"]["nr"][:, 0].tolist()
+    # one child at a time: the kernel gives it the next number (idr_alloc_cyclic()), from its parent's 1 on; behind 309
+    # comes 300 (RESERVED_PIDS, kernel/pid.c); the workload gives the codes
+    truth = [nr if nr < 310 else 300 + nr % 10 for nr in range(2, ledger.forks + 2)]
+    codes = [index % 200 for index in range(ledger.forks)]
+    figures.note(
+        "round a space of ten numbers",
+        f"{figures.count(ledger.forks)} processes",
+        told=len(forks) + len(exits),
+        lost=stack.trace.lost,
+        wrong=figures.differing(numbers, truth) + figures.differing((exits["status"] >> 8).tolist(), codes),
+        more="number and exit code of each",
+    )
     assert stack.trace.lost == 0
-    assert len(forks) == len(exits) == ledger.forks
-    # it begins behind its own number; 300 is RESERVED_PIDS, kernel/pid.c
-    assert set(forks["chain"]["nr"][310:, 0].tolist()) <= set(range(300, 310))
+    assert numbers == truth
+    assert (exits["status"] >> 8).tolist() == codes
     assert identities(forks) == identities(exits)
     assert forks["chain"]["nr"].tolist() == exits["chain"]["nr"].tolist()
 
@@ -70,7 +92,16 @@ def test_namespaces_one_after_the_other(workload: Path, receiver: Receiver) -> N
         tgid: (inum, gen)
         for tgid, (inum, _nr, gen) in zip(forks["tgid"].tolist(), forks["chain"][:, 0].tolist(), strict=True)
     }
-    assert [innermost[pair.host_tgid][0] for pair in pairs] == inums
+    told = [innermost[pair.host_tgid][0] for pair in pairs]
+    figures.note(
+        "namespaces one after the other",
+        f"{figures.count(count)}, with {len(set(inums))} inode numbers",
+        told=len(forks),
+        lost=stack.trace.lost,
+        wrong=figures.differing(told, inums) + count - len({innermost[pair.host_tgid] for pair in pairs}),
+        more="each has a generation of its own",
+    )
+    assert told == inums
     generations = Counter(innermost[pair.host_tgid] for pair in pairs)
     assert max(generations.values()) == 1, "two namespaces are taken for one"
     exits = rows[rows["kind"] == Kind.EXIT]

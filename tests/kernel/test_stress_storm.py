@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
+import figures
 import pytest
 from oracle import Ledger, Receiver
-from stack import Space, Stack, eventually, identities, numbers_of_proc, size
+from stack import LONG, Space, Stack, eventually, identities, numbers_of_proc, size
 
 from tracer.events import Kind
 from tracer.kernel.trace import now_ns
@@ -29,13 +28,24 @@ def finish(stack: Stack, space: Space) -> bytes:
     return space.line()
 
 
-@pytest.mark.parametrize(("count", "how"), [(size(5000, 400_000), "exec"), (size(50_000, 1_000_000), "fork")])
+@pytest.mark.parametrize(
+    ("count", "how"), [(size(5000, 500_000), "exec"), (50_000, "fork"), *([(1_000_000, "fork")] if LONG else [])]
+)
 def test_nothing_is_lost(count: int, how: str, workload: Path) -> None:
-    with Stack() as stack:
+    with Stack("all", "host") as stack:
+        began = time.monotonic()
         storm = Space(workload, "storm", count, CPUS, how)
         ledger = Ledger.parse(finish(stack, storm))
+        seconds = time.monotonic() - began
+        stack.read_until_as_proc()
         stack.stop()
         forks, execs, exits = (stack.rows(storm, kind) for kind in (Kind.FORK, Kind.EXEC, Kind.EXIT))
+    told = len(forks) + len(execs) + len(exits)
+    wrong = abs(len(forks) - ledger.forks - 1) + abs(len(execs) - ledger.execs - 2) + abs(len(exits) - ledger.forks - 1)
+    what = "spawn storm, all CPUs" if how == "exec" else f"burst of {figures.count(2 * count)} events"
+    done = f"{figures.count(ledger.forks)} processes in {seconds:.0f} s"
+    rate = f"{figures.count(int(told / seconds))} events a second; table as /proc"
+    figures.note(what, done, told=told, lost=stack.trace.lost, wrong=wrong, more=rate)
     assert stack.trace.lost == 0
     assert stack.account.differences() == []
     assert len(forks) == ledger.forks + 1  # the storm itself
@@ -56,40 +66,25 @@ def test_every_pair_is_right_in_a_storm(workload: Path, receiver: Receiver) -> N
         forks = stack.rows(pairs, Kind.FORK)[1:]
     assert stack.trace.lost == 0
     truth = [(pair.host_tgid, pair.ns_pid, pair.ns_ppid) for pair in receiver.wait(count)]
-    told = zip(forks["tgid"].tolist(), forks["chain"]["nr"][:, 0].tolist(), forks["parent_vtgid"].tolist(), strict=True)
-    assert list(told) == truth
-
-
-@pytest.fixture
-def small_cgroup() -> Iterator[Path]:
-    """A cgroup with room for 8 processes, lest the bomb have the machine; all in it are killed in the end."""
-    base = next(
-        (path for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if (path / "cgroup.procs").exists()),
-        None,
+    columns = (forks["tgid"], forks["chain"]["nr"][:, 0], forks["parent_vtgid"])
+    told = list(zip(*(column.tolist() for column in columns), strict=True))
+    figures.note(
+        "every pair, beside a storm",
+        f"{figures.count(count)} processes",
+        told=len(told),
+        lost=stack.trace.lost,
+        wrong=figures.differing(told, truth),
+        more="each against the kernel's own (SCM_CREDENTIALS)",
     )
-    assert base, "no cgroups"
-    own = base / f"nstrace-test-{os.getpid()}"
-    own.mkdir()
-    try:
-        (own / "pids.max").write_text("8")
-        yield own
-    finally:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            for tgid in (own / "cgroup.procs").read_text().split():
-                with suppress(ProcessLookupError):
-                    os.kill(int(tgid), 9)
-            with suppress(OSError):
-                own.rmdir()
-                break
-            time.sleep(0.01)
+    assert told == truth
 
 
 def test_a_fork_bomb_beside_a_quiet_one(workload: Path, small_cgroup: Path, receiver: Receiver) -> None:
+    count = size(20, 1000)
     with Stack() as stack:
         bomb = Space("sh", "-c", f"echo 0 > {small_cgroup}/cgroup.procs; exec {workload} bomb")
         stack.read(lambda: len(stack.numbers(bomb.inum)) > 4)
-        quiet = Space(workload, "pairs", receiver.path, 20, "exec", 0, "nowait")
+        quiet = Space(workload, "pairs", receiver.path, count, "exec", 0, "nowait")
         stack.read(quiet.has_ended)
         bomb.kill()
         stack.read(lambda: not stack.numbers(bomb.inum))
@@ -98,8 +93,17 @@ def test_a_fork_bomb_beside_a_quiet_one(workload: Path, small_cgroup: Path, rece
         told = stack.rows(quiet, Kind.FORK)[1:]
     assert stack.trace.lost == 0
     assert Counter(forks) == Counter(exits)
-    truth = [(pair.host_tgid, pair.ns_pid) for pair in receiver.wait(20)]
-    assert list(zip(told["tgid"].tolist(), told["chain"]["nr"][:, 0].tolist(), strict=True)) == truth
+    truth = [(pair.host_tgid, pair.ns_pid) for pair in receiver.wait(count)]
+    pairs = list(zip(told["tgid"].tolist(), told["chain"]["nr"][:, 0].tolist(), strict=True))
+    figures.note(
+        "fork bomb under pids.max beside a quiet one",
+        f"{figures.count(len(forks))} forks beside {count} processes",
+        told=len(forks) + len(exits) + len(pairs),
+        lost=stack.trace.lost,
+        wrong=figures.differing(pairs, truth),
+        more="the quiet one is complete",
+    )
+    assert pairs == truth
 
 
 def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(workload: Path) -> None:
@@ -112,8 +116,19 @@ def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(work
         stack.read(lambda: len(stack.batch) > before + 10_000)
         storm.kill()
         stack.read(lambda: not stack.numbers(storm.inum))
-        assert stack.numbers(crowd.inum) == numbers_of_proc(crowd.inum)
+        truth = numbers_of_proc(crowd.inum)
+        alive = stack.numbers(crowd.inum)
         stack.stop()
+        figures.note(
+            "attached amid a storm",
+            f"{figures.count(len(truth))} processes alive",
+            told=len(stack.rows(storm, Kind.FORK, Kind.EXIT)),
+            lost=stack.trace.lost,
+            wrong=len(alive.items() ^ truth.items()),
+            more="none missing, none twice",
+        )
+        assert alive == truth
+        assert len(truth) == size(2000, 5000) + 1
         for space in (crowd, storm):
             appeared = Counter(identities(stack.rows(space, Kind.FORK, Kind.SNAPSHOT)))
             ended = Counter(identities(stack.rows(space, Kind.EXIT)))
@@ -125,15 +140,23 @@ def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(work
 
 def test_two_at_once_tell_the_same(workload: Path) -> None:
     with Stack() as one, Stack() as other:
-        storm = Space(workload, "storm", 2000, CPUS)
+        storm = Space(workload, "storm", size(2000, 100_000), CPUS)
         ledger = Ledger.parse(finish(one, storm))
         other.read(lambda: not other.numbers(storm.inum))
         told = []
         for stack in (one, other):
             stack.stop()
             told.append([sorted(identities(stack.rows(storm, kind))) for kind in (Kind.FORK, Kind.EXEC, Kind.EXIT)])
+    figures.note(
+        "two nstrace at once",
+        f"{figures.count(ledger.forks)} processes",
+        told=sum(map(len, told[0])),
+        lost=one.trace.lost + other.trace.lost,
+        wrong=sum(figures.differing(mine, others) for mine, others in zip(*told, strict=True)),
+        more="both tell the same",
+    )
     assert told[0] == told[1]
-    assert len(told[0][0]) == ledger.forks + 1
+    assert list(map(len, told[0])) == [ledger.forks + 1, 2, ledger.forks + 1]
 
 
 def test_a_table_that_is_too_small_forgets_and_says_so(workload: Path) -> None:
