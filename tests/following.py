@@ -33,7 +33,8 @@ class Following:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        if self.process.stderr and not self.process.stderr.closed:
+            self.process.communicate()
         self._out.close()
 
     def events(self) -> list[Event]:

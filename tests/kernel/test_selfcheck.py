@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Batch
+from tracer.events import Batch, Kind
 from tracer.kernel import selfcheck
 from tracer.kernel.load import Loading, LoadOptions
 from tracer.kernel.trace import Trace
@@ -42,3 +42,35 @@ def test_refuses_when_a_field_reads_wrong(trace: Trace, field: str, fact: str, m
     with pytest.raises(NstraceError, match=fact) as caught:
         selfcheck.check(trace)
     assert caught.value.exit_code == ExitCode.NOT_PERMITTED
+
+
+@pytest.mark.parametrize(("bad_attempts", "passes"), [(2, True), (99, False)])
+def test_tries_again_when_its_own_events_were_lost(
+    trace: Trace, bad_attempts: int, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll, trace_one = trace.poll, selfcheck._trace_one
+    attempts: list[Trace] = []
+    losses: list[int] = []
+
+    def losing(timeout_s: float) -> Decoded:
+        """As in a storm: the exits of the attempt do not come."""
+        decoded = poll(timeout_s)
+        if len(attempts) > bad_attempts:
+            return decoded
+        losses.append(1)
+        return Decoded(decoded.batch.select(decoded.batch.rows["kind"] != Kind.EXIT), decoded.cgroups)
+
+    def counted(trace: Trace) -> object:
+        attempts.append(trace)
+        return trace_one(trace)
+
+    monkeypatch.setattr(Trace, "lost", property(lambda _trace: len(losses)))
+    monkeypatch.setattr(selfcheck, "_trace_one", counted)
+    monkeypatch.setattr(trace, "poll", losing)
+    if passes:
+        selfcheck.check(trace)
+        assert len(attempts) == bad_attempts + 1
+    else:
+        with pytest.raises(NstraceError, match="its own events were lost") as caught:
+            selfcheck.check(trace)
+        assert "--buffer-size" in caught.value.hint
