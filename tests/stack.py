@@ -202,12 +202,12 @@ class Space:
         return numbers_of_proc(self.inum).get(1) != self.init
 
 
-def eventually(holds: Callable[[], bool]) -> None:
+def eventually(holds: Callable[[], bool], every_s: float = 0.001) -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + DEADLINE_S
     while not holds():
         assert time.monotonic() < deadline, f"not within {DEADLINE_S} s"
-        time.sleep(0.001)
+        time.sleep(every_s)
 
 
 def identities(rows: np.ndarray) -> list[tuple[int, int]]:

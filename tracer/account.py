@@ -7,13 +7,17 @@ failed is said as a gap. When the programs are detached and the ring is empty, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import Kind
+from tracer.losses import Loser, PairKey
 
+_MAX_LOSERS = 32
 KINDS = 8  # the dimension of the arrays of struct counts
 COUNTS = np.dtype(
     [
@@ -31,12 +35,14 @@ _TOLD_KINDS = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EX
 @dataclass(frozen=True)
 class Account:
     """counts: array of COUNTS, shape (cpus,). missed: hits that no program ran for. delivered: events that the reader
-    got, shape (cpus, KINDS). told: losses that the stream has said, shape (cpus,)."""
+    got, shape (cpus, KINDS). told: losses that the stream has said, shape (cpus,). losses: whose they were by the
+    programs' own count, as far as they had room for it."""
 
     counts: NDArray[np.void]
     missed: int
     delivered: NDArray[np.int64]
     told: NDArray[np.int64]
+    losses: Mapping[Loser, int] = field(default_factory=dict)
 
     def total(self, column: str, kind: Kind | None = None) -> int:
         """One counter of all CPUs together, of one kind or of all."""
@@ -77,6 +83,20 @@ class Account:
             if seen:
                 rows.append(f"{_name(kind):<12} {seen:>12} {filtered:>12} {failed:>12} {submitted:>12}")
         return rows
+
+    def lines_of_losers(self, name: Callable[[PairKey], str]) -> list[str]:
+        """Whose losses, those who lost most first. name: of a pair; several can be one container's."""
+        lost, throttled = Counter[str](), Counter[str]()
+        for loser, count in self.losses.items():
+            if loser.pair and count:
+                (throttled if loser.throttled else lost)[name(loser.pair)] += count
+        both = lost + throttled
+        if rest := self.total("failed") - both.total():
+            both["whom is not known"] = rest
+        return [
+            f"lost of {who}: {count}" + (f", {throttled[who]} of them throttled" if throttled[who] else "")
+            for who, count in both.most_common(_MAX_LOSERS)
+        ]
 
 
 def _name(kind: int) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 class PidnsId(NamedTuple):
     """A PID namespace. The inode number alone is reused at once; gen is ns_id where the kernel has it
-    (include/linux/ns_common.h), else the start time in ns of the namespace's first process."""
+    (include/linux/ns_common.h), else the start time in ns of the namespace's first process. It comes with every event:
+    no descriptor is held to keep a number from being reused, which would come too late for a short life anyway."""
 
     inum: int
     gen: int

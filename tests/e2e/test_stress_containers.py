@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from following import Event, Following
 from lives import Life, Stream, lives_of_one, missing_of, wrong_about
 from oracle import SOCKET, WORKLOAD, Ledger, Receiver
-from stack import Space, size
+from stack import Space, eventually, size
 
 pytestmark = pytest.mark.e2e
 
@@ -50,20 +51,24 @@ def test_lives_of_containers_beside_a_storm(engine: Any, image: str, workload: P
     assert nameless < len(mine)
 
 
-def test_a_fork_bomb_under_a_limit_beside_a_quiet_container(
-    start_container: Start, run_ledger: Run, receiver: Receiver
+@pytest.mark.parametrize(("buffer", "count"), [("1", 20), ("0.25", 200)], ids=["quiet", "not so quiet"])
+def test_a_fork_bomb_under_a_limit_beside_another_container(
+    buffer: str, count: int, start_container: Start, run_ledger: Run, receiver: Receiver
 ) -> None:
-    """The consumer stops for a while: what the quiet one did is complete, or what is missing is said to be its."""
-    count = size(200, 1000)
+    """The consumer stops for a while: what the other one did is complete, or what is missing is said to be its."""
+    seconds = size(1, 10)
     quiet = start_container(receiver=receiver)
     bomb = start_container([WORKLOAD, "bomb"], pids_limit=16)
-    with Following("--buffer-size", "0.25", bomb.name, quiet.name) as follow:
+    with Following("--stats", "--buffer-size", buffer, bomb.name, quiet.name) as follow:
         follow.until(lambda events: sum(event["event"] == "fork" for event in events) > 100)
         follow.process.send_signal(signal.SIGSTOP)
+        until = time.monotonic() + seconds
         run_ledger(quiet, "pairs", SOCKET, count, "exec", 0)
         pairs = receiver.wait(count)
+        eventually(lambda: time.monotonic() > until)
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         follow.process.send_signal(signal.SIGCONT)
-        follow.until(lambda events: lost(events) > 0)
+        follow.until(lambda events: any(event["event"] == "exit" and event["ts_ns"] > now_ns for event in events))
         bomb.kill()
         bomb.wait()
         truth = {int(row[0]) for row in quiet.top(ps_args="-o pid")["Processes"]}
@@ -76,23 +81,25 @@ def test_a_fork_bomb_under_a_limit_beside_a_quiet_container(
         (event["pids"], event["container"]["id"]) != ([pair.host_tgid, pair.ns_pid], quiet.id) for pair, event in told
     )
     gaps = [event for event in events if event["event"] == "gap"]
-    of_quiet = sum(gap["lost"] for gap in gaps if gap["container"] and gap["container"]["id"] == quiet.id)
-    of_nobody = sum(gap["lost"] for gap in gaps if not gap["container"])
+    of_quiet = next((int(nr) for who, nr in re.findall(r"lost of (\S+): (\d+)", follow.stderr) if who == quiet.name), 0)
     missing = 3 * count - len([event for _pair, event in told if not event.get("inferred")])
     said = re.search(r"(\d+) of those lost were throttled", follow.stderr)
     throttled = int(said[1]) if said else 0
     figures.note(
-        "fork bomb under --pids-limit beside a quiet container, reader stopped",
-        f"{count} processes in the quiet one",
+        f"fork bomb under --pids-limit, reader stopped for {seconds} s, ring of {buffer} MiB",
+        f"{count} processes in another container",
         told=len(events),
         lost=lost(events),
-        wrong=wrong + max(0, missing - of_quiet - of_nobody),
-        more=f"of the quiet one {missing} lost, {figures.count(throttled)} throttled; then as docker top; {memory}",
+        wrong=wrong + max(0, missing - of_quiet),
+        more=f"of the other one {missing} of {3 * count} lost, {figures.count(throttled)} of all throttled; "
+        f"then as docker top; {memory}",
     )
     assert wrong == 0
-    assert 0 <= missing <= of_quiet + of_nobody
-    assert throttled > 0
-    assert {gap["container"]["name"] for gap in gaps if gap["throttled"]} <= {bomb.name}
+    assert 0 <= missing <= of_quiet <= missing + 50  # runc's way in, and the workload itself
+    if count == 20:
+        assert {gap["container"]["name"] for gap in gaps if gap["throttled"]} <= {bomb.name}
+    else:
+        assert throttled > 0
     assert f"{lost(events)} lost" in follow.stderr
     assert "does not add up" not in follow.stderr
 

@@ -7,6 +7,7 @@ import pytest
 
 from tracer.account import COUNTS, KINDS, Account
 from tracer.events import Kind
+from tracer.losses import Loser
 
 
 @pytest.fixture
@@ -52,3 +53,11 @@ def test_says_which_counter_is_wrong(account: Account, column: str, cell: tuple[
 
 def test_says_when_a_loss_was_not_told(account: Account) -> None:
     assert replace(account, told=np.array([0, 0])).differences() == ["CPU 0: 1 failed, but 0 said to be lost"]
+
+
+def test_says_whose_losses_by_name_and_how_many_are_nobodys(account: Account) -> None:
+    account.counts["failed"][1, Kind.EXIT] = 20
+    losses = {Loser((5, 1, 7)): 2, Loser((5, 1, 7), throttled=True): 6, Loser((6, 1, 7)): 1, Loser((9, 1, 8)): 0}
+    lines = replace(account, losses=losses).lines_of_losers(lambda pair: f"cgroup {pair[2]}")
+    assert lines == ["lost of whom is not known: 12", "lost of cgroup 7: 9, 6 of them throttled"]
+    assert replace(account, counts=np.zeros(2, COUNTS)).lines_of_losers(str) == []

@@ -133,7 +133,8 @@ class Trace:
     def account(self) -> Account:
         """What the programs have counted, and what of it was read and said. Adds up behind finish()."""
         told = np.array([self._gaps.told[cpu] for cpu in range(len(self._delivered))])
-        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), told)
+        losses = {loser: int(lost.sum()) for loser, lost in self.maps.losses().items()}
+        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), told, losses)
 
     def _count_missed(self) -> int:
         return sum(map(self.maps.missed, self.loaded.programs))

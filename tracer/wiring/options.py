@@ -93,7 +93,11 @@ _OPTIONS = {
         metavar="N",
         help="Size of the table; who exited longest ago makes room.",
     ),
-    "stats": click.option("--stats", is_flag=True, help="At the end, account for every event that the kernel saw."),
+    "stats": click.option(
+        "--stats",
+        is_flag=True,
+        help="At the end, account for every event that the kernel saw, and say whose were lost.",
+    ),
     "require_complete": click.option("--require-complete", is_flag=True, help="Exit with 5 if any event was lost."),
 }
 

@@ -15,8 +15,10 @@ from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
     from tracer.account import Account
+    from tracer.attribution import Attribution
     from tracer.containers.engine import Description, Engine
     from tracer.events import Kind
+    from tracer.losses import PairKey
     from tracer.session import Limits, Recorder, Session, Source, Summary
     from tracer.views.view import View
 
@@ -38,10 +40,11 @@ class LazyEngine:
 
     def require(self) -> Engine:
         """The engine. Raises NstraceError where none answers."""
+        from tracer.containers.direct import DirectApi
         from tracer.containers.engine import Engine
 
-        if self._engine is None:
-            self._engine = Engine.connect()
+        if self._engine is None:  # not by the SDK, which keeps a connection open for each of the last 25 questions
+            self._engine = Engine.connect(open_api=DirectApi)
         return self._engine
 
     def describe(self, runtime: str, container_id: str) -> Description | None:
@@ -113,18 +116,31 @@ def stream_to(
         summary = session.run(write)
     if not options.quiet:
         _say(f"nstrace: {summary.line()}")
-        _say_account(summary.account, options.stats)
+        _say_account(summary.account, options.stats, source.attribution)
     return summary
 
 
-def _say_account(account: Account | None, whole: bool) -> None:
+def _say_account(account: Account | None, whole: bool, attribution: Attribution) -> None:
     if account is None:
         return
     _say(f"nstrace: {account.line()}")
     for line in account.differences():
         _say(f"nstrace: this does not add up: {line}")
-    for line in account.lines() if whole else ():
-        _say(f"nstrace: {line}")
+    if whole:
+        for line in [*account.lines(), *account.lines_of_losers(lambda pair: _whose(attribution, pair))]:
+            _say(f"nstrace: {line}")
+
+
+def _whose(attribution: Attribution, pair: PairKey) -> str:
+    """The name of a pair of namespace and cgroup."""
+    from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
+    from tracer.views.escape import safe_text
+
+    pidns = PidnsId(*pair[:2])
+    container = attribution.container((Number(pidns, 0),), pair[2])
+    if container:
+        return safe_text(container.label)
+    return "the host" if pidns.inum == INITIAL_PIDNS.inum else f"pidns:{pidns.inum}"
 
 
 def exit_code(summary: Summary, options: StreamOptions) -> int:

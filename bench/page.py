@@ -1,0 +1,29 @@
+"""Figures in pages of the documentation: where they come from, and their place."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+
+
+def put(path: Path, figures: str) -> None:
+    """Into a page, between its marks; what people wrote around them stays."""
+    before, _begin, rest = path.read_text().partition(BEGIN)
+    _old, _end, behind = rest.partition(END)
+    path.write_text(f"{before}{BEGIN}\n{figures}\n{END}{behind}")
+
+
+def origin(command: str) -> str:
+    """By which command, when and where, now."""
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")), platform.machine())  # fmt: skip
+    commit = subprocess.check_output(["git", "-C", ROOT, "describe", "--always", "--dirty"], text=True).strip()
+    where = f"{os.cpu_count()} CPUs ({cpu}), Linux {platform.release()}, Python {platform.python_version()}"
+    when = time.strftime("%Y-%m-%d %H:%M")
+    return f"`{command}`, {when}: {where}, nstrace {commit}, load {os.getloadavg()[0]:.1f} at the beginning."
