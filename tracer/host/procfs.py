@@ -37,17 +37,16 @@ def start_ticks(tgid: int) -> int | None:
 
 def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
     """What this very process runs; empty where it has gone, or its number has another owner now."""
-    try:
-        exe = os.fsencode(Path(f"/proc/{tgid}/exe").readlink())
-    except OSError:
-        exe = b""  # a kernel thread, or not ours to see
-    try:
-        with Path(f"/proc/{tgid}/cmdline").open("rb") as file:
-            args = file.read(max_args_bytes)
-    except OSError:
-        args = b""
-    # /proc counts in ticks: truncate ours before comparing
-    return Command(exe, args) if start_ticks(tgid) == start_ns // TICK_NS else Command(b"", b"")
+    nobodys = Command(b"", b"")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        directory = open_process(tgid)
+        try:
+            found = Command(link(directory, "exe"), contents(directory, "cmdline", max_args_bytes))
+            # /proc counts in ticks: truncate ours before comparing
+            return found if int(stat_fields(directory)[1][19]) == start_ns // TICK_NS else nobodys
+        finally:
+            os.close(directory)
+    return nobodys
 
 
 def has_process(tgid: int) -> bool:
@@ -235,16 +234,16 @@ def stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
     return comm, rest.split()
 
 
-def contents(directory: int, name: str) -> bytes:
-    """A file of a process, b"" where it is not ours to read."""
+def contents(directory: int, name: str, max_bytes: int = 1 << 30) -> bytes:
+    """A file of a process, or its beginning; b"" where it is not ours to read."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     except PermissionError:
         return b""
     try:
-        parts = [os.read(fd, _CHUNK_BYTES)]
-        while len(parts[-1]) == _CHUNK_BYTES:
-            parts.append(os.read(fd, _CHUNK_BYTES))
+        parts = [os.read(fd, min(max_bytes, _CHUNK_BYTES))]
+        while len(parts[-1]) == _CHUNK_BYTES and (left := max_bytes - _CHUNK_BYTES * len(parts)):
+            parts.append(os.read(fd, min(left, _CHUNK_BYTES)))
         return b"".join(parts)
     finally:
         os.close(fd)
