@@ -24,6 +24,7 @@ from tracer.table import Table
 from tracer.targets import Target, TargetKind
 
 _NAMES_EVERY_S = 1.0
+_PIECE_ROWS = 2048
 
 
 class LiveSource:
@@ -56,7 +57,8 @@ class LiveSource:
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean. timeout_s: how long the next wait may take, None: stop now. Yields an
         empty batch when a wait ends without an event."""
-        yield from map(self._with_commands, self._choose(self._first()))
+        for part in self._choose(self._first()):
+            yield from map(self._with_commands, _pieces(part))
         while (wait := timeout_s()) is not None:
             yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
             if self._repairs.due_in(time.monotonic()) == 0:
@@ -154,6 +156,12 @@ class LiveSource:
             heap += [batch.heap[at:deep_end], exe, args]
             at = deep_end
         return Batch(rows, b"".join(heap) + batch.heap[at:])
+
+
+def _pieces(batch: Batch) -> Iterator[Batch]:
+    """The batch, which may hold a hundred thousand processes, a few at a time: what is made of each takes memory."""
+    for start in range(0, max(1, len(batch)), _PIECE_ROWS):
+        yield batch.part(start, min(len(batch), start + _PIECE_ROWS))
 
 
 def _has_gap(batch: Batch) -> bool:

@@ -146,11 +146,11 @@ class Trace:
         if fd < 0:
             raise NstraceError(f"the kernel's list of tasks cannot be read: {os.strerror(ctypes.get_errno())}")
         try:
-            chunks = []
+            told = bytearray()
             while chunk := os.read(fd, _CHUNK_BYTES):
-                chunks.append(chunk)
+                told += chunk
         finally:
             os.close(fd)
-        records = np.frombuffer(b"".join(chunks), EVENT).copy()
+        records = np.frombuffer(told, EVENT)
         records["cpu"] = 0  # one stream, whatever CPU we ran on
         return Joiner().join(records)
