@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from following import Following
+
+from tracer.wiring.streaming import NICE
 
 pytestmark = pytest.mark.kernel
 FOLLOW = [sys.executable, "-m", "tracer", "follow"]
@@ -55,3 +59,10 @@ def test_memory_is_as_the_readme_says() -> None:
         follow.terminate()
     peak_kib = int(status.split("VmHWM:")[1].split()[0])
     assert peak_kib < 60 * 1024
+
+
+def test_the_traced_go_first_where_cpus_are_scarce() -> None:
+    with Following("host") as follow:
+        follow.ready()
+        assert os.getpriority(os.PRIO_PROCESS, follow.process.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE
+        follow.stop()

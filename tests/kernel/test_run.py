@@ -44,6 +44,11 @@ def test_followed_from_its_very_first_event(tmp_path: Path) -> None:
     assert out.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_command_is_as_nice_as_we_were() -> None:
+    done = run("-q", "--to", "/dev/null", "--", "sh", "-c", "cut -d' ' -f19 /proc/self/stat")
+    assert int(done.stdout) == os.getpriority(os.PRIO_PROCESS, 0)
+
+
 @pytest.mark.parametrize(
     ("argv", "code"), [(["false"], 1), (["sh", "-c", "kill -9 $$"], 137), (["/etc/passwd"], 126), (["nowhere"], 127)]
 )

@@ -33,7 +33,7 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
     nstrace run --to events.jsonl --json -- ./start-everything.sh
     """
     from tracer.kernel.load import Loading, LoadOptions, check_host
-    from tracer.wiring.streaming import exit_code, make_view, signal_wakeup, stream_to, writer_to
+    from tracer.wiring.streaming import exit_code, give_way, make_view, signal_wakeup, stream_to, writer_to
 
     options = stream(values)
     check_host()
@@ -54,6 +54,7 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
         trace = Trace(loading.wait(), load_options)
         early = check(trace)
         newborn = Newborn(argv)
+        give_way()  # the command does not
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
         source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early, Table(options.max_processes))
         trace.ring.wake_on(stack.enter_context(signal_wakeup()))

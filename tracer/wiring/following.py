@@ -68,7 +68,7 @@ def follow_live(
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
     from tracer.kernel.load import LoadOptions, check_host
     from tracer.wiring.recorders import beside_recording, check_record, recording
-    from tracer.wiring.streaming import exit_code, signal_wakeup, stream_to, writer_to
+    from tracer.wiring.streaming import exit_code, give_way, signal_wakeup, stream_to, writer_to
 
     def say(line: str) -> None:
         if not options.quiet:
@@ -91,6 +91,7 @@ def follow_live(
         if record:
             recorder = stack.enter_context(recording(record, source.wall_offset_ns, options))
         source.trace.gather_up_to_s = _patience_s(record)
+        give_way()
         summary = stream_to(source, shown, options, limits, write, recorder=recorder)
         if recorder:
             recorder.until_ns = source.told_until_ns

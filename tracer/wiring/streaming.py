@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tracer.session import Limits, Recorder, Session, Source, Summary
     from tracer.views.view import View
 
+NICE = 5
 _ENGINE_RETRY_S = 5.0
 _HASTE_S, _PATIENCE_S = 0.5, 5.0  # how long events wait for a name
 
@@ -85,6 +86,13 @@ def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
     from tracer.views.lines import Lines
 
     return Lines(kinds=kinds_of(options), color=options.color, threads=options.threads, wall_offset_ns=wall_offset_ns)
+
+
+def give_way() -> None:
+    """Let the traced go first where CPUs are scarce. Without it a reader that cannot keep up, which never sleeps, takes
+    as much of a CPU as each of them; with it, a third of that (sched(7)), and what the ring has no room for meanwhile
+    is told as lost. A reader that keeps up sleeps most of the time and gets a CPU when it wakes, nice or not."""
+    os.nice(NICE)
 
 
 def stop_or_give_up(_number: int, session: Session) -> None:
