@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import kernel, report, scale
-from bench.measure import CannotRun, Result, Workload, first_event, latency, quiet_namespace, under_storm
+from bench.measure import CannotRun, Result, Workload, await_bytes, first_event, latency, quiet_namespace, under_storm
 from bench.process import Running
-from bench.tools import NONE, OURS, PACKAGES, PEERS, STORM, THREADS, Tool, floors
+from bench.tools import FLOODED, NONE, OURS, PACKAGES, PEERS, SHORT, STORM, Tool, floors, of_threads
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
@@ -27,15 +27,33 @@ BUILD = ROOT / "build" / "bench"
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: spawns a storm, rounds, lone events."""
+    """How much is measured: processes or threads a storm, rounds, lone events."""
 
-    spawns: int
+    storm: int
     rounds: int
     lone: int
 
+    def workloads(self) -> dict[str, Workload]:
+        """By mode. flood: more than a reader can take, from all CPUs."""
+        return {
+            "spawn": Workload("spawn", self.storm),
+            "fork": Workload("fork", self.storm),
+            "thread": Workload("thread", 3 * self.storm),
+            "rate": Workload("spawn", self.storm // 2, RATE),
+            "flood": Workload("fork", self.storm, copies=os.cpu_count() or 1),
+        }
 
+
+RATE = 1_000
+SAID = {
+    "spawn": "vfork, exec, wait at full speed.",
+    "fork": "fork, exit, wait at full speed: the same without exec.",
+    "thread": "Threads that are made and joined at full speed.",
+    "rate": f"vfork, exec, wait {RATE} times a second: what an operation takes (its median), with and without.",
+    "flood": "fork, exit, wait on all CPUs at once, with a small ring: the reader lets the others go first.",
+}
 _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
-SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(100_000, 5, 1_000)}
+SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(50_000, 3, 1_000)}
 
 
 class Results:
@@ -88,13 +106,23 @@ def build() -> tuple[Path, Path]:
     return programs
 
 
-def storms(results: Results, tools: Sequence[Tool], mode: str, size: Size, storm: Path, quiet_pid: int) -> None:
+def storms(results: Results, mode: str, tools: Sequence[Tool], size: Size, storm: Path, quiet_pid: int) -> None:
     """Every tool in turn, again and again, and no tool before and behind each."""
-    workload = Workload(mode, size.spawns)
+    workload = size.workloads()[mode]
     for turn in range(size.rounds):
         for place, tool in enumerate([NONE, *itertools.chain.from_iterable((one, NONE) for one in tools)]):
-            key = {"what": "storm", "tool": tool.name, "round": turn, "place": place}
+            key = {"what": "storm", "mode": mode, "tool": tool.name, "round": turn, "place": place}
             results.once(key, under_storm, tool, workload, storm, quiet_pid)
+
+
+def tools_for(mode: str, everyone: Sequence[Tool]) -> list[Tool]:
+    """All tools see the spawn storm; ours, the floors and a few peers the others."""
+    some = [tool for tool in everyone if tool.group != "peer" or tool.name in SHORT]
+    if mode == "thread":
+        return of_threads(some)
+    if mode == "flood":
+        return list(FLOODED)
+    return list(everyone) if mode == "spawn" else some
 
 
 def first_events(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
@@ -107,7 +135,7 @@ def first_events(results: Results, tools: Sequence[Tool], size: Size, storm: Pat
 
 def latencies(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
     """From fork to line: lone events, and in a storm."""
-    workloads = {"lone": Workload("fork", size.lone, 20), "storm": Workload("spawn", size.spawns)}
+    workloads = {"lone": Workload("fork", size.lone, 20), "storm": Workload("spawn", size.storm)}
     for tool in tools:
         for name, workload in workloads.items():
             if tool.streams:
@@ -123,9 +151,10 @@ def probes(results: Results, size: Size, storm: Path, quiet_pid: int) -> None:
 
 def _probe_costs(args: list[str], size: Size, storm: Path) -> Result:
     known = set(kernel.programs())
-    with kernel.counting(), Running([*OURS[0].argv[:3], *args], subprocess.DEVNULL, BUILD / "err") as tracer:
-        tracer.settle()
-        subprocess.check_output(Workload("spawn", size.spawns // 4).argv(storm))
+    told, argv = BUILD / "told", [*OURS[0].argv[:3], *args]
+    with told.open("wb") as out, kernel.counting(), Running(argv, out, BUILD / "err") as tracer:
+        await_bytes([told], tracer)
+        subprocess.check_output(Workload("spawn", size.storm // 4).argv(storm))
         ours = [program for number, program in kernel.programs().items() if number not in known]
     return {"programs": [program._asdict() for program in ours]}
 
@@ -141,18 +170,25 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show(results: Results, tools: Sequence[Tool]) -> str:
+def show(results: Results, modes: Sequence[str]) -> str:
     """All tables."""
-    names = ["none", *(tool.name for tool in tools)]
-    parts = [report.table(report.HEADER, report.storm_rows(names, results.of("storm"), results.of("first")))]
+    parts = []
+    for mode in modes:
+        found = [result for result in results.of("storm") if result["mode"] == mode]
+        names = list(dict.fromkeys(result["tool"] for result in found))
+        rows = report.storm_rows(names, found, results.of("first") if mode == "spawn" else [])
+        columns = len(report.HEADER) if mode == "spawn" else len(report.HEADER) - 1
+        parts += [SAID[mode], report.table(report.HEADER[:columns], [row[:columns] for row in rows])]
     header = ["tool", "events", "p50 ms", "p99 ms", "most ms"]
-    parts.append(report.table(header, report.latency_rows(results.of("latency"))))
+    if latencies := results.of("latency"):
+        parts.append(report.table(header, report.latency_rows(latencies)))
     rows = [
         [result["case"], program["name"], f"{program['ns'] / program['runs']:.0f}", str(program["runs"]),
          str(program["instructions"])]
         for result in results.of("probes") for program in result["programs"] if program["runs"]
     ]  # fmt: skip
-    parts.append(report.table(["events", "probe", "ns a run", "runs", "instructions"], rows))
+    if rows:
+        parts.append(report.table(["events", "probe", "ns a run", "runs", "instructions"], rows))
     return "\n\n".join(parts)
 
 
@@ -189,13 +225,12 @@ def _scale(size: str, options: argparse.Namespace) -> None:
         _put(ROOT / "docs/scale.md", f"{_where(results, options)}\n\n{tables}")
 
 
-def main() -> None:
-    """Measure and show."""
-    parser = argparse.ArgumentParser("scripts/bench", description=__doc__)
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("scripts/bench", description="What tracing costs, of tools side by side.")
     sizes = parser.add_mutually_exclusive_group()
-    sizes.add_argument("--quick", action="store_true", help="a minute: to see that it runs")
-    sizes.add_argument("--full", action="store_true", help="100 000 spawns, 5 rounds: an hour with peers")
-    parser.add_argument("--mode", choices=["spawn", "fork", "thread"], default="spawn", help="what the storm makes")
+    sizes.add_argument("--quick", action="store_true", help="a minute or two: to see that it runs")
+    sizes.add_argument("--full", action="store_true", help="storms of 50 000: half an hour with --peers")
+    parser.add_argument("--mode", choices=list(SAID), help="one kind of storm alone; all of them without")
     parser.add_argument("--peers", action="store_true", help=f"other tools too; installs {', '.join(PACKAGES)}")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     parser.add_argument(
@@ -203,9 +238,20 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help="put the figures into docs/ and README.md")
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
+    parser.epilog = "scripts/bench --micro [REV]: what an event costs on its way through Python, against a commit."
     options = parser.parse_args()
     if options.scale and options.write and not importlib.util.find_spec("matplotlib"):
         parser.error("--scale --write draws a picture, which needs matplotlib: .venv/bin/pip install -e '.[bench]'")
+    if options.scale and (options.mode or options.peers or options.only):
+        parser.error("--scale goes with --quick, --full, --resume and --write alone")
+    if options.write and (options.mode or options.only):
+        parser.error("--write puts whole runs into docs/: without --mode and --only")
+    return options
+
+
+def main() -> None:
+    """Measure and show."""
+    options = _options()
     if os.geteuid():
         sys.exit("bench: tracing needs root: sudo scripts/bench")
     name = "quick" if options.quick else "full" if options.full else "default"
@@ -215,25 +261,28 @@ def main() -> None:
     if options.peers:
         subprocess.run([ROOT / "scripts/packages", *PACKAGES], check=True)
     storm, floor = build()
-    ours = THREADS if options.mode == "thread" else OURS
-    tools = [*ours, *floors(floor), *(PEERS if options.peers else ())]
-    tools = [tool for tool in tools if (options.only or "") in tool.name]
-    file = BUILD / f"{options.mode}-{name}.jsonl"
+    everyone = [*OURS, *floors(floor), *(PEERS if options.peers else ())]
+    file = BUILD / f"{options.mode or 'all'}-{name}.jsonl"
     results = Results(file, options.resume)
     results.once({"what": "machine"}, machine)
     size = SIZES[name]
+    modes = [options.mode] if options.mode else list(SAID)
     with quiet_namespace(storm) as quiet_pid:
-        storms(results, tools, options.mode, size, storm, quiet_pid)
-        if options.mode == "spawn":
-            first_events(results, tools, size, storm)
-            latencies(results, tools, size, storm)
-            probes(results, size, storm, quiet_pid)
-    tables = show(results, tools)
+        for mode in modes:
+            tools = [tool for tool in tools_for(mode, everyone) if (options.only or "") in tool.name]
+            storms(results, mode, tools, size, storm, quiet_pid)
+            if mode == "spawn":
+                first_events(results, tools, size, storm)
+                latencies(results, tools, size, storm)
+                probes(results, size, storm, quiet_pid)
+    tables = show(results, modes)
     print(tables)
-    if options.write and options.mode == "spawn":
+    if options.write:
         _put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
-        _put(ROOT / "README.md", report.summary(results.of("storm"), results.of("first")))
+        spawns = [result for result in results.of("storm") if result["mode"] == "spawn"]
+        _put(ROOT / "README.md", report.summary(spawns, results.of("first")))
     _say(f"all results are in {file.relative_to(ROOT)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

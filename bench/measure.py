@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bench.tools import STORM, Tool
 
 Result = dict[str, Any]
 _ENTRY = np.dtype([("boottime_ns", "<u8"), ("vtid", "<u8")])  # struct entry, storm.c
+KINDS = ("forks", "execs", "exits", "threads", "thread_exits")
 _READY_S = 20.0
 _LATE_S = 3.0
 
@@ -34,15 +35,23 @@ class CannotRun(Exception):
 
 @dataclass(frozen=True)
 class Workload:
-    """What the storm does: mode, how often, at which rate (0: full speed)."""
+    """What the storm does: mode, how often, at which rate (0: full speed), and how many of them at the same time."""
 
     mode: str
     count: int
     rate: int = 0
+    copies: int = 1
 
     def argv(self, storm: Path, log: Path | None = None) -> list[str]:
         """Its command."""
         return [str(storm), self.mode, str(self.count), str(self.rate), *([str(log)] if log else [])]
+
+    def run(self, storm: Path) -> dict[str, Any]:
+        """To its end; the ledger of all copies together, the time and the operations those of the slowest."""
+        copies = [subprocess.Popen(self.argv(storm), stdout=subprocess.PIPE) for _copy in range(self.copies)]
+        ledgers: list[dict[str, Any]] = [json.loads(copy.communicate()[0]) for copy in copies]
+        whole = max(ledgers, key=lambda ledger: float(ledger["seconds"]))
+        return whole | {kind: sum(ledger[kind] for ledger in ledgers) for kind in KINDS}
 
 
 @contextlib.contextmanager
@@ -71,12 +80,16 @@ def under_storm(tool: Tool, workload: Workload, storm: Path, quiet_pid: int) -> 
         with (folder / "stdout").open("wb") as stdout, Running(argv, stdout, folder / "err") as tracer:
             if tool.streams:
                 _await_first(folder / "stdout", tracer, storm)
+            elif tool.group == "nstrace":
+                await_bytes([folder / "stdout", folder / "out"], tracer)
             tracer.settle(_READY_S)
             if tracer.has_ended:
                 raise _cannot(tracer, folder)
             before_ns, before_bytes = tracer.cpu_ns(), (folder / "stdout").stat().st_size
-            ledger = json.loads(subprocess.check_output(workload.argv(storm)))
+            ledger = workload.run(storm)
             tracer.settle()
+            if tracer.has_ended:
+                raise _cannot(tracer, folder)
             cpu_ns = tracer.cpu_ns() - before_ns
         result = {"seconds": ledger["seconds"], "op_ns": ledger["op_ns"], "cpu_ns": cpu_ns, "rss": tracer.peak_bytes}
         return result | _told(tool, ledger, folder, before_bytes)
@@ -90,6 +103,15 @@ def _await_first(told: Path, tracer: Running, storm: Path) -> None:
             if STORM.encode() in told.read_bytes():
                 return
             time.sleep(0.05)
+
+
+def await_bytes(files: Sequence[Path], tracer: Running) -> None:
+    """Until something is in one of these files: nstrace has attached its probes and told who is there."""
+    deadline = time.monotonic() + _READY_S
+    while time.monotonic() < deadline and not tracer.has_ended:
+        if any(path.exists() and path.stat().st_size for path in files):
+            return
+        time.sleep(0.05)
 
 
 def _told(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -> Result:

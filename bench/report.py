@@ -39,8 +39,13 @@ HEADER = ["tool", "time with/without", "told", "reader us/event", "peak MiB", "b
 def storm_rows(tools: Sequence[str], results: list[dict[str, Any]], firsts: list[dict[str, Any]]) -> Rows:
     """A row for each tool of what `bench.measure.under_storm` gave. The time is compared with no tool's right before
     and behind."""
-    without = {(r["round"], r["place"]): r["seconds"] for r in results if r["tool"] == "none" and "seconds" in r}
+    without = {(r["round"], r["place"]): _took(r) for r in results if r["tool"] == "none" and "seconds" in r}
     return [_storm_row(tool, [r for r in results if r["tool"] == tool], without, firsts) for tool in tools]
+
+
+def _took(result: dict[str, Any]) -> float:
+    """How long the storm took; at a rate, where it always takes as long, an operation."""
+    return float(result["op_ns"]["p50"] if result["mode"] == "rate" else result["seconds"])
 
 
 def _slow_down(result: dict[str, Any], without: dict[tuple[int, int], float]) -> float:
@@ -48,7 +53,7 @@ def _slow_down(result: dict[str, Any], without: dict[tuple[int, int], float]) ->
     step = 2 if result["tool"] == "none" else 1
     beside = [without.get((result["round"], result["place"] + way)) for way in (-step, step)]
     found = [seconds for seconds in beside if seconds]
-    return float(result["seconds"]) / (sum(found) / len(found)) if found else 0.0
+    return _took(result) / (sum(found) / len(found)) if found else 0.0
 
 
 def _storm_row(

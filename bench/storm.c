@@ -123,10 +123,11 @@ static void print_ledger(const struct mode *mode, unsigned int n,
 {
 	qsort(op_ns, n, sizeof(*op_ns), by_size);
 	printf("{\"mode\": \"%s\", \"forks\": %u, \"execs\": %u, "
-	       "\"exits\": %u, \"threads\": %u, \"seconds\": %.6f, "
+	       "\"exits\": %u, \"threads\": %u, \"thread_exits\": %u, "
+	       "\"seconds\": %.6f, "
 	       "\"op_ns\": {\"p50\": %u, \"p99\": %u, \"max\": %u}}\n",
 	       mode->name, mode->forks * n, mode->execs * n, mode->exits * n,
-	       mode->threads * n, elapsed_ns / 1e9, op_ns[n / 2],
+	       mode->threads * n, mode->threads * n, elapsed_ns / 1e9, op_ns[n / 2],
 	       op_ns[n - 1 - n / 100], op_ns[n - 1]);
 }
 

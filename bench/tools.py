@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 STORM = "nstrace-storm"
@@ -138,16 +138,30 @@ OURS = (
 )
 
 
-THREADS = (
-    Tool(
-        "nstrace follow --threads",
-        "nstrace",
-        (*_NSTRACE, "follow", "--threads"),
-        _by_word({b" thread_fork ": "threads"}),
-        streams=False,
-        told=("threads",),
-    ),
+_OF_THREADS = ("threads", "thread_exits")
+THREADS = Tool(
+    "nstrace follow --threads",
+    "nstrace",
+    (*_NSTRACE, "follow", "--threads"),
+    _by_word({b" thread_fork ": "threads", b" thread_exit ": "thread_exits"}),
+    told=_OF_THREADS,
 )
+
+
+def of_threads(tools: Iterable[Tool]) -> list[Tool]:
+    """The tools for a storm of threads: ours with and without --threads, and those that tell what the kernel's
+    tracepoints do, for which a thread is as good as a process."""
+
+    def counting(tool: Tool) -> Tool:
+        def count(lines: Iterable[bytes]) -> Counts:
+            counts = tool.count(lines)
+            return {"threads": counts.get("forks", 0), "thread_exits": counts.get("exits", 0)}
+
+        return replace(tool, count=count, told=_OF_THREADS if tool.told else ())
+
+    without = replace(OURS[0], name="nstrace follow, without threads", count=_nothing, told=())
+    hear_threads = [tool for tool in tools if tool.group == "floor" or tool.name in _HEAR_THREADS]
+    return [THREADS, without, *map(counting, hear_threads)]
 
 
 def floors(floor: Path) -> tuple[Tool, ...]:
@@ -206,3 +220,7 @@ PEERS = (
     ),
 )
 PACKAGES = ("forkstat", "bpftrace", "linux-perf", "trace-cmd", "libbpf-tools", "bpfcc-tools")
+FLOODED = (replace(OURS[0], name="nstrace follow --buffer-size 1", argv=(*OURS[0].argv, "--buffer-size", "1")),)
+SHORT = ("forkstat", "bpftrace", "perf record")
+"""Peers that are enough beside the spawn storm, which all of them see."""
+_HEAR_THREADS = ("bpftrace", "perf record")
