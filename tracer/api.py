@@ -109,9 +109,9 @@ def follow_objects(
     try:
         view = JsonLines(kinds=kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
         session = Session(source, view, kinds, Limits(duration, None, is_over, RESTART_S))
-        lines: list[str] = []
-        for _step in session.steps(lines.append):
-            yield from (msgspec.json.decode(line) for text in lines for line in text.split("\n")[:-1])
-            lines.clear()
+        texts: list[bytes] = []
+        for _step in session.steps(texts.append):
+            yield from (msgspec.json.decode(line) for text in texts for line in text.split(b"\n")[:-1])
+            texts.clear()
     finally:
         source.trace.close()

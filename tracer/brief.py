@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import Batch, Flag, Kind, of_kind
+from tracer.events import Batch, Flag, Kind, of_kind, pick
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 
 _FEW = 128  # fewer are quicker taken one by one
@@ -20,47 +20,52 @@ _ODD = int(Flag.INFERRED | Flag.ENDED)
 Numbers = dict[PidnsId, set[int]]
 
 
-def split(batch: Batch) -> tuple[Batch, Batch]:
-    """The batch without the rows of such processes, and these rows; only where no number was given away within it."""
+class Brief(NamedTuple):
+    """Such processes. rows: all that told of them, without names and arguments; numbers: theirs, each one's alone."""
+
+    rows: NDArray[np.void]
+    numbers: Numbers
+    processes: int
+
+
+def split(batch: Batch) -> tuple[Batch, Brief | None]:
+    """The batch without the rows of such processes, and these, where they are many."""
     rows = batch.rows
-    usual = (rows["level"] <= 1) & (rows["flags"] & _ODD == 0)
-    born = np.flatnonzero((rows["kind"] == Kind.FORK) & usual)
-    if len(born) < _FEW:
-        return batch, Batch.concat([])
-    born = born[np.argsort(rows["tgid"][born])]
-    ended = np.flatnonzero((rows["kind"] == Kind.EXIT) & usual)
-    places = np.searchsorted(rows["tgid"][born], rows["tgid"][ended])
-    found = places < len(born)
-    places, ended = places[found], ended[found]
-    same = _same_process(rows, born[places], ended)
-    brief = np.zeros(len(born), bool)
-    brief[places[same]] = True
-    born = born[brief]
-    if len(born) < _FEW:
-        return batch, Batch.concat([])
-    places = np.minimum(np.searchsorted(rows["tgid"][born], rows["tgid"]), len(born) - 1)
-    is_theirs = of_kind(rows, Kind.FORK, Kind.EXEC, Kind.EXIT)
-    is_theirs &= _same_process(rows, born[places], np.arange(len(rows)))
-    theirs, others = batch.select(is_theirs), batch.select(~is_theirs)
-    if not _all_differ(theirs, others):
-        return batch, Batch.concat([])
-    return others, theirs
+    kinds = np.ascontiguousarray(rows["kind"])
+    is_birth = (kinds == Kind.FORK) & (rows["level"] <= 1) & (rows["flags"] & _ODD == 0)
+    births = np.flatnonzero(is_birth)
+    if len(births) < _FEW:
+        return batch, None
+    tgids, starts = np.ascontiguousarray(rows["tgid"]), np.ascontiguousarray(rows["start_ns"])
+    slots = tgids & np.uint32(_slots(len(births)) - 1)
+    in_slot = np.zeros(_slots(len(births)), np.intp)
+    in_slot[slots[births]] = births  # whoever loses its slot to another is not set aside
+    birth = in_slot[slots]
+    is_theirs = is_birth[birth] & (tgids == tgids[birth]) & (starts == starts[birth])
+    is_theirs &= of_kind(rows, Kind.FORK, Kind.EXEC, Kind.EXIT)
+    has_ended = np.zeros(len(rows), bool)
+    has_ended[birth[is_theirs & (kinds == Kind.EXIT) & (rows["flags"] & _ODD == 0)]] = True
+    is_theirs &= has_ended[birth]
+    if (processes := int(np.count_nonzero(has_ended))) < _FEW:
+        return batch, None
+    numbers = numbers_of(Batch(pick(rows, np.flatnonzero(has_ended))))
+    others = batch.select(~is_theirs)
+    if not _all_differ(numbers, int((rows["level"][has_ended] == 1).sum()) + processes, others):
+        return batch, None
+    theirs = pick(rows, is_theirs)
+    for name in ("exe_len", "args_len"):
+        theirs[name] = 0
+    return others, Brief(theirs, numbers, processes)
 
 
-def _same_process(rows: NDArray[np.void], one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.bool_]:
-    same: NDArray[np.bool_] = rows["tgid"][one] == rows["tgid"][other]
-    same &= rows["start_ns"][one] == rows["start_ns"][other]
-    return same
+def _slots(count: int) -> int:
+    """A power of two, so large that few numbers of so many that come one after the other share a slot."""
+    return 4 << count.bit_length()
 
 
-def _all_differ(theirs: Batch, others: Batch) -> bool:
-    """Whether each number was one process's alone."""
-    mine = numbers_of(theirs)
-    births = int((theirs.rows["kind"] == Kind.FORK).sum())
-    if len(mine[INITIAL_PIDNS]) < births:
-        return False
-    inside = int(((theirs.rows["kind"] == Kind.FORK) & (theirs.rows["level"] == 1)).sum())
-    if sum(map(len, mine.values())) < births + inside:
+def _all_differ(mine: Numbers, count: int, others: Batch) -> bool:
+    """Whether each of so many numbers was one process's alone."""
+    if sum(map(len, mine.values())) < count:
         return False
     appearing = others.select(of_kind(others.rows, Kind.FORK, Kind.EXEC, Kind.SNAPSHOT))
     return all(mine[pidns].isdisjoint(nrs) for pidns, nrs in numbers_of(appearing).items() if pidns in mine)
@@ -79,9 +84,7 @@ def numbers_of(batch: Batch) -> Numbers:
 
 
 class _Entry(NamedTuple):
-    batch: Batch
-    numbers: Numbers
-    processes: int
+    brief: Brief
     last_ns: int
 
 
@@ -101,29 +104,29 @@ class Aside:
         """Whether one of them had one of these numbers."""
         return any(not self._numbers[pidns].isdisjoint(nrs) for pidns, nrs in numbers.items() if pidns in self._numbers)
 
-    def put(self, batch: Batch, numbers: Numbers) -> None:
-        """The rows of such processes, none of whose numbers is here."""
-        entry = _Entry(batch, numbers, int((batch.rows["kind"] == Kind.FORK).sum()), int(batch.rows["ts_ns"].max()))
-        self._entries.append(entry)
-        self.count += entry.processes
-        for pidns, nrs in numbers.items():
+    def put(self, brief: Brief) -> None:
+        """Some more, none of whose numbers is here."""
+        self._entries.append(_Entry(brief, int(brief.rows["ts_ns"].max())))
+        self.count += brief.processes
+        for pidns, nrs in brief.numbers.items():
             self._numbers.setdefault(pidns, set()).update(nrs)
 
     def drop(self, before_ns: int, keep: int) -> None:
         """Forget those that ended before a time, as long as so many are left."""
-        while (
-            self._entries and self._entries[0].last_ns < before_ns and self.count - self._entries[0].processes >= keep
-        ):
-            entry = self._entries.popleft()
-            self.count -= entry.processes
-            for pidns, nrs in entry.numbers.items():
+        while self._entries and self._entries[0].last_ns < before_ns:
+            brief = self._entries[0].brief
+            if self.count - brief.processes < keep:
+                return
+            self._entries.popleft()
+            self.count -= brief.processes
+            for pidns, nrs in brief.numbers.items():
                 self._numbers[pidns] -= nrs
                 if not self._numbers[pidns]:
                     del self._numbers[pidns]
 
     def take_all(self) -> list[Batch]:
         """Give them back."""
-        batches = [entry.batch for entry in self._entries]
+        batches = [Batch(entry.brief.rows) for entry in self._entries]
         self._entries.clear()
         self._numbers.clear()
         self.count = 0

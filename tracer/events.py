@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.distinct import distinct
 from tracer.facts import pad_args as pad_args
 from tracer.facts import split_args as split_args
 from tracer.losses import PairKey
@@ -205,14 +206,10 @@ class Batch:
     def pairs(self) -> Pairs:
         """The different pairs of PID namespace and cgroup in the rows."""
         rows = self.rows
-        columns = (rows["chain"]["inum"][:, 0], rows["chain"]["gen"][:, 0], rows["cgroup_id"])
-        if len(rows) and all((column == column[0]).all() for column in columns):
-            inum, gen, cgroup_id = (column[0].item() for column in columns)
-            return Pairs([(inum, gen, cgroup_id)], [0], np.zeros(len(rows), np.intp))
-        numbers: dict[PairKey, int] = {}
-        keys = zip(*(column.tolist() for column in columns), strict=True)
-        of_row = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
-        return Pairs(list(numbers), np.unique(of_row, return_index=True)[1].tolist(), of_row)
+        inum, gen, cgroup_id = rows["chain"]["inum"][:, 0], rows["chain"]["gen"][:, 0], rows["cgroup_id"]
+        first, of_row = distinct(inum, gen, cgroup_id)
+        keys = zip(inum[first].tolist(), gen[first].tolist(), cgroup_id[first].tolist(), strict=True)
+        return Pairs(list(keys), first.tolist(), of_row)
 
     def payload(self, index: int) -> Payload:
         """What the row at index has in the heap."""
@@ -222,13 +219,16 @@ class Batch:
         args = exe + int(row["exe_len"])
         return Payload(self.heap[deep:exe], self.heap[exe:args], self.heap[args : args + int(row["args_len"])])
 
-    def commands(self, indices: NDArray[np.intp]) -> list[tuple[bytes, bytes]]:
-        """File name and arguments of the rows at these indices."""
+    def commands(self, indices: NDArray[np.intp]) -> list[tuple[bytes, int]]:
+        """What the rows at these indices run: file name and arguments in one, and the length of the former."""
         heap, rows = self.heap, self.rows
         exe = self.starts[indices] + rows["deep_len"][indices]
-        args = exe + rows["exe_len"][indices]
-        bounds = zip(exe.tolist(), args.tolist(), (args + rows["args_len"][indices]).tolist(), strict=True)
-        return [(heap[start:middle], heap[middle:end]) for start, middle, end in bounds]
+        lengths = rows["exe_len"][indices]
+        ends = exe + lengths + rows["args_len"][indices]
+        return [
+            (heap[start:end], length)
+            for start, end, length in zip(exe.tolist(), ends.tolist(), lengths.tolist(), strict=True)
+        ]
 
     def select(self, mask: NDArray[np.bool_]) -> Batch:
         """The rows where mask (shape (n,)) is true, in the same order."""

@@ -116,13 +116,13 @@ class Session:
         """Whether it has been told to, or has reached a limit."""
         return self._stopping
 
-    def run(self, write: Callable[[str], None]) -> Summary:
+    def run(self, write: Callable[[bytes], None]) -> Summary:
         """Until stopped, a limit is reached, or the targets have ended."""
         for _step in self.steps(write):
             pass
         return self.summary
 
-    def steps(self, write: Callable[[str], None]) -> Iterator[None]:
+    def steps(self, write: Callable[[bytes], None]) -> Iterator[None]:
         """As `run`, with a pause behind each batch."""
         for batch in self._source.batches(self._wait):
             if len(batch):
@@ -136,7 +136,7 @@ class Session:
         self.summary.seconds = time.monotonic() - self._started
         self.summary.account, self.summary.evicted = self._source.account(), self.table.evicted_living
 
-    def _take(self, batch: Batch, write: Callable[[str], None]) -> None:
+    def _take(self, batch: Batch, write: Callable[[bytes], None]) -> None:
         self.table.apply(batch)
         self._seen_anyone = self._seen_anyone or len(self.table) > 0
         batch = self._cut(batch)

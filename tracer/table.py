@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from tracer.brief import Aside, numbers_of, split
+from tracer.brief import Aside, Brief, split
 from tracer.events import Batch, Flag, Kind, of_kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
@@ -92,20 +92,19 @@ class Table:
             return
         others, brief = split(batch)
         self._tell(others)
-        if len(brief):
+        if brief:
             self._set_aside(brief)
         self._mark_losses(others)
         self._make_room(int(batch.rows["ts_ns"][-1]))
 
-    def _set_aside(self, brief: Batch) -> None:
-        numbers = numbers_of(brief)
-        if self._aside.meets(numbers):
+    def _set_aside(self, brief: Brief) -> None:
+        if self._aside.meets(brief.numbers):
             self._settle()
-        for pidns, nrs in numbers.items():
+        for pidns, nrs in brief.numbers.items():
             for nr in self._space(pidns).keys() & nrs:
                 if before := self._space(pidns).get(nr):
                     self._forget(before)
-        self._aside.put(brief, numbers)
+        self._aside.put(brief)
 
     def _settle(self) -> None:
         """Who was set aside takes its place: someone asks, or was born with one of their numbers."""

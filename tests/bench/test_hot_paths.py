@@ -96,11 +96,11 @@ def test_lookup_container_to_host(benchmark: Any, crowd: Table) -> None:
 def test_view(benchmark: Any, view: Lines | JsonLines) -> None:
     known: Attribution = attribution()
 
-    def render(told: Batch) -> str:
+    def render(told: Batch) -> bytes:
         return view.render(told, known)
 
     text = benchmark.pedantic(render, setup=fresh, rounds=200)
-    assert text.count("\n") == EVENTS
+    assert text.count(b"\n") == EVENTS
 
 
 def test_arrow_write(benchmark: Any) -> None:

@@ -86,7 +86,7 @@ def everything() -> Batch:
 
 def shown(view: View, told: Batch) -> str:
     attribution = Attribution()
-    return "".join(view.render(part, attribution) for part in attribution.take(told))
+    return b"".join(view.render(part, attribution) for part in attribution.take(told)).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_a_row_looks_the_same_whatever_stands_beside_it(name: str) -> None:
     for at in range(len(told)):
         for part in attribution.take(told.part(at, at + 1)):
             one_by_one.append(VIEWS[name].render(part, attribution))
-    assert "".join(one_by_one) == shown(VIEWS[name], told)
+    assert b"".join(one_by_one).decode() == shown(VIEWS[name], told)
 
 
 if __name__ == "__main__":

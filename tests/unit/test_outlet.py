@@ -31,7 +31,7 @@ def test_all_arrives_in_order(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     outlet = Outlet(writer, pytest.fail)
     for number in range(100):
-        outlet.write(f"{number}\n")
+        outlet.write(f"{number}\n".encode())
     outlet.close()
     assert os.read(reader, 1 << 16).decode() == "".join(f"{number}\n" for number in range(100))
 
@@ -45,13 +45,13 @@ def test_a_slow_reader_makes_nobody_wait_and_a_gap_tells_what_it_missed(pipe: tu
     while outlet.has_room:
         outlet.write(view.render(rows, containers))
     for _ in range(3):
-        assert view.render(rows, containers) == ""
+        assert view.render(rows, containers) == b""
     assert view.left_out == 3000
     wait_for(lambda: bool(os.read(reader, 1 << 16)) and outlet.has_room)
-    text = view.render(batch(fork(4711)), containers)
+    text = view.render(batch(fork(4711)), containers).decode()
     assert "lost 3000 events between" in text.splitlines()[0]
     assert "4711" in text.splitlines()[1]
-    assert view.last(containers) == ""
+    assert view.last(containers) == b""
 
 
 def test_a_reader_that_goes_away_is_said_once(pipe: tuple[int, int]) -> None:
@@ -60,10 +60,10 @@ def test_a_reader_that_goes_away_is_said_once(pipe: tuple[int, int]) -> None:
     outlet = Outlet(writer, said.append)
     view = PatientView(Lines(KINDS, color=False, threads=False, wall_offset_ns=0), outlet, KINDS)
     os.close(reader)
-    outlet.write("x\n")
+    outlet.write(b"x\n")
     wait_for(lambda: outlet.is_gone)
-    assert view.render(batch(fork(1)), Attribution()) == ""
-    outlet.write("y\n")
+    assert view.render(batch(fork(1)), Attribution()) == b""
+    outlet.write(b"y\n")
     outlet.close()
     assert len(said) == 1
     assert view.left_out == 0

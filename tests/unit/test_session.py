@@ -44,8 +44,8 @@ class Kinds:
 
     header = ""
 
-    def render(self, batch: Batch, containers: Attribution) -> str:
-        return "".join(f"{Kind(int(kind)).name.lower()} " for kind in batch.rows["kind"])
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
+        return "".join(f"{Kind(int(kind)).name.lower()} " for kind in batch.rows["kind"]).encode()
 
 
 def life(tgid: int) -> list[builders.Row]:
@@ -53,10 +53,10 @@ def life(tgid: int) -> list[builders.Row]:
 
 
 def play(*batches: Batch, kinds: frozenset[Kind] = ALL, limits: Limits) -> tuple[str, Session]:
-    shown: list[str] = []
+    shown: list[bytes] = []
     session = Session(Played(*batches), Kinds(), kinds, limits)
     session.run(shown.append)
-    return "".join(shown).strip(), session
+    return b"".join(shown).decode().strip(), session
 
 
 def test_ends_when_everyone_has_and_nobody_can_come() -> None:

@@ -155,5 +155,5 @@ def _write_lines(sources: list[RecordedSource], file: IO[bytes]) -> None:
     for source in sources:
         view = JsonLines(kinds, threads=False, wall_offset_ns=source.wall_offset_ns)
         for batch in source.batches(lambda: 0.0):
-            file.write(view.render(batch, source.attribution).encode())
+            file.write(view.render(batch, source.attribution))
     file.flush()

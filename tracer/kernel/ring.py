@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import platform
 import select
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ class Ring:
         self._consumer = np.frombuffer(positions, np.uint64, 1)
         self._producer = np.frombuffer(produced, np.uint64, 1)
         self._at = int(self._consumer[0])
+        self.has_more = False
         self._map_window()
         # Edge-triggered: data that is there must not end a wait, a wake-up must.
         self._poll = select.epoll()
@@ -66,22 +68,26 @@ class Ring:
 
     def read(self) -> NDArray[np.void]:
         """Whole records, copied out of the ring, as many as the window shows: array of EVENT (pieces among them),
-        shape (n,). Empty: there are none."""
-        if self._at - self._base + _RECORD.itemsize > len(self._data):
+        shape (n,). Empty: there are none. has_more: there are more behind the window."""
+        pending = self.pending_bytes
+        if self._at + min(pending, _WINDOW_BYTES // 2) > self._base + len(self._data):
             self._map_window()
         start = self._at - self._base
-        count = min(self.pending_bytes, len(self._data) - start) // _RECORD.itemsize
+        count = min(pending, len(self._data) - start) // _RECORD.itemsize
         _barrier()
         records = self._data[start : start + count * _RECORD.itemsize].view(_RECORD)
         busy = records["len"] & _BUSY
         if busy.any():
             records = records[: int(np.argmax(busy != 0))]
         _barrier()
-        kept: NDArray[np.void] = records["event"][(records["len"] & _DISCARDED) == 0].view(EVENT)
+        kept = self._data[start : start + records.nbytes].copy().view(_RECORD)  # as records, it goes field by field
         _barrier()
         self._at += len(records) * _RECORD.itemsize
         self._consumer[0] = self._at
-        return kept
+        self.has_more = len(records) == count and pending - records.nbytes >= _RECORD.itemsize
+        discarded = kept["len"] & _DISCARDED
+        events = (kept[discarded == 0] if discarded.any() else kept)["event"]
+        return cast("NDArray[np.void]", events.view(EVENT))
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the kernel wakes us or the time is over. True: woken."""

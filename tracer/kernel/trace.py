@@ -20,7 +20,7 @@ from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share
 
 FIRST_LOOK_S = 0.002
-LIVE_S, FILE_S, UNSEEN_S = 0.032, 0.1, 0.25
+LIVE_S, FILE_S, UNSEEN_S = 0.016, 0.25, 0.5
 """How long events may gather before a look: where someone watches, for a file, for a recording that is not shown."""
 _CHUNK_BYTES = 1 << 18
 
@@ -60,8 +60,9 @@ class Trace:
         itself, ever less often: a batch costs most by itself."""
         if self._busy:
             self.maps.say(Reader.AT_WORK)
-            self.ring.wait(min(self._gather_s, timeout_s))
-            self._gather_s = min(2 * self._gather_s, self.gather_up_to_s)
+            if not self.ring.has_more:
+                self.ring.wait(min(self._gather_s, timeout_s))
+                self._gather_s = min(2 * self._gather_s, self.gather_up_to_s)
         decoded = self._take()
         if not len(decoded.batch):
             self._gather_s = FIRST_LOOK_S

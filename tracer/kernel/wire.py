@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, NO_CPU, PIECE, Batch, Flag, Kind, PieceKind, join_rows, pick
+from tracer.events import EVENT, NO_CPU, PIECE, PIECE_BYTES, Batch, Flag, Kind, PieceKind, join_rows, pick
 from tracer.facts import CgroupName
 from tracer.losses import NOBODY, Share
 
 _FIRST_PIECE, _NAME_PIECE = int(PieceKind.CHAIN), int(PieceKind.CGROUP)
-_BYTES_AT = PIECE.fields["bytes"][1]  # type: ignore[index]
+_PLACES = np.arange(PIECE_BYTES, dtype=np.uint16)
 _MAX_CPUS = 1 << 16
 
 
@@ -66,7 +66,8 @@ class Joiner:
         seq = records["seq"]
         good = ~early & (seq[pieces] == seq[owners])
         order = np.argsort(owners[good], kind="stable")
-        return Batch(pick(records, ~is_piece), _bytes_of(pick(records, pieces[good][order]).view(PIECE)))
+        heap = _bytes_of(pick(records, pieces[good][order]).view(PIECE))
+        return Batch(pick(records, np.flatnonzero(~is_piece)), heap)
 
     def _take_names(self, pieces: NDArray[np.void]) -> list[CgroupName]:
         found = []
@@ -106,11 +107,7 @@ def _owners(cpus: NDArray[np.uint16], is_piece: NDArray[np.bool_]) -> NDArray[np
 
 def _bytes_of(pieces: NDArray[np.void]) -> bytes:
     """The bytes that the pieces carry, one after the other."""
-    lengths = pieces["len"].astype(np.intp)
-    begins = np.arange(len(pieces)) * PIECE.itemsize + _BYTES_AT
-    shifts = begins - (np.cumsum(lengths) - lengths)
-    raw: NDArray[np.uint8] = pieces.view(np.uint8)
-    joined: bytes = raw[np.arange(lengths.sum()) + np.repeat(shifts, lengths)].tobytes()
+    joined: bytes = pieces["bytes"][pieces["len"][:, None] > _PLACES].tobytes()
     return joined
 
 

@@ -1,15 +1,18 @@
-"""Wall clock times of events, column-wise: consecutive events mostly share their second."""
+"""Wall clock times of events."""
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-_SECOND_NS = np.uint64(1_000_000_000)
+from tracer.distinct import distinct
+from tracer.views.sheet import Sheet
+
+_SECOND_NS = 1_000_000_000
 
 
 class Clock:
@@ -21,29 +24,19 @@ class Clock:
     def __init__(
         self, wall_offset_ns: int, pattern: str, digits: int, zone: Callable[[float], time.struct_time]
     ) -> None:
-        self._offset, self._pattern, self._zone = np.uint64(wall_offset_ns), pattern, zone
-        self._unit_ns = np.uint64(10 ** (9 - digits))
-        self._format = f"%s.%0{digits}d"
-        self._known: tuple[int, str] = (-1, "")
+        self._offset_ns, self._digits = wall_offset_ns, digits
+        self._unit_ns = 10 ** (9 - digits)
+        self._second = lru_cache(64)(lambda second: time.strftime(pattern, zone(second)))
 
-    def columns(self, ts_ns: NDArray[np.uint64]) -> tuple[list[str], list[int]]:
-        """The seconds as text, and the fractions, of boottimes, both of shape (n,)."""
-        wall_ns = ts_ns + self._offset
-        seconds = wall_ns // _SECOND_NS
-        fractions = (wall_ns - seconds * _SECOND_NS) // self._unit_ns
-        changes = [0, *(np.flatnonzero(seconds[1:] != seconds[:-1]) + 1).tolist(), len(seconds)]
-        texts: list[str] = []
-        for start, stop in itertools.pairwise(changes):
-            if start < stop:
-                texts += [self._second(int(seconds[start]))] * (stop - start)
-        return texts, fractions.tolist()
+    def put(self, sheet: Sheet, ts_ns: NDArray[np.uint64]) -> None:
+        """Add a column of boottimes as wall clock times, shape (n,)."""
+        wall_ns = ts_ns + np.uint64(self._offset_ns)
+        seconds = wall_ns // np.uint64(_SECOND_NS)
+        first, of_row = distinct(seconds)
+        sheet.choice([f"{self._second(second)}.".encode() for second in seconds[first].tolist()], of_row)
+        sheet.digits(((wall_ns - seconds * np.uint64(_SECOND_NS)) // np.uint64(self._unit_ns)), self._digits)
 
     def text(self, ts_ns: int) -> str:
         """One boottime as wall clock time."""
-        (second,), (fraction,) = self.columns(np.array([ts_ns], np.uint64))
-        return self._format % (second, fraction)
-
-    def _second(self, second: int) -> str:
-        if second != self._known[0]:
-            self._known = (second, time.strftime(self._pattern, self._zone(second)))
-        return self._known[1]
+        second, rest = divmod(ts_ns + self._offset_ns, _SECOND_NS)
+        return f"{self._second(second)}.{rest // self._unit_ns:0{self._digits}}"

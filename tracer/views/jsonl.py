@@ -8,20 +8,23 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
-from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
+from tracer.distinct import distinct
+from tracer.events import NO_CPU, Batch, Flag, Kind, of_kind, split_args
 from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import decode, safe_json
 from tracer.views.objects import container_object
+from tracer.views.sheet import Sheet, with_lines
 from tracer.views.status import Ending, ending
 
-# The form of a row is what its pattern depends on; where in one number its parts begin, above the kind:
-_LEVEL, _HAS_PARENT, _INFERRED, _UID, _PAIR = 4, 6, 7, 8, 40
-_BELOW_PAIR = (1 << _PAIR) - 1
+_HOLE = "\0"
+# The form of a row is what the constant parts of its line depend on; where in one number its parts begin:
+_KIND, _LEVEL, _HAS_PARENT, _INFERRED = 0, 4, 6, 7
 _MAX_KNOWN = 4096
 _SHORT_BYTES = 512
 
@@ -31,7 +34,7 @@ class JsonLines:
 
     wall_offset_ns: wall clock minus boottime when the trace began.
 
-    Most of a line is the same for many rows: it is made once a batch, as a pattern with holes.
+    Most of a line is the same for many rows: it is made once for each form of row, with holes.
     """
 
     header = ""
@@ -39,104 +42,117 @@ class JsonLines:
     def __init__(self, kinds: frozenset[Kind], threads: bool, wall_offset_ns: int) -> None:
         self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP, Kind.REPAIR}))
         self._threads = threads
-        self._known: dict[tuple[int, ...], tuple[Container | None, str]] = {}
+        self._known: dict[tuple[int, ...], tuple[Container | None, list[bytes]]] = {}
         self._clock = Clock(wall_offset_ns, "%Y-%m-%dT%H:%M:%S", 9, time.gmtime)
 
-    def render(self, batch: Batch, containers: Attribution) -> str:
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show."""
         batch = batch.select(self._shows[batch.rows["kind"]])
         if not len(batch):
-            return ""
-        rows = batch.rows
-        numbers = rows["tgid"].tolist(), rows["chain"]["nr"][:, 0].tolist()
-        parents = rows["parent_tgid"].tolist()
-        values = zip(
-            *self._clock.columns(rows["ts_ns"]),
-            *numbers,
-            parents,
-            rows["parent_vtgid"].tolist(),
-            *numbers,
-            *((rows["tid"].tolist(), rows["vtid"].tolist()) if self._threads else ()),
-            numbers[0],
-            rows["start_ns"].tolist(),
-            parents,
-            rows["parent_start_ns"].tolist(),
-            map(_comm, rows["comm"].tolist()),
-            rows["cpu"].tolist(),
-            rows["ts_ns"].tolist(),
-            _endings(batch),
-            strict=True,
-        )
-        lines = [pattern % holes for pattern, holes in zip(self._patterns(batch, containers), values, strict=True)]
-        for at in np.flatnonzero(rows["kind"] == Kind.GAP).tolist():
-            lines[at] = self._gap(rows[at], containers.of_row(batch, at))
-        for at in np.flatnonzero(rows["kind"] == Kind.REPAIR).tolist():
-            lines[at] = self._repair(rows[at])
-        return safe_json("\n".join(lines) + "\n")
+            return b""
+        is_aside = of_kind(batch.rows, Kind.GAP, Kind.REPAIR)
+        asides = [(at, self._aside(batch, at, containers)) for at in np.flatnonzero(is_aside).tolist()]
+        events = batch.select(~is_aside)
+        return with_lines(self._events(events, containers).render() if len(events) else b"", asides)
 
-    def _patterns(self, batch: Batch, containers: Attribution) -> list[str]:
-        """For each row its line, with holes for what render() puts in."""
-        rows, keys, levels = batch.rows, batch.pairs.keys, np.minimum(batch.rows["level"], 2)
-        forms = (
-            rows["kind"].astype(np.int64)
-            | levels.astype(np.int64) << _LEVEL
+    def _events(self, batch: Batch, containers: Attribution) -> Sheet:
+        rows, sheet = batch.rows, Sheet(len(batch))
+        forms, of_row = self._forms(batch, containers)
+        parts = iter(zip(*forms, strict=True))
+
+        def constant() -> Sheet:
+            sheet.choice(next(parts), of_row)
+            return sheet
+
+        numbers = rows["tgid"], rows["chain"]["nr"][:, 0]
+        has_parent, inside = rows["parent_tgid"] != 0, rows["level"] > 0
+        is_told = (rows["kind"] != Kind.EXIT) | (rows["flags"] & Flag.INFERRED == 0)
+        deep = np.flatnonzero(rows["level"] >= 2)
+
+        self._clock.put(constant(), rows["ts_ns"])
+        for number in (*numbers, rows["parent_tgid"], rows["parent_vtgid"], numbers[0]):
+            constant().number(number)
+        constant().own(deep, [_between(batch, at) for at in deep.tolist()])
+        sheet.number(numbers[1], where=inside)
+        if self._threads:
+            constant().number(rows["tid"])
+            constant().number(rows["vtid"])
+        constant().number(numbers[0])
+        constant().number(rows["start_ns"])
+        constant().number(rows["parent_tgid"], where=has_parent)
+        constant().number(rows["parent_start_ns"], where=has_parent)
+        constant().names(rows["comm"], is_told, _comm)
+        constant().number(rows["uid"], where=is_told)
+        constant().number(rows["cpu"], where=is_told)
+        constant().number(rows["ts_ns"])
+        constant().own(*_endings(batch))
+        _put_last_number(sheet, rows)
+        sheet.choice([b"", b',"inferred":true'], (rows["flags"] & Flag.INFERRED != 0).astype(np.intp))
+        sheet.text(b"}\n")
+        return sheet
+
+    def _forms(self, batch: Batch, containers: Attribution) -> tuple[list[list[bytes]], NDArray[np.intp]]:
+        """The forms of line that there are, each as its constant parts, and which of them each row has."""
+        rows, keys = batch.rows, batch.pairs.keys
+        codes = (
+            rows["kind"].astype(np.int64) << _KIND
+            | np.minimum(rows["level"], 2).astype(np.int64) << _LEVEL
             | (rows["parent_tgid"] != 0).astype(np.int64) << _HAS_PARENT
             | (rows["flags"] & Flag.INFERRED != 0).astype(np.int64) << _INFERRED
-            | rows["uid"].astype(np.int64) << _UID
-            | batch.pairs.of_row << _PAIR
         )
-        different, first = np.unique(forms, return_index=True)
-        made = {
-            form: self._known_pattern(batch, at, containers, (form & _BELOW_PAIR, *keys[form >> _PAIR]))
-            for form, at in zip(different.tolist(), first.tolist(), strict=True)
-        }
-        patterns = [made[form] for form in forms.tolist()]
-        for at in np.flatnonzero(levels == 2).tolist():  # the numbers between host and innermost are its own
-            patterns[at] = self._pattern(batch, at, containers.of_row(batch, at))
-        return patterns
+        first, of_row = distinct(codes, batch.pairs.of_row)
+        pairs = batch.pairs.of_row[first].tolist()
+        forms = zip(first.tolist(), codes[first].tolist(), pairs, strict=True)
+        return [self._form(batch, at, containers, (code, *keys[pair])) for at, code, pair in forms], of_row
 
-    def _known_pattern(self, batch: Batch, index: int, containers: Attribution, key: tuple[int, ...]) -> str:
+    def _form(self, batch: Batch, index: int, containers: Attribution, key: tuple[int, ...]) -> list[bytes]:
         container = containers.of_row(batch, index)
         known = self._known.get(key)
         if known and known[0] is container:
             return known[1]
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
-        pattern = self._pattern(batch, index, container)
-        self._known[key] = container, pattern
-        return pattern
+        parts = [safe_json(part).encode() for part in self._line(batch, index, container).split(_HOLE)]
+        self._known[key] = container, parts
+        return parts
 
-    def _pattern(self, batch: Batch, index: int, container: Container | None) -> str:
+    def _line(self, batch: Batch, index: int, container: Container | None) -> str:
+        """A row's line up to its kind's own members, with holes for all that can differ within a form."""
         row = batch.rows[index]
         chain = chain_of(batch, index)
         inside = chain if row["level"] else ()
         ended_unseen = row["kind"] == Kind.EXIT and row["flags"] & Flag.INFERRED
-        numbers = ["%d", *(str(number.nr) for number in inside[:-1]), "%d"]
+        identity = f'"{_HOLE}-{_HOLE}"'
         members = {
-            "time": '"%s.%09dZ"',
-            "event": _constant(Kind(int(row["kind"])).name.lower()),
-            "container": _constant(container_object(container)),
-            "incarnation": _constant(container.incarnation if container else None),
-            "pid": "%d",
-            "ns_pid": "%d",
-            "ppid": "%d",
-            "ns_ppid": "%d",
-            "pids": f"[{','.join(numbers)}]" if inside else "[%d%.0s]",  # %.0s: a hole that stays empty
+            "time": f'"{_HOLE}Z"',
+            "event": _json(Kind(int(row["kind"])).name.lower()),
+            "container": _json(container_object(container)),
+            "incarnation": _json(container.incarnation if container else None),
+            "pid": _HOLE,
+            "ns_pid": _HOLE,
+            "ppid": _HOLE,
+            "ns_ppid": _HOLE,
+            "pids": f"[{_HOLE}{',' if inside else ''}{_HOLE}]",
             "pidns": chain[-1].pidns.inum,
             "pidns_gen": chain[-1].pidns.gen,
             "level": row["level"],
-            "pidns_chain": _constant([INITIAL_PIDNS_INUM, *(number.pidns.inum for number in inside)]),
-            **({"tid": "%d", "ns_tid": "%d"} if self._threads else {}),
-            "proc_id": '"%d-%d"',
-            "parent_id": '"%d-%d"' if row["parent_tgid"] else "null%.0s%.0s",
-            "comm": "%s",
-            "uid": "null" if ended_unseen else row["uid"],
+            "pidns_chain": _json([INITIAL_PIDNS_INUM, *(number.pidns.inum for number in inside)]),
+            **({"tid": _HOLE, "ns_tid": _HOLE} if self._threads else {}),
+            "proc_id": identity,
+            "parent_id": identity if row["parent_tgid"] else f"null{_HOLE}{_HOLE}",
+            "comm": _HOLE,
+            "uid": f"null{_HOLE}" if ended_unseen else _HOLE,
             "cgroup_id": row["cgroup_id"],
-            "cpu": "null%.0s" if ended_unseen else "%d",
-            "ts_ns": "%d%s",
-            **({"inferred": "true"} if row["flags"] & Flag.INFERRED else {}),
+            "cpu": f"null{_HOLE}" if ended_unseen else _HOLE,
+            "ts_ns": _HOLE,
         }
-        return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + "}"
+        return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + _HOLE
+
+    def _aside(self, batch: Batch, index: int, containers: Attribution) -> str:
+        row = batch.rows[index]
+        if row["kind"] == Kind.REPAIR:
+            return self._repair(row)
+        return safe_json(self._gap(row, containers.of_row(batch, index)))
 
     def _gap(self, row: np.void, container: Container | None) -> str:
         until = self._clock.text(int(row["ts_ns"])) + "Z"
@@ -162,36 +178,58 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _constant(value: Any) -> str:
-    """As part of a pattern."""
-    return _json(value).replace("%", "%%")
-
-
 @lru_cache(4096)
-def _comm(raw: bytes) -> str:
-    return _json(decode(raw))
+def _comm(raw: bytes, _told: bool) -> str:
+    return safe_json(_json(decode(raw)))
 
 
-def _endings(batch: Batch) -> list[str]:
-    """What only some kinds have, at the end of each row's line."""
-    rows, kinds, endings = batch.rows, batch.rows["kind"], [""] * len(batch)
-    inferred = rows["flags"] & Flag.INFERRED != 0
-    commands = np.flatnonzero((kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred)
-    for at, (exe, args) in zip(commands.tolist(), batch.commands(commands), strict=True):
-        endings[at] = _short_command(exe, args) if len(args) <= _SHORT_BYTES else _command(exe, args)
-    is_exec = kinds == Kind.EXEC
-    is_odd = is_exec & ((rows["flags"] & Flag.ARGS_TRUNCATED != 0) | (rows["old_tid"] != rows["tgid"]))
-    for at in np.flatnonzero(is_exec & ~is_odd).tolist():
-        endings[at] += _PLAIN_EXEC
-    for at in np.flatnonzero(is_odd | (kinds == Kind.SNAPSHOT)).tolist():
-        endings[at] += _members(_odd_command(rows[at]))
-    for at in np.flatnonzero((kinds == Kind.EXIT) & inferred).tolist():
-        endings[at] = _ENDED_UNSEEN
-    exits = np.flatnonzero((kinds == Kind.EXIT) & ~inferred)
-    lived_ns = (rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)).tolist()
-    for at, status, ns in zip(exits.tolist(), rows["status"][exits].tolist(), lived_ns, strict=True):
-        endings[at] = _ended(status) + str(ns)
-    return endings
+def _between(batch: Batch, index: int) -> bytes:
+    """The numbers between the host's and the innermost, to stand ahead of the latter."""
+    return "".join(f"{number.nr}," for number in chain_of(batch, index)[:-1]).encode()
+
+
+def _endings(batch: Batch) -> tuple[NDArray[np.intp], list[bytes]]:
+    """What only some kinds have, behind what all have and ahead of the last number: in which rows, and what."""
+    rows = batch.rows
+    kinds, inferred = rows["kind"], rows["flags"] & Flag.INFERRED != 0
+    commands = (kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred
+    is_exit = kinds == Kind.EXIT
+    first, of_row = distinct(kinds, rows["flags"], np.where(is_exit, rows["status"], rows["state"]), _changes_tid(rows))
+    different = [_ending(rows[at]).encode() for at in first.tolist()]
+    endings = [different[number] for number in of_row.tolist()]
+    told = np.flatnonzero(commands)
+    for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
+        command = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
+        endings[at] = command + endings[at]
+    own = np.flatnonzero(commands | is_exit)
+    return own, [endings[at] for at in own.tolist()]
+
+
+def _put_last_number(sheet: Sheet, rows: NDArray[np.void]) -> None:
+    """The number that ends a line: how long a process lived, or the tid that an exec has changed."""
+    lived_ns = rows["ts_ns"].astype(np.int64) - rows["start_ns"].astype(np.int64)
+    lived = (rows["kind"] == Kind.EXIT) & (rows["flags"] & Flag.INFERRED == 0)
+    sheet.number(np.where(lived, lived_ns, rows["old_tid"]), where=lived & (lived_ns >= 0) | _changes_tid(rows))
+    odd = np.flatnonzero(lived & (lived_ns < 0))  # no kernel tells that, but a recording could
+    sheet.own(odd, [str(ns).encode() for ns in lived_ns[odd].tolist()])
+
+
+def _changes_tid(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Rows of an exec by a thread that was not the first of its process."""
+    changes: NDArray[np.bool_] = (rows["kind"] == Kind.EXEC) & (rows["old_tid"] != rows["tgid"])
+    return changes
+
+
+def _ending(row: np.void) -> str:
+    """The members of a row's kind, up to the last number."""
+    if row["kind"] == Kind.SNAPSHOT:
+        return _members({"state": chr(row["state"]) if row["state"] else None})
+    if row["kind"] == Kind.EXEC:
+        members = _members({"args_truncated": bool(row["flags"] & Flag.ARGS_TRUNCATED)})
+        return f'{members},"old_tid":{"" if row["old_tid"] != row["tgid"] else "null"}'
+    if row["kind"] == Kind.EXIT and row["flags"] & Flag.INFERRED:
+        return _members(dict.fromkeys((*Ending._fields, "duration_ns")))
+    return _members(ending(int(row["status"]))._asdict()) + ',"duration_ns":' if row["kind"] == Kind.EXIT else ""
 
 
 def _members(members: dict[str, Any]) -> str:
@@ -199,25 +237,9 @@ def _members(members: dict[str, Any]) -> str:
     return "," + _json(members)[1:-1]
 
 
-_ENDED_UNSEEN = _members(dict.fromkeys((*Ending._fields, "duration_ns")))
-_PLAIN_EXEC = _members({"args_truncated": False, "old_tid": None})
-
-
-def _odd_command(row: np.void) -> dict[str, Any]:
-    if row["kind"] == Kind.SNAPSHOT:
-        return {"state": chr(row["state"]) if row["state"] else None}
-    old_tid = int(row["old_tid"])
-    truncated = bool(row["flags"] & Flag.ARGS_TRUNCATED)
-    return {"args_truncated": truncated, "old_tid": old_tid if old_tid != row["tgid"] else None}
-
-
-def _command(exe: bytes, args: bytes) -> str:
-    return _members({"exe": decode(exe) or None, "args": [decode(arg) for arg in split_args(args)]})
+def _command(raw: bytes, exe_len: int) -> bytes:
+    exe, args = decode(raw[:exe_len]), [decode(arg) for arg in split_args(raw[exe_len:])]
+    return safe_json(_members({"exe": exe or None, "args": args})).encode()
 
 
 _short_command = lru_cache(4096)(_command)  # the same few again and again, mostly
-
-
-@lru_cache(1024)
-def _ended(status: int) -> str:
-    return _members(ending(status)._asdict()) + ',"duration_ns":'

@@ -6,14 +6,17 @@ import time
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
-from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
+from tracer.distinct import distinct
+from tracer.events import NO_CPU, Batch, Flag, Kind, of_kind, split_args
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import command_line, safe, safe_text
 from tracer.views.moment import duration
+from tracer.views.sheet import Sheet, with_lines
 from tracer.views.status import ending
 from tracer.views.width import pad
 
@@ -47,7 +50,7 @@ class Lines:
         self._words = {kind: word.ljust(width) for kind, word in _WORDS.items()}
         if color:
             self._words |= {kind: f"{code}{self._words[kind]}{_RESET}" for kind, code in _COLORS.items()}
-        self._format = f"%s.%03d %s %s %7d %6d %7d %6d{' %7d %6d' if threads else ''} %s %s"
+        self._event_texts = [f" {self._words[Kind(kind)] if kind else ''} ".encode() for kind in range(max(Kind) + 1)]
         self._ended = lru_cache(1024)(self._ending)
         threads_header = f" {'TID':>7} {'NSTID':>6}" if threads else ""
         self.header = (
@@ -55,52 +58,64 @@ class Lines:
             f"{'PPID':>7} {'NSPPID':>6}{threads_header} {'COMM':<{_COMM}} INFO"
         )
 
-    def render(self, batch: Batch, containers: Attribution) -> str:
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show; gaps always."""
         batch = batch.select(self._shows[batch.rows["kind"]])
         if not len(batch):
-            return ""
-        rows, pairs = batch.rows, batch.pairs
-        words, labels = self._words, [pad(_label(batch, at, containers), _CONTAINER) for at in pairs.first]
+            return b""
+        is_aside = of_kind(batch.rows, Kind.GAP, Kind.REPAIR)
+        asides = [(at, self._aside(batch, at, containers)) for at in np.flatnonzero(is_aside).tolist()]
+        events = batch.select(~is_aside)
+        return with_lines(self._events(events, containers).render() if len(events) else b"", asides)
+
+    def _events(self, batch: Batch, containers: Attribution) -> Sheet:
+        rows, pairs, sheet = batch.rows, batch.pairs, Sheet(len(batch))
+        self._clock.put(sheet, rows["ts_ns"])
+        sheet.choice(self._event_texts, rows["kind"])
+        sheet.choice([pad(_label(batch, at, containers), _CONTAINER).encode() for at in pairs.first], pairs.of_row)
         numbers = [rows["tgid"], rows["chain"]["nr"][:, 0], rows["parent_tgid"], rows["parent_vtgid"]]
         if self._threads:
             numbers += [rows["tid"], rows["vtid"]]
-        columns = zip(
-            *self._clock.columns(rows["ts_ns"]),
-            [words[kind] for kind in rows["kind"].tolist()],
-            pairs.spread(labels),
-            *(number.tolist() for number in numbers),
-            map(_comm, rows["comm"].tolist()),
-            self._infos(batch),
-            strict=True,
-        )
-        pattern = self._format
-        lines = [(pattern % values).rstrip() for values in columns]
-        for at in np.flatnonzero(rows["kind"] == Kind.GAP).tolist():
-            lines[at] = self._gap(rows[at], labels[pairs.of_row[at]])
-        for at in np.flatnonzero(rows["kind"] == Kind.REPAIR).tolist():
-            lines[at] = self._repair(rows[at])
-        return "\n".join(lines) + "\n"
+        for column, number in enumerate(numbers):
+            sheet.text(b" ")
+            sheet.number(number, 6 if column % 2 else 7)
+        own, infos = self._infos(batch)
+        has_info = np.zeros(len(batch), bool)
+        has_info[own] = [bool(info) for info in infos]
+        sheet.names(rows["comm"], has_info, _comm)
+        sheet.own(own, infos)
+        sheet.text(b"\n")
+        return sheet
 
-    def _infos(self, batch: Batch) -> list[str]:
-        """The column INFO."""
-        rows, infos = batch.rows, [""] * len(batch)
-        kinds = rows["kind"]
-        inferred = rows["flags"] & Flag.INFERRED != 0
-        commands = np.flatnonzero((kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred)
-        truncated = (rows["flags"][commands] & Flag.ARGS_TRUNCATED).tolist()
-        for at, (exe, args), cut in zip(commands.tolist(), batch.commands(commands), truncated, strict=True):
-            line = _short_command(exe, args) if len(args) <= _SHORT_BYTES else _command(exe, args)
-            infos[at] = f"{line} …" if cut else line
+    def _infos(self, batch: Batch) -> tuple[NDArray[np.intp], list[bytes]]:
+        """The column INFO: in which rows there can be something, and what."""
+        rows, infos = batch.rows, [b""] * len(batch)
+        kinds, inferred = rows["kind"], rows["flags"] & Flag.INFERRED != 0
+        commands = (kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred
+        exits, more = (kinds == Kind.EXIT) & ~inferred, (rows["level"] >= 2) | inferred
+        told = np.flatnonzero(commands)
+        for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
+            infos[at] = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
+        for at in told[rows["flags"][told] & Flag.ARGS_TRUNCATED != 0].tolist():
+            infos[at] += " …".encode()
+        told = np.flatnonzero(exits)
+        for at, text in zip(told.tolist(), self._endings(rows, told), strict=True):
+            infos[at] = text
         for at in np.flatnonzero((kinds == Kind.EXIT) & inferred).tolist():
-            infos[at] = "ended unseen"
-        exits = np.flatnonzero((kinds == Kind.EXIT) & ~inferred)
-        lived_ns = (rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)).tolist()
-        for at, status, ns in zip(exits.tolist(), rows["status"][exits].tolist(), lived_ns, strict=True):
-            infos[at] = self._ended(status) + duration(ns)
-        for at in np.flatnonzero((rows["level"] >= 2) | inferred).tolist():
-            infos[at] = _with_more(infos[at], batch, at)
-        return infos
+            infos[at] = b"ended unseen"
+        for at in np.flatnonzero(more).tolist():
+            infos[at] = _with_more(infos[at].decode(), batch, at).encode()
+        own = np.flatnonzero(commands | exits | more)
+        return own, [infos[at] for at in own.tolist()]
+
+    def _endings(self, rows: NDArray[np.void], exits: NDArray[np.intp]) -> list[bytes]:
+        """How the processes in these rows ended, and after which time: few different ones, as it is shown."""
+        lived_ns = rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)
+        lived_ns -= lived_ns % np.where(lived_ns < 10**6, 10**3, np.where(lived_ns < 10**9, 10**6, 1))
+        first, of_row = distinct(rows["status"][exits], lived_ns)
+        different = zip(rows["status"][exits[first]].tolist(), lived_ns[first].tolist(), strict=True)
+        texts = [f"{self._ended(status)}{duration(ns)}".encode() for status, ns in different]
+        return [texts[number] for number in of_row.tolist()]
 
     def _ending(self, status: int) -> str:
         end = ending(status)
@@ -110,6 +125,12 @@ class Lines:
         if self._color and end.exit_code != 0:
             words = f"{_FAILED}{words}{_RESET}"
         return f"{words} after "
+
+    def _aside(self, batch: Batch, index: int, containers: Attribution) -> str:
+        row = batch.rows[index]
+        if row["kind"] == Kind.REPAIR:
+            return self._repair(row)
+        return self._gap(row, pad(_label(batch, index, containers), _CONTAINER))
 
     def _gap(self, row: np.void, label: str) -> str:
         since = self._clock.text(int(row["start_ns"])) if row["start_ns"] else "the start"
@@ -137,13 +158,12 @@ def _label(batch: Batch, index: int, containers: Attribution) -> str:
     return "-" if inum in (INITIAL_PIDNS_INUM, 0) else f"pidns:{inum}"  # 0: a row of the stream itself
 
 
-@lru_cache(4096)
-def _comm(raw: bytes) -> str:
-    return pad(safe(raw), _COMM)
+def _comm(raw: bytes, has_info: bool) -> str:
+    return f" {pad(safe(raw), _COMM)} " if has_info else f" {safe(raw)}".rstrip()
 
 
-def _command(exe: bytes, args: bytes) -> str:
-    return command_line(split_args(args)) or safe(exe)
+def _command(raw: bytes, exe_len: int) -> bytes:
+    return (command_line(split_args(raw[exe_len:])) or safe(raw[:exe_len])).encode()
 
 
 _short_command = lru_cache(4096)(_command)  # the same few again and again, mostly

@@ -11,6 +11,6 @@ class Nothing:
 
     header = ""
 
-    def render(self, batch: Batch, containers: Attribution) -> str:
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
         """Nothing."""
-        return ""
+        return b""

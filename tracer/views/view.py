@@ -13,5 +13,6 @@ class View(Protocol):
 
     header: str
 
-    def render(self, batch: Batch, containers: Attribution) -> str:
-        """The lines of all rows to show, each ended by a newline. containers: has the batch's facts already."""
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
+        """The lines of all rows to show, in UTF-8, each ended by a newline. containers: has the batch's facts
+        already."""

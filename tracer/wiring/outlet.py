@@ -45,12 +45,12 @@ class Outlet:
         """Whether the reader has closed its side."""
         return self._is_gone
 
-    def write(self, text: str) -> None:
+    def write(self, text: bytes) -> None:
         """Hand text over. Never waits."""
         with self._changed:
             if not self._is_gone:
-                self._texts.append(text.encode())
-                self._bytes += len(self._texts[-1])
+                self._texts.append(text)
+                self._bytes += len(text)
                 self._changed.notify()
 
     def close(self) -> None:
@@ -89,18 +89,18 @@ class PatientView:
         self._kinds = np.array(sorted(kinds))
         self._gap = np.zeros(1, EVENT)
 
-    def render(self, batch: Batch, containers: Attribution) -> str:
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
         """As `View.render`; nothing while the reader is behind."""
         if not self._outlet.has_room:
             self._leave_out(batch)
-            return ""
+            return b""
         text = self.last(containers)
         return text + self._view.render(batch, containers)
 
-    def last(self, containers: Attribution) -> str:
+    def last(self, containers: Attribution) -> bytes:
         """The gap that has not been told yet, if there is one."""
         if not self._gap["seq"][0]:
-            return ""
+            return b""
         text = self._view.render(Batch(self._gap), containers)
         self._gap = np.zeros(1, EVENT)
         return text

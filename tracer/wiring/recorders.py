@@ -212,7 +212,7 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
 @contextlib.contextmanager
 def beside_recording(
     view: View, options: StreamOptions, containers: Attribution
-) -> Iterator[tuple[View, Callable[[str], None]]]:
+) -> Iterator[tuple[View, Callable[[bytes], None]]]:
     """The view and what writes its text to stdout, both such that a recording never waits for who reads it."""
     from tracer.wiring.outlet import Outlet, PatientView
     from tracer.wiring.streaming import kinds_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import signal
@@ -107,7 +108,7 @@ def stream_to(
     view: View,
     options: StreamOptions,
     limits: Limits,
-    write: Callable[[str], None],
+    write: Callable[[bytes], None],
     on_signal: Callable[[int, Session], None] = stop_or_give_up,
     recorder: Recorder | None = None,
     on_ready: Callable[[], None] = lambda: None,
@@ -160,13 +161,14 @@ def _say(line: str) -> None:
     print(line.rstrip("\n"), file=sys.stderr, flush=True)
 
 
-def writer_to(out: TextIO) -> Callable[[str], None]:
-    """Lines go out whole and at once. Past Python's own buffers: a signal while they wait for a pipe's reader makes
-    them lose what they had taken (CPython 3.11, measured)."""
+def writer_to(out: TextIO) -> Callable[[bytes], None]:
+    """Lines in UTF-8 go out whole, at once, in the encoding of out. Past Python's own buffers: a signal while they wait
+    for a pipe's reader makes them lose what they had taken (CPython 3.11, measured)."""
     descriptor, encoding = out.fileno(), out.encoding
+    keeps = codecs.lookup(encoding).name == "utf-8"
 
-    def write(text: str) -> None:
-        rest = memoryview(text.encode(encoding, "backslashreplace"))
+    def write(text: bytes) -> None:
+        rest = memoryview(text if keeps else text.decode().encode(encoding, "backslashreplace"))
         try:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]

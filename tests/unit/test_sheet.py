@@ -1,0 +1,82 @@
+"""Lines made column by column are those that formatting one by one makes."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracer.distinct import distinct
+from tracer.views.sheet import Sheet, with_lines
+
+NUMBERS = st.lists(st.one_of(st.integers(0, 11_000), st.integers(0, 2**63 - 1)), min_size=1, max_size=40)
+
+
+@given(NUMBERS, st.integers(0, 9))
+def test_numbers_stand_on_the_right_and_long_ones_make_their_own_line_longer(values: list[int], width: int) -> None:
+    sheet = Sheet(len(values))
+    sheet.text(b"<")
+    sheet.number(np.array(values, np.uint64), width)
+    sheet.text(b">\n")
+    assert sheet.render() == b"".join(b"<%*d>\n" % (width, value) for value in values)
+
+
+@given(NUMBERS, st.data())
+def test_a_line_without_a_number_has_nothing_in_its_place(values: list[int], data: st.DataObject) -> None:
+    where = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    sheet = Sheet(len(values))
+    sheet.number(np.array(values, np.int64), where=np.array(where))
+    sheet.text(b"\n")
+    assert sheet.render().decode().split("\n")[:-1] == [
+        str(value) if told else "" for value, told in zip(values, where, strict=True)
+    ]
+
+
+@given(st.lists(st.integers(0, 999_999_999), min_size=1))
+def test_digits_have_zeros_in_front(values: list[int]) -> None:
+    sheet = Sheet(len(values))
+    sheet.digits(np.array(values, np.uint64), 9)
+    assert sheet.render() == b"".join(b"%09d" % value for value in values)
+
+
+def test_texts_of_their_own_find_their_lines_among_thousands() -> None:
+    count = 5000
+    rows = np.arange(count)
+    sheet = Sheet(count)
+    sheet.own(rows[::3], [b"three %d " % at for at in range(0, count, 3)])
+    sheet.choice([b"even ", b"odd "], rows % 2)
+    sheet.own(rows[::700], [b"%d" % at for at in range(0, count, 700)])
+    sheet.number(rows)
+    sheet.text(b"\n")
+    assert sheet.render().decode() == "".join(
+        f"{f'three {at} ' if at % 3 == 0 else ''}{'odd ' if at % 2 else 'even '}{at if at % 700 == 0 else ''}{at}\n"
+        for at in range(count)
+    )
+
+
+def test_names_are_shown_with_their_flags() -> None:
+    raw = np.array([b"sh", b"exactly15bytes!", b"", b"sh"], "S16")
+    sheet = Sheet(4)
+    sheet.names(raw, np.array([True, False, False, False]), lambda name, flag: f"{name.decode()}{'*' if flag else ''};")
+    assert sheet.render() == b"sh*;exactly15bytes!;;sh;"
+
+
+def test_more_lines_stand_where_they_belong() -> None:
+    assert with_lines(b"b\nd\n", [(0, "a"), (2, "c"), (4, "e")]) == b"a\nb\nc\nd\ne\n"
+    assert with_lines(b"", [(0, "a")]) == b"a\n"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(2**63, 2**63 + 3)), max_size=300))
+def test_distinct_is_what_a_dictionary_says(pairs: list[tuple[int, int]]) -> None:
+    table = np.array(pairs, np.uint64).reshape(-1, 2)
+    first, of_row = distinct(table[:, 0], table[:, 1])
+    different = list(dict.fromkeys(pairs))
+    assert [pairs[at] for at in first.tolist()] == different
+    assert [different[number] for number in of_row.tolist()] == pairs
+
+
+def test_distinct_among_thousands() -> None:
+    values = np.arange(2000, dtype=np.uint64) << np.uint64(40)
+    first, of_row = distinct(np.concatenate([values, values]))
+    assert first.tolist() == list(range(2000))
+    assert of_row.tolist() == [*range(2000), *range(2000)]

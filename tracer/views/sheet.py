@@ -1,0 +1,171 @@
+"""Many lines of text made column by column with numpy: some 10 ns a number. Pure.
+
+Lines lie below each other as rows of bytes, every column as wide as its widest text. What a row does not fill is NUL
+and left out in the end; texts that are each row's own stand there as a mark until then. So no text may hold either:
+both are control characters, which no view lets through.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.distinct import distinct
+
+_MARK, _MARK_BYTE = 1, b"\1"
+_ROWS = 1024  # at a time: what they take fits a processor's cache
+_GROUP = 4  # digits that are written as one number of four bytes
+_BASE = 10**_GROUP
+_Fill = Callable[[NDArray[np.uint8], int, slice], None]
+"""Lines, where the column ends in them, and which of the sheet's lines they are."""
+
+
+class Sheet:
+    """So many lines. Columns are added from the left to the right; texts are UTF-8."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._columns: list[tuple[int, _Fill]] = []
+        self._own: list[tuple[NDArray[np.intp], Sequence[bytes]]] = []
+
+    def text(self, text: bytes) -> None:
+        """The same in all lines."""
+        letters = np.frombuffer(text, np.uint8)
+
+        def fill(lines: NDArray[np.uint8], end: int, _part: slice) -> None:
+            lines[:, end - len(letters) : end] = letters
+
+        self._add(len(text), fill)
+
+    def choice(self, texts: Sequence[bytes], which: NDArray[Any]) -> None:
+        """One of few texts in each line. which: its index, shape (count,)."""
+        if len(set(texts)) == 1:
+            return self.text(texts[0])
+        table = np.array(texts, bytes)
+        width, whole = table.itemsize, np.dtype(("V", table.itemsize))
+
+        def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
+            lines[:, end - width : end].view(whole)[:, 0] = table.view(whole)[which[part]]
+
+        self._add(width, fill)
+
+    def names(self, raw: NDArray[np.bytes_], flag: NDArray[np.bool_], show: Callable[[bytes, bool], str]) -> None:
+        """Names of 16 bytes, each as shown with its flag; both of shape (count,)."""
+        halves = np.ascontiguousarray(raw).view(np.uint64).reshape(-1, 2)
+        first, of_row = distinct(halves[:, 0], halves[:, 1], flag)
+        names = zip(raw[first].tolist(), flag[first].tolist(), strict=True)
+        self.choice([show(name, flagged).encode() for name, flagged in names], of_row)
+
+    def own(self, rows: NDArray[np.intp], texts: Sequence[bytes]) -> None:
+        """A text of its own in each of these rows, whose numbers rise."""
+        if not len(rows):
+            return
+        marks = np.zeros(self._count, np.uint8)
+        marks[rows] = _MARK
+
+        def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
+            lines[:, end - 1] = marks[part]
+
+        self._add(1, fill)
+        self._own.append((rows, texts))
+
+    def number(self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None) -> None:
+        """Numbers that are not negative, in decimal, on the right of so many columns; larger ones are longer. where:
+        lines that have one, shape (count,)."""
+        if where is not None and not where.all():
+            values = np.where(where, values, 0)
+        else:
+            values, where = np.ascontiguousarray(values), None
+        most = len(str(values.max()))
+        if where is None and most >= width and len(str(values.min())) == most:
+            return self.digits(values, most)  # all are as long
+
+        def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
+            rest, forms = values[part], _decimals(b" " if width else b"\0")
+            last, leading = _BASE, 2 * _BASE
+            for at in range(0, max(most, width), _GROUP):
+                above = rest // _BASE
+                entry = rest - above * _BASE
+                entry += (above == 0) * entry.dtype.type(leading if at else last)
+                if where is not None:
+                    entry[~where[part]] = leading  # nothing at all
+                _put(lines, end - at, forms[entry])
+                rest = above
+            if most > width > 0:
+                longer = lines[:, end - most : end - width]
+                longer[longer == ord(" ")] = 0
+
+        self._add(max(most, width), fill)
+
+    def digits(self, values: NDArray[Any], width: int) -> None:
+        """Numbers in decimal, zeros in front up to so many columns; none is longer."""
+
+        def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
+            rest = values[part]
+            for at in range(0, width, _GROUP):
+                above = rest // _BASE
+                _put(lines, end - at, _decimals(b" ")[rest - above * _BASE])
+                rest = above
+
+        self._add(width, fill)
+
+    def _add(self, width: int, fill: _Fill) -> None:
+        if width:
+            self._columns.append((width, fill))
+
+    def render(self) -> bytes:
+        """All lines."""
+        own = iter(self._own_in_order())
+        whole: list[bytes] = []
+        for at in range(0, self._count, _ROWS):
+            first, *others = self._part(slice(at, min(at + _ROWS, self._count))).split(_MARK_BYTE)
+            whole.append(first)
+            whole += itertools.chain.from_iterable(zip(itertools.islice(own, len(others)), others, strict=True))
+        return b"".join(whole)
+
+    def _part(self, part: slice) -> bytes:
+        """Filled from the right: a number is written in whole groups, and what these write too far is written over."""
+        end = _GROUP + sum(width for width, _fill in self._columns)
+        lines = np.empty((part.stop - part.start, end), np.uint8)
+        for width, fill in reversed(self._columns):
+            fill(lines, end, part)
+            end -= width
+        lines[:, :_GROUP] = 0
+        return lines.tobytes().replace(b"\0", b"")
+
+    def _own_in_order(self) -> Iterable[bytes]:
+        if len(self._own) <= 1:
+            return self._own[0][1] if self._own else ()
+        order = np.argsort(np.concatenate([rows for rows, _texts in self._own]), kind="stable")
+        texts = list(itertools.chain.from_iterable(texts for _rows, texts in self._own))
+        return [texts[at] for at in order.tolist()]
+
+
+def _put(lines: NDArray[np.uint8], end: int, groups: NDArray[np.uint32]) -> None:
+    lines[:, end - _GROUP : end].view(np.uint32)[:, 0] = groups
+
+
+@cache
+def _decimals(blank: bytes) -> NDArray[np.uint32]:
+    """All numbers of a group as text, each one number of four bytes, in three forms one after the other: with zeros in
+    front; with blanks in their place, but 0 is a digit; with blanks alone for 0 too."""
+    values, places = np.arange(_BASE)[:, None], 10 ** np.arange(_GROUP)[::-1]
+    digits = values // places % 10 + ord("0")
+    counts = values >= places
+    forms = [digits, np.where(counts | (places == 1), digits, ord(blank)), np.where(counts, digits, ord(blank))]
+    return np.concatenate(forms).astype(np.uint8).view(np.uint32)[:, 0]
+
+
+def with_lines(text: bytes, lines: Sequence[tuple[int, str]]) -> bytes:
+    """The text with some more lines at these places of what comes out, which rise."""
+    if not lines:
+        return text
+    all_lines = text.split(b"\n")
+    for place, line in lines:
+        all_lines.insert(place, line.encode())
+    return b"\n".join(all_lines)
