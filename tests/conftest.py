@@ -147,9 +147,22 @@ def start_container(engine: Any, image: str, workload: Path) -> Iterator[Callabl
 
 
 @pytest.fixture
+def in_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """in_zone(name): from now on that is this host's time zone."""
+
+    def set_zone(name: str) -> None:
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield set_zone
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
 def inner_engine(start_container: Callable[..., Any], receiver: Receiver, tmp_path: Path) -> Iterator[Any]:
     """Docker in Docker: a docker.DockerClient of an engine that runs in a container (client.outer), with the test
-    image (client.image). client.mounts: what gives a container of it the workload and the receiver's socket."""
+    image (client.image). client.workload(verb, arg...): a container of it that runs the workload."""
     import docker
 
     socket, data = tmp_path / "engine", tmp_path / "data"
@@ -171,7 +184,10 @@ def inner_engine(start_container: Callable[..., Any], receiver: Receiver, tmp_pa
     subprocess.run([ROOT / "scripts/image", "inner"], check=True, env={**os.environ, "DOCKER_HOST": address})
     with closing(docker.DockerClient(address)) as client:
         client.outer, client.image = outer, "inner"
-        client.mounts = [f"{WORKLOAD}:{WORKLOAD}:ro", f"{Path(SOCKET).parent}:{Path(SOCKET).parent}"]
+        mounts = [f"{WORKLOAD}:{WORKLOAD}:ro", f"{Path(SOCKET).parent}:{Path(SOCKET).parent}"]
+        client.workload = lambda *args: client.containers.run(
+            client.image, [WORKLOAD, *map(str, args)], volumes=mounts, network_mode="none", detach=True
+        )
         yield client
         for container in client.containers.list():
             container.remove(force=True)

@@ -70,13 +70,7 @@ def test_nested_namespaces(depth: int, start_container: Start, run_ledger: Run, 
 def test_docker_in_docker_shows_all_three_numbers(inner_engine: Any, receiver: Receiver) -> None:
     with Following(inner_engine.outer.name) as follow:
         follow.ready()
-        inner = inner_engine.containers.run(
-            inner_engine.image,
-            [WORKLOAD, "pairs", SOCKET, "20", "seq"],
-            volumes=inner_engine.mounts,
-            network_mode="none",
-            detach=True,
-        )
+        inner = inner_engine.workload("pairs", SOCKET, 20, "seq")
         pairs = receiver.wait(20)
         assert inner.wait(timeout=20)["StatusCode"] == 0
         events = follow.stop()

@@ -117,13 +117,7 @@ def test_every_level(depth: int, start_container: Start, holding_receiver: Recei
 
 def test_docker_in_docker(inner_engine: Any, receiver: Receiver) -> None:
     receiver.hold()
-    inner = inner_engine.containers.run(
-        inner_engine.image,
-        [WORKLOAD, "pairs", SOCKET, "5", "burst"],
-        volumes=inner_engine.mounts,
-        network_mode="none",
-        detach=True,
-    )
+    inner = inner_engine.workload("pairs", SOCKET, 5, "burst")
     outer = inner_engine.outer.name
     pairs = receiver.wait(5)
     for pair in pairs:

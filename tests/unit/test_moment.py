@@ -1,7 +1,6 @@
 """Times as they are shown."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,12 +11,8 @@ NOW_NS = 1_699_999_200 * SECOND_NS  # 2023-11-14 22:00:00 UTC
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def utc(in_zone: Callable[[str], None]) -> None:
+    in_zone("UTC")
 
 
 @pytest.mark.parametrize(("days_ago", "shown"), [(0, "22:00:00"), (1, "Nov 13"), (400, "2022-10-10")])

@@ -1,9 +1,8 @@
 """Times of a recording as users type them."""
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -18,14 +17,9 @@ SPAN = Span(BEGIN, BEGIN + 3600 * SECOND)
 
 
 @pytest.fixture(autouse=True)
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def berlin(in_zone: Callable[[str], None]) -> None:
     """This host's zone: UTC+1 in November."""
-    before = os.environ.get("TZ")
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    os.environ.pop("TZ") if before is None else os.environ.__setitem__("TZ", before)
-    time.tzset()
+    in_zone("Europe/Berlin")
 
 
 @pytest.mark.parametrize(
