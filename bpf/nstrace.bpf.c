@@ -99,26 +99,25 @@ static __always_inline struct piece *new_piece(u64 seq, u8 kind)
 	return p;
 }
 
-static __always_inline bool is_told(struct cgroup *cgroup)
+static __always_inline bool is_told(struct kernfs_node *cgroup)
 {
-	u64 id = cgroup_id(cgroup);
+	u64 id = READ(cgroup, id);
 
 	return told_cgroups.lookup(&id);
 }
 
-static __always_inline void mark_cgroups(struct task_struct *t)
+static __always_inline void mark_cgroups(struct kernfs_node *cgroup)
 {
-	struct cgroup *cgroup = cgroup_of(t);
 	u8 yes = 1;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
-		u64 id = cgroup_id(cgroup);
+		u64 id = READ(cgroup, id);
 
 		if (told_cgroups.lookup(&id))
 			break;
 		told_cgroups.update(&id, &yes);
-		cgroup = cgroup_parent(cgroup);
+		cgroup = READ(cgroup, parent);
 	}
 }
 
@@ -128,26 +127,23 @@ static __always_inline void mark_cgroups(struct task_struct *t)
  * nothing. false: no room. Then the event must not go out either: the reader
  * would decide about a cgroup that it does not know.
  */
-static __always_inline bool put_cgroups(u64 seq, struct task_struct *t)
+static __always_inline bool put_cgroups(u64 seq, struct kernfs_node *cgroup)
 {
-	struct cgroup *cgroup = cgroup_of(t);
-	u32 at = 0;
+	struct naming naming = { .cgroup = cgroup };
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_NAME_PIECES && cgroup; i++) {
+	for (int i = 0; i < MAX_NAME_PIECES && naming.cgroup; i++) {
 		struct piece *p;
 
-		if (!at && is_told(cgroup))
+		if (is_told(naming.cgroup))
 			break;
 		p = new_piece(seq, KIND_PIECE_CGROUP);
 		if (!p)
 			return false;
-		at = fill_cgroup_piece(p, cgroup, at);
-		if (!at)
-			cgroup = cgroup_parent(cgroup);
+		fill_cgroup_piece(p, &naming);
 		ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
 	}
-	mark_cgroups(t);
+	mark_cgroups(cgroup);
 	return true;
 }
 
@@ -196,9 +192,8 @@ static __always_inline void put_exe(struct event *head, const char *name)
 
 static __always_inline void put_args(struct event *head, struct task_struct *t)
 {
-	struct mm_struct *mm = READ(t, mm);
-	u64 at = READ(mm, arg_start);
-	u64 end = READ(mm, arg_end);
+	u64 at = args_start(t);
+	u64 end = args_end(t);
 
 	head->args_total = end - at;
 #pragma clang loop unroll(disable)
@@ -312,13 +307,13 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	int zero = 0;
 	u32 kind = head->kind & 7, *decision;
 	struct counts *c = counts.lookup(&zero);
-	struct pid *pid = pid_of(t);
+	struct who who;
 	struct pair pair;
 	struct event *e;
 
 	if (!c)
 		return 0;
-	fill_pair(head, t, pid);
+	fill_pair(head, &who, t);
 	pair = pair_of(head);
 	decision = decisions.lookup(&pair);
 	if (decision && *decision == IGNORE) {
@@ -331,10 +326,10 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 		return refused(c, kind, &pair, true);
 	if (!decision) {
 		head->flags |= FLAG_UNDECIDED;
-		if (!put_cgroups(head->seq, t))
+		if (!put_cgroups(head->seq, who.cgroup))
 			return refused(c, kind, &pair, false);
 	}
-	if (!put_chain(head, pid))
+	if (!put_chain(head, who.pid))
 		return refused(c, kind, &pair, false);
 	if (exe) {
 		put_exe(head, exe);
@@ -344,7 +339,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	if (!e)
 		return refused(c, kind, &pair, false);
 	__builtin_memcpy(e, head, sizeof(*e));
-	fill(e, t, pid);
+	fill(e, &who);
 	c->submitted[kind]++;
 	ring.ringbuf_submit(e, wakeup(c));
 	return 0;
@@ -405,20 +400,17 @@ int nstrace_exit(struct bpf_raw_tracepoint_args *ctx)
  * output did not fit (bpf_seq_read(), kernel/bpf/bpf_iter.c), so cgroups count
  * as told only behind their event.
  */
-static __always_inline bool write_cgroups(void *seq, struct task_struct *t)
+static __always_inline bool write_cgroups(void *seq, struct kernfs_node *cgroup)
 {
-	struct cgroup *cgroup = cgroup_of(t);
-	u32 at = 0;
+	struct naming naming = { .cgroup = cgroup };
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_NAME_PIECES && cgroup; i++) {
+	for (int i = 0; i < MAX_NAME_PIECES && naming.cgroup; i++) {
 		struct piece p = {};
 
-		if (!at && is_told(cgroup))
+		if (is_told(naming.cgroup))
 			break;
-		at = fill_cgroup_piece(&p, cgroup, at);
-		if (!at)
-			cgroup = cgroup_parent(cgroup);
+		fill_cgroup_piece(&p, &naming);
 		if (bpf_seq_write(seq, &p, sizeof(p)))
 			return false;
 	}
@@ -448,17 +440,16 @@ int nstrace_tasks(void *ctx)
 	void *seq = iter_seq(ctx);
 	struct task_struct *t = iter_task(ctx);
 	struct event e = { .kind = KIND_SNAPSHOT };
-	struct pid *pid;
+	struct who who;
 
 	if (!t || is_thread(t))
 		return 0;
-	pid = READ(t, thread_pid);
-	fill_pair(&e, t, pid);
-	fill(&e, t, pid);
+	fill_pair(&e, &who, t);
+	fill(&e, &who);
 	e.state = state_letter(t);
 	e.flags |= end_flags(t);
-	if (write_cgroups(seq, t) && write_chain(seq, &e, pid) &&
+	if (write_cgroups(seq, who.cgroup) && write_chain(seq, &e, who.pid) &&
 	    !bpf_seq_write(seq, &e, sizeof(e)))
-		mark_cgroups(t);
+		mark_cgroups(who.cgroup);
 	return 0;
 }

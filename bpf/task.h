@@ -3,8 +3,14 @@
  * How a fact is read from a task.
  *
  * The structures hold just the members named in tracer/kernel/layout.py, at
- * the running kernel's offsets. BCC rewrites member access in the main file
- * only: here every read is spelled out.
+ * the running kernel's offsets. What a tracepoint passes, and what that leads
+ * to, is loaded like any memory: the verifier holds each load against the
+ * kernel's own types, and one from a bad address gives 0 (PTR_TO_BTF_ID). It
+ * looks up a type by its name for each pointer that is followed, in a list of
+ * 100 000: so follow one only once, and never in a loop. All else takes a call,
+ * READ(), that costs the traced process more.
+ *
+ * BCC rewrites member access in the main file: so it stands here.
  */
 #ifndef NSTRACE_TASK_H
 #define NSTRACE_TASK_H
@@ -31,27 +37,25 @@ struct pair {
 
 static __always_inline bool is_thread(struct task_struct *t)
 {
-	return READ(t, pid) != READ(t, tgid);
+	return t->pid != t->tgid;
 }
 
-/* The entry at a level, 0 being the initial namespace. */
+/* The entry at a level, 0 being the initial namespace; its ns has no type. */
 static __always_inline void read_upid(struct upid *upid, struct pid *pid,
 				      u32 level)
 {
+	level &= 2 * MAX_LEVELS - 1; /* the verifier wants a bound */
 	bpf_probe_read_kernel(upid, sizeof(*upid),
 			      (char *)&pid->numbers +
 				      level * sizeof(struct upid));
 }
 
-static __always_inline void read_number(struct number *n, struct pid *pid,
-					u32 level)
+/* n->nr is that of upid; the rest says of which namespace. */
+static __always_inline void fill_number(struct number *n, struct upid *upid)
 {
-	struct upid upid;
-	struct pid_namespace *ns;
+	struct pid_namespace *ns = upid->ns;
 
-	read_upid(&upid, pid, level);
-	ns = upid.ns;
-	n->nr = upid.nr;
+	n->nr = upid->nr;
 	n->inum = READ(ns, ns_inum);
 #ifdef HAVE_NS_ID
 	n->gen = READ(ns, ns_ns_id);
@@ -63,82 +67,86 @@ static __always_inline void read_number(struct number *n, struct pid *pid,
 #endif
 }
 
-static __always_inline struct cgroup *cgroup_of(struct task_struct *t)
+static __always_inline void read_number(struct number *n, struct pid *pid,
+					u32 level)
 {
-	struct css_set *set = READ(t, cgroups);
+	struct upid upid;
+
+	read_upid(&upid, pid, level);
+	fill_number(n, &upid);
+}
+
+/* Its cgroup, by the node that has its name. */
+static __always_inline struct kernfs_node *cgroup_of(struct task_struct *t)
+{
+	struct css_set *set = t->cgroups;
 #if CGROUP_SUBSYS < 0
-	return READ(set, dfl_cgrp);
+	struct cgroup *cgroup = set->dfl_cgrp;
 #else
-	struct cgroup_subsys_state *css = NULL;
-
-	bpf_probe_read_kernel(&css, sizeof(css),
-			      (char *)&set->subsys +
-				      CGROUP_SUBSYS * sizeof(css));
-	return READ(css, cgroup);
+	struct cgroup_subsys_state **subsys = (void *)&set->subsys;
+	struct cgroup *cgroup = subsys[CGROUP_SUBSYS]->cgroup;
 #endif
+
+	return cgroup->kn;
 }
 
-static __always_inline u64 cgroup_id(struct cgroup *cgroup)
-{
-	struct kernfs_node *kn = READ(cgroup, kn);
-
-	return READ(kn, id);
-}
-
-static __always_inline const char *cgroup_name(struct cgroup *cgroup)
-{
-	struct kernfs_node *kn = READ(cgroup, kn);
-
-	return READ(kn, name);
-}
-
-static __always_inline struct cgroup *cgroup_parent(struct cgroup *cgroup)
-{
-	struct cgroup_subsys_state *css = READ(cgroup, self_parent);
-
-	return css ? READ(css, cgroup) : NULL;
-}
-
-static __always_inline struct pid *pid_of(struct task_struct *t)
-{
-	struct task_struct *leader = READ(t, group_leader);
-
-	return READ(leader, thread_pid);
-}
+/* Who an event is about: what is followed once and needed again. */
+struct who {
+	struct task_struct *task;
+	struct task_struct *leader;
+	struct pid *pid; /* of the process */
+	struct upid upid; /* its innermost entry */
+	struct kernfs_node *cgroup;
+};
 
 /* What decides whether anyone wants to know of this process. */
-static __always_inline void fill_pair(struct event *e, struct task_struct *t,
-				      struct pid *pid)
+static __always_inline void fill_pair(struct event *e, struct who *who,
+				      struct task_struct *t)
 {
-	e->level = READ(pid, level);
-	read_number(&e->chain[0], pid, e->level);
-	e->cgroup_id = cgroup_id(cgroup_of(t));
+	who->task = t;
+	who->leader = t->group_leader;
+	who->pid = who->leader->thread_pid;
+	who->cgroup = cgroup_of(t);
+	e->level = who->pid->level;
+	read_upid(&who->upid, who->pid, e->level);
+	fill_number(&e->chain[0], &who->upid);
+	e->cgroup_id = who->cgroup->id;
 }
 
 /* As task_tgid_nr_ns(parent, the child's namespace): 0 when not in there. */
-static __always_inline u32 number_inside(struct pid *parent, struct pid *child)
+static __always_inline u32 number_inside(struct pid *parent, u32 level,
+					 struct pid_namespace *ns)
 {
-	u32 level = READ(child, level);
-	struct upid seen, own;
+	struct upid upid;
 
-	if (READ(parent, level) < level)
+	if (parent->level < level)
 		return 0;
-	read_upid(&seen, parent, level);
-	read_upid(&own, child, level);
-	return seen.ns == own.ns ? seen.nr : 0;
+	read_upid(&upid, parent, level);
+	return upid.ns == ns ? upid.nr : 0;
 }
 
-static __always_inline void fill_parent(struct event *e, struct task_struct *t,
-					struct pid *pid)
+static __always_inline void fill_parent(struct event *e, struct who *who)
 {
-	struct task_struct *parent = READ(t, real_parent);
-	struct task_struct *leader = READ(parent, group_leader);
+	struct task_struct *parent = who->leader->real_parent;
+	struct task_struct *leader = parent->group_leader;
 
-	e->parent_tgid = READ(leader, pid);
-	e->parent_start_ns = READ(leader, start_boottime);
+	e->parent_tgid = leader->pid;
+	e->parent_start_ns = leader->start_boottime;
 	if (!e->parent_tgid) /* the idle task */
 		return;
-	e->parent_vtgid = number_inside(READ(leader, thread_pid), pid);
+	e->parent_vtgid =
+		number_inside(leader->thread_pid, e->level, who->upid.ns);
+}
+
+/* The task's own number in the innermost namespace, which all threads share. */
+static __always_inline u32 own_number(struct event *e, struct who *who)
+{
+	struct upid upid;
+
+	if (e->tid == e->tgid)
+		return who->upid.nr;
+	read_upid(&upid, who->task->thread_pid, e->level);
+	return upid.nr;
 }
 
 static __always_inline void fill_chain(struct event *e, struct pid *pid)
@@ -150,26 +158,23 @@ static __always_inline void fill_chain(struct event *e, struct pid *pid)
 }
 
 /* All else but seq, kind and what only one kind has; e is zeroed. */
-static __always_inline void fill(struct event *e, struct task_struct *t,
-				 struct pid *pid)
+static __always_inline void fill(struct event *e, struct who *who)
 {
-	struct task_struct *leader = READ(t, group_leader);
-	struct pid *own = READ(t, thread_pid);
-	const struct cred *cred = READ(t, real_cred);
-	struct upid upid;
+	struct task_struct *t = who->task;
+	const struct cred *cred = t->real_cred;
 
 	e->ts_ns = bpf_ktime_get_boot_ns();
 	e->cpu = bpf_get_smp_processor_id();
-	e->tgid = READ(t, tgid);
-	e->tid = READ(t, pid);
-	e->start_ns = READ(leader, start_boottime);
-	e->exec_id = READ(t, self_exec_id); /* the low bits of it */
-	e->uid = READ(cred, uid_val);
-	bpf_probe_read_kernel(&e->comm, sizeof(e->comm), &t->comm);
-	read_upid(&upid, own, e->level); /* threads share the namespace */
-	e->vtid = upid.nr;
-	fill_chain(e, pid);
-	fill_parent(e, leader, pid);
+	e->tgid = t->tgid;
+	e->tid = t->pid;
+	e->start_ns = who->leader->start_boottime;
+	e->exec_id = t->self_exec_id; /* the low bits of it */
+	if (cred)
+		e->uid = cred->uid_val;
+	__builtin_memcpy(e->comm, t->comm, sizeof(e->comm));
+	e->vtid = own_number(e, who);
+	fill_chain(e, who->pid);
+	fill_parent(e, who);
 }
 
 /* The next PIECE_LEVELS of the chain, from index `from` counted innermost first. */
@@ -190,42 +195,52 @@ static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 	}
 }
 
-/*
- * Part of a cgroup's name, from a byte on. Returns where the next part begins;
- * 0: this was the last. NAME_MAX makes it three at most, which the verifier
- * must see.
- */
-static __always_inline u32 fill_cgroup_piece(struct piece *p,
-					     struct cgroup *cgroup, u32 from)
-{
-	struct cgroup *parent = cgroup_parent(cgroup);
-	int len = bpf_probe_read_kernel_str(p->bytes, PIECE_BYTES,
-					    cgroup_name(cgroup) + from);
+/* Where telling names of cgroups has come to. */
+struct naming {
+	struct kernfs_node *cgroup;
+	u32 at; /* byte of its name */
+};
 
+/*
+ * The next piece of these names. Without a branch: the verifier walks through
+ * a loop as often as it can run, in every way through it.
+ */
+static __always_inline void fill_cgroup_piece(struct piece *p,
+					      struct naming *naming)
+{
+	/* by a call, so that it has no type: those do not bear arithmetic */
+	struct kernfs_node *cgroup = READ(naming, cgroup);
+	struct kernfs_node *parent = READ(cgroup, parent);
+	int len = bpf_probe_read_kernel_str(p->bytes, PIECE_BYTES,
+					    READ(cgroup, name) + naming->at);
+	u64 more, same;
+
+	if (len < 1) /* it could not be read */
+		len = 1;
+	more = (u32)len / PIECE_BYTES;
+	same = -more; /* all bits or none */
 	p->kind = KIND_PIECE_CGROUP;
-	p->id = cgroup_id(cgroup);
-	p->parent_id = parent ? cgroup_id(parent) : 0;
-	p->len = len > 0 ? len - 1 : 0;
-	p->last = len < PIECE_BYTES || from > PIECE_BYTES;
-	return p->last ? 0 : from + PIECE_BYTES - 1;
+	p->id = READ(cgroup, id);
+	p->parent_id = READ(parent, id); /* 0 at the root: it has no parent */
+	p->len = len - 1;
+	p->last = 1 - more;
+	naming->cgroup = (void *)(((u64)cgroup & same) | ((u64)parent & ~same));
+	naming->at = (naming->at + PIECE_BYTES - 1) & same;
 }
 
 /* As wait(2) will give it: wait_task_zombie(), kernel/exit.c. */
 static __always_inline u32 exit_status(struct task_struct *t)
 {
-	struct task_struct *leader = READ(t, group_leader);
-	struct signal_struct *signal = READ(t, signal);
+	struct signal_struct *signal = t->signal;
 
-	if (READ(signal, flags) & SIGNAL_GROUP_EXIT)
-		return READ(signal, group_exit_code);
-	return READ(leader, exit_code);
+	if (signal->flags & SIGNAL_GROUP_EXIT)
+		return signal->group_exit_code;
+	return t->group_leader->exit_code;
 }
 
 static __always_inline bool is_last_thread(struct task_struct *t)
 {
-	struct signal_struct *signal = READ(t, signal);
-
-	return READ(signal, live_counter) == 0;
+	return t->signal->live_counter == 0;
 }
 
 /*
@@ -235,18 +250,32 @@ static __always_inline bool is_last_thread(struct task_struct *t)
  */
 static __always_inline u8 end_flags(struct task_struct *leader)
 {
-	struct signal_struct *signal = READ(leader, signal);
+	struct signal_struct *signal = leader->signal;
 
-	if (READ(signal, live_counter))
+	if (signal->live_counter)
 		return 0;
-	if (READ(leader, exit_state) && READ(signal, nr_threads) == 1)
+	if (leader->exit_state && signal->nr_threads == 1)
 		return FLAG_ENDING | FLAG_ENDED;
 	return FLAG_ENDING;
 }
 
+static __always_inline u64 args_start(struct task_struct *t)
+{
+	struct mm_struct *mm = t->mm;
+
+	return mm ? mm->arg_start : 0;
+}
+
+static __always_inline u64 args_end(struct task_struct *t)
+{
+	struct mm_struct *mm = t->mm;
+
+	return mm ? mm->arg_end : 0;
+}
+
 static __always_inline const char *exec_name(struct linux_binprm *bprm)
 {
-	return READ(bprm, filename);
+	return bprm->filename;
 }
 
 /*
@@ -269,8 +298,8 @@ static __always_inline struct task_struct *iter_task(void *ctx)
 /* The letter that /proc/PID/stat shows: get_task_state(), fs/proc/array.c. */
 static __always_inline u8 state_letter(struct task_struct *t)
 {
-	u32 state = READ(t, state) & 0x7f;
-	u32 exit_state = READ(t, exit_state);
+	u32 state = t->state & 0x7f;
+	u32 exit_state = t->exit_state;
 
 	if (exit_state & 0x30)
 		return exit_state & 0x20 ? 'Z' : 'X';

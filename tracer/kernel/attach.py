@@ -12,16 +12,16 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.layout import Btf
 from tracer.kernel.objects import INSN_BYTES, Objects, ProgramObject
 
-# tracepoint -> the program that is attached to it
+# program -> the raw tracepoint that it is attached to
 PROBES = {
-    "sched_process_fork": "nstrace_fork",
-    "sched_process_exec": "nstrace_exec",
-    "sched_process_exit": "nstrace_exit",
+    "nstrace_fork": "sched_process_fork",
+    "nstrace_exec": "sched_process_exec",
+    "nstrace_exit": "sched_process_exit",
 }
 ITERATOR = "nstrace_tasks"
-PROGRAMS = (ITERATOR, *PROBES.values())  # the one that takes longest to verify first
+PROGRAMS = (ITERATOR, *PROBES)  # the one that takes longest to verify first
 
-_RAW_TRACEPOINT, _TRACING, _TRACE_ITER = 17, 26, 28  # BPF_PROG_TYPE_*, BPF_TRACE_ITER: include/uapi/linux/bpf.h
+_TRACING, _TRACE_RAW_TP, _TRACE_ITER = 26, 23, 28  # BPF_PROG_TYPE_TRACING, BPF_TRACE_*: include/uapi/linux/bpf.h
 _LICENSE = b"GPL"  # the helpers that read kernel memory want one that is compatible
 _LOG_BYTES = 1 << 20
 
@@ -65,11 +65,11 @@ def attach(objects: Objects, btf: Btf) -> Attached:
         fds = pool.map(lambda one: _load(libbpf, one, maps, btf), objects.programs)
         programs = dict(zip((one.name for one in objects.programs), fds, strict=True))
     iterator = libbpf.bpf_link_create(programs[ITERATOR], 0, _TRACE_ITER, None)
-    links = [libbpf.bpf_raw_tracepoint_open(name.encode(), programs[probe]) for name, probe in PROBES.items()]
+    links = [libbpf.bpf_raw_tracepoint_open(None, programs[probe]) for probe in PROBES]
     if iterator < 0 or min(links) < 0:
         raise _refused("the programs cannot be attached", ctypes.get_errno())
     named = {one.name: fd for one, fd in zip(objects.maps, maps, strict=True)}
-    return Attached(named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES.values()))
+    return Attached(named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES))
 
 
 def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
@@ -82,15 +82,15 @@ def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
 
 def _load(libbpf: ctypes.CDLL, program: ProgramObject, maps: list[int], btf: Btf) -> int:
     options = _ProgLoadOpts(sz=ctypes.sizeof(_ProgLoadOpts))
-    kind = _RAW_TRACEPOINT
     if program.name == ITERATOR:
-        kind, options.expected_attach_type = _TRACING, _TRACE_ITER
-        options.attach_btf_id = btf.function("bpf_iter_task")
+        options.expected_attach_type, options.attach_btf_id = _TRACE_ITER, btf.function("bpf_iter_task")
+    else:
+        options.expected_attach_type, options.attach_btf_id = _TRACE_RAW_TP, btf.tracepoint(PROBES[program.name])
     code = program.linked(maps)
 
     def load() -> int:
         fd: int = libbpf.bpf_prog_load(
-            kind, program.name.encode(), _LICENSE, code, len(code) // INSN_BYTES, ctypes.byref(options)
+            _TRACING, program.name.encode(), _LICENSE, code, len(code) // INSN_BYTES, ctypes.byref(options)
         )
         return fd
 

@@ -69,8 +69,12 @@ STRUCTURES: dict[str, tuple[Member, ...]] = {
     "cred": (_member("uid.val", "unsigned int {}"),),
     "css_set": (_member("subsys", "char {}[0]"), _member("dfl_cgrp", "struct cgroup *{}")),
     "cgroup_subsys_state": (_member("cgroup", "struct cgroup *{}"),),
-    "cgroup": (_member("self.parent", "struct cgroup_subsys_state *{}"), _member("kn", "struct kernfs_node *{}")),
-    "kernfs_node": (_member("id", _U64), _member("name", "const char *{}")),
+    "cgroup": (_member("kn", "struct kernfs_node *{}"),),
+    "kernfs_node": (
+        _member("id", _U64),
+        _member("name", "const char *{}"),
+        _member("__parent", "struct kernfs_node *{}", "parent"),  # 6.15 renamed it
+    ),
     "mm_struct": (_member("arg_start", _U64), _member("arg_end", _U64)),
     "linux_binprm": (_member("filename", "const char *{}"),),
 }
@@ -161,10 +165,14 @@ class Btf:
         """The id of a kernel function; 0 where there is none of that name."""
         return max(0, self._id(name, _FUNC))
 
+    def tracepoint(self, name: str) -> int:
+        """The id of a tracepoint's type, one of a pointer to a function; 0 where there is no such tracepoint."""
+        return max(0, self._id(f"btf_trace_{name}", _TYPEDEF))
+
     def tracepoint_args(self, name: str) -> int:
         """How many arguments a raw tracepoint passes; 0 where there is no such tracepoint."""
-        type_id = self._id(f"btf_trace_{name}", _TYPEDEF)  # of a pointer to a function
-        if type_id <= 0:
+        type_id = self.tracepoint(name)
+        if not type_id:
             return 0
         pointer = self._words(self._address(type_id), 3)[2]
         prototype = self._words(self._address(pointer), 3)[2]
@@ -202,4 +210,4 @@ def _declaration(name: str, placed: list[tuple[int, Member]]) -> list[str]:
             lines.append(f"\tchar at_{at}[{offset - at}];")
         lines.append("\t" + member.c_type.format(member.name) + ";")
         at = offset + _SIZES.get(member.c_type, _PTR_SIZE)
-    return [*lines, "} __attribute__((packed));"]
+    return [*lines, "} __attribute__((packed, aligned(8)));"]
