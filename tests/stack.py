@@ -16,7 +16,8 @@ from oracle import nspid
 from tracer.account import Account
 from tracer.containers.cgroups import Cgroups
 from tracer.events import Batch, Flag, Kind
-from tracer.kernel.load import Loading, LoadOptions
+from tracer.kernel.load import Loading
+from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.live import LiveSource

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.load import LoadOptions, check_host
+from tracer.kernel.load import check_host
+from tracer.kernel.options import LoadOptions
 from tracer.moments import Span, parse_moment
 from tracer.proc import parse_proc
 from tracer.wiring.following import RESTART_S, open_live

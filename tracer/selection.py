@@ -50,7 +50,7 @@ class Selection:
                 rows = np.flatnonzero((pairs.of_row == number) & ~passes)
                 follow[number] = len(rows) > 0 and self._decide(batch, int(rows[0]), pairs.keys[number])
         undecided = batch.rows["flags"] & Flag.UNDECIDED != 0
-        for number in np.unique(pairs.of_row[undecided]).tolist() if undecided.any() else ():
+        for number in set(pairs.of_row[undecided].tolist()) if undecided.any() else ():
             self._tell(pairs.keys[number])
         result: NDArray[np.bool_] = passes | np.array(follow, bool)[pairs.of_row]
         return result

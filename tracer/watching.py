@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from tracer.containers.cgroups import Cgroups, Description
-from tracer.kernel.load import Loading, LoadOptions, check_host
+from tracer.kernel.load import Loading, check_host
+from tracer.kernel.options import LoadOptions
 from tracer.kernel.selfcheck import check
 from tracer.kernel.trace import Trace
 from tracer.live import LiveSource

@@ -8,7 +8,8 @@ import pytest
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import Batch, Kind
 from tracer.kernel import selfcheck
-from tracer.kernel.load import Loading, LoadOptions
+from tracer.kernel.load import Loading
+from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 

@@ -13,7 +13,7 @@ from oracle import Ledger, Receiver
 from stack import Space, Stack, identities, numbers_of_proc, size
 
 from tracer.events import Kind
-from tracer.kernel.load import LoadOptions
+from tracer.kernel.options import LoadOptions
 
 pytestmark = pytest.mark.kernel
 

@@ -10,7 +10,7 @@ from oracle import Ledger
 from stack import Space, Stack, eventually
 
 from tracer.events import Flag, Kind
-from tracer.kernel.load import LoadOptions
+from tracer.kernel.options import LoadOptions
 
 pytestmark = pytest.mark.kernel
 RING = LoadOptions(ring_pages=512)  # 12 483 records

@@ -13,7 +13,7 @@ from oracle import Ledger
 from stack import Space, Stack, eventually, numbers_of_proc, size
 
 from tracer.events import Flag, Kind, split_args
-from tracer.kernel.load import LoadOptions
+from tracer.kernel.options import LoadOptions
 from tracer.repair import WITHIN_S
 
 pytestmark = pytest.mark.kernel

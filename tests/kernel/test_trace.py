@@ -14,7 +14,8 @@ import pytest
 from stack import close_trace, open_trace
 
 from tracer.events import Batch, Flag, Kind, split_args
-from tracer.kernel.load import Loading, LoadOptions
+from tracer.kernel.load import Loading
+from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import chain_of

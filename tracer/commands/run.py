@@ -32,7 +32,8 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
     nstrace run -- make -j4
     nstrace run --to events.jsonl --json -- ./start-everything.sh
     """
-    from tracer.kernel.load import Loading, LoadOptions, check_host
+    from tracer.kernel.load import Loading, check_host
+    from tracer.kernel.options import LoadOptions
     from tracer.wiring.streaming import exit_code, give_way, make_view, signal_wakeup, stream_to, writer_to
 
     options = stream(values)

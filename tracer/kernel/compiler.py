@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import site
 import sys
 import tempfile
 from pathlib import Path
@@ -51,6 +52,7 @@ _EMPTY_HEADERS = (
 def import_bcc() -> Any:
     """The distribution's bcc, also where the environment does not see the system's packages. Raises NstraceError
     where it is missing or is PyPI's project of that name."""
+    site.main()  # the loader was started without
     try:
         import bcc
     except ImportError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tracer.errors import ExitCode, NstraceError
 
@@ -21,8 +21,7 @@ _INT, _U64, _PTR_SIZE = "int {}", "unsigned long long {}", 8
 _SIZES = {_INT: 4, "unsigned int {}": 4, _U64: 8, "char {}[16]": 16, "char {}[0]": 0}
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A member as C code names it, its C type, and the paths it has had in kernels, newest first."""
 
     name: str

@@ -8,25 +8,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.initial import require_initial_pidns
+from tracer.kernel.options import LoadOptions
 
 _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader import main; main()"
 _TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """What the programs are compiled for. ring_pages: a power of two, of 4 KiB."""
-
-    ring_pages: int = 4096
-    max_args_bytes: int = 4096
-    threads: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class Loading:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._ours.settimeout(_TIMEOUT_S)
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-c", _START, str(_PACKAGE.parent)],
+            [sys.executable, "-I", "-S", "-c", _START, str(_PACKAGE.parent)],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=self._errors,
@@ -81,7 +73,7 @@ class Loading:
             pass_fds=(3,),
         )
         theirs.close()
-        self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **asdict(options)}).encode())
+        self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **options._asdict()}).encode())
 
     def wait(self) -> Loaded:
         """The descriptors. Raises NstraceError with the loader's own words where it failed."""

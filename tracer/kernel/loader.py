@@ -1,7 +1,8 @@
 """The child that compiles, loads and attaches the programs, hands over their descriptors and exits.
 
 The reader never holds compiler or LLVM, and nothing that they print reaches its output.
-Run as `python -I loader` by tracer.kernel.load; speaks one message over the socket that is its descriptor 3.
+Run by tracer.kernel.load; speaks one message over the socket that is its descriptor 3. Everyone waits for it, so it
+imports nothing that it can do without, and not even site: bcc alone needs what is installed.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.attach import PROGRAMS, Attached, attach
 from tracer.kernel.layout import Btf, kernel_types
 from tracer.kernel.objects import Objects, Store, key_of
-
-if TYPE_CHECKING:
-    from tracer.kernel.load import LoadOptions
+from tracer.kernel.options import LoadOptions
 
 MAPS = ("ring", "counts", "decisions", "losses", "wake")
 PIECE_BYTES = 128
@@ -101,8 +99,6 @@ def load(bpf_dir: Path, options: LoadOptions) -> Attached:
 def main() -> None:
     """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
     programs) or with what went wrong."""
-    from tracer.kernel.load import LoadOptions
-
     channel = socket.socket(fileno=3)
     request = json.loads(channel.recv(65536))
     try:

@@ -12,16 +12,15 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 STORE = Path("/var/cache/nstrace")
 _MAX_STORED = 16
 INSN_BYTES = 8  # struct bpf_insn, include/uapi/linux/bpf.h
 
 
-@dataclass(frozen=True)
-class MapObject:
+class MapObject(NamedTuple):
     """A map to create: bpf(2), BPF_MAP_CREATE."""
 
     name: str
@@ -31,8 +30,7 @@ class MapObject:
     max_entries: int
 
 
-@dataclass(frozen=True)
-class ProgramObject:
+class ProgramObject(NamedTuple):
     """A program to load. insns: its instructions; maps: (index of an instruction that names a map, the map's)."""
 
     name: str
@@ -48,8 +46,7 @@ class ProgramObject:
         return bytes(code)
 
 
-@dataclass(frozen=True)
-class Objects:
+class Objects(NamedTuple):
     """All maps and programs of one compilation."""
 
     maps: tuple[MapObject, ...]
@@ -57,8 +54,10 @@ class Objects:
 
     def encode(self) -> bytes:
         """As a file holds it."""
-        programs = [asdict(program) | {"insns": base64.b64encode(program.insns).decode()} for program in self.programs]
-        return json.dumps({"maps": [asdict(one) for one in self.maps], "programs": programs}).encode()
+        programs = [
+            program._asdict() | {"insns": base64.b64encode(program.insns).decode()} for program in self.programs
+        ]
+        return json.dumps({"maps": [one._asdict() for one in self.maps], "programs": programs}).encode()
 
     @staticmethod
     def decode(raw: bytes) -> Objects:

@@ -13,8 +13,9 @@ import numpy as np
 from tracer.account import KINDS, Account
 from tracer.errors import NstraceError
 from tracer.events import EVENT, Batch
-from tracer.kernel.load import Loaded, LoadOptions
+from tracer.kernel.load import Loaded
 from tracer.kernel.maps import Maps, Reader
+from tracer.kernel.options import LoadOptions
 from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share

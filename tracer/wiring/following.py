@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
-    from tracer.kernel.load import LoadOptions
+    from tracer.kernel.options import LoadOptions
     from tracer.live import LiveSource
     from tracer.views.view import View
     from tracer.wiring.recorders import RecordOptions
@@ -66,7 +66,8 @@ def follow_live(
     record: RecordOptions | None,
 ) -> int:
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
-    from tracer.kernel.load import LoadOptions, check_host
+    from tracer.kernel.load import check_host
+    from tracer.kernel.options import LoadOptions
     from tracer.wiring.recorders import beside_recording, check_record, recording
     from tracer.wiring.streaming import exit_code, give_way, signal_wakeup, stream_to, writer_to
 
