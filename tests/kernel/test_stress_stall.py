@@ -17,6 +17,7 @@ from pathlib import Path
 import figures
 import pytest
 from following import Event, Following
+from oracle import Ledger
 from stack import LONG, Space, eventually, numbers_of_proc, size
 
 pytestmark = pytest.mark.kernel
@@ -123,6 +124,30 @@ def test_a_pipe_that_is_not_read_and_then_is(stuck_pipe: tuple[int, int], reside
     assert lost(all_events) > 0
     assert f"{lost(all_events)} lost" in stderr
     assert "does not add up" not in stderr
+
+
+def test_a_pipe_that_is_not_read_does_not_stop_the_recording(
+    stuck_pipe: tuple[int, int], resident: Space, workload: Path, tmp_path: Path
+) -> None:
+    reading, writing = stuck_pipe
+    recording = tmp_path / "run.arrows"
+    argv = [*NSTRACE, "follow", "--json", "-w", str(recording), "all"]
+    with subprocess.Popen(argv, stdout=writing, stderr=subprocess.DEVNULL) as follow:
+        os.close(writing)
+        os.read(reading, 1)
+        storm = Space(workload, "storm", 2000, 2)
+        forks = Ledger.parse(storm.line()).forks
+        eventually(lambda: lives_in(recording, storm) == (forks + 1, forks + 1), every_s=0.1)
+        follow.kill()
+
+
+def lives_in(recording: Path, space: Space) -> tuple[int, int]:
+    """How many forks and exits of a namespace's processes a recording has, as far as it is written."""
+    done = subprocess.run([*NSTRACE, "replay", "--json", recording], capture_output=True, check=True)
+    inside = [event for event in map(json.loads, done.stdout.splitlines()) if event.get("pidns") == space.inum]
+    born = next((event for event in inside if event["pid"] == space.init), None)
+    kinds = [event["event"] for event in inside if born and event["pidns_gen"] == born["pidns_gen"]]
+    return kinds.count("fork"), kinds.count("exit")
 
 
 def test_a_second_ctrl_c_ends_it_though_nobody_reads(

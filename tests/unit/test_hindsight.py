@@ -16,7 +16,7 @@ from recordings import WALL_NS
 
 from tracer.answers.translation import Translation
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Kind
+from tracer.events import Flag, Kind
 from tracer.facts import Container
 from tracer.past.translation import Hindsight
 from tracer.proc import parse_proc
@@ -200,6 +200,16 @@ def test_a_gap_is_told_where_it_matters(tmp_path: Path) -> None:
     found = past.during(parse_proc("web/15"), at(2), at(5.5))
     assert [t.entry.numbers[0] for t in found.translations] == [101, 102]
     assert found.hole
+
+
+def test_what_was_run_is_known_of_those_who_were_found_after_a_gap(tmp_path: Path) -> None:
+    inside = [number(WEB_NS, 15)]
+    listed = {"cgroup_id": IN_WEB, "start_ns": at(2), "comm": b"ls", "exe": b"/bin/ls", "args": [b"ls"]}
+    rows = [cgroup(IN_WEB, WEB), there(100, [number(WEB_NS, 1)], IN_WEB), gap(3, at(2), at(3))]
+    fork = row(Kind.FORK, 101, inside, ts_ns=at(3.5), flags=Flag.INFERRED, **listed)
+    execed = row(Kind.EXEC, 101, inside, ts_ns=at(5), flags=Flag.INFERRED, **listed | {"args": [b"ls", b"-l"]})
+    past = hindsight(write(tmp_path / "x.arrows", [*rows, fork, repair(at(3)), execed, repair(at(5))]))
+    assert [only(past, "web/15", second).entry.args for second in (4, 5)] == [b"ls\0", b"ls\0-l\0"]
 
 
 def test_reduced_or_not_the_answers_are_the_same(tmp_path: Path) -> None:

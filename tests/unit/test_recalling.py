@@ -53,6 +53,12 @@ def test_who_was_there_and_who_came() -> None:
     assert first.started_ns == OFFSET_NS + SECOND_NS
 
 
+def test_what_is_run_is_known_of_those_who_were_found_after_a_gap() -> None:
+    listed = {"cgroup_id": 7, "flags": Flag.INFERRED, "exe": b"/bin/ls", "args": [b"ls"]}
+    found = everyone(batch(*FIRST, gap(2), row(Kind.FORK, 202, [(PIDNS, 2)], **listed), row(Kind.EXEC, 201, **listed)))
+    assert [found[tgid].args for tgid in (201, 202)] == [b"ls\0", b"ls\0"]
+
+
 def test_who_has_ended_is_gone_in_the_same_batch_or_a_later_one() -> None:
     assert set(everyone(batch(*FIRST, fork(202, [(PIDNS, 2)]), exits(202, [(PIDNS, 2)])))) == {201}
     assert set(everyone(batch(*FIRST, fork(202, [(PIDNS, 2)])), batch(exits(202, [(PIDNS, 2)])))) == {201}
