@@ -26,6 +26,8 @@ class Following:
         with Path(self._out.name).open("wb") as out:
             self.process = subprocess.Popen(argv, stdout=out, stderr=subprocess.PIPE, env=os.environ)
         self.stderr = ""
+        self._events: list[Event] = []
+        self._rest = b""
 
     def __enter__(self) -> Self:
         return self
@@ -39,8 +41,9 @@ class Following:
 
     def events(self) -> list[Event]:
         """All events so far; a line that is not whole yet is left out."""
-        lines = Path(self._out.name).read_bytes().split(b"\n")
-        return [json.loads(line) for line in lines[:-1]]
+        *lines, self._rest = (self._rest + self._out.read()).split(b"\n")
+        self._events += map(json.loads, lines)
+        return list(self._events)
 
     def until(self, wanted: Callable[[list[Event]], bool]) -> list[Event]:
         """Wait until the events so far are as wanted."""

@@ -198,7 +198,7 @@ def programs_of_nobody() -> set[bytes]:
 
 def test_killed_at_any_moment_it_leaves_nothing_behind() -> None:
     mounts, attached = mounted(), 0
-    for number in range(size(8, 100)):
+    for number in range(size(8, 60)):
         follow = subprocess.Popen([*NSTRACE, "follow", "-q", "all"], stdout=subprocess.DEVNULL)
         if number == 0:
             eventually(lambda pid=follow.pid: bool(programs_of(pid)))
