@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,12 @@ def trace() -> Trace:
 def test_passes_and_leaves_no_event_of_its_own(trace: Trace) -> None:
     decoded = selfcheck.check(trace)
     assert not [row for row in decoded.batch.rows if b"nstrace-self-check" in bytes(row["comm"])]
+
+
+def test_passes_where_arguments_are_cut_short() -> None:
+    options = LoadOptions(max_args_bytes=1)
+    with contextlib.closing(Trace(Loading(options).wait(), options)) as short:
+        selfcheck.check(short)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Batch, Kind, split_args
+from tracer.events import Batch, Kind, pad_args, split_args
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import chain_of
@@ -39,10 +39,11 @@ def check(trace: Trace) -> Decoded:
         lost = trace.lost
         expected, decoded = _trace_one(trace)
         mine = np.isin(decoded.batch.rows["tgid"], list(expected))
+        shell, _inner = expected
         told.append(Decoded(decoded.batch.select(~mine), decoded.cgroups))
         try:
             for pid, facts in expected.items():
-                _compare(facts, _facts_of_events(decoded.batch, pid))
+                _compare(facts, _facts_of_events(decoded.batch, pid, shell))
             return Decoded.concat(told)
         except NstraceError:
             if trace.lost == lost:
@@ -59,7 +60,7 @@ def _trace_one(trace: Trace) -> tuple[dict[int, _Facts], Decoded]:
     shell = subprocess.Popen(_ARGV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=_new_pidns)
     try:
         inner = _only_child(shell.pid)
-        expected = {pid: _facts_of_proc(pid) for pid in (shell.pid, inner)}
+        expected = {pid: _facts_of_proc(pid, trace.options.max_args_bytes) for pid in (shell.pid, inner)}
     finally:
         shell.communicate(b"\n")
     return expected, _until_exit_of(trace, shell.pid)
@@ -79,7 +80,7 @@ def _only_child(pid: int) -> int:
     raise NstraceError("the self-check's process did not start", "is /proc mounted, and /bin/sh there?")
 
 
-def _facts_of_proc(pid: int) -> _Facts:
+def _facts_of_proc(pid: int, max_args_bytes: int) -> _Facts:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = dict(line.split(":", 1) for line in lines if ":" in line)
     stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -91,16 +92,16 @@ def _facts_of_proc(pid: int) -> _Facts:
         "uid": int(status["Uid"].split()[0]),
         "start time (ticks)": int(fields[19]),
         "command name": status["Name"].strip().encode(),
-        "arguments": [arg.encode() for arg in _ARGV],
+        "arguments": split_args(pad_args(map(str.encode, _ARGV))[:max_args_bytes]),
         "exit code": _EXIT_CODE,
     }
 
 
-def _facts_of_events(batch: Batch, pid: int) -> _Facts:
-    """As the programs told it. The inner process is forked, not executed: its arguments are its parent's."""
+def _facts_of_events(batch: Batch, pid: int, shell: int) -> _Facts:
+    """As the programs told it. The inner process is forked, not executed: its arguments are those of the shell."""
     rows = batch.rows
     mine = np.flatnonzero(rows["tgid"] == pid).tolist()
-    execs = [index for index in np.flatnonzero(rows["kind"] == Kind.EXEC).tolist() if _is_ours(batch, index)]
+    execs = np.flatnonzero((rows["kind"] == Kind.EXEC) & (rows["tgid"] == shell)).tolist()
     if not mine or not execs or rows["kind"][mine[-1]] != Kind.EXIT:
         kinds = [Kind(int(rows["kind"][index])).name.lower() for index in mine]
         raise _mismatch(f"the programs told {', '.join(kinds) or 'nothing'} of process {pid}")
@@ -117,10 +118,6 @@ def _facts_of_events(batch: Batch, pid: int) -> _Facts:
         "arguments": split_args(batch.payload(execs[-1]).args),
         "exit code": os.waitstatus_to_exitcode(int(last["status"])),
     }
-
-
-def _is_ours(batch: Batch, index: int) -> bool:
-    return _ARGV[-1].encode() in batch.payload(index).args
 
 
 def _until_exit_of(trace: Trace, pid: int) -> Decoded:
