@@ -143,17 +143,18 @@ class LiveSource:
 
     def _with_commands(self, batch: Batch) -> Batch:
         """The rows of a list with what each process runs, from /proc."""
-        rows, heap, at = batch.rows.copy(), [], 0
+        rows, heap, at, most = batch.rows.copy(), [], 0, self._max_args_bytes
         inferred = of_kind(rows, Kind.FORK, Kind.EXEC) & (rows["flags"] & Flag.INFERRED != 0)
-        for index in np.flatnonzero((rows["kind"] == Kind.SNAPSHOT) | inferred).tolist():
-            row, start = rows[index], int(batch.starts[index])
-            exe, args = procfs.command(int(row["tgid"]), int(row["start_ns"]), self._max_args_bytes + 1)
-            if len(args) > self._max_args_bytes:
-                args = args[: self._max_args_bytes]
-                row["flags"] |= Flag.ARGS_TRUNCATED
-            row["exe_len"], row["args_len"], row["args_total"] = len(exe), len(args), len(args)
-            deep_end = start + int(row["deep_len"])
-            heap += [batch.heap[at:deep_end], exe, args]
+        asked = np.flatnonzero((rows["kind"] == Kind.SNAPSHOT) | inferred)
+        processes = zip(rows["tgid"][asked].tolist(), rows["start_ns"][asked].tolist(), strict=True)
+        commands = [procfs.command(tgid, start_ns, most + 1) for tgid, start_ns in processes]
+        lengths = np.array([(len(exe), len(args)) for exe, args in commands], np.uint32).reshape(-1, 2)
+        rows["flags"][asked[lengths[:, 1] > most]] |= np.uint8(Flag.ARGS_TRUNCATED)
+        rows["exe_len"][asked] = lengths[:, 0]
+        rows["args_len"][asked] = rows["args_total"][asked] = np.minimum(lengths[:, 1], most)
+        deep_ends = (batch.starts[asked] + rows["deep_len"][asked]).tolist()
+        for (exe, args), deep_end in zip(commands, deep_ends, strict=True):
+            heap += [batch.heap[at:deep_end], exe, args[:most]]
             at = deep_end
         return Batch(rows, b"".join(heap) + batch.heap[at:])
 
