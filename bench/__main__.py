@@ -39,7 +39,7 @@ class Size:
             "spawn": Workload("spawn", self.storm),
             "fork": Workload("fork", self.storm),
             "thread": Workload("thread", 3 * self.storm),
-            "rate": Workload("spawn", self.storm // 2, RATE),
+            "rate": Workload("spawn", min(self.storm // 2, 5 * RATE), RATE),
             "flood": Workload("fork", self.storm, copies=os.cpu_count() or 1),
         }
 
@@ -53,7 +53,7 @@ SAID = {
     "flood": "fork, exit, wait on all CPUs at once, with a small ring: the reader lets the others go first.",
 }
 _BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
-SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(50_000, 3, 1_000)}
+SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(30_000, 3, 400)}
 
 
 class Results:
@@ -229,7 +229,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench", description="What tracing costs, of tools side by side.")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="a minute or two: to see that it runs")
-    sizes.add_argument("--full", action="store_true", help="storms of 50 000: half an hour with --peers")
+    sizes.add_argument("--full", action="store_true", help="storms of 30 000: some 35 minutes with --peers")
     parser.add_argument("--mode", choices=list(SAID), help="one kind of storm alone; all of them without")
     parser.add_argument("--peers", action="store_true", help=f"other tools too; installs {', '.join(PACKAGES)}")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
