@@ -146,7 +146,7 @@ def _is_one_of(kinds: tuple[int, ...]) -> NDArray[np.bool_]:
 
 def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
     """Which rows are of one of these kinds, shape (n,)."""
-    result: NDArray[np.bool_] = _is_one_of(kinds)[rows["kind"]]
+    result: NDArray[np.bool_] = _is_one_of(kinds).take(rows["kind"])
     return result
 
 

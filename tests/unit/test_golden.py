@@ -110,6 +110,14 @@ def test_a_row_looks_the_same_whatever_stands_beside_it(name: str) -> None:
     assert b"".join(one_by_one).decode() == shown(VIEWS[name], told)
 
 
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_row_looks_the_same_in_a_crowd(name: str) -> None:
+    attribution = Attribution()
+    parts = list(attribution.take(everything()))
+    one_by_one = b"".join(VIEWS[name].render(part, attribution) for part in parts)
+    assert VIEWS[name].render(Batch.concat(parts * 30), attribution) == one_by_one * 30
+
+
 if __name__ == "__main__":
     os.environ["TZ"] = "UTC"
     time.tzset()

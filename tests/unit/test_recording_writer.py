@@ -46,6 +46,12 @@ def test_written_after_a_second_and_slow_streams_after_five(writer: Writer, cloc
         assert not writer.has_waiting
 
 
+def test_what_has_gathered_before_is_written_at_once(writer: Writer, clock: Clock) -> None:
+    clock.now += 1.0
+    writer.take(storm(1, writing.SLOW_ROWS))
+    assert not writer.has_waiting
+
+
 def test_written_when_there_is_much_of_it(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "MAX_ROWS", 100)
     writer.take(storm(1, 90))

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.distinct import distinct
-from tracer.views.sheet import Sheet, with_lines
+from tracer.views.sheet import Few, Sheet, sheet_of, with_lines
 
+SHEETS = (Sheet, Few)
 NUMBERS = st.lists(st.one_of(st.integers(0, 11_000), st.integers(0, 2**63 - 1)), min_size=1, max_size=40)
 
 
-@given(NUMBERS, st.integers(0, 9))
-def test_numbers_stand_on_the_right_and_long_ones_make_their_own_line_longer(values: list[int], width: int) -> None:
-    sheet = Sheet(len(values))
+@pytest.mark.parametrize("kind", SHEETS)
+@given(values=NUMBERS, width=st.integers(0, 9))
+def test_numbers_stand_on_the_right_and_long_ones_make_their_own_line_longer(
+    kind: type[Sheet], values: list[int], width: int
+) -> None:
+    sheet = kind(len(values))
     sheet.text(b"<")
     sheet.number(np.array(values, np.uint64), width)
     sheet.text(b">\n")
     assert sheet.render() == b"".join(b"<%*d>\n" % (width, value) for value in values)
 
 
-@given(NUMBERS, st.data())
-def test_a_line_without_a_number_has_nothing_in_its_place(values: list[int], data: st.DataObject) -> None:
+@pytest.mark.parametrize("kind", SHEETS)
+@given(values=NUMBERS, data=st.data())
+def test_a_line_without_a_number_has_nothing_in_its_place(
+    kind: type[Sheet], values: list[int], data: st.DataObject
+) -> None:
     where = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
-    sheet = Sheet(len(values))
+    sheet = kind(len(values))
     sheet.number(np.array(values, np.int64), where=np.array(where))
     sheet.text(b"\n")
     assert sheet.render().decode().split("\n")[:-1] == [
@@ -32,17 +40,18 @@ def test_a_line_without_a_number_has_nothing_in_its_place(values: list[int], dat
     ]
 
 
-@given(st.lists(st.integers(0, 999_999_999), min_size=1))
-def test_digits_have_zeros_in_front(values: list[int]) -> None:
-    sheet = Sheet(len(values))
+@pytest.mark.parametrize("kind", SHEETS)
+@given(values=st.lists(st.integers(0, 999_999_999), min_size=1))
+def test_digits_have_zeros_in_front(kind: type[Sheet], values: list[int]) -> None:
+    sheet = kind(len(values))
     sheet.digits(np.array(values, np.uint64), 9)
     assert sheet.render() == b"".join(b"%09d" % value for value in values)
 
 
-def test_texts_of_their_own_find_their_lines_among_thousands() -> None:
-    count = 5000
+@pytest.mark.parametrize("count", [1, 50, 5000])
+def test_texts_of_their_own_find_their_lines(count: int) -> None:
     rows = np.arange(count)
-    sheet = Sheet(count)
+    sheet = sheet_of(count)
     sheet.own(rows[::3], [b"three %d " % at for at in range(0, count, 3)])
     sheet.choice([b"even ", b"odd "], rows % 2)
     sheet.own(rows[::700], [b"%d" % at for at in range(0, count, 700)])
@@ -54,9 +63,10 @@ def test_texts_of_their_own_find_their_lines_among_thousands() -> None:
     )
 
 
-def test_names_are_shown_with_their_flags() -> None:
+@pytest.mark.parametrize("kind", SHEETS)
+def test_names_are_shown_with_their_flags(kind: type[Sheet]) -> None:
     raw = np.array([b"sh", b"exactly15bytes!", b"", b"sh"], "S16")
-    sheet = Sheet(4)
+    sheet = kind(4)
     sheet.names(raw, np.array([True, False, False, False]), lambda name, flag: f"{name.decode()}{'*' if flag else ''};")
     assert sheet.render() == b"sh*;exactly15bytes!;;sh;"
 

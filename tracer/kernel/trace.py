@@ -21,7 +21,7 @@ from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share
 
 FIRST_LOOK_S = 0.002
-LIVE_S, FILE_S, UNSEEN_S = 0.016, 0.25, 0.5
+LIVE_S, FILE_S, UNSEEN_S = 0.024, 0.5, 1.0
 """How long events may gather before a look: where someone watches, for a file, for a recording that is not shown."""
 _CHUNK_BYTES = 1 << 18
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,23 +24,6 @@ class InvalidColumns(Exception):
     """A batch of a recording that holds what no writer of ours writes."""
 
 
-class _Chains(NamedTuple):
-    """All numbers of all rows, host first. row: which row each belongs to; inner: how far it is from the innermost."""
-
-    counts: NDArray[np.int64]
-    row: NDArray[np.int64]
-    inner: NDArray[np.int64]
-    is_host: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, counts: NDArray[np.int64]) -> _Chains:
-        """counts: how many numbers each row has, shape (n,)."""
-        row = np.repeat(np.arange(len(counts)), counts)
-        starts = np.cumsum(counts) - counts
-        place = np.arange(len(row)) - starts[row]
-        return cls(counts, row, counts[row] - 1 - place, (place == 0) & (counts[row] > 1))
-
-
 def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
     """The batch as a record batch of SCHEMA. wall_offset_ns: wall clock minus boottime."""
     rows = batch.rows
@@ -54,8 +37,9 @@ def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
         "args": args,
         "state": _LETTERS.take(pa.array(rows["state"] & 0x7F)),
     }
+    told_of = {column.kinds: of_kind(rows, *column.kinds) for column in NUMBERS}
     for column in NUMBERS:
-        told = of_kind(rows, *column.kinds)
+        told = told_of[column.kinds]
         values = np.where(told, rows[column.field], 0) if column.field == "seq" else rows[column.field]
         columns[column.name] = _numbers(_signed(values, column.type), column.type, told | (values != 0))
     for flag, name in FLAGS:
@@ -109,36 +93,46 @@ def _comm(rows: NDArray[np.void]) -> pa.Array:
     return _binary(lengths, chars[np.arange(chars.shape[1]) < lengths[:, None]])
 
 
+class _Places:
+    """Where the numbers of all rows are in a list of all, host first. counts: how many each row has, shape (n,).
+
+    offsets: where each row's begin, and where the last ends. hosts: rows whose first number is the host's, which no
+    event holds among the others. inline: for each of the innermost levels the rows that have such a number, and where.
+    deep: where the others are, rows in order, from the inside out; deep_counts: how many each row has.
+    """
+
+    def __init__(self, counts: NDArray[np.int64]) -> None:
+        self.offsets = np.zeros(len(counts) + 1, np.int32)
+        np.cumsum(counts, out=self.offsets[1:])
+        self.hosts = np.flatnonzero(counts > 1)
+        own, innermost = np.minimum(counts, np.maximum(counts - 1, 1)), self.offsets[1:] - 1
+        rows_of_level = (np.flatnonzero(own > level) for level in range(INLINE_LEVELS))
+        self.inline = [(rows, innermost[rows] - level) for level, rows in enumerate(rows_of_level)]
+        self.deep_counts = np.maximum(own - INLINE_LEVELS, 0)
+        begins = np.cumsum(self.deep_counts) - self.deep_counts
+        nth = np.arange(self.deep_counts.sum()) - np.repeat(begins, self.deep_counts)
+        self.deep = np.repeat(innermost, self.deep_counts) - INLINE_LEVELS - nth
+
+
 def _chains(rows: NDArray[np.void], deep: NDArray[np.void]) -> dict[str, pa.Array]:
+    """The lists of all numbers, host first, and the innermost by itself."""
     has_chain = ~of_kind(rows, Kind.GAP, Kind.CGROUP, Kind.REPAIR) | (rows["chain"]["inum"][:, 0] != 0)
-    level = rows["level"].astype(np.int64)
-    chains = _Chains.of(np.where(has_chain, level + 1, 0))
-    inline = np.ascontiguousarray(rows["chain"]).reshape(-1)
-    numbers = inline[chains.row * INLINE_LEVELS + np.minimum(chains.inner, INLINE_LEVELS - 1)]
-    is_deep = (chains.inner >= INLINE_LEVELS) & ~chains.is_host
-    if is_deep.any():
-        numbers[is_deep] = deep[_deep_index(chains)[is_deep]]
-    numbers["nr"][chains.is_host] = rows["tgid"][chains.row[chains.is_host]]
-    numbers["inum"][chains.is_host] = INITIAL_PIDNS_INUM
-    numbers["gen"][chains.is_host] = 0
-    offsets = np.zeros(len(rows) + 1, np.int32)
-    np.cumsum(chains.counts, out=offsets[1:])
-    innermost = rows["chain"][:, 0]
+    places = _Places(np.where(has_chain, rows["level"] + np.int64(1), 0))
+    offsets = pa.array(places.offsets)
+    host = {"nr": rows["tgid"][places.hosts], "inum": INITIAL_PIDNS_INUM, "gen": 0}
     result = {}
     for name, scalar, field in zip(_LISTS, ("ns_pid", "pidns", "pidns_gen"), ("nr", "inum", "gen"), strict=True):
+        numbers = rows["chain"][field]
+        values = np.empty(places.offsets[-1], numbers.dtype)
+        for level, (at, where) in enumerate(places.inline):
+            values[where] = numbers[at, level]
+        values[places.deep] = deep[field]
+        values[places.offsets[places.hosts]] = host[field]
         type_ = SCHEMA.field(name).type
-        values = _numbers(_signed(numbers[field], type_.value_type), type_.value_type)
-        result[name] = pa.ListArray.from_arrays(pa.array(offsets), values, type=type_)
-        result[scalar] = _numbers(_signed(innermost[field], type_.value_type), type_.value_type, has_chain)
+        of_all = _numbers(_signed(values, type_.value_type), type_.value_type)
+        result[name] = pa.ListArray.from_arrays(offsets, of_all, type=type_)
+        result[scalar] = _numbers(_signed(numbers[:, 0], type_.value_type), type_.value_type, has_chain)
     return result
-
-
-def _deep_index(chains: _Chains) -> NDArray[np.int64]:
-    """For each number its place among those that stand behind the inline ones, rows in order, innermost first."""
-    counts = np.maximum(chains.counts - 1 - INLINE_LEVELS, 0)
-    starts = np.cumsum(counts) - counts
-    index: NDArray[np.int64] = starts[chains.row] + chains.inner - INLINE_LEVELS
-    return index
 
 
 def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
@@ -222,19 +216,15 @@ def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArr
             raise InvalidColumns("lists of different lengths in one row")
     if len(counts) and counts.max() > _MAX_CHAIN:
         raise InvalidColumns(f"a process with more than {_MAX_CHAIN} PIDs")
-    chains = _Chains.of(counts)
-    numbers = np.zeros(len(chains.row), NUMBER)
+    places = _Places(counts)
+    deep = np.zeros(len(places.deep), NUMBER)
     for field, array in (("nr", pids), ("inum", spaces), ("gen", gens)):
-        numbers[field] = _unsigned(array.flatten(), NUMBER[field])
+        numbers = _unsigned(array.flatten(), NUMBER[field])
+        for level, (at, where) in enumerate(places.inline):
+            rows["chain"][field][at, level] = numbers[where]
+        deep[field] = numbers[places.deep]
     rows["level"] = np.maximum(counts - 1, 0)
-    inline = np.zeros(len(rows) * INLINE_LEVELS, NUMBER)
-    near = (chains.inner < INLINE_LEVELS) & ~chains.is_host
-    inline[chains.row[near] * INLINE_LEVELS + chains.inner[near]] = numbers[near]
-    rows["chain"] = inline.reshape(len(rows), INLINE_LEVELS)
-    far = (chains.inner >= INLINE_LEVELS) & ~chains.is_host
-    deep = np.zeros(int(far.sum()), NUMBER)
-    deep[_deep_index(chains)[far]] = numbers[far]
-    rows["deep_len"] = np.maximum(counts - 1 - INLINE_LEVELS, 0) * NUMBER.itemsize
+    rows["deep_len"] = places.deep_counts * NUMBER.itemsize
     return deep
 
 

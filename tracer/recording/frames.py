@@ -31,7 +31,7 @@ _CRC, _NO_CRC = "crc32", "?" * 8
 _FIELD_NODE = struct.Struct("<qq")  # length, null_count
 _BUFFER = struct.Struct("<qq")  # offset, length
 _UNPACKED = struct.Struct("<q")  # stands ahead of every compressed buffer; -1: it is not compressed
-_OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=3), use_threads=False)
+_OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1), use_threads=False)
 _SCHEMA_BYTES = len(SCHEMA.serialize())
 
 

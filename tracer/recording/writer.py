@@ -70,7 +70,7 @@ class Writer:
         self._clock = clock
         self._waiting: list[Batch] = []
         self._waiting_rows = self._waiting_bytes = 0
-        self._since = clock()
+        self._since = self._flushed = clock()
         self.rows = self.lost = 0
         self._last_ns = 0
         sink.write(frames.of_schema(facts))
@@ -117,12 +117,15 @@ class Writer:
             return False
         if self._waiting_rows >= MAX_ROWS or self._waiting_bytes >= MAX_HEAP_BYTES:
             return True
-        return self._clock() - self._since >= (FLUSH_S if self._waiting_rows >= SLOW_ROWS else SLOW_FLUSH_S)
+        if self._waiting_rows >= SLOW_ROWS:
+            return self._clock() - self._flushed >= FLUSH_S  # not since it waits: it has gathered in the ring before
+        return self._clock() - self._since >= SLOW_FLUSH_S
 
     def flush(self) -> Batch:
         """Write what waits; gives it back."""
         batch = Batch.concat(self._waiting)
         self._waiting.clear()
+        self._flushed = self._clock()
         self._waiting_rows = self._waiting_bytes = 0
         for part in _parts(batch):
             self._write(part)

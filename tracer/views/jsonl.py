@@ -19,7 +19,7 @@ from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import decode, safe_json
 from tracer.views.objects import container_object
-from tracer.views.sheet import Sheet, with_lines
+from tracer.views.sheet import Sheet, sheet_of, with_lines
 from tracer.views.status import Ending, ending
 
 _HOLE = "\0"
@@ -56,7 +56,7 @@ class JsonLines:
         return with_lines(self._events(events, containers).render() if len(events) else b"", asides)
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
-        rows, sheet = batch.rows, Sheet(len(batch))
+        rows, sheet = batch.rows, sheet_of(len(batch))
         forms, of_row = self._forms(batch, containers)
         parts = iter(zip(*forms, strict=True))
 

@@ -16,7 +16,7 @@ from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import command_line, safe, safe_text
 from tracer.views.moment import duration
-from tracer.views.sheet import Sheet, with_lines
+from tracer.views.sheet import Sheet, sheet_of, with_lines
 from tracer.views.status import ending
 from tracer.views.width import pad
 
@@ -69,7 +69,7 @@ class Lines:
         return with_lines(self._events(events, containers).render() if len(events) else b"", asides)
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
-        rows, pairs, sheet = batch.rows, batch.pairs, Sheet(len(batch))
+        rows, pairs, sheet = batch.rows, batch.pairs, sheet_of(len(batch))
         self._clock.put(sheet, rows["ts_ns"])
         sheet.choice(self._event_texts, rows["kind"])
         sheet.choice([pad(_label(batch, at, containers), _CONTAINER).encode() for at in pairs.first], pairs.of_row)

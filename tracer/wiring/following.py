@@ -68,6 +68,7 @@ def follow_live(
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
     from tracer.kernel.load import check_host
     from tracer.kernel.options import LoadOptions
+    from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, check_record, recording
     from tracer.wiring.streaming import exit_code, give_way, signal_wakeup, stream_to, writer_to
 
@@ -75,6 +76,7 @@ def follow_live(
         if not options.quiet:
             print(f"nstrace: {line}", file=sys.stderr, flush=True)
 
+    keep_freed()
     check_host()
     if record:
         check_record(record)
