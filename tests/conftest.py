@@ -5,7 +5,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -203,3 +203,28 @@ def run_ledger() -> Callable[..., Ledger]:
         return Ledger.parse(done.output[0])
 
     return run
+
+
+@pytest.fixture
+def small_cgroup() -> Iterator[Path]:
+    """A cgroup with room for 8 processes, lest a fork bomb have the machine; all in it are killed in the end."""
+    base = next(
+        (path for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if (path / "cgroup.procs").exists()),
+        None,
+    )
+    assert base, "no cgroups"
+    own = base / f"nstrace-test-{os.getpid()}"
+    own.mkdir()
+    try:
+        (own / "pids.max").write_text("8")
+        yield own
+    finally:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for tgid in (own / "cgroup.procs").read_text().split():
+                with suppress(ProcessLookupError):
+                    os.kill(int(tgid), 9)
+            with suppress(OSError):
+                own.rmdir()
+                break
+            time.sleep(0.01)
