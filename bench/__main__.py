@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import kernel, report, scale
+from bench import kernel, page, report, scale
 from bench.measure import CannotRun, Result, Workload, await_bytes, first_event, latency, quiet_namespace, under_storm
 from bench.process import Running
 from bench.tools import FLOODED, NONE, OURS, PACKAGES, PEERS, SHORT, STORM, Tool, floors, of_threads
@@ -52,7 +52,6 @@ SAID = {
     "rate": f"vfork, exec, wait {RATE} times a second: what an operation takes (its median), with and without.",
     "flood": "fork, exit, wait on all CPUs at once, with a small ring: the reader lets the others go first.",
 }
-_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(30_000, 3, 400)}
 
 
@@ -192,13 +191,6 @@ def show(results: Results, modes: Sequence[str]) -> str:
     return "\n\n".join(parts)
 
 
-def _put(path: Path, figures: str) -> None:
-    """Into a page, between its marks; what people wrote around them stays."""
-    before, _begin, rest = path.read_text().partition(_BEGIN)
-    _old, _end, behind = rest.partition(_END)
-    path.write_text(f"{before}{_BEGIN}\n{figures}\n{_END}{behind}")
-
-
 def _where(results: Results, options: argparse.Namespace) -> str:
     """By which command, when and where."""
     at = results.of("machine")[0]
@@ -222,7 +214,7 @@ def _scale(size: str, options: argparse.Namespace) -> None:
     print(tables)
     if options.write:
         scale.plot(measured, ROOT / "docs/scale.svg")
-        _put(ROOT / "docs/scale.md", f"{_where(results, options)}\n\n{tables}")
+        page.put(ROOT / "docs/scale.md", f"{_where(results, options)}\n\n{tables}")
 
 
 def _options() -> argparse.Namespace:
@@ -278,9 +270,9 @@ def main() -> None:
     tables = show(results, modes)
     print(tables)
     if options.write:
-        _put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
+        page.put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
         spawns = [result for result in results.of("storm") if result["mode"] == "spawn"]
-        _put(ROOT / "README.md", report.summary(spawns, results.of("first")))
+        page.put(ROOT / "README.md", report.summary(spawns, results.of("first")))
     _say(f"all results are in {file.relative_to(ROOT)}")
 
 

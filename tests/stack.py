@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -194,6 +195,9 @@ class Space:
 
     def kill(self) -> None:
         """End all of it, and wait until nothing is left in the namespace."""
+        if not self.is_empty():  # unshare's end is its child's only once that child has asked for it
+            with suppress(ProcessLookupError):
+                os.kill(self.init, signal.SIGKILL)
         self.process.kill()
         self.process.communicate()
         eventually(self.is_empty)
