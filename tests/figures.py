@@ -16,7 +16,8 @@ def note(what: str, done: str, *, told: int, lost: int, wrong: int, more: str = 
     """what: of the workload; done: by its own ledger or the kernel's. told: events of it; lost: by the whole trace.
     wrong: answers that were not the truth, to be asserted behind this."""
     if _FILE:
-        row = {"what": what, "done": done, "told": told, "lost": lost, "wrong": wrong, "more": more}
+        test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+        row = {"test": test, "what": what, "done": done, "told": told, "lost": lost, "wrong": wrong, "more": more}
         with Path(_FILE).open("a") as file:
             file.write(json.dumps(row) + "\n")
 
