@@ -140,7 +140,13 @@ def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(work
 
 def test_two_at_once_tell_the_same(workload: Path) -> None:
     with Stack() as one, Stack() as other:
-        storm = Space(workload, "storm", size(2000, 20_000), CPUS)  # nobody reads the other's meanwhile
+        storm = Space(workload, "storm", size(2000, 50_000), CPUS)
+
+        def has_ended() -> bool:
+            other.read(lambda: True)
+            return storm.has_ended()
+
+        one.read(has_ended)
         ledger = Ledger.parse(finish(one, storm))
         other.read(lambda: not other.numbers(storm.inum))
         told = []
