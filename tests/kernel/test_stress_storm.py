@@ -28,7 +28,7 @@ def finish(stack: Stack, space: Space) -> bytes:
     return space.line()
 
 
-@pytest.mark.parametrize(("count", "how"), [(size(5000, 220_000), "exec"), (50_000, "fork")])
+@pytest.mark.parametrize(("count", "how"), [(size(5000, 300_000), "exec"), (50_000, "fork")])
 def test_nothing_is_lost(count: int, how: str, workload: Path) -> None:
     with Stack("all", "host") as stack:
         began = time.monotonic()

@@ -154,9 +154,13 @@ def is_ours_to_see(tgid: int) -> bool:
 def test_ring_too_small_loses_and_says_exactly_how_many() -> None:
     trace = open_trace(LoadOptions(ring_pages=1))
     try:
+        cpu = str(min(os.sched_getaffinity(0)))
         for _ in range(60):
-            subprocess.run(["/bin/true"], check=True)
-        parts = [trace.poll(0.2).batch for _ in range(3)]
+            subprocess.run(["taskset", "-c", cpu, "/bin/true"], check=True)
+        parts = [trace.poll(0.2).batch]
+        behind = subprocess.Popen(["taskset", "-c", cpu, "/bin/true"])
+        behind.wait()
+        parts += [trace.poll(0.2).batch for _ in range(3)]
         parts.append(trace.finish().batch)
         account = trace.account()
     finally:
@@ -168,6 +172,9 @@ def test_ring_too_small_loses_and_says_exactly_how_many() -> None:
     assert account.total("attempts") == events + int(gaps["seq"].sum())
     assert account.differences() == []
     assert (gaps["start_ns"] < gaps["ts_ns"]).all()
+    exits = (batch.rows["tgid"] == behind.pid) & (batch.rows["kind"] == Kind.EXIT)
+    lost = (batch.rows["kind"] == Kind.GAP) & (batch.rows["cpu"] == int(cpu))
+    assert np.flatnonzero(lost)[0] < np.flatnonzero(exits)[0], "the gap is where the events are missing"
 
 
 def test_a_loader_that_is_abandoned_leaves_no_files() -> None:
