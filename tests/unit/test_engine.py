@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from conftest import wait_for
 
 from tracer.containers import engine as engine_module
 from tracer.containers.direct import DirectApi
@@ -251,6 +252,18 @@ def test_without_the_sdk_a_socket_must_answer_too(hangs: bool, fake: FakeEngine,
     fake.hangs = hangs
     connected = Engine.connect(timeout_s=0.1, open_api=DirectApi)
     assert (connected.address, podman.asked) == ((podman if hangs else fake).address, ["/_ping"] if hangs else [])
+
+
+def test_no_more_than_one_connection_stays_open(engine: Engine, fake: FakeEngine) -> None:
+    fake.containers = [container(A, "web"), container(B, "db"), container(C, "job")]
+    before = open_files()
+    for asked in (A, B, C):
+        assert engine.state(asked)
+    wait_for(lambda: open_files() <= before + 2)  # one, and its other end at the fake engine
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # all, find, state

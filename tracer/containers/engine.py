@@ -166,6 +166,8 @@ class Engine:
             return msgspec.convert(self._api.containers(all=True, filters=filters), list[_Listed])
         except Exception as error:
             raise _failure(self.address, error) from error
+        finally:
+            self._api.close()  # the SDK keeps a connection for each URL, which holds a container's id here
 
 
 def _sdk(address: str, timeout_s: float) -> APIClient:

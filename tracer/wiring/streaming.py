@@ -42,11 +42,10 @@ class LazyEngine:
 
     def require(self) -> Engine:
         """The engine. Raises NstraceError where none answers."""
-        from tracer.containers.direct import DirectApi
         from tracer.containers.engine import Engine
 
-        if self._engine is None:  # not by the SDK, which keeps a connection open for each of the last 25 questions
-            self._engine = Engine.connect(open_api=DirectApi)
+        if self._engine is None:
+            self._engine = Engine.connect()
         return self._engine
 
     def describe(self, runtime: str, container_id: str) -> Description | None:
