@@ -27,7 +27,7 @@ BUILD = ROOT / "build" / "bench"
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: processes or threads a storm, rounds, lone events."""
+    """How much is measured: processes or threads a storm, rounds of the storm of spawns, lone events."""
 
     storm: int
     rounds: int
@@ -106,9 +106,9 @@ def build() -> tuple[Path, Path]:
 
 
 def storms(results: Results, mode: str, tools: Sequence[Tool], size: Size, storm: Path, quiet_pid: int) -> None:
-    """Every tool in turn, again and again, and no tool before and behind each."""
+    """Every tool in turn, and no tool before and behind each; the storm of spawns again and again."""
     workload = size.workloads()[mode]
-    for turn in range(size.rounds):
+    for turn in range(size.rounds if mode == "spawn" else 1):
         for place, tool in enumerate([NONE, *itertools.chain.from_iterable((one, NONE) for one in tools)]):
             key = {"what": "storm", "mode": mode, "tool": tool.name, "round": turn, "place": place}
             results.once(key, under_storm, tool, workload, storm, quiet_pid)
