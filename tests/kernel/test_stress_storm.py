@@ -138,6 +138,24 @@ def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(work
     crowd.kill()
 
 
+def test_whose_fork_is_told_at_the_start_is_told_to_end(workload: Path) -> None:
+    storm = Space(workload, "storm", 1_000_000, CPUS)
+    attached, stale = size(10, 50), 0
+    for _ in range(attached):
+        with Stack() as stack:
+            since_ns = now_ns()
+            stack.read(lambda since_ns=since_ns: now_ns() > since_ns + 100_000_000)
+            there = set(numbers_of_proc(storm.inum).values())
+            asked_ns = now_ns()
+            stack.read(lambda asked_ns=asked_ns: now_ns() > asked_ns + 100_000_000)  # whoever had gone has been told
+            alive = [process for process in stack.table.living() if process.path[-1].inum == storm.inum]
+            stale += sum(process.start_ns < since_ns and process.tgid not in there for process in alive)
+            stack.stop()
+    storm.kill()
+    figures.note("attached amid a storm, again and again", f"{attached} times", told=0, lost=0, wrong=stale)
+    assert stale == 0
+
+
 def test_two_at_once_tell_the_same(workload: Path) -> None:
     with Stack() as one, Stack() as other:
         storm = Space(workload, "storm", size(2000, 50_000), CPUS)

@@ -1,0 +1,46 @@
+"""The order in which the programs are attached, with a libbpf that notes what it is asked for."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from tracer.kernel import attach as attaching
+from tracer.kernel.objects import Objects, ProgramObject
+
+EXIT = bytes([0x95]) + bytes(7)
+
+
+class Libbpf:
+    """Gives out descriptors. attached: names of programs in their order."""
+
+    def __init__(self) -> None:
+        self.attached: list[str] = []
+        self._fds = itertools.count(100)
+        self._names: dict[int, str] = {}
+
+    def libbpf_set_print(self, _function: None) -> None:
+        pass
+
+    def bpf_prog_load(self, _kind: int, name: bytes, *_: object) -> int:
+        fd = next(self._fds)
+        self._names[fd] = name.decode()
+        return fd
+
+    def bpf_link_create(self, program: int, *_: object) -> int:
+        return next(self._fds)
+
+    def bpf_raw_tracepoint_open(self, _name: None, program: int) -> int:
+        self.attached.append(self._names[program])
+        return next(self._fds)
+
+
+def test_an_exit_is_told_before_any_fork_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    libbpf = Libbpf()
+    monkeypatch.setattr(attaching.ctypes, "CDLL", lambda *_args, **_options: libbpf)
+    programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
+    btf = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
+    attaching.attach(Objects((), programs), btf)
+    assert libbpf.attached == ["nstrace_exit", "nstrace_exec", "nstrace_fork"]
