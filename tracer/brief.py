@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import Batch, Flag, Kind, of_kind, pick
-from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.distinct import distinct
+from tracer.events import INLINE_LEVELS, Batch, Flag, Kind, of_kind, pick
+from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
 
 _FEW = 128  # fewer are quicker taken one by one
 _ODD = int(Flag.INFERRED | Flag.ENDED)
@@ -72,14 +73,19 @@ def _all_differ(mine: Numbers, count: int, others: Batch) -> bool:
 
 
 def numbers_of(batch: Batch) -> Numbers:
-    """The numbers of the processes in the rows: on the host and in their innermost namespaces."""
-    rows, pairs = batch.rows, batch.pairs
+    """The numbers of the processes in the rows, on the host and in all their namespaces."""
+    rows, chain = batch.rows, batch.rows["chain"]
     numbers: Numbers = {INITIAL_PIDNS: set(rows["tgid"].tolist())}
-    nrs = rows["chain"]["nr"][:, 0]
-    for pair, (key, first) in enumerate(zip(pairs.keys, pairs.first, strict=True)):
-        if rows["level"][first]:
-            mine = nrs if len(pairs.keys) == 1 else nrs[pairs.of_row == pair]
-            numbers.setdefault(PidnsId(*key[:2]), set()).update(mine.tolist())
+    for depth in range(INLINE_LEVELS):
+        inside = np.flatnonzero(rows["level"] > depth)
+        inum, gen, nr = (chain[name][inside, depth] for name in ("inum", "gen", "nr"))
+        first, of_row = distinct(inum, gen)
+        for place, at in enumerate(first.tolist()):
+            mine = nr if len(first) == 1 else nr[of_row == place]
+            numbers.setdefault(PidnsId(int(inum[at]), int(gen[at])), set()).update(mine.tolist())
+    for at in np.flatnonzero(rows["level"] > INLINE_LEVELS).tolist():
+        for number in chain_of(batch, at):
+            numbers.setdefault(number.pidns, set()).add(number.nr)
     return numbers
 
 

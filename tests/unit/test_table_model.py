@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from builders import PIDNS, batch, exits, fork, row
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer import brief
@@ -38,7 +38,12 @@ LIVES = st.one_of(
 
 
 @settings(max_examples=300)
-@given(LIVES, st.one_of(st.integers(2, 8), st.integers(1, 50)), st.sampled_from([1, 1, 4, 10**6]))
+@example(lives=[(2, [1], True, False), (1, [1, 1], True, False)], batch_size=4, few=1)  # given away between two levels
+@given(
+    lives=LIVES,
+    batch_size=st.one_of(st.integers(2, 8), st.integers(1, 50)),
+    few=st.sampled_from([1, 1, 4, 10**6]),
+)
 def test_as_the_model(lives: list[tuple[int, list[int], bool, bool]], batch_size: int, few: int) -> None:
     rows, model = [], Model()
     for start_ns, (tgid, inside, ends, is_told_again) in enumerate(lives, 1):
