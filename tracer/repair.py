@@ -35,6 +35,11 @@ def identities(rows: NDArray[np.void]) -> NDArray[np.uint64]:
     return _identity(rows["tgid"].astype(np.uint64), rows["start_ns"])
 
 
+def _identities_of(processes: list[Process]) -> NDArray[np.uint64]:
+    tgids = np.array([process.tgid for process in processes], np.uint64)
+    return _identity(tgids, np.array([process.start_ns for process in processes], np.uint64))
+
+
 def _identity(tgid: NDArray[np.uint64], start_ns: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return start_ns * np.uint64(1 << 22) ^ tgid  # a PID has 22 bits
 
@@ -62,9 +67,7 @@ def changed(listed: Batch, table: Table) -> Batch:
     were lost in a row the last."""
     rows = listed.rows
     processes = list(table.living())
-    tgids = np.array([process.tgid for process in processes], np.uint64)
-    starts = np.array([process.start_ns for process in processes], np.uint64)
-    known = dict(zip(_identity(tgids, starts).tolist(), (process.exec_id for process in processes), strict=True))
+    known = dict(zip(_identities_of(processes).tolist(), (process.exec_id for process in processes), strict=True))
     exec_ids, listed_ids = rows["exec_id"].tolist(), identities(rows).tolist()
     told = [known.get(identity, own) for identity, own in zip(listed_ids, exec_ids, strict=True)]
     ahead = (rows["exec_id"] - np.array(told, np.uint16)).view(np.int16)  # it goes round after 65 535
@@ -84,9 +87,7 @@ def vanished(living: Iterable[Process], listed: Batch, table: Table, is_there: C
     rows = listed.rows
     lives = rows["flags"] & Flag.ENDED == 0
     processes = [process for process in living if process.exited_ns is None]
-    tgids = np.array([process.tgid for process in processes], np.uint64)
-    starts = np.array([process.start_ns for process in processes], np.uint64)
-    gone = ~np.isin(_identity(tgids, starts), identities(rows[lives]))
+    gone = ~np.isin(_identities_of(processes), identities(rows[lives]))
     listed_tgids = set(rows["tgid"].tolist())
     found = (processes[index] for index in np.flatnonzero(gone).tolist())
     return [

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.distinct import distinct
-from tracer.events import NO_CPU, Batch, Flag, Kind, of_kind, split_args
+from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import command_line, safe, safe_text
 from tracer.views.moment import duration
-from tracer.views.sheet import Sheet, sheet_of, with_lines
+from tracer.views.sheet import Sheet, render, sheet_of
 from tracer.views.status import ending
 from tracer.views.width import pad
 
@@ -60,13 +60,12 @@ class Lines:
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show; gaps always."""
-        batch = batch.select(self._shows[batch.rows["kind"]])
-        if not len(batch):
-            return b""
-        is_aside = of_kind(batch.rows, Kind.GAP, Kind.REPAIR)
-        asides = [(at, self._aside(batch, at, containers)) for at in np.flatnonzero(is_aside).tolist()]
-        events = batch.select(~is_aside)
-        return with_lines(self._events(events, containers).render() if len(events) else b"", asides)
+        shown = batch.select(self._shows[batch.rows["kind"]])
+        return render(
+            shown,
+            lambda events: self._events(events, containers),
+            lambda at: self._aside(shown, at, containers),
+        )
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
         rows, pairs, sheet = batch.rows, batch.pairs, sheet_of(len(batch))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.distinct import distinct
+from tracer.events import Batch, Kind, of_kind
 
 _MARK, _MARK_BYTE = 1, b"\1"
 _ROWS = 2048  # at a time: what they take fits a processor's cache
@@ -201,6 +202,14 @@ def _decimals(blank: bytes) -> NDArray[np.uint32]:
     counts = values >= places
     forms = [digits, np.where(counts | (places == 1), digits, ord(blank)), np.where(counts, digits, ord(blank))]
     return np.concatenate(forms).astype(np.uint8).view(np.uint32)[:, 0]
+
+
+def render(batch: Batch, sheet: Callable[[Batch], Sheet], aside: Callable[[int], str]) -> bytes:
+    """A line for each row. sheet: for those of events; aside: the line of a gap or a repair, by its index."""
+    is_aside = of_kind(batch.rows, Kind.GAP, Kind.REPAIR)
+    asides = [(at, aside(at)) for at in np.flatnonzero(is_aside).tolist()]
+    events = batch.select(~is_aside)
+    return with_lines(sheet(events).render() if len(events) else b"", asides)
 
 
 def with_lines(text: bytes, lines: Sequence[tuple[int, str]]) -> bytes:
