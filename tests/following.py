@@ -17,6 +17,21 @@ DEADLINE_S = 30.0
 Event = dict[str, Any]
 
 
+def lost(events: list[Event]) -> int:
+    return sum(event["lost"] for event in events if event["event"] == "gap")
+
+
+def alive(events: list[Event]) -> list[Event]:
+    """The last event of each process that lives, as far as they tell."""
+    found: dict[str, Event] = {}
+    for event in events:
+        if event["event"] == "exit":
+            found.pop(event["proc_id"], None)
+        elif "proc_id" in event:
+            found[event["proc_id"]] = event
+    return list(found.values())
+
+
 class Following:
     """Runs `nstrace follow --json TARGET...`; `stop` ends it and gives all events."""
 

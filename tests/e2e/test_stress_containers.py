@@ -12,7 +12,7 @@ from typing import Any
 
 import figures
 import pytest
-from following import Event, Following
+from following import Event, Following, alive, lost
 from lives import Life, Stream, lives_of_one, missing_of, wrong_about
 from oracle import SOCKET, WORKLOAD, Ledger, Receiver
 from stack import Space, eventually, size
@@ -105,16 +105,6 @@ def test_a_fork_bomb_under_a_limit_beside_another_container(
     assert "does not add up" not in follow.stderr
 
 
-def lost(events: list[Event]) -> int:
-    return sum(event["lost"] for event in events if event["event"] == "gap")
-
-
 def living(events: list[Event], container_id: str) -> set[int]:
     """Who lives in a container, as the stream tells it."""
-    found: dict[str, Event] = {}
-    for event in events:
-        if event["event"] == "exit":
-            found.pop(event["proc_id"], None)
-        elif "proc_id" in event:
-            found[event["proc_id"]] = event
-    return {event["pid"] for event in found.values() if (event["container"] or {}).get("id") == container_id}
+    return {event["pid"] for event in alive(events) if (event["container"] or {}).get("id") == container_id}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import figures
 import pytest
-from following import Event, Following
+from following import Event, Following, alive, lost
 from oracle import Ledger
 from stack import LONG, Space, eventually, numbers_of_proc, size
 
@@ -26,17 +26,7 @@ NSTRACE = [sys.executable, "-m", "tracer"]
 
 def living(events: list[Event], inum: int) -> dict[int, int]:
     """What someone who reads the stream believes: host PID by number in a namespace."""
-    found: dict[str, Event] = {}
-    for event in events:
-        if event["event"] == "exit":
-            found.pop(event["proc_id"], None)
-        elif "proc_id" in event:
-            found[event["proc_id"]] = event
-    return {event["ns_pid"]: event["pid"] for event in found.values() if event["pidns"] == inum}
-
-
-def lost(events: list[Event]) -> int:
-    return sum(event["lost"] for event in events if event["event"] == "gap")
+    return {event["ns_pid"]: event["pid"] for event in alive(events) if event["pidns"] == inum}
 
 
 @pytest.mark.parametrize("seconds", [1, 10, 60] if LONG else [1])
