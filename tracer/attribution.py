@@ -64,7 +64,7 @@ class Attribution:
 
     def _rename(self, told: Container) -> None:
         """A second fact about a cgroup: the container's name came late."""
-        for pidns in list(self._owners):
+        for pidns in self._owners:
             owner = self._owners.get(pidns)
             if owner and (owner.id, owner.incarnation) == (told.id, told.incarnation):
                 self._owners.put(pidns, told)

@@ -22,7 +22,8 @@ class Recent(Generic[K, V]):
         return key in self._entries
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._entries)
+        """The keys as of now, longest unused first: `get` changes their order while one goes through them."""
+        return iter(list(self._entries))
 
     def pop(self, key: K) -> None:
         """Leave it out."""

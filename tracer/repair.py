@@ -66,7 +66,7 @@ def changed(listed: Batch, table: Table) -> Batch:
     """Who runs another program than was told by the third step, as EXEC rows marked INFERRED. Of several execs that
     were lost in a row the last."""
     rows = listed.rows
-    processes = list(table.living())
+    processes = table.living()
     known = dict(zip(_identities_of(processes).tolist(), (process.exec_id for process in processes), strict=True))
     exec_ids, listed_ids = rows["exec_id"].tolist(), identities(rows).tolist()
     told = [known.get(identity, own) for identity, own in zip(listed_ids, exec_ids, strict=True)]

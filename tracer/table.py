@@ -226,9 +226,9 @@ class Table:
         process = self.find(pidns, nr)
         return process if process and process.exited_ns is None and not self.unsure else None
 
-    def living(self) -> Iterable[Process]:
-        """All processes that have not exited."""
-        return (process for process in self._host.values() if process.exited_ns is None)
+    def living(self) -> list[Process]:
+        """All processes that have not exited, as of now: what is asked or told afterwards changes the list no more."""
+        return [process for process in self._host.values() if process.exited_ns is None]
 
     def is_alive(self, pidns: PidnsId) -> bool:
         """Whether anyone lives in this namespace: it ends when its first process has exited and nobody is left."""

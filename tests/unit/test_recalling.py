@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, row
-from recordings import WALL_NS, record
+from recordings import WALL_NS, record, storm
 
 from tracer.answers.census import Entry
 from tracer.attribution import Attribution
@@ -92,6 +95,17 @@ def test_who_was_a_zombie_already_is_not_among_the_living() -> None:
     assert set(everyone(batch(*FIRST, ended))) == {201}
 
 
+def test_a_storm_hides_nobody_and_shows_nobody_who_has_ended() -> None:
+    brief = [(fork(nr, [(PIDNS, nr)]), exits(nr, [(PIDNS, nr)])) for nr in range(1000, 1500)]
+    alive = [fork(nr, [(PIDNS, nr)], parent_tgid=201, parent_start_ns=SECOND_NS) for nr in (202, 203)]
+    found = everyone(batch(*FIRST, alive[0], *(event for life in brief for event in life), alive[1]))
+    assert {tgid: entry.parent and entry.parent.tgid for tgid, entry in found.items()} == {
+        201: None,
+        202: 201,
+        203: 201,
+    }
+
+
 def test_losses_make_it_unsure_until_they_are_made_up_for() -> None:
     lossy = batch(*FIRST), batch(gap(3), gap(4, 3 * SECOND_NS, 4 * SECOND_NS))
     assert recall(*lossy).losses() == Losses(7, OFFSET_NS + SECOND_NS, OFFSET_NS + 4 * SECOND_NS)
@@ -107,3 +121,12 @@ def test_before_the_processes_were_listed_nothing_is_known_of_them(tmp_path: Pat
     paths = [str(tmp_path / name) for name in ("a.arrows", "b.arrows")]
     sources = [RecordedSource([Recording(path, open_input(path), lambda _line: None)]) for path in paths]
     assert [source.listed_ns() for source in sources] == [WALL_NS + 7 * SECOND_NS, None]
+
+
+@pytest.mark.parametrize("command", ["ps", "tree", "containers"])
+def test_the_commands_stand_a_storm(command: str, tmp_path: Path) -> None:
+    record(tmp_path / "x.arrows", [batch(*FIRST), storm(2, 500)])
+    argv = [sys.executable, "-m", "tracer", command, "--from", str(tmp_path / "x.arrows")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2 if command == "tree" else 1), done.stderr
+    assert "web" in done.stdout or "201" in done.stdout

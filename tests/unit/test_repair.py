@@ -26,7 +26,7 @@ def listed(*tgids: int, **fields: int) -> builders.Batch:
 
 
 def gone(table: Table, snapshot: Batch, living: list[Process] | None = None, there: frozenset[int] = frozenset()):
-    living = list(table.living()) if living is None else living
+    living = table.living() if living is None else living
     return [process.tgid for process in vanished(living, snapshot, table, there.__contains__)]
 
 
@@ -117,14 +117,14 @@ def test_a_zombie_in_the_list_has_vanished_and_one_that_is_about_to_end_not_yet(
 
 def test_whose_exit_was_told_meanwhile_has_not_vanished() -> None:
     table = table_of(builders.fork(100, [(PIDNS, 15)]))
-    living = list(table.living())
+    living = table.living()
     table.apply(builders.batch(builders.exits(100, [(PIDNS, 15)])))
     assert gone(table, NOTHING, living) == []
 
 
 def test_who_was_born_after_the_first_step_is_not_judged() -> None:
     table = table_of()
-    living = list(table.living())
+    living = table.living()
     table.apply(builders.batch(builders.fork(100, [(PIDNS, 15)])))  # missed by the list, which was past its number
     assert gone(table, NOTHING, living) == []
 
@@ -142,7 +142,7 @@ def test_whose_number_has_another_owner_in_the_list_has_vanished() -> None:
 def test_who_was_evicted_is_not_judged() -> None:
     table = Table(2)
     table.apply(builders.batch(builders.fork(100, [(PIDNS, 15)])))
-    living = list(table.living())
+    living = table.living()
     table.apply(builders.batch(*(builders.fork(nr, [(PIDNS, nr)], start_ns=9) for nr in (201, 202, 203))))
     assert gone(table, NOTHING, living) == []
 
@@ -152,7 +152,7 @@ def test_an_inferred_exit_is_told_with_all_numbers(depth: int) -> None:
     inside = [(PIDNS + level, 10 + level) for level in range(depth)]
     fork = builders.fork(100, inside, cgroup_id=7, parent_tgid=50, parent_start_ns=3, parent_vtgid=4, comm=b"web")
     table = table_of(fork)
-    batch = exit_rows(list(table.living()), 9 * SECOND_NS)
+    batch = exit_rows(table.living(), 9 * SECOND_NS)
     row, before = batch.rows[0], builders.batch(fork)
     assert (row["kind"], row["flags"], row["ts_ns"]) == (Kind.EXIT, Flag.INFERRED, 9 * SECOND_NS)
     for name in (
@@ -208,7 +208,7 @@ def test_repairs_come_soon_and_under_continuous_loss_now_and_then() -> None:
 def test_the_table_is_right_after_what_is_inferred() -> None:
     table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.gap(2))
     snapshot = listed(101)
-    living = list(table.living())
+    living = table.living()
     table.apply(exit_rows(vanished(living, snapshot, table, lambda _tgid: False), 3 * SECOND_NS))
     table.apply(born(snapshot, table, NOTHING))
     table.apply(builders.batch(builders.repair()))

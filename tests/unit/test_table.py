@@ -117,6 +117,17 @@ def test_a_process_that_had_ended_when_it_was_listed_is_not_alive() -> None:
     assert table.live == 1
 
 
+def test_who_lives_can_be_gone_through_while_the_table_is_asked_and_changes() -> None:
+    storm = [(builders.fork(nr, [(PIDNS, nr)]), builders.exits(nr, [(PIDNS, nr)])) for nr in range(1000, 1500)]
+    alive = [builders.fork(nr, [(PIDNS, nr)]) for nr in (1, 2, 3)]
+    table = table_of(*alive, *(row for life in storm for row in life))
+    found = []
+    for process in table.living():
+        found.append((process.tgid, table.find(OUTER, 1000 + process.tgid) is not None))
+        table.apply(builders.batch(builders.fork(9000 + process.tgid, start_ns=9 * SECOND_NS)))
+    assert found == [(1, True), (2, True), (3, True)]
+
+
 def test_after_a_gap_the_living_are_not_told_until_the_repair() -> None:
     table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.gap(3, 4 * SECOND_NS, 5 * SECOND_NS))
     assert table.unsure
