@@ -28,8 +28,8 @@ class Process(msgspec.Struct, eq=False, gc=False):
     path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
     parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: when it appeared.
     exec_id: of its last exec, as EVENT has it.
-    exited_ns: when its last thread ended (CLOCK_BOOTTIME), None while it lives. A process that has exited keeps its
-    numbers until its parent reaps it, which no event tells in time.
+    exited_ns: when its last thread ended (CLOCK_BOOTTIME), at the latest where no event told it; None while it lives.
+    A process that has exited keeps its numbers until its parent reaps it, which no event tells in time.
     """
 
     tgid: int

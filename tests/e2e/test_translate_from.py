@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from oracle import SOCKET, WORKLOAD, Ledger, Pair, Receiver, pidns_inum
 
 import tracer
 from tracer.errors import ExitCode
+from tracer.views.moment import rfc3339
 
 pytestmark = pytest.mark.e2e
 
@@ -170,3 +172,21 @@ def test_what_was_lost_is_not_known_and_never_wrong(
 
     assert all(answers(early)) and all(answers(late))
     assert 0 < sum(answers(unread)) < 1500
+
+
+def test_a_zombie_from_before_had_ended_at_the_latest_when_it_was_listed(
+    tmp_path: Path, start_container: Start
+) -> None:
+    container = start_container(["sh", "-c", "sleep 0 & exec sleep 600"])  # whose parent does not wait for it
+    children = Path(f"/proc/{init(container)}/task/{init(container)}/children")
+    wait_for(lambda: [state(int(tgid)) for tgid in children.read_text().split()] == ["Z"])
+    (zombie,), before = children.read_text().split(), time.time_ns()
+    stop(live(tmp_path / "x.arrows", container.name))
+    argv = [sys.executable, "-m", "tracer", "translate", "--json", "--from", str(tmp_path / "x.arrows"), zombie]
+    answer = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
+    assert (answer["pid"], answer["ended_at_the_latest"], answer["exit_code"]) == (int(zombie), True, None)
+    assert answer["seen"] < rfc3339(before) < answer["ended"]  # nothing says that it lived when it was listed
+
+
+def state(tgid: int) -> str:
+    return Path(f"/proc/{tgid}/stat").read_text().rsplit(") ")[1][0]

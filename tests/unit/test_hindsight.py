@@ -150,6 +150,18 @@ def test_who_has_not_ended_was_there_to_the_end(recorded: Hindsight) -> None:
     assert (life.ended_ns, life.seen_ns) == (None, at(20) + WALL_NS)
 
 
+def test_a_zombie_that_was_there_had_ended_at_the_latest_when_it_was_listed(tmp_path: Path) -> None:
+    zombie = row(Kind.SNAPSHOT, 100, [number(WEB_NS, 7)], start_ns=at(0.5), ts_ns=at(1.5), cgroup_id=IN_WEB,
+                 flags=Flag.ENDING | Flag.ENDED, state=ord("Z"))  # fmt: skip
+    path = write(tmp_path / "x.arrows", [cgroup(IN_WEB, WEB), there(99, [number(WEB_NS, 1)], IN_WEB), zombie])
+    answer = json.loads(nstrace("--from", str(path), "--json", "web/7").stdout)
+    assert (answer["ended"], answer["ended_at_the_latest"]) == ("2023-11-14T22:13:21.500000000Z", True)
+    assert (answer["seen"], answer["exit_code"]) == (answer["started"], None)
+    assert "ended 2023-11-14 22:13:21.500 at the latest" in nstrace("--from", str(path), "web/7").stdout
+    asked_later = nstrace("--from", str(path), "--at", "@1700000001.5", "web/7")
+    assert "ended 2023-11-14 22:13:21.500 at the latest; the number stays taken" in asked_later.stderr
+
+
 def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -> None:
     assert only(recorded, "web/15", 2).entry.comm == b"sh"
     assert only(recorded, "web/15", 2.1).entry.comm == b"job"

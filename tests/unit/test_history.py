@@ -48,10 +48,11 @@ def reference(rows: Batch, begin: int, end: int, pidns: PidnsId, nr: int, moment
         inside = {(int(n["inum"]), int(n["gen"]), int(n["nr"])) for n in r["chain"][: r["level"]]}
         numbers[key] = inside | {(INITIAL_PIDNS.inum, 0, int(r["tgid"]))}
         process = processes.setdefault(key, {"seen": start, "exit": NEVER_NS, "found": NEVER_NS})
-        if r["kind"] == Kind.EXIT:
-            which = "found" if inferred else "exit"
+        was_over = (r["kind"] == Kind.SNAPSHOT and r["flags"] & Flag.ENDED) or (r["kind"] == Kind.EXIT and inferred)
+        if was_over or r["kind"] == Kind.EXIT:
+            which = "found" if was_over else "exit"
             process[which] = min(process[which], int(r["ts_ns"]))
-        if r["kind"] != Kind.EXIT or not inferred:
+        if not was_over:
             process["seen"] = max(process["seen"], int(r["ts_ns"]))
     started = sorted(key for key in processes if key[0] <= moment and (pidns.inum, pidns.gen, nr) in numbers[key])
     known, holder = begin, None
@@ -91,7 +92,7 @@ def any_row(draw: st.DrawFn) -> Row:
     number = draw(st.integers(1, 3))
     depth = draw(st.integers(0, 2))
     inside = [(PIDNS, number, draw(st.integers(1, 2)))] + [(PIDNS + level, 1) for level in range(1, depth)]
-    flags = Flag.INFERRED if draw(st.booleans()) else 0
+    flags = draw(st.sampled_from([0, 0, Flag.ENDED if kind == Kind.SNAPSHOT else Flag.INFERRED]))
     return row(kind, draw(st.integers(1, 4)), inside if depth else [], start_ns=start, ts_ns=ts, flags=flags)
 
 
@@ -262,6 +263,26 @@ def test_before_the_beginning_and_after_the_end() -> None:
     after = index.at(WEB, 2, END + 1)
     assert after.hole == Hole(END, None)
     assert after.living and after.living.proc_id.tgid == 41
+
+
+def test_a_zombie_that_was_there_ended_before_it_was_listed() -> None:
+    zombie = there(40, [(PIDNS, 15)], start_ns=3, flags=Flag.ENDED)
+    (life,), hole = history(zombie, fork(41, start_ns=50, ts_ns=50)).during(WEB, 15, BEGIN - 1, END)
+    assert (life.end_ns, life.at_the_latest, life.seen_ns) == (BEGIN, True, 3)
+    assert hole == Hole(None, BEGIN)
+    told = exits(40, [(PIDNS, 15)], start_ns=3, ts_ns=BEGIN - 2)  # its exit came while the list was read
+    (life,), _hole = history(zombie, told, begin=5).during(WEB, 15, 5, END)
+    assert (life.end_ns, life.at_the_latest, life.seen_ns) == (BEGIN - 2, False, BEGIN - 2)
+
+
+def test_an_end_that_was_found_is_one_at_the_latest() -> None:
+    inside = [(PIDNS, 15)]
+    born = fork(40, inside, start_ns=20, ts_ns=20)
+    found = exits(40, inside, start_ns=20, ts_ns=60, flags=Flag.INFERRED)
+    given_away = fork(41, inside, start_ns=70, ts_ns=70)
+    for rows, ended in (([], (None, False)), ([found], (60, True)), ([given_away], (70, True))):
+        life = history(born, gap(1, 30, 40), *rows).during(WEB, 15, 20, 25)[0][0]
+        assert (life.end_ns, life.at_the_latest) == ended
 
 
 def test_a_gap_makes_unsure_until_it_is_repaired() -> None:

@@ -26,8 +26,9 @@ class Place:
 class Life:
     """What a recording tells of a process's end. Times are wall clock, in ns.
 
-    ended_ns: None: it was not told. at_the_latest: its end was lost, and found then. seen_ns: until then it lived for
-    certain. status: as wait(2) gives it, None: not told. is_certain: whether it had the number at the moment asked for.
+    ended_ns: None: not known. at_the_latest: no event told of its end, which was found then: it may have ended at any
+    time between seen_ns and ended_ns. seen_ns: until then it lived for certain. status: as wait(2) gives it, None: not
+    known. is_certain: whether it had the number at the moment asked for.
     """
 
     ended_ns: int | None

@@ -24,14 +24,15 @@ _NOBODY = -1
 class Lifetime:
     """A process that had the number. process: its place in the history. seen_ns: until then it lived for certain.
 
-    end_ns: when its last thread ended; None: not told. is_inferred: at the latest: its end was lost and found later.
+    end_ns: when its last thread ended; None: not known. at_the_latest: no event told of its end, which was found later:
+    it ended at end_ns or at some time before.
     """
 
     process: int
     proc_id: ProcId
     seen_ns: int
     end_ns: int | None
-    is_inferred: bool
+    at_the_latest: bool
 
 
 class Holder(NamedTuple):
@@ -72,13 +73,15 @@ class History:
         return len(self._heads)
 
     def _index_ends(self) -> None:
+        """An exit event tells when a process ended. That it was in no list any more (an inferred exit), or a zombie in
+        one, tells no more than that it had ended by then."""
         rows = self.batch.rows[["kind", "flags", "ts_ns"]][self._rows]
         times = rows["ts_ns"].astype(np.int64)
         is_exit, inferred = rows["kind"] == Kind.EXIT, rows["flags"] & Flag.INFERRED != 0
-        was_over = (rows["kind"] == Kind.SNAPSHOT) & (rows["flags"] & Flag.ENDED != 0)
-        self.exit = self._least(times, (is_exit & ~inferred) | was_over)
-        self._found_gone = self._least(times, is_exit & inferred)
-        lived = np.where(is_exit & inferred, -1, times)
+        was_over = (is_exit & inferred) | (rows["kind"] == Kind.SNAPSHOT) & (rows["flags"] & Flag.ENDED != 0)
+        self.exit = self._least(times, is_exit & ~inferred)
+        self._found_gone = self._least(times, was_over)
+        lived = np.where(was_over, -1, times)
         seen = np.maximum.reduceat(lived, self._heads) if len(self) else lived
         self.seen = np.minimum(np.maximum(seen, self.start), self.exit)
 
@@ -179,7 +182,7 @@ class History:
             ProcId(int(self.tgid[process]), int(self.start[process])),
             int(self.seen[process]),
             None if end == NEVER_NS else end,
-            int(self.exit[process]) == NEVER_NS,
+            int(self.exit[process]) == NEVER_NS and end != NEVER_NS,
         )
 
     def rows_of(self, process: int) -> NDArray[np.int64]:

@@ -118,7 +118,7 @@ class Hindsight:
             is_thread=False,
             entry=told.entry,
             owners=told.owners,
-            life=Life(ended_ns, life.is_inferred, seen_ns + offset_ns, told.status, is_certain),
+            life=Life(ended_ns, life.at_the_latest, seen_ns + offset_ns, told.status, is_certain),
         )
 
     def _nobody(self, proc: Proc, when: str, holders: list[Holder]) -> NstraceError:
@@ -128,8 +128,9 @@ class Hindsight:
         hints = []
         if befores:
             before = max(befores, key=lambda life: life.proc_id.start_ns)
-            ended = self._clock(before.end_ns or before.seen_ns)
-            hints.append(f"before: {self._name(before)}, ended {ended}; the number stays taken until it is reaped")
+            ended = f"ended {self._clock(before.end_ns or before.seen_ns)}"
+            latest = " at the latest" if before.at_the_latest else ""
+            hints.append(f"before: {self._name(before)}, {ended}{latest}; the number stays taken until it is reaped")
         if afters:
             after = min(afters, key=lambda life: life.proc_id.start_ns)
             hints.append(f"next: {self._name(after)}, started {self._clock(after.proc_id.start_ns)}")

@@ -57,7 +57,7 @@ def _end_object(life: Life | None) -> dict[str, Any]:
         "certain": life.is_certain,
         "seen": rfc3339(life.seen_ns),
         "ended": None if life.ended_ns is None else rfc3339(life.ended_ns),
-        "ended_at_the_latest": life.at_the_latest and life.ended_ns is not None,
+        "ended_at_the_latest": life.at_the_latest,
         "exit_code": end.exit_code if end else None,
         "signal": end.signal if end else None,
     }
@@ -70,10 +70,9 @@ def _times(translation: Translation) -> list[str]:
     started = f"started {precise(started_ns)}"
     if life.ended_ns is None:
         return [started, f"still there {precise(life.seen_ns)}"]
-    if life.status is None:
-        return [started, f"ended {precise(life.ended_ns)} at the latest"]
-    end = ending(life.status)
-    return [started, f"ended {precise(life.ended_ns)} ({end.signal or f'exit {end.exit_code}'})"]
+    ended = f"ended {precise(life.ended_ns)}{' at the latest' if life.at_the_latest else ''}"
+    end = None if life.status is None else ending(life.status)
+    return [started, f"{ended} ({end.signal or f'exit {end.exit_code}'})" if end else ended]
 
 
 def _answer(translation: Translation) -> str:
