@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from tracer import imports
 from tracer.errors import ExitCode, NstraceError
 
 _NOBODY = 65534
@@ -26,6 +27,7 @@ def lesser_user() -> tuple[int, int]:
 
 def drop() -> None:
     """Where we are root, be the lesser user, for good. Open and import what is needed before."""
+    imports.seal()
     if os.geteuid() != 0:
         return
     uid, gid = lesser_user()

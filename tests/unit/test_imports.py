@@ -68,3 +68,12 @@ def test_what_the_host_is_now_is_told_without_heavy_imports() -> None:
     code = f"import sys, {modules}; assert not {heavy!r} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "end"), [("difflib", "ImportWarning"), ("sys", ""), ("no_such_module", "ModuleNotFoundError")]
+)
+def test_an_import_after_privileges_were_dropped_is_noticed(module: str, end: str) -> None:
+    code = f"from tracer import imports; imports.load('json'); imports.seal(); import json, {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert (end in done.stderr) if end else not done.stderr

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from tracer.recording.source import RecordedSource
 
 _LONG_BYTES = 16_000_000
@@ -19,8 +22,23 @@ def is_wanted(quiet: bool, to_stdout: bool) -> bool:
     """Whether people look at stderr, and see nothing else happen. To be asked while we still may read everything."""
     wanted = not quiet and sys.stderr.isatty() and not (to_stdout and sys.stdout.isatty())
     if wanted:
-        import rich.progress  # noqa: F401
+        with _bar(io.StringIO()) as bar:  # unseen: rich imports much of itself when it draws
+            bar.update(bar.add_task("", total=2), completed=1, refresh=True)
     return wanted
+
+
+def _bar(out: TextIO) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    return Progress(
+        *("nstrace:", BarColumn(), DownloadColumn(), TimeRemainingColumn()),
+        console=Console(file=out, force_terminal=True),
+        transient=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 @contextmanager
@@ -30,18 +48,7 @@ def progress(sources: Sequence[RecordedSource], is_wanted: bool) -> Iterator[Non
     if not is_wanted or not all(sizes) or sum(sizes) < _LONG_BYTES:
         yield
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
-
-    columns = ("nstrace:", BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        auto_refresh=False,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as bar:
+    with _bar(sys.stderr) as bar:
         task = bar.add_task("", total=sum(sizes))
         shown_at = 0.0
 

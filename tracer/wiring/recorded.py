@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tracer.targets import Target
 
 SUFFIX = ".arrows"
+# What numpy, Python and we ourselves import at the first use of something: that may be when we may not read any more.
+_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "encodings.utf_16_be", "difflib")
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
@@ -65,10 +67,12 @@ def open_later(
     names: Sequence[str], targets: tuple[Target, ...], say: Callable[[str], None]
 ) -> Callable[[], list[RecordedSource]]:
     """As `open_sources`; the files are open, and nothing is parsed before what this gives is called."""
+    from tracer import imports
     from tracer.recording.files import open_input
     from tracer.recording.reader import Recording
     from tracer.recording.source import RecordedSource
 
+    imports.load(*_LAZY)
     inputs = [(name, open_input(name)) for name in find_files(names)]
 
     def parse() -> list[RecordedSource]:

@@ -1,0 +1,40 @@
+"""No import comes too late: after privileges were dropped a module may be out of reach (in a checkout in /root)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def load(*modules: str) -> None:
+    """Import these now."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def seal() -> None:
+    """From now on warn of every import that reads a file: an ImportWarning, which Python ignores by default and our
+    tests turn into an error. The user whom we have become may not be allowed to enter the module's folder, so import
+    what is needed before."""
+    sys.meta_path[:] = [_Late(list(sys.meta_path))]
+
+
+class _Late:
+    """The finders that were there, with the warning ahead of what they find."""
+
+    def __init__(self, finders: list[object]) -> None:
+        self._finders = finders
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Of sys.meta_path."""
+        found = (finder.find_spec(name, path, target) for finder in self._finders)  # type: ignore[attr-defined]
+        spec: ModuleSpec | None = next((spec for spec in found if spec is not None), None)
+        if spec is not None and spec.has_location:
+            warnings.warn(f"{name} is imported after privileges were dropped", ImportWarning, stacklevel=2)
+        return spec
