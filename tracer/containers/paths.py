@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 _H = "[0-9a-f]{64}"
@@ -59,11 +58,6 @@ def find(path: str) -> Found | None:
         if found and (innermost is None or _is_repeated(found, innermost)):
             innermost = found
     return innermost
-
-
-def find_any(paths: Iterable[str]) -> Found | None:
-    """As `find`, of a process's paths in several hierarchies: the first in which there is a container."""
-    return next((found for path in paths if (found := find(path))), None)
 
 
 def _is_repeated(outer: Found, inner: Found) -> bool:

@@ -103,7 +103,7 @@ class Lookup:
         """The processes of every container, by its id."""
         containers: dict[str, list[Living]] = {}
         for process in self.host.processes():
-            if found := paths.find_any(process.cgroups):
+            if found := paths.find(process.cgroup):
                 containers.setdefault(found.id, []).append(process)
         return containers
 
@@ -112,7 +112,7 @@ class Lookup:
         that has been there longest."""
         told = self.names.init_tgid(container.id)
         process = self.host.process(told) if told else None
-        found = paths.find_any(process.cgroups) if process else None
+        found = paths.find(process.cgroup) if process else None
         if process and (found.id == container.id if found else process.level > 0):
             return process
         members = [] if self.names.find(container.id) else self._by_cgroup().get(container.id, [])

@@ -27,7 +27,7 @@ class Host:
     def __init__(self, describe: Callable[[str, str], Description | None]) -> None:
         self._describe = describe
         self._spaces = Spaces()
-        self._containers: dict[tuple[str, ...], Container | None] = {}
+        self._containers: dict[str, Container | None] = {}
         self._owners: dict[PidnsId, Container | None] = {}
         self.wall_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
@@ -69,7 +69,7 @@ class Host:
 
     def container(self, process: Living) -> Container | None:
         """The container of a process: by its cgroup, else that whose namespace it is in (nsenter); None: the host."""
-        own = self._of_cgroups(process.cgroups)
+        own = self._of_cgroup(process.cgroup)
         if own or process.chain is None:
             return own
         return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
@@ -100,13 +100,13 @@ class Host:
                 first = self._spaces.first(around)
                 init = self.process(first) if first else None
                 if init and init.chain and init.chain[-1] == Number(pidns, 1):
-                    self._owners[pidns] = self._of_cgroups(init.cgroups)
+                    self._owners[pidns] = self._of_cgroup(init.cgroup)
 
-    def _of_cgroups(self, cgroups: tuple[str, ...]) -> Container | None:
-        if cgroups not in self._containers:
-            found = paths.find_any(cgroups)
-            self._containers[cgroups] = self._named(found) if found else None
-        return self._containers[cgroups]
+    def _of_cgroup(self, path: str) -> Container | None:
+        if path not in self._containers:
+            found = paths.find(path)
+            self._containers[path] = self._named(found) if found else None
+        return self._containers[path]
 
     def _named(self, found: paths.Found) -> Container:
         told = self._describe(found.runtime, found.id) or Description(None, None)

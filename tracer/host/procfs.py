@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tracer import hierarchy
 from tracer.errors import ExitCode, NstraceError
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
 
@@ -79,7 +80,8 @@ class Living:
     proc_id: start_ns is cut to a clock tick, as /proc has it. numbers: its PIDs, outermost first, the host's among
     them; chain: the same with their namespaces, None where those are not ours to see. parent_tgid: 0 where there is
     none. args: NUL-ended; exe: b"" where there is none or it is not ours to see. state: proc(5), Z is a zombie.
-    cgroups: its paths, that of version 2 first. uid: the real one.
+    cgroups: its different paths, that of the hierarchy which tells containers apart first; () where it has none to see.
+    uid: the real one.
     """
 
     proc_id: ProcId
@@ -97,6 +99,11 @@ class Living:
     def tgid(self) -> int:
         """Its PID on the host."""
         return self.proc_id.tgid
+
+    @property
+    def cgroup(self) -> str:
+        """The path that tells its container (tracer.hierarchy)."""
+        return self.cgroups[0] if self.cgroups else ""
 
     @property
     def level(self) -> int:
@@ -223,7 +230,7 @@ def read_process(directory: int, spaces_of: SpacesOf) -> Living:
         args=contents(directory, "cmdline"),
         state=fields[0].decode(),
         uid=int(status_field(status, b"Uid").split()[0]),
-        cgroups=_cgroups(contents(directory, "cgroup")),
+        cgroups=hierarchy.paths(os.fsdecode(contents(directory, "cgroup")), hierarchy.controller()),
     )
 
 
@@ -266,13 +273,6 @@ def link(directory: int, name: str) -> bytes:
         return os.readlink(os.fsencode(name), dir_fd=directory)
     except (PermissionError, FileNotFoundError):
         return b""
-
-
-def _cgroups(lines: bytes) -> tuple[str, ...]:
-    """The paths of /proc/PID/cgroup: hierarchy:controllers:path, version 2 is hierarchy 0."""
-    rows = [line.split(":", 2) for line in os.fsdecode(lines).splitlines()]
-    rows.sort(key=lambda row: row[0] != "0")
-    return tuple(dict.fromkeys(row[2] for row in rows))
 
 
 def _chain(directory: int, numbers: tuple[int, ...], spaces_of: SpacesOf) -> Chain | None:

@@ -12,6 +12,7 @@ import os
 import socket
 from pathlib import Path
 
+from tracer import hierarchy
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.attach import PROGRAMS, Attached, attach
 from tracer.kernel.layout import Btf, kernel_types
@@ -26,15 +27,11 @@ RECORD_BYTES = 168  # with the ring's own header
 
 def _cgroup_subsys(btf: Btf) -> int:
     """Which hierarchy names containers: -1 the unified one, else the index of a version 1 controller."""
-    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
-    if any(mount[1] == "/sys/fs/cgroup" and mount[2] == "cgroup2" for mount in mounts):
+    if (controller := hierarchy.controller()) == hierarchy.UNIFIED:
         return -1
-    mounted = {option for mount in mounts if mount[2] == "cgroup" for option in mount[3].split(",")}
-    for controller in ("pids", "memory", "devices", "cpu"):
-        index = btf.enumerator("cgroup_subsys_id", f"{controller}_cgrp_id")
-        if controller in mounted and index is not None:
-            return index
-    return -1
+    index = btf.enumerator("cgroup_subsys_id", f"{controller}_cgrp_id")
+    assert index is not None, controller  # it is mounted
+    return index
 
 
 def _cflags(btf: Btf, options: LoadOptions) -> list[str]:

@@ -1,0 +1,81 @@
+"""Containers by cgroup, without an engine: what events say, and what /proc says, of processes in cgroups made here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from stack import Space, Stack, eventually
+
+from tracer.events import Kind
+from tracer.facts import Container
+from tracer.host.processes import Host
+from tracer.pidns import chain_of
+
+pytestmark = pytest.mark.kernel
+
+Make = Callable[[Path, str], Path]
+
+
+def hierarchies() -> list[Path]:
+    """Where cgroups can be made: the mount of each hierarchy, version 2 first."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    found = [(kind != "cgroup2", place) for place, kind in mounts if kind in ("cgroup", "cgroup2")]
+    return [Path(place) for _is_old, place in sorted(found)]
+
+
+@pytest.fixture
+def make_cgroup() -> Iterator[Make]:
+    """make(hierarchy, path): a cgroup, removed in the end when it is empty."""
+    made: list[Path] = []
+
+    def make(hierarchy: Path, path: str) -> Path:
+        place = hierarchy
+        for name in path.split("/"):
+            place /= name
+            if not place.exists():
+                place.mkdir()
+                made.append(place)
+        return place
+
+    yield make
+
+    def is_removed(place: Path) -> bool:
+        with suppress(OSError):
+            place.rmdir()
+        return not place.exists()
+
+    for place in reversed(made):
+        eventually(lambda place=place: is_removed(place))
+
+
+def enter(cgroup: Path, tgid: int) -> None:
+    (cgroup / "cgroup.procs").write_text(str(tgid))
+
+
+def of_events(stack: Stack, tgid: int) -> Container | None:
+    batch = stack.batch
+    index = next(at for at in range(len(batch)) if batch.rows["tgid"][at] == tgid)
+    assert batch.rows["kind"][index] == Kind.SNAPSHOT
+    return stack.source.attribution.container(chain_of(batch, index), int(batch.rows["cgroup_id"][index]))
+
+
+def test_events_and_proc_go_by_one_hierarchy(make_cgroup: Make) -> None:
+    """In every hierarchy it is in another container."""
+    space = Space("sleep", "600")
+    try:
+        for number, hierarchy in enumerate(hierarchies()):
+            with suppress(OSError):  # cpuset takes nobody without CPUs
+                enter(make_cgroup(hierarchy, f"lxc.payload.nstrace-{time.monotonic_ns()}-{number}"), space.init)
+        host = Host(lambda _runtime, _id: None)
+        process = host.process(space.init)
+        assert process and len(process.cgroups) >= len(hierarchies()) - 1
+        with Stack("all") as stack:
+            told = of_events(stack, space.init)
+        assert told and told.runtime == "lxc"
+        assert host.container(process) == told
+    finally:
+        space.kill()
