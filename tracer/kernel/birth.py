@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.namespaces import CLONE_NEWPID, call, children_elsewhere, mount_own_proc
+from tracer.kernel.namespaces import CLONE_NEWPID, call, children_elsewhere, close_own, mount_own_proc
 
 _PR_SET_NAME = 15
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -59,9 +59,12 @@ class Newborn:
 def _be_init(gate: int, argv: Sequence[str]) -> None:
     code = int(ExitCode.FAILURE)
     try:
+        close_own(gate)
         call("prctl", _PR_SET_NAME, b"nstrace-init", 0, 0, 0)
         mount_own_proc()
-        if os.read(gate, 1):  # nothing: our parent has died
+        may_begin = os.read(gate, 1)  # nothing: our parent has died
+        os.close(gate)
+        if may_begin:
             code = _run_and_reap(argv)
     except OSError as error:
         print(f"nstrace: {error.strerror}", file=sys.stderr, flush=True)

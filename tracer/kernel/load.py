@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import array
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -19,6 +19,7 @@ _CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader import main; main()"
 _TIMEOUT_S = 60.0
+_MAX_FDS = 16
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,13 @@ class Loading:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._ours.settimeout(_TIMEOUT_S)
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _START, str(_PACKAGE.parent)],
+            [sys.executable, "-I", "-S", "-c", _START, str(_PACKAGE.parent), str(theirs.fileno())],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=self._errors,
             stderr=self._errors,
             cwd="/",
-            preexec_fn=lambda: os.dup2(theirs.fileno(), 3),
-            pass_fds=(3,),
+            pass_fds=(theirs.fileno(),),
         )
         theirs.close()
         self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **options._asdict()}).encode())
@@ -78,7 +78,7 @@ class Loading:
     def wait(self) -> Loaded:
         """The descriptors. Raises NstraceError with the loader's own words where it failed."""
         try:
-            message, fds, _flags, _address = socket.recv_fds(self._ours, 65536, 16)
+            message, fds = _receive(self._ours)
             if message == b"loaded":
                 self._ours.send(b".")
         except (OSError, TimeoutError) as error:
@@ -115,3 +115,15 @@ class Loading:
     def _said(self) -> str:
         self._errors.seek(0)
         return self._errors.read().decode(errors="backslashreplace")
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """A message and its descriptors, close-on-exec from the first moment: `socket.recv_fds` gives such as every program
+    that is started inherits, and who has the ring reads everybody's command lines."""
+    fds = array.array("i")
+    space = socket.CMSG_SPACE(_MAX_FDS * fds.itemsize)
+    message, extra, _flags, _address = channel.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in extra:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, fds.tolist()

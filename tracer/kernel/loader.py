@@ -1,8 +1,8 @@
 """The child that compiles, loads and attaches the programs, hands over their descriptors and exits.
 
 The reader never holds compiler or LLVM, and nothing that they print reaches its output.
-Run by tracer.kernel.load; speaks one message over the socket that is its descriptor 3. Everyone waits for it, so it
-imports nothing that it can do without, and not even site: bcc alone needs what is installed.
+Run by tracer.kernel.load; speaks one message over the socket whose descriptor it is told by number. Everyone waits for
+it, so it imports nothing that it can do without, and not even site: bcc alone needs what is installed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 from tracer import hierarchy
@@ -96,7 +97,8 @@ def load(bpf_dir: Path, options: LoadOptions) -> Attached:
 def main() -> None:
     """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
     programs) or with what went wrong."""
-    channel = socket.socket(fileno=3)
+    channel = socket.socket(fileno=int(sys.argv[2]))
+    channel.set_inheritable(False)
     request = json.loads(channel.recv(65536))
     try:
         attached = load(Path(request.pop("bpf_dir")), LoadOptions(**request))

@@ -26,8 +26,8 @@ class Ring:
 
     def __init__(self, fd: int, pages: int) -> None:
         self._size = pages * mmap.PAGESIZE
-        positions = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED)
-        produced = mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ, offset=mmap.PAGESIZE)
+        positions = _mapped(fd, mmap.PAGESIZE, 0, mmap.PROT_READ | mmap.PROT_WRITE)
+        produced = _mapped(fd, mmap.PAGESIZE, mmap.PAGESIZE, mmap.PROT_READ)
         self._fd = fd
         self._consumer = np.frombuffer(positions, np.uint64, 1)
         self._producer = np.frombuffer(produced, np.uint64, 1)
@@ -44,8 +44,7 @@ class Ring:
         self._base = self._at - self._at % mmap.PAGESIZE
         offset = (2 + self._base % self._size // mmap.PAGESIZE) * mmap.PAGESIZE
         length = min(_WINDOW_BYTES, self._size) + mmap.PAGESIZE  # a record may begin at the very end of a page
-        window = mmap.mmap(self._fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=offset)
-        self._data = np.frombuffer(window, np.uint8)
+        self._data = np.frombuffer(_mapped(self._fd, length, offset, mmap.PROT_READ), np.uint8)
 
     def wake_on(self, fd: int) -> None:
         """Let this descriptor's becoming readable end a wait as well."""
@@ -92,6 +91,13 @@ class Ring:
     def wait(self, seconds: float) -> bool:
         """Sleep until the kernel wakes us or the time is over. True: woken."""
         return bool(self._poll.poll(seconds))
+
+
+def _mapped(fd: int, length: int, offset: int, protection: int) -> mmap.mmap:
+    """Ours alone: a child that is forked does not have it (MADV_DONTFORK, madvise(2))."""
+    mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, protection, offset=offset)
+    mapped.madvise(mmap.MADV_DONTFORK)
+    return mapped
 
 
 def _barrier() -> None:
