@@ -8,7 +8,7 @@ failed is said as a gap. When the programs are detached and the ring is empty, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,13 +18,16 @@ from tracer.events import Kind
 from tracer.losses import Loser, PairKey
 
 _MAX_LOSERS = 32
+MOST = 1 << 48
+"""More than a CPU can count: a hundred million events a second for a month."""
 KINDS = 8  # the dimension of the arrays of struct counts
+_COLUMNS = ("filtered", "attempts", "submitted", "failed", "throttled")
 COUNTS = np.dtype(
     [
         ("seq", "<u8"),
         ("look", "<u4"),
         ("since_look", "<u4"),
-        *((name, "<u8", KINDS) for name in ("filtered", "attempts", "submitted", "failed", "throttled")),
+        *((name, "<u8", KINDS) for name in _COLUMNS),
     ]
 )
 """struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
@@ -36,18 +39,34 @@ _TOLD_KINDS = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EX
 class Account:
     """counts: array of COUNTS, shape (cpus,). missed: hits that no program ran for. delivered: events that the reader
     got, shape (cpus, KINDS). told: losses that the stream has said, shape (cpus,). losses: whose they were by the
-    programs' own count, as far as they had room for it."""
+    programs' own count, as far as they had room for it. faults: what the reader has seen that cannot be."""
 
     counts: NDArray[np.void]
     missed: int
     delivered: NDArray[np.int64]
     told: NDArray[np.int64]
     losses: Mapping[Loser, int] = field(default_factory=dict)
+    faults: Sequence[str] = ()
 
     def total(self, column: str, kind: Kind | None = None) -> int:
         """One counter of all CPUs together, of one kind or of all."""
         values = self.counts[column]
         return int(values.sum() if kind is None else values[:, kind].sum())
+
+    def broken(self) -> list[str]:
+        """What cannot be, whatever was lost, a line each: somebody else has written the counters, or the ring. Their
+        numbers mean nothing then. To be asked when all is read."""
+        wrong = list(self.faults)
+        for name in _COLUMNS:
+            for cpu in np.flatnonzero((self.counts[name] > MOST).any(axis=1)).tolist():
+                wrong.append(f"CPU {cpu}: {name} is {self.counts[name][cpu].max()}")
+        for cpu, kind in zip(*np.nonzero(self.delivered > self.counts["submitted"]), strict=True):
+            submitted, delivered = self.counts["submitted"][cpu, kind], self.delivered[cpu, kind]
+            wrong.append(f"CPU {cpu}, {_name(kind)}: {submitted} submitted, but {delivered} delivered")
+        failed = self.counts["failed"].sum(axis=1)
+        for cpu in np.flatnonzero(self.told > failed).tolist():
+            wrong.append(f"CPU {cpu}: {failed[cpu]} failed, but {self.told[cpu]} said to be lost")
+        return wrong
 
     def differences(self) -> list[str]:
         """What does not add up, a line each; to be asked when all is read. Empty: everything is accounted for."""
@@ -100,4 +119,5 @@ class Account:
 
 
 def _name(kind: int) -> str:
-    return Kind(kind).name.lower().replace("_", " ")
+    known = kind in tuple(Kind)
+    return Kind(kind).name.lower().replace("_", " ") if known else f"kind {kind}"

@@ -70,7 +70,7 @@ class Summary:
     @property
     def is_complete(self) -> bool:
         """Whether nothing was lost, and nothing is missing that the programs have counted."""
-        return not self.lost and not (self.account and self.account.differences())
+        return not self.lost and not (self.account and (self.account.differences() or self.account.broken()))
 
     @property
     def total(self) -> int:

@@ -61,3 +61,24 @@ def test_says_whose_losses_by_name_and_how_many_are_nobodys(account: Account) ->
     lines = replace(account, losses=losses).lines_of_losers(lambda pair: f"cgroup {pair[2]}")
     assert lines == ["lost of whom is not known: 12", "lost of cgroup 7: 9, 6 of them throttled"]
     assert replace(account, counts=np.zeros(2, COUNTS)).lines_of_losers(str) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "value", "said"),
+    [
+        ("failed", (0, Kind.FORK), 2**64 - 16, "CPU 0: failed is 18446744073709551600"),
+        ("submitted", (0, Kind.FORK), 2, "CPU 0, fork: 2 submitted, but 3 delivered"),
+        ("failed", (0, Kind.FORK), 0, "CPU 0: 0 failed, but 1 said to be lost"),
+        ("throttled", (1, 0), 2**63, "CPU 1: throttled is 9223372036854775808"),
+    ],
+)
+def test_counters_that_cannot_be_are_broken(
+    account: Account, column: str, cell: tuple[int, int], value: int, said: str
+) -> None:
+    assert account.broken() == []
+    account.counts[column][cell] = value
+    assert account.broken() == [said]
+
+
+def test_what_the_reader_saw_is_broken_too(account: Account) -> None:
+    assert replace(account, faults=["the ring"]).broken() == ["the ring"]

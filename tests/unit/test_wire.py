@@ -1,6 +1,7 @@
 """Records of the ring become batches: pieces find their event, losses become gaps."""
 
 import numpy as np
+import pytest
 
 from tracer.events import EVENT, PIECE, Flag, Kind, PieceKind
 from tracer.kernel.wire import GapFinder, Joiner
@@ -10,7 +11,7 @@ from tracer.pidns import chain_of
 
 def event(cpu: int, seq: int, kind: Kind = Kind.EXEC, **fields: object) -> np.ndarray:
     row = np.zeros(1, EVENT)
-    row["cpu"], row["seq"], row["kind"], row["ts_ns"] = cpu, seq, kind, seq * 10
+    row["cpu"], row["seq"], row["kind"], row["ts_ns"] = cpu, seq, kind, seq * 10 % 2**63
     for name, value in fields.items():
         row[name] = value
     return row
@@ -153,3 +154,18 @@ def test_numbers_that_no_float_holds_stay_exact() -> None:
     told = gaps.check(Joiner().join(np.concatenate(rows)).batch).rows
     assert told["start_ns"][told["kind"] == Kind.GAP].tolist() == [big + 1, big + 3]
     assert f"{gaps.lost} lost" == "5 lost"
+
+
+@pytest.mark.parametrize("second", [3, 0, 2**63, 2**64 - 16])
+def test_numbers_that_jump_are_a_fault_and_no_loss(second: int) -> None:
+    gaps = GapFinder()
+    rows = np.concatenate([event(1, 0), *(event(0, seq) for seq in (0, 1, 2, 3, second, (second + 1) % 2**64))])
+    batch = gaps.check(Joiner().join(rows).batch)
+    assert len(batch) == len(rows), "no gap"
+    assert (gaps.lost, gaps.faults) == (0, {"CPU 0: the sequence numbers jump"})
+
+
+def test_a_counter_of_losses_that_cannot_be_is_a_fault_and_no_loss() -> None:
+    gaps = GapFinder()
+    assert len(gaps.tail({0: 2**64 - 16, 1: 2}, 999)) == 1
+    assert (gaps.lost, gaps.faults) == (2, {"CPU 0: 18446744073709551600 failed"})

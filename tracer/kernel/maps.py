@@ -22,6 +22,7 @@ from tracer.selection import Decision
 _PAIR = struct.Struct("<QQII")  # struct pair, bpf/task.h
 _LOSS = np.dtype([("failed", "<u8"), ("throttled", "<u8")])  # struct loss, bpf/nstrace.bpf.c
 _FOLLOW, _IGNORE = 1, 2
+_MAX_PAIRS = 1024  # the size of the map losses
 _INFO_BYTES = 232  # struct bpf_prog_info, include/uapi/linux/bpf.h
 _RECURSION_MISSES = 208  # its offset in there; 9ed9e9ba2337 (5.12) added it
 
@@ -66,7 +67,9 @@ class Maps:
         found = {}
         key, after = None, ctypes.create_string_buffer(_PAIR.size)
         values = ctypes.create_string_buffer(_LOSS.itemsize * self._cpus)
-        while not self._bpf.bpf_map_get_next_key(self._losses, key, after):
+        for _ in range(_MAX_PAIRS):  # a key that somebody else deletes would have us begin anew for ever
+            if self._bpf.bpf_map_get_next_key(self._losses, key, after):
+                break
             key = after.raw
             if not self._bpf.bpf_map_lookup_elem(self._losses, key, values):
                 gen, cgroup_id, inum, _pad = _PAIR.unpack(key)

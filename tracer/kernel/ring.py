@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import platform
 import select
+import time
 from typing import cast
 
 import numpy as np
@@ -19,10 +20,11 @@ _STRONGLY_ORDERED = platform.machine() in ("x86_64", "i686")
 _SYS_MEMBARRIER = {"x86_64": 324, "i686": 375, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
 _MEMBARRIER_CMD_GLOBAL = 1
 _WINDOW_BYTES = 1 << 20
+_STUCK_S = 5.0
 
 
 class Ring:
-    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; pages: its size in 4 KiB."""
+    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; pages: its size in 4 KiB. faults: what cannot be, and was."""
 
     def __init__(self, fd: int, pages: int) -> None:
         self._size = pages * mmap.PAGESIZE
@@ -33,6 +35,8 @@ class Ring:
         self._producer = np.frombuffer(produced, np.uint64, 1)
         self._at = int(self._consumer[0])
         self.has_more = False
+        self.faults: set[str] = set()
+        self._unfinished_since: float | None = None
         self._map_window()
         # Edge-triggered: data that is there must not end a wait, a wake-up must.
         self._poll = select.epoll()
@@ -65,10 +69,22 @@ class Ring:
         """Bytes that the kernel has reserved and nobody has read."""
         return self.produced - self._at
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the next record has not been finished for so long that it never will. To be asked behind read()."""
+        if self._unfinished_since is None or time.monotonic() - self._unfinished_since < _STUCK_S:
+            return False
+        self.faults.add("a record in the ring is never finished")
+        return True
+
     def read(self) -> NDArray[np.void]:
         """Whole records, copied out of the ring, as many as the window shows: array of EVENT (pieces among them),
         shape (n,). Empty: there are none. has_more: there are more behind the window."""
         pending = self.pending_bytes
+        if self._consumer[0] != self._at:
+            self.faults.add("somebody else has moved the position up to which the ring is read")
+        if pending > self._size:
+            return self._overrun()
         if self._at + min(pending, _WINDOW_BYTES // 2) > self._base + len(self._data):
             self._map_window()
         start = self._at - self._base
@@ -81,12 +97,27 @@ class Ring:
         _barrier()
         kept = self._data[start : start + records.nbytes].copy().view(_RECORD)  # as records, it goes field by field
         _barrier()
+        if self.pending_bytes > self._size:
+            return self._overrun()
         self._at += len(records) * _RECORD.itemsize
         self._consumer[0] = self._at
+        if len(records) or not pending:
+            self._unfinished_since = None
+        elif self._unfinished_since is None:
+            self._unfinished_since = time.monotonic()
         self.has_more = len(records) == count and pending - records.nbytes >= _RECORD.itemsize
         discarded = kept["len"] & _DISCARDED
         events = (kept[discarded == 0] if discarded.any() else kept)["event"]
         return cast("NDArray[np.void]", events.view(EVENT))
+
+    def _overrun(self) -> NDArray[np.void]:
+        """The kernel has written over what we had not read: go on with the next record. What is missing shows in the
+        sequence numbers."""
+        self.faults.add("the ring was overwritten before it was read")
+        self._at = self.produced
+        self._consumer[0] = self._at
+        self.has_more = False
+        return np.empty(0, EVENT)
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the kernel wakes us or the time is over. True: woken."""

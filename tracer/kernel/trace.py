@@ -78,7 +78,7 @@ class Trace:
         """All events that were told before this call, and some that came meanwhile."""
         upto = self.ring.produced
         parts = []
-        while self.ring.consumed < upto:
+        while self.ring.consumed < upto and not self.ring.is_stuck:
             parts.append(self._take())
         return Decoded.concat(parts)
 
@@ -118,7 +118,7 @@ class Trace:
             os.close(self._links.pop())
         wait_for_programs()
         parts = [self._settle()]
-        while self.ring.pending_bytes:
+        while self.ring.pending_bytes and not self.ring.is_stuck:
             parts.append(self._settle())
         return Decoded.concat(parts)
 
@@ -136,7 +136,8 @@ class Trace:
         """What the programs have counted, and what of it was read and said. Adds up behind finish()."""
         told = np.array([self._gaps.told[cpu] for cpu in range(len(self._delivered))])
         losses = {loser: int(lost.sum()) for loser, lost in self.maps.losses().items()}
-        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), told, losses)
+        faults = tuple(sorted(self.ring.faults | self._gaps.faults))
+        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), told, losses, faults)
 
     def _count_missed(self) -> int:
         return sum(map(self.maps.missed, self.loaded.programs))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.account import MOST
 from tracer.events import EVENT, NO_CPU, PIECE, PIECE_BYTES, Batch, Flag, Kind, PieceKind, join_rows, pick
 from tracer.facts import CgroupName
 from tracer.losses import NOBODY, Share
@@ -124,10 +125,12 @@ class GapFinder:
     """Finds losses in the sequence numbers of each CPU, and says them as GAP rows in their place.
 
     told: losses said so far, by CPU. A gap that is known to be of several pairs is told as a row for each.
+    faults: numbers that cannot be, and were; no loss is made of them.
     """
 
     def __init__(self, whose: Whose = nobodys) -> None:
         self.told: Counter[int] = Counter()
+        self.faults: set[str] = set()
         self._whose = whose
         self._next = np.zeros(_MAX_CPUS, np.uint64)
         self._last_ns = np.zeros(_MAX_CPUS, np.uint64)
@@ -163,7 +166,10 @@ class GapFinder:
         expected, before = np.append(nothing, seq[:-1] + 1), np.append(nothing, times[:-1])
         expected[begins], before[begins] = self._next[cpus[begins]], self._last_ns[cpus[begins]]
         self._next[cpus[ends]], self._last_ns[cpus[ends]] = seq[ends] + 1, times[ends]
-        holes = np.flatnonzero(seq != expected)
+        missing = (seq - expected).view(np.int64)
+        for cpu in np.unique(cpus[(missing < 0) | (missing > MOST)]).tolist():
+            self.faults.add(f"CPU {cpu}: the sequence numbers jump")
+        holes = np.flatnonzero((missing > 0) & (missing <= MOST))
         return self._with_gaps(batch, by_cpu[holes], (seq - expected)[holes], before[holes]) if len(holes) else batch
 
     def _with_gaps(
@@ -191,7 +197,9 @@ class GapFinder:
         found = []
         for cpu, upto in failed.items():
             lost = upto - self.told[cpu]
-            if lost > 0:
+            if lost > MOST:
+                self.faults.add(f"CPU {cpu}: {upto} failed")
+            elif lost > 0:
                 found += self._gaps(cpu, [lost], [(int(self._last_ns[cpu]), now_ns)])
                 self._next[cpu] += lost
                 self._last_ns[cpu] = now_ns

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tracer.views.view import View
 
 NICE = 5
+_MAX_SAID = 4
 _ENGINE_RETRY_S = 5.0
 _HASTE_S, _PATIENCE_S = 0.5, 5.0  # how long events wait for a name
 
@@ -130,6 +131,10 @@ def stream_to(
 
 def _say_account(account: Account | None, whole: bool, attribution: Attribution) -> None:
     if account is None:
+        return
+    if broken := account.broken():
+        more = f" and {len(broken) - _MAX_SAID} more" if len(broken) > _MAX_SAID else ""
+        _say(f"nstrace: the counters are broken: {'; '.join(broken[:_MAX_SAID])}{more}")
         return
     _say(f"nstrace: {account.line()}")
     for line in account.differences():
