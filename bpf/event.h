@@ -28,6 +28,7 @@ enum kind {
 	KIND_THREAD_EXIT = 5,
 	KIND_SNAPSHOT = 6, /* was there before tracing began */
 	/* 7 to 10 are made by the reader */
+	KIND_MOVE = 11, /* the process is in another cgroup now */
 	KIND_PIECE_CHAIN = 16,
 	KIND_PIECE_EXE = 17,
 	KIND_PIECE_ARGS = 18,
@@ -41,13 +42,14 @@ enum flag {
 	FLAG_UNDECIDED = 8, /* no decision was known here */
 	FLAG_ENDING = 16, /* snapshot: its exit is about to be told, or has been */
 	FLAG_THROTTLED = 32, /* of a gap: made by the reader */
+	FLAG_MOVED = 64, /* the process has been in other cgroups */
 };
 
 /* The number that a process has in one PID namespace. */
 struct number {
 	u32 inum; /* inode number of the namespace: reused at once */
 	u32 nr;
-	u64 gen; /* tells two namespaces with the same inum apart */
+	u64 gen; /* tells two namespaces with the same inum apart; initial = 0 */
 };
 
 struct event {
@@ -61,7 +63,7 @@ struct event {
 	u16 exec_id; /* goes up with each exec; a fork begins with its parent's */
 	u64 start_ns; /* with tgid the identity of the process */
 	u64 parent_start_ns;
-	u64 cgroup_id;
+	u64 cgroup_id; /* of the leader, as all that is the process's */
 	u32 tgid;
 	u32 tid;
 	u32 vtid;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * The probes: fork, exec and exit, each with the process's number in every
- * PID namespace. Compiled by BCC; the constants come as -D flags
+ * The probes: fork, exec, exit and moves between cgroups, each with the
+ * process's number in every PID namespace. Compiled by BCC; the constants come as -D flags
  * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER, RESERVE_FROM,
  * SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last piece), THREADS,
  * CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
@@ -17,9 +17,16 @@
 #define MAX_CHAIN_PIECES 4
 #define MAX_CGROUP_DEPTH 32
 #define MAX_NAME_PIECES (MAX_CGROUP_DEPTH + 8) /* most names take one */
+#define COUNTED_KINDS 16
+#define MAX_MOVED 32768
 
-/* What the reader is at; it says so in wake[0]. look goes up each time it looks. */
-enum reader_state { READER_AT_WORK, READER_ASLEEP, READER_URGED };
+/*
+ * What the reader is at; it says so in wake[0]. look goes up each time it looks.
+ * Nothing is reported before it opens the trace, when all programs are attached,
+ * nor after it has closed it: so the stream begins and ends at one moment for
+ * all of them. No execution is without the fork that lies between these.
+ */
+enum reader_state { READER_CLOSED, READER_AT_WORK, READER_ASLEEP, READER_URGED };
 
 struct reader {
 	u32 state;
@@ -30,11 +37,11 @@ struct counts {
 	u64 seq;
 	u32 look; /* the reader's last look, as this CPU knows it, */
 	u32 since_look; /* and what it has emitted since */
-	u64 filtered[8];
-	u64 attempts[8];
-	u64 submitted[8];
-	u64 failed[8];
-	u64 throttled[8]; /* of those that failed */
+	u64 filtered[COUNTED_KINDS];
+	u64 attempts[COUNTED_KINDS];
+	u64 submitted[COUNTED_KINDS];
+	u64 failed[COUNTED_KINDS];
+	u64 throttled[COUNTED_KINDS]; /* of those that failed */
 };
 
 struct loss {
@@ -55,6 +62,7 @@ BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);
 BPF_TABLE("percpu_hash", struct pair, struct loss, losses, 1024);
 BPF_TABLE("lru_hash", struct pair, struct share, shares, 16384);
 BPF_ARRAY(wake, struct reader, 1);
+BPF_HASH(moved, u64, u8, MAX_MOVED);
 
 enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
 
@@ -63,13 +71,8 @@ enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
  * woken when it sleeps, once when a CPU has filled its share of half the ring
  * since the reader looked (URGE_AFTER events), and never otherwise.
  */
-static __always_inline u64 wakeup(struct counts *c)
+static __always_inline u64 wakeup(struct counts *c, struct reader *reader)
 {
-	int zero = 0;
-	struct reader *reader = wake.lookup(&zero);
-
-	if (!reader)
-		return BPF_RB_FORCE_WAKEUP;
 	if (c->look != reader->look) {
 		c->look = reader->look;
 		c->since_look = 0;
@@ -282,14 +285,13 @@ static __always_inline u32 count_share(struct pair *pair, u32 look)
  * for everyone. Exits count, but are never refused here: a process without its
  * end would live for ever.
  */
-static __always_inline bool is_flooding(u32 kind, struct pair *pair)
+static __always_inline bool is_flooding(u32 kind, struct pair *pair,
+					struct reader *reader)
 {
-	int zero = 0;
-	struct reader *reader = wake.lookup(&zero);
 	struct pair all = {};
 	u32 own, total;
 
-	if (!reader || bytes_in_ring() < RESERVE_FROM)
+	if (bytes_in_ring() < RESERVE_FROM)
 		return false;
 	own = count_share(pair, reader->look);
 	total = count_share(&all, reader->look);
@@ -297,32 +299,80 @@ static __always_inline bool is_flooding(u32 kind, struct pair *pair)
 	       kind != KIND_THREAD_EXIT;
 }
 
+/* NULL while the trace is not open. */
+static __always_inline struct reader *open_reader(void)
+{
+	int zero = 0;
+	struct reader *reader = wake.lookup(&zero);
+
+	return reader && reader->state != READER_CLOSED ? reader : NULL;
+}
+
+/* The identity of a process: as identities() in tracer/repair.py. */
+static __always_inline u64 identity_of(struct task_struct *leader)
+{
+	return leader->start_boottime << 22 ^ leader->tgid;
+}
+
+/*
+ * Decisions are about pairs of namespace and cgroup. A process that has moved
+ * may have been reported before, whatever its pair is now, so all that it does
+ * itself goes out: the reader knows. Its children are what their own pair says.
+ */
+static __always_inline bool has_moved(struct who *who, u32 kind)
+{
+	u64 id = identity_of(who->leader);
+
+	if (!moved.lookup(&id))
+		return false;
+	if (kind == KIND_EXIT)
+		moved.delete(&id);
+	return true;
+}
+
+/* false: no room. */
+static __always_inline bool mark_moved(struct who *who)
+{
+	u64 id = identity_of(who->leader);
+	u8 yes = 1;
+
+	return !moved.update(&id, &yes);
+}
+
 /*
  * One event: counted, filtered, its pieces, itself. head has what only this
- * kind knows; bprm is NULL but for an exec.
+ * kind knows; exe is NULL but for an exec.
  */
 static __always_inline int emit(struct event *head, struct task_struct *t,
 				const char *exe)
 {
 	int zero = 0;
-	u32 kind = head->kind & 7, *decision;
+	u32 kind = head->kind & (COUNTED_KINDS - 1), *decision;
 	struct counts *c = counts.lookup(&zero);
+	struct reader *reader = open_reader();
+	bool is_known = false;
 	struct who who;
 	struct pair pair;
 	struct event *e;
 
-	if (!c)
+	if (!c || !reader)
 		return 0;
 	fill_pair(head, &who, t);
 	pair = pair_of(head);
 	decision = decisions.lookup(&pair);
-	if (decision && *decision == IGNORE) {
+	if (kind == KIND_EXIT || !decision || *decision == IGNORE)
+		is_known = has_moved(&who, kind) || kind == KIND_MOVE;
+	if (is_known)
+		head->flags |= FLAG_MOVED;
+	else if (decision && *decision == IGNORE) {
 		c->filtered[kind]++;
 		return 0;
 	}
 	head->seq = c->seq++;
 	c->attempts[kind]++;
-	if (is_flooding(kind, &pair))
+	if (kind == KIND_MOVE && !mark_moved(&who))
+		return refused(c, kind, &pair, false);
+	if (is_flooding(kind, &pair, reader))
 		return refused(c, kind, &pair, true);
 	if (!decision) {
 		head->flags |= FLAG_UNDECIDED;
@@ -341,7 +391,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	__builtin_memcpy(e, head, sizeof(*e));
 	fill(e, &who);
 	c->submitted[kind]++;
-	ring.ringbuf_submit(e, wakeup(c));
+	ring.ringbuf_submit(e, wakeup(c, reader));
 	return 0;
 }
 
@@ -350,8 +400,8 @@ static __always_inline int filtered(u32 kind)
 	int zero = 0;
 	struct counts *c = counts.lookup(&zero);
 
-	if (c)
-		c->filtered[kind & 7]++;
+	if (c && open_reader())
+		c->filtered[kind]++;
 	return 0;
 }
 
@@ -391,6 +441,22 @@ int nstrace_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (!THREADS && !last)
 		return filtered(KIND_THREAD_EXIT);
 	head.status = exit_status(t);
+	return emit(&head, t, NULL);
+}
+
+/*
+ * A process has come into another cgroup: cgroup_attach_task()
+ * (kernel/cgroup/cgroup.c) tells of each hierarchy when it is done, of a single
+ * thread and of who has ended as well.
+ */
+int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct cgroup *to = (void *)ctx->args[0];
+	struct task_struct *t = (void *)ctx->args[2];
+	struct event head = { .kind = KIND_MOVE };
+
+	if (is_thread(t) || is_last_thread(t) || to->kn != cgroup_of(t))
+		return 0;
 	return emit(&head, t, NULL);
 }
 

@@ -51,12 +51,15 @@ static __always_inline void read_upid(struct upid *upid, struct pid *pid,
 }
 
 /* n->nr is that of upid; the rest says of which namespace. */
-static __always_inline void fill_number(struct number *n, struct upid *upid)
+static __always_inline void fill_number(struct number *n, struct upid *upid,
+					u32 level)
 {
 	struct pid_namespace *ns = upid->ns;
 
 	n->nr = upid->nr;
 	n->inum = READ(ns, ns_inum);
+	if (!level)
+		return;
 #ifdef HAVE_NS_ID
 	n->gen = READ(ns, ns_ns_id);
 #else
@@ -73,7 +76,7 @@ static __always_inline void read_number(struct number *n, struct pid *pid,
 	struct upid upid;
 
 	read_upid(&upid, pid, level);
-	fill_number(n, &upid);
+	fill_number(n, &upid, level);
 }
 
 /* Its cgroup, by the node that has its name. */
@@ -99,17 +102,20 @@ struct who {
 	struct kernfs_node *cgroup;
 };
 
-/* What decides whether anyone wants to know of this process. */
+/*
+ * What decides whether anyone wants to know of this process. A process is its
+ * leader, alive or not: threads may be in other cgroups than it.
+ */
 static __always_inline void fill_pair(struct event *e, struct who *who,
 				      struct task_struct *t)
 {
 	who->task = t;
 	who->leader = t->group_leader;
 	who->pid = who->leader->thread_pid;
-	who->cgroup = cgroup_of(t);
+	who->cgroup = cgroup_of(who->leader);
 	e->level = who->pid->level;
 	read_upid(&who->upid, who->pid, e->level);
-	fill_number(&e->chain[0], &who->upid);
+	fill_number(&e->chain[0], &who->upid, e->level);
 	e->cgroup_id = who->cgroup->id;
 }
 
@@ -157,21 +163,27 @@ static __always_inline void fill_chain(struct event *e, struct pid *pid)
 			read_number(&e->chain[i], pid, e->level - i);
 }
 
-/* All else but seq, kind and what only one kind has; e is zeroed. */
+/*
+ * All else but seq, kind and what only one kind has; e is zeroed. Whichever
+ * thread ends last, an exit is the process's, which has its leader's name.
+ */
 static __always_inline void fill(struct event *e, struct who *who)
 {
 	struct task_struct *t = who->task;
-	const struct cred *cred = t->real_cred;
+	bool is_of_thread = THREADS && (e->kind == KIND_THREAD_FORK ||
+					e->kind == KIND_THREAD_EXIT);
+	struct task_struct *named = is_of_thread ? t : who->leader;
+	const struct cred *cred = named->real_cred;
 
 	e->ts_ns = bpf_ktime_get_boot_ns();
 	e->cpu = bpf_get_smp_processor_id();
 	e->tgid = t->tgid;
 	e->tid = t->pid;
 	e->start_ns = who->leader->start_boottime;
-	e->exec_id = t->self_exec_id; /* the low bits of it */
+	e->exec_id = who->leader->self_exec_id; /* the low bits of it */
 	if (cred)
 		e->uid = cred->uid_val;
-	__builtin_memcpy(e->comm, t->comm, sizeof(e->comm));
+	__builtin_memcpy(e->comm, named->comm, sizeof(e->comm));
 	e->vtid = own_number(e, who);
 	fill_chain(e, who->pid);
 	fill_parent(e, who);

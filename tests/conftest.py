@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import DEADLINE_S, SOCKET, WORKLOAD, Ledger, Receiver, compile_workload
+from oracle import DEADLINE_S, SOCKET, WORKLOAD, Ledger, Receiver, compile_workload, pids_hierarchy
 
 ROOT = Path(__file__).parents[1]
 REQUIRE = os.environ.get("NSTRACE_REQUIRE") == "1"
@@ -209,12 +209,7 @@ def run_ledger() -> Callable[..., Ledger]:
 @pytest.fixture
 def small_cgroup() -> Iterator[Path]:
     """A cgroup with room for 8 processes, lest a fork bomb have the machine; all in it are killed in the end."""
-    base = next(
-        (path for path in map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup")) if (path / "cgroup.procs").exists()),
-        None,
-    )
-    assert base, "no cgroups"
-    own = base / f"nstrace-test-{os.getpid()}"
+    own = pids_hierarchy() / f"nstrace-test-{os.getpid()}"
     own.mkdir()
     try:
         (own / "pids.max").write_text("8")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oracle import SOCKET, WORKLOAD, Pair, Receiver
+from oracle import SOCKET, WORKLOAD, Pair, Receiver, pids_hierarchy
 
 Event = dict[str, Any]
 PAIRS = 10
@@ -64,9 +64,8 @@ def cgroup_id_of(tgid: int) -> int:
     """The id of a process's cgroup, in the hierarchy that names containers: the inode number of its directory."""
     lines = [line.split(":", 2) for line in Path(f"/proc/{tgid}/cgroup").read_text().splitlines()]
     paths = {"pids": "", "": ""} | {controllers: path for _number, controllers, path in lines}
-    root = Path("/sys/fs/cgroup")
-    base = root / "pids" if (root / "pids/cgroup.procs").exists() else root
-    return (base / paths["pids" if base != root else ""].lstrip("/")).stat().st_ino
+    base = pids_hierarchy()
+    return (base / paths["pids" if base.name == "pids" else ""].lstrip("/")).stat().st_ino
 
 
 class Stream:

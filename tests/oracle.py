@@ -44,6 +44,12 @@ def pidns_inum(tgid: int) -> int | None:
         return None
 
 
+def pids_hierarchy() -> Path:
+    """The mounted hierarchy of cgroups that names containers: version 1's of the pids controller, else version 2."""
+    v1 = Path("/sys/fs/cgroup/pids")
+    return v1 if (v1 / "cgroup.procs").exists() else v1.parent
+
+
 def compile_workload(cache: Path) -> Path:
     """workload.c as a static program below `cache`; compiled when the cache has none of this source."""
     program = cache / hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16] / "workload"

@@ -11,6 +11,7 @@
  *	thread-exec|vfork-exec PATH [ARG...]
  *	exec-fail
  *	leader-first [CODE]
+ *	other-thread-last TASKS UID [CODE]
  *	threads-exit N [CODE]
  *	signal NUMBER
  *	core
@@ -350,6 +351,42 @@ static int leader_first(int argc, char **argv)
 	return FAILED;
 }
 
+struct otherness {
+	int tasks;
+	uid_t uid;
+	intptr_t code;
+};
+
+static void *be_other_and_last(void *raw)
+{
+	struct otherness *other = raw;
+
+	if (write(other->tasks, "0", 1) != 1) /* this thread */
+		err(FAILED, "moving a thread");
+	prctl(PR_SET_NAME, "other-thread");
+	syscall(SYS_setuid, other->uid); /* of this thread alone */
+	return exit_after_leader((void *)other->code);
+}
+
+/* The thread that ends last has another cgroup, name and user. */
+static int other_thread_last(int argc, char **argv)
+{
+	static struct otherness other;
+	pthread_t thread;
+
+	other.tasks = open(argv[0], O_WRONLY | O_CLOEXEC);
+	if (other.tasks < 0)
+		err(FAILED, "%s", argv[0]);
+	other.uid = number(argv[1]);
+	other.code = argc > 2 ? number(argv[2]) : 7;
+	printf("%d\n", getpid());
+	fflush(stdout);
+	if (pthread_create(&thread, NULL, be_other_and_last, &other))
+		errx(FAILED, "pthread_create");
+	syscall(SYS_exit, 1); /* this thread alone */
+	return FAILED;
+}
+
 static atomic_uint still_coming;
 
 /* Without exit_group, so that several threads can find each other gone. */
@@ -676,6 +713,7 @@ static const struct verb {
 	{ "vfork-exec", 1, vfork_exec },
 	{ "exec-fail", 0, exec_fail },
 	{ "leader-first", 0, leader_first },
+	{ "other-thread-last", 2, other_thread_last },
 	{ "threads-exit", 1, threads_exit },
 	{ "signal", 1, raise_signal },
 	{ "core", 0, core },

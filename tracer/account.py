@@ -20,7 +20,7 @@ from tracer.losses import Loser, PairKey
 _MAX_LOSERS = 32
 MOST = 1 << 48
 """More than a CPU can count: a hundred million events a second for a month."""
-KINDS = 8  # the dimension of the arrays of struct counts
+KINDS = 16  # COUNTED_KINDS, the dimension of the arrays of struct counts
 _COLUMNS = ("filtered", "attempts", "submitted", "failed", "throttled")
 COUNTS = np.dtype(
     [
@@ -32,7 +32,7 @@ COUNTS = np.dtype(
 )
 """struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
 
-_TOLD_KINDS = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EXIT)
+_TOLD_KINDS = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.MOVE, Kind.THREAD_FORK, Kind.THREAD_EXIT)
 
 
 @dataclass(frozen=True)

@@ -144,11 +144,11 @@ def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
 
 
 def _births(batch: Batch) -> NDArray[np.bool_]:
-    """Rows in which the first process of a nested namespace appears, shape (n,)."""
+    """Rows in which the first process of a nested namespace appears, or comes into another cgroup, shape (n,)."""
     rows = batch.rows
     births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
     if births.any():
-        births &= (rows["level"] > 0) & of_kind(rows, Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS)
+        births &= (rows["level"] > 0) & of_kind(rows, Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS, Kind.MOVE)
     return births
 
 

@@ -30,6 +30,7 @@ class Kind(IntEnum):
     PIDNS: the first process of a nested PID namespace appeared, told for the namespace's sake alone.
     REPAIR: the processes were compared with the kernel's list: what was told of them is right again, but for losses
     after start_ns, when the list was begun.
+    MOVE: a process that has been reported is in another cgroup now, that of the row.
     """
 
     FORK = 1
@@ -42,6 +43,7 @@ class Kind(IntEnum):
     CGROUP = 8
     PIDNS = 9
     REPAIR = 10
+    MOVE = 11
 
 
 class PieceKind(IntEnum):
@@ -59,7 +61,8 @@ class Flag(IntFlag):
     INFERRED: no event told it, a comparison with the kernel's own list did. ENDING: of a snapshot row, all its threads
     are about to end; ENDED: the exit event of the last one lies behind it. UNDECIDED: the programs knew no decision
     about its pair of namespace and cgroup. THROTTLED: of a gap, these events
-    were refused so that others find room.
+    were refused so that others find room. MOVED: the process has moved between cgroups: it may have been
+    reported whatever its pair is now.
     """
 
     ARGS_TRUNCATED = 1
@@ -68,6 +71,11 @@ class Flag(IntFlag):
     UNDECIDED = 8
     ENDING = 16
     THROTTLED = 32
+    MOVED = 64
+
+
+INTERNAL_FLAGS = Flag.UNDECIDED | Flag.MOVED
+"""Between the programs and their reader alone: nobody else sees them."""
 
 
 NO_CPU = 0xFFFF

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.account import Account
 from tracer.attribution import Attribution, reduce
+from tracer.beginning import in_order
 from tracer.containers.cgroups import Cgroups
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import EVENT, Batch, Flag, Kind, of_kind
+from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
 from tracer.facts import CgroupFact, CgroupName
 from tracer.host import procfs
 from tracer.kernel.trace import Trace, now_ns
 from tracer.kernel.wire import Decoded
+from tracer.moves import Moves
 from tracer.pidns import PidnsId
-from tracer.repair import Echoes, Schedule, born, changed, exit_rows, identities, repair_row, vanished
+from tracer.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.selection import Selection
 from tracer.table import Table
 from tracer.targets import Target, TargetKind
 
 _NAMES_EVERY_S = 1.0
 _PIECE_ROWS = 2048
+_SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
 
 class LiveSource:
-    """Batches of a running trace, until `stopped` says so. Snapshot rows come first.
+    """Batches of a running trace, in order of time: the processes that are there first.
 
     told_until_ns: until when everything was told (boottime); 0 before the end.
     """
@@ -44,6 +49,7 @@ class LiveSource:
         self.wall_offset_ns = time.time_ns() - now_ns()
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
+        self._moves = Moves(partial(_cgroup_before, table))
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
         self._names_due = time.monotonic() + _NAMES_EVERY_S
@@ -57,8 +63,7 @@ class LiveSource:
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean. timeout_s: how long the next wait may take, None: stop now. Yields an
         empty batch when a wait ends without an event."""
-        for part in self._choose(self._first()):
-            yield from map(self._with_commands, _pieces(part))
+        yield from self._choose(self._first())
         while (wait := timeout_s()) is not None:
             yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
             if self._repairs.due_in(time.monotonic()) == 0:
@@ -76,19 +81,18 @@ class LiveSource:
         return self.trace.account()
 
     def _first(self) -> Batch:
-        """The processes that are there. Probes were attached before the list was read, so a process may be in both:
-        its fork tells more."""
+        """The processes that are there, and the events since the trace began."""
         snapshot = self.trace.snapshot()
         early = Decoded.concat([self._early, self.trace.drain()])
-        born = identities(early.batch.rows[early.batch.rows["kind"] == Kind.FORK])
-        older = snapshot.batch.select(~np.isin(identities(snapshot.batch.rows), born))
-        self._echoes.expect(older.rows, now_ns())
-        ending = older.rows["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING
-        if ending.any() or _has_gap(early.batch):  # an exit may have been told before the probes were attached
+        first = in_order(snapshot.batch, early.batch, self.trace.began_ns)
+        listed = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
+        self._echoes.expect(listed, now_ns())
+        ending = listed["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING
+        if ending.any() or _has_gap(early.batch):  # its exit event may have been before the trace began
             self._repairs.want(time.monotonic())
         self._bind(snapshot.batch)
-        facts = self._facts([*snapshot.cgroups, *early.cgroups])
-        return Batch.concat([facts, older, early.batch])
+        facts = self._facts([*snapshot.cgroups, *early.cgroups], self.trace.began_ns)
+        return Batch.concat([facts, first])
 
     def _bind(self, snapshot: Batch) -> None:
         """A target pidns:INUM means the namespace that has this number now, not a later one."""
@@ -101,7 +105,8 @@ class LiveSource:
         if _has_gap(decoded.batch):
             self._repairs.want(time.monotonic())
         batch = self._echoes.drop(decoded.batch, now_ns())
-        return self._choose(Batch.concat([self._facts(decoded.cgroups), batch]))
+        facts_ns = int(batch.rows["ts_ns"][0]) if len(batch) else now_ns()
+        return self._choose(Batch.concat([self._facts(decoded.cgroups, facts_ns), batch]))
 
     def _repair(self) -> Iterator[Batch]:
         """The three steps of `tracer.repair`, and what they have shown."""
@@ -112,27 +117,33 @@ class LiveSource:
         told = self.trace.drain()
         yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
         gone = vanished(living, listed.batch, self.table, procfs.has_process)
-        new = born(listed.batch.select(self._selection.may_mean(listed.batch)), self.table, told.batch)
-        found = Batch.concat([new, changed(listed.batch, self.table)])
-        self._echoes.expect(found.rows, now_ns())
-        yield from map(self._with_commands, self._choose(Batch.concat([exit_rows(gone, now_ns()), found])))
+        found = Batch.concat([exit_rows(gone), *self._unseen(listed.batch, told.batch)])
+        found.rows["ts_ns"] = now_ns()  # when it was found: what happened is not known, nor when
+        self._echoes.expect(found.rows[found.rows["kind"] != Kind.EXIT], now_ns())
+        yield from self._choose(found)
         if self.table.unsure:
             yield repair_row(began_ns, now_ns())
+
+    def _unseen(self, listed: Batch, told: Batch) -> Iterator[Batch]:
+        if self.table.lost_since_ns is not None:
+            meant = listed.select(self._selection.may_mean(listed))
+            yield born(meant, self.table, told, self.table.lost_since_ns)
+        yield changed(listed, self.table)
 
     def _choose(self, batch: Batch) -> Iterator[Batch]:
         """The rows that the targets mean, in parts as containers become known; one empty part where nothing came."""
         if not len(batch):
             yield batch
         for part in self.attribution.take(batch):
-            mask = self._selection.mask(part)
+            mask = self._moves.apply(part, self._selection.mask(part))
             self.trace.maps.decide(self._selection.take_fresh())
-            part.rows["flags"] &= ~np.uint8(Flag.UNDECIDED)  # told us alone
-            yield reduce(part, mask)
+            part.rows["flags"] &= _SEEN_BY_READER
+            yield from self._with_commands(reduce(part, mask))
 
-    def _facts(self, names: list[CgroupName]) -> Batch:
+    def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
         if not names:
             return Batch(np.empty(0, EVENT))
-        return _fact_rows(self._cgroups.learn(names), now_ns())
+        return _fact_rows(self._cgroups.learn(names), ts_ns)
 
     def _late_names(self) -> Iterator[Batch]:
         """Names that the engine did not tell in time, told now."""
@@ -141,11 +152,20 @@ class LiveSource:
             if facts := self._cgroups.renew():
                 yield from self._choose(_fact_rows(facts, now_ns()))
 
-    def _with_commands(self, batch: Batch) -> Batch:
-        """The rows of a list with what each process runs, from /proc."""
+    def _with_commands(self, batch: Batch) -> Iterator[Batch]:
+        """The batch, in pieces; rows that come from a list with what each process runs, from /proc."""
+        rows = batch.rows
+        is_listed = of_kind(rows, Kind.SNAPSHOT) | of_kind(rows, Kind.FORK, Kind.EXEC) & _is_inferred(rows)
+        if not is_listed.any():
+            yield batch
+            return
+        is_listed &= rows["comm"] != b""  # of what ran before an exec nothing is known
+        for start in range(0, len(batch), _PIECE_ROWS):
+            stop = min(len(batch), start + _PIECE_ROWS)  # what is made of each takes memory
+            yield self._with_commands_of(batch.part(start, stop), np.flatnonzero(is_listed[start:stop]))
+
+    def _with_commands_of(self, batch: Batch, asked: NDArray[np.intp]) -> Batch:
         rows, heap, at, most = batch.rows.copy(), [], 0, self._max_args_bytes
-        inferred = of_kind(rows, Kind.FORK, Kind.EXEC) & (rows["flags"] & Flag.INFERRED != 0)
-        asked = np.flatnonzero((rows["kind"] == Kind.SNAPSHOT) | inferred)
         processes = zip(rows["tgid"][asked].tolist(), rows["start_ns"][asked].tolist(), strict=True)
         commands = [procfs.command(tgid, start_ns, most + 1) for tgid, start_ns in processes]
         lengths = np.array([(len(exe), len(args)) for exe, args in commands], np.uint32).reshape(-1, 2)
@@ -159,10 +179,13 @@ class LiveSource:
         return Batch(rows, b"".join(heap) + batch.heap[at:])
 
 
-def _pieces(batch: Batch) -> Iterator[Batch]:
-    """The batch, which may hold a hundred thousand processes, a few at a time: what is made of each takes memory."""
-    for start in range(0, max(1, len(batch)), _PIECE_ROWS):
-        yield batch.part(start, min(len(batch), start + _PIECE_ROWS))
+def _cgroup_before(table: Table, part: Batch, at: int) -> int:
+    return table.cgroup_of(int(part.rows["tgid"][at]), int(part.rows["start_ns"][at]))
+
+
+def _is_inferred(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    inferred: NDArray[np.bool_] = rows["flags"] & Flag.INFERRED != 0
+    return inferred
 
 
 def _has_gap(batch: Batch) -> bool:

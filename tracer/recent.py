@@ -18,6 +18,9 @@ class Recent(Generic[K, V]):
         self._limit = limit
         self._entries: OrderedDict[K, V] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def __contains__(self, key: K) -> bool:
         return key in self._entries
 

@@ -16,13 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import EVENT, NUMBER, Batch, Flag, Kind, of_kind
-from tracer.pidns import INITIAL_PIDNS, PidnsId
-from tracer.table import Process, Table
-
-ECHO_NS = 10_000_000_000
-"""How long the fork event of a process that is in a list may still be on its way: the kernel is between making the
-process and telling of it."""
-
+from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
+from tracer.table import ECHO_NS, Process, Table
 
 SOON_S = 0.1
 WITHIN_S = 2.0
@@ -44,14 +39,19 @@ def _identity(tgid: NDArray[np.uint64], start_ns: NDArray[np.uint64]) -> NDArray
     return start_ns * np.uint64(1 << 22) ^ tgid  # a PID has 22 bits
 
 
-def born(listed: Batch, table: Table, told: Batch) -> Batch:
-    """Who is in the list and unknown, as FORK rows marked INFERRED, in order of their start. told: the events of the
-    third step, known to the table; an exit among them may be of a process that no one knew."""
+def born(listed: Batch, table: Table, told: Batch, since_ns: int) -> Batch:
+    """Who is in the list and was not seen, as FORK rows marked INFERRED, in order of their start. told: the events of
+    the third step, known to the table; an exit among them may be of a process that no one knew. since_ns: when events
+    were first lost; whose fork event was due before that is not unseen, be it known to the table or not."""
     rows = listed.rows
     exited = identities(told.rows[told.rows["kind"] == Kind.EXIT])
     candidates = (rows["flags"] & Flag.ENDING == 0) & ~np.isin(identities(rows), exited)
+    candidates &= rows["start_ns"].astype(np.int64) >= since_ns - ECHO_NS
     for index in np.flatnonzero(candidates).tolist():
         row = rows[index]
+        if table.was_evicted(ProcId(int(row["tgid"]), int(row["start_ns"]))):
+            candidates[index] = False
+            continue
         inum, nr, gen = row["chain"][0].tolist()
         holders = table.find(INITIAL_PIDNS, int(row["tgid"])), table.find(PidnsId(inum, gen), nr)
         # known, or its number was given away since
@@ -103,10 +103,10 @@ def _was_not_evicted(process: Process, table: Table) -> bool:
     return holder is not None and holder.start_ns >= process.start_ns
 
 
-def exit_rows(processes: list[Process], now_ns: int) -> Batch:
-    """Their EXIT rows, marked INFERRED: how and when they ended is not known, now_ns is when it was found."""
+def exit_rows(processes: list[Process]) -> Batch:
+    """Their EXIT rows, marked INFERRED, without a time: how and when they ended is not known."""
     rows, heap = np.zeros(len(processes), EVENT), []
-    rows["kind"], rows["flags"], rows["ts_ns"] = Kind.EXIT, Flag.INFERRED, now_ns
+    rows["kind"], rows["flags"] = Kind.EXIT, Flag.INFERRED
     for row, process in zip(rows, processes, strict=True):
         inside = process.chain[1:] or process.chain  # in the initial namespace alone: a chain of one
         numbers = np.array([(pidns.inum, nr, pidns.gen) for pidns, nr in reversed(inside)], NUMBER)

@@ -55,6 +55,13 @@ class Selection:
         result: NDArray[np.bool_] = passes | np.array(follow, bool)[pairs.of_row]
         return result
 
+    def means(self, batch: Batch, index: int, cgroup_id: int) -> bool:
+        """Whether a target means the process of the row at index where it is in this cgroup."""
+        inum, _nr, gen = batch.rows["chain"][index, 0].tolist()
+        pair = (inum, gen, cgroup_id)
+        known = self._follow.get(pair)
+        return self._decide(batch, index, pair) if known is None else known
+
     def _tell(self, pair: PairKey) -> None:
         follow = self._follow.get(pair)
         if follow is not None:

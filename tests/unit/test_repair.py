@@ -8,8 +8,8 @@ from builders import PIDNS, SECOND_NS
 
 from tracer.events import Batch, Flag, Kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
-from tracer.repair import ECHO_NS, Echoes, Schedule, born, changed, exit_rows, vanished
-from tracer.table import Process, Table
+from tracer.repair import Echoes, Schedule, born, changed, exit_rows, vanished
+from tracer.table import ECHO_NS, Process, Table
 
 OUTER = PidnsId(PIDNS, 1)
 NOTHING = builders.batch()
@@ -32,7 +32,7 @@ def gone(table: Table, snapshot: Batch, living: list[Process] | None = None, the
 
 def test_unknown_and_alive_was_born() -> None:
     table = table_of(builders.fork(100, [(PIDNS, 15)]))
-    found = born(listed(102, 101, 100), table, NOTHING)
+    found = born(listed(102, 101, 100), table, NOTHING, 0)
     assert sorted(found.rows["tgid"].tolist()) == [101, 102]
     assert set(found.rows["kind"].tolist()) == {Kind.FORK}
     assert set(found.rows["flags"].tolist()) == {Flag.INFERRED}
@@ -40,24 +40,39 @@ def test_unknown_and_alive_was_born() -> None:
 
 def test_those_born_are_in_the_order_of_their_start_whatever_their_number() -> None:
     snapshot = Batch.concat([listed(101, start_ns=9 * SECOND_NS), listed(102, start_ns=3 * SECOND_NS)])
-    assert born(snapshot, table_of(), NOTHING).rows["tgid"].tolist() == [102, 101]
+    assert born(snapshot, table_of(), NOTHING, 0).rows["tgid"].tolist() == [102, 101]
+
+
+def test_whose_fork_was_due_before_anything_was_lost_is_not_unseen() -> None:
+    since_ns = 50 * SECOND_NS
+    older, younger = since_ns - ECHO_NS - 1, since_ns - ECHO_NS
+    snapshot = Batch.concat([listed(100, start_ns=older), listed(101, start_ns=younger)])
+    assert born(snapshot, table_of(), NOTHING, since_ns).rows["tgid"].tolist() == [101]
+
+
+def test_who_was_evicted_is_not_unseen() -> None:
+    table = Table(2)
+    table.apply(builders.batch(*(builders.fork(nr, [(PIDNS, nr)], start_ns=nr) for nr in (201, 202, 203))))
+    assert table.evicted_living == 1
+    snapshot = Batch.concat([listed(nr, start_ns=nr) for nr in (201, 202, 203, 204)])
+    assert born(snapshot, table, NOTHING, 0).rows["tgid"].tolist() == [204]
 
 
 @pytest.mark.parametrize("flags", [Flag.ENDING, Flag.ENDING | Flag.ENDED])
 def test_who_is_about_to_end_is_not_born_any_more(flags: int) -> None:
-    assert len(born(listed(100, flags=flags), table_of(), NOTHING)) == 0
+    assert len(born(listed(100, flags=flags), table_of(), NOTHING, 0)) == 0
 
 
 def test_whose_exit_came_while_the_list_was_read_is_not_born() -> None:
     told = builders.batch(builders.exits(100, [(PIDNS, 15)]))
-    assert len(born(listed(100), table_of(), told)) == 0
+    assert len(born(listed(100), table_of(), told, 0)) == 0
 
 
 @pytest.mark.parametrize(
     "later", [builders.fork(100, [(PIDNS, 99)], start_ns=5), builders.fork(7, [(PIDNS, 15)], start_ns=5)]
 )
 def test_whose_number_was_given_away_since_is_not_born(later: builders.Row) -> None:
-    assert len(born(listed(100, start_ns=4), table_of(later), NOTHING)) == 0
+    assert len(born(listed(100, start_ns=4), table_of(later), NOTHING, 0)) == 0
 
 
 def test_who_has_done_an_exec_that_was_not_told_runs_another_program() -> None:
@@ -152,9 +167,9 @@ def test_an_inferred_exit_is_told_with_all_numbers(depth: int) -> None:
     inside = [(PIDNS + level, 10 + level) for level in range(depth)]
     fork = builders.fork(100, inside, cgroup_id=7, parent_tgid=50, parent_start_ns=3, parent_vtgid=4, comm=b"web")
     table = table_of(fork)
-    batch = exit_rows(table.living(), 9 * SECOND_NS)
+    batch = exit_rows(table.living())
     row, before = batch.rows[0], builders.batch(fork)
-    assert (row["kind"], row["flags"], row["ts_ns"]) == (Kind.EXIT, Flag.INFERRED, 9 * SECOND_NS)
+    assert (row["kind"], row["flags"]) == (Kind.EXIT, Flag.INFERRED)
     for name in (
         "tgid",
         "start_ns",
@@ -209,8 +224,8 @@ def test_the_table_is_right_after_what_is_inferred() -> None:
     table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.gap(2))
     snapshot = listed(101)
     living = table.living()
-    table.apply(exit_rows(vanished(living, snapshot, table, lambda _tgid: False), 3 * SECOND_NS))
-    table.apply(born(snapshot, table, NOTHING))
+    table.apply(exit_rows(vanished(living, snapshot, table, lambda _tgid: False)))
+    table.apply(born(snapshot, table, NOTHING, 0))
     table.apply(builders.batch(builders.repair()))
     assert not table.unsure
     assert table.to_host(OUTER, 15) is None

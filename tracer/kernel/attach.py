@@ -12,12 +12,12 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.layout import Btf
 from tracer.kernel.objects import INSN_BYTES, Objects, ProgramObject
 
-# program -> the raw tracepoint that it is attached to, in this order: whose fork is told, their exit must be too. The
-# other way round a process that is born and ends in between would live for ever.
+# program -> the raw tracepoint that it is attached to. They report nothing before the reader opens the trace.
 PROBES = {
-    "nstrace_exit": "sched_process_exit",
-    "nstrace_exec": "sched_process_exec",
     "nstrace_fork": "sched_process_fork",
+    "nstrace_exec": "sched_process_exec",
+    "nstrace_exit": "sched_process_exit",
+    "nstrace_move": "cgroup_attach_task",
 }
 ITERATOR = "nstrace_tasks"
 PROGRAMS = (ITERATOR, *PROBES)  # the one that takes longest to verify first

@@ -28,10 +28,12 @@ _RECURSION_MISSES = 208  # its offset in there; 9ed9e9ba2337 (5.12) added it
 
 
 class Reader(IntEnum):
-    """What the reader is at, as the programs know it."""
+    """What the reader is at, as the programs know it (enum reader_state, bpf/nstrace.bpf.c). CLOSED: they report
+    nothing and count nothing."""
 
-    AT_WORK = 0
-    ASLEEP = 1
+    CLOSED = 0
+    AT_WORK = 1
+    ASLEEP = 2
 
 
 class Maps:

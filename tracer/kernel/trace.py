@@ -33,7 +33,10 @@ def now_ns() -> int:
 
 @dataclass
 class Trace:
-    """Events of the attached programs, decoded, with gaps in their places."""
+    """Events of the attached programs, decoded, with gaps in their places.
+
+    They begin at began_ns (boottime), when this is made, and end with `finish`: of all kinds and on all CPUs at once.
+    """
 
     loaded: Loaded
     options: LoadOptions
@@ -43,13 +46,15 @@ class Trace:
         self.maps = Maps(loaded.counts, loaded.decisions, loaded.losses, loaded.wake)
         self.ring = Ring(loaded.ring, self.options.ring_pages)
         self._joiner = Joiner()
-        self._gaps = GapFinder(self._whose)
+        self.began_ns = now_ns()
+        self._gaps = GapFinder(self._whose, self.began_ns)
         self._losses: dict[int, Losses] = defaultdict(Losses)
         self._delivered = np.zeros((len(self.maps.counts()), KINDS), np.int64)
         self._missed, self._missed_ns = 0, now_ns()
         self.gather_up_to_s = LIVE_S
         self._busy, self._gather_s = False, FIRST_LOOK_S
         self._links = list(loaded.links)
+        self.maps.say(Reader.AT_WORK)
 
     @property
     def lost(self) -> int:
@@ -114,6 +119,8 @@ class Trace:
 
     def finish(self) -> Decoded:
         """Detach, and read what is left."""
+        if self._links:
+            self.maps.say(Reader.CLOSED)
         while self._links:
             os.close(self._links.pop())
         wait_for_programs()

@@ -124,16 +124,16 @@ def nobodys(cpu: int, gaps: list[int]) -> list[list[Share]]:
 class GapFinder:
     """Finds losses in the sequence numbers of each CPU, and says them as GAP rows in their place.
 
-    told: losses said so far, by CPU. A gap that is known to be of several pairs is told as a row for each.
-    faults: numbers that cannot be, and were; no loss is made of them.
+    told: losses said so far, by CPU. A gap that is known to be of several pairs is told as a row for each. began_ns:
+    when the trace began: no loss is older. faults: numbers that cannot be, and were; no loss is made of them.
     """
 
-    def __init__(self, whose: Whose = nobodys) -> None:
+    def __init__(self, whose: Whose = nobodys, began_ns: int = 0) -> None:
         self.told: Counter[int] = Counter()
         self.faults: set[str] = set()
         self._whose = whose
         self._next = np.zeros(_MAX_CPUS, np.uint64)
-        self._last_ns = np.zeros(_MAX_CPUS, np.uint64)
+        self._last_ns = np.full(_MAX_CPUS, began_ns, np.uint64)
 
     @property
     def lost(self) -> int:

@@ -153,7 +153,9 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     rows["kind"] = values_of(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))
     rows["state"] = values_of(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
     for column in NUMBERS:
-        rows[column.field] = _unsigned(present[column.name], EVENT[column.field])
+        rows[column.field] |= _unsigned(
+            present[column.name], EVENT[column.field]
+        )  # seq has several, for different kinds
     for flag, name in FLAGS:
         rows["flags"] |= np.where(values_of(present[name].cast(pa.int8())) != 0, np.uint8(flag), np.uint8(0))
     rows["comm"] = _fixed(present["comm"], EVENT["comm"].itemsize)

@@ -21,7 +21,7 @@ from tracer.views.escape import decode
 from tracer.views.status import ending
 
 _TIME = pa.timestamp("ns", "UTC")
-_FACTS = (Kind.CGROUP, Kind.PIDNS)  # told by the columns about containers
+_FACTS = (Kind.CGROUP, Kind.PIDNS, Kind.MOVE)  # told by the columns about containers
 _SHOWN_FLAGS = ("args_truncated", "inferred")
 
 FLAT = pa.schema(

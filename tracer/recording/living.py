@@ -28,13 +28,19 @@ class Living:
         latest = about.select(_is_last(identities(about.rows)))
         ended = (latest.rows["kind"] == Kind.EXIT) | (latest.rows["flags"] & Flag.ENDED != 0)
         self._processes = latest.select(~ended)
-        teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *_APPEARS, Kind.PIDNS]))
+        self._move(batch.rows[kinds == Kind.MOVE])
+        teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *_APPEARS, Kind.PIDNS, Kind.MOVE]))
         births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)
         if len(births):
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
         self._note_losses(batch.rows[np.isin(kinds, [Kind.GAP, Kind.REPAIR])])
+
+    def _move(self, moves: NDArray[np.void]) -> None:
+        ids = identities(self._processes.rows) if len(moves) else np.empty(0, np.uint64)
+        for identity, cgroup_id in zip(identities(moves).tolist(), moves["cgroup_id"].tolist(), strict=True):
+            self._processes.rows["cgroup_id"][ids == identity] = cgroup_id
 
     def _note_losses(self, rows: NDArray[np.void]) -> None:
         for kind, since_ns, until_ns in zip(

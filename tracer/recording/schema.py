@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from tracer.events import Flag, Kind
+from tracer.events import INTERNAL_FLAGS, Flag, Kind
 
 VERSION = 1
 """Raised when a reader of the version before would misread. New columns and kinds of event do not raise it."""
@@ -44,8 +44,9 @@ NUMBERS = (
     Column("old_tid", "old_tid", pa.int32(), frozenset({Kind.EXEC})),
     Column("status", "status", pa.int32(), frozenset({Kind.EXIT, Kind.THREAD_EXIT})),
     Column("lost", "seq", pa.int64(), frozenset({Kind.GAP})),
+    Column("old_cgroup_id", "seq", pa.int64(), frozenset({Kind.MOVE})),
 )
-FLAGS = tuple((flag, str(flag.name).lower()) for flag in Flag)
+FLAGS = tuple((flag, str(flag.name).lower()) for flag in Flag if not flag & INTERNAL_FLAGS)
 EVENT_NAMES = {kind: kind.name.lower() for kind in Kind}
 
 # Fields of EVENT that are in no column of their own, and where they are.

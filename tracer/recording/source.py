@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import STREAM_KINDS, Batch, Kind
 from tracer.moments import Span
+from tracer.moves import Moves
 from tracer.pidns import chain_of
 from tracer.recording.files import FileInput, StreamInput
 from tracer.recording.reader import Index, Recording
@@ -43,6 +45,7 @@ class RecordedSource:
         self.lost = 0
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
+        self._moves = Moves(partial(_cgroup_before, self._selection))
         self._from_ns, self._to_ns = 0, _FOREVER_NS
         self.on_progress: Callable[[], None] = lambda: None
 
@@ -151,8 +154,17 @@ class RecordedSource:
         return index.facts > 0 or (index.last_ns >= self._from_ns and index.first_ns <= self._to_ns)
 
     def _mask(self, part: Batch) -> NDArray[np.bool_]:
-        mask = self._selection.mask(part) if self._selection.targets else np.ones(len(part), bool)
+        mask = np.ones(len(part), bool)
+        if self._selection.targets:
+            mask = self._moves.apply(part, self._selection.mask(part))
         if self._from_ns or self._to_ns < _FOREVER_NS:
             times = part.rows["ts_ns"]
             mask &= (times >= self._from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
         return mask
+
+
+def _cgroup_before(selection: Selection, part: Batch, at: int) -> int:
+    """The cgroup that the process of a MOVE row comes from, where the targets mean it there; else 0."""
+    row = part.rows[at]
+    old = int(row["seq"]) if row["kind"] == Kind.MOVE else 0
+    return old if old and selection.means(part, at, old) else 0
