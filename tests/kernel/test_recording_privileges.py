@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,32 +83,92 @@ def test_others_may_not_enter_the_checkout(private: Path) -> None:
     assert "No module named 'tracer'" in done.stderr
 
 
-def status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+# User 1234 makes himself the root of a user namespace, drops his privileges, and says who he is then.
+ALONE = """
+import ctypes, os
+from pathlib import Path
+from tracer.privileges import drop
+os.setresgid(1234, 1234, 1234)
+os.setresuid(1234, 1234, 1234)
+ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: /proc/self is ours to write again
+assert ctypes.CDLL(None).unshare(0x10000000) == 0  # CLONE_NEWUSER
+for name, text in (("setgroups", "deny"), ("uid_map", "0 1234 1"), ("gid_map", "0 1234 1")):
+    Path(f"/proc/self/{name}").write_text(text)
+drop()
+capabilities = Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0]
+print(os.geteuid(), os.getegid(), capabilities)
+"""
+
+NO_CALLER = [("0", "0"), ("-1", "-1"), ("1234", "4294967295"), ("99999999999", "99999999999")]  # SUDO_UID, SUDO_GID
+
+
+def status(folder: Path) -> dict[str, str]:
+    """Of a process or thread."""
+    lines = (folder / "status").read_text().splitlines()
     return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
 
 
-def test_replay_runs_as_nobody(private: Path) -> None:
+@contextmanager
+def replaying(private: Path, **environment: str) -> Iterator[list[dict[str, str]]]:
+    """The status of each thread of a replay that has parsed its first batch; its end is looked at afterwards."""
     data = (private / "web.arrows").read_bytes()
-    replaying = subprocess.Popen(
+    replay = subprocess.Popen(
         nstrace(private, "replay", "--json", "-"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=ENV,
+        env=ENV | environment,
         cwd=private,
         bufsize=0,
     )
-    assert replaying.stdin and replaying.stdout
-    replaying.stdin.write(data[:-3000])
-    replaying.stdin.flush()
-    assert replaying.stdout.readline().startswith(b'{"time":')  # it has parsed the first batch
-    seen = status(replaying.pid)
-    assert seen["Uid"].split() == seen["Gid"].split() == ["65534"] * 4
-    assert seen["Groups"] == ""
-    assert {int(seen[name], 16) for name in ("CapPrm", "CapEff", "CapInh")} == {0}
-    assert seen["NoNewPrivs"] == "1"
-    assert len(replaying.communicate(data[-3000:])[0].splitlines()) == 62
-    assert replaying.returncode == 0
+    assert replay.stdin and replay.stdout
+    replay.stdin.write(data[:-3000])
+    replay.stdin.flush()
+    assert replay.stdout.readline().startswith(b'{"time":')
+    yield [status(thread) for thread in Path(f"/proc/{replay.pid}/task").iterdir()]
+    assert len(replay.communicate(data[-3000:])[0].splitlines()) == 62
+    assert replay.returncode == 0
+
+
+@pytest.mark.parametrize(("uid", "gid"), NO_CALLER, ids=str)
+def test_replay_runs_as_nobody(uid: str, gid: str, private: Path) -> None:
+    with replaying(private, SUDO_UID=uid, SUDO_GID=gid) as threads:
+        for thread in threads:
+            assert thread["Uid"].split() == thread["Gid"].split() == ["65534"] * 4
+
+
+def test_replay_runs_as_who_called_sudo(private: Path) -> None:
+    with replaying(private, SUDO_UID="1234", SUDO_GID="2345") as threads:
+        for thread in threads:
+            assert (thread["Uid"].split(), thread["Gid"].split()) == (["1234"] * 4, ["2345"] * 4)
+
+
+def test_no_thread_of_a_replay_can_gain_anything(private: Path) -> None:
+    with replaying(private) as threads:
+        for thread in threads:
+            assert thread["Groups"] == ""
+            assert {int(thread[name], 16) for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {0}
+            assert (thread["NoNewPrivs"], thread["Seccomp"]) == ("1", "2")
+        assert int(threads[0]["CapBnd"], 16) == 0
+
+
+@pytest.mark.parametrize("call", ["os.execv('/bin/true', ['true'])", "socket.socket()"])
+def test_a_reader_executes_and_connects_to_nothing(call: str, private: Path) -> None:
+    code = f"import os, socket; from tracer.privileges import drop; drop(); {call}"
+    done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
+    assert "PermissionError" in done.stderr
+
+
+def test_root_that_may_not_become_another_user_reads_nothing(private: Path) -> None:
+    argv = ["setpriv", "--bounding-set=-setuid,-setgid", *nstrace(private, "replay", "web.arrows")]
+    done = subprocess.run(argv, capture_output=True, text=True, env=ENV, cwd=private)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "cannot be given up" in done.stderr
+
+
+def test_root_of_a_user_namespace_of_one_user(private: Path) -> None:
+    """Who has made it for himself is no root outside, and there is nobody else in it to become."""
+    done = subprocess.run(python(private, ALONE), capture_output=True, text=True, env=ENV, cwd=private)
+    assert done.stdout.split() == ["0", "0", "0" * 16], done.stderr
 
 
 @pytest.mark.parametrize("args", [[], ["--json"], ["--speed", "1000"], ["--from", "+5ms"]], ids=str)
@@ -149,6 +211,14 @@ def test_under_sudo_it_is_the_calling_user(private: Path) -> None:
     run(private, "export", "web.arrows", "--to", "csv", SUDO_UID="1234", SUDO_GID="2345")
     made = (private / "web.csv").stat()
     assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (1234, 2345, 0o600)
+
+
+@pytest.mark.parametrize(("uid", "gid"), NO_CALLER[-2:], ids=str)
+@pytest.mark.parametrize("args", [["csv"], ["parquet", "--partition"]], ids=" ".join)
+def test_what_is_exported_for_no_caller_is_roots(args: list[str], uid: str, gid: str, private: Path) -> None:
+    run(private, "export", "web.arrows", "--to", *args, SUDO_UID=uid, SUDO_GID=gid)
+    out = private / f"web.{args[0]}"
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in (out, *out.rglob("*"))} == {(0, 0)}
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])

@@ -97,7 +97,7 @@ def _into_stdout(convert: Convert, form: str) -> None:
 
 
 def _into_folder(convert: Convert, form: str, out: Path) -> None:
-    from tracer.privileges import in_child, lesser_user
+    from tracer.privileges import caller, in_child, lesser_user
 
     if out.is_symlink() or out.exists():
         raise NstraceError(f"{out} is there already", "write to another folder")
@@ -106,7 +106,7 @@ def _into_folder(convert: Convert, form: str, out: Path) -> None:
     try:
         os.chown(new, *lesser_user())
         in_child(lambda: convert(lambda sources: _partition(sources, form)), new)
-        if "SUDO_UID" not in os.environ:
+        if not caller():
             _own(new)
         new.rename(out)
     finally:

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.namespaces import CLONE_NEWPID, call, children_elsewhere, close_own, mount_own_proc
+from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere, close_own, mount_own_proc
+from tracer.libc import call
 
 _PR_SET_NAME = 15
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)

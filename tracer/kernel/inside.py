@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.namespaces import CLONE_NEWPID, call, children_elsewhere, mount_own_proc
+from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere, mount_own_proc
+from tracer.libc import call
 
 _DEADLINE_S = 10.0
 _UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid

@@ -8,16 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracer.libc import call
+
 CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
-
-
-def call(name: str, *args: object) -> None:
-    """A function of the C library that answers 0. Raises OSError where it fails."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*args):
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 @contextlib.contextmanager

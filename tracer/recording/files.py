@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tracer.errors import NstraceError
+from tracer.privileges import caller
 
 SUFFIX = ".arrows"
 _CHUNK_BYTES = 1 << 20
@@ -69,10 +70,10 @@ def _is_regular(path: Path) -> bool:
 
 
 def _owned(fd: int) -> int:
-    uid, gid = os.environ.get("SUDO_UID", ""), os.environ.get("SUDO_GID", "")
-    if os.geteuid() == 0 and uid.isdecimal() and gid.isdecimal():
+    owner = caller()
+    if os.geteuid() == 0 and owner:
         with contextlib.suppress(OSError):  # a file system without owners
-            os.fchown(fd, int(uid), int(gid))
+            os.fchown(fd, *owner)
     return fd
 
 

@@ -1,0 +1,14 @@
+"""Functions of the C library that Python has no names for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+
+def call(name: str, *args: object) -> None:
+    """Call a function that returns 0. Raises OSError with its errno where it returns anything else."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, name)(*args):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
