@@ -101,9 +101,9 @@ def image(engine: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def workload(pytestconfig: pytest.Config) -> Path:
-    """workload.c, compiled into pytest's cache."""
-    return compile_workload(pytestconfig.cache.mkdir("workload"))
+def workload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """workload.c, compiled."""
+    return compile_workload(tmp_path_factory.mktemp("workload"))
 
 
 @pytest.fixture

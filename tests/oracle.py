@@ -6,7 +6,6 @@ processes, and others whose ends are known, and counts them in a ledger.
 """
 
 import contextlib
-import hashlib
 import json
 import socket
 import struct
@@ -50,14 +49,10 @@ def pids_hierarchy() -> Path:
     return v1 if (v1 / "cgroup.procs").exists() else v1.parent
 
 
-def compile_workload(cache: Path) -> Path:
-    """workload.c as a static program below `cache`; compiled when the cache has none of this source."""
-    program = cache / hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16] / "workload"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        made = program.with_suffix(".new")
-        subprocess.run(["gcc", "-std=gnu17", "-static", "-O2", "-Wall", "-pthread", SOURCE, "-o", made], check=True)
-        made.rename(program)
+def compile_workload(folder: Path) -> Path:
+    """workload.c as a static program in this folder."""
+    program = folder / "workload"
+    subprocess.run(["gcc", "-std=gnu17", "-static", "-O2", "-Wall", "-pthread", SOURCE, "-o", program], check=True)
     return program
 
 
