@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracer.initial import INITIAL_PIDNS_INUM
 
@@ -48,17 +48,16 @@ everywhere else its number is the tgid."""
 def chain_of(batch: Batch, index: int) -> Chain:
     """The chain of the row at index, outermost first, without the initial namespace unless it is the only one."""
     row = batch.rows[index]
-    inner = [_number(item) for item in row["chain"].tolist()[: max(1, int(row["level"]))]]
+    inner = _numbers(row["chain"].tolist()[: max(1, int(row["level"]))])
     if row["deep_len"]:
         import numpy as np
 
         from tracer.events import NUMBER
 
-        deep = np.frombuffer(batch.payload(index).deep, NUMBER).tolist()
-        inner += [_number(item) for item in deep]
+        inner += _numbers(np.frombuffer(batch.payload(index).deep, NUMBER).tolist())
     return tuple(reversed(inner))
 
 
-def _number(item: tuple[int, int, int]) -> Number:
-    inum, nr, gen = item
-    return Number(PidnsId(inum, gen), nr)
+def _numbers(items: list[Any]) -> list[Number]:
+    """items: of the dtype NUMBER, as tuples of its fields."""
+    return [Number(PidnsId(inum, gen), nr) for inum, nr, gen in items]
