@@ -12,26 +12,25 @@ from click.shell_completion import CompletionItem
 
 _LIMIT_S, _AGAIN_S = 0.3, 0.02  # who waits for a key to answer does not wait longer
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label comes from strangers, and ends in a command line
-Items = list[CompletionItem[str]]
 
 
-def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
+def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The TARGETs that begin so: running containers first."""
     from tracer.host import offers
 
     return _in_time(offers.targets, incomplete)
 
 
-def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
+def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The PROCs that begin so: containers, and behind the slash the numbers inside."""
     from tracer.host import offers
 
     return _in_time(offers.procs, incomplete)
 
 
-def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: str) -> Items:
+def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: str) -> list[CompletionItem[str]]:
     """What was offered until the time was over, or something failed."""
-    found: Items = []
+    found: list[CompletionItem[str]] = []
     with contextlib.suppress(Exception), _alarm():
         for item in offer(incomplete):
             if item.value.startswith(incomplete) and _WORD.fullmatch(item.value):
