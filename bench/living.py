@@ -4,6 +4,7 @@ python -m bench.living PROCESSES
 """
 
 import gc
+import mmap
 import sys
 import time
 from pathlib import Path
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The probes: fork, exec, exit and moves between cgroups, each with the
- * process's number in every PID namespace. Compiled by BCC; the constants come as -D flags
- * (tracer/kernel/loader.py): RING_PAGES, URGE_AFTER, RESERVE_FROM,
- * SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last piece), THREADS,
- * CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
+ * process's number in every PID namespace. Compiled by BCC; the constants come
+ * as -D flags (tracer/kernel/loader.py): PAGE_SIZE, RING_BYTES, URGE_AFTER,
+ * RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last
+ * piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
  * an event and its pieces stand together on their CPU, and plain increments
@@ -55,7 +55,7 @@ struct share {
 	u32 events;
 };
 
-BPF_RINGBUF_OUTPUT(ring, RING_PAGES);
+BPF_RINGBUF_OUTPUT(ring, RING_BYTES / PAGE_SIZE);
 BPF_PERCPU_ARRAY(counts, struct counts, 1);
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
 BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);

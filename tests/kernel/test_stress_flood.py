@@ -13,7 +13,7 @@ from tracer.events import Flag, Kind
 from tracer.kernel.options import LoadOptions
 
 pytestmark = pytest.mark.kernel
-RING = LoadOptions(ring_pages=512)  # 12 483 records
+RING = LoadOptions(ring_bytes=2 << 20)  # 12 483 records
 
 
 def beside_a_flood(workload: Path) -> tuple[Stack, Space, Space]:

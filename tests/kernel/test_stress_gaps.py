@@ -17,7 +17,7 @@ from tracer.kernel.options import LoadOptions
 from tracer.repair import WITHIN_S
 
 pytestmark = pytest.mark.kernel
-SMALL = LoadOptions(ring_pages=16)  # 64 KiB
+SMALL = LoadOptions(ring_bytes=64 << 10)
 
 
 def slowly(value: bool) -> bool:

@@ -15,7 +15,7 @@ from stack import close_trace, open_trace
 
 from tracer.events import Batch, Flag, Kind, split_args
 from tracer.kernel.load import Loading
-from tracer.kernel.options import LoadOptions
+from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import chain_of
@@ -152,7 +152,7 @@ def is_ours_to_see(tgid: int) -> bool:
 
 
 def test_ring_too_small_loses_and_says_exactly_how_many() -> None:
-    trace = open_trace(LoadOptions(ring_pages=1))
+    trace = open_trace(LoadOptions(ring_bytes=ring_bytes_for(1)))
     try:
         cpu = str(min(os.sched_getaffinity(0)))
         for _ in range(60):

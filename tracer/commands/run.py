@@ -40,7 +40,7 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
     check_host()
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(_open(to)) if to else sys.stderr
-        load_options = LoadOptions(options.buffer_pages, options.max_args_bytes, options.threads)
+        load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
         loading = Loading(load_options)
         from tracer.containers.cgroups import Cgroups
         from tracer.host import procfs

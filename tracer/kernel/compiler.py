@@ -34,7 +34,6 @@ _KCONFIG_H = """
 #include "kernel_types.h"
 #define LINUX_VERSION_CODE 0
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
-#define PAGE_SIZE 4096
 #define __always_inline inline __attribute__((always_inline))
 """
 _EMPTY_HEADERS = (

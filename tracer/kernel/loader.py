@@ -18,11 +18,10 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.attach import PROGRAMS, Attached, attach
 from tracer.kernel.layout import Btf, kernel_types
 from tracer.kernel.objects import Objects, Store, key_of
-from tracer.kernel.options import LoadOptions
+from tracer.kernel.options import PAGE_BYTES, LoadOptions
 
 MAPS = ("ring", "counts", "decisions", "losses", "wake")
 PIECE_BYTES = 128
-PAGE_BYTES = 4096
 RECORD_BYTES = 168  # with the ring's own header
 
 
@@ -38,10 +37,11 @@ def _cgroup_subsys(btf: Btf) -> int:
 def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
     pieces = -(-options.max_args_bytes // PIECE_BYTES)
     flags = [
-        f"-DRING_PAGES={options.ring_pages}",
-        f"-DURGE_AFTER={_urge_after(options.ring_pages)}",
-        f"-DRESERVE_FROM={options.ring_pages * PAGE_BYTES // 4 * 3}",
-        f"-DSHARE_EVENTS={_share_events(options.ring_pages)}",
+        f"-DPAGE_SIZE={PAGE_BYTES}",
+        f"-DRING_BYTES={options.ring_bytes}",
+        f"-DURGE_AFTER={_urge_after(options.ring_bytes)}",
+        f"-DRESERVE_FROM={options.ring_bytes // 4 * 3}",
+        f"-DSHARE_EVENTS={_share_events(options.ring_bytes)}",
         f"-DMAX_ARGS_BYTES={options.max_args_bytes}",
         f"-DLAST_ARGS_BYTES={options.max_args_bytes - (pieces - 1) * PIECE_BYTES}",
         f"-DTHREADS={int(options.threads)}",
@@ -54,14 +54,14 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
     return flags
 
 
-def _urge_after(ring_pages: int) -> int:
+def _urge_after(ring_bytes: int) -> int:
     """Events of one CPU that fill its share of half the ring, at three records an event."""
-    return max(1, ring_pages * PAGE_BYTES // 2 // (3 * RECORD_BYTES) // (os.cpu_count() or 1))
+    return max(1, ring_bytes // 2 // (3 * RECORD_BYTES) // (os.cpu_count() or 1))
 
 
-def _share_events(ring_pages: int) -> int:
+def _share_events(ring_bytes: int) -> int:
     """Events of one container that fill a 64th of the ring, at three records an event."""
-    return max(1, ring_pages * PAGE_BYTES // 64 // (3 * RECORD_BYTES))
+    return max(1, ring_bytes // 64 // (3 * RECORD_BYTES))
 
 
 def _check_kernel(btf: Btf) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+"""Of this kernel: 4 KiB on x86, 4, 16 or 64 KiB on arm64."""
 
 
 class LoadOptions(NamedTuple):
-    """What the programs are compiled for. ring_pages: a power of two, of 4 KiB."""
+    """What the programs are compiled for. ring_bytes: a size that `ring_bytes_for` gives."""
 
-    ring_pages: int = 4096
+    ring_bytes: int = 16 << 20
     max_args_bytes: int = 4096
     threads: bool = False
+
+
+def ring_bytes_for(least_bytes: int) -> int:
+    """The smallest ring with room for so many bytes that the kernel makes: a power of two, in whole pages
+    (ringbuf_map_alloc(), kernel/bpf/ringbuf.c)."""
+    return max(PAGE_BYTES, 1 << (least_bytes - 1).bit_length())

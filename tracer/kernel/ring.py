@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.events import EVENT
+from tracer.kernel.options import PAGE_BYTES
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 _RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", ("V", EVENT.itemsize))])
@@ -24,12 +25,13 @@ _STUCK_S = 5.0
 
 
 class Ring:
-    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; pages: its size in 4 KiB. faults: what cannot be, and was."""
+    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; ring_bytes: how much data it holds. faults: what cannot be, and
+    was."""
 
-    def __init__(self, fd: int, pages: int) -> None:
-        self._size = pages * mmap.PAGESIZE
-        positions = _mapped(fd, mmap.PAGESIZE, 0, mmap.PROT_READ | mmap.PROT_WRITE)
-        produced = _mapped(fd, mmap.PAGESIZE, mmap.PAGESIZE, mmap.PROT_READ)
+    def __init__(self, fd: int, ring_bytes: int) -> None:
+        self._size = ring_bytes
+        positions = _mapped(fd, PAGE_BYTES, 0, mmap.PROT_READ | mmap.PROT_WRITE)
+        produced = _mapped(fd, PAGE_BYTES, PAGE_BYTES, mmap.PROT_READ)
         self._fd = fd
         self._consumer = np.frombuffer(positions, np.uint64, 1)
         self._producer = np.frombuffer(produced, np.uint64, 1)
@@ -45,9 +47,9 @@ class Ring:
     def _map_window(self) -> None:
         """Map the data ahead of us. The kernel maps the ring twice in a row, so that a window never wraps; all of
         it mapped would count as twice its size of our memory."""
-        self._base = self._at - self._at % mmap.PAGESIZE
-        offset = (2 + self._base % self._size // mmap.PAGESIZE) * mmap.PAGESIZE
-        length = min(_WINDOW_BYTES, self._size) + mmap.PAGESIZE  # a record may begin at the very end of a page
+        self._base = self._at - self._at % PAGE_BYTES
+        offset = (2 + self._base % self._size // PAGE_BYTES) * PAGE_BYTES
+        length = min(_WINDOW_BYTES, self._size) + PAGE_BYTES  # a record may begin at the very end of a page
         self._data = np.frombuffer(_mapped(self._fd, length, offset, mmap.PROT_READ), np.uint8)
 
     def wake_on(self, fd: int) -> None:

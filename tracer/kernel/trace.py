@@ -44,7 +44,7 @@ class Trace:
     def __post_init__(self) -> None:
         loaded = self.loaded
         self.maps = Maps(loaded.counts, loaded.decisions, loaded.losses, loaded.wake)
-        self.ring = Ring(loaded.ring, self.options.ring_pages)
+        self.ring = Ring(loaded.ring, self.options.ring_bytes)
         self._joiner = Joiner()
         self.began_ns = now_ns()
         self._gaps = GapFinder(self._whose, self.began_ns)

@@ -80,7 +80,7 @@ def follow_live(
     check_host()
     if record:
         check_record(record)
-    load_options = LoadOptions(options.buffer_pages, options.max_args_bytes, options.threads)
+    load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     source, is_over = open_live(targets, load_options, options.max_processes, say)
     from tracer.session import Limits
 

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
+from tracer.kernel.options import ring_bytes_for
+
 F = TypeVar("F", bound=Callable[..., Any])
-_PAGE_BYTES = 4096
 SHOWN_EVENTS = ("fork", "exec", "exit", "snapshot")
 
 
@@ -26,7 +27,7 @@ class StreamOptions:
     json: bool
     color: bool
     quiet: bool
-    buffer_pages: int
+    ring_bytes: int
     max_args_bytes: int
     require_complete: bool
     stats: bool
@@ -43,10 +44,9 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     return names
 
 
-def _pages(ctx: click.Context, param: click.Parameter, value: float) -> int:
-    """The ring's size in pages: a power of two, the next larger one than asked for."""
-    pages = max(1, int(value * 1024 * 1024 / _PAGE_BYTES))
-    return 1 << (pages - 1).bit_length()
+def _ring_bytes(ctx: click.Context, param: click.Parameter, value: float) -> int:
+    """The ring's size: the next that the kernel makes from as many MiB as asked for."""
+    return ring_bytes_for(int(value * 1024 * 1024))
 
 
 _OPTIONS = {
@@ -73,7 +73,7 @@ _OPTIONS = {
         type=click.FloatRange(0.0625, 1024),
         default=16,
         show_default=True,
-        callback=_pages,
+        callback=_ring_bytes,
         metavar="MiB",
         help="Size of the ring between kernel and nstrace.",
     ),
@@ -131,7 +131,7 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         json=values.get("as_json", False) or values.get("output") == "json",
         color=wants_color(values.get("color", "never")),
         quiet=values["quiet"],
-        buffer_pages=values.get("buffer_size", 0),
+        ring_bytes=values.get("buffer_size", 0),
         max_args_bytes=values.get("max_args_bytes", 0),
         require_complete=values["require_complete"],
         stats=values.get("stats", False),
