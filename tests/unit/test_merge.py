@@ -34,7 +34,7 @@ def test_the_same_in_few_batches(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.arrows"]
 
 
-@pytest.mark.parametrize("why", ["few", "large", "torn", "damaged", "full"])
+@pytest.mark.parametrize("why", ["few", "large", "torn", "damaged", "twice", "full"])
 def test_it_stays_where_that_is_not_worth_it_or_fails(
     why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +46,9 @@ def test_it_stays_where_that_is_not_worth_it_or_fails(
         with path.open("r+b") as file:
             file.seek(offsets[3] - 4)
             file.write(b"1234")
+    if why == "twice":
+        data = path.read_bytes()
+        path.write_bytes(data[: offsets[4]] + data[offsets[3] :])
     if why == "full":
         monkeypatch.setattr(
             "os.write", lambda _fd, _data: (_ for _ in ()).throw(OSError(28, "No space left on device"))

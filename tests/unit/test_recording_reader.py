@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from fuzz_recording import changed, sample, show
+from fuzz_recording import changed, messages, sample, show
 from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
@@ -90,6 +90,70 @@ def test_a_flipped_bit_in_the_beginning_is_told(path: Path) -> None:
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(NstraceError, match=r"damaged at byte 0|no recording"):
             read(bytes(flipped))
+
+
+def told_and_lost(data: bytes) -> tuple[list[int], int, list[str], Recording]:
+    """Whom the batches tell of, how many rows the gaps say are missing, what was said, and the recording."""
+    batches, said, recording = read(data)
+    gaps = [batch.rows[0] for batch in batches if len(batch) and batch.rows["kind"][0] == Kind.GAP]
+    assert all(gap["start_ns"] <= gap["ts_ns"] for gap in gaps)
+    told = tgids([batch for batch in batches if len(batch) and batch.rows["kind"][0] != Kind.GAP])
+    return told, sum(int(gap["seq"]) for gap in gaps), said, recording
+
+
+@pytest.mark.parametrize(
+    ("order", "told", "why"),
+    [
+        ("0 1 1 2 3 end", "0 1 2 3", "out of order, or there twice"),
+        ("0 1 2 3 1 end", "0 1 2 3", "out of order, or there twice"),
+        ("0 2 1 3 end", "0 2 3", "120 rows are missing ahead of it"),
+        ("0 3 end", "0 3", "240 rows are missing ahead of it"),
+        ("0 1 2 end", "0 1 2", "120 rows are missing ahead of it"),
+        ("1 2 3 end", "1 2 3", "121 rows are missing ahead of it"),
+        ("0 1 other 2 3 end", "0 1 2 3", "a batch of another recording"),
+        ("0 other 2 3 end", "0 2 3", "a batch of another recording"),
+        ("0 other other other 1 2 3 end", "0 1 2 3", "a batch of another recording"),
+    ],
+)
+def test_batches_that_are_not_where_they_were_written(order: str, told: str, why: str, tmp_path: Path) -> None:
+    record(tmp_path / "mine", BATCHES)
+    record(tmp_path / "other", BATCHES)
+    schema, *pieces, end = messages((tmp_path / "mine").read_bytes())
+    places = {str(number): piece for number, piece in enumerate(pieces)}
+    places |= {"end": end, "other": messages((tmp_path / "other").read_bytes())[2]}
+    data = b"".join([schema, *(places[name] for name in order.split()), frames.END])
+    rows, lost, said, recording = told_and_lost(data)
+    assert rows == tgids([BATCHES[int(number)] for number in told.split()])
+    assert len(rows) + lost == len(tgids(BATCHES))
+    assert recording.damages
+    assert why in said[0]
+    assert len(said) == len(set(said))  # of many batches the same is said once
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_order_batches_are_in_none_is_told_twice(seed: int, path: Path) -> None:
+    record(path, BATCHES)
+    data = path.read_bytes()
+    schema, *pieces, end = messages(data)
+    dice = random.Random(seed)
+    for _ in range(40):
+        order = dice.choices(range(len(pieces)), k=dice.randint(1, 7))
+        shuffled = b"".join([schema, *(pieces[number] for number in order), end, frames.END])
+        rows, lost, said, recording = told_and_lost(shuffled)
+        whole = iter(tgids(BATCHES))
+        assert all(row in whole for row in rows)  # in the order of the whole, each at most once
+        assert len(rows) + lost == len(tgids(BATCHES))
+        assert (shuffled == data) == (not said) == (not recording.damages)
+
+
+def test_more_behind_the_end_is_said(path: Path) -> None:
+    record(path, BATCHES)
+    path.write_bytes(path.read_bytes() * 2)  # as by cat of two
+    said: list[str] = []
+    recording = Recording("file", open_input(str(path)), said.append)
+    assert tgids([part.batch for part in recording.parts() if part.batch]) == tgids(BATCHES)
+    assert (recording.is_closed, recording.damages) == (True, 1)
+    assert "more behind its end" in said[0]
 
 
 @pytest.mark.parametrize(

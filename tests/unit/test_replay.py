@@ -86,6 +86,16 @@ def test_not_closed_and_damaged(tmp_path: Path) -> None:
     assert "lost 120 events between 22:13:21.040 and 22:13:21.081" in lines[120]
 
 
+def test_a_batch_that_is_there_twice_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "twice.arrows"
+    offsets = record(path, BATCHES)
+    whole, data = replay(path)[0], path.read_bytes()
+    path.write_bytes(data[: offsets[3]] + data[offsets[2] :])
+    lines, said = replay(path, "--require-complete", exit_code=5)
+    assert lines == whole
+    assert f"is damaged at byte {offsets[3]}: a batch that is out of order, or there twice" in said
+
+
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "/", "/nowhere", "jpeg", "empty"])
 def test_no_recording_is_one_line_and_a_hint(name: str, tmp_path: Path) -> None:
     (tmp_path / "jpeg").write_bytes(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100))

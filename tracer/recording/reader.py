@@ -85,6 +85,7 @@ class Recording:
         self.is_closed = False
         self.sieve: Sieve | None = None
         self._say = say
+        self._said = ""  # of what is damaged since the last batch that is not
         self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
         self.facts, self._schema = self._begin()
 
@@ -138,13 +139,21 @@ class Recording:
             self.rows = part.index.first_row + message.rows
             self.last_ns = max(self.last_ns, part.index.last_ns)
             if part.index.end:
-                self.is_closed = True
+                self._end()
                 return
             yield part
         last_s = (self.last_ns + self.facts.wall_offset_ns) // _SECOND_NS
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last_s))
         what = f"{self.rows} rows, up to {until}" if self.rows else "nothing in it"
         self._say(f"{self.name} was not closed cleanly: {what}")
+
+    def _end(self) -> None:
+        """Closed; of a file, is that all? Of a stream its writer may keep us waiting."""
+        self.is_closed, at = True, self.input.at
+        if isinstance(self.input, FileInput):
+            rest = self.input.read(len(frames.END) + 1)
+            if not frames.END.startswith(rest):
+                self._damaged(at, Damaged("there is more behind its end, which is not read"))
 
     def indices(self) -> list[Index]:
         """What all batches say of themselves, without reading them; [] for a stream."""
@@ -173,15 +182,24 @@ class Recording:
             if message is None:
                 return None
             try:
-                return message, self._part(message, is_wanted)
+                part = self._part(message, is_wanted)
             except Torn:
                 return None
             except Damaged as damage:  # its header is right, and so is its length: go on behind it
                 self._damaged(start, damage)
+                continue
+            missing = part.index.first_row - self.rows
+            if missing and not self._said:
+                self._damaged(start, Damaged(f"{missing} rows are missing ahead of it"))
+            self._said = ""
+            return message, part
 
     def _damaged(self, at: int, damage: Damaged) -> None:
+        """Batch after batch the same is said once."""
         self.damages += 1
-        self._say(f"{self.name} is damaged at byte {at}: {damage}")
+        if str(damage) != self._said:
+            self._said = str(damage)
+            self._say(f"{self.name} is damaged at byte {at}: {damage}")
 
     def _batch_header(self) -> Message | None:
         message = self._header()
@@ -214,6 +232,7 @@ class Recording:
     def _part(self, message: Message, is_wanted: Callable[[Index], bool]) -> Part:
         try:
             index = Index.parse(message.metadata)
+            self._check_place(message.metadata, index)
         except Damaged:
             self._skip(message)
             raise
@@ -225,6 +244,14 @@ class Recording:
             raise Torn("it ends in the middle of a batch")
         frames.verify_body(message, body)
         return Part(index, self._decode(message, body))
+
+    def _check_place(self, metadata: dict[str, str], index: Index) -> None:
+        """Raises Damaged where a batch does not belong here: checksums hold wherever it was copied to."""
+        mine = {"session": self.facts.session, "part": str(self.facts.part)}
+        if any(metadata.get(name, value) != value for name, value in mine.items()):
+            raise Damaged("a batch of another recording")
+        if index.first_row < self.rows:
+            raise Damaged("a batch that is out of order, or there twice")
 
     def _skip(self, message: Message) -> None:
         if self.input.skip(message.body_bytes) < message.body_bytes:
@@ -263,5 +290,5 @@ class Recording:
         """The row that stands for batches that are missing ahead of this one."""
         row = np.zeros(1, EVENT)
         row["kind"], row["cpu"], row["seq"] = Kind.GAP, NO_CPU, index.first_row - self.rows
-        row["start_ns"], row["ts_ns"] = self.last_ns, index.first_ns
+        row["start_ns"], row["ts_ns"] = sorted((self.last_ns, index.first_ns))
         return Batch(row)

@@ -67,6 +67,7 @@ class Writer:
         self.facts = facts
         self._sink = sink
         self._wall_offset_ns = int(facts["wall_offset_ns"])
+        self._whose = {name: facts[name] for name in ("session", "part")}
         self._clock = clock
         self._waiting: list[Batch] = []
         self._waiting_rows = self._waiting_bytes = 0
@@ -140,6 +141,7 @@ class Writer:
             "last_ns": str(rows["ts_ns"].max()),
             "lost": str(lost),
             "facts": str(int(teaches(batch).sum())),
+            **self._whose,
             **more,
         }
         self._sink.write(frames.of_batch(to_arrow(batch, self._wall_offset_ns), metadata))
@@ -152,7 +154,7 @@ class Writer:
         where that is later than the last event."""
         self.flush()
         last_ns = str(max(self._last_ns, until_ns))
-        last = {"first_row": str(self.rows), "first_ns": last_ns, "last_ns": last_ns, "end": "1"}
+        last = {"first_row": str(self.rows), "first_ns": last_ns, "last_ns": last_ns, "end": "1", **self._whose}
         self._sink.write(frames.of_batch(to_arrow(Batch.concat([]), self._wall_offset_ns), last) + frames.END)
         self._sink.close()
 
