@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, row
 
 from tracer.events import Batch, Kind
 from tracer.recording.facts import of_this_host
-from tracer.recording.files import create
+from tracer.recording.files import create, parts_of
 from tracer.recording.reader import Recording
+from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.writer import FileSink, Writer
 
 WALL_NS = 1_700_000_000 * SECOND_NS
@@ -58,11 +60,11 @@ def facts() -> Batch:
     return batch(cgroup(7, WEB))
 
 
-def record(path: Path, batches: Sequence[Batch], is_closed: bool = True) -> list[int]:
+def record(path: Path, batches: Sequence[Batch], is_closed: bool = True, **metadata: str) -> list[int]:
     """Write batches, each as a message of its own, to a new file. Gives the offsets at which the messages begin, and
-    at which the last of them ends."""
+    at which the last of them ends. metadata: of the stream, where it is not as of this host."""
     sink = FileSink(create(path, force=False), path.name)
-    writer = Writer(sink, of_this_host(WALL_NS, ["nstrace", "record"]))
+    writer = Writer(sink, of_this_host(WALL_NS, ["nstrace", "record"]) | metadata)
     offsets = [0]
     for part in batches:
         offsets.append(sink.bytes)
@@ -74,6 +76,17 @@ def record(path: Path, batches: Sequence[Batch], is_closed: bool = True) -> list
     else:
         sink.close()
     return offsets
+
+
+def rotated(path: Path, batches: Sequence[Batch]) -> list[Path]:
+    """Write each batch to a file of its own, the last of which may hold none: the parts of one recording, in order."""
+    seconds = itertools.count(step=10.0)  # every batch is due
+    facts = of_this_host(WALL_NS, ["nstrace", "record"])
+    writer = RotatingWriter(path, facts, Rotation(max_bytes=1), clock=lambda: next(seconds))
+    for part in batches:
+        writer.take(part)
+    writer.close()
+    return parts_of(path)
 
 
 def read(data: bytes) -> tuple[list[Batch], list[str], Recording]:

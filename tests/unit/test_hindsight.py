@@ -251,7 +251,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert found.stdout.splitlines()[0] == "web/15 was PID 101 on the host: job"
     assert "started 2023-11-14 22:13:22.000, ended 2023-11-14 22:13:24.000 (exit 0), user 0" in found.stdout
     assert nstrace("--from", file, "-q", "web/15").stdout == "101\n102\n111\n"
-    assert nstrace("--from", file, "-q", "--during", "22:13:25..+5s", "web/15").stdout == "102\n"
+    assert nstrace("--from", file, "-q", "--during", "22:13:25..+1s", "web/15").stdout == "102\n"
     answer = json.loads(nstrace("--from", file, "--at", "22:13:25.5", "--json", "web/15").stdout)
     assert (answer["result"], answer["signal"], answer["certain"]) == (102, "SIGKILL", True)
     assert answer["ended"] == "2023-11-14T22:13:26.000000000Z"
@@ -263,6 +263,8 @@ def test_the_command(tmp_path: Path) -> None:
         (["--at", "+3.5s", "web/15"], 3, "no process 15 in web was recorded at 2023-11-14 22:13:24.500"),
         (["--at", "@0", "web/15"], 1, "web/15: not known: the recording begins at 2023-11-14 22:13:21.000"),
         (["--at", "noon", "web/15"], 2, "'noon' is no time"),
+        (["--during", "+1h..", "web/15"], 2, "'+1h' is outside the recording (2023-11-14 22:13:21.000 to"),
+        (["--during", "+3..+0", "web/15"], 2, "'+3' to '+0' is empty"),
         (["--at", "+1", "--during", "..", "web/15"], 2, "--at is a moment, --during a time"),
         (["--at", "+1s", "pid:100/15"], 2, "a recording is asked by namespace"),
         (["--at", "+1s", "web/x"], 2, "is no process"),

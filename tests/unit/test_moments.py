@@ -1,6 +1,7 @@
 """Times of a recording as users type them."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.moments import Span, parse_moment, parse_range
+from tracer.moments import UNKNOWN_NS, Span, parse_moment, parse_range, parse_windows
 
 SECOND = 1_000_000_000
 BEGIN = 1_764_000_000 * SECOND  # 2025-11-24T16:00:00Z
@@ -59,23 +60,77 @@ def test_what_is_no_time(text: str) -> None:
 
 @given(st.text(max_size=30))
 def test_whatever_is_typed_is_a_time_or_refused(text: str) -> None:
-    for parse in (parse_moment, parse_range):
+    for parse in (parse_moment, one):
         with contextlib.suppress(NstraceError):
             parse(text, SPAN)
 
 
+def one(text: str, span: Span = SPAN) -> Span | None:
+    """The window of one recording."""
+    (window,) = parse_range(text, [span])
+    return window
+
+
 @pytest.mark.parametrize(
     ("text", "begin", "end"),
-    [("+10s..+20s", 10, 20), ("..+20", 0, 20), ("-10s..", 3590, 3600), ("17:00:05..17:01", 5, 60), ("..", 0, 3600)],
-)
+    [
+        ("+10s..+20s", 10, 30), ("17:00:10..+5m", 10, 310), ("-10s..+5s", 3590, 3595), ("..+20", 0, 20),
+        ("-10s..", 3590, 3600), ("+10s..-10s", 10, 3590), ("17:00:05..17:01", 5, 60), ("..", 0, 3600),
+        # what lies partly outside is meant as far as it goes
+        ("16:59..17:00:10", -60, 10), ("16:59:30..+1m", -30, 30), ("17:59..18:30", 3540, 5400), ("-0s..", 3600, 3600),
+    ],
+)  # fmt: skip
 def test_ranges(text: str, begin: int, end: int) -> None:
-    assert parse_range(text, SPAN) == (BEGIN + begin * SECOND, BEGIN + end * SECOND)
+    assert one(text) == Span(BEGIN + begin * SECOND, BEGIN + end * SECOND)
 
 
-@pytest.mark.parametrize("text", ["", "+5s", "+20..+10", "+5...+6", "x.."])
+def test_a_time_of_day_ends_a_window_on_the_day_on_which_it_begins() -> None:
+    days = Span(BEGIN, BEGIN + 3 * 86400 * SECOND)
+    window = one("2025-11-26T17:00..17:10", days)
+    assert window == Span(BEGIN + 2 * 86400 * SECOND, BEGIN + (2 * 86400 + 600) * SECOND)
+    assert one("2025-11-26T23:50..00:10", days) == Span(BEGIN + 197400 * SECOND, BEGIN + 198600 * SECOND)
+
+
+@pytest.mark.parametrize("text", ["", "+5s", "+5...+6", "x.."])
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(NstraceError):
-        parse_range(text, SPAN)
+        one(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("+2h..", "'+2h' is outside the recording (2025-11-24 17:00:00.000 to 18:00:00.000)"),
+        ("..16:59", "'16:59' is outside the recording (2025-11-24 17:00:00.000 to 18:00:00.000)"),
+        ("18:01..+5m", "'18:01' to '+5m' is outside the recording"),
+        ("16:00..16:30", "'16:00' to '16:30' is outside the recording"),
+        ("17:30..17:20", "'17:30' to '17:20' is empty: its end is not behind its beginning"),
+        ("17:30..17:30", "'17:30' to '17:30' is empty: its end is not behind its beginning"),
+        ("+5..+0", "'+5' to '+0' is empty: its end is not behind its beginning"),
+    ],
+)
+def test_a_window_that_holds_nothing_is_refused(text: str, said: str) -> None:
+    with pytest.raises(NstraceError, match=re.escape(said)) as caught:
+        one(text)
+    assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_of_several_recordings_those_are_meant_that_the_window_meets() -> None:
+    spans = [Span(BEGIN + begin * SECOND, BEGIN + end * SECOND) for begin, end in ((0, 10), (100, 110), (200, 300))]
+    assert parse_windows("17:01", "17:03:30", spans) == [None, *[Span(BEGIN + 60 * SECOND, BEGIN + 210 * SECOND)] * 2]
+    assert parse_windows("+20s", None, spans) == [None, None, Span(BEGIN + 220 * SECOND, BEGIN + 300 * SECOND)]
+    with pytest.raises(NstraceError, match=r"outside all recordings \(2025-11-24 17:00:00.000 to 17:00:10.000, 20"):
+        parse_windows("+5m", None, spans)
+
+
+def test_when_a_stream_ends_is_not_known() -> None:
+    stream = Span(BEGIN, UNKNOWN_NS)
+    assert one("+5s..+5s", stream) == Span(BEGIN + 5 * SECOND, BEGIN + 10 * SECOND)
+    assert one("16:59..", stream) == Span(BEGIN - 60 * SECOND, UNKNOWN_NS)
+    assert one("17:00:05..", stream) == Span(BEGIN + 5 * SECOND, UNKNOWN_NS)
+    for text, said in (("-5s..", "nobody knows when a stream will end"), ("..16:00", "17:00:00.000 on")):
+        with pytest.raises(NstraceError, match=said):
+            one(text, stream)
 
 
 def test_before_now() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from builders import SECOND_NS, batch, fork
-from recordings import WALL_NS, facts, read, record, storm
+from recordings import WALL_NS, facts, read, record, rotated, storm
 
 from tracer.attribution import Attribution
 from tracer.errors import NstraceError
@@ -31,14 +31,15 @@ def arrows(tmp_path: Path) -> Path:
     return tmp_path / "web.arrows"
 
 
-def replay(*args: object, exit_code: int = 0) -> tuple[list[str], str]:
+def replay(*args: object, exit_code: int = 0, stdin: bytes = b"") -> tuple[list[str], str]:
     """What it printed, line by line, and what it said."""
     argv = [sys.executable, "-m", "tracer", "replay", *map(str, args)]
     env = {**os.environ, "TZ": "UTC"}
-    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=60)
-    assert done.returncode == exit_code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout.splitlines(), done.stderr
+    done = subprocess.run(argv, capture_output=True, input=stdin, env=env, timeout=60)  # through a pipe
+    printed, said = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == exit_code, said
+    assert "Traceback" not in said
+    return printed.splitlines(), said.replace(f"{Path(str(args[0])).parent}/", "")
 
 
 def test_lines_and_json(arrows: Path) -> None:
@@ -60,7 +61,11 @@ def test_lines_and_json(arrows: Path) -> None:
         (["--from", "+100ms"], 63),
         (["--to", "+9.5ms"], 27),
         (["--from", "22:13:21.111"], 30),
-        (["--from", "2023-11-14T22:13:21.111Z", "--to", "+111.5ms"], 3),
+        (["--from", "2023-11-14T22:13:21.111Z", "--to", "+0.5ms"], 3),
+        (["--from", "22:13:21.111", "--to", "+1h"], 30),
+        (["--from", "22:13", "--to", "+1m"], 360),
+        (["--from", "22:13", "--to", "+21.0015s"], 3),
+        (["--to", "+1.5ms"], 3),
         (["--from", "-1ms"], 4),
     ],
 )
@@ -68,6 +73,52 @@ def test_a_window_of_time_is_a_part_of_the_whole(window: list[str], count: int, 
     whole, part = replay(arrows)[0], replay(arrows, *window)[0]
     assert len(part) == count
     assert "\n".join(part) in "\n".join(whole)
+
+
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [
+        (["--from", "+26s"], "'+26s' is outside the recording (2023-11-14 22:13:21.000 to 22:13:21.120)"),
+        (["--from", "22:13", "--to", "+1s"], "'22:13' to '+1s' is outside the recording"),
+        (["--from", "+50ms", "--to", "22:13:21.030"], "is empty: its end is not behind its beginning"),
+    ],
+)
+def test_a_window_that_holds_nothing_is_an_error(window: list[str], said: str, arrows: Path) -> None:
+    lines, stderr = replay(arrows, *window, exit_code=2)
+    assert lines == []
+    assert said in stderr
+
+
+def test_a_window_over_the_parts_of_a_recording(tmp_path: Path) -> None:
+    assert len(rotated(tmp_path / "web.arrows", BATCHES)) > 2
+    lines = replay(tmp_path / "web.arrows", "--from", "+39.5ms", "--to", "+2ms", "--events", "exit")[0]
+    assert [line.split()[3] for line in lines] == ["1040", "1041"]  # of two parts
+
+
+def test_a_window_of_several_recordings(arrows: Path, tmp_path: Path) -> None:
+    record(tmp_path / "later.arrows", [at(2, 3, 4)])
+    said = replay(tmp_path, "--from", "+10s", exit_code=2)[1]
+    assert "is outside all recordings (2023-11-14 22:13:21.000 to 22:13:21.120, 2023-11-14 22:13:22.000 to" in said
+    assert [line.split()[3] for line in replay(tmp_path, "--from", "22:13:21.120")[0]] == ["1120"] * 3 + ["1", "2", "3"]
+    assert [line.split()[3] for line in replay(tmp_path, "--from", "22:13:23", "--to", "+0.5s")[0]] == ["2"]
+
+
+def test_whom_nobody_means_is_said_of_a_window_too(arrows: Path) -> None:
+    record(arrows.with_name("quiet.arrows"), [facts(), storm(1, 1), at(10)])
+    assert "nobody in web.arrows" in replay(arrows, "--to", "+5ms", "db", exit_code=3)[1]
+    assert replay(arrows.with_name("quiet.arrows"), "--from", "+5s", "web")[0] == []  # it had no event then
+
+
+def test_the_window_of_a_stream_is_known_when_it_has_ended(tmp_path: Path) -> None:
+    record(tmp_path / "web.arrows", BATCHES, realtime_ns=str(WALL_NS + SECOND_NS))
+    data = (tmp_path / "web.arrows").read_bytes()
+    for cut in (len(data), -8, -2000):  # closed, or not
+        said = replay("-", "--from", "+26s", exit_code=2, stdin=data[:cut])[1]
+        assert "'+26s' is outside the recording (2023-11-14 22:13:21.000 to 22:13:21.120)" in said
+    assert len(replay("-", "--from", "22:13:21.111", stdin=data)[0]) == 30
+    assert len(replay("-", "--from", "22:13", "--to", "+21.0045s", stdin=data)[0]) == 12
+    assert "nobody knows when a stream will end" in replay("-", "--from", "-1s", exit_code=2, stdin=data)[1]
+    assert "(from 2023-11-14 22:13:21.000 on)" in replay("-", "--to", "22:12", exit_code=2, stdin=data)[1]
 
 
 def test_not_closed_and_damaged(tmp_path: Path) -> None:
@@ -109,14 +160,6 @@ def test_from_a_pipe(arrows: Path) -> None:
     argv = [sys.executable, "-m", "tracer", "replay", "--json", "-q", "-"]
     done = subprocess.run(argv, input=arrows.read_bytes(), capture_output=True, timeout=60)
     assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (0, 360, b"")
-
-
-def test_several_runs_come_in_order_of_time(tmp_path: Path) -> None:
-    record(tmp_path / "z.arrows", [batch(fork(1))])
-    record(tmp_path / "a.arrows", [batch(fork(2))])
-    for names in (["a.arrows", "z.arrows"], ["z.arrows", "a.arrows"], ["."]):
-        lines, _said = replay(*(tmp_path / name for name in names))
-        assert [line.split()[3] for line in lines] == ["1", "2"]
 
 
 def test_which_arguments_are_files(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 @click.command("replay")
 @click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
 @click.option("--from", "begin", metavar="TIME", help="Begin at TIME.")
-@click.option("--to", "end", metavar="TIME", help="End at TIME.")
+@click.option("--to", "end", metavar="TIME", help="End at TIME; +5m is 5 minutes after --from.")
 @click.option("--speed", callback=_speed, default="max", show_default=True, metavar="N", help="1 is as it happened.")
 @click.option("--max-idle", type=click.FloatRange(0), metavar="S", help="With --speed: cut pauses to S seconds.")
 @replay_options
@@ -45,17 +45,16 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     TIME is one of
       14:03, 14:03:05.250           on the day of the recording, in this host's zone
       2026-11-24T14:03:05Z          with or without zone
-      +90s, +1h5m                   after the recording's beginning
+      +90s, +1h5m                   after the recording's beginning; in --to, after --from
       -10s                          before its end
       3m ago                        before now
 
     \b
     nstrace replay web.arrows
     nstrace replay --json --events exec all.arrows web | jq .args
-    nstrace replay --speed 10 --max-idle 1 --from 14:03 web.arrows
+    nstrace replay --speed 10 --max-idle 1 --from 14:03 --to +5m web.arrows
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.moments import Span, parse_moment
     from tracer.recording.pace import Paced
     from tracer.session import Limits
     from tracer.wiring.recorded import open_sources, sayer, split_files, targets_of
@@ -67,19 +66,30 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     code = 0
     shows = is_wanted(options.quiet, to_stdout=True) and values["speed"] is None
     sources = open_sources(files, targets_of(targets), sayer(options.quiet))
-    for source in sources:
-        if begin is not None or end is not None:
-            span = source.span()
-            first = span.begin_ns if begin is None else parse_moment(begin, span)
-            source.show(Span(first, span.end_ns if end is None else parse_moment(end, span)))
+    chosen = _in_window(sources, begin, end)
+    for source in chosen:
         view = make_view(options, source.wall_offset_ns)
         played = Paced(source, values["speed"], values["max_idle"]) if values["speed"] else source
         with progress([source], shows):
             summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
         code = code or exit_code(summary, options) or _incomplete(source, options)
-    if begin is None and end is None and not any(source.found for source in sources):
+    if not any(source.found for source in chosen):
+        _in_window(chosen, begin, end)  # when a stream ended is known now
         sources[0].check_found()
     return code
+
+
+def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None) -> list[RecordedSource]:
+    """Those that tell of the window, set to show it alone. Raises NstraceError (usage) where none does."""
+    from tracer.moments import parse_windows
+
+    if begin is None and end is None:
+        return sources
+    windows = parse_windows(begin, end, [source.span() for source in sources])
+    for source, window in zip(sources, windows, strict=True):
+        if window:
+            source.show(window)
+    return [source for source, window in zip(sources, windows, strict=True) if window]
 
 
 def _incomplete(source: RecordedSource, options: StreamOptions) -> int:

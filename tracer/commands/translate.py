@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
 @click.option("--from", "file", metavar="FILE", help="Ask a recording, not the living host.")
 @click.option("--at", metavar="TIME", help="With --from: who it was at TIME.")
-@click.option("--during", metavar="A..B", help="With --from: all who it was between two TIMEs; all of it by default.")
+@click.option(
+    "--during", metavar="A..B", help="With --from: all who it was between two TIMEs (14:03..+5m); all of it by default."
+)
 @click.option("--to-container", is_flag=True, help="With - : mark the host's PIDs with container and PID inside.")
 @click.option("--to-host", is_flag=True, help="With - : mark the PIDs of one container with the host's.")
 @click.option("--in", "where", metavar="CONTAINER", help="For --to-host: whose PIDs (web, pidns:INUM).")

@@ -136,13 +136,13 @@ class FileInput:
 class StreamInput:
     """A pipe or socket. keep_waiting: asked while nothing comes; where it says no, the stream ends there.
 
-    ahead: what was read of it before; b"": it has ended already.
+    ahead: what was read of it before; b"": it has ended already. has_ended: it was read to its end.
     """
 
     def __init__(self, fd: int, ahead: bytes | None = None) -> None:
         self._fd = fd
         self._ahead = ahead or b""
-        self._has_ended = ahead == b""
+        self.has_ended = ahead == b""
         self.at = 0
         self.keep_waiting: Callable[[], bool] = lambda: True
         self._poll = select.poll()
@@ -161,12 +161,14 @@ class StreamInput:
         return whole
 
     def _next(self, length: int) -> bytes:
-        if self._has_ended:
+        if self.has_ended:
             return b""
         while not self._poll.poll(_WAIT_MS):
             if not self.keep_waiting():
                 return b""
-        return os.read(self._fd, length)
+        data = os.read(self._fd, length)
+        self.has_ended = not data
+        return data
 
     def skip(self, length: int) -> int:
         """As `Input.skip`."""

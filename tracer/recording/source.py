@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import STREAM_KINDS, Batch, Kind
-from tracer.moments import Span
+from tracer.moments import UNKNOWN_NS, Span
 from tracer.moves import Moves
 from tracer.pidns import chain_of
 from tracer.recording.files import FileInput, StreamInput
@@ -65,10 +65,16 @@ class RecordedSource:
         self._to_ns = max(0, window.end_ns - self.wall_offset_ns)
 
     def span(self) -> Span:
-        """From when to when the files tell of events, from their headers alone; a stream's end is not known."""
+        """From when to when the files tell of events, from their headers alone; of a stream it is known when it ends
+        as soon as it has."""
+        began_ns = self.recordings[0].facts.began_ns
+        if self.is_stream:
+            last_ns = max(recording.last_ns for recording in self.recordings) + self.wall_offset_ns
+            has_ended = all(recording.is_closed or _has_ended(recording) for recording in self.recordings)
+            return Span(began_ns, max(began_ns, last_ns) if has_ended else UNKNOWN_NS)
         indices = [index for recording in self.recordings for index in recording.indices() if index.last_ns]
         if not indices:
-            return Span(self.recordings[0].facts.began_ns, self.recordings[0].facts.began_ns)
+            return Span(began_ns, began_ns)
         first, last = min(index.first_ns for index in indices), max(index.last_ns for index in indices)
         return Span(first + self.wall_offset_ns, last + self.wall_offset_ns)
 
@@ -84,16 +90,17 @@ class RecordedSource:
                 for index in np.flatnonzero(mine)[:1].tolist():
                     pidns = chain_of(part.batch, index)[-1].pidns
                     return Target(TargetKind.PIDNS, str(pidns.inum), target.text, pidns.gen)
-        where = "in a stream a process cannot be looked up" if self._is_stream else "nobody has this PID in it"
+        where = "in a stream a process cannot be looked up" if self.is_stream else "nobody has this PID in it"
         raise NstraceError(f"{target.text}: {where}", "nstrace replay FILE shows all", ExitCode.NO_TARGET)
 
     @property
-    def _is_stream(self) -> bool:
+    def is_stream(self) -> bool:
+        """Whether one of its files is a pipe: it can be read once, and when it ends is not known."""
         return any(not isinstance(recording.input, FileInput) for recording in self.recordings)
 
     def check_found(self) -> None:
         """Raise NstraceError where the targets have meant nobody."""
-        if self.found or not self._selection.targets:
+        if not self._selection.targets or self._means_anybody():
             return
         facts = map(self.attribution.cgroups.get, list(self.attribution.cgroups))
         containers = (fact.container for fact in facts if fact and fact.container)
@@ -108,9 +115,19 @@ class RecordedSource:
             ExitCode.NO_TARGET,
         )
 
+    def _means_anybody(self) -> bool:
+        """Whether the targets mean anybody, in the window or out of it. Of a stream with a window that is not known any
+        more, and said to be so."""
+        if self.found or not self._has_window:
+            return self.found > 0
+        if self.is_stream:
+            return True
+        again = RecordedSource([recording.again() for recording in self.recordings], self._selection.targets)
+        return any(again.found for _batch in again.batches(lambda: 0.0))
+
     def listed_ns(self) -> int | None:
         """When all processes had been listed that were there already, by the wall clock; None: there were none."""
-        for part in () if self._is_stream else self.recordings[0].again().parts():
+        for part in () if self.is_stream else self.recordings[0].again().parts():
             if part.batch is not None and len(part.batch):
                 listed = part.batch.rows[part.batch.rows["kind"] == Kind.SNAPSHOT]
                 return int(listed["ts_ns"].max()) + self.wall_offset_ns if len(listed) else None
@@ -125,7 +142,7 @@ class RecordedSource:
     def total_bytes(self) -> int:
         """How long the files are; 0: there is a stream among them."""
         inputs = [recording.input for recording in self.recordings]
-        return 0 if self._is_stream else sum(found.size for found in inputs if isinstance(found, FileInput))
+        return 0 if self.is_stream else sum(found.size for found in inputs if isinstance(found, FileInput))
 
     def account(self) -> None:
         """A recording holds what was delivered; nothing else was counted."""
@@ -150,6 +167,10 @@ class RecordedSource:
                     if timeout_s() is None:
                         return
 
+    @property
+    def _has_window(self) -> bool:
+        return self._from_ns > 0 or self._to_ns < _FOREVER_NS
+
     def _is_wanted(self, index: Index) -> bool:
         return index.facts > 0 or (index.last_ns >= self._from_ns and index.first_ns <= self._to_ns)
 
@@ -157,7 +178,7 @@ class RecordedSource:
         mask = np.ones(len(part), bool)
         if self._selection.targets:
             mask = self._moves.apply(part, self._selection.mask(part))
-        if self._from_ns or self._to_ns < _FOREVER_NS:
+        if self._has_window:
             times = part.rows["ts_ns"]
             mask &= (times >= self._from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
         return mask
@@ -168,3 +189,7 @@ def _cgroup_before(selection: Selection, part: Batch, at: int) -> int:
     row = part.rows[at]
     old = int(row["seq"]) if row["kind"] == Kind.MOVE else 0
     return old if old and selection.means(part, at, old) else 0
+
+
+def _has_ended(recording: Recording) -> bool:
+    return not isinstance(recording.input, StreamInput) or recording.input.has_ended

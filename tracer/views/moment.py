@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 _SECOND_NS = 1_000_000_000
+_MILLISECOND_NS = 1_000_000
 
 
 def rfc3339(wall_ns: int) -> str:
@@ -30,6 +31,19 @@ def precise(wall_ns: int) -> str:
     """For what was recorded: local date and time, to the millisecond, which is never rounded up."""
     second, rest = divmod(wall_ns, _SECOND_NS)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))}.{rest // 1_000_000:03}"
+
+
+def between(begin_ns: int, end_ns: int | None) -> str:
+    """For a time that is asked about: as `precise`, cut so that both ends are still in it; the day once where it is
+    one. end_ns None: it is not known."""
+    first = precise(begin_ns + _MILLISECOND_NS - 1)
+    if end_ns is None:
+        return f"from {first} on"
+    last = precise(end_ns)
+    if end_ns - begin_ns < _MILLISECOND_NS:
+        first, last = (f"{precise(ns)}{ns % _MILLISECOND_NS:06}" for ns in (begin_ns, end_ns))
+    day, clock = last.split(" ")
+    return f"{first} to {clock if first.startswith(day) else last}"
 
 
 def duration(ns: int) -> str:

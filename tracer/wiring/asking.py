@@ -44,5 +44,7 @@ def asking_a_recording(
     if at:
         moment_ns = parse_moment(at, span) - offset_ns
         return ask_at
-    begin_ns, end_ns = (wall_ns - offset_ns for wall_ns in parse_range(during or "..", span))
+    (window,) = parse_range(during or "..", [span])
+    assert window
+    begin_ns, end_ns = window.begin_ns - offset_ns, window.end_ns - offset_ns
     return ask_during

@@ -94,9 +94,7 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     from tracer.wiring.recorded import open_sources, sayer, targets_of
 
     parsed = targets_of(texts or ("all",))
-    if file == "-":
-        raise click.UsageError("--from wants a file: a stream's end is not known")
-    source, moment_ns = _at(open_sources([file], (), sayer(quiet)), file, at)
+    source, moment_ns = _at(open_sources([file], (), sayer(quiet)), at)
     listed_ns = source.listed_ns()
     if listed_ns is not None and moment_ns < listed_ns:
         moment_ns = listed_ns  # of those who were there already nothing is known before
@@ -124,11 +122,12 @@ def _bound(target: Target, census: Census, when: str) -> Target:
     raise NstraceError(f"no process {target.value}{when}", "nstrace ps --from FILE lists them", ExitCode.NO_TARGET)
 
 
-def _at(sources: list[RecordedSource], file: str, at: str | None) -> tuple[RecordedSource, int]:
-    """The run that tells of the moment, the last one where none was given; and the moment."""
-    from tracer.moments import parse_moment
-    from tracer.views.moment import precise
+def _at(sources: list[RecordedSource], at: str | None) -> tuple[RecordedSource, int]:
+    """The run that tells of the moment, the last one where none was given; and the moment. Raises NstraceError."""
+    from tracer.moments import outside, parse_moment
 
+    if any(source.is_stream for source in sources):
+        raise NstraceError("--from: a moment of a stream cannot be asked for", "record it to a file", ExitCode.USAGE)
     spans = [source.span() for source in sources]
     if at is None:
         return sources[-1], spans[-1].end_ns
@@ -136,8 +135,7 @@ def _at(sources: list[RecordedSource], file: str, at: str | None) -> tuple[Recor
         moment_ns = parse_moment(at, span)
         if span.begin_ns <= moment_ns <= span.end_ns:
             return source, moment_ns
-    told = ", ".join(f"{precise(span.begin_ns)} to {precise(span.end_ns)}" for span in spans[:3])
-    raise NstraceError(f"{file} does not tell of {at}", f"it tells of {told}", ExitCode.NO_TARGET)
+    raise outside(repr(at), spans)
 
 
 def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, quiet: bool) -> list[Entry]:
