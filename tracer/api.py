@@ -16,7 +16,7 @@ from tracer.moments import Span, parse_moment
 from tracer.proc import parse_proc
 from tracer.wiring.following import RESTART_S, open_live
 from tracer.wiring.options import SHOWN_EVENTS
-from tracer.wiring.recorded import open_later, single
+from tracer.wiring.recorded import open_later
 from tracer.wiring.streaming import kinds_named
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ class Recorded:
         self._source()  # raises NstraceError where it is none
 
     def _source(self) -> RecordedSource:
-        return single(open_later(self._files, (), lambda _line: None)())
+        from tracer.recording.several import run_of
+
+        return run_of(open_later(self._files, (), lambda _line: None)())
 
     @cached_property
     def past(self) -> Past:

@@ -49,7 +49,7 @@ def test_lines_and_json(arrows: Path) -> None:
     assert "360 events (120 fork, 120 exec, 120 exit)" in said
     assert len(replay("--json", arrows, "web")[0]) == 360
     assert len(replay("--json", arrows, "web", "--events", "exec", "--count", 7)[0]) == 7
-    assert "its containers: 'web'" in replay("--json", arrows, "db", exit_code=3)[1]
+    assert "containers in it: 'web'" in replay("--json", arrows, "db", exit_code=3)[1]
     assert len(replay(arrows, "pid:1005")[0]) == 360
     assert "nobody has this PID" in replay(arrows, "pid:999", exit_code=3)[1]
 

@@ -42,6 +42,7 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     nstrace export --to jsonl -w - web.arrows | jq .args
     """
     from tracer.commands.progress import is_wanted, progress
+    from tracer.recording.several import check_found
     from tracer.wiring.recorded import open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
@@ -59,8 +60,7 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
         sources = parse()
         with progress(sources, shows):
             write(sources)
-        if not any(source.found for source in sources):
-            sources[0].check_found()
+        check_found(sources)
 
     if partition:
         _into_folder(convert, form, Path(out))

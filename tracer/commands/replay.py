@@ -56,27 +56,25 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.pace import Paced
+    from tracer.recording.several import Runs, RunsView, check_found
     from tracer.session import Limits
     from tracer.wiring.recorded import open_sources, sayer, split_files, targets_of
     from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
 
-    options = stream(values)
+    options, speed = stream(values), values["speed"]
     files, targets = split_files(arguments)
     make_view(options, 0)  # imports it; when the files are open we may not read everything any more
-    code = 0
-    shows = is_wanted(options.quiet, to_stdout=True) and values["speed"] is None
+    shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     sources = open_sources(files, targets_of(targets), sayer(options.quiet))
     chosen = _in_window(sources, begin, end)
-    for source in chosen:
-        view = make_view(options, source.wall_offset_ns)
-        played = Paced(source, values["speed"], values["max_idle"]) if values["speed"] else source
-        with progress([source], shows):
-            summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
-        code = code or exit_code(summary, options) or _incomplete(source, options)
+    view = RunsView({source.attribution: make_view(options, source.wall_offset_ns) for source in chosen})
+    played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
+    with progress(chosen, shows):
+        summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
     if not any(source.found for source in chosen):
         _in_window(chosen, begin, end)  # when a stream ended is known now
-        sources[0].check_found()
-    return code
+        check_found(sources)
+    return exit_code(summary, options) or _incomplete(chosen, options)
 
 
 def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None) -> list[RecordedSource]:
@@ -92,5 +90,6 @@ def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None
     return [source for source, window in zip(sources, windows, strict=True) if window]
 
 
-def _incomplete(source: RecordedSource, options: StreamOptions) -> int:
-    return int(ExitCode.EVENTS_LOST) if options.require_complete and not source.is_complete else 0
+def _incomplete(sources: list[RecordedSource], options: StreamOptions) -> int:
+    is_incomplete = options.require_complete and not all(source.is_complete for source in sources)
+    return int(ExitCode.EVENTS_LOST) if is_incomplete else 0

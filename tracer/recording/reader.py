@@ -74,15 +74,16 @@ class Part:
 class Recording:
     """One recording, read in order. Raises NstraceError where it is none.
 
-    say: takes a line for people. rows and last_ns: how far we have read; is_closed: its end was there; damages: places
-    where it is damaged. sieve: leaves out rows that are not wanted, before they are decoded.
+    say: takes a line for people. rows and last_ns: how far we have read; missing: how many of these rows are not there;
+    is_closed: its end was there; is_torn: it ended without; damages: places where it is damaged. sieve: leaves out rows
+    that are not wanted, before they are decoded.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
         self.name = name
         self.input = source
-        self.rows = self.last_ns = self.damages = 0
-        self.is_closed = False
+        self.rows = self.missing = self.last_ns = self.damages = 0
+        self.is_closed = self.is_torn = False
         self.sieve: Sieve | None = None
         self._say = say
         self._said = ""  # of what is damaged since the last batch that is not
@@ -135,6 +136,7 @@ class Recording:
         while (found := self._next(is_wanted)) is not None:
             message, part = found
             if part.index.first_row > self.rows:
+                self.missing += part.index.first_row - self.rows
                 yield Part(part.index, self._gap(part.index))
             self.rows = part.index.first_row + message.rows
             self.last_ns = max(self.last_ns, part.index.last_ns)
@@ -142,6 +144,7 @@ class Recording:
                 self._end()
                 return
             yield part
+        self.is_torn = True
         last_s = (self.last_ns + self.facts.wall_offset_ns) // _SECOND_NS
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last_s))
         what = f"{self.rows} rows, up to {until}" if self.rows else "nothing in it"

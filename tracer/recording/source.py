@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import STREAM_KINDS, Batch, Kind
+from tracer.events import EVENT, NO_CPU, STREAM_KINDS, Batch, Kind
 from tracer.moments import UNKNOWN_NS, Span
 from tracer.moves import Moves
 from tracer.pidns import chain_of
@@ -19,12 +20,12 @@ from tracer.recording.reader import Index, Recording
 from tracer.selection import Selection
 from tracer.table import Table
 from tracer.targets import Target, TargetKind
+from tracer.views.escape import safe_text
 
 _FOREVER_NS = 1 << 64
-_MAX_NAMES = 8
 
 
-class _NoTable(Table):
+class NoTable(Table):
     """Keeps nobody: a replay ends when there are no more events, whoever lives then, and `tracer.past` answers about
     moments."""
 
@@ -41,7 +42,7 @@ class RecordedSource:
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
         self.recordings = list(recordings)
         self.attribution = Attribution()
-        self.table: Table = _NoTable()
+        self.table: Table = NoTable()
         self.lost = 0
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
@@ -50,14 +51,31 @@ class RecordedSource:
         self.on_progress: Callable[[], None] = lambda: None
 
     @property
+    def name(self) -> str:
+        """Of its files."""
+        more = f" and {len(self.recordings) - 1} more" if len(self.recordings) > 1 else ""
+        return f"{self.recordings[0].name}{more}"
+
+    def __str__(self) -> str:
+        """For people: which run it is."""
+        return f"{self.name} (host {safe_text(self.recordings[0].facts.host)}, {self.span()})"
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Whom it shows; (): everybody."""
+        return self._selection.targets
+
+    @property
     def wall_offset_ns(self) -> int:
         """Wall clock minus boottime when the trace began."""
         return self.recordings[0].facts.wall_offset_ns
 
     @property
     def is_complete(self) -> bool:
-        """Whether, as far as read, nothing is missing: all files were closed, none is damaged."""
-        return all(recording.is_closed and not recording.damages for recording in self.recordings)
+        """Whether, as far as read, nothing is missing: all files were closed, none is damaged, none is not there."""
+        return not any(recording.is_torn or recording.damages for recording in self.recordings) and all(
+            _goes_on(before, after) for before, after in itertools.pairwise(self.recordings)
+        )
 
     def show(self, window: Span) -> None:
         """From now on only what happened in this window."""
@@ -98,32 +116,21 @@ class RecordedSource:
         """Whether one of its files is a pipe: it can be read once, and when it ends is not known."""
         return any(not isinstance(recording.input, FileInput) for recording in self.recordings)
 
-    def check_found(self) -> None:
-        """Raise NstraceError where the targets have meant nobody."""
-        if not self._selection.targets or self._means_anybody():
-            return
-        facts = map(self.attribution.cgroups.get, list(self.attribution.cgroups))
-        containers = (fact.container for fact in facts if fact and fact.container)
-        names = sorted({container.name or container.id[:12] for container in containers})
-        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-        asked = ", ".join(target.text for target in self._selection.targets)
-        raise NstraceError(
-            f"nobody in {self.recordings[0].name} is meant by {asked}",
-            f"its containers: {', '.join(map(repr, names[:_MAX_NAMES]))}{more}"
-            if names
-            else "it tells of no container",
-            ExitCode.NO_TARGET,
-        )
-
-    def _means_anybody(self) -> bool:
+    def means_anybody(self) -> bool:
         """Whether the targets mean anybody, in the window or out of it. Of a stream with a window that is not known any
         more, and said to be so."""
         if self.found or not self._has_window:
             return self.found > 0
         if self.is_stream:
             return True
-        again = RecordedSource([recording.again() for recording in self.recordings], self._selection.targets)
+        again = RecordedSource([recording.again() for recording in self.recordings], self.targets)
         return any(again.found for _batch in again.batches(lambda: 0.0))
+
+    def container_names(self) -> set[str]:
+        """Of all containers that were told of so far."""
+        facts = map(self.attribution.cgroups.get, list(self.attribution.cgroups))
+        containers = (fact.container for fact in facts if fact and fact.container)
+        return {container.name or container.id[:12] for container in containers}
 
     def listed_ns(self) -> int | None:
         """When all processes had been listed that were there already, by the wall clock; None: there were none."""
@@ -153,12 +160,8 @@ class RecordedSource:
         for recording in self.recordings:
             if isinstance(recording.input, StreamInput):
                 recording.input.keep_waiting = lambda: timeout_s() is not None
-            goes_on = before is not None and recording.facts.part == before.facts.part + 1
-            before = recording
-            for read in recording.parts(self._is_wanted):
-                if read.batch is None or (read.index.carried and goes_on):
-                    continue
-                for part in self.attribution.take(read.batch):
+            for batch in self._batches_of(recording, before):
+                for part in self.attribution.take(batch):
                     chosen = reduce(part, self._mask(part))
                     self.found += int((~np.isin(chosen.rows["kind"], STREAM_KINDS)).sum())
                     self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
@@ -166,6 +169,16 @@ class RecordedSource:
                     self.on_progress()
                     if timeout_s() is None:
                         return
+            before = recording
+
+    def _batches_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
+        """What a file tells that the one before has not; a gap where there is a file missing in between."""
+        goes_on = before is not None and _goes_on(before, recording)
+        if before is not None and not goes_on:
+            yield _missing_part(before, recording)
+        for read in recording.parts(self._is_wanted):
+            if read.batch is not None and not (read.index.carried and goes_on):
+                yield read.batch
 
     @property
     def _has_window(self) -> bool:
@@ -193,3 +206,18 @@ def _cgroup_before(selection: Selection, part: Batch, at: int) -> int:
 
 def _has_ended(recording: Recording) -> bool:
     return not isinstance(recording.input, StreamInput) or recording.input.has_ended
+
+
+def _goes_on(before: Recording, after: Recording) -> bool:
+    return after.facts.part == before.facts.part + 1
+
+
+def _missing_part(before: Recording, after: Recording) -> Batch:
+    """The row that stands for the parts of a rotated recording that are not there: how many events is not known."""
+    row = np.zeros(1, EVENT)
+    row["kind"], row["cpu"] = Kind.GAP, NO_CPU
+    row["start_ns"], row["ts_ns"] = (
+        before.last_ns,
+        max(before.last_ns, after.facts.began_ns - after.facts.wall_offset_ns),
+    )
+    return Batch(row)

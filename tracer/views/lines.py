@@ -137,7 +137,8 @@ class Lines:
         lost = int(row["seq"])
         where = f" on CPU {row['cpu']}" if row["cpu"] != NO_CPU else ""
         why = " (throttled)" if row["flags"] & Flag.THROTTLED else ""
-        info = f"lost {lost} event{'s' if lost != 1 else ''}{where} between {since} and {until}{why}"
+        what = f"lost {lost} event{'s' if lost != 1 else ''}" if lost else "events are missing"
+        info = f"{what}{where} between {since} and {until}{why}"
         return f"{until} {self._words[Kind.GAP]} {label} {self._dashes()} {info}"
 
     def _repair(self, row: np.void) -> str:

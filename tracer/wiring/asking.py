@@ -19,13 +19,13 @@ def asking_a_recording(
     from tracer.past.translation import Hindsight
     from tracer.recording.about import About
     from tracer.recording.past import read_past
-    from tracer.wiring.recorded import open_source, sayer
+    from tracer.recording.several import run_of
+    from tracer.wiring.recorded import open_sources, sayer
 
-    numbers = {parse_proc(text).nr for text in procs}
-    source = open_source([file], quiet=quiet)
+    numbers, say = {parse_proc(text).nr for text in procs}, sayer(quiet)
+    source = run_of(open_sources([file], (), say), at, during)
     past = read_past(source, About(numbers))
     hindsight, offset_ns, span = Hindsight(past), source.wall_offset_ns, past.span
-    say = sayer(quiet)
 
     def ask_at(proc: Proc) -> str:
         recalled = hindsight.at(proc, moment_ns)

@@ -89,12 +89,14 @@ def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]
 def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
     from tracer.moments import Span
     from tracer.past.census import Recall
+    from tracer.recording.several import run_of
     from tracer.views import containers, objects, table, tree  # noqa: F401 - while we still may read everything
     from tracer.views.moment import precise
     from tracer.wiring.recorded import open_sources, sayer, targets_of
 
     parsed = targets_of(texts or ("all",))
-    source, moment_ns = _at(open_sources([file], (), sayer(quiet)), at)
+    source = run_of(open_sources([file], (), sayer(quiet)), at)
+    moment_ns = _moment_ns(source, at)
     listed_ns = source.listed_ns()
     if listed_ns is not None and moment_ns < listed_ns:
         moment_ns = listed_ns  # of those who were there already nothing is known before
@@ -122,20 +124,17 @@ def _bound(target: Target, census: Census, when: str) -> Target:
     raise NstraceError(f"no process {target.value}{when}", "nstrace ps --from FILE lists them", ExitCode.NO_TARGET)
 
 
-def _at(sources: list[RecordedSource], at: str | None) -> tuple[RecordedSource, int]:
-    """The run that tells of the moment, the last one where none was given; and the moment. Raises NstraceError."""
+def _moment_ns(source: RecordedSource, at: str | None) -> int:
+    """The moment that is meant; without one the recording's end. Raises NstraceError (usage)."""
     from tracer.moments import outside, parse_moment
 
-    if any(source.is_stream for source in sources):
+    if source.is_stream:
         raise NstraceError("--from: a moment of a stream cannot be asked for", "record it to a file", ExitCode.USAGE)
-    spans = [source.span() for source in sources]
-    if at is None:
-        return sources[-1], spans[-1].end_ns
-    for source, span in zip(sources, spans, strict=True):
-        moment_ns = parse_moment(at, span)
-        if span.begin_ns <= moment_ns <= span.end_ns:
-            return source, moment_ns
-    raise outside(repr(at), spans)
+    span = source.span()
+    moment_ns = span.end_ns if at is None else parse_moment(at, span)
+    if not span.begin_ns <= moment_ns <= span.end_ns:
+        raise outside(repr(at), [span])
+    return moment_ns
 
 
 def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, quiet: bool) -> list[Entry]:
@@ -167,8 +166,9 @@ def _say_what_is_unsure(losses: Losses | None, quiet: bool) -> None:
 
     if losses:
         since, until = precise(losses.since_ns), precise(losses.until_ns)
+        lost = f"{losses.lost} events" if losses.lost else "events"
         note(
-            f"nstrace: not sure: {losses.lost} events were lost between {since} and {until}; who began then may be"
+            f"nstrace: not sure: {lost} were lost between {since} and {until}; who began then may be"
             " missing, who ended then may still be shown",
             quiet,
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer.errors import ExitCode, NstraceError
+from tracer.errors import NstraceError
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -70,31 +69,18 @@ def open_later(
     from tracer import imports
     from tracer.recording.files import open_input
     from tracer.recording.reader import Recording
+    from tracer.recording.runs import runs_of
     from tracer.recording.source import RecordedSource
+    from tracer.views.escape import safe_text
 
     imports.load(*_LAZY)
     inputs = [(name, open_input(name)) for name in find_files(names)]
 
     def parse() -> list[RecordedSource]:
-        recordings = [Recording(name, found, say) for name, found in inputs]
-        recordings.sort(key=lambda recording: (recording.facts.session, recording.facts.part))
-        runs = [list(run) for _session, run in groupby(recordings, key=lambda recording: recording.facts.session)]
-        runs.sort(key=lambda run: run[0].facts.began_ns)
-        return [RecordedSource(run, targets) for run in runs]
+        recordings = [Recording(safe_text(name), found, say) for name, found in inputs]
+        return [RecordedSource(run, targets) for run in runs_of(recordings, say)]
 
     return parse
-
-
-def open_source(names: Sequence[str], targets: tuple[Target, ...] = (), quiet: bool = False) -> RecordedSource:
-    """The recorded source of files of one run of nstrace. Raises NstraceError."""
-    return single(open_sources(names, targets, sayer(quiet)))
-
-
-def single(sources: list[RecordedSource]) -> RecordedSource:
-    """The one source of files of one run. Raises NstraceError."""
-    if len(sources) > 1:
-        raise NstraceError(f"these are recordings of {len(sources)} runs", "give those of one", ExitCode.USAGE)
-    return sources[0]
 
 
 def sayer(quiet: bool) -> Callable[[str], None]:
