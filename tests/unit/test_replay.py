@@ -9,12 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from builders import SECOND_NS, batch, fork
+from builders import SECOND_NS, WEB, batch, cgroup, exits, fork, row
 from recordings import WALL_NS, facts, read, record, rotated, storm
 
 from tracer.attribution import Attribution
 from tracer.errors import NstraceError
-from tracer.events import Batch
+from tracer.events import Batch, Kind
 from tracer.recording.files import open_input
 from tracer.recording.pace import Paced
 from tracer.recording.reader import Recording
@@ -101,6 +101,14 @@ def test_a_window_of_several_recordings(arrows: Path, tmp_path: Path) -> None:
     assert "is outside all recordings (2023-11-14 22:13:21.000 to 22:13:21.120, 2023-11-14 22:13:22.000 to" in said
     assert [line.split()[3] for line in replay(tmp_path, "--from", "22:13:21.120")[0]] == ["1120"] * 3 + ["1", "2", "3"]
     assert [line.split()[3] for line in replay(tmp_path, "--from", "22:13:23", "--to", "+0.5s")[0]] == ["2"]
+
+
+def test_a_window_behind_a_move_shows_who_was_reported_before(tmp_path: Path) -> None:
+    said = {"cgroup_id": 8, "start_ns": SECOND_NS}
+    born = batch(cgroup(7, WEB), cgroup(8), fork(100, cgroup_id=7))
+    moved = batch(row(Kind.MOVE, 100, seq=7, ts_ns=2 * SECOND_NS, **said))
+    record(tmp_path / "x.arrows", [born, moved, storm(1, 1), batch(exits(100, ts_ns=9 * SECOND_NS, **said))])
+    assert len(replay(tmp_path / "x.arrows", "web", "--from", "+5s")[0]) == 1
 
 
 def test_whom_nobody_means_is_said_of_a_window_too(arrows: Path) -> None:

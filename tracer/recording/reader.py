@@ -34,8 +34,8 @@ _SECOND_NS = 1_000_000_000
 @dataclass(frozen=True)
 class Index:
     """What a batch's metadata says of it. first_row: how many rows stand before it in the recording; facts: how many
-    of its rows tell of containers; carried: it repeats what the file before has told; end: it is the last, and empty.
-    Times are boottime."""
+    of its rows tell of containers, and who moves between them; carried: it repeats what the file before has told; end:
+    it is the last, and empty. Times are boottime."""
 
     first_row: int
     first_ns: int

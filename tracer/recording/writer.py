@@ -140,7 +140,7 @@ class Writer:
             "first_ns": str(rows["ts_ns"].min()),
             "last_ns": str(rows["ts_ns"].max()),
             "lost": str(lost),
-            "facts": str(int(teaches(batch).sum())),
+            "facts": str(int((teaches(batch) | (rows["kind"] == Kind.MOVE)).sum())),
             **self._whose,
             **more,
         }
