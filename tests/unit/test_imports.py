@@ -11,7 +11,20 @@ PACKAGE = Path(__file__).parents[2] / "tracer"
 # Every module of these packages, and these modules: no I/O, no clock, no edge.
 PURE_PACKAGES = ["answers", "past"]
 PURE_MODULES = [
-    *("account", "annotate", "attribution", "brief", "errors", "events", "facts", "hints", "losses", "pidns", "proc"),
+    *(
+        "account",
+        "annotate",
+        "attribution",
+        "brief",
+        "errors",
+        "events",
+        "facts",
+        "hints",
+        "known",
+        "losses",
+        "pidns",
+        "proc",
+    ),
     *("recent", "repair", "selection", "table", "targets"),
     *("containers/cgroups", "containers/paths", "kernel/wire"),
 ]

@@ -10,7 +10,8 @@ from builders import WEB, batch, cgroup, exits, fork, gap, repair, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.events import EVENT, INTERNAL_FLAGS, NO_CPU, Batch, Flag, Kind, of_kind
+from tracer.events import EVENT, INTERNAL_FLAGS, NO_CPU, Batch, Flag, Kind
+from tracer.known import RULES, Known
 from tracer.pidns import chain_of
 from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.schema import ELSEWHERE, EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
@@ -64,12 +65,25 @@ STREAM = st.one_of(
 
 
 def same(one: Batch, other: Batch) -> None:
-    assert one.heap == other.heap
-    for name in EVENT.names:
-        if name not in ("exec_id", "seq"):
-            assert np.array_equal(one.rows[name], other.rows[name]), name
-    tells = of_kind(one.rows, Kind.GAP, Kind.MOVE)
-    assert np.array_equal(one.rows["seq"][tells], other.rows["seq"][tells])
+    """What is known of one is known of the other, and the same; what is not known is not recorded."""
+    known, after = Known(one.rows), Known(other.rows)
+    assert len(one) == len(other)
+    for name in ("kind", "flags", "ts_ns", "level", "deep_len"):
+        assert np.array_equal(one.rows[name], other.rows[name]), name
+    for name in RULES:
+        assert np.array_equal(known(name), after(name)), name
+    fields = {column.name: (column.field, column.unknown) for column in NUMBERS} | {
+        "comm": ("comm", b""), "state": ("state", 0), "exe": ("exe_len", 0), "args": ("args_len", 0)
+    }  # fmt: skip
+    for name, (field, unknown) in fields.items():
+        expected = np.where(known(name), one.rows[field], np.array(unknown, EVENT[field]))
+        is_its = known(name) | ~known("lost") & ~known("old_cgroup_id")  # these two share a field
+        assert np.array_equal(expected[is_its], other.rows[field][is_its]), name
+    for at in range(len(one)):
+        mine, theirs = one.payload(at), other.payload(at)
+        assert theirs.deep == mine.deep
+        assert theirs.exe == (mine.exe if known("exe")[at] else b"")
+        assert theirs.args == (mine.args if known("args")[at] else b"")
 
 
 @given(st.lists(STREAM, max_size=12))
@@ -87,7 +101,11 @@ def test_a_gap_that_tells_whose_events_were_lost() -> None:
     lost = gap(5, cpu=NO_CPU)
     lost.event["chain"]["inum"][0], lost.event["chain"]["gen"][0], lost.event["cgroup_id"] = 4026532180, 7, 99
     before = batch(lost)
-    same(before, from_arrow(to_arrow(before, OFFSET_NS), OFFSET_NS))
+    arrow = to_arrow(before, OFFSET_NS)
+    same(before, from_arrow(arrow, OFFSET_NS))
+    told = arrow.drop_columns(["time"]).to_pylist()[0]
+    assert (told["pidns"], told["pidns_gen"], told["cgroup_id"]) == (4026532180, 7, 99)
+    assert (told["ns_pid"], told["pids"], told["pid"], told["level"], told["cpu"]) == (None, [], None, None, None)
 
 
 def test_plain_values_for_readers_without_us() -> None:
@@ -95,7 +113,7 @@ def test_plain_values_for_readers_without_us() -> None:
         fork(4711, [(4026532180, 15)], ts_ns=10),
         row(Kind.EXEC, 4711, [(4026532180, 15)], exe=b"/bin/ls", args=[b"ls", b"-l"], comm=b"ls", old_tid=4711),
         exits(4711, [(4026532180, 15)], status=0),
-        row(Kind.SNAPSHOT, 9, state=ord("S"), uid=0xFFFFFFFE),
+        row(Kind.SNAPSHOT, 9, state=ord("S"), uid=0xFFFFFFFE),  # which had gone when its command was read
         gap(3),
         cgroup(77, WEB),
     )
@@ -105,20 +123,30 @@ def test_plain_values_for_readers_without_us() -> None:
     assert columns["ns_pid"] == [15, 15, 15, 9, None, None]
     assert columns["pids"] == [[4711, 15]] * 3 + [[9], [], []]
     assert columns["pidns_chain"][0] == [4026531836, 4026532180]
-    assert columns["exe"] == [None, b"/bin/ls", None, b"", None, None]
-    assert columns["args"][:4] == [None, b"ls\0-l\0", None, b""]
+    assert columns["exe"] == [None, b"/bin/ls", None, None, None, None]
+    assert columns["args"][:4] == [None, b"ls\0-l\0", None, None]
     assert columns["status"] == [None, None, 0, None, None, None]
     assert columns["state"] == [None, None, None, "S", None, None]
     assert columns["lost"] == [None, None, None, None, 3, None]
     assert columns["uid"][3] == 0xFFFFFFFE
+    assert columns["cpu"] == [0, 0, 0, None, 0, None]
+    assert columns["old_tid"] == [None] * 6
     assert columns["cgroup_id"][5] == 77
     assert pa.compute.cast(to_arrow(made, OFFSET_NS)["time"], pa.int64())[0].as_py() == OFFSET_NS + 10
+
+
+def test_what_no_event_told_is_null() -> None:
+    found = exits(4711, [(4026532180, 15)], flags=Flag.INFERRED, parent_tgid=30, parent_start_ns=5)
+    columns = to_arrow(batch(found), OFFSET_NS).drop_columns(["time"]).to_pylist()[0]
+    unknown = ("status", "uid", "cpu", "ppid", "ns_ppid", "parent_start_ns", "exe", "args", "args_bytes", "state")
+    assert {name: columns[name] for name in unknown} == dict.fromkeys(unknown)
+    assert (columns["pids"], columns["comm"], columns["inferred"]) == ([4711, 15], b"sh", True)
 
 
 def test_every_field_of_the_record_has_its_column() -> None:
     assert {column.field for column in NUMBERS} | set(ELSEWHERE) == set(EVENT.names)
     for one, other in itertools.combinations(NUMBERS, 2):  # a field has several, for different kinds
-        assert one.field != other.field or not one.kinds & other.kinds
+        assert one.field != other.field or not RULES[one.name].reported & RULES[other.name].reported
     assert {name for _flag, name in FLAGS} == {flag.name.lower() for flag in Flag if not flag & INTERNAL_FLAGS}
     assert set(EVENT_NAMES) == set(Kind)
     for column in NUMBERS:  # signed, and wide enough, or of the same width

@@ -27,17 +27,22 @@ def test_numbers_stand_on_the_right_and_long_ones_make_their_own_line_longer(
 
 
 @pytest.mark.parametrize("kind", SHEETS)
-@given(values=NUMBERS, data=st.data())
-def test_a_line_without_a_number_has_nothing_in_its_place(
-    kind: type[Sheet], values: list[int], data: st.DataObject
+@given(
+    values=NUMBERS,
+    width=st.integers(0, 9),
+    absent=st.sampled_from([b"", b"-", b"null", b"a longer one"]),
+    data=st.data(),
+)
+def test_a_line_without_a_number_has_what_stands_for_none(
+    kind: type[Sheet], values: list[int], width: int, absent: bytes, data: st.DataObject
 ) -> None:
     where = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
     sheet = kind(len(values))
-    sheet.number(np.array(values, np.int64), where=np.array(where))
-    sheet.text(b"\n")
-    assert sheet.render().decode().split("\n")[:-1] == [
-        str(value) if told else "" for value, told in zip(values, where, strict=True)
-    ]
+    sheet.text(b"<")
+    sheet.number(np.array(values, np.int64), width, np.array(where), absent)
+    sheet.text(b">\n")
+    cells = [b"%d" % value if told else absent for value, told in zip(values, where, strict=True)]
+    assert sheet.render() == b"".join(b"<%s>\n" % cell.rjust(width) for cell in cells)
 
 
 @pytest.mark.parametrize("kind", SHEETS)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import NOBODY, Entry
 from tracer.attribution import Attribution, teaches
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch, Kind
 from tracer.facts import RUNTIME_COMM, Container
+from tracer.known import Known
 from tracer.moments import Span
 from tracer.past.history import History, Lifetime
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
@@ -68,8 +69,7 @@ class Past:
 
     def _entry(self, lifetime: Lifetime, row: np.void, chain: Chain, rows: NDArray[np.int64]) -> Entry:
         batch = self.history.batch
-        tells = np.isin(batch.rows["kind"][rows], _COMMANDS) | (batch.rows["flags"][rows] & Flag.INFERRED != 0)
-        commands = rows[tells & (batch.rows["kind"][rows] != Kind.EXIT)]
+        commands = rows[Known(batch.rows[rows])("args_truncated")]
         payload = batch.payload(int(commands[-1])) if len(commands) else None
         parent = ProcId(int(row["parent_tgid"]), int(row["parent_start_ns"]))
         return Entry(
@@ -89,7 +89,7 @@ class Past:
 
 
 def _status(rows: NDArray[np.void]) -> int | None:
-    exits = rows[(rows["kind"] == Kind.EXIT) & (rows["flags"] & Flag.INFERRED == 0)]
+    exits = rows[Known(rows)("status")]
     return int(exits["status"][0]) if len(exits) else None
 
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from tracer.answers.census import NOBODY, Census, Entry
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch, Kind
+from tracer.known import Known
 from tracer.pidns import INITIAL_PIDNS, ProcId
 from tracer.repair import identities
 from tracer.table import Process, Table
 
-_RUNS = (Kind.EXEC, Kind.SNAPSHOT)
-_TELLS = (*_RUNS, Kind.FORK)
+_TELLS = (Kind.EXEC, Kind.SNAPSHOT, Kind.FORK)
 
 
 class Losses(NamedTuple):
@@ -54,15 +54,14 @@ class Recall:
     def _learn(self, batch: Batch) -> None:
         """The last event that tells something of each process, but for those that have ended within the batch."""
         rows = batch.rows
-        ids, kinds = identities(rows), rows["kind"]
+        ids, kinds, has_command = identities(rows), rows["kind"], Known(rows)("args_truncated")
         ended = ids[kinds == Kind.EXIT]
         for identity in ended[np.isin(ended, np.fromiter(self._told, np.uint64, len(self._told)))].tolist():
             del self._told[identity]
         telling = np.flatnonzero(np.isin(kinds, _TELLS) & ~np.isin(ids, ended))
         for at in telling.tolist():
             row, identity = rows[at], int(ids[at])
-            runs = row["kind"] in _RUNS or row["flags"] & Flag.INFERRED
-            exe, args = batch.payload(at)[1:] if runs else (b"", b"")
+            exe, args = batch.payload(at)[1:] if has_command[at] else (b"", b"")
             self._told[identity] = _Told(int(row["uid"]), int(row["cgroup_id"]), exe, args)
 
     def _note_gaps(self, batch: Batch) -> None:

@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, of_kind
+from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind
 from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.known import Known
 from tracer.recording.schema import EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
 
 _MAX_CHAIN = 33  # numbers of a process: MAX_PID_NS_LEVEL + 1, include/linux/pid_namespace.h
 _NAMES = pa.array([EVENT_NAMES[Kind(kind)] if kind in list(Kind) else None for kind in range(max(Kind) + 1)])
 _LETTERS = pa.array([None, *map(chr, range(1, 128))])
 _LISTS = ("pids", "pidns_chain", "pidns_gens")
+_SCALARS = ("ns_pid", "pidns", "pidns_gen")
 
 
 class InvalidColumns(Exception):
@@ -26,25 +28,22 @@ class InvalidColumns(Exception):
 
 def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
     """The batch as a record batch of SCHEMA. wall_offset_ns: wall clock minus boottime."""
-    rows = batch.rows
-    kinds = rows["kind"]
+    rows, known = batch.rows, Known(batch.rows)
     deep, exe, args = _parts(batch)
     columns: dict[str, pa.Array] = {
         "time": _numbers(rows["ts_ns"].view(np.int64) + wall_offset_ns, SCHEMA.field("time").type),
-        "event": _NAMES.take(pa.array(kinds)),
-        "comm": _comm(rows),
-        "exe": exe,
-        "args": args,
-        "state": _LETTERS.take(pa.array(rows["state"] & 0x7F)),
+        "event": _NAMES.take(pa.array(rows["kind"])),
+        "comm": _null_unless(known("comm"), _comm(rows)),
+        "exe": _null_unless(known("exe"), exe),
+        "args": _null_unless(known("args"), args),
+        "state": _LETTERS.take(pa.array(np.where(known("state"), rows["state"] & 0x7F, 0))),
     }
-    told_of = {column.kinds: of_kind(rows, *column.kinds) for column in NUMBERS}
     for column in NUMBERS:
-        told = told_of[column.kinds]
-        values = np.where(told, rows[column.field], 0) if column.field == "seq" else rows[column.field]
-        columns[column.name] = _numbers(_signed(values, column.type), column.type, told | (values != 0))
+        values = np.where(known(column.name), rows[column.field], 0) if column.field == "seq" else rows[column.field]
+        columns[column.name] = _numbers(_signed(values, column.type), column.type, known(column.name))
     for flag, name in FLAGS:
         columns[name] = pa.array((rows["flags"] & flag) != 0)
-    columns |= _chains(rows, deep)
+    columns |= _chains(rows, deep, known)
     return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
@@ -54,9 +53,7 @@ def _signed(values: NDArray[Any], type_: pa.DataType) -> NDArray[Any]:
 
 
 def _numbers(values: NDArray[Any], type_: pa.DataType, valid: NDArray[np.bool_] | None = None) -> pa.Array:
-    bitmap = None
-    if valid is not None and not valid.all():
-        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    bitmap = None if valid is None else _bitmap(valid)
     return pa.Array.from_buffers(type_, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
 
 
@@ -72,18 +69,17 @@ def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array]:
     lengths = np.stack([rows["deep_len"], rows["exe_len"], rows["args_len"]], axis=1)
     cells = _binary(lengths.reshape(-1), batch.heap)
     deep, exe, args = (cells.take(pa.array(np.arange(part, len(cells), 3))) for part in range(3))
-    told = of_kind(rows, Kind.EXEC, Kind.SNAPSHOT)
-    exe, args = (_null_unless(told, array) for array in (exe, args))
     return np.frombuffer(_data(deep), NUMBER), exe, args
 
 
-def _null_unless(told: NDArray[np.bool_], array: pa.Array) -> pa.Array:
-    """Empty bytes are null in rows of kinds that never have any."""
+def _null_unless(valid: NDArray[np.bool_], array: pa.Array) -> pa.Array:
+    """The bytes where they are valid, else null."""
     _, offsets, data = array.buffers()
-    lengths = np.diff(np.frombuffer(offsets, np.int32)[: len(array) + 1])
-    valid = told | (lengths > 0)
-    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(array.type, len(array), [bitmap, offsets, data])
+    return pa.Array.from_buffers(array.type, len(array), [_bitmap(valid), offsets, data])
+
+
+def _bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
+    return None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
 def _comm(rows: NDArray[np.void]) -> pa.Array:
@@ -114,14 +110,13 @@ class _Places:
         self.deep = np.repeat(innermost, self.deep_counts) - INLINE_LEVELS - nth
 
 
-def _chains(rows: NDArray[np.void], deep: NDArray[np.void]) -> dict[str, pa.Array]:
+def _chains(rows: NDArray[np.void], deep: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
     """The lists of all numbers, host first, and the innermost by itself."""
-    has_chain = ~of_kind(rows, Kind.GAP, Kind.CGROUP, Kind.REPAIR) | (rows["chain"]["inum"][:, 0] != 0)
-    places = _Places(np.where(has_chain, rows["level"] + np.int64(1), 0))
+    places = _Places(np.where(known("pids"), rows["level"] + np.int64(1), 0))
     offsets = pa.array(places.offsets)
     host = {"nr": rows["tgid"][places.hosts], "inum": INITIAL_PIDNS_INUM, "gen": 0}
     result = {}
-    for name, scalar, field in zip(_LISTS, ("ns_pid", "pidns", "pidns_gen"), ("nr", "inum", "gen"), strict=True):
+    for name, scalar, field in zip(_LISTS, _SCALARS, ("nr", "inum", "gen"), strict=True):
         numbers = rows["chain"][field]
         values = np.empty(places.offsets[-1], numbers.dtype)
         for level, (at, where) in enumerate(places.inline):
@@ -131,7 +126,7 @@ def _chains(rows: NDArray[np.void], deep: NDArray[np.void]) -> dict[str, pa.Arra
         type_ = SCHEMA.field(name).type
         of_all = _numbers(_signed(values, type_.value_type), type_.value_type)
         result[name] = pa.ListArray.from_arrays(offsets, of_all, type=type_)
-        result[scalar] = _numbers(_signed(numbers[:, 0], type_.value_type), type_.value_type, has_chain)
+        result[scalar] = _numbers(_signed(numbers[:, 0], type_.value_type), type_.value_type, known(scalar))
     return result
 
 
@@ -153,22 +148,23 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     rows["kind"] = values_of(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))
     rows["state"] = values_of(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
     for column in NUMBERS:
-        rows[column.field] |= _unsigned(
-            present[column.name], EVENT[column.field]
-        )  # seq has several, for different kinds
+        values = _unsigned(present[column.name], EVENT[column.field], column.unknown)
+        rows[column.field] |= values  # seq has several, for different kinds
     for flag, name in FLAGS:
         rows["flags"] |= np.where(values_of(present[name].cast(pa.int8())) != 0, np.uint8(flag), np.uint8(0))
     rows["comm"] = _fixed(present["comm"], EVENT["comm"].itemsize)
+    for name, field in (("pidns", "inum"), ("pidns_gen", "gen")):  # of a gap all that there is of a chain
+        rows["chain"][field][:, 0] = _unsigned(present[name], NUMBER[field])
     deep = _fill_chains(rows, [present[name] for name in _LISTS])
     batch = _with_heap(rows, deep, present["exe"], present["args"])
     known = batch.rows["kind"] != 0
     return batch if known.all() else batch.select(known)
 
 
-def values_of(array: pa.Array) -> NDArray[Any]:
-    """A column of integers or times, null as 0. (to_numpy() would import pandas where there is one.)"""
+def values_of(array: pa.Array, unknown: int = 0) -> NDArray[Any]:
+    """A column of integers or times. unknown: for null. (to_numpy() would import pandas where there is one.)"""
     if array.null_count:
-        array = pc.fill_null(array, pa.scalar(0, array.type))
+        array = pc.fill_null(array, pa.scalar(unknown, array.type))
     width = array.type.bit_width // 8
     data = array.buffers()[1]
     if data is None:
@@ -176,8 +172,8 @@ def values_of(array: pa.Array) -> NDArray[Any]:
     return np.frombuffer(data, f"i{width}", len(array), array.offset * width)
 
 
-def _unsigned(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
-    values = values_of(array)
+def _unsigned(array: pa.Array, dtype: np.dtype[Any], unknown: int = 0) -> NDArray[Any]:
+    values = values_of(array, unknown)
     if (
         values.itemsize > dtype.itemsize
         and len(values)

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.events import Batch, Kind
+from tracer.known import Known
 from tracer.recording.columns import offsets_of, to_arrow
-from tracer.recording.schema import FLAGS
 from tracer.views.escape import decode
 from tracer.views.status import ending
 
 _TIME = pa.timestamp("ns", "UTC")
 _FACTS = (Kind.CGROUP, Kind.PIDNS, Kind.MOVE)  # told by the columns about containers
-_SHOWN_FLAGS = ("args_truncated", "inferred")
 
 FLAT = pa.schema(
     {
@@ -70,35 +69,33 @@ FLAT = pa.schema(
 
 
 def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:
-    """The rows of a part as `Attribution.take` gives it, those of containers themselves left out."""
+    """The rows of a part as `Attribution.take` gives it, those of containers themselves left out. Null: not known."""
     batch = batch.select(~np.isin(batch.rows["kind"], _FACTS))
-    rows = batch.rows
-    kinds = rows["kind"]
+    rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
-    columns |= {name: plain[name] for _flag, name in FLAGS if name in _SHOWN_FLAGS}
-    columns |= _containers(batch, containers) | _endings(rows)
-    since_ns = np.where(rows["start_ns"] > 0, rows["start_ns"].view(np.int64) + wall_offset_ns, 0)
-    is_gap, is_exit = kinds == Kind.GAP, kinds == Kind.EXIT
+    columns |= _containers(batch, containers) | _endings(rows, known)
+    since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
     columns |= {
         "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
         "ts_ns": pa.array(rows["ts_ns"].view(np.int64)),
-        "proc_id": _where(kinds != Kind.GAP, _identity(plain["pid"], plain["start_ns"])),
-        "parent_id": _where(rows["parent_tgid"] > 0, _identity(plain["ppid"], plain["parent_start_ns"])),
-        "old_tid": _where((kinds == Kind.EXEC) & (rows["old_tid"] != rows["tgid"]), plain["old_tid"]),
-        "comm": _where(kinds != Kind.GAP, text(plain["comm"])),
-        "exe": text(_where(rows["exe_len"] > 0, plain["exe"])),
-        "args": _where(rows["args_len"] > 0, split(plain["args"])),
-        "duration_ns": _where(is_exit, pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
-        "throttled": _where(is_gap, plain["throttled"]),
-        "since": _where(is_gap & (since_ns > 0), pa.array(since_ns).cast(_TIME)),
+        "proc_id": _identity(plain["pid"], plain["start_ns"]),
+        "parent_id": _where(known("parent_id"), _identity(plain["ppid"], plain["parent_start_ns"])),
+        "comm": text(plain["comm"]),
+        "exe": text(plain["exe"]),
+        "args": split(plain["args"]),
+        "duration_ns": _where(known("duration_ns"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
+        "since": _where(known("since"), pa.array(since_ns).cast(_TIME)),
+    }
+    columns |= {
+        name: _where(known(name), columns[name]) for name in ("pids", "pidns_chain", "args_truncated", "throttled")
     }
     return pa.RecordBatch.from_arrays([columns[name].cast(FLAT.field(name).type) for name in FLAT.names], schema=FLAT)
 
 
 def _where(mask: NDArray[np.bool_], array: pa.Array) -> pa.Array:
     """The array's values where mask is true, else null."""
-    return pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
+    return array if mask.all() else pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
 
 
 def _identity(pid: pa.Array, start_ns: pa.Array) -> pa.Array:
@@ -121,9 +118,9 @@ def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
     }
 
 
-def _endings(rows: NDArray[np.void]) -> dict[str, pa.Array]:
+def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
     statuses, of_row = np.unique(rows["status"], return_inverse=True)
-    index = pa.array(of_row, mask=rows["kind"] != Kind.EXIT)
+    index = pa.array(of_row, mask=~known("status"))
     told = [ending(status)._asdict() for status in statuses.tolist()]
     return {
         name: pa.array([each[name] for each in told], FLAT.field(name).type).take(index)
@@ -140,8 +137,8 @@ def text(array: pa.Array) -> pa.Array:
 
 
 def split(array: pa.Array) -> pa.ListArray:
-    """Bytes that are ended by NULs as lists of text; a last one that is not ended counts. Null as an empty list."""
-    array = array.fill_null(b"")
+    """Bytes that are ended by NULs as lists of text; a last one that is not ended counts."""
+    is_null, array = array.is_null(), array.fill_null(b"")
     offsets = offsets_of(array).astype(np.int64)
     data = np.frombuffer(array.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     offsets -= offsets[0]
@@ -156,7 +153,7 @@ def split(array: pa.Array) -> pa.ListArray:
     values = pa.Array.from_buffers(
         pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data[~is_nul].tobytes())]
     )
-    return pa.ListArray.from_arrays(pa.array(counts), text(values))
+    return pa.ListArray.from_arrays(pa.array(counts), text(values), mask=is_null)
 
 
 def rows_as_text(batch: pa.RecordBatch, line: Callable[[Sequence[str]], str]) -> pa.RecordBatch:

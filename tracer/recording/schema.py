@@ -9,23 +9,19 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from tracer.events import INTERNAL_FLAGS, Flag, Kind
+from tracer.events import INTERNAL_FLAGS, NO_CPU, Flag, Kind
 
 VERSION = 1
 """Raised when a reader of the version before would misread. New columns and kinds of event do not raise it."""
 
-_STREAM = frozenset({Kind.GAP, Kind.CGROUP, Kind.REPAIR})
-_PROCESS = frozenset(Kind) - _STREAM
-_COMMAND = frozenset({Kind.EXEC, Kind.SNAPSHOT})
-
 
 class Column(NamedTuple):
-    """A number of EVENT as a column. kinds: where it means something; elsewhere 0 is written as null."""
+    """A number of EVENT as a column; null where `tracer.known` does not know it. unknown: what EVENT then holds."""
 
     name: str
     field: str
     type: pa.DataType
-    kinds: frozenset[Kind] = _PROCESS
+    unknown: int = 0
 
 
 NUMBERS = (
@@ -35,16 +31,16 @@ NUMBERS = (
     Column("tid", "tid", pa.int32()),
     Column("ns_tid", "vtid", pa.int32()),
     Column("level", "level", pa.int32()),
-    Column("start_ns", "start_ns", pa.int64(), _PROCESS | {Kind.GAP, Kind.REPAIR}),
+    Column("start_ns", "start_ns", pa.int64()),
     Column("parent_start_ns", "parent_start_ns", pa.int64()),
     Column("uid", "uid", pa.int64()),
-    Column("cgroup_id", "cgroup_id", pa.int64(), _PROCESS | {Kind.CGROUP}),
-    Column("cpu", "cpu", pa.int32(), _PROCESS | {Kind.GAP}),
-    Column("args_bytes", "args_total", pa.int64(), _COMMAND),
-    Column("old_tid", "old_tid", pa.int32(), frozenset({Kind.EXEC})),
-    Column("status", "status", pa.int32(), frozenset({Kind.EXIT, Kind.THREAD_EXIT})),
-    Column("lost", "seq", pa.int64(), frozenset({Kind.GAP})),
-    Column("old_cgroup_id", "seq", pa.int64(), frozenset({Kind.MOVE})),
+    Column("cgroup_id", "cgroup_id", pa.int64()),
+    Column("cpu", "cpu", pa.int32(), NO_CPU),
+    Column("args_bytes", "args_total", pa.int64()),
+    Column("old_tid", "old_tid", pa.int32()),
+    Column("status", "status", pa.int32()),
+    Column("lost", "seq", pa.int64()),
+    Column("old_cgroup_id", "seq", pa.int64()),
 )
 FLAGS = tuple((flag, str(flag.name).lower()) for flag in Flag if not flag & INTERNAL_FLAGS)
 EVENT_NAMES = {kind: kind.name.lower() for kind in Kind}

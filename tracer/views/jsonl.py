@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.distinct import distinct
-from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
+from tracer.events import Batch, Flag, Kind, split_args
 from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.known import Known
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import decode, safe_json
@@ -24,7 +25,7 @@ from tracer.views.status import Ending, ending
 
 _HOLE = "\0"
 # The form of a row is what the constant parts of its line depend on; where in one number its parts begin:
-_KIND, _LEVEL, _HAS_PARENT, _INFERRED = 0, 4, 6, 7
+_KIND, _LEVEL, _HAS_PARENT = 0, 4, 6
 _MAX_KNOWN = 4096
 _SHORT_BYTES = 512
 
@@ -55,8 +56,8 @@ class JsonLines:
         )
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
-        rows, sheet = batch.rows, sheet_of(len(batch))
-        forms, of_row = self._forms(batch, containers)
+        rows, known, sheet = batch.rows, Known(batch.rows), sheet_of(len(batch))
+        forms, of_row = self._forms(batch, known, containers)
         parts = iter(zip(*forms, strict=True))
 
         def constant() -> Sheet:
@@ -64,13 +65,15 @@ class JsonLines:
             return sheet
 
         numbers = rows["tgid"], rows["chain"]["nr"][:, 0]
-        has_parent, inside = rows["parent_tgid"] != 0, rows["level"] > 0
-        is_told = (rows["kind"] != Kind.EXIT) | (rows["flags"] & Flag.INFERRED == 0)
+        inside = rows["level"] > 0
         deep = np.flatnonzero(rows["level"] >= 2)
 
         self._clock.put(constant(), rows["ts_ns"])
-        for number in (*numbers, rows["parent_tgid"], rows["parent_vtgid"], numbers[0]):
-            constant().number(number)
+        constant().number(numbers[0])
+        constant().number(numbers[1])
+        constant().number(rows["parent_tgid"], where=known("ppid"), absent=b"null")
+        constant().number(rows["parent_vtgid"], where=known("ns_ppid"), absent=b"null")
+        constant().number(numbers[0])
         constant().own(deep, [_between(batch, at) for at in deep.tolist()])
         sheet.number(numbers[1], where=inside)
         if self._threads:
@@ -78,26 +81,25 @@ class JsonLines:
             constant().number(rows["vtid"])
         constant().number(numbers[0])
         constant().number(rows["start_ns"])
-        constant().number(rows["parent_tgid"], where=has_parent)
-        constant().number(rows["parent_start_ns"], where=has_parent)
-        constant().names(rows["comm"], is_told, _comm)
-        constant().number(rows["uid"], where=is_told)
-        constant().number(rows["cpu"], where=is_told)
+        constant().number(rows["parent_tgid"], where=known("parent_id"))
+        constant().number(rows["parent_start_ns"], where=known("parent_id"))
+        constant().names(rows["comm"], known("comm"), _comm)
+        constant().number(rows["uid"], where=known("uid"), absent=b"null")
+        constant().number(rows["cpu"], where=known("cpu"), absent=b"null")
         constant().number(rows["ts_ns"])
-        constant().own(*_endings(batch))
-        _put_last_number(sheet, rows)
+        constant().own(*_endings(batch, known))
+        _put_last_number(sheet, rows, known)
         sheet.choice([b"", b',"inferred":true'], (rows["flags"] & Flag.INFERRED != 0).astype(np.intp))
         sheet.text(b"}\n")
         return sheet
 
-    def _forms(self, batch: Batch, containers: Attribution) -> tuple[list[list[bytes]], NDArray[np.intp]]:
+    def _forms(self, batch: Batch, known: Known, containers: Attribution) -> tuple[list[list[bytes]], NDArray[np.intp]]:
         """The forms of line that there are, each as its constant parts, and which of them each row has."""
         rows, keys = batch.rows, batch.pairs.keys
         codes = (
             rows["kind"].astype(np.int64) << _KIND
             | np.minimum(rows["level"], 2).astype(np.int64) << _LEVEL
-            | (rows["parent_tgid"] != 0).astype(np.int64) << _HAS_PARENT
-            | (rows["flags"] & Flag.INFERRED != 0).astype(np.int64) << _INFERRED
+            | known("parent_id").astype(np.int64) << _HAS_PARENT
         )
         first, of_row = distinct(codes, batch.pairs.of_row)
         pairs = batch.pairs.of_row[first].tolist()
@@ -120,7 +122,7 @@ class JsonLines:
         row = batch.rows[index]
         chain = chain_of(batch, index)
         inside = chain if row["level"] else ()
-        ended_unseen = row["kind"] == Kind.EXIT and row["flags"] & Flag.INFERRED
+        known = Known(batch.rows[index : index + 1])
         identity = f'"{_HOLE}-{_HOLE}"'
         members = {
             "time": f'"{_HOLE}Z"',
@@ -138,11 +140,11 @@ class JsonLines:
             "pidns_chain": _json([INITIAL_PIDNS_INUM, *(number.pidns.inum for number in inside)]),
             **({"tid": _HOLE, "ns_tid": _HOLE} if self._threads else {}),
             "proc_id": identity,
-            "parent_id": identity if row["parent_tgid"] else f"null{_HOLE}{_HOLE}",
+            "parent_id": identity if known("parent_id")[0] else f"null{_HOLE}{_HOLE}",
             "comm": _HOLE,
-            "uid": f"null{_HOLE}" if ended_unseen else _HOLE,
-            "cgroup_id": row["cgroup_id"],
-            "cpu": f"null{_HOLE}" if ended_unseen else _HOLE,
+            "uid": _HOLE,
+            "cgroup_id": row["cgroup_id"] if known("cgroup_id")[0] else "null",
+            "cpu": _HOLE,
             "ts_ns": _HOLE,
         }
         return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + _HOLE
@@ -151,18 +153,25 @@ class JsonLines:
         row = batch.rows[index]
         if row["kind"] == Kind.REPAIR:
             return self._repair(row)
-        return safe_json(self._gap(row, containers.of_row(batch, index)))
+        return safe_json(self._gap(batch.rows[index : index + 1], containers.of_row(batch, index)))
 
-    def _gap(self, row: np.void, container: Container | None) -> str:
+    def _gap(self, rows: NDArray[np.void], container: Container | None) -> str:
+        """rows: the one of the gap."""
+        row, known = rows[0], Known(rows)
         until = self._clock.text(int(row["ts_ns"])) + "Z"
+        inum, _nr, gen = row["chain"][0].tolist()
         gap = {
             "time": until,
             "event": "gap",
             "lost": int(row["seq"]),
-            "cpu": int(row["cpu"]) if row["cpu"] != NO_CPU else None,
+            "cpu": int(row["cpu"]) if known("cpu")[0] else None,
             "container": container_object(container),
+            "incarnation": container.incarnation if container else None,
+            "pidns": inum if known("pidns")[0] else None,
+            "pidns_gen": gen if known("pidns_gen")[0] else None,
+            "cgroup_id": int(row["cgroup_id"]) if known("cgroup_id")[0] else None,
             "throttled": bool(row["flags"] & Flag.THROTTLED),
-            "since": self._clock.text(int(row["start_ns"])) + "Z" if row["start_ns"] else None,
+            "since": self._clock.text(int(row["start_ns"])) + "Z" if known("since")[0] else None,
             "until": until,
             "ts_ns": int(row["ts_ns"]),
         }
@@ -178,8 +187,8 @@ def _json(value: Any) -> str:
 
 
 @lru_cache(4096)
-def _comm(raw: bytes, _told: bool) -> str:
-    return safe_json(_json(decode(raw)))
+def _comm(raw: bytes, is_known: bool) -> str:
+    return "null" if not is_known else safe_json(_json(decode(raw)))
 
 
 def _between(batch: Batch, index: int) -> bytes:
@@ -187,14 +196,14 @@ def _between(batch: Batch, index: int) -> bytes:
     return "".join(f"{number.nr}," for number in chain_of(batch, index)[:-1]).encode()
 
 
-def _endings(batch: Batch) -> tuple[NDArray[np.intp], list[bytes]]:
+def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
     """What only some kinds have, behind what all have and ahead of the last number: in which rows, and what."""
-    rows = batch.rows
-    kinds, inferred = rows["kind"], rows["flags"] & Flag.INFERRED != 0
-    commands = (kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred
-    is_exit = kinds == Kind.EXIT
-    first, of_row = distinct(kinds, rows["flags"], np.where(is_exit, rows["status"], rows["state"]), _changes_tid(rows))
-    different = [_ending(rows[at]).encode() for at in first.tolist()]
+    rows, commands, is_exit = batch.rows, known("args_truncated"), batch.rows["kind"] == Kind.EXIT
+    masks = [known(name) for name in _Has._fields]
+    values = np.where(known("status"), rows["status"], np.where(known("state"), rows["state"], 0))
+    first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"))
+    has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
+    different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
     endings = [different[number] for number in of_row.tolist()]
     told = np.flatnonzero(commands)
     for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
@@ -204,31 +213,35 @@ def _endings(batch: Batch) -> tuple[NDArray[np.intp], list[bytes]]:
     return own, [endings[at] for at in own.tolist()]
 
 
-def _put_last_number(sheet: Sheet, rows: NDArray[np.void]) -> None:
+def _put_last_number(sheet: Sheet, rows: NDArray[np.void], known: Known) -> None:
     """The number that ends a line: how long a process lived, or the tid that an exec has changed."""
     lived_ns = rows["ts_ns"].astype(np.int64) - rows["start_ns"].astype(np.int64)
-    lived = (rows["kind"] == Kind.EXIT) & (rows["flags"] & Flag.INFERRED == 0)
-    sheet.number(np.where(lived, lived_ns, rows["old_tid"]), where=lived & (lived_ns >= 0) | _changes_tid(rows))
+    lived = known("duration_ns")
+    sheet.number(np.where(lived, lived_ns, rows["old_tid"]), where=lived & (lived_ns >= 0) | known("old_tid"))
     odd = np.flatnonzero(lived & (lived_ns < 0))  # no kernel tells that, but a recording could
     sheet.own(odd, [str(ns).encode() for ns in lived_ns[odd].tolist()])
 
 
-def _changes_tid(rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Rows of an exec by a thread that was not the first of its process."""
-    changes: NDArray[np.bool_] = (rows["kind"] == Kind.EXEC) & (rows["old_tid"] != rows["tgid"])
-    return changes
+class _Has(NamedTuple):
+    """Which of these facts a row has."""
+
+    status: bool
+    state: bool
+    old_tid: bool
 
 
-def _ending(row: np.void) -> str:
-    """The members of a row's kind, up to the last number."""
-    if row["kind"] == Kind.SNAPSHOT:
-        return _members({"state": chr(row["state"]) if row["state"] else None})
-    if row["kind"] == Kind.EXEC:
-        members = _members({"args_truncated": bool(row["flags"] & Flag.ARGS_TRUNCATED)})
-        return f'{members},"old_tid":{"" if row["old_tid"] != row["tgid"] else "null"}'
-    if row["kind"] == Kind.EXIT and row["flags"] & Flag.INFERRED:
+def _ending(row: np.void, has: _Has) -> str:
+    """The members of a row's kind behind its command, up to the last number."""
+    if row["kind"] == Kind.EXIT:
+        if has.status:
+            return _members(ending(int(row["status"]))._asdict()) + ',"duration_ns":'
         return _members(dict.fromkeys((*Ending._fields, "duration_ns")))
-    return _members(ending(int(row["status"]))._asdict()) + ',"duration_ns":' if row["kind"] == Kind.EXIT else ""
+    truncated = _members({"args_truncated": bool(row["flags"] & Flag.ARGS_TRUNCATED)})
+    if row["kind"] == Kind.SNAPSHOT:
+        return truncated + _members({"state": chr(row["state"]) if has.state else None})
+    if row["kind"] == Kind.EXEC:
+        return f'{truncated},"old_tid":{"" if has.old_tid else "null"}'
+    return truncated
 
 
 def _members(members: dict[str, Any]) -> str:
@@ -238,7 +251,7 @@ def _members(members: dict[str, Any]) -> str:
 
 def _command(raw: bytes, exe_len: int) -> bytes:
     exe, args = decode(raw[:exe_len]), [decode(arg) for arg in split_args(raw[exe_len:])]
-    return safe_json(_members({"exe": exe or None, "args": args})).encode()
+    return safe_json(_members({"exe": exe or None, "args": args if raw else None})).encode()
 
 
 _short_command = lru_cache(4096)(_command)  # the same few again and again, mostly

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.distinct import distinct
-from tracer.events import NO_CPU, Batch, Flag, Kind, split_args
+from tracer.events import Batch, Flag, Kind, split_args
 from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.known import Known
 from tracer.pidns import chain_of
 from tracer.views.clock import Clock
 from tracer.views.escape import command_line, safe, safe_text
@@ -32,6 +33,7 @@ _COLORS = {
 }
 _FAILED, _RESET = "\x1b[31m", "\x1b[0m"
 _CONTAINER, _COMM = 12, 15
+_PARENTS = (2, 3)  # columns of numbers that are the parent's
 _NOBODY = "-".ljust(_CONTAINER)
 _SHORT_BYTES = 512
 
@@ -68,7 +70,7 @@ class Lines:
         )
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
-        rows, pairs, sheet = batch.rows, batch.pairs, sheet_of(len(batch))
+        rows, known, pairs, sheet = batch.rows, Known(batch.rows), batch.pairs, sheet_of(len(batch))
         self._clock.put(sheet, rows["ts_ns"])
         sheet.choice(self._event_texts, rows["kind"])
         sheet.choice([pad(_label(batch, at, containers), _CONTAINER).encode() for at in pairs.first], pairs.of_row)
@@ -76,9 +78,10 @@ class Lines:
         if self._threads:
             numbers += [rows["tid"], rows["vtid"]]
         for column, number in enumerate(numbers):
+            where = known("ppid") if column in _PARENTS else None
             sheet.text(b" ")
-            sheet.number(number, 6 if column % 2 else 7)
-        own, infos = self._infos(batch)
+            sheet.number(number, 6 if column % 2 else 7, where, b"-")
+        own, infos = self._infos(batch, known)
         has_info = np.zeros(len(batch), bool)
         has_info[own] = [bool(info) for info in infos]
         sheet.names(rows["comm"], has_info, _comm)
@@ -86,12 +89,11 @@ class Lines:
         sheet.text(b"\n")
         return sheet
 
-    def _infos(self, batch: Batch) -> tuple[NDArray[np.intp], list[bytes]]:
+    def _infos(self, batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
         """The column INFO: in which rows there can be something, and what."""
         rows, infos = batch.rows, [b""] * len(batch)
-        kinds, inferred = rows["kind"], rows["flags"] & Flag.INFERRED != 0
-        commands = (kinds == Kind.EXEC) | (kinds == Kind.SNAPSHOT) | (kinds == Kind.FORK) & inferred
-        exits, more = (kinds == Kind.EXIT) & ~inferred, (rows["level"] >= 2) | inferred
+        commands, exits = known("args"), known("status")
+        more = (rows["level"] >= 2) | (rows["flags"] & Flag.INFERRED != 0)
         told = np.flatnonzero(commands)
         for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
             infos[at] = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
@@ -100,7 +102,7 @@ class Lines:
         told = np.flatnonzero(exits)
         for at, text in zip(told.tolist(), self._endings(rows, told), strict=True):
             infos[at] = text
-        for at in np.flatnonzero((kinds == Kind.EXIT) & inferred).tolist():
+        for at in np.flatnonzero((rows["kind"] == Kind.EXIT) & ~exits).tolist():
             infos[at] = b"ended unseen"
         for at in np.flatnonzero(more).tolist():
             infos[at] = _with_more(infos[at].decode(), batch, at).encode()
@@ -129,13 +131,15 @@ class Lines:
         row = batch.rows[index]
         if row["kind"] == Kind.REPAIR:
             return self._repair(row)
-        return self._gap(row, pad(_label(batch, index, containers), _CONTAINER))
+        return self._gap(batch.rows[index : index + 1], pad(_label(batch, index, containers), _CONTAINER))
 
-    def _gap(self, row: np.void, label: str) -> str:
-        since = self._clock.text(int(row["start_ns"])) if row["start_ns"] else "the start"
+    def _gap(self, rows: NDArray[np.void], label: str) -> str:
+        """rows: the one of the gap."""
+        row, known = rows[0], Known(rows)
+        since = self._clock.text(int(row["start_ns"])) if known("since")[0] else "the start"
         until = self._clock.text(int(row["ts_ns"]))
         lost = int(row["seq"])
-        where = f" on CPU {row['cpu']}" if row["cpu"] != NO_CPU else ""
+        where = f" on CPU {row['cpu']}" if known("cpu")[0] else ""
         why = " (throttled)" if row["flags"] & Flag.THROTTLED else ""
         what = f"lost {lost} event{'s' if lost != 1 else ''}" if lost else "events are missing"
         info = f"{what}{where} between {since} and {until}{why}"
@@ -159,7 +163,8 @@ def _label(batch: Batch, index: int, containers: Attribution) -> str:
 
 
 def _comm(raw: bytes, has_info: bool) -> str:
-    return f" {pad(safe(raw), _COMM)} " if has_info else f" {safe(raw)}".rstrip()
+    name = safe(raw) or "-"
+    return f" {pad(name, _COMM)} " if has_info else f" {name}".rstrip()
 
 
 def _command(raw: bytes, exe_len: int) -> bytes:

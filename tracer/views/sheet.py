@@ -76,21 +76,24 @@ class Sheet:
         self._add(1, fill)
         self._own.append((rows, texts))
 
-    def number(self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None) -> None:
+    def number(
+        self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None, absent: bytes = b""
+    ) -> None:
         """Numbers that are not negative, in decimal, on the right of so many columns; larger ones are longer. where:
-        lines that have one, shape (count,)."""
+        lines that have one, shape (count,); absent: what stands in the others."""
         if where is not None and not where.all():
             values = np.where(where, values, 0)
         else:
             values, where = np.ascontiguousarray(values), None
-        most = len(str(values.max()))
+        most, letters = len(str(values.max())), np.frombuffer(absent if where is not None else b"", np.uint8)
         if where is None and most >= width and len(str(values.min())) == most:
             return self.digits(values, most)  # all are as long
+        longest = max(most, width, len(letters))
 
         def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
             rest, forms = values[part], _decimals(b" " if width else b"\0")
             last, leading = _BASE, 2 * _BASE
-            for at in range(0, max(most, width), _GROUP):
+            for at in range(0, longest, _GROUP):
                 above = rest // _BASE
                 entry = rest - above * _BASE
                 entry += (above == 0) * entry.dtype.type(leading if at else last)
@@ -98,11 +101,13 @@ class Sheet:
                     entry[~where[part]] = leading  # nothing at all
                 _put(lines, end - at, forms[entry])
                 rest = above
-            if most > width > 0:
-                longer = lines[:, end - most : end - width]
+            if longest > width > 0:
+                longer = lines[:, end - longest : end - width]
                 longer[longer == ord(" ")] = 0
+            if where is not None:
+                lines[~where[part], end - len(letters) : end] = letters
 
-        self._add(max(most, width), fill)
+        self._add(longest, fill)
 
     def digits(self, values: NDArray[Any], width: int) -> None:
         """Numbers in decimal, zeros in front up to so many columns; none is longer."""
@@ -168,11 +173,14 @@ class Few(Sheet):
         told = dict(zip(rows.tolist(), texts, strict=True))
         self._cells.append([told.get(row, b"") for row in range(self._count)])
 
-    def number(self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None) -> None:
+    def number(
+        self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None, absent: bytes = b""
+    ) -> None:
         """As `Sheet.number`."""
         cells = [b"%*d" % (width, value) for value in values.tolist()]
         if where is not None:
-            cells = [cell if told else b" " * width for cell, told in zip(cells, where.tolist(), strict=True)]
+            other = absent.rjust(width)
+            cells = [cell if is_there else other for cell, is_there in zip(cells, where.tolist(), strict=True)]
         self._cells.append(cells)
 
     def digits(self, values: NDArray[Any], width: int) -> None:

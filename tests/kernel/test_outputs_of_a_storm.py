@@ -1,0 +1,49 @@
+"""A storm into a ring that is too small, recorded: gaps, repairs and inferred rows are the same in every output."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from agreement import agree
+from stack import Space, Stack, eventually
+
+from tracer.attribution import Attribution
+from tracer.events import Flag, Kind
+from tracer.kernel.options import LoadOptions
+from tracer.recording.facts import of_this_host
+from tracer.recording.files import create
+from tracer.recording.writer import FileSink, Writer
+from tracer.views.jsonl import JsonLines
+
+pytestmark = pytest.mark.kernel
+KINDS = frozenset(set(Kind) - {Kind.CGROUP, Kind.PIDNS})
+
+
+def test_every_output_says_the_same(tmp_path: Path, workload: Path) -> None:
+    with Stack("all", "host", options=LoadOptions(ring_pages=16, threads=True)) as stack:
+        first = Space(workload, "crowd", 20)
+        assert first.line()
+        stack.read(lambda: len(stack.numbers(first.inum)) == 21)
+        storm = Space(workload, "storm", 2000, 2)
+        eventually(storm.has_ended)  # nobody reads
+        first.kill()
+        second = Space(workload, "crowd", 20)
+        assert second.line()
+        stack.read(lambda: len(stack.numbers(second.inum)) == 21 and not stack.table.unsure)
+        second.kill()
+        stack.read(lambda: stack.has_exit_of(second.init))
+        batch, offset_ns = stack.stop(), time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    rows = batch.rows
+    inferred = rows["kind"][rows["flags"] & Flag.INFERRED != 0]
+    assert {Kind.FORK, Kind.EXIT} <= set(inferred.tolist())
+    assert {Kind.SNAPSHOT, Kind.EXEC, Kind.GAP, Kind.REPAIR, Kind.THREAD_EXIT} <= set(np.unique(rows["kind"]).tolist())
+
+    path = tmp_path / "x.arrows"
+    writer = Writer(FileSink(create(path, force=False), path.name), of_this_host(offset_ns, []))
+    writer.take(batch)
+    writer.close()
+    view, attribution = JsonLines(KINDS, True, offset_ns), Attribution()
+    agree(path, b"".join(view.render(part, attribution) for part in attribution.take(batch)).decode())

@@ -1,0 +1,149 @@
+"""Every output says the same of every row, fact by fact, null for null: JSON, text, Arrow, Parquet, CSV, data frames.
+
+The rows are of every kind with every flag, and every field of them holds something: what a row of its kind does not
+know must not show anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+from agreement import Fact, agree, source
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, row
+from recordings import WALL_NS, record
+from test_golden import ALL_KINDS, everything, shown
+
+from tracer.events import NO_CPU, STREAM_KINDS, Batch, Flag, Kind
+from tracer.known import _OFFSETS, RULES, Known
+from tracer.recording.flat import FLAT
+from tracer.views.jsonl import JsonLines
+from tracer.views.lines import Lines
+
+JSON, TEXT = JsonLines(ALL_KINDS, True, WALL_NS), Lines(ALL_KINDS, False, True, WALL_NS)
+NUMBERS = {"ts_ns": 9 * SECOND_NS, "seq": 3, "state": ord("S"), "cpu": 2, "exec_id": 4, "start_ns": 5 * SECOND_NS}
+NUMBERS |= {"parent_start_ns": 4, "cgroup_id": 7, "tid": 61, "vtid": 16, "old_tid": 62, "parent_tgid": 63}
+NUMBERS |= {"parent_vtgid": 64, "uid": 65, "status": 3 << 8}
+
+
+def full(kind: Kind, flags: int = 0, **others: int) -> Row:
+    """A row with something in every field."""
+    return row(kind, 60, [(PIDNS, 15)], exe=b"/bin/job", args=[b"job", b"a b"], flags=flags, **NUMBERS | others)
+
+
+def of_every_kind() -> Batch:
+    """Each kind with each flag, and with what stands for nothing."""
+    kinds = [kind for kind in Kind if kind != Kind.CGROUP]
+    of_stream = {kind: [int(Flag.THROTTLED), 0] for kind in STREAM_KINDS}  # the others are a process's
+    nothing: list[dict[str, int]] = [{"cpu": NO_CPU}, {"old_tid": 60}, {"old_tid": 0}, {"state": 0}, {"start_ns": 0}]
+    nothing += [{"parent_tgid": 0, "parent_start_ns": 0}, {"status": 9}, {"status": 11 | 128}]
+    return batch(
+        cgroup(7, WEB),
+        *(full(kind, flags) for kind in kinds for flags in of_stream.get(kind, [0, *Flag, sum(Flag)])),
+        *(full(kind, **fields) for kind, fields in product(kinds, nothing)),
+        *(row(kind, 70, comm=b"", flags=flags) for kind in kinds for flags in of_stream.get(kind, [0, Flag.INFERRED])),
+        *(row(kind, 70, flags=flags, cpu=1) for kind in kinds for flags in of_stream.get(kind, [0, Flag.INFERRED])),
+        gap(5, cpu=NO_CPU, pair=(PIDNS + 9, 7, 0)),
+    )
+
+
+def golden() -> Batch:
+    """But for those of a time that int64 does not hold."""
+    return everything().select(everything().rows["ts_ns"] < 1 << 60)
+
+
+BATCHES = {"every kind and flag": of_every_kind, "the golden rows": golden}
+
+
+@pytest.fixture(autouse=True)
+def utc(in_zone: Callable[[str], None]) -> None:
+    in_zone("UTC")
+
+
+@pytest.fixture(params=BATCHES)
+def told(request: pytest.FixtureRequest) -> Batch:
+    return BATCHES[request.param]()
+
+
+@pytest.fixture
+def arrows(told: Batch, tmp_path: Path) -> Path:
+    record(tmp_path / "x.arrows", [told])
+    return tmp_path / "x.arrows"
+
+
+def test_a_recording_replays_as_it_was(told: Batch, arrows: Path) -> None:
+    for view in (JSON, TEXT):
+        recorded = source(arrows)
+        replayed = [view.render(part, recorded.attribution) for part in recorded.batches(lambda: 0.0)]
+        assert b"".join(replayed).decode() == shown(view, told)
+
+
+def test_every_output_says_what_the_json_says(told: Batch, arrows: Path) -> None:
+    agree(arrows, shown(JSON, told))
+
+
+LINE = re.compile(
+    r"(?P<time>\S+) (?P<event>\w+) +(?P<label>\S+) +(?P<pid>\S+) +(?P<ns_pid>\S+) +(?P<ppid>\S+) +(?P<ns_ppid>\S+)"
+    r" +(?P<tid>\S+) +(?P<ns_tid>\S+) (?P<comm>\S+) *(?P<info>.*)"
+)
+
+
+def test_text_says_what_the_json_says() -> None:
+    told = of_every_kind()
+    lines = [LINE.fullmatch(line) for line in shown(TEXT, told).splitlines()]
+    facts = [json.loads(line) for line in shown(JSON, told).splitlines()]
+    for line, fact in zip(lines, facts, strict=True):
+        assert line
+        for name in ("pid", "ns_pid", "ppid", "ns_ppid", "tid", "ns_tid", "comm"):
+            assert line[name] == ("-" if fact.get(name) in (None, "") else str(fact[name])), (name, fact)
+        space = f"pidns:{fact['pidns']}" if fact.get("pidns") not in (None, 4026531836) else "-"
+        assert line["label"] == (fact["container"]["name"] if fact.get("container") else space)
+        assert (line["event"], line["info"]) == (fact["event"], info(fact))
+
+
+def info(fact: Fact) -> str:
+    """The column INFO, made of the object."""
+    words = []
+    if fact["event"] == "gap":
+        since = fact["since"][11:23] if fact["since"] else "the start"
+        where = "" if fact["cpu"] is None else f" on CPU {fact['cpu']}"
+        words.append(f"lost {fact['lost']} events{where}" if fact["lost"] else f"events are missing{where}")
+        words.append(f"between {since} and {fact['until'][11:23]}{' (throttled)' if fact['throttled'] else ''}")
+    elif fact["event"] == "repair":
+        words.append(f"processes are as in the kernel's list of {fact['since'][11:23]}")
+    elif fact["event"] == "exit":
+        how = fact["signal"] or f"exit {fact['exit_code']}"
+        core = " (core dumped)" if fact["core_dumped"] else ""
+        is_known = fact["exit_code"] is not None or fact["signal"] is not None
+        words.append(f"{how}{core} after {fact['duration_ns'] / 1e9:.1f} s" if is_known else "ended unseen")
+    elif fact.get("args") is not None:
+        words.append(" ".join(map(shlex.quote, fact["args"])) or fact["exe"])
+    if fact.get("args_truncated"):
+        words.append("…")
+    return " ".join([*words, *(["(inferred)"] if fact.get("inferred") else [])])
+
+
+def test_whether_a_value_is_known_is_asked_of_every_field() -> None:
+    assert _OFFSETS["flags"] == _OFFSETS["kind"] + 1
+    rows = of_every_kind().rows
+    known = Known(rows)
+    assert set(FLAT.names) - set(RULES) == {
+        "time",
+        "ts_ns",
+        "event",
+        "host",
+        "inferred",
+        "container",
+        "container_id",
+        "image",
+        "runtime",
+        "incarnation",
+    }  # fmt: skip - of every row, or of what a row's pair of namespace and cgroup stands for
+    for field in RULES:
+        assert known(field).shape == (len(rows),)
+        assert known(field).tolist() == [bool(Known(rows[at : at + 1])(field)[0]) for at in range(len(rows))]
