@@ -30,6 +30,15 @@ def choose(mounts: Iterable[str]) -> str:
     return next((name for name in _CONTROLLERS if name in mounted), UNIFIED)
 
 
+def mounted_at(mounts: Iterable[str], counting: str) -> str | None:
+    """Where the hierarchy that counts is mounted, from the lines of /proc/self/mounts; None: nowhere. counting: as
+    `controller` gives it."""
+    for _device, directory, kind, options, *_rest in (line.split() for line in mounts):
+        if kind == "cgroup2" if counting == UNIFIED else kind == "cgroup" and counting in options.split(","):
+            return directory
+    return None
+
+
 def paths(text: str, counting: str) -> tuple[str, ...]:
     """The different paths in /proc/PID/cgroup (lines of hierarchy:controllers:path), that of the hierarchy which counts
     first, then version 2's. counting: as `controller` gives it."""

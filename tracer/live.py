@@ -18,6 +18,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
 from tracer.facts import CgroupFact, CgroupName
 from tracer.host import procfs
+from tracer.host.unlisted import find_unlisted
 from tracer.kernel.trace import Trace, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.moves import Moves
@@ -54,6 +55,7 @@ class LiveSource:
         self._repairs, self._echoes = Schedule(), Echoes()
         self._names_due = time.monotonic() + _NAMES_EVERY_S
         self.told_until_ns = 0
+        self.hidden: tuple[int, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -84,7 +86,9 @@ class LiveSource:
         """The processes that are there, and the events since the trace began."""
         snapshot = self.trace.snapshot()
         early = Decoded.concat([self._early, self.trace.drain()])
-        first = in_order(snapshot.batch, early.batch, self.trace.began_ns)
+        hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns, now_ns())
+        self.hidden = hidden.unknown
+        first = in_order(Batch.concat([snapshot.batch, hidden.batch]), early.batch, self.trace.began_ns)
         listed = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
         self._echoes.expect(listed, now_ns())
         ending = listed["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING

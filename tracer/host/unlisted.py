@@ -1,0 +1,80 @@
+"""Processes that /proc shows and the kernel's iterator over tasks does not: a hardened kernel may hide some from BPF.
+
+They are told as the list tells the others, where all that identifies them is known: the exact start is not in /proc,
+but every child has its parent's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer import hierarchy
+from tracer.events import EVENT, STREAM_KINDS, Batch, Kind
+from tracer.host import procfs
+from tracer.host.procfs import TICK_NS, Living
+from tracer.initial import INITIAL_PIDNS_INUM
+
+
+class Unlisted(NamedTuple):
+    """batch: SNAPSHOT rows of those that are known in all that a row tells. unknown: the PIDs of the others."""
+
+    batch: Batch
+    unknown: tuple[int, ...]
+
+
+def find_unlisted(listed: Batch, early: Batch, began_ns: int, now_ns: int) -> Unlisted:
+    """The processes that neither the list nor an event has told of. listed: SNAPSHOT rows; early: the events since
+    began_ns. Times are boottime; the rows are of now_ns."""
+    events = early.rows[~np.isin(early.rows["kind"], STREAM_KINDS)]
+    known = np.concatenate([listed.rows, events])
+    rows, unknown = [], []
+    for tgid in sorted(set(procfs.tgids()).difference(known["tgid"].tolist())):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), procfs.opened_process(tgid) as directory:
+            process = procfs.read_process(directory, lambda _fd: ())
+            if process.proc_id.start_ns >= began_ns - TICK_NS:
+                continue  # its fork event is on its way
+            row = _row(process, known)
+            if row is None:
+                unknown.append(tgid)
+            else:
+                row["ts_ns"] = now_ns
+                rows.append(row)
+    return Unlisted(Batch.concat(map(Batch, rows)), tuple(unknown))
+
+
+def _row(process: Living, known: NDArray[np.void]) -> NDArray[np.void] | None:
+    """One row; None: something that identifies it, or that decides about it, is not known."""
+    start_ns, cgroup_id = _exact_start_ns(process, known), _cgroup_id(process.cgroup)
+    if start_ns is None or cgroup_id is None or process.level:
+        return None
+    parents = known["start_ns"][known["tgid"] == process.parent_tgid]
+    row = np.zeros(1, EVENT)
+    row["kind"], row["state"], row["comm"], row["uid"] = Kind.SNAPSHOT, ord(process.state), process.comm, process.uid
+    row["tgid"] = row["tid"] = row["vtid"] = row["chain"]["nr"][:, 0] = process.tgid
+    row["chain"]["inum"][:, 0] = INITIAL_PIDNS_INUM
+    row["start_ns"], row["cgroup_id"] = start_ns, cgroup_id
+    if len(parents):
+        row["parent_tgid"] = row["parent_vtgid"] = process.parent_tgid
+        row["parent_start_ns"] = parents[-1]
+    return row
+
+
+def _exact_start_ns(process: Living, known: NDArray[np.void]) -> int | None:
+    """As its children have it; /proc has clock ticks alone."""
+    starts = known["parent_start_ns"][known["parent_tgid"] == process.tgid]
+    exact = starts[starts // TICK_NS == process.proc_id.start_ns // TICK_NS]
+    return int(exact[0]) if len(exact) else None
+
+
+def _cgroup_id(path: str) -> int | None:
+    """The kernel's id of a cgroup is the inode number of its directory (kernfs_node.id, on 64-bit machines)."""
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    root = hierarchy.mounted_at(mounts, hierarchy.controller())
+    with contextlib.suppress(OSError):
+        return Path(f"{root}{path}").stat().st_ino if root and path else None
+    return None
