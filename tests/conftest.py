@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from oracle import DEADLINE_S, SOCKET, WORKLOAD, Ledger, Receiver, compile_workload, pids_hierarchy
+from oracle import DEADLINE_S, SOCKET, WORKLOAD, WORKLOAD_SOURCE, Ledger, Receiver, compile_static, pids_hierarchy
 
 ROOT = Path(__file__).parents[1]
 REQUIRE = os.environ.get("NSTRACE_REQUIRE") == "1"
@@ -103,7 +103,7 @@ def image(engine: Any) -> str:
 @pytest.fixture(scope="session")
 def workload(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """workload.c, compiled."""
-    return compile_workload(tmp_path_factory.mktemp("workload"))
+    return compile_static(WORKLOAD_SOURCE, tmp_path_factory.mktemp("workload"))
 
 
 @pytest.fixture

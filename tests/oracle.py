@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-SOURCE = Path(__file__).with_name("workload.c")
+WORKLOAD_SOURCE = Path(__file__).with_name("workload.c")
 WORKLOAD = "/workload"  # where the fixtures put it in a container
 SOCKET = "/oracle/sock"
 DEADLINE_S = 30.0
@@ -49,10 +49,10 @@ def pids_hierarchy() -> Path:
     return v1 if (v1 / "cgroup.procs").exists() else v1.parent
 
 
-def compile_workload(folder: Path) -> Path:
-    """workload.c as a static program in this folder."""
-    program = folder / "workload"
-    subprocess.run(["gcc", "-std=gnu17", "-static", "-O2", "-Wall", "-pthread", SOURCE, "-o", program], check=True)
+def compile_static(source: Path, folder: Path) -> Path:
+    """A C file as a static program in this folder."""
+    program = folder / source.stem
+    subprocess.run(["gcc", "-std=gnu17", "-static", "-O2", "-Wall", "-pthread", source, "-o", program], check=True)
     return program
 
 

@@ -38,6 +38,13 @@ def _lesser_id(text: str) -> int | None:
     return int(text) if 0 < int(text) <= _MAX_ID else None
 
 
+def more_rights(capabilities: str) -> str:
+    """The hint for what was not permitted for lack of these capabilities."""
+    if os.geteuid() != 0:
+        return "run it with sudo"
+    return f"root lacks {capabilities} here: a container needs --privileged and --pid=host"
+
+
 def lesser_user() -> tuple[int, int]:
     """uid and gid of who we become: the user who called sudo, else nobody; ourselves where we are not root."""
     if os.geteuid() != 0 or _is_root_here_alone():

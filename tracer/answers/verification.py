@@ -19,7 +19,7 @@ class Source(StrEnum):
 
     STATUS = "NSPID"  # the host's /proc/PID/status
     IOCTL = "IOCTL"  # the namespace's descriptor
-    INSIDE = "INSIDE"  # /proc inside, paired by SCM_CREDENTIALS
+    INSIDE = "INSIDE"  # a child in the namespace, paired by F_SETOWN and F_GETOWN
     EVENTS = "EVENTS"  # the table that eBPF events have built
 
 

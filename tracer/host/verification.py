@@ -38,7 +38,7 @@ class Verifier:
             numbers = {Source.STATUS: {entry.proc_id.tgid: _number(entry, pidns) for entry in entries}}
             try:
                 with _opened(entries, pidns) as fd:
-                    numbers |= _asked(fd, members)
+                    numbers |= _asked(fd, members, max(numbers[Source.STATUS].values()))
             except (FileNotFoundError, ProcessLookupError):
                 continue  # the namespace has ended
             if events is not None:
@@ -103,8 +103,8 @@ def _opened(entries: list[Entry], pidns: PidnsId) -> Iterator[int]:
         yield found
 
 
-def _asked(fd: int, members: Mapping[int, Member]) -> dict[Source, dict[int, int]]:
-    told = {Source.INSIDE: numbers_inside(fd)}
+def _asked(fd: int, members: Mapping[int, Member], highest: int) -> dict[Source, dict[int, int]]:
+    told = {Source.INSIDE: numbers_inside(fd, highest)}
     with contextlib.suppress(nsfs.NotTranslated):
         asked = {tgid: nsfs.number_in(fd, tgid) for tgid in members}
         told[Source.IOCTL] = {tgid: nr for tgid, nr in asked.items() if nr is not None}

@@ -1,112 +1,142 @@
 """The view from inside a PID namespace, paired with the host's by the kernel alone.
 
-A child of ours in the namespace mounts its /proc, and for every number that it finds there sends a message with that
-number as its credentials, which CAP_SYS_ADMIN allows (SCM_CREDENTIALS, unix(7)). The kernel looks the number up in the
-sender's namespace (scm_check_creds, net/core/scm.c) and hands it to the receiver as the receiver's namespace has it.
-No /proc of the host, no ioctl and no eBPF has a part in it.
+A child of ours in the namespace asks for each number whether anybody has it, by making whoever has it the owner of an
+open file (F_SETOWN, fcntl(2)): the kernel looks the number up in the child's namespace. We have the same file open, and
+ask who owns it (F_GETOWN): the kernel answers with the number of that very process in ours. No /proc, no ioctl and no
+eBPF has a part in it.
+
+The container may be hostile, and hold CAP_SYS_PTRACE: then it can trace the child, read and write its memory, and open
+what it has open and what it stands in. So the child is a program of its own (lookout.py), which had given up everything
+before it was born: it is a user that nobody else is, without capabilities, with no_new_privs and six system calls; its
+root directory is empty and cannot be written to, and no namespace of it but that of users and of time is the host's;
+it has no memory of ours, and no descriptor but the socket that it answers on and the file. What a container can
+still do to it is to stop it, to end it, or to make it lie: that costs this one answer, or makes it wrong, which is a
+difference to all other sources.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import socket
 import struct
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from typing import NoReturn, Self
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere, mount_own_proc
+from tracer.kernel import confined, lookout
+from tracer.kernel.namespaces import CLONE_NEWPID
 from tracer.libc import call
+from tracer.privileges import more_rights
 
-_DEADLINE_S = 10.0
-_UCRED = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+_DEADLINE_S = 2.0  # for a whole namespace
+_REAPED_S, _PAUSE_S = 0.2, 0.0005
+_NAME = "nstrace-verify"
 _NUMBER = struct.Struct("=i")
-_DONE = 0
-_PR_SET_DUMPABLE = 4
 
 
-def numbers_inside(pidns_fd: int) -> dict[int, int]:
-    """The PID on the host -> the number inside, of all processes that are seen inside. Raises NstraceError where the
-    namespace cannot be entered, ProcessLookupError where it has ended."""
-    receiving, sending = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with receiving, sending:
-        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        receiving.settimeout(_DEADLINE_S)
-        child = _fork_into(pidns_fd, sending)
-        try:
-            sending.close()
-            return _collect(receiving)
-        except TimeoutError as error:
-            raise _refused("whoever looked from inside did not answer in time") from error
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+def numbers_inside(pidns_fd: int, highest: int) -> dict[int, int]:
+    """The PID on the host -> the number inside, of all processes that can be seen inside.
 
-
-def _fork_into(pidns_fd: int, sending: socket.socket) -> int:
+    highest: the largest number that is known to be in use there; the newest may be smaller, because numbers begin anew
+    at the end. Raises ProcessLookupError where the namespace has ended, NstraceError where it cannot be entered, and
+    where the view is not complete within two seconds.
+    """
     try:
-        with children_elsewhere(), _not_to_be_looked_into():
-            call("setns", pidns_fd, CLONE_NEWPID)
-            child = os.fork()
-            if child == 0:
-                _look_around(sending)
-            return child
+        with Lookout(pidns_fd, highest) as looking:
+            return looking.numbers()
+    except TimeoutError as error:
+        raise NstraceError(f"the view from inside was not complete within {_DEADLINE_S:.0f} s") from error
+    except ProcessLookupError:
+        raise
     except OSError as error:
-        if error.errno == errno.ENOMEM:  # the namespace's first process has exited (pid_namespaces(7))
-            raise ProcessLookupError from error
-        raise _refused(error.strerror or "") from error
+        raise NstraceError(f"there is no view from inside: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def _not_to_be_looked_into() -> Iterator[None]:
-    """Whoever is inside may not trace us, nor a child that is forked meanwhile (ptrace(2), "dumpable")."""
-    call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
-    try:
-        yield
-    finally:
-        call("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)
+class Lookout:
+    """A child that looks around in a namespace, for as long as this is open. group: its process group's number, which
+    is the PID of the child's parent outside."""
 
+    def __init__(self, pidns_fd: int, highest: int) -> None:
+        self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._slip = os.eventfd(0, os.EFD_CLOEXEC)
+        with theirs, confined.file_of(lookout.program(highest)) as program:
+            self.group = os.fork()
+            if self.group == 0:
+                _go(pidns_fd, program.fileno(), [theirs.fileno(), self._slip])
+        with contextlib.suppress(OSError):  # it has done so itself, or has ended
+            os.setpgid(self.group, self.group)
 
-def _look_around(sending: socket.socket) -> None:
-    """In the child, which must not return."""
-    try:
-        mount_own_proc()
-        own = os.getpid()
-        for name in (path.name for path in Path("/proc").iterdir()):
-            if name.isdigit() and int(name) != own:
-                _send_as(sending, int(name))
-        sending.send(_NUMBER.pack(_DONE))
-    except OSError as error:
-        sending.send(_NUMBER.pack(-(error.errno or errno.EIO)))
-    finally:
-        os._exit(0)
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        """End it. One that the container traces stays dead until that lets it go; nobody waits for it."""
+        self._answers.close()
+        os.close(self._slip)
+        os.killpg(self.group, signal.SIGKILL)
+        until = time.monotonic() + _REAPED_S
+        with contextlib.suppress(ChildProcessError):
+            while time.monotonic() < until:
+                if not os.waitid(os.P_PGID, self.group, os.WEXITED | os.WNOHANG):
+                    time.sleep(_PAUSE_S)
 
-def _send_as(sending: socket.socket, nr: int) -> None:
-    credentials = _UCRED.pack(nr, os.getuid(), os.getgid())
-    with contextlib.suppress(ProcessLookupError):  # has ended
-        sending.sendmsg([_NUMBER.pack(nr)], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, credentials)])
-
-
-def _collect(receiving: socket.socket) -> dict[int, int]:
-    found: dict[int, int] = {}
-    while True:
-        message, extra, _, _ = receiving.recvmsg(_NUMBER.size, socket.CMSG_SPACE(_UCRED.size))
-        if not message:
-            raise _refused("whoever looked from inside ended before it was done")
-        nr: int = _NUMBER.unpack(message)[0]
-        if nr == _DONE:
-            return found
-        if nr < 0:
-            raise _refused(os.strerror(-nr))
-        for _, kind, data in extra:
-            if kind == socket.SCM_CREDENTIALS and (tgid := _UCRED.unpack(data)[0]):  # 0: it has ended since
+    def numbers(self) -> dict[int, int]:
+        """As `numbers_inside`; raises TimeoutError too."""
+        found: dict[int, int] = {}
+        until = time.monotonic() + _DEADLINE_S
+        while nr := self._next(until):
+            tgid = fcntl.fcntl(self._slip, fcntl.F_GETOWN)
+            if tgid != self.group and _is_process(tgid):
                 found[tgid] = nr
+            with contextlib.suppress(ConnectionError):
+                self._answers.send(b".")
+        return found
+
+    def _next(self, until: float) -> int:
+        """The next number that somebody has; 0: there are no more."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._answers.settimeout(left)
+        with contextlib.suppress(ConnectionError, struct.error):  # it ended, or somebody else writes on its socket
+            return int(_NUMBER.unpack(self._answers.recv(_NUMBER.size))[0])
+        raise self._why_ended()
+
+    def _why_ended(self) -> Exception:
+        outside = os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
+        code = outside.si_status if outside and outside.si_code == os.CLD_EXITED else 0
+        if code == errno.ENOMEM:  # the namespace's first process has exited (pid_namespaces(7))
+            return ProcessLookupError()
+        if code:
+            why = os.strerror(code)
+            return NstraceError(
+                f"the namespace cannot be entered: {why}", more_rights("CAP_SYS_ADMIN"), ExitCode.NOT_PERMITTED
+            )
+        return NstraceError("the child that looks from inside was killed")
 
 
-def _refused(why: str) -> NstraceError:
-    return NstraceError(f"a PID namespace cannot be entered: {why}", "run it with sudo", ExitCode.NOT_PERMITTED)
+def _go(pidns_fd: int, program: int, descriptors: list[int]) -> NoReturn:
+    """In the child, which ends with the errno of what failed."""
+    code = errno.EIO
+    try:
+        os.setpgid(0, 0)
+        call("setns", pidns_fd, CLONE_NEWPID)
+        confined.execute(program, _NAME, descriptors)
+    except OSError as error:
+        code = error.errno or code
+    finally:
+        os._exit(code)
+
+
+def _is_process(tgid: int) -> bool:
+    """Whether this is a process that lives or has not been reaped. Before Linux 5.12 a file's owner may be a thread, or
+    gone (commit cc4a3f885e8f)."""
+    try:
+        os.close(os.pidfd_open(tgid))
+    except OSError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from pathlib import Path
 from tracer.libc import call
 
 CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
 
 
 @contextlib.contextmanager
@@ -29,8 +29,8 @@ def children_elsewhere() -> Iterator[None]:
 def mount_own_proc() -> None:
     """Let this process, in a mount namespace of its own, see the /proc of its PID namespace."""
     call("unshare", CLONE_NEWNS)
-    call("mount", b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
-    call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC), None)
+    call("mount", b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
+    call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(MS_NOSUID | MS_NODEV | MS_NOEXEC), None)
 
 
 def close_own(*kept: int) -> None:

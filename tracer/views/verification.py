@@ -19,8 +19,8 @@ _EXPLAINED = {
     Source.STATUS: "NSpid in the host's /proc/PID/status: the kernel's list of its numbers, host first.",
     Source.IOCTL: "The namespace's descriptor, asked by ioctl for the number of a process of ours (Linux 6.11).",
     Source.INSIDE: (
-        "A child enters the namespace, reads /proc there, and sends each number home as credentials of a message, "
-        "which the kernel translates on the way (SCM_CREDENTIALS): nothing of the host's /proc is in it."
+        "A child in the namespace makes whoever has a number there the owner of a file (F_SETOWN), and on the host the "
+        "kernel tells which process owns it (F_GETOWN): no /proc is in it. The child has no privileges and no files."
     ),
     Source.EVENTS: "nstrace's own table: every number from the kernel's fork events, kept current by exec and exit.",
 }

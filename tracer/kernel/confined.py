@@ -1,0 +1,78 @@
+"""Programs that have nothing: what a child gives up before it becomes one."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import resource
+from collections.abc import Sequence
+from typing import IO, NoReturn
+
+from tracer import seccomp
+from tracer.kernel.namespaces import CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
+from tracer.libc import call
+from tracer.privileges import become, renounce
+
+_MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_EXEC = 1, 2, 16
+_F_ADD_SEALS, _ALL_SEALS = 1033, 0xF
+_CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWNET = 0x02000000, 0x04000000, 0x08000000, 0x40000000
+_MS_RDONLY, _MNT_DETACH = 1, 2
+_FIRST_UID = 0x80000000  # from here on nobody gives uids away (systemd, UIDS-GIDS.md); PIDs have 22 bits
+_MAX_PROCESSES, _MAX_CPU_S = 2, 4
+
+
+def file_of(program: bytes) -> IO[bytes]:
+    """A file without a name that holds a program, may be executed, and cannot be changed by anyone. Raises OSError."""
+    flags = _MFD_CLOEXEC | _MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create("nstrace", flags | _MFD_EXEC)
+    except OSError:  # before Linux 6.3 all of them may be executed
+        fd = os.memfd_create("nstrace", flags)
+    file = os.fdopen(fd, "wb", buffering=0)
+    file.write(program)
+    fcntl.fcntl(file, _F_ADD_SEALS, _ALL_SEALS)
+    return file
+
+
+def execute(program: int, name: str, descriptors: Sequence[int]) -> NoReturn:
+    """Become the program of this descriptor, with these descriptors as 0, 1, ... and no other. Raises OSError.
+
+    It is a user that nobody else is, and with it no more than two processes (whoever takes one over multiplies no
+    further), without capabilities; it stands in an empty root directory, in namespaces of its own but for those of
+    users, time and PIDs.
+    """
+    call("unshare", CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWNET)
+    _empty_root()
+    program = _keep_only(program, descriptors)
+    for limit, most in (
+        (resource.RLIMIT_NPROC, _MAX_PROCESSES),
+        (resource.RLIMIT_CPU, _MAX_CPU_S),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (most, most))
+    become(_FIRST_UID + os.getpid(), _FIRST_UID + os.getpid())
+    renounce()
+    os.execve(program, [name], {})
+
+
+def _empty_root() -> None:
+    """Have a file system of nothing as root, and no other mounted: pivot_root(2), "pivot_root(".", ".")"."""
+    pivot_root = seccomp.number("pivot_root")
+    call("mount", b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
+    flags = _MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    call("mount", b"nothing", b"/proc", b"tmpfs", ctypes.c_ulong(flags), b"mode=0555,nr_inodes=1")
+    os.chdir("/proc")
+    call("syscall", pivot_root, b".", b".")
+    call("umount2", b".", _MNT_DETACH)
+    os.chdir("/")
+
+
+def _keep_only(program: int, descriptors: Sequence[int]) -> int:
+    """These as 0, 1, ..., behind them the program's, which is closed when it is executed."""
+    count = len(descriptors) + 1
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, count) for fd in (*descriptors, program)]
+    for target, fd in enumerate(high):
+        os.dup2(fd, target, inheritable=target < count - 1)
+    os.closerange(count, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    return count - 1
