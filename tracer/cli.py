@@ -53,11 +53,30 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+BEGINNING = f"""\
+Which process is this? Every PID of every process in containers, on the host
+and inside. To begin with:
+
+  sudo nstrace follow web        forks, execs and exits in the container web
+  sudo nstrace translate web/15  which process on the host is 15 inside of web
+  sudo nstrace run -- make       a command in a new PID namespace, followed from
+                                 its birth; needs no container
+
+Commands:
+{click.wrap_text(", ".join(VERBS), 78, "  ", "  ")}
+
+nstrace --help tells what each is for, nstrace COMMAND --help all about one.
+"""
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show what is behind an error: tracebacks, compiler and verifier messages.")
 @click.version_option(package_name="nstrace", prog_name="nstrace")
-def nstrace(debug: bool) -> None:
+@click.pass_context
+def nstrace(ctx: click.Context, debug: bool) -> None:
     """Which process is this? Every PID of every process in containers, on the host and inside."""
+    if ctx.invoked_subcommand is None:
+        click.echo(BEGINNING, nl=False)
 
 
 class WithoutPandas:

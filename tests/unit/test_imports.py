@@ -64,10 +64,11 @@ def test_one_importer(library: str, owner: str) -> None:
     assert users == {owner}
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
         "import sys; from tracer.cli import nstrace\n"
-        "nstrace.main(['--help'], standalone_mode=False)\n"
+        f"nstrace.main({words}, standalone_mode=False)\n"
         f"assert not {HEAVY!r} & set(sys.modules), {HEAVY!r} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)

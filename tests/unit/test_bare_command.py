@@ -1,0 +1,44 @@
+"""nstrace without a command: the first thing that people type."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tracer.cli import VERBS, nstrace
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tracer", *words], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_a_short_help_that_fits_a_terminal() -> None:
+    for words in ([], ["--debug"]):
+        done = run(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) <= 20
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert all(verb in done.stdout for verb in VERBS)
+
+
+def test_its_examples_are_commands() -> None:
+    lines = [line.strip() for line in run().stdout.splitlines() if line.startswith("  sudo nstrace ")]
+    assert len(lines) == 3
+    for line in lines:
+        _sudo, _nstrace, verb, *words = shlex.split(line.partition("  ")[0])
+        command = nstrace.get_command(None, verb)  # type: ignore[arg-type]
+        assert command
+        command.make_context(verb, words)
+
+
+def test_the_long_help_and_a_wrong_command_are_as_ever() -> None:
+    for word in ("-h", "--help"):
+        assert all(f"  {verb} " in run(word).stdout for verb in VERBS)
+    for word in ("nonsense", "--nonsense"):
+        done = run(word)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "see nstrace --help" in done.stderr
