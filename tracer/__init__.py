@@ -2,20 +2,22 @@
 
     import tracer
 
-    tracer.translate("web/15").pid                       # living processes: no eBPF, no root where /proc needs none
-    tracer.open("web.arrows").translate("web/15", at="14:03:05")
-    tracer.open("web.arrows").to_arrow()                 # or to_pandas()
-    for event in tracer.follow("web"): ...               # needs root, as nstrace follow
+    tracer.translate("web/15").pid                # on the host, of a living process; no eBPF is needed
+    tracer.translate(40123).entry.numbers         # all its PIDs, the host's first
+    tracer.open("web.arrows").translate("web/15", at="14:03:05")[0].pid
+    tracer.open("web.arrows").to_arrow()          # all events as a table; or to_pandas()
+    for event in tracer.follow("web"):            # needs root, as nstrace follow does
+        print(event["event"], event["pids"])
 
-Whatever cannot be done raises tracer.NstraceError, with a message and a hint. Importing this is cheap: what a function
-needs is imported when it is called.
+Whatever cannot be done raises tracer.NstraceError, with a message and a hint; an argument of a wrong type is a
+TypeError, as everywhere. Importing this is cheap: what a function needs is imported when it is called.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Generator, Iterable
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from tracer.errors import NstraceError
 
@@ -23,42 +25,51 @@ if TYPE_CHECKING:
     from tracer.answers.translation import Translation
     from tracer.api import Recorded
 
+_File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
 __all__ = ["NstraceError", "follow", "open", "translate"]
 
 
-def translate(proc: str) -> Translation:
+def translate(proc: str | SupportsIndex) -> Translation:
     """The living process that is meant, with all its PIDs: as `nstrace translate PROC`.
 
-    proc: "40123" (a PID on the host), "web/15", "pidns:4026532180/15" or "pid:40123/15".
+    proc: 40123 or "40123" (a PID on the host), "web/15", "pidns:4026532180/15" or "pid:40123/15". Raises NstraceError
+    where there is no such process.
     """
     from tracer.host.lookup import Lookup
     from tracer.host.translation import translate
     from tracer.initial import require_initial_pidns
-    from tracer.proc import parse_proc
+    from tracer.proc import proc_of
 
+    meant = proc_of(proc)
     require_initial_pidns()
-    return translate(Lookup(), parse_proc(proc))
+    return translate(Lookup(), meant)
 
 
-def open(*files: str | os.PathLike[str]) -> Recorded:
-    """A recording: one file, a folder, the name of one that was rotated, or all its parts. Files of several runs of
-    nstrace are not one recording."""
-    from tracer.api import Recorded
+def open(file: _File | Iterable[_File], *files: _File | Iterable[_File]) -> Recorded:
+    """A recording: one file, a folder, the name of one that was rotated, or all its parts, one by one or in a list.
 
-    return Recorded([os.fspath(file) for file in files])
+    Raises NstraceError for what is no recording; files of several runs of nstrace are not one.
+    """
+    from tracer.api import Recorded, each
+
+    return Recorded([os.fsdecode(one) for one in each(file, *files)])
 
 
 def follow(
-    *targets: str,
-    events: Collection[str] = ("fork", "exec", "exit", "snapshot"),
+    *targets: str | Iterable[str],
+    events: str | Collection[str] = ("fork", "exec", "exit", "snapshot"),
     threads: bool = False,
     duration: float | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any], None, None]:
     """Events as they happen, each as the object that a line of `nstrace follow --json` holds; gaps are among them.
 
-    targets: as for nstrace follow ("web", "web-*", "label:tier=db", "pid:4711", ...); all containers without any.
-    events: which of them; threads: those of threads too. duration: seconds. Ends when nobody of the targets can come
-    any more. Tracing begins with the first event that is asked for, and ends when the iterator is closed.
+    targets: as for nstrace follow ("web", "web-*", "label:tier=db", "pid:4711", ...), one by one or in a list; all
+    containers without any. events: which of them; threads: those of threads too. duration: seconds. Ends when nobody
+    of the targets can come any more.
+
+    Tracing begins with the first event that is asked for. It ends when the iterator is closed, which leaves nothing
+    open: `with contextlib.closing(tracer.follow("web")) as events`. Raises NstraceError, mostly at the first event.
     """
     from tracer.api import follow_objects
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import os
+from collections.abc import Collection, Generator, Iterable, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import msgspec
 
@@ -13,7 +14,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.load import check_host
 from tracer.kernel.options import LoadOptions
 from tracer.moments import Span, parse_moment
-from tracer.proc import parse_proc
+from tracer.proc import proc_of
 from tracer.wiring.following import RESTART_S, open_live
 from tracer.wiring.options import SHOWN_EVENTS
 from tracer.wiring.recorded import open_later
@@ -28,6 +29,16 @@ if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
 
 
+def each(*given: object) -> list[Any]:
+    """What was given one by one or in lists, as one list. Raises NstraceError where only empty lists were."""
+    found: list[Any] = []
+    for one in given:
+        found += one if isinstance(one, Iterable) and not isinstance(one, str | bytes | os.PathLike) else [one]
+    if given and not found:
+        raise NstraceError("an empty list was given", "what it was to hold is missing", ExitCode.USAGE)
+    return found
+
+
 class Recorded:
     """A recording. Its files are read when something is asked, and again for each table; nothing is printed.
 
@@ -35,8 +46,9 @@ class Recorded:
     """
 
     def __init__(self, files: Sequence[str]) -> None:
+        """Raises NstraceError where they are none."""
         self._files = files
-        self._source()  # raises NstraceError where it is none
+        self._source()
 
     def _source(self) -> RecordedSource:
         from tracer.recording.several import run_of
@@ -55,7 +67,7 @@ class Recorded:
         """From when to when it tells of everybody: wall clock, ns."""
         return self.past.span
 
-    def translate(self, proc: str, *, at: str | datetime | None = None) -> list[Translation]:
+    def translate(self, proc: str | SupportsIndex, *, at: str | datetime | None = None) -> list[Translation]:
         """Who it was: as `nstrace translate --from FILE`. At a moment one process; without one all who had the number,
         in order of their start. at: a time as for --at, or a datetime.
 
@@ -63,7 +75,7 @@ class Recorded:
         """
         from tracer.past.translation import Hindsight
 
-        hindsight, meant, offset_ns = Hindsight(self.past), parse_proc(proc), self.past.wall_offset_ns
+        hindsight, meant, offset_ns = Hindsight(self.past), proc_of(proc), self.past.wall_offset_ns
         if at is None:
             recalled = hindsight.during(meant, self.span.begin_ns - offset_ns, self.span.end_ns - offset_ns)
             is_known = bool(recalled.translations)
@@ -77,6 +89,8 @@ class Recorded:
     def _moment_ns(self, at: str | datetime) -> int:
         if isinstance(at, str):
             return parse_moment(at, self.span)
+        if not isinstance(at, datetime):
+            raise TypeError(f"a moment is text, such as '14:03:05', or a datetime: not {at!r}")
         return int(at.astimezone().timestamp()) * 1_000_000_000 + at.microsecond * 1000
 
     def to_arrow(self) -> pa.Table:
@@ -97,15 +111,28 @@ class Recorded:
 
 
 def follow_objects(
+    targets: Sequence[str | Iterable[str]], events: str | Collection[str], threads: bool, duration: float | None
+) -> Generator[dict[str, Any], None, None]:
+    """`tracer.follow`: the arguments are checked at once."""
+    texts = each(*targets)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"a target is text, such as 'web' or 'pid:4711': not {text!r}")
+    names = events.split(",") if isinstance(events, str) else events
+    if unknown := set(names) - set(SHOWN_EVENTS):
+        raise NstraceError(f"{min(unknown)!r} is no event", f"they are {', '.join(SHOWN_EVENTS)}", ExitCode.USAGE)
+    if duration is not None and not duration > 0:
+        raise NstraceError(f"{duration} s is no duration", "it is more than 0, or None", ExitCode.USAGE)
+    return _objects(texts, names, threads, duration)
+
+
+def _objects(
     targets: Sequence[str], events: Collection[str], threads: bool, duration: float | None
-) -> Iterator[dict[str, Any]]:
-    """`tracer.follow`."""
+) -> Generator[dict[str, Any], None, None]:
     from tracer.session import Limits, Session
     from tracer.table import MAX_PROCESSES
     from tracer.views.jsonl import JsonLines
 
-    if unknown := set(events) - set(SHOWN_EVENTS):
-        raise NstraceError(f"{min(unknown)!r} is no event", f"they are {', '.join(SHOWN_EVENTS)}", ExitCode.USAGE)
     check_host()
     kinds = kinds_named(events, threads)
     source, is_over = open_live(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None)

@@ -6,8 +6,10 @@ pid:N/15  in the PID namespace of process N  pidns:INUM/15      in the PID names
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import SupportsIndex
 
 from tracer.errors import ExitCode, NstraceError
 
@@ -43,6 +45,11 @@ def parse_proc(text: str) -> Proc:
     if not 0 < int(number) <= MAX_PID:
         raise _usage(f"{text!r}: a PID is between 1 and {MAX_PID}", _EXAMPLES)
     return Proc(*parse_space(where), int(number), text)
+
+
+def proc_of(given: str | SupportsIndex) -> Proc:
+    """As `parse_proc`, from Python: a number alone is a PID on the host. Raises TypeError for what is neither."""
+    return parse_proc(given if isinstance(given, str) else str(operator.index(given)))
 
 
 def parse_space(where: str) -> tuple[Space, str]:

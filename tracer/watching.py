@@ -8,8 +8,7 @@ from collections.abc import Callable
 from tracer.containers.cgroups import Cgroups, Description
 from tracer.kernel.load import Loading, check_host
 from tracer.kernel.options import LoadOptions
-from tracer.kernel.selfcheck import check
-from tracer.kernel.trace import Trace
+from tracer.kernel.selfcheck import checked_trace
 from tracer.live import LiveSource
 from tracer.table import Table
 from tracer.targets import parse_target
@@ -24,13 +23,8 @@ class Watch:
         check_host()
         self.table = Table()
         options = LoadOptions()
-        loading = Loading(options)
-        try:
-            trace = Trace(loading.wait(), options)
-            early = check(trace)
-        except BaseException:
-            loading.abandon()
-            raise
+        with Loading(options) as loading:
+            trace, early = checked_trace(loading.wait(), options)
         self._source = LiveSource(
             trace, (parse_target("all"), parse_target("host")), Cgroups(describe), early, self.table
         )
@@ -52,7 +46,10 @@ class Watch:
                 return
 
     def close(self) -> None:
-        """Detach."""
+        """Read what is left, detach, and give everything back. The table remains."""
         self._stopping = True
-        for batch in self._batches:
-            self.table.apply(batch)
+        try:
+            for batch in self._batches:
+                self.table.apply(batch)
+        finally:
+            self._source.trace.close()

@@ -1,35 +1,89 @@
 """tracer.follow: events as they happen, from Python."""
 
+import contextlib
 import gc
+import os
+import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tracer
+from tracer.kernel import selfcheck
+from tracer.watching import Watch
 
 pytestmark = pytest.mark.kernel
 
 
-def descriptors() -> int:
+def held() -> list[str]:
+    """Descriptors of this process, and what it has mapped of BPF maps."""
+    descriptors = [
+        str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()
+    ]  # that of the listing has gone
+    maps = re.findall(r"\S*bpf\S*", Path("/proc/self/maps").read_text())
+    return sorted([re.sub(r"\d+", "N", name) for name in [*descriptors, *maps]])
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nothing is given back but by its owner."""
     gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def test_events_as_they_happen() -> None:
-    for _ in range(2):
-        before = descriptors()
-        events = tracer.follow("host", duration=60)
+    with contextlib.closing(tracer.follow(["host"], duration=60)) as events:
         assert next(events)["event"] == "snapshot"
         child = subprocess.Popen(["/bin/sh", "-c", "exit 7"])
-        seen = []
+        seen: list[dict[str, Any]] = []
         for event in events:
-            if event["pid"] == child.pid:
+            if event["pid"] == child.pid and (seen or event["ppid"] == os.getpid()):  # not who had the number before
                 seen.append(event)
             if seen and seen[-1]["event"] == "exit":
                 break
-        events.close()
-        assert child.wait() == 7
-        assert [event["event"] for event in seen] == ["fork", "exec", "exit"]
-        assert (seen[1]["args"], seen[2]["exit_code"]) == (["/bin/sh", "-c", "exit 7"], 7)
-    assert descriptors() <= before
+    assert child.wait() == 7
+    assert [event["event"] for event in seen] == ["fork", "exec", "exit"]
+    assert (seen[1]["args"], seen[2]["exit_code"]) == (["/bin/sh", "-c", "exit 7"], 7)
+
+
+def test_what_is_closed_holds_nothing(no_collector: None) -> None:
+    with contextlib.closing(tracer.follow("host")) as events:  # what is imported opens something too
+        next(events)
+    before = held()
+    events = tracer.follow("host")
+    next(events)
+    assert held() != before
+    events.close()
+    assert held() == before
+
+
+def test_what_is_watched_is_given_back(no_collector: None) -> None:
+    before = held()
+    with contextlib.closing(Watch(lambda _runtime, _id: None)) as watch:
+        watch.run(0.1)
+    assert held() == before
+
+
+@pytest.mark.parametrize("fails", ["_trace_one", "_compare"])
+def test_what_cannot_be_followed_holds_nothing(fails: str, no_collector: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise tracer.NstraceError("on purpose")
+
+    before = held()
+    monkeypatch.setattr(selfcheck, fails, fail)
+    with pytest.raises(tracer.NstraceError, match="on purpose") as caught:
+        next(tracer.follow("host"))
+    del caught  # its traceback
+    assert held() == before
+
+
+def test_a_target_that_there_is_not_leaves_nothing(no_collector: None) -> None:
+    before = held()
+    with pytest.raises(tracer.NstraceError, match="no process 4194304"):
+        next(tracer.follow("pid:4194304"))
+    assert held() == before

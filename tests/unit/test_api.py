@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from recordings import WALL_NS, facts, record, storm
 
@@ -90,3 +93,65 @@ def test_an_event_that_there_is_not() -> None:
 
 def test_own_pid() -> None:
     assert tracer.translate(str(os.getpid())).result > 0
+
+
+@pytest.mark.parametrize("at_a_time", [list, tuple, iter])
+def test_files_one_by_one_or_in_a_list(file: Path, at_a_time: Callable[[list[Any]], Any]) -> None:
+    for named in (file, str(file), os.fsencode(file)):
+        assert len(tracer.open(named).to_arrow()) == len(tracer.open(at_a_time([named])).to_arrow()) == 9
+
+
+def test_processes_by_number() -> None:
+    for mine in (os.getpid(), np.int32(os.getpid()), str(os.getpid())):
+        assert tracer.translate(mine).pid == os.getpid()
+
+
+def test_recorded_processes_by_number(file: Path) -> None:
+    assert [found.pid for found in tracer.open(file).translate(1002)] == [1002]
+    assert tracer.open(file).translate("web/2")[0].pid == 1002
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda file: tracer.open(),
+        lambda file: tracer.open(3),
+        lambda file: tracer.open(None),
+        lambda file: tracer.translate(None),
+        lambda file: tracer.translate(1.5),
+        lambda file: tracer.translate(["web/1"]),
+        lambda file: tracer.follow(4711),
+        lambda file: tracer.follow(["web", 4711]),
+        lambda file: tracer.follow("web", duration="5"),
+        lambda file: tracer.open(file).translate("web/2", at=1_700_000_000),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_a_type_error(file: Path, call: Callable[[Path], object]) -> None:
+    with pytest.raises(TypeError):
+        call(file)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tracer.open([]),
+        lambda: tracer.translate(-1),
+        lambda: tracer.translate(0),
+        lambda: tracer.translate(1 << 40),
+        lambda: tracer.follow([]),
+        lambda: tracer.follow("web", duration=0),
+        lambda: tracer.follow("web", duration=float("nan")),
+        lambda: tracer.follow("web", events="fork,exit,forks"),
+    ],
+)
+def test_a_wrong_value_is_an_error_with_a_hint(call: Callable[[], object]) -> None:
+    with pytest.raises(tracer.NstraceError) as caught:
+        call()
+    assert caught.value.message
+    assert caught.value.hint
+
+
+def test_the_documented_calls_are_there() -> None:
+    for function in ("translate", "open", "follow"):
+        assert f"tracer.{function}(" in (tracer.__doc__ or "")
+    assert set(tracer.__all__) <= set(dir(tracer))

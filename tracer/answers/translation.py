@@ -55,6 +55,11 @@ class Translation:
     life: Life | None = None
 
     @property
+    def pid(self) -> int:
+        """Its PID on the host."""
+        return self.entry.numbers[0]
+
+    @property
     def result(self) -> int:
         """The one number that answers: of a number inside that of the host, of the host's the innermost."""
         return self.entry.numbers[-1 if self.is_of_host else 0]

@@ -41,19 +41,17 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(_open(to)) if to else sys.stderr
         load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
-        loading = Loading(load_options)
+        loading = stack.enter_context(Loading(load_options))
         from tracer.containers.cgroups import Cgroups
         from tracer.host import procfs
         from tracer.kernel.birth import Newborn
-        from tracer.kernel.selfcheck import check
-        from tracer.kernel.trace import Trace
+        from tracer.kernel.selfcheck import checked_trace
         from tracer.live import LiveSource
         from tracer.session import Limits
         from tracer.table import Table
         from tracer.targets import parse_target
 
-        trace = Trace(loading.wait(), load_options)
-        early = check(trace)
+        trace, early = checked_trace(loading.wait(), load_options)
         newborn = Newborn(argv)
         give_way()  # the command does not
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.initial import require_initial_pidns
@@ -57,12 +58,13 @@ def check_host() -> None:
 
 
 class Loading:
-    """A loader child at work. Start it early, do other things, then wait()."""
+    """A loader child at work. Start it early, do other things, then wait(). As a context it leaves none behind."""
 
     def __init__(self, options: LoadOptions) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._ours.settimeout(_TIMEOUT_S)
+        self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **options._asdict()}).encode())
         self._child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, str(_PACKAGE.parent), str(theirs.fileno())],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
@@ -73,7 +75,12 @@ class Loading:
             pass_fds=(theirs.fileno(),),
         )
         theirs.close()
-        self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **options._asdict()}).encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
 
     def wait(self) -> Loaded:
         """The descriptors. Raises NstraceError with the loader's own words where it failed."""
@@ -84,8 +91,7 @@ class Loading:
         except (OSError, TimeoutError) as error:
             raise self._failed(str(error)) from error
         finally:
-            self._ours.close()
-            self._child.wait(_TIMEOUT_S)
+            self._end()
         if message != b"loaded":
             raise self._refused(message)
         ring, counts, decisions, losses, wake, iterator, *probes = fds
@@ -93,8 +99,12 @@ class Loading:
         return Loaded(ring, counts, decisions, losses, wake, iterator, tuple(links), tuple(programs))
 
     def abandon(self) -> None:
-        """Let the child go where its answer is no longer wanted. Safe to call after wait(). It ends when nobody listens
-        any more: killed, it would leave its files."""
+        """Let the child go where its answer is no longer wanted. Safe to call after wait()."""
+        self._end()
+        self._errors.close()
+
+    def _end(self) -> None:
+        """The child ends when nobody listens any more; killed, it would leave its files."""
         self._ours.close()
         try:
             self._child.wait(_TIMEOUT_S)

@@ -44,6 +44,11 @@ class Ring:
         self._poll = select.epoll()
         self._poll.register(fd, select.EPOLLIN | select.EPOLLET)
 
+    def close(self) -> None:
+        """Unmap it. Nothing else can be asked for afterwards."""
+        self._poll.close()
+        del self._consumer, self._producer, self._data  # each is the last that holds what is mapped, and its descriptor
+
     def _map_window(self) -> None:
         """Map the data ahead of us. The kernel maps the ring twice in a row, so that a window never wraps; all of
         it mapped would count as twice its size of our memory."""

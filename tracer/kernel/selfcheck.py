@@ -16,6 +16,8 @@ import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import Batch, Kind, pad_args, split_args
+from tracer.kernel.load import Loaded
+from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.pidns import chain_of
@@ -27,6 +29,16 @@ _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _EXIT_CODE = 7
 _ARGV = ["/bin/sh", "-c", f"(read line; exit {_EXIT_CODE}); exit $?", "nstrace-self-check"]
 _Facts = dict[str, object]
+
+
+def checked_trace(loaded: Loaded, options: LoadOptions) -> tuple[Trace, Decoded]:
+    """A trace of what was loaded, and what `check` gives back. Raises NstraceError; then the trace is closed."""
+    trace = Trace(loaded, options)
+    try:
+        return trace, check(trace)
+    except BaseException:
+        trace.close()
+        raise
 
 
 def check(trace: Trace) -> Decoded:

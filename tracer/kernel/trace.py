@@ -133,6 +133,7 @@ class Trace:
         """Detach, and give all descriptors back. Nothing else can be asked for afterwards."""
         while self._links:
             os.close(self._links.pop())
+        self.ring.close()
         loaded = self.loaded
         for fd in (loaded.ring, loaded.counts, loaded.decisions, loaded.losses, loaded.wake, loaded.iterator):
             os.close(fd)

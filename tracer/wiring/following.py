@@ -34,13 +34,11 @@ def open_live(
     from tracer.kernel.load import Loading
     from tracer.wiring.streaming import LazyEngine
 
-    loading = Loading(load_options)  # compiles while we import the rest and resolve the targets
-    try:
+    with Loading(load_options) as loading:  # compiles while we import the rest and resolve the targets
         from tracer.containers.cgroups import Cgroups
         from tracer.containers.resolve import resolve
         from tracer.host import procfs
-        from tracer.kernel.selfcheck import check
-        from tracer.kernel.trace import Trace
+        from tracer.kernel.selfcheck import checked_trace
         from tracer.live import LiveSource
         from tracer.table import Table
         from tracer.targets import BY_DESCRIPTION, parse_target
@@ -50,11 +48,7 @@ def open_live(
         resolved = resolve(parsed, engine.require, procfs.pidns_inum)
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
-        trace = Trace(loading.wait(), load_options)
-        early = check(trace)
-    except BaseException:
-        loading.abandon()
-        raise
+        trace, early = checked_trace(loading.wait(), load_options)
     source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early, Table(max_processes))
     return Opened(source, lambda: _is_over(resolved.targets, engine))
 
