@@ -130,7 +130,7 @@ def test_a_part_that_is_missing_is_a_gap(tmp_path: Path) -> None:
     assert "events are missing between 22:13:21.020 and" in gap
 
 
-@pytest.mark.parametrize("command", [["ps"], ["tree"], ["containers"], ["translate", "web/1"]], ids=" ".join)
+@pytest.mark.parametrize("command", [["ps"], ["translate", "web/1"]], ids=" ".join)
 def test_a_question_about_one_run_says_which_there_are(command: list[str], folder: Path) -> None:
     said = nstrace(*command, "--from", folder, exit_code=2)[1]
     assert "these are 3 recordings:" in said

@@ -34,7 +34,8 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     """Write recordings in a format that DuckDB, Polars, pandas, Spark or a spreadsheet reads.
 
     FILEs and TARGETs are those of nstrace replay. parquet and csv hold all that was recorded, one row an event, in
-    order of time, columns named as in the JSON, with the container in each row. jsonl holds the lines of replay --json.
+    order of time, several runs one after the other, columns named as in the JSON, with the container in each row. jsonl
+    holds the lines of replay --json.
 
     \b
     nstrace export web.arrows --to parquet
