@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tracer.errors import NstraceError, ReaderGone
 from tracer.events import Batch
 from tracer.recording import writer as writing
 from tracer.recording.facts import of_this_host
-from tracer.recording.files import check_new, create
+from tracer.recording.files import check_new, create, created_whole
 from tracer.recording.writer import FileSink, Writer
 
 
@@ -124,7 +125,56 @@ def test_nothing_but_a_file_is_replaced(kind: str, force: bool, tmp_path: Path) 
         path.symlink_to(other)
         if kind == "link":
             other.write_bytes(b"precious")
-    with pytest.raises(NstraceError, match="no regular file"):
-        create(path, force)
+    for make in (check_new, create):
+        with pytest.raises(NstraceError, match="no regular file"):
+            make(path, force)
     assert kind != "link" or other.read_bytes() == b"precious"
     assert kind != "dangling" or not other.exists()
+
+
+def test_dev_null_takes_everything_and_stays_what_it_is(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("makes devices: needs root")
+    null = tmp_path / "null"
+    os.mknod(null, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    for force in (False, True):
+        fd = create(null, force)
+        assert os.write(fd, b"x") == 1
+        os.close(fd)
+        with created_whole(null, force) as fd:
+            os.close(fd)
+    assert null.is_char_device()
+    zero = tmp_path / "zero"
+    os.mknod(zero, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
+    with pytest.raises(NstraceError, match="no regular file"):
+        create(zero, force=True)
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/x", "file/x", "x" * 300, "loop/x"])
+def test_a_name_that_cannot_be_is_said(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    for check in (check_new, create):
+        with pytest.raises(NstraceError, match="cannot be written"):
+            check(tmp_path / name, force=True)
+
+
+def test_another_name_of_a_file_keeps_what_it_has(tmp_path: Path) -> None:
+    path, other = tmp_path / "x", tmp_path / "other"
+    other.write_bytes(b"precious")
+    path.hardlink_to(other)
+    os.close(create(path, force=True))
+    assert (path.read_bytes(), other.read_bytes()) == (b"", b"precious")
+
+
+def test_what_is_not_whole_has_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with pytest.raises(ZeroDivisionError), created_whole(path, force=False) as fd:
+        os.close(fd)
+        assert not path.exists()
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with created_whole(path, force=False) as fd:
+        os.write(fd, b"all")
+        os.close(fd)
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("x", b"all")]

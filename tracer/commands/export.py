@@ -75,17 +75,10 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
 def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:
     """All of it, or nothing: written under another name, by a child without privileges."""
     from tracer.privileges import in_child
-    from tracer.recording.files import check_new, create
+    from tracer.recording.files import created_whole
 
-    check_new(out, force)
-    new = _temporary(out)
-    try:
-        with os.fdopen(create(new, force=False), "wb") as file:
-            in_child(lambda: convert(lambda sources: _write(sources, form, file)))
-        check_new(out, force)
-        new.rename(out)
-    finally:
-        new.unlink(missing_ok=True)
+    with created_whole(out, force) as fd, os.fdopen(fd, "wb") as file:
+        in_child(lambda: convert(lambda sources: _write(sources, form, file)))
 
 
 def _into_stdout(convert: Convert, form: str) -> None:
@@ -99,23 +92,21 @@ def _into_stdout(convert: Convert, form: str) -> None:
 
 def _into_folder(convert: Convert, form: str, out: Path) -> None:
     from tracer.privileges import caller, in_child, lesser_user
+    from tracer.recording.files import errors_of
 
-    if out.is_symlink() or out.exists():
-        raise NstraceError(f"{out} is there already", "write to another folder")
-    new = _temporary(out)
-    new.mkdir(mode=0o700)
-    try:
-        os.chown(new, *lesser_user())
-        in_child(lambda: convert(lambda sources: _partition(sources, form)), new)
-        if not caller():
-            _own(new)
-        new.rename(out)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _temporary(out: Path) -> Path:
-    return out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    new = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    with errors_of(out):
+        if out.is_symlink() or out.exists():
+            raise NstraceError(f"{out} is there already", "write to another folder")
+        new.mkdir(mode=0o700)
+        try:
+            os.chown(new, *lesser_user())
+            in_child(lambda: convert(lambda sources: _partition(sources, form)), new)
+            if not caller():
+                _own(new)
+            new.rename(out)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
 
 def _own(folder: Path) -> None:

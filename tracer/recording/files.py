@@ -9,7 +9,7 @@ import secrets
 import select
 import stat
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -23,31 +23,84 @@ _WAIT_MS = 200
 
 def check_new(path: Path, force: bool) -> None:
     """Raise what `create` would, as far as it can be told in advance."""
-    if path.is_symlink() or path.exists():
-        if not _is_regular(path):
+    with errors_of(path):
+        found = _status(path)
+        if found is None:
+            if not path.parent.is_dir():
+                raise NstraceError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
+        elif not stat.S_ISREG(found.st_mode) and not _is_null(found):
             raise NstraceError(f"{path} is there, and no regular file", "write to another FILE")
-        if not force:
+        elif not force and not _is_null(found):
             raise NstraceError(f"{path} is there already", "--force replaces it")
-    elif not path.parent.is_dir():
-        raise NstraceError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
 
 
 def create(path: Path, force: bool) -> int:
-    """A descriptor of a new file that only its owner reads; under sudo that is the calling user.
+    """A descriptor of a new file that only its owner reads; under sudo that is the calling user. Every file that a user
+    names to be written is made here: nothing is written into, no link is followed, no FIFO waited for.
 
-    force: what is there is replaced, in one step; it must be a regular file. Raises NstraceError.
+    force: what is there is replaced, in one step; it must be a regular file. /dev/null needs no force. Raises
+    NstraceError.
     """
     check_new(path, force)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        if not _is_regular(path):
-            return _owned(os.open(path, flags, 0o600))
-        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        fd = _owned(os.open(new, flags, 0o600))
+    with errors_of(path):
+        found = _status(path)
+        if found is None:
+            return _made(path)
+        if _is_null(found):
+            return _opened_null(path)
+        new = _beside(path)
+        fd = _made(new)
         new.rename(path)
         return fd
+
+
+@contextlib.contextmanager
+def created_whole(path: Path, force: bool) -> Iterator[int]:
+    """As `create`, for a file that has its name only when it is whole: where that fails nothing is left of it. The
+    descriptor is to be closed by who takes it."""
+    check_new(path, force)
+    if (found := _status(path)) and _is_null(found):
+        yield create(path, force)
+        return
+    new = _beside(path)
+    try:
+        yield create(new, force=False)
+        check_new(path, force)
+        with errors_of(path):
+            new.rename(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def _made(path: Path) -> int:
+    return _owned(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+
+def _opened_null(path: Path) -> int:
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not _is_null(os.fstat(fd)):  # it was when we looked
+        os.close(fd)
+        raise NstraceError(f"{path} is there, and no regular file", "write to another FILE")
+    return fd
+
+
+@contextlib.contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Whatever the system refuses meanwhile, as an NstraceError that it cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise NstraceError(f"{path} cannot be written: {error.strerror}", "write to another FILE") from error
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it is there. Raises NstraceError."""
+    with errors_of(path):
+        path.unlink(missing_ok=True)
 
 
 def part_of(path: Path, number: int) -> Path:
@@ -58,15 +111,21 @@ def part_of(path: Path, number: int) -> Path:
 def parts_of(path: Path) -> list[Path]:
     """The parts of a recording of this name that are there, in order."""
     pattern = re.compile(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX))
-    if not path.parent.is_dir():
-        return []
-    return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
+    with contextlib.suppress(OSError):
+        return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
+    return []
 
 
-def _is_regular(path: Path) -> bool:
+def _status(path: Path) -> os.stat_result | None:
+    """Of what has this name itself; None: nothing."""
     with contextlib.suppress(FileNotFoundError):
-        return stat.S_ISREG(path.lstat().st_mode)
-    return False
+        return path.lstat()
+    return None
+
+
+def _is_null(status: os.stat_result) -> bool:
+    """Whether it is /dev/null."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
 def _owned(fd: int) -> int:

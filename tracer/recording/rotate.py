@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.events import Batch
-from tracer.recording.files import create, part_of
+from tracer.recording.files import create, discard, part_of
 from tracer.recording.living import Living
 from tracer.recording.merge import merge
 from tracer.recording.writer import FileSink, Writer
@@ -90,7 +90,7 @@ class RotatingWriter:
             self._writer.carry(self._living.snapshot(time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
             self._carried_rows = self._writer.rows
         if self._rotation.max_files and self._part > self._rotation.max_files:
-            part_of(self._path, self._part - self._rotation.max_files).unlink(missing_ok=True)
+            discard(part_of(self._path, self._part - self._rotation.max_files))
 
     def _close(self) -> None:
         self.close()
