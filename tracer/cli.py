@@ -129,8 +129,8 @@ def _run(argv: list[str]) -> int:
         return _say(" ".join(error.format_message().split()), hint, 2)
     except click.ClickException as error:
         return _say(error.format_message(), "", error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return 130
+    except (click.Abort, KeyboardInterrupt) as error:
+        return getattr(error.__cause__ or error, "exit_code", 130)
     except (ReaderGone, BrokenPipeError):
         return _closed_pipe()
     except OSError as error:

@@ -31,3 +31,15 @@ class NstraceError(Exception):
 
 class ReaderGone(Exception):
     """Whoever read our output has closed it: a normal end. No OSError, because click makes exit code 1 of those."""
+
+
+class ReaderStuck(ReaderGone):
+    """Whoever reads our output keeps us waiting, and a signal has said not to wait any longer."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came before anything had begun that is to be ended in order. exit_code: as a shell reports it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number

@@ -172,12 +172,11 @@ class Session:
     def _wait(self) -> float | None:
         """How long the source may wait for the next event; None: no longer."""
         now = time.monotonic()
-        if self._stopping or self._ended(now):
-            return None
-        if self._limits.duration_s is None:
-            return IDLE_S
-        left = self._started + self._limits.duration_s - now
-        return min(IDLE_S, left) if left > 0 else None
+        left = IDLE_S
+        if self._limits.duration_s is not None:
+            left = self._started + self._limits.duration_s - now
+        self._stopping = self._stopping or left <= 0 or self._ended(now)
+        return None if self._stopping else min(IDLE_S, left)
 
     def _ended(self, now: float) -> bool:
         if self.table.live or not self._seen_anyone:

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 
 pytestmark = pytest.mark.kernel
 NSTRACE = [sys.executable, "-m", "tracer"]
@@ -83,3 +86,145 @@ def test_sigterm_is_passed_on() -> None:
         running.terminate()
         assert "SIGTERM" in running.stderr.read()
     assert running.returncode == 128 + signal.SIGTERM
+
+
+STUBBORN = "trap '' INT TERM HUP; sleep 600 & while :; do sleep 1; done"
+
+
+@contextmanager
+def running(*argv: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+    """nstrace run, in which a command runs."""
+    argv = (*NSTRACE, "run", *argv)
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, **options) as process:  # type: ignore[call-overload]
+        try:
+            wait_for(lambda: "sleep" in processes_below(process.pid).values())
+            yield process
+        finally:
+            for pid in processes_below(process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            process.kill()
+
+
+def processes_below(pid: int) -> dict[int, str]:
+    """Everyone whom a process has started, and they in turn: PID -> name."""
+    found = {}
+    with suppress(OSError):
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            found |= {child: Path(f"/proc/{child}/comm").read_text().strip()} | processes_below(child)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_is_sent_to_us_is_the_commands(number: int) -> None:
+    """We are in no terminal's foreground here."""
+    with running("--", "sleep", "600", start_new_session=True) as process:
+        process.send_signal(number)
+        said = process.communicate(timeout=DEADLINE_S)[1]
+    assert process.returncode == 128 + number, said
+    assert signal.Signals(number).name in said
+    assert " 0 lost" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_insists_kills_a_command_that_will_not_end(number: int) -> None:
+    with running("--", "sh", "-c", STUBBORN, start_new_session=True) as process:
+        everyone = processes_below(process.pid)
+        for _ in range(20):  # some of them may become one
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+                break
+        said = process.communicate(timeout=DEADLINE_S)[1]
+        assert process.returncode == 128 + signal.SIGKILL, said
+        assert " 0 lost" in said
+        assert not [pid for pid in everyone if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_signal_now_and_then_is_no_insisting() -> None:
+    with running("--", "sh", "-c", STUBBORN, start_new_session=True) as process:
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.1)
+
+
+def test_behind_a_signal_the_reader_sleeps_as_before() -> None:
+    with running("-q", "--", "sh", "-c", "trap '' INT; sleep 600; :", start_new_session=True) as process:
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: ticks_of(process.pid) > 0)
+        before, until = ticks_of(process.pid), time.monotonic() + 2
+        wait_for(lambda: time.monotonic() > until)
+        assert ticks_of(process.pid) - before < os.sysconf("SC_CLK_TCK")  # half of what it has had if it did not sleep
+
+
+def ticks_of(pid: int) -> int:
+    """CPU time that a process has had."""
+    return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
+
+
+def test_signals_are_the_commands_when_the_trace_has_ended() -> None:
+    with running("--duration", "0.1", "--", "sleep", "600", start_new_session=True) as process:
+        assert process.stderr
+        while "seen = " not in process.stderr.readline():
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
+
+
+def test_what_we_ignored_from_the_beginning_the_command_ignores_too() -> None:
+    ignoring = ["setsid", "--wait", "sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+    done = subprocess.run(
+        [
+            *ignoring,
+            *NSTRACE,
+            "run",
+            "-q",
+            "--to",
+            "/dev/null",
+            "--",
+            "grep",
+            "-E",
+            "Sig(Ign|Blk)",
+            "/proc/self/status",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    masks = {name: int(mask, 16) for name, mask in (line.split(":") for line in done.stdout.splitlines())}
+    assert masks == {"SigIgn": 1 << (signal.SIGHUP - 1), "SigBlk": 0}
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "link", "dangling", "fifo", "folder", "file", "hard link"])
+def test_a_file_that_is_not_ours_to_write(kind: str, tmp_path: Path) -> None:
+    path, other = tmp_path / "x", tmp_path / "other"
+    other.write_text("precious")
+    if kind == "nowhere":
+        path = tmp_path / "no" / "x"
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "hard link":
+        path.hardlink_to(other)
+    elif kind == "file":
+        path.write_text("precious")
+    else:
+        path.symlink_to(other if kind == "link" else tmp_path / "nobody")
+    done = run("--to", str(path), "--", "touch", str(tmp_path / "ran"))
+    what, hint = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert what.startswith(f"nstrace: {path} ")
+    assert hint.startswith("  ")
+    assert other.read_text() == "precious"
+    assert not (tmp_path / "ran").exists()
+    if kind in ("file", "hard link"):
+        assert run("-q", "--force", "--to", str(path), "--", "true").returncode == 0
+        assert "true" in path.read_text()
+        assert other.read_text() == "precious"
+
+
+def test_force_without_a_file_is_a_mistake() -> None:
+    done = run("--force", "--", "true")
+    assert (done.returncode, "--to" in done.stderr) == (2, True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from builders import batch, fork
 from conftest import wait_for
+from oracle import DEADLINE_S
 
 from tracer.attribution import Attribution
 from tracer.events import Kind
@@ -32,7 +33,7 @@ def test_all_arrives_in_order(pipe: tuple[int, int]) -> None:
     outlet = Outlet(writer, pytest.fail)
     for number in range(100):
         outlet.write(f"{number}\n".encode())
-    outlet.close()
+    assert outlet.close(DEADLINE_S)
     assert os.read(reader, 1 << 16).decode() == "".join(f"{number}\n" for number in range(100))
 
 
@@ -64,6 +65,6 @@ def test_a_reader_that_goes_away_is_said_once(pipe: tuple[int, int]) -> None:
     wait_for(lambda: outlet.is_gone)
     assert view.render(batch(fork(1)), Attribution()) == b""
     outlet.write(b"y\n")
-    outlet.close()
+    assert outlet.close(DEADLINE_S)
     assert len(said) == 1
     assert view.left_out == 0

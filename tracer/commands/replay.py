@@ -58,6 +58,7 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     from tracer.recording.pace import Paced
     from tracer.recording.several import Runs, RunsView, check_found
     from tracer.session import Limits
+    from tracer.wiring.ending import Ending
     from tracer.wiring.recorded import open_sources, sayer, split_files, targets_of
     from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
 
@@ -65,16 +66,19 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     files, targets = split_files(arguments)
     make_view(options, 0)  # imports it; when the files are open we may not read everything any more
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
-    sources = open_sources(files, targets_of(targets), sayer(options.quiet))
-    chosen = _in_window(sources, begin, end)
-    view = RunsView({source.attribution: make_view(options, source.wall_offset_ns) for source in chosen})
-    played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
-    with progress(chosen, shows):
-        summary = stream_to(played, view, options, Limits(count=options.count), writer_to(sys.stdout))
-    if not any(source.found for source in chosen):
-        _in_window(chosen, begin, end)  # when a stream ended is known now
-        check_found(sources)
-    return exit_code(summary, options) or _incomplete(chosen, options)
+    with Ending() as ending:
+        sources = open_sources(files, targets_of(targets), sayer(options.quiet))
+        chosen = _in_window(sources, begin, end)
+        view = RunsView({source.attribution: make_view(options, source.wall_offset_ns) for source in chosen})
+        played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
+        write = writer_to(sys.stdout, ending)
+        ending.hold()
+        with progress(chosen, shows):
+            summary = stream_to(played, view, options, Limits(count=options.count), write, ending)
+        if not any(source.found for source in chosen) and not ending.is_asked_for:
+            _in_window(chosen, begin, end)  # when a stream ended is known now
+            check_found(sources)
+        return exit_code(summary, options) or _incomplete(chosen, options) or int(ending.is_cut_off)
 
 
 def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None) -> list[RecordedSource]:

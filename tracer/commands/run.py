@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from tracer.wiring.options import stream, stream_options
+from tracer.wiring.options import StreamOptions, stream, stream_options
+
+if TYPE_CHECKING:
+    from tracer.wiring.ending import Ending
 
 
 @click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @stream_options
-@click.option(
-    "--to",
-    type=click.Path(dir_okay=False, writable=True),
-    metavar="FILE",
-    help="Write the events to FILE instead of stderr.",
-)
+@click.option("--to", "out", metavar="FILE", help="Write the events to FILE instead of stderr.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @click.argument("argv", nargs=-1, required=True, metavar="-- CMD [ARG]...")
-def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
+def command(argv: tuple[str, ...], out: str | None, force: bool, **values: Any) -> int:
     """Start CMD in a new PID namespace with its own /proc, and follow it from birth. Needs no container engine.
 
-    CMD keeps stdin and stdout for itself: events go to stderr, or to a FILE (--to). The exit code is CMD's; 128 plus
-    the signal's number where one ended it, 127 where there is no such command.
+    CMD keeps stdin and stdout for itself, and whatever else was passed to nstrace: events go to stderr, or to a FILE
+    (--to). The exit code is CMD's; 128 plus the signal's number where one ended it, 127 where there is no such command.
+
+    While CMD runs, signals are its own: the terminal sends it Ctrl-C, and nstrace passes SIGTERM, SIGHUP and a SIGINT
+    that did not come from the terminal on to it. Three signals within two seconds kill CMD and all that it has started.
 
     \b
     nstrace run -- make -j4
     nstrace run --to events.jsonl --json -- ./start-everything.sh
     """
+    from tracer.wiring.ending import Ending
+
+    if force and out is None:
+        raise click.UsageError("--force goes with --to FILE")
+    with Ending() as ending:
+        return _run(ending, argv, Path(out) if out else None, force, stream(values))
+
+
+def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, options: StreamOptions) -> int:
     from tracer.kernel.load import Loading, check_host
     from tracer.kernel.options import LoadOptions
-    from tracer.wiring.streaming import exit_code, give_way, make_view, signal_wakeup, stream_to, writer_to
+    from tracer.recording.files import check_new
 
-    options = stream(values)
     check_host()
-    with contextlib.ExitStack() as stack:
-        out = stack.enter_context(_open(to)) if to else sys.stderr
-        load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
-        loading = stack.enter_context(Loading(load_options))
+    if file:
+        check_new(file, force)
+    load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
+    with Loading(load_options) as loading:
         from tracer.containers.cgroups import Cgroups
         from tracer.host import procfs
         from tracer.kernel.birth import Newborn
@@ -50,24 +61,31 @@ def command(argv: tuple[str, ...], to: str | None, **values: Any) -> int:
         from tracer.session import Limits
         from tracer.table import Table
         from tracer.targets import parse_target
+        from tracer.wiring.streaming import exit_code, give_way, make_view, stream_to, writer_to
 
         trace, early = checked_trace(loading.wait(), load_options)
-        newborn = Newborn(argv)
-        give_way()  # the command does not
-        target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
-        source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early, Table(options.max_processes))
-        trace.ring.wake_on(stack.enter_context(signal_wakeup()))
+    ending.hold()
+    newborn = Newborn(argv)
+    give_way()  # the command does not
+    target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
+    source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early, Table(options.max_processes))
+    trace.ring.wake_on(ending.wakeup)
+    limits = Limits(options.duration, options.count, lambda: True)
+    view = make_view(options, source.wall_offset_ns)
+    with _opened(file, force) as out:
+        ending.check()
+        ending.pass_on = newborn.take_signal
+        summary = stream_to(source, view, options, limits, writer_to(out, ending), ending, on_ready=newborn.go)
+        return newborn.wait() or exit_code(summary, options) or int(ending.is_cut_off)
 
-        def on_signal(number: int, _session: object) -> None:
-            if number != signal.SIGINT:  # the terminal sends that one to CMD itself
-                newborn.signal(number)
 
-        limits = Limits(options.duration, options.count, lambda: True)
-        view = make_view(options, source.wall_offset_ns)
-        summary = stream_to(source, view, options, limits, writer_to(out), on_signal, on_ready=newborn.go)
-        return newborn.wait() or exit_code(summary, options)
+@contextlib.contextmanager
+def _opened(file: Path | None, force: bool) -> Iterator[TextIO]:
+    """Where the events go."""
+    from tracer.recording.files import create
 
-
-def _open(path: str) -> Any:
-    """A new file that only its owner reads."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8")
+    if file is None:
+        yield sys.stderr
+        return
+    with os.fdopen(create(file, force), "w", encoding="utf-8") as out:
+        yield out

@@ -24,20 +24,27 @@ SLOW_ROWS = 256  # fewer than these may wait longer: each batch costs some KiB
 
 
 class FileSink:
-    """An open file that ends with a whole message, whatever happens. name: for what is said about it."""
+    """An open file that ends with a whole message, whatever happens. name: for what is said about it. write: instead of
+    os.write, for a pipe."""
 
-    def __init__(self, fd: int, name: str, fsync: bool = False) -> None:
+    def __init__(
+        self,
+        fd: int,
+        name: str,
+        fsync: bool = False,
+        write: Callable[[int, memoryview], int] = lambda fd, data: os.write(fd, data),
+    ) -> None:
         self.fd = fd
         self.name = name
         self.bytes = 0
-        self._fsync = fsync
+        self._fsync, self._write = fsync, write
 
     def write(self, message: bytes) -> None:
         """Append a message. Raises NstraceError, and takes back what was written of it; ReaderGone for a pipe."""
         at = 0
         try:
             while at < len(message):
-                at += os.write(self.fd, memoryview(message)[at:])
+                at += self._write(self.fd, memoryview(message)[at:])
             if self._fsync:
                 os.fsync(self.fd)
         except BrokenPipeError as error:

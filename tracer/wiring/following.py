@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracer.kernel.options import LoadOptions
     from tracer.live import LiveSource
     from tracer.views.view import View
+    from tracer.wiring.ending import Ending
     from tracer.wiring.recorders import RecordOptions
 
 RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
@@ -60,15 +61,28 @@ def follow_live(
     record: RecordOptions | None,
 ) -> int:
     """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
+    from tracer.wiring.ending import Ending
+
+    with Ending() as ending:
+        return _follow_until(ending, targets, options, view, record)
+
+
+def _follow_until(
+    ending: Ending,
+    targets: tuple[str, ...],
+    options: StreamOptions,
+    view: Callable[[int], View],
+    record: RecordOptions | None,
+) -> int:
     from tracer.kernel.load import check_host
     from tracer.kernel.options import LoadOptions
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, check_record, recording
-    from tracer.wiring.streaming import exit_code, give_way, signal_wakeup, stream_to, writer_to
+    from tracer.wiring.streaming import exit_code, give_way, stream_to, writer_to
 
     def say(line: str) -> None:
         if not options.quiet:
-            print(f"nstrace: {line}", file=sys.stderr, flush=True)
+            ending.say(f"nstrace: {line}")
 
     keep_freed()
     check_host()
@@ -79,20 +93,22 @@ def follow_live(
     from tracer.session import Limits
 
     limits = Limits(options.duration, options.count, is_over, RESTART_S)
+    ending.hold()
+    source.trace.ring.wake_on(ending.wakeup)
+    recorder = None
     with contextlib.ExitStack() as stack:
-        source.trace.ring.wake_on(stack.enter_context(signal_wakeup()))
-        shown, write = view(source.wall_offset_ns), writer_to(sys.stdout)
-        recorder = None
+        shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)
         if record and record.has_view:
-            shown, write = stack.enter_context(beside_recording(shown, options, source.attribution))
+            shown, write = stack.enter_context(beside_recording(shown, options, source.attribution, ending))
         if record:
-            recorder = stack.enter_context(recording(record, source.wall_offset_ns, options))
+            recorder = stack.enter_context(recording(record, source.wall_offset_ns, options, ending))
         source.trace.gather_up_to_s = _patience_s(record)
         give_way()
-        summary = stream_to(source, shown, options, limits, write, recorder=recorder)
+        summary = stream_to(source, shown, options, limits, write, ending, recorder)
         if recorder:
             recorder.until_ns = source.told_until_ns
-    return exit_code(summary, options) or int(recorder is not None and recorder.error is not None)
+    has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)
+    return exit_code(summary, options) or int(has_failed)
 
 
 def _patience_s(record: RecordOptions | None) -> float:

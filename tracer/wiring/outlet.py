@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tracer.events import EVENT, NO_CPU, Batch, Kind
+from tracer.wiring.ending import GONE
 
 if TYPE_CHECKING:
     from tracer.attribution import Attribution
@@ -23,10 +24,12 @@ _MAX_BYTES = 8 << 20
 
 
 class Outlet:
-    """Text on its way to a descriptor. say: takes a line for people."""
+    """Text on its way to a descriptor. say: takes a line for people, from the thread that writes. error: why it could
+    not write, where the reader has not just gone."""
 
     def __init__(self, fd: int, say: Callable[[str], None], max_bytes: int = _MAX_BYTES) -> None:
         self._fd, self._say, self._max_bytes = fd, say, max_bytes
+        self.error: OSError | None = None
         self._texts: deque[bytes] = deque()
         self._bytes = 0
         self._is_gone = False
@@ -53,12 +56,13 @@ class Outlet:
                 self._bytes += len(text)
                 self._changed.notify()
 
-    def close(self) -> None:
-        """Wait until the reader has all of it, or has gone."""
+    def close(self, seconds: float) -> bool:
+        """Wait so long until the reader has all of it, or has gone. Whether that is so; may be asked again."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (text := self._next()) is not None:
@@ -66,12 +70,16 @@ class Outlet:
                 at = 0
                 while at < len(text):
                     at += os.write(self._fd, memoryview(text)[at:])
-            except OSError:
+            except OSError as error:
                 self._is_gone = True
-                self._say("nobody reads the events any more; the recording goes on")
+                self.error = None if error.errno in GONE else error
+                self._say(f"{self._why(error)}; the recording goes on")
                 return
             with self._changed:
                 self._bytes -= len(text)
+
+    def _why(self, error: OSError) -> str:
+        return f"stdout cannot be written: {error.strerror}" if self.error else "nobody reads the events any more"
 
     def _next(self) -> bytes | None:
         with self._changed:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tracer.errors import ExitCode, NstraceError, ReaderGone
+from tracer.errors import ExitCode, NstraceError, ReaderGone, ReaderStuck
+from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions
+from tracer.wiring.streaming import writing
 
 if TYPE_CHECKING:
     from tracer.attribution import Attribution
@@ -126,15 +128,14 @@ def check_record(options: RecordOptions) -> None:
 
 
 class Recorder:
-    """Gives batches to a writer. With a view beside it a failure is said once, and the view goes on.
-
-    until_ns: as for `Writer.close`.
+    """Gives batches to a writer. A failure ends the run, unless something else is shown as well: then it is said once,
+    and the view goes on. error: that failure. until_ns: as for `Writer.close`.
     """
 
-    def __init__(self, writer: Writer | RotatingWriter, has_view: bool, progress: bool) -> None:
+    def __init__(self, writer: Writer | RotatingWriter, has_view: bool, progress: bool, ending: Ending) -> None:
         self.error: NstraceError | None = None
         self.until_ns = 0
-        self._writer = writer
+        self._writer, self._ending = writer, ending
         self._has_view = has_view
         self._progress = progress
         self._said_at = time.monotonic()
@@ -144,13 +145,12 @@ class Recorder:
         self._guarded(lambda: self._writer.take(batch))
         if self._progress and time.monotonic() - self._said_at >= _PROGRESS_S:
             self._said_at = time.monotonic()
-            sys.stderr.write(f"{_CLEAR}nstrace: {self.line()}")
-            sys.stderr.flush()
+            self._ending.say(f"{_CLEAR}nstrace: {self.line()}", end="")
 
     def close(self) -> None:
         """Finish the file."""
         if self._progress:
-            sys.stderr.write(_CLEAR)
+            self._ending.say(_CLEAR, end="")
         self._guarded(lambda: self._writer.close(self.until_ns))
 
     def line(self) -> str:
@@ -163,19 +163,26 @@ class Recorder:
             return
         try:
             action()
-        except ReaderGone:
-            self.error = NstraceError("whoever read the recording has gone")
-            raise
+        except ReaderGone as error:
+            self.error = self._unread(isinstance(error, ReaderStuck))
+            self._ending.stop()
         except NstraceError as error:
             self.error = error
-            if not self._has_view:
-                raise
-            print(f"nstrace: {error.message}\n  {error.hint}", file=sys.stderr, flush=True)
+            if self._has_view:
+                self._ending.say(f"nstrace: {error.message}\n  {error.hint}")
+            else:
+                self._ending.stop()
+
+    def _unread(self, is_stuck: bool) -> NstraceError:
+        why = "is not read, and a signal said not to wait" if is_stuck else "is read by nobody any more"
+        return NstraceError(
+            f"cut off: the recording {why}", f"{self._writer.rows} rows went out; what came behind them is missing"
+        )
 
 
-def _writer(record: RecordOptions, wall_offset_ns: int) -> Writer | RotatingWriter:
+def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Writer | RotatingWriter:
     from tracer.recording.facts import of_this_host
-    from tracer.recording.files import create, parts_of
+    from tracer.recording.files import create, discard, parts_of
     from tracer.recording.rotate import RotatingWriter, Rotation
     from tracer.recording.writer import FileSink, Writer
 
@@ -183,35 +190,40 @@ def _writer(record: RecordOptions, wall_offset_ns: int) -> Writer | RotatingWrit
     path = Path(record.path)
     if record.rotates:
         for part in parts_of(path):  # --force
-            part.unlink()
+            discard(part)
         return RotatingWriter(path, facts, Rotation(*record.rotate), record.fsync)
     if record.path == "-":
-        return Writer(FileSink(os.dup(1), "stdout", record.fsync), facts)
+        return Writer(FileSink(os.dup(1), "stdout", record.fsync, writing(1, ending)), facts)
     return Writer(FileSink(create(path, record.force), record.path, record.fsync), facts)
 
 
 @contextlib.contextmanager
-def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions) -> Iterator[Recorder]:
-    """A recorder, closed in the end."""
+def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions, ending: Ending) -> Iterator[Recorder]:
+    """A recorder, closed in the end. Raises the NstraceError with which it ended, where nothing else was shown."""
     from tracer.recording.merge import merge
     from tracer.recording.writer import Writer
 
-    writer = _writer(record, wall_offset_ns)
+    try:
+        writer = _writer(record, wall_offset_ns, ending)
+    except ReaderGone as error:
+        raise NstraceError("cut off: the recording is read by nobody") from error
     progress = not record.has_view and not options.quiet and sys.stderr.isatty()
-    recorder = Recorder(writer, record.has_view, progress)
+    recorder = Recorder(writer, record.has_view, progress, ending)
     try:
         yield recorder
     finally:
         recorder.close()
         if isinstance(writer, Writer) and record.path != "-" and not recorder.error:
             merge(Path(record.path), writer.facts, record.fsync)
+    if recorder.error and not record.has_view:
+        raise recorder.error
     if not options.quiet and not recorder.error:
-        print(f"nstrace: {recorder.line()}", file=sys.stderr, flush=True)
+        ending.say(f"nstrace: {recorder.line()}")
 
 
 @contextlib.contextmanager
 def beside_recording(
-    view: View, options: StreamOptions, containers: Attribution
+    view: View, options: StreamOptions, containers: Attribution, ending: Ending
 ) -> Iterator[tuple[View, Callable[[bytes], None]]]:
     """The view and what writes its text to stdout, both such that a recording never waits for who reads it."""
     from tracer.wiring.outlet import Outlet, PatientView
@@ -219,13 +231,21 @@ def beside_recording(
 
     def say(line: str) -> None:
         if not options.quiet:
-            print(f"nstrace: {line}", file=sys.stderr, flush=True)
+            ending.say(f"nstrace: {line}")
 
-    outlet = Outlet(sys.stdout.fileno(), say)
+    def say_from_a_thread(line: str) -> None:
+        with contextlib.suppress(OSError):
+            if not options.quiet:
+                os.write(sys.stderr.fileno(), f"nstrace: {line}\n".encode())
+
+    outlet = Outlet(sys.stdout.fileno(), say_from_a_thread)
     patient = PatientView(view, outlet, kinds_of(options))
     yield patient, outlet.write
     outlet.write(patient.last(containers))
-    outlet.close()
+    if not ending.wait_for(sys.stdout.fileno(), outlet.close):
+        ending.cut_off("stdout was not read, and a signal said not to wait; the recording has all of it")
+    elif outlet.error:
+        ending.cut_off(f"stdout could not be written: {outlet.error.strerror}; the recording has all of it")
     if patient.left_out:
         say(f"the reader of stdout was slow: {patient.left_out} events are in the recording alone")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import os
-import signal
-import sys
+import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TextIO
 
 from tracer.errors import ExitCode, NstraceError, ReaderGone
+from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from tracer.containers.engine import Description, Engine
     from tracer.events import Kind
     from tracer.losses import PairKey
-    from tracer.session import Limits, Recorder, Session, Source, Summary
+    from tracer.session import Limits, Recorder, Source, Summary
     from tracer.views.view import View
 
 NICE = 5
@@ -96,52 +95,43 @@ def give_way() -> None:
     os.nice(NICE)
 
 
-def stop_or_give_up(_number: int, session: Session) -> None:
-    """The first signal ends the session; the second gives up on a reader of our output that has us waiting."""
-    if session.is_stopping:
-        raise ReaderGone
-    session.stop()
-
-
 def stream_to(
     source: Source,
     view: View,
     options: StreamOptions,
     limits: Limits,
     write: Callable[[bytes], None],
-    on_signal: Callable[[int, Session], None] = stop_or_give_up,
+    ending: Ending,
     recorder: Recorder | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Run a session until it ends or a signal ends it; header first, summary last. on_signal: what SIGINT, SIGTERM
-    and SIGHUP do; on_ready: called behind the header."""
+    """Run a session until it ends or a signal ends it; header first, summary last. Nobody who has closed our output
+    wants a summary, unless events must not be lost and were. on_ready: called behind the header."""
     from tracer.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
     if not options.quiet and view.header:
-        _say(view.header)
-    with _handling_signals(lambda number: on_signal(number, session)):
-        on_ready()
-        summary = session.run(write)
-    if not options.quiet:
-        _say(f"nstrace: {summary.line()}")
-        _say_account(summary.account, options.stats, source.attribution)
+        ending.say(view.header)
+    ending.ends(session)
+    on_ready()
+    summary = session.run(write)
+    if not options.quiet and (not ending.is_closed or exit_code(summary, options)):
+        ending.say(f"nstrace: {summary.line()}")
+        for line in _account_lines(summary.account, options.stats, source.attribution):
+            ending.say(f"nstrace: {line}")
     return summary
 
 
-def _say_account(account: Account | None, whole: bool, attribution: Attribution) -> None:
+def _account_lines(account: Account | None, whole: bool, attribution: Attribution) -> list[str]:
     if account is None:
-        return
+        return []
     if broken := account.broken():
         more = f" and {len(broken) - _MAX_SAID} more" if len(broken) > _MAX_SAID else ""
-        _say(f"nstrace: the counters are broken: {'; '.join(broken[:_MAX_SAID])}{more}")
-        return
-    _say(f"nstrace: {account.line()}")
-    for line in account.differences():
-        _say(f"nstrace: this does not add up: {line}")
+        return [f"the counters are broken: {'; '.join(broken[:_MAX_SAID])}{more}"]
+    lines = [account.line(), *(f"this does not add up: {line}" for line in account.differences())]
     if whole:
-        for line in [*account.lines(), *account.lines_of_losers(lambda pair: _whose(attribution, pair))]:
-            _say(f"nstrace: {line}")
+        lines += [*account.lines(), *account.lines_of_losers(lambda pair: _whose(attribution, pair))]
+    return lines
 
 
 def _whose(attribution: Attribution, pair: PairKey) -> str:
@@ -161,46 +151,25 @@ def exit_code(summary: Summary, options: StreamOptions) -> int:
     return int(ExitCode.EVENTS_LOST) if options.require_complete and not summary.is_complete else 0
 
 
-def _say(line: str) -> None:
-    print(line.rstrip("\n"), file=sys.stderr, flush=True)
-
-
-def writer_to(out: TextIO) -> Callable[[bytes], None]:
+def writer_to(out: TextIO, ending: Ending) -> Callable[[bytes], None]:
     """Lines in UTF-8 go out whole, at once, in the encoding of out. Past Python's own buffers: a signal while they wait
-    for a pipe's reader makes them lose what they had taken (CPython 3.11, measured)."""
+    for a pipe's reader makes them lose what they had taken (CPython 3.11, measured). When the reader has gone the run
+    ends, and what there is to write goes nowhere."""
     descriptor, encoding = out.fileno(), out.encoding
     keeps = codecs.lookup(encoding).name == "utf-8"
+    write_some = writing(descriptor, ending)
 
     def write(text: bytes) -> None:
         rest = memoryview(text if keeps else text.decode().encode(encoding, "backslashreplace"))
         try:
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-        except BrokenPipeError as error:
-            raise ReaderGone from error
+            while rest and ending.has_reader:
+                rest = rest[write_some(descriptor, rest) :]
+        except ReaderGone as error:
+            ending.reader_gone(error)
 
     return write
 
 
-@contextlib.contextmanager
-def _handling_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda number, _frame: handle(number)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def signal_wakeup() -> Iterator[int]:
-    """A descriptor that becomes readable when a signal arrives, so that a wait ends at once."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
+def writing(descriptor: int, ending: Ending) -> Callable[[int, bytes | memoryview], int]:
+    """os.write, for what never waits for a reader; else one that ends with the run."""
+    return os.write if stat.S_ISREG(os.fstat(descriptor).st_mode) else ending.write

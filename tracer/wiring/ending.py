@@ -1,0 +1,212 @@
+"""How signals end a run: in one place, from before its trace is opened until its last line is said.
+
+The first of SIGINT, SIGTERM and SIGHUP ends a run as its own end would: what the kernel has told by then is shown and
+recorded, the file is closed, the summary is right. One that comes while a run ends shortens the waiting, never the
+truth: whoever reads our output may keep us waiting for PATIENCE_S more; then it is cut off, which is said and is a
+failure. Still another one, when that has not helped for INSISTENT_S, ends the process at once, whatever it is at, and
+says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn, Protocol, Self
+
+from tracer.errors import Interrupted, ReaderGone, ReaderStuck
+
+PATIENCE_S, INSISTENT_S = 1.0, 3.0
+_LOOK_S = 0.1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # a pipe, a socket, a terminal
+
+
+class Endable(Protocol):
+    """What a signal ends: `tracer.session.Session`."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it ends already."""
+
+    def stop(self) -> None:
+        """End soon, in order."""
+
+
+class Ending:
+    """Handles the signals while it lasts; to be entered by a command that has nothing to do behind it.
+
+    Until `hold` a signal raises Interrupted: nothing has begun yet that must be ended in order. wakeup: a descriptor
+    that becomes readable when a signal arrives, so that a wait ends at once. pass_on: asked of every signal first;
+    True: somebody else has taken it.
+    """
+
+    def __init__(self) -> None:
+        self.pass_on: Callable[[int], bool] = lambda _number: False
+        self.has_reader = True
+        self._cut_off: list[str] = []
+        self._run: Endable | None = None
+        self._raises = True
+        self._number = 0  # the last signal that nobody else took
+        self._hurried_s: float | None = None  # since when nobody may keep us waiting
+        self._waiting: tuple[int, float] | None = None  # for which descriptor, and since when
+        self._waited_s = defaultdict[int, float](float)  # by descriptor, how long before that
+        self.wakeup, self._arriving = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        signal.set_wakeup_fd(self._arriving, warn_on_full_buffer=False)
+        for number in (*_SIGNALS, signal.SIGALRM):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup(1)
+                signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Say what was cut off. What comes behind that comes too late to change anything."""
+        for what in self._cut_off:
+            self.say(f"nstrace: cut off: {what}")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (*_SIGNALS, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        if self._raises and self._number and isinstance(error, Exception):  # what the signal broke on its way
+            raise Interrupted(self._number) from error
+
+    def hold(self) -> None:
+        """From now on a signal is remembered until there is a run for it to end."""
+        self._raises = False
+
+    def check(self) -> None:
+        """Raise Interrupted where a signal has come since."""
+        if self._number:
+            raise Interrupted(self._number)
+
+    def ends(self, run: Endable) -> None:
+        """From now on this is what signals end."""
+        self._run = run
+        if self._number or not self.has_reader:
+            run.stop()
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether a signal has come that nobody else took, or whoever reads the events has gone."""
+        return self._number > 0 or not self.has_reader
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether whoever read the events has closed them: then nobody wants to hear how it ended."""
+        return not self.has_reader and not self._cut_off
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether somebody did not get all."""
+        return len(self._cut_off) > 0
+
+    def cut_off(self, what: str) -> None:
+        """what: a sentence for people, what is missing where."""
+        self._cut_off.append(what)
+
+    def reader_gone(self, error: ReaderGone) -> None:
+        """Nobody reads the events any more: this ends the run too."""
+        self.has_reader = False
+        if isinstance(error, ReaderStuck):
+            self.cut_off("the events were not read, and a signal said not to wait")
+        self.stop()
+
+    def stop(self) -> None:
+        """End the run, in order."""
+        if self._run:
+            self._run.stop()
+
+    def say(self, line: str, end: str = "\n") -> None:
+        """Write a line for people to stderr, as far as anybody takes it."""
+        rest = memoryview((line.rstrip("\n") + end).encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
+        with contextlib.suppress(OSError, ReaderGone):
+            while rest:
+                rest = rest[self.write(sys.stderr.fileno(), rest) :]
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """As `os.write`, to whoever may keep us waiting. Raises ReaderGone; ReaderStuck where that took too long."""
+        with self._patience(fd):
+            try:
+                return os.write(fd, data)
+            except BlockingIOError:  # others who share it have made it so
+                select.select([], [fd], [])
+                return 0
+            except OSError as error:
+                if error.errno in GONE:
+                    raise ReaderGone from error
+                raise
+
+    def wait_for(self, fd: int, is_done: Callable[[float], bool]) -> bool:
+        """Until whoever writes to this descriptor is done, or that took too long. is_done: waits so many seconds."""
+        with contextlib.suppress(ReaderStuck), self._patience(fd):
+            while not is_done(_LOOK_S):
+                pass
+            return True
+        return False
+
+    @contextlib.contextmanager
+    def _patience(self, fd: int) -> Iterator[None]:
+        began_s = time.monotonic()
+        self._waiting = fd, began_s
+        try:
+            if self._is_over:
+                raise ReaderStuck
+            yield
+        finally:
+            self._waiting = None
+            if self._hurried_s is not None:
+                self._waited_s[fd] += time.monotonic() - max(began_s, self._hurried_s)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether somebody has kept us waiting for too long."""
+        if self._hurried_s is None or self._waiting is None:
+            return False
+        fd, since_s = self._waiting
+        return self._waited_s[fd] + time.monotonic() - max(since_s, self._hurried_s) >= PATIENCE_S
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        for number in self._arrived():
+            if not self.pass_on(number):
+                self._take(number)
+        if self._number:
+            os.write(self._arriving, b"\0")  # no wait for events is worth it any more
+        if self._is_over:
+            raise ReaderStuck
+
+    def _arrived(self) -> list[int]:
+        """All that have come: Python calls a handler once for several that come at once."""
+        with contextlib.suppress(BlockingIOError):
+            return [number for number in os.read(self.wakeup, 4096) if number in _SIGNALS]
+        return []
+
+    def _take(self, number: int) -> None:
+        is_ending = self._number > 0 or (self._run is not None and self._run.is_stopping)
+        self._number = number
+        if self._raises:
+            raise Interrupted(number)
+        # A signal that comes between a look at it and a wait does not end the wait; the next tick does.
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
+        if not is_ending:
+            if self._run:
+                self._run.stop()
+        elif self._hurried_s is None:
+            self._hurried_s = time.monotonic()
+        elif time.monotonic() - self._hurried_s >= INSISTENT_S:
+            _leave(number)
+
+
+def _leave(number: int) -> NoReturn:
+    """At once: nothing is closed."""
+    if select.select([], [sys.stderr.fileno()], [], 0)[1]:
+        name = signal.Signals(number).name
+        os.write(sys.stderr.fileno(), f"nstrace: cut off by {name}: what was not written by now is missing\n".encode())
+    os._exit(128 + number)
