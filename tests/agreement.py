@@ -52,7 +52,8 @@ def of_json(lines: str) -> list[Fact]:
         event = json.loads(line)
         found = event.get("container") or dict.fromkeys(("id", "name", "image", "runtime"))
         event |= {"container": found["name"] or (found["id"] or "")[:12] or None, "container_id": found["id"]}
-        event |= {"image": found["image"], "runtime": found["runtime"], "inferred": event.get("inferred", False)}
+        event |= {"image": found["image"], "runtime": found["runtime"]}
+        event |= {mark: event.get(mark, False) for mark in ("inferred", "carried")}
         since = event.get("since")
         event["since"] = int(np.datetime64(since.removesuffix("Z"), "ns").astype(int)) if since else None
         facts.append({name: event.get(name) for name in NAMES})

@@ -62,7 +62,8 @@ class Flag(IntFlag):
     are about to end; ENDED: the exit event of the last one lies behind it. UNDECIDED: the programs knew no decision
     about its pair of namespace and cgroup. THROTTLED: of a gap, these events
     were refused so that others find room. MOVED: the process has moved between cgroups: it may have been
-    reported whatever its pair is now.
+    reported whatever its pair is now. CARRIED: of a snapshot row, that the process lives is told again at the beginning
+    of a file, and what else the row says is of an event in a file before.
     """
 
     ARGS_TRUNCATED = 1
@@ -72,6 +73,7 @@ class Flag(IntFlag):
     ENDING = 16
     THROTTLED = 32
     MOVED = 64
+    CARRIED = 128
 
 
 INTERNAL_FLAGS = Flag.UNDECIDED | Flag.MOVED

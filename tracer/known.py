@@ -20,6 +20,7 @@ Mask = NDArray[np.bool_]
 _Kinds = frozenset[Kind]
 _OFFSETS = {name: place[1] for name, place in (EVENT.fields or {}).items()}
 _KIND_AND_FLAGS = np.dtype("<u2"), _OFFSETS["kind"]  # the record has one behind the other: read as one number
+_UNSEEN, _CARRIED = np.uint8(Flag.INFERRED), np.uint8(Flag.CARRIED)
 _INFERRED = int(Flag.INFERRED) << 8
 _FORM = _INFERRED | 0xFF
 
@@ -53,7 +54,8 @@ _ARGS = Rule(
 )
 _END = Rule(_kinds(Kind.EXIT), _NONE)
 _LOSS = Rule(_kinds(Kind.GAP), _NONE)
-_PARENT = Rule(_PROCESS, _LISTED)  # whoever took an orphan over meanwhile, no event told
+# Whoever took an orphan over meanwhile, no event told.
+_PARENT = Rule(_PROCESS, _LISTED, lambda rows: (rows["parent_tgid"] != 0) | (rows["flags"] & _CARRIED == 0))
 _SPACE = Rule(_PROCESS | {Kind.GAP}, _PROCESS, lambda rows: rows["chain"]["inum"][:, 0] != 0)
 
 RULES = {
@@ -61,7 +63,7 @@ RULES = {
     **dict.fromkeys(("tid", "ns_tid", "proc_id"), _EVERY_PROCESS),
     # Of what ran before a process's first exec nothing is known.
     "comm": _EVERY_PROCESS._replace(
-        where=lambda rows: (rows.getfield(np.uint8, _OFFSETS["comm"]) != 0) | (rows["flags"] & Flag.INFERRED == 0)
+        where=lambda rows: (rows.getfield(np.uint8, _OFFSETS["comm"]) != 0) | (rows["flags"] & _UNSEEN == 0)
     ),
     **dict.fromkeys(("pidns", "pidns_gen"), _SPACE),  # of a gap: whose events were lost, where that is certain
     "cgroup_id": Rule(_PROCESS | {Kind.GAP, Kind.CGROUP}, _PROCESS, lambda rows: rows["cgroup_id"] != 0),

@@ -11,6 +11,7 @@ not seen by the name: a process can give itself any name, and can exec a program
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +28,17 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # spreads a small number over all bits
 
 def identities(rows: NDArray[np.void]) -> NDArray[np.uint64]:
     """One number for each row's process: start times differ where the tgid is the same."""
-    return _identity(rows["tgid"].astype(np.uint64), rows["start_ns"])
+    return identity(rows["tgid"], rows["start_ns"])
 
 
 def _identities_of(processes: list[Process]) -> NDArray[np.uint64]:
     tgids = np.array([process.tgid for process in processes], np.uint64)
-    return _identity(tgids, np.array([process.start_ns for process in processes], np.uint64))
+    return identity(tgids, np.array([process.start_ns for process in processes], np.uint64))
 
 
-def _identity(tgid: NDArray[np.uint64], start_ns: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return start_ns * np.uint64(1 << 22) ^ tgid  # a PID has 22 bits
+def identity(tgid: NDArray[np.integer[Any]], start_ns: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One number for each process of a PID on the host and a start."""
+    return start_ns * np.uint64(1 << 22) ^ tgid.astype(np.uint64)  # a PID has 22 bits
 
 
 def born(listed: Batch, table: Table, told: Batch, since_ns: int) -> Batch:

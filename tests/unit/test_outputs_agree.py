@@ -125,7 +125,7 @@ def info(fact: Fact) -> str:
         words.append(" ".join(map(shlex.quote, fact["args"])) or fact["exe"])
     if fact.get("args_truncated"):
         words.append("…")
-    return " ".join([*words, *(["(inferred)"] if fact.get("inferred") else [])])
+    return " ".join([*words, *(f"({mark})" for mark in ("inferred", "carried") if fact.get(mark))])
 
 
 def test_whether_a_value_is_known_is_asked_of_every_field() -> None:
@@ -138,6 +138,7 @@ def test_whether_a_value_is_known_is_asked_of_every_field() -> None:
         "event",
         "host",
         "inferred",
+        "carried",
         "container",
         "container_id",
         "image",

@@ -11,7 +11,8 @@ from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, rep
 from recordings import WALL_NS, facts, storm
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Flag, Kind
+from tracer.known import Known
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input, parts_of
 from tracer.recording.living import Living
@@ -79,6 +80,22 @@ def test_a_later_file_alone_knows_who_lives_and_where(tmp_path: Path) -> None:
     assert [alone.attribution.of_row(told, index).name for index in (2, 3)] == ["web", "web"]  # type: ignore[union-attr]
     assert rows(source(third)).rows["tgid"].tolist()[2:] == [100, 102]
     assert rows(source(first, third)).rows["kind"].tolist().count(Kind.SNAPSHOT) == 2  # one is missing in between
+
+
+def test_what_a_later_file_repeats_is_of_an_earlier_time() -> None:
+    of_100 = {"parent_tgid": 100, "parent_start_ns": SECOND_NS, "parent_vtgid": 1}
+    listed = row(Kind.SNAPSHOT, 100, INSIDE, state=ord("S"), args=[b"sh"], parent_tgid=77)
+    born = [fork(101, [(PIDNS, 2)], **of_100), fork(102, [(PIDNS, 3)], flags=Flag.INFERRED, **of_100)]
+    living = Living()
+    living.apply(batch(listed, *born))
+    before = living.snapshot(9).rows[-3:]
+    living.apply(batch(exits(100, INSIDE)))
+    orphans = living.snapshot(9).rows[-2:]
+    assert before["flags"].tolist() == [Flag.CARRIED] * 3  # whatever they were: it lives, as far as was told
+    assert before["state"].tolist() == [0, 0, 0]
+    assert before["parent_tgid"].tolist() == [77, 100, 100]
+    assert orphans["parent_tgid"].tolist() == [0, 0]
+    assert [Known(rows)("ppid").tolist() for rows in (before, orphans)] == [[True] * 3, [False] * 2]
 
 
 @pytest.mark.parametrize("is_repaired", [False, True])

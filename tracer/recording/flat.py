@@ -64,6 +64,7 @@ FLAT = pa.schema(
         "since": _TIME,
         "throttled": pa.bool_(),
         "inferred": pa.bool_(),
+        "carried": pa.bool_(),
     }
 )
 

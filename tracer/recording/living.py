@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tracer.attribution import reduce
 from tracer.events import EVENT, NO_CPU, Batch, Flag, Kind
-from tracer.repair import identities
+from tracer.repair import identities, identity
 
 _APPEARS = (Kind.FORK, Kind.EXEC, Kind.SNAPSHOT)
 _MAX_FACTS = 1 << 16
@@ -27,7 +27,7 @@ class Living:
         about = Batch.concat([self._processes, batch.select(np.isin(kinds, [*_APPEARS, Kind.EXIT]))])
         latest = about.select(_is_last(identities(about.rows)))
         ended = (latest.rows["kind"] == Kind.EXIT) | (latest.rows["flags"] & Flag.ENDED != 0)
-        self._processes = latest.select(~ended)
+        self._processes = _without_parents(latest.select(~ended), identities(latest.rows[ended]))
         self._move(batch.rows[kinds == Kind.MOVE])
         teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *_APPEARS, Kind.PIDNS, Kind.MOVE]))
         births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)
@@ -39,8 +39,8 @@ class Living:
 
     def _move(self, moves: NDArray[np.void]) -> None:
         ids = identities(self._processes.rows) if len(moves) else np.empty(0, np.uint64)
-        for identity, cgroup_id in zip(identities(moves).tolist(), moves["cgroup_id"].tolist(), strict=True):
-            self._processes.rows["cgroup_id"][ids == identity] = cgroup_id
+        for mover, cgroup_id in zip(identities(moves).tolist(), moves["cgroup_id"].tolist(), strict=True):
+            self._processes.rows["cgroup_id"][ids == mover] = cgroup_id
 
     def _note_losses(self, rows: NDArray[np.void]) -> None:
         for kind, since_ns, until_ns in zip(
@@ -53,10 +53,11 @@ class Living:
                 self._unsure = None
 
     def snapshot(self, now_ns: int) -> Batch:
-        """The facts, then the processes as SNAPSHOT rows, told now; and where events were lost that may make them
-        others, a GAP row up to now: nothing is lost in it that was not told before."""
+        """The facts, then the processes as CARRIED SNAPSHOT rows, told now; and where events were lost that may make
+        them others, a GAP row up to now: nothing is lost in it that was not told before."""
         rows = self._processes.rows.copy()
-        rows["kind"], rows["ts_ns"], rows["cpu"], rows["seq"] = Kind.SNAPSHOT, now_ns, 0, 0
+        rows["kind"], rows["ts_ns"], rows["seq"], rows["state"] = Kind.SNAPSHOT, now_ns, 0, 0
+        rows["flags"] = rows["flags"] & ~np.uint8(Flag.INFERRED) | np.uint8(Flag.CARRIED)
         rows["tid"], rows["vtid"], rows["old_tid"] = rows["tgid"], rows["chain"]["nr"][:, 0], 0
         facts = self._facts.rows.copy()
         facts["ts_ns"] = now_ns
@@ -64,6 +65,18 @@ class Living:
         if self._unsure:
             gaps["kind"], gaps["cpu"], gaps["start_ns"], gaps["ts_ns"] = Kind.GAP, NO_CPU, self._unsure[0], now_ns
         return Batch.concat([Batch(facts, self._facts.heap), Batch(rows, self._processes.heap), Batch(gaps)])
+
+
+def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
+    """The parents that have ended are nobody's any more; who is in their place, no event told."""
+    rows = processes.rows
+    is_orphan = np.isin(identity(rows["parent_tgid"], rows["parent_start_ns"]), ended)
+    if not is_orphan.any():
+        return processes
+    rows = rows.copy()
+    for name in ("parent_tgid", "parent_start_ns", "parent_vtgid"):
+        rows[name][is_orphan] = 0
+    return Batch(rows, processes.heap)
 
 
 def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:

@@ -27,6 +27,8 @@ _HOLE = "\0"
 # The form of a row is what the constant parts of its line depend on; where in one number its parts begin:
 _KIND, _LEVEL, _HAS_PARENT = 0, 4, 6
 _MAX_KNOWN = 4096
+_MARKS = [b"", b',"inferred":true', b',"carried":true', b',"inferred":true,"carried":true']
+_MARK_OF_FLAGS = np.array([bool(f & Flag.INFERRED) + 2 * bool(f & Flag.CARRIED) for f in range(256)])
 _SHORT_BYTES = 512
 
 
@@ -89,7 +91,8 @@ class JsonLines:
         constant().number(rows["ts_ns"])
         constant().own(*_endings(batch, known))
         _put_last_number(sheet, rows, known)
-        sheet.choice([b"", b',"inferred":true'], (rows["flags"] & Flag.INFERRED != 0).astype(np.intp))
+        if (marks := _marks(rows)).any():
+            sheet.choice(_MARKS, marks)
         sheet.text(b"}\n")
         return sheet
 
@@ -220,6 +223,12 @@ def _put_last_number(sheet: Sheet, rows: NDArray[np.void], known: Known) -> None
     sheet.number(np.where(lived, lived_ns, rows["old_tid"]), where=lived & (lived_ns >= 0) | known("old_tid"))
     odd = np.flatnonzero(lived & (lived_ns < 0))  # no kernel tells that, but a recording could
     sheet.own(odd, [str(ns).encode() for ns in lived_ns[odd].tolist()])
+
+
+def _marks(rows: NDArray[np.void]) -> NDArray[np.intp]:
+    """Which of _MARKS each row has."""
+    marks: NDArray[np.intp] = _MARK_OF_FLAGS.take(rows["flags"])
+    return marks
 
 
 class _Has(NamedTuple):

@@ -34,6 +34,8 @@ _COLORS = {
 _FAILED, _RESET = "\x1b[31m", "\x1b[0m"
 _CONTAINER, _COMM = 12, 15
 _PARENTS = (2, 3)  # columns of numbers that are the parent's
+_MARKS = {Flag.INFERRED: "inferred", Flag.CARRIED: "carried"}
+_MARKED = np.uint8(sum(_MARKS))
 _NOBODY = "-".ljust(_CONTAINER)
 _SHORT_BYTES = 512
 
@@ -93,7 +95,7 @@ class Lines:
         """The column INFO: in which rows there can be something, and what."""
         rows, infos = batch.rows, [b""] * len(batch)
         commands, exits = known("args"), known("status")
-        more = (rows["level"] >= 2) | (rows["flags"] & Flag.INFERRED != 0)
+        more = (rows["level"] >= 2) | (rows["flags"] & _MARKED != 0)
         told = np.flatnonzero(commands)
         for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
             infos[at] = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
@@ -178,7 +180,8 @@ def _with_more(info: str, batch: Batch, index: int) -> str:
     row = batch.rows[index]
     if row["level"] >= 2:
         info = f"{info} {_numbers(batch, index)}".lstrip()
-    return f"{info} (inferred)".lstrip() if row["flags"] & Flag.INFERRED else info
+    marks = [f"({word})" for flag, word in _MARKS.items() if row["flags"] & flag]
+    return " ".join(filter(None, [info, *marks]))
 
 
 def _numbers(batch: Batch, index: int) -> str:
