@@ -9,6 +9,7 @@
  *	pair SOCK INDEX CODE [nowait]
  *	nest DEPTH SOCK
  *	thread-exec|vfork-exec PATH [ARG...]
+ *	changes SOCK UID NAME
  *	exec-fail
  *	leader-first [CODE]
  *	other-thread-last TASKS UID [CODE]
@@ -307,6 +308,37 @@ static int vfork_exec(int argc, char **argv)
 	if (waitpid(child, &status, 0) != child)
 		err(FAILED, "waitpid");
 	return WIFEXITED(status) ? WEXITSTATUS(status) : FAILED;
+}
+
+/*
+ * A grandchild that, without an exec, is taken over by another parent and takes
+ * another user and name; then it reports itself, and waits.
+ */
+static int changes(int argc, char **argv)
+{
+	pid_t middle = fork();
+	int status;
+
+	(void)argc;
+	if (middle < 0)
+		err(FAILED, "fork");
+	if (middle == 0) {
+		pid_t parent = getpid(), child = fork();
+
+		if (child < 0)
+			err(FAILED, "fork");
+		if (child > 0)
+			_exit(0);
+		while (getppid() == parent)
+			sched_yield();
+		if (setuid(number(argv[1])))
+			err(FAILED, "setuid");
+		prctl(PR_SET_NAME, argv[2]);
+		report_and_exit(argv[0], 0, 0, true);
+	}
+	if (waitpid(middle, &status, 0) != middle || status)
+		errx(FAILED, "the one in between failed");
+	return 0;
 }
 
 static int exec_fail(int argc, char **argv)
@@ -711,6 +743,7 @@ static const struct verb {
 	{ "nest", 2, nest },
 	{ "thread-exec", 1, thread_exec },
 	{ "vfork-exec", 1, vfork_exec },
+	{ "changes", 3, changes },
 	{ "exec-fail", 0, exec_fail },
 	{ "leader-first", 0, leader_first },
 	{ "other-thread-last", 2, other_thread_last },

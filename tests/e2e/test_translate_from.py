@@ -188,5 +188,51 @@ def test_a_zombie_from_before_had_ended_at_the_latest_when_it_was_listed(
     assert answer["seen"] < rfc3339(before) < answer["ended"]  # nothing says that it lived when it was listed
 
 
+def test_what_a_process_changes_without_an_event_is_as_of_its_last_one(
+    tmp_path: Path, start_container: Start, holding_receiver: Receiver
+) -> None:
+    """A process is taken over by number 1 when its parent has ended, then takes another user and name, and waits."""
+    container = start_container(receiver=holding_receiver)
+    recording = live(tmp_path / "x.arrows", container.name)
+    container.exec_run([WORKLOAD, "changes", SOCKET, "33", "worker"], detach=True)
+    (pair,) = holding_receiver.wait(1)
+    moment, first = time.time_ns(), init(container)
+    status = Path(f"/proc/{pair.host_tgid}/status").read_text()
+    assert all(line in status for line in ("Name:\tworker", f"PPid:\t{first}\n", "Uid:\t33\t"))
+    holding_receiver.release()
+    wait_for(lambda: any(b" exit " in line and b" %d " % pair.host_tgid in line
+                         for line in (tmp_path / "x.live").read_bytes().splitlines()))  # fmt: skip
+    stop(recording)
+
+    file, at = str(tmp_path / "x.arrows"), stamp(moment)
+    (answer,) = objects("translate", "--from", file, "--at", at, str(pair.host_tgid))
+    assert (answer["ppid"], answer["ns_ppid"], answer["uid"], answer["comm"]) == (None, None, 0, "workload")
+    assert answer["started"] <= answer["as_of"] < rfc3339(moment)
+    last, changed = answer["last_parent"], answer["changed"]
+    assert last["pid"] not in (first, pair.host_tgid) and answer["as_of"] <= last["ended_by"] < rfc3339(moment)
+    assert changed.pop("by") > rfc3339(moment)
+    assert changed.pop("parent_id").startswith(f"{first}-")
+    assert changed == {"uid": 33, "comm": "worker", "ppid": first}
+    (listed,) = (one for one in objects("ps", "--from", file, "--at", at) if one["pid"] == pair.host_tgid)
+    assert {name: listed[name] for name in ("ppid", "uid", "last_parent")} == {
+        name: answer[name] for name in ("ppid", "uid", "last_parent")
+    }
+    ps = nstrace("ps", "--from", file, "--at", at).stdout
+    assert [line.split()[2:5] for line in ps.splitlines() if line.split()[0] == str(pair.host_tgid)] == [
+        ["?", "?", "0?"]
+    ]
+    (at_the_end,) = objects("translate", "--from", file, str(pair.host_tgid))
+    assert (at_the_end["ppid"], at_the_end["ns_ppid"], at_the_end["uid"]) == (first, 1, 33)
+
+
+def nstrace(*args: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "tracer", *args]
+    return subprocess.run(argv, capture_output=True, text=True, check=True)
+
+
+def objects(*args: str) -> list[Any]:
+    return [json.loads(line) for line in nstrace(*args, "--json").stdout.splitlines()]
+
+
 def state(tgid: int) -> str:
     return Path(f"/proc/{tgid}/stat").read_text().rsplit(") ")[1][0]

@@ -14,11 +14,13 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, repair, row
 from recordings import WALL_NS
 
+from tracer.answers.census import AsOf, Later
 from tracer.answers.translation import Translation
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import Flag, Kind
 from tracer.facts import Container
 from tracer.past.translation import Hindsight
+from tracer.pidns import ProcId
 from tracer.proc import parse_proc
 from tracer.recording.about import About
 from tracer.recording.facts import of_this_host
@@ -224,6 +226,72 @@ def test_what_was_run_is_known_of_those_who_were_found_after_a_gap(tmp_path: Pat
     assert [only(past, "web/15", second).entry.args for second in (4, 5)] == [b"ls\0", b"ls\0-l\0"]
 
 
+def family(path: Path) -> Path:
+    """100 is there; it forks 120, which forks 130 and ends; 130 changes its user and its name, and ends in the care of
+    100. 120's number is given to 120 again. 140 has a parent that is not recorded, and 150 is a child of 140."""
+    of_100 = {"parent_tgid": 100, "parent_start_ns": at(0.5), "parent_vtgid": 1, "cgroup_id": IN_WEB}
+    of_120 = of_100 | {"parent_tgid": 120, "parent_start_ns": at(2), "parent_vtgid": 20}
+    of_140 = of_100 | {"parent_tgid": 140, "parent_start_ns": at(2.5), "parent_vtgid": 40}
+    n20, n30, n40, n50 = ([number(WEB_NS, nr)] for nr in (20, 30, 40, 50))
+    return write(path, [
+        cgroup(IN_WEB, WEB), there(100, [number(WEB_NS, 1)], IN_WEB),
+        fork(120, n20, start_ns=at(2), **of_100),
+        fork(140, n40, start_ns=at(2.5), parent_tgid=77, parent_start_ns=at(0.1), cgroup_id=IN_WEB),
+        fork(130, n30, start_ns=at(3), **of_120),
+        fork(150, n50, start_ns=at(3.5), **of_140),
+        exits(120, n20, start_ns=at(2), ts_ns=at(4), **of_100),
+        fork(120, n20, start_ns=at(6), **of_100),
+        exits(130, n30, start_ns=at(3), ts_ns=at(8), uid=33, comm=b"worker", **of_100),
+        fork(199, start_ns=at(20)),
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", [None, {20, 30, 40, 50}], ids=["all of it", "reduced"])
+def test_a_parent_is_one_that_lives(numbers: set[int] | None, tmp_path: Path) -> None:
+    past = hindsight(family(tmp_path / "x.arrows"), numbers)
+    begun = {100: at(0.5), 120: at(2), 140: at(2.5)}
+
+    def parent(nr: int, second: float) -> tuple[object, object]:
+        entry = only(past, f"web/{nr}", second).entry
+        return entry.parent, entry.ns_ppid
+
+    assert parent(20, 3) == (ProcId(100, begun[100]), 1)
+    assert parent(30, 3.5) == (ProcId(120, begun[120]), 20)
+    assert parent(30, 4.5) == parent(30, 7) == (None, None)  # not 120, which has ended, nor who has its number now
+    assert parent(40, 5) == (None, 0)  # nobody tells of it; it is outside in any case
+    assert parent(50, 5) == (ProcId(140, begun[140]), 40)  # which lives to the end
+    alone = only(
+        hindsight(tmp_path / "x.arrows", {50}), "web/50", 5
+    )  # whose parent was born before it was known to be one
+    assert alone.entry.parent == ProcId(140, begun[140])
+    orphan = only(past, "web/30", 7).entry.as_of
+    assert orphan == AsOf(at(3) + WALL_NS, False, ProcId(120, at(2)), at(4) + WALL_NS,
+                          Later(at(8) + WALL_NS, 33, b"worker", ProcId(100, at(0.5))))  # fmt: skip
+    (ended,) = past.during(parse_proc("web/30"), at(1), at(20)).translations
+    assert (ended.entry.uid, ended.entry.comm, ended.entry.parent) == (33, b"worker", ProcId(100, at(0.5)))
+
+
+def test_the_command_says_what_is_known_and_as_of_when(tmp_path: Path) -> None:
+    file = str(family(tmp_path / "x.arrows"))
+    assert nstrace("--from", file, "--at", "22:13:27", "web/30").stdout.splitlines()[-3:] == [
+        "  started 2023-11-14 22:13:23.000, ended 2023-11-14 22:13:28.000 (exit 0)",
+        "  as of 2023-11-14 22:13:23.000: user 0, parent 120, which had ended by 2023-11-14 22:13:24.000",
+        "  by 2023-11-14 22:13:28.000: user 33, named worker, parent 100",
+    ]
+    answer = json.loads(nstrace("--from", file, "--at", "22:13:27", "--json", "web/30").stdout)
+    assert (answer["ppid"], answer["ns_ppid"], answer["parent_id"]) == (None, None, None)
+    assert (answer["uid"], answer["as_of"]) == (0, "2023-11-14T22:13:23.000000000Z")
+    ended_by = "2023-11-14T22:13:24.000000000Z"
+    assert answer["last_parent"] == {"pid": 120, "proc_id": f"120-{at(2)}", "ended_by": ended_by}
+    by = "2023-11-14T22:13:28.000000000Z"
+    assert answer["changed"] == {"by": by, "uid": 33, "comm": "worker", "ppid": 100, "parent_id": f"100-{at(0.5)}"}
+    argv = [sys.executable, "-m", "tracer", "ps", "--from", file, "--at", "22:13:27"]
+    shown = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"TZ": "UTC"}).stdout
+    assert [line.split()[:5] for line in shown.splitlines() if line.split()[1] == "30"] == [
+        ["130", "30", "?", "?", "0?"]
+    ]
+
+
 def test_reduced_or_not_the_answers_are_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / "x.arrows", ROWS)
     whole, reduced = hindsight(path), hindsight(path, {15})
@@ -249,7 +317,10 @@ def test_the_command(tmp_path: Path) -> None:
     found = nstrace("--from", file, "--at", "+2s", "web/15")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.splitlines()[0] == "web/15 was PID 101 on the host: job"
-    assert "started 2023-11-14 22:13:22.000, ended 2023-11-14 22:13:24.000 (exit 0), user 0" in found.stdout
+    assert found.stdout.splitlines()[-2:] == [
+        "  started 2023-11-14 22:13:22.000, ended 2023-11-14 22:13:24.000 (exit 0)",
+        "  as of 2023-11-14 22:13:22.000: user 0, parent 1",
+    ]
     assert nstrace("--from", file, "-q", "web/15").stdout == "101\n102\n111\n"
     assert nstrace("--from", file, "-q", "--during", "22:13:25..+1s", "web/15").stdout == "102\n"
     answer = json.loads(nstrace("--from", file, "--at", "22:13:25.5", "--json", "web/15").stdout)

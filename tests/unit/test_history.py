@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tracer.events import Batch, Flag, Kind
 from tracer.past.gaps import NEVER_NS, Hole
 from tracer.past.history import History
-from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.past.reports import Fate
+from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
 
 WEB, DB = PidnsId(PIDNS, 1), PidnsId(PIDNS, 2)  # one inode number, two namespaces
 BEGIN, END = 10, 100
@@ -309,6 +310,17 @@ def test_a_number_at_any_depth() -> None:
     for inum, nr in inside:
         found = index.at(PidnsId(inum, 1), nr, 25).living
         assert found and found.proc_id == (40, 20)
+
+
+def test_what_has_become_of_a_process() -> None:
+    rows = [fork(40, start_ns=20, ts_ns=20), fork(41, start_ns=20, ts_ns=21), exits(40, start_ns=20, ts_ns=30)]
+    index = history(*rows, gap(1, 50, 60), repair(70), there(42, [], start_ns=3, flags=Flag.ENDED))
+    lives = [ProcId(40, 20), ProcId(41, 20), ProcId(41, 21), ProcId(42, 3)]
+    assert [index.fate(one, 25).lives for one in lives] == [True, True, False, False]
+    assert [index.fate(one, 35) for one in lives] == [Fate(False, 30), Fate(True), Fate(False), Fate(False, BEGIN)]
+    assert index.fate(ProcId(41, 20), 65) == Fate(lives=False)  # its exit may have been lost
+    assert index.fate(ProcId(41, 20), 90) == Fate(lives=True)
+    assert index.fate(ProcId(41, 20), 15) == Fate(lives=False)
 
 
 @pytest.mark.parametrize("nr", [0, -1, 1 << 22, 1 << 23, 1 << 40])

@@ -11,13 +11,15 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, row
 from recordings import WALL_NS, record, storm
 
-from tracer.answers.census import Entry
+from tracer.answers.census import AsOf, Entry, Later
 from tracer.attribution import Attribution
 from tracer.events import Batch, Flag, Kind
 from tracer.past.census import Losses, Recall
+from tracer.pidns import ProcId
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.views.table import process_table
 
 OFFSET_NS = 1_700_000_000 * SECOND_NS
 INSIDE = [(PIDNS, 1)]
@@ -52,7 +54,7 @@ def test_who_was_there_and_who_came() -> None:
     )
     first, second = found[201], found[202]
     assert (first.numbers, first.container, first.uid, first.args) == ((201, 1), WEB, 5, b"sh\0-c\0x\0")
-    assert (second.parent, second.ns_ppid, second.args) == (first.proc_id, 1, b"")
+    assert (second.parent, second.ns_ppid, second.args) == (first.proc_id, 1, None)
     assert first.started_ns == OFFSET_NS + SECOND_NS
 
 
@@ -76,13 +78,77 @@ def test_a_number_that_was_used_again_is_another_process() -> None:
     found = everyone(
         batch(*FIRST, exec_of(202, b"a"), exits(202, [(PIDNS, 2)])), batch(fork(202, [(PIDNS, 2)], start_ns=9))
     )
-    assert (found[202].args, found[202].started_ns) == (b"", OFFSET_NS + 9)
+    assert (found[202].args, found[202].started_ns) == (None, OFFSET_NS + 9)
 
 
-def test_the_parent_of_an_orphan_is_not_known() -> None:
-    child = fork(202, [(PIDNS, 2)], parent_tgid=201, parent_start_ns=SECOND_NS, parent_vtgid=1)
-    found = everyone(batch(*FIRST, child), batch(exits(201, INSIDE)))
-    assert (found[202].parent, found[202].ns_ppid) == (None, None)
+OF_FIRST = {"parent_tgid": 201, "parent_start_ns": SECOND_NS, "parent_vtgid": 1}
+
+
+def test_the_parent_of_an_orphan_is_not_known_but_when_it_had_ended() -> None:
+    child = fork(202, [(PIDNS, 2)], ts_ns=3 * SECOND_NS, **OF_FIRST)
+    orphan = everyone(batch(*FIRST, child), batch(exits(201, INSIDE, ts_ns=5 * SECOND_NS)))[202]
+    assert (orphan.parent, orphan.ns_ppid) == (None, None)
+    last = ProcId(201, SECOND_NS), 5 * SECOND_NS + OFFSET_NS
+    assert orphan.as_of == AsOf(3 * SECOND_NS + OFFSET_NS, False, *last, None)
+
+
+def test_a_later_event_tells_who_took_an_orphan_over() -> None:
+    reaper = {"parent_tgid": 203, "parent_start_ns": SECOND_NS, "parent_vtgid": 3}
+    rows = [*FIRST, fork(203, [(PIDNS, 3)]), fork(202, [(PIDNS, 2)], **OF_FIRST), exits(201, INSIDE)]
+    adopted = everyone(batch(*rows), batch(row(Kind.EXEC, 202, [(PIDNS, 2)], args=[b"x"], **reaper)))[202]
+    assert (adopted.parent, adopted.ns_ppid) == (ProcId(203, SECOND_NS), 3)
+
+
+def test_a_number_that_was_given_away_is_nobodys_parent() -> None:
+    rows = [*FIRST, fork(202, [(PIDNS, 2)], **OF_FIRST), fork(201, [(PIDNS, 9)], start_ns=7 * SECOND_NS)]
+    orphan = everyone(batch(*rows))[202]
+    assert orphan.parent is None and orphan.as_of
+    assert orphan.as_of.parent_ended_ns == 7 * SECOND_NS + OFFSET_NS
+
+
+def test_what_the_next_event_reports_otherwise_had_changed_by_then() -> None:
+    inside = [(PIDNS, 2)]
+    until = batch(*FIRST, fork(202, inside, uid=0, **OF_FIRST))
+    found = recall(until)
+    assert found.living() == {201, 202}
+    behind = [
+        batch(fork(300, [(PIDNS, 3)], ts_ns=4 * SECOND_NS)),
+        batch(exits(202, inside, uid=33, comm=b"worker", ts_ns=5 * SECOND_NS, **OF_FIRST)),
+        batch(exits(202, inside, uid=44, ts_ns=6 * SECOND_NS)),
+    ]
+    found.look_ahead(behind)
+    entries = {entry.proc_id.tgid: entry for entry in found.census()}
+    assert entries[202].uid == 0 and entries[202].as_of and entries[201].as_of
+    assert entries[202].as_of.later == Later(5 * SECOND_NS + OFFSET_NS, 33, b"worker", None)
+    assert entries[201].as_of.later is None
+    shown = process_table(found.census(), [entries[202]], str, OFFSET_NS, containers=False, pids=False)
+    assert shown.text.split()[4] == "0?" and shown.text.split()[-1] == "[sh?]"
+
+
+def test_a_name_that_an_exec_gives_was_not_had_before_it() -> None:
+    found = recall(batch(*FIRST, fork(202, [(PIDNS, 2)], **OF_FIRST)))
+    found.look_ahead([batch(row(Kind.EXEC, 202, [(PIDNS, 2)], comm=b"ls", **OF_FIRST))])
+    (child,) = (entry for entry in found.census() if entry.proc_id.tgid == 202)
+    assert child.as_of and child.as_of.later is None
+
+
+def test_threads_report_nothing_of_their_process() -> None:
+    thread = row(Kind.THREAD_FORK, 201, INSIDE, tid=205, comm=b"pool-1", uid=9)
+    first = everyone(batch(*FIRST), batch(thread))[201]
+    assert (first.comm, first.uid) == (b"sh", 5)
+
+
+def test_who_moved_is_in_the_container_that_it_moved_to() -> None:
+    rows = [cgroup(7, WEB), cgroup(8, None), row(Kind.EXEC, 202, args=[b"runc"], exe=b"/runc", cgroup_id=8)]
+    moved = everyone(batch(*rows, row(Kind.MOVE, 202, cgroup_id=7, ts_ns=4 * SECOND_NS)))[202]
+    assert (moved.container, moved.args) == (WEB, b"runc\0")
+    assert moved.as_of and moved.as_of.at_ns == 4 * SECOND_NS + OFFSET_NS
+
+
+def test_what_no_event_has_reported_yet_is_not_known() -> None:
+    begun = row(Kind.SNAPSHOT, 202, [(PIDNS, 2)], flags=Flag.INFERRED, comm=b"", uid=7, **OF_FIRST)
+    unknown = everyone(batch(*FIRST, begun))[202]
+    assert (unknown.uid, unknown.parent, unknown.args, unknown.comm) == (None, None, None, b"")
 
 
 def test_a_parent_that_was_not_recorded_is_outside_of_the_namespace_in_any_case() -> None:

@@ -13,12 +13,17 @@ from recordings import WALL_NS, facts, storm
 from tracer.attribution import Attribution
 from tracer.events import Batch, Flag, Kind
 from tracer.known import Known
+from tracer.past.translation import Hindsight
+from tracer.pidns import ProcId
+from tracer.proc import parse_proc
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input, parts_of
 from tracer.recording.living import Living
+from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.source import RecordedSource
+from tracer.views.translation import block
 
 INSIDE = [(PIDNS, 1)]
 
@@ -96,6 +101,23 @@ def test_what_a_later_file_repeats_is_of_an_earlier_time() -> None:
     assert before["parent_tgid"].tolist() == [77, 100, 100]
     assert orphans["parent_tgid"].tolist() == [0, 0]
     assert [Known(rows)("ppid").tolist() for rows in (before, orphans)] == [[True] * 3, [False] * 2]
+
+
+def test_a_later_file_alone_says_that_it_is_of_an_earlier_time(tmp_path: Path) -> None:
+    of_100 = {"parent_tgid": 100, "parent_start_ns": SECOND_NS, "parent_vtgid": 1, "cgroup_id": 7}
+    born = batch(cgroup(7, WEB), fork(100, INSIDE, cgroup_id=7), fork(101, [(PIDNS, 2)], uid=5, **of_100))
+    later_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + 3600 * SECOND_NS  # files are begun by the real clock
+    ended, another = exits(100, INSIDE, cgroup_id=7, ts_ns=later_ns), fork(300, start_ns=later_ns + 1)
+    record(tmp_path / "web.arrows", [born, batch(ended), batch(another)], max_bytes=1)
+    _first, second, third, *_rest = parts_of(tmp_path / "web.arrows")
+    for path, parent in ((second, ProcId(100, SECOND_NS)), (third, None)):
+        past = read_past(source(path))
+        begin_ns = past.history.begins_ns
+        (found,) = Hindsight(past).at(parse_proc("101"), begin_ns).translations
+        as_of = found.entry.as_of
+        assert as_of and as_of.at_the_latest and as_of.at_ns == begin_ns + WALL_NS
+        assert (found.entry.uid, found.entry.parent, as_of.last_parent) == (5, parent, parent)
+        assert f"or before: user 5{', parent 100' if parent else ''}\n" in block(found, str, None)
 
 
 @pytest.mark.parametrize("is_repaired", [False, True])

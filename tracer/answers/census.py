@@ -14,14 +14,46 @@ _HIDDEN = PidnsId(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """What the next event of a process reports otherwise than the one before: each changed between these two. None: it
+    did not, as far as is known.
+
+    at_ns: when the event was, by the wall clock. comm: not that which an exec gives a process.
+    """
+
+    at_ns: int
+    uid: int | None
+    comm: bytes | None
+    parent: ProcId | None
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """The event of a recording that an Entry describes a process by: its last one until the moment asked for. A process
+    can change its user, its name and its parent without an event.
+
+    at_ns: when it was, by the wall clock; at_the_latest: then or before. last_parent: the parent then, None: not known;
+    parent_ended_ns: when that one had ended, at the latest; None: it had not, or that is not known.
+    later: what had changed by the process's next event; None: nothing, or no event came.
+    """
+
+    at_ns: int
+    at_the_latest: bool
+    last_parent: ProcId | None
+    parent_ended_ns: int | None
+    later: Later | None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One process.
 
     parent: who reaps it, NOBODY where nobody does, None where that is not known. ns_ppid: the parent's number in the
     process's innermost namespace, 0 where it is not in there, None: not known. numbers: its PIDs, the host's first;
     chain: the same with their namespaces, None where those are not ours to see. containers: its own, then those
-    around it; () on the host. args: NUL-ended, as the kernel keeps them. uid: as the host counts. state: the letter
-    of proc(5), "" where it is not known. started_ns: by the wall clock.
+    around it; () on the host. comm, exe: b"" where they are not known. args: NUL-ended, as the kernel keeps them; None:
+    not known. uid: as the host counts; None: not known. state: the letter of proc(5), "" where it is not known.
+    started_ns: by the wall clock. as_of: of a recording, when comm, uid, containers and parent were so; None: now.
     """
 
     proc_id: ProcId
@@ -32,10 +64,11 @@ class Entry:
     containers: tuple[Container, ...]
     comm: bytes
     exe: bytes
-    args: bytes
-    uid: int
+    args: bytes | None
+    uid: int | None
     state: str
     started_ns: int
+    as_of: AsOf | None = None
 
     @property
     def container(self) -> Container | None:

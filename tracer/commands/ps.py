@@ -28,7 +28,8 @@ def command(
     NSPID   its number inside; 7>1 is 7 in the container, 1 in a namespace in it
     NSPPID  its parent's number in there, 0 where the parent is not in there
     STATE   zombie: it has exited and keeps its numbers until its parent reaps it
-    ?       not known
+    ?       not known; 0? was 0 at the process's last event in the recording,
+            and is something else at its next
 
     \b
     nstrace ps web

@@ -11,21 +11,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.answers.census import NOBODY, Entry
+from tracer.answers.census import Entry
 from tracer.attribution import Attribution, teaches
 from tracer.events import Batch, Kind
 from tracer.facts import RUNTIME_COMM, Container
 from tracer.known import Known
 from tracer.moments import Span
 from tracer.past.history import History, Lifetime
-from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
+from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
+from tracer.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
 
 _COMMANDS = (Kind.EXEC, Kind.SNAPSHOT)
 RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
 
 class Told(NamedTuple):
-    """A process as it was told to be at a moment. status: how it ended, as wait(2) gives it; None: not told."""
+    """A process as it was reported to be at a moment. status: how it ended, as wait(2) gives it; None: not told."""
 
     entry: Entry
     owners: tuple[Container | None, ...]
@@ -54,38 +55,41 @@ class Past:
         return [pidns for pidns in self.history.spaces if pidns.inum == inum]
 
     def told(self, lifetime: Lifetime, moment_ns: int) -> Told:
-        """A process as it was at a moment, by what was told until then, or first."""
+        """A process as it was at a moment, by what was reported until then, or first."""
         batch, rows = self.history.batch, self.history.rows_of(lifetime.process)
-        until = rows[batch.rows["ts_ns"][rows] <= max(moment_ns, batch.rows["ts_ns"][rows[0]])]
-        row = batch.rows[until[-1]]
-        inner = chain_of(batch, int(until[-1]))
-        chain = inner if row["level"] else ()
+        times = batch.rows["ts_ns"][rows].astype(np.int64)
+        is_past, is_report = times <= max(moment_ns, int(times[0])), reporting(batch.rows[rows])
+        past, later = rows[is_past & is_report], rows[~is_past & is_report]
+        report = self._report(past[-1] if len(past) else rows[0])
+        inner = chain_of(batch, int(rows[0]))
+        chain = inner if batch.rows["level"][rows[0]] else ()
+        described = Described(
+            proc_id=lifetime.proc_id,
+            chain=(Number(INITIAL_PIDNS, lifetime.proc_id.tgid), *chain),
+            report=report,
+            later=self._report(later[0]) if len(later) else None,
+            command=self._command(rows[is_past]),
+            parent=self.history.fate(report.parent, moment_ns) if report.parent else Fate(lives=False),
+        )
         return Told(
-            self._entry(lifetime, row, (Number(INITIAL_PIDNS, lifetime.proc_id.tgid), *chain), until),
+            described.entry(self._attribution, self.wall_offset_ns),
             (None, *(self._attribution.owner(pidns) for pidns, _nr in chain)),
             lifetime,
             _status(batch.rows[rows]),
         )
 
-    def _entry(self, lifetime: Lifetime, row: np.void, chain: Chain, rows: NDArray[np.int64]) -> Entry:
+    def _report(self, at: int) -> Report:
+        return reports_of(self.history.batch.rows[at : at + 1])[0]
+
+    def _command(self, rows: NDArray[np.int64]) -> Command:
+        """What the last of these rows that has a command says of it."""
         batch = self.history.batch
-        commands = rows[Known(batch.rows[rows])("args_truncated")]
-        payload = batch.payload(int(commands[-1])) if len(commands) else None
-        parent = ProcId(int(row["parent_tgid"]), int(row["parent_start_ns"]))
-        return Entry(
-            proc_id=lifetime.proc_id,
-            parent=parent if parent.tgid else NOBODY,
-            ns_ppid=int(row["parent_vtgid"]),
-            numbers=tuple(nr for _pidns, nr in chain),
-            chain=chain,
-            containers=self._attribution.enclosing(chain[1:] or chain, int(row["cgroup_id"])),
-            comm=bytes(row["comm"]),
-            exe=payload.exe if payload else b"",
-            args=payload.args if payload else b"",
-            uid=int(row["uid"]),
-            state="",
-            started_ns=lifetime.proc_id.start_ns + self.wall_offset_ns,
-        )
+        known = Known(batch.rows[rows])
+        having = np.flatnonzero(known("args_truncated"))
+        if not len(having) or not known("args")[having[-1]]:
+            return UNKNOWN_COMMAND
+        _deep, exe, args = batch.payload(int(rows[having[-1]]))
+        return Command(exe, args)
 
 
 def _status(rows: NDArray[np.void]) -> int | None:

@@ -7,15 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracer.answers.census import NOBODY, Census, Entry
+from tracer.answers.census import Census, Entry
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Kind, pick
 from tracer.known import Known
+from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
 from tracer.pidns import INITIAL_PIDNS, ProcId
 from tracer.repair import identities
 from tracer.table import Process, Table
-
-_TELLS = (Kind.EXEC, Kind.SNAPSHOT, Kind.FORK)
 
 
 class Losses(NamedTuple):
@@ -27,21 +26,21 @@ class Losses(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What the last event of a process has told of it."""
+    """The last report of a process, and what it runs."""
 
-    uid: int
-    cgroup_id: int
-    exe: bytes
-    args: bytes
+    report: Report
+    command: Command
 
 
 class Recall:
-    """Fed with all batches up to the moment. wall_offset_ns: wall clock minus boottime."""
+    """Fed with all batches up to the moment; then, if wanted, with those behind it. wall_offset_ns: wall clock minus
+    boottime."""
 
     def __init__(self, attribution: Attribution, wall_offset_ns: int) -> None:
         self._attribution, self._offset = attribution, wall_offset_ns
         self._table = Table()
         self._told: dict[int, _Told] = {}  # by identity
+        self._later: dict[int, Report] = {}  # by identity
         self._gaps: list[tuple[int, int, int]] = []
 
     def take(self, batches: Iterable[Batch]) -> None:
@@ -52,17 +51,37 @@ class Recall:
             self._note_gaps(batch)
 
     def _learn(self, batch: Batch) -> None:
-        """The last event that tells something of each process, but for those that have ended within the batch."""
+        """What is reported of each process, but for those that have ended within the batch."""
         rows = batch.rows
-        ids, kinds, has_command = identities(rows), rows["kind"], Known(rows)("args_truncated")
-        ended = ids[kinds == Kind.EXIT]
-        for identity in ended[np.isin(ended, np.fromiter(self._told, np.uint64, len(self._told)))].tolist():
-            del self._told[identity]
-        telling = np.flatnonzero(np.isin(kinds, _TELLS) & ~np.isin(ids, ended))
-        for at in telling.tolist():
-            row, identity = rows[at], int(ids[at])
-            exe, args = batch.payload(at)[1:] if has_command[at] else (b"", b"")
-            self._told[identity] = _Told(int(row["uid"]), int(row["cgroup_id"]), exe, args)
+        ids, known = identities(rows), Known(rows)
+        has_command, has_args = known("args_truncated"), known("args")
+        ended = ids[rows["kind"] == Kind.EXIT]
+        for one in ended[np.isin(ended, np.fromiter(self._told, np.uint64, len(self._told)))].tolist():
+            del self._told[one]
+        telling = np.flatnonzero(reporting(rows) & ~np.isin(ids, ended))
+        for at, report in zip(telling.tolist(), reports_of(pick(rows, telling)), strict=True):
+            before = self._told.get(one := int(ids[at]))
+            command = before.command if before else UNKNOWN_COMMAND
+            if has_command[at]:
+                command = Command(*batch.payload(at)[1:]) if has_args[at] else UNKNOWN_COMMAND
+            self._told[one] = _Told(report, command)
+
+    def living(self) -> set[int]:
+        """The host PIDs of those who live at the moment."""
+        return {process.tgid for process in self._table.living()}
+
+    def look_ahead(self, batches: Iterable[Batch]) -> None:
+        """Batches behind the moment, for what had changed by the next event of each process; rows about others may be
+        missing. Ends as soon as all have had one."""
+        waiting = {_identity(process.proc_id) for process in self._table.living()}
+        for batch in batches:
+            of_living = np.isin(identities(batch.rows), np.fromiter(waiting, np.uint64, len(waiting)))
+            rows = batch.rows[reporting(batch.rows) & of_living]
+            for one, report in zip(identities(rows).tolist(), reports_of(rows), strict=True):
+                self._later.setdefault(one, report)
+            waiting -= self._later.keys()
+            if not waiting:
+                return
 
     def _note_gaps(self, batch: Batch) -> None:
         rows = batch.rows
@@ -84,25 +103,25 @@ class Recall:
         return Census(self._entry(process, told) for process, told in known if told)
 
     def _entry(self, process: Process, told: _Told) -> Entry:
-        chain = process.chain
-        # Whoever took over an orphan is not told; outside of the namespace it is in any case.
-        parent = self._table.find(INITIAL_PIDNS, process.parent_tgid)
-        knows_parent = parent is not None and parent.proc_id == process.parent and parent.exited_ns is None
-        return Entry(
+        described = Described(
             proc_id=process.proc_id,
-            parent=process.parent if knows_parent else None if process.parent_tgid else NOBODY,
-            ns_ppid=process.parent_nr if knows_parent or process.parent_nr == 0 else None,
-            numbers=tuple(number.nr for number in chain),
-            chain=chain,
-            containers=self._attribution.enclosing(chain[1:] or chain, told.cgroup_id),
-            comm=process.comm,
-            exe=told.exe,
-            args=told.args,
-            uid=told.uid,
-            state="",
-            started_ns=process.start_ns + self._offset,
+            chain=process.chain,
+            report=told.report,
+            later=self._later.get(_identity(process.proc_id)),
+            command=told.command,
+            parent=self._fate(told.report.parent) if told.report.parent else Fate(lives=False),
         )
+        return described.entry(self._attribution, self._offset)
+
+    def _fate(self, proc_id: ProcId) -> Fate:
+        """What has become of a process by the moment."""
+        process = self._table.find(INITIAL_PIDNS, proc_id.tgid)
+        if process is None or process.start_ns < proc_id.start_ns:
+            return Fate(lives=False)
+        if process.proc_id != proc_id:  # its number was given away
+            return Fate(lives=False, ended_ns=process.start_ns)
+        return Fate(lives=process.exited_ns is None, ended_ns=process.exited_ns)
 
 
 def _identity(proc_id: ProcId) -> int:
-    return (proc_id.start_ns << 22 ^ proc_id.tgid) & (1 << 64) - 1  # as identities() counts
+    return (proc_id.start_ns << 22 ^ proc_id.tgid) & (1 << 64) - 1  # as identity() counts

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tracer.events import NUMBER, STREAM_KINDS, Batch, Flag, Kind
 from tracer.past.gaps import NEVER_NS, Gaps, Hole
+from tracer.past.reports import Fate
 from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
 
 _NR_BITS = 23  # a PID has 22 and may be 1 << 22
@@ -184,6 +185,21 @@ class History:
             None if end == NEVER_NS else end,
             int(self.exit[process]) == NEVER_NS and end != NEVER_NS,
         )
+
+    def life_of(self, proc_id: ProcId) -> Lifetime | None:
+        """That of a process; None: no row is about it."""
+        first, last = np.searchsorted(self.start, [proc_id.start_ns, proc_id.start_ns + 1]).tolist()
+        found = first + np.flatnonzero(self.tgid[first:last] == proc_id.tgid)
+        return self.lifetime(int(found[0])) if len(found) else None
+
+    def fate(self, proc_id: ProcId, moment_ns: int) -> Fate:
+        """What had become of a process at a moment."""
+        life = self.life_of(proc_id)
+        if life is None or proc_id.start_ns > moment_ns:
+            return Fate(lives=False)
+        if life.end_ns is not None and life.end_ns <= moment_ns:
+            return Fate(lives=False, ended_ns=life.end_ns)
+        return Fate(lives=moment_ns <= life.seen_ns or self.hole(moment_ns, moment_ns, life.seen_ns) is None)
 
     def rows_of(self, process: int) -> NDArray[np.int64]:
         """Where in the batch the rows of a process are, in their order."""

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
 from tracer.events import Batch
 from tracer.past.archive import Past
 from tracer.past.history import History
-from tracer.recording.reader import Recording, Sieve
+from tracer.recording.about import About, Of
+from tracer.recording.reader import Index, Recording
 from tracer.recording.source import RecordedSource
+from tracer.repair import identities, identity
+from tracer.table import ECHO_NS
 
 
-def read_past(source: RecordedSource, sieve: Sieve | None = None) -> Past:
-    """All that the source holds. sieve: leaves out rows that are not asked for, before they are decoded."""
+def read_past(source: RecordedSource, about: About | None = None) -> Past:
+    """All that the source holds. about: leaves out rows that are not asked for, before they are decoded."""
     for recording in source.recordings:
-        recording.sieve = sieve
+        recording.sieve = about
     batch = Batch.concat(list(source.batches(lambda: 0.0)))
+    if about and not source.is_stream:
+        batch = Batch.concat([batch, *_births(source, _unborn(batch.rows, about.parents))])
     first, last = source.recordings[0], source.recordings[-1]
     history = History(batch, _begin_ns(first, batch), last.last_ns)
     return Past(history, source.attribution, source.wall_offset_ns)
@@ -26,3 +36,25 @@ def _begin_ns(first: Recording, batch: Batch) -> int:
     if first.facts.part == 1 and began_ns <= first.last_ns:
         return began_ns
     return int(batch.rows["ts_ns"].min()) if len(batch) else first.last_ns
+
+
+def _unborn(rows: NDArray[np.void], parents: NDArray[np.int64]) -> NDArray[np.void]:
+    """Of these host PIDs the parents in the rows that no row is about, as (tgid, start_ns)."""
+    told = rows[["parent_tgid", "parent_start_ns"]][np.isin(rows["parent_tgid"], parents)]
+    told = np.unique(told.astype([("tgid", "<u4"), ("start_ns", "<u8")]))
+    return told[~np.isin(identity(told["tgid"], told["start_ns"]), identities(rows))]
+
+
+def _births(source: RecordedSource, unborn: NDArray[np.void]) -> Iterator[Batch]:
+    """The rows that tell how these processes began, from the batches of the time when they did."""
+    starts, ids = unborn["start_ns"].astype(np.int64), identity(unborn["tgid"], unborn["start_ns"])
+
+    def is_wanted(index: Index) -> bool:
+        return bool(((starts <= index.last_ns) & (starts + ECHO_NS >= index.first_ns)).any())
+
+    for recording in source.recordings if len(unborn) else ():
+        again = recording.again()
+        again.sieve = Of(unborn["tgid"].tolist(), "fork")
+        for part in again.parts(is_wanted):
+            if part.batch is not None:
+                yield part.batch.select(np.isin(identities(part.batch.rows), ids))

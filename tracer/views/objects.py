@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tracer.answers.census import NOBODY, Entry
+from tracer.answers.census import NOBODY, AsOf, Entry, Later
 from tracer.facts import Container, split_args
 from tracer.views.escape import decode, safe_json
 from tracer.views.moment import rfc3339
@@ -34,14 +34,43 @@ def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
         "pidns_chain": [number.pidns.inum for number in entry.chain] if entry.chain else None,
         "proc_id": str(entry.proc_id),
         "parent_id": str(entry.parent) if entry.parent and entry.parent != NOBODY else None,
-        "comm": decode(entry.comm),
+        "comm": decode(entry.comm) or None,
         "uid": entry.uid,
-        "user": name if (name := name_of(entry.uid)) != str(entry.uid) else None,
+        "user": None if entry.uid is None or (name := name_of(entry.uid)) == str(entry.uid) else name,
         "started": rfc3339(entry.started_ns),
         "state": entry.state or None,
         "exe": decode(entry.exe) or None,
-        "args": [decode(arg) for arg in split_args(entry.args)],
+        "args": None if entry.args is None else [decode(arg) for arg in split_args(entry.args)],
+        **(_as_of_object(entry, entry.as_of) if entry.as_of else {}),
     }
+
+
+def _as_of_object(entry: Entry, as_of: AsOf) -> dict[str, Any]:
+    """Of a recording, when comm, uid, container and parent were reported so, and what the next event says otherwise."""
+    last = as_of.last_parent if entry.parent is None else None
+    return {
+        "as_of": rfc3339(as_of.at_ns),
+        "as_of_at_the_latest": as_of.at_the_latest,
+        "last_parent": {"pid": last.tgid, "proc_id": str(last), "ended_by": _time(as_of.parent_ended_ns)}
+        if last
+        else None,
+        "changed": _later_object(as_of.later) if as_of.later else None,
+    }
+
+
+def _later_object(later: Later) -> dict[str, Any]:
+    parent = later.parent
+    changes = {
+        "uid": later.uid,
+        "comm": None if later.comm is None else decode(later.comm),
+        "ppid": parent.tgid if parent else None,
+        "parent_id": str(parent) if parent and parent != NOBODY else None,
+    }
+    return {"by": rfc3339(later.at_ns)} | {name: value for name, value in changes.items() if value is not None}
+
+
+def _time(wall_ns: int | None) -> str | None:
+    return None if wall_ns is None else rfc3339(wall_ns)
 
 
 def container_object(container: Container | None) -> dict[str, str | None] | None:

@@ -45,7 +45,7 @@ def process_table(
             *([place(entry)] if containers else []),
             *_numbers(entry),
             *([chain(entry)] if pids else []),
-            name_of(entry.uid),
+            user_of(entry, name_of),
             short(entry.started_ns, now_ns),
             state(entry) or UNKNOWN,
             f"{command_of(entry)} {reaper(census, entry)}" if entry.is_zombie else command_of(entry),
@@ -82,8 +82,17 @@ def state(entry: Entry) -> str:
 
 
 def command_of(entry: Entry) -> str:
-    """Its command line; [its name] where it has none."""
-    return command_line(split_args(entry.args)) or f"[{safe(entry.comm)}]"
+    """Its command line; [its name] where it has none, or none is known."""
+    is_other = entry.as_of and entry.as_of.later and entry.as_of.later.comm is not None
+    return command_line(split_args(entry.args or b"")) or f"[{safe(entry.comm)}{UNKNOWN if is_other else ''}]"
+
+
+def user_of(entry: Entry, name_of: NameOf) -> str:
+    """Its user; with a ? behind it where the next event reports another, so that it may have been that one already."""
+    if entry.uid is None:
+        return UNKNOWN
+    is_other = entry.as_of and entry.as_of.later and entry.as_of.later.uid is not None
+    return f"{name_of(entry.uid)}{UNKNOWN if is_other else ''}"
 
 
 def reaper(census: Census, entry: Entry) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from tracer.answers.census import NOBODY
+from tracer.answers.census import NOBODY, AsOf, Entry
 from tracer.answers.translation import Life, Place, Translation
 from tracer.facts import Container
+from tracer.pidns import ProcId
 from tracer.views.columns import Column, columns
-from tracer.views.escape import safe_text
+from tracer.views.escape import safe, safe_text
 from tracer.views.moment import full, precise, rfc3339
 from tracer.views.objects import container_object, process_object
 from tracer.views.status import ending
@@ -26,12 +28,13 @@ def block(translation: Translation, name_of: NameOf, line_width: int | None) -> 
     """
     entry = translation.entry
     table = columns(_TITLES, [_cells(place) for place in translation.places])
-    about = [*_times(translation), state(entry), f"user {name_of(entry.uid)}", *_parent(translation)]
+    about = [*_times(translation), state(entry), *_reported(translation, name_of)]
     verb = "is" if translation.life is None else "was" if translation.life.is_certain else "may have been"
     lines = [
         f"{safe_text(translation.asked)} {verb} {_answer(translation)}: {command_of(entry)}",
         *(f"{_INDENT}{line}" for line in (table.header, *table.lines)),
         _INDENT + ", ".join(filter(None, about)),
+        *(_INDENT + line for line in (_as_of_lines(entry, entry.as_of, name_of) if entry.as_of else ())),
     ]
     return "".join(f"{line if line_width is None else cut(line, line_width)}\n" for line in lines)
 
@@ -107,10 +110,31 @@ def _label(container: Container | None, place: Place) -> str:
     return f"pidns:{place.pidns.inum}" if place.pidns else "a PID namespace"
 
 
-def _parent(translation: Translation) -> list[str]:
-    parent = translation.entry.parent
-    if not parent or parent == NOBODY:
+def _reported(translation: Translation, name_of: NameOf) -> list[str]:
+    """User and parent of a living process; those of a recorded one have lines of their own."""
+    entry = translation.entry
+    if entry.as_of:
         return []
-    if translation.entry.is_zombie:
-        return [f"not reaped by its parent {parent.tgid}"]
-    return [f"parent {parent.tgid}"]
+    user, parent = f"user {UNKNOWN if entry.uid is None else name_of(entry.uid)}", entry.parent
+    if not parent or parent == NOBODY:
+        return [user]
+    return [user, f"not reaped by its parent {parent.tgid}" if entry.is_zombie else f"parent {parent.tgid}"]
+
+
+def _as_of_lines(entry: Entry, as_of: AsOf, name_of: NameOf) -> Iterator[str]:
+    """User and parent, as of the event that reports them; and what had changed by the next one."""
+    said = _said(entry.uid, None, as_of.last_parent, name_of)
+    ended = "" if as_of.parent_ended_ns is None else f", which had ended by {precise(as_of.parent_ended_ns)}"
+    if said:
+        yield f"as of {precise(as_of.at_ns)}{' or before' if as_of.at_the_latest else ''}: {said}{ended}"
+    if later := as_of.later:
+        yield f"by {precise(later.at_ns)}: {_said(later.uid, later.comm, later.parent, name_of)}"
+
+
+def _said(uid: int | None, comm: bytes | None, parent: ProcId | None, name_of: NameOf) -> str:
+    parts = [
+        f"user {name_of(uid)}" if uid is not None else "",
+        f"named {safe(comm)}" if comm is not None else "",
+        f"parent {parent.tgid}" if parent and parent != NOBODY else "",
+    ]
+    return ", ".join(filter(None, parts))

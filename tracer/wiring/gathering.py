@@ -87,8 +87,7 @@ def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]
 
 
 def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
-    from tracer.moments import Span
-    from tracer.past.census import Recall
+    from tracer.recording.census import read_census
     from tracer.recording.several import run_of
     from tracer.views import containers, objects, table, tree  # noqa: F401 - while we still may read everything
     from tracer.views.moment import precise
@@ -101,10 +100,7 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     if listed_ns is not None and moment_ns < listed_ns:
         moment_ns = listed_ns  # of those who were there already nothing is known before
         note(f"nstrace: as of {precise(listed_ns)}, when the processes were listed that were there", quiet)
-    source.show(Span(0, moment_ns))
-    recall = Recall(source.attribution, source.wall_offset_ns)
-    recall.take(source.batches(lambda: 0.0))
-    census, losses = recall.census(), recall.losses()
+    census, losses = read_census(source, moment_ns)
     hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
     when = f" at {precise(moment_ns)}"
     targets = tuple(_bound(target, census, when) for target in parsed)
