@@ -4,96 +4,24 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
-import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import kernel, page, report, scale
-from bench.measure import CannotRun, Result, Workload, await_bytes, first_event, latency, quiet_namespace, under_storm
+from bench import budgets, kernel, page, report, scale, storms
+from bench.measure import Result, Workload, await_bytes, first_event, latency, quiet_namespace
 from bench.process import Running
-from bench.tools import FLOODED, NONE, OURS, PACKAGES, PEERS, SHORT, STORM, Tool, floors, of_threads
+from bench.results import Results, say
+from bench.storms import Size
+from bench.tools import OURS, PACKAGES, PEERS, STORM, Tool, floors
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is measured: processes or threads a storm, rounds of the storm of spawns, lone events."""
-
-    storm: int
-    rounds: int
-    lone: int
-
-    def workloads(self) -> dict[str, Workload]:
-        """By mode. flood: more than a reader can take, from all CPUs."""
-        return {
-            "spawn": Workload("spawn", self.storm),
-            "fork": Workload("fork", self.storm),
-            "thread": Workload("thread", 3 * self.storm),
-            "rate": Workload("spawn", min(self.storm // 2, 5 * RATE), RATE),
-            "flood": Workload("fork", self.storm, copies=os.cpu_count() or 1),
-        }
-
-
-RATE = 1_000
-SAID = {
-    "spawn": "vfork, exec, wait at full speed.",
-    "fork": "fork, exit, wait at full speed: the same without exec.",
-    "thread": "Threads that are made and joined at full speed.",
-    "rate": f"vfork, exec, wait {RATE} times a second: what an operation takes (its median), with and without.",
-    "flood": "fork, exit, wait on all CPUs at once, with a small ring: the reader lets the others go first.",
-}
-SIZES = {"quick": Size(3_000, 1, 50), "default": Size(10_000, 3, 200), "full": Size(30_000, 3, 400)}
-
-
-class Results:
-    """All results so far, in a file with one object a line; what is in there is not measured again."""
-
-    def __init__(self, path: Path, resume: bool) -> None:
-        self._path = path
-        self.all: list[Result] = []
-        if resume and path.exists():
-            self.all = [json.loads(line) for line in path.read_text().splitlines()]
-        else:
-            path.write_text("")
-
-    def once(self, key: dict[str, Any], measure: Callable[..., Result], *args: Any) -> None:
-        """Measure what key names, unless it has been."""
-        if any(all(result.get(name) == value for name, value in key.items()) for result in self.all):
-            return
-        try:
-            result = measure(*args)
-        except CannotRun as reason:
-            result = {"why_not": str(reason)}
-        self.all.append(key | result)
-        with self._path.open("a") as file:
-            file.write(json.dumps(key | result) + "\n")
-        _say(f"{' '.join(map(str, key.values()))}: {_brief(result)}")
-
-    def of(self, what: str) -> list[Result]:
-        """Results of one kind of measurement."""
-        return [result for result in self.all if result["what"] == what]
-
-
-def _brief(result: Result) -> str:
-    if "why_not" in result:
-        return str(result["why_not"])
-    if "ms" in result:
-        return f"p50 {report.percentile(result['ms'], 0.5):.2f} ms"
-    return f"{result['seconds']:.3f} s" if "seconds" in result else ""
-
-
-def _say(line: str) -> None:
-    print(f"bench: {line}", file=sys.stderr, flush=True)
 
 
 def build() -> tuple[Path, Path]:
@@ -105,28 +33,9 @@ def build() -> tuple[Path, Path]:
     return programs
 
 
-def storms(results: Results, mode: str, tools: Sequence[Tool], size: Size, storm: Path, quiet_pid: int) -> None:
-    """Every tool in turn, and no tool before and behind each; the storm of spawns again and again."""
-    workload = size.workloads()[mode]
-    for turn in range(size.rounds if mode == "spawn" else 1):
-        for place, tool in enumerate([NONE, *itertools.chain.from_iterable((one, NONE) for one in tools)]):
-            key = {"what": "storm", "mode": mode, "tool": tool.name, "round": turn, "place": place}
-            results.once(key, under_storm, tool, workload, storm, quiet_pid)
-
-
-def tools_for(mode: str, everyone: Sequence[Tool]) -> list[Tool]:
-    """All tools see the spawn storm; ours, the floors and a few peers the others."""
-    some = [tool for tool in everyone if tool.group != "peer" or tool.name in SHORT]
-    if mode == "thread":
-        return of_threads(some)
-    if mode == "flood":
-        return list(FLOODED)
-    return list(everyone) if mode == "spawn" else some
-
-
 def first_events(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
     """From the start to the first line."""
-    for turn in range(size.rounds):
+    for turn in range(size.most_rounds):
         for tool in tools:
             if tool.streams:
                 results.once({"what": "first", "tool": tool.name, "round": turn}, first_event, tool, storm)
@@ -171,15 +80,15 @@ def machine() -> dict[str, Any]:
 
 def show(results: Results, modes: Sequence[str]) -> str:
     """All tables."""
+    busy, spawn = (results.of_storm(mode) for mode in storms.HEADLINE)
     parts = []
     for mode in modes:
-        found = [result for result in results.of("storm") if result["mode"] == mode]
-        names = list(dict.fromkeys(result["tool"] for result in found))
-        rows = report.storm_rows(names, found, results.of("first") if mode == "spawn" else [])
-        columns = len(report.HEADER) if mode == "spawn" else len(report.HEADER) - 1
-        parts += [SAID[mode], report.table(report.HEADER[:columns], [row[:columns] for row in rows])]
-    header = ["tool", "events", "p50 ms", "p99 ms", "most ms"]
+        found = results.of_storm(mode)
+        both = mode == "busy" and len(spawn) > 0
+        rows = report.headline_rows(busy, spawn, results.of("first")) if both else report.storm_rows(found)
+        parts += [storms.SAID[mode], report.table(report.HEADLINE if both else report.HEADER, rows)]
     if latencies := results.of("latency"):
+        header = ["tool", "events", "p50 ms", "p99 ms", "most ms"]
         parts.append(report.table(header, report.latency_rows(latencies)))
     rows = [
         [result["case"], program["name"], f"{program['ns'] / program['runs']:.0f}", str(program["runs"]),
@@ -188,6 +97,8 @@ def show(results: Results, modes: Sequence[str]) -> str:
     ]  # fmt: skip
     if rows:
         parts.append(report.table(["events", "probe", "ns a run", "runs", "instructions"], rows))
+    if busy and spawn:
+        parts += ["Against the budgets:", report.table(budgets.HEADER, budgets.rows(results))]
     return "\n\n".join(parts)
 
 
@@ -221,8 +132,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench", description="What tracing costs, of tools side by side.")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--quick", action="store_true", help="a minute or two: to see that it runs")
-    sizes.add_argument("--full", action="store_true", help="storms of 30 000: some 35 minutes with --peers")
-    parser.add_argument("--mode", choices=list(SAID), help="one kind of storm alone; all of them without")
+    sizes.add_argument("--full", action="store_true", help="storms of 15 000: some 25 minutes with --peers")
+    parser.add_argument("--mode", choices=list(storms.SAID), help="one kind of storm alone; all of them without")
     parser.add_argument("--peers", action="store_true", help=f"other tools too; installs {', '.join(PACKAGES)}")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     parser.add_argument(
@@ -241,6 +152,17 @@ def _options() -> argparse.Namespace:
     return options
 
 
+def measure(results: Results, tools: dict[str, list[Tool]], size: Size, storm: Path) -> None:
+    """The storms of these modes, each with its tools; what is no storm goes with that of spawns."""
+    with quiet_namespace(storm) as quiet_pid:
+        for mode, chosen in tools.items():
+            storms.run(results, mode, chosen, size, storm, quiet_pid)
+            if mode == "spawn":
+                first_events(results, chosen, size, storm)
+                latencies(results, chosen, size, storm)
+                probes(results, size, storm, quiet_pid)
+
+
 def main() -> None:
     """Measure and show."""
     options = _options()
@@ -257,23 +179,17 @@ def main() -> None:
     file = BUILD / f"{options.mode or 'all'}-{name}.jsonl"
     results = Results(file, options.resume)
     results.once({"what": "machine"}, machine)
-    size = SIZES[name]
-    modes = [options.mode] if options.mode else list(SAID)
-    with quiet_namespace(storm) as quiet_pid:
-        for mode in modes:
-            tools = [tool for tool in tools_for(mode, everyone) if (options.only or "") in tool.name]
-            storms(results, mode, tools, size, storm, quiet_pid)
-            if mode == "spawn":
-                first_events(results, tools, size, storm)
-                latencies(results, tools, size, storm)
-                probes(results, size, storm, quiet_pid)
-    tables = show(results, modes)
+    tools = {
+        mode: [tool for tool in storms.tools_for(mode, everyone) if (options.only or "") in tool.name]
+        for mode in ([options.mode] if options.mode else storms.SAID)
+    }
+    measure(results, tools, storms.SIZES[name], storm)
+    tables = show(results, list(tools))
     print(tables)
     if options.write:
         page.put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
-        spawns = [result for result in results.of("storm") if result["mode"] == "spawn"]
-        page.put(ROOT / "README.md", report.summary(spawns, results.of("first")))
-    _say(f"all results are in {file.relative_to(ROOT)}")
+        page.put(ROOT / "README.md", report.summary(*(results.of_storm(mode) for mode in storms.HEADLINE)))
+    say(f"all results are in {file.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 Rows = list[list[str]]
+Results = Sequence[dict[str, Any]]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
@@ -33,14 +34,28 @@ def table(header: list[str], rows: Rows) -> str:
     return "\n".join(lines)
 
 
-HEADER = ["tool", "time with/without", "told", "reader us/event", "peak MiB", "bytes/event", "first event s"]
+def is_wide(values: Sequence[float]) -> bool:
+    """Whether the middle half of them is more apart than a figure may be; of one value that cannot be said."""
+    if len(values) < 2:
+        return False
+    lower, middle, upper = quantiles(values, n=4, method="inclusive")
+    return upper - lower > _NARROW * middle
 
 
-def storm_rows(tools: Sequence[str], results: list[dict[str, Any]], firsts: list[dict[str, Any]]) -> Rows:
-    """A row for each tool of what `bench.measure.under_storm` gave. The time is compared with no tool's right before
-    and behind."""
+_NARROW = 0.03
+
+HEADER = ["tool", "time with/without", "told", "reader us/event", "peak MiB", "bytes/event"]
+HEADLINE = ["tool", "all CPUs busy", "a CPU to spare", *HEADER[2:], "first event s"]
+
+
+def slow_downs(results: Results) -> dict[str, list[float]]:
+    """By tool: how much longer a storm took than with no tool right before and behind, once for each time."""
     without = {(r["round"], r["place"]): _took(r) for r in results if r["tool"] == "none" and "seconds" in r}
-    return [_storm_row(tool, [r for r in results if r["tool"] == tool], without, firsts) for tool in tools]
+    found: dict[str, list[float]] = {}
+    for result in results:
+        if "seconds" in result and (ratio := _slow_down(result, without)):
+            found.setdefault(result["tool"], []).append(ratio)
+    return found
 
 
 def _took(result: dict[str, Any]) -> float:
@@ -56,47 +71,67 @@ def _slow_down(result: dict[str, Any], without: dict[tuple[int, int], float]) ->
     return _took(result) / (sum(found) / len(found)) if found else 0.0
 
 
-def _storm_row(
-    tool: str, results: list[dict[str, Any]], without: dict[tuple[int, int], float], firsts: list[dict[str, Any]]
-) -> list[str]:
+def storm_rows(results: Results) -> Rows:
+    """A row for each tool of what `bench.measure.under_storm` gave of one kind of storm."""
+    ratios = slow_downs(results)
+    return [
+        _storm_row(tool, [r for r in results if r["tool"] == tool], ratios.get(tool, []))
+        for tool in dict.fromkeys(result["tool"] for result in results)
+    ]
+
+
+def _storm_row(tool: str, results: Results, slow: list[float]) -> list[str]:
     good = [result for result in results if "seconds" in result]
     if not good:
-        reason = results[-1]["why_not"] if results else "not measured"
-        return [tool, reason, *[""] * (len(HEADER) - 2)]
-    slow = [ratio for r in good if (ratio := _slow_down(r, without))]
+        return [tool, results[-1]["why_not"], *[""] * (len(HEADER) - 2)]
     if tool == "none":
         return [tool, spread(slow), *["-"] * (len(HEADER) - 2)]
     expected, told = sum(r["expected"] for r in good), sum(r["told"] for r in good)
     rss = spread([r["rss"] / 2**20 for r in good], 0)
     if not expected:
-        return [tool, spread(slow), "-", f"{spread([r['cpu_ns'] / 1e6 for r in good], 0)} ms in all", rss, "-", "-"]
-    events = [max(1, r["told"]) for r in good]
-    after = [r["after_ns"] / n / 1e3 for r, n in zip(good, events, strict=True)]
-    cpu = spread([r["cpu_ns"] / n / 1e3 for r, n in zip(good, events, strict=True)])
-    first = [f["seconds"] for f in firsts if f["tool"] == tool and "seconds" in f]
+        return [tool, spread(slow), "-", f"{spread([r['cpu_ns'] / 1e6 for r in good], 0)} ms in all", rss, "-"]
+    after = median(r["after_ns"] / max(1, r["told"]) / 1e3 for r in good)
+    cpu = spread(us_per_event(good))
     return [
         tool,
         spread(slow),
         "all" if told == expected else f"{math.floor(10_000 * told / expected) / 100:.2f} %",
-        f"{cpu} + {median(after):.1f} later" if median(after) else cpu,
+        f"{cpu} + {after:.1f} later" if after else cpu,
         rss,
         f"{median(r['bytes_per_event'] for r in good):.0f}",
-        spread(first),
     ]
 
 
-def summary(results: list[dict[str, Any]], firsts: list[dict[str, Any]]) -> str:
-    """The small table: ours, the cheapest peer that tells events as they happen, a floor."""
-    named = {row[0]: row for row in storm_rows(list(dict.fromkeys(r["tool"] for r in results)), results, firsts)}
-    shown = ["nstrace follow", "nstrace follow --json", "nstrace record", *_PEERS_IN_SUMMARY, *_FLOORS_IN_SUMMARY]
-    return table(HEADER[:5], [named[name][:5] for name in shown if name in named])
+def us_per_event(results: Results) -> list[float]:
+    """CPU of the reader while the storm went on, by the events that it told."""
+    return [result["cpu_ns"] / max(1, result["told"]) / 1e3 for result in results]
 
 
-_PEERS_IN_SUMMARY = ("bpftrace", "libbpf-tools execsnoop + exitsnoop", "forkstat", "perf trace", "perf record")
-_FLOORS_IN_SUMMARY = ("ring, C reader that counts", "the same, woken by every event")
+def headline_rows(busy: Results, spawn: Results, firsts: Results) -> Rows:
+    """A row for each tool: its slow-down on CPUs that are all busy, and with one to spare; all else of the first."""
+    spare = slow_downs(spawn)
+    rows = []
+    for tool, slow, *rest in storm_rows(busy):
+        ran = tool in spare
+        first = [f["seconds"] for f in firsts if f["tool"] == tool and "seconds" in f]
+        rows.append([tool, slow, spread(spare[tool]) if ran else "", *rest, spread(first) if ran else ""])
+    return rows
 
 
-def latency_rows(results: list[dict[str, Any]]) -> Rows:
+def summary(busy: Results, spawn: Results) -> str:
+    """The small table: ours, the peers that tell events as they happen, two floors."""
+    named = {row[0]: row[:6] for row in headline_rows(busy, spawn, [])}
+    return table(HEADLINE[:6], [named[name] for name in _IN_SUMMARY if name in named])
+
+
+_IN_SUMMARY = (
+    *("nstrace follow", "nstrace follow --json", "nstrace record"),
+    *("bpftrace", "libbpf-tools execsnoop + exitsnoop", "forkstat", "perf trace", "perf record"),
+    *("ring, C reader that counts", "the same, woken by every event"),
+)
+
+
+def latency_rows(results: Results) -> Rows:
     """A row for each tool and workload of what `bench.measure.latency` gave."""
     keys = list(dict.fromkeys((r["tool"], r["workload"]) for r in results))
     rows = []
