@@ -16,14 +16,15 @@ TypeError, as everywhere. Importing this is cheap: what a function needs is impo
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Iterable
-from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from tracer.errors import NstraceError
-
+TYPE_CHECKING = False  # as in typing, which takes longer to import than the command needs until it can handle Ctrl-C
 if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterable
+    from typing import Any, SupportsIndex
+
     from tracer.answers.translation import Translation
     from tracer.api import Recorded
+    from tracer.errors import NstraceError
 
 _File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -74,3 +75,16 @@ def follow(
     from tracer.api import follow_objects
 
     return follow_objects(targets, events, threads, duration)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name == "NstraceError":
+            from tracer.errors import NstraceError
+
+            return NstraceError
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

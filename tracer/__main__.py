@@ -1,5 +1,10 @@
-"""python -m tracer: the nstrace command."""
+"""The command nstrace, and python -m tracer: handles Ctrl-C, then imports the rest."""
 
-from tracer.cli import main
+from tracer import interrupt
 
-main()
+interrupt.begin()
+
+from tracer.cli import main  # noqa: E402 - not before
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import click
 
+from tracer import interrupt
 from tracer.errors import NstraceError, ReaderGone
+from tracer.version import VERSION
 
 VERBS = {
     "follow": "live stream of fork, exec and exit with the PID on the host and inside",
@@ -71,7 +73,7 @@ nstrace --help tells what each is for, nstrace COMMAND --help all about one.
 
 @click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show what is behind an error: tracebacks, compiler and verifier messages.")
-@click.version_option(package_name="nstrace", prog_name="nstrace")
+@click.version_option(VERSION, prog_name="nstrace")
 @click.pass_context
 def nstrace(ctx: click.Context, debug: bool) -> None:
     """Which process is this? Every PID of every process in containers, on the host and inside."""
@@ -91,9 +93,16 @@ class WithoutPandas:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
-    _mend_streams()
-    sys.meta_path.insert(0, WithoutPandas())
-    sys.exit(_run(sys.argv[1:] if argv is None else argv))
+    try:
+        interrupt.work()
+        _mend_streams()
+        sys.meta_path.insert(0, WithoutPandas())
+        code = _run(sys.argv[1:] if argv is None else argv)
+        interrupt.end()
+    except KeyboardInterrupt:  # while it was said how it ended
+        interrupt.end()
+        code = 130
+    sys.exit(code)
 
 
 def _mend_streams() -> None:

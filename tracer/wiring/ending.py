@@ -22,6 +22,7 @@ from types import FrameType
 from typing import NoReturn, Protocol, Self
 
 from tracer.errors import Interrupted, ReaderGone, ReaderStuck
+from tracer.interrupt import leave_while_importing
 
 PATIENCE_S, INSISTENT_S = 1.0, 3.0
 _LOOK_S = 0.1
@@ -173,10 +174,10 @@ class Ending:
         fd, since_s = self._waiting
         return self._waited_s[fd] + time.monotonic() - max(since_s, self._hurried_s) >= PATIENCE_S
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, _number: int, frame: FrameType | None) -> None:
         for number in self._arrived():
             if not self.pass_on(number):
-                self._take(number)
+                self._take(number, frame)
         if self._number:
             os.write(self._arriving, b"\0")  # no wait for events is worth it any more
         if self._is_over:
@@ -188,10 +189,11 @@ class Ending:
             return [number for number in os.read(self.wakeup, 4096) if number in _SIGNALS]
         return []
 
-    def _take(self, number: int) -> None:
+    def _take(self, number: int, frame: FrameType | None) -> None:
         is_ending = self._number > 0 or (self._run is not None and self._run.is_stopping)
         self._number = number
         if self._raises:
+            leave_while_importing(number, frame)
             raise Interrupted(number)
         # A signal that comes between a look at it and a wait does not end the wait; the next tick does.
         signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)

@@ -1,0 +1,105 @@
+"""Ctrl-C, whenever it comes: exit code 130 or the command's own, and no traceback, from our first line to the last."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import click
+import pytest
+from recordings import facts, record, storm
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = [str(Path(sysconfig.get_path("scripts")) / "nstrace")]
+MODULE = [sys.executable, "-m", "tracer"]
+SEEDS = range(200 if os.environ.get("NSTRACE_LONG") == "1" else 8)
+
+# Runs the command as `python -m tracer` does, and interrupts it at the import that is counted to, from tracer.cli on.
+AT_AN_IMPORT = """
+import atexit, os, runpy, signal, sys
+left = int(sys.argv.pop(1))
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        global left
+        left -= name == "tracer.cli" or "tracer.cli" in sys.modules
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+sys.argv[0] = "nstrace"
+runpy.run_module("tracer", run_name="__main__", alter_sys=True)
+"""
+AT_THE_END = """
+import atexit, os, signal, sys
+from tracer import __main__
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+__main__.main()
+"""
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> str:
+    record(tmp_path / "x.arrows", [facts(), storm(1, 10)])
+    return str(tmp_path / "x.arrows")
+
+
+def run(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 5, 10, 20, 40, 60, 80, 100, 120, 140, 160])
+def test_at_an_import(nth: int, recording: str) -> None:
+    done = run(sys.executable, "-c", AT_AN_IMPORT, str(nth), "replay", "--json", recording)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["--version"], 0), (["no-such-verb"], 2)])
+def test_when_all_is_done_it_changes_nothing(argv: list[str], code: int) -> None:
+    done = run(sys.executable, "-c", AT_THE_END, *argv)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [SCRIPT, MODULE], ids=["nstrace", "python -m tracer"])
+def test_from_outside_at_any_moment(command: list[str], recording: str) -> None:
+    """Before our first line it is Python's: such a traceback names none of our files."""
+    for seed in SEEDS:
+        chance = random.Random(seed)
+        argv = [
+            *command,
+            *chance.choice((["--help"], ["replay", recording], ["export", "--to", "csv", "-w", "-", recording])),
+        ]
+        with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(chance.uniform(0, 0.5))  # a moment is what is tested
+            process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        assert process.returncode in (0, 130, -signal.SIGINT, 1), (seed, said)
+        assert "tracer/" not in said, seed
+        if process.returncode == 1:
+            assert "Traceback" in said, seed
+
+
+def test_who_was_started_to_ignore_it_does() -> None:
+    code = "import signal; from tracer import interrupt; interrupt.begin(); interrupt.work(); signal.raise_signal(2)"
+    done = run("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_checkout_that_is_not_installed_knows_its_version(tmp_path: Path) -> None:
+    (tmp_path / "click").symlink_to(Path(click.__file__).parent)
+    done = run(sys.executable, "-S", "-m", "tracer", "--version", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("nstrace, version ")
+
+
+def test_until_it_handles_ctrl_c_it_imports_nothing() -> None:
+    code = "import sys; before = set(sys.modules); import tracer.interrupt; print(*sorted(set(sys.modules) - before))"
+    assert run(sys.executable, "-c", code).stdout.split() == ["__future__", "tracer", "tracer.interrupt"]

@@ -1,0 +1,47 @@
+"""What Ctrl-C does before and behind a command's own work: no traceback, whatever it interrupts.
+
+Imports nothing that Python has not imported itself: these are the first of our lines to run. A KeyboardInterrupt among
+imports is a traceback, turns into an ImportError, or is swallowed; so it is not raised there.
+"""
+
+import os
+from _signal import SIG_IGN, SIGINT, default_int_handler, getsignal, signal  # type: ignore[import-not-found]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def begin() -> None:
+    """From now on Ctrl-C ends us at once, unless we were started to ignore it: there is nothing to tidy up."""
+    if getsignal(SIGINT) is default_int_handler:
+        signal(SIGINT, _leave)
+
+
+def work() -> None:
+    """From now on it is a KeyboardInterrupt, but among imports."""
+    if getsignal(SIGINT) in (default_int_handler, _leave):
+        signal(SIGINT, _interrupt)
+
+
+def end() -> None:
+    """From now on it changes nothing: all is done, and Python takes itself apart."""
+    signal(SIGINT, SIG_IGN)
+
+
+def leave_while_importing(number: int, frame: "FrameType | None") -> None:
+    """In a handler of a signal: end at once where it has interrupted an import. Nothing is half done then that anybody
+    would miss. frame: what was interrupted."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _leave(number, frame)
+        frame = frame.f_back
+
+
+def _leave(number: int, _frame: "FrameType | None") -> None:
+    os._exit(128 + number)
+
+
+def _interrupt(number: int, frame: "FrameType | None") -> None:
+    leave_while_importing(number, frame)
+    raise KeyboardInterrupt
