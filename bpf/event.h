@@ -42,7 +42,7 @@ enum flag {
 	FLAG_UNDECIDED = 8, /* no decision was known here */
 	FLAG_ENDING = 16, /* snapshot: its exit is about to be told, or has been */
 	FLAG_THROTTLED = 32, /* of a gap: made by the reader */
-	FLAG_MOVED = 64, /* the process has been in other cgroups */
+	FLAG_MOVED = 64, /* the process has come from another cgroup */
 	FLAG_CARRIED = 128, /* snapshot: made by the reader, of what it knew */
 };
 

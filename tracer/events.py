@@ -62,8 +62,9 @@ class Flag(IntFlag):
     are about to end; ENDED: the exit event of the last one lies behind it. UNDECIDED: the programs knew no decision
     about its pair of namespace and cgroup. THROTTLED: of a gap, these events
     were refused so that others find room. MOVED: the process has moved between cgroups: it may have been
-    reported whatever its pair is now. CARRIED: of a snapshot row, that the process lives is told again at the beginning
-    of a file, and what else the row says is of an event in a file before.
+    reported whatever its pair is now. What else sees it is a SNAPSHOT row alone: its process was not there before, it
+    has just come in. CARRIED: of a snapshot row, that the process lives is told again at the beginning of a file, and
+    what else the row says is of an event in a file before.
     """
 
     ARGS_TRUNCATED = 1
@@ -76,7 +77,7 @@ class Flag(IntFlag):
     CARRIED = 128
 
 
-INTERNAL_FLAGS = Flag.UNDECIDED | Flag.MOVED
+INTERNAL_FLAGS = Flag.UNDECIDED
 """Between the programs and their reader alone: nobody else sees them."""
 
 

@@ -19,7 +19,7 @@ from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
 from tracer.facts import CgroupFact, CgroupName
 from tracer.host import procfs
 from tracer.host.unlisted import find_unlisted
-from tracer.kernel.trace import Trace, now_ns
+from tracer.kernel.trace import Trace, last_ns, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.moves import Moves
 from tracer.pidns import PidnsId
@@ -86,7 +86,7 @@ class LiveSource:
         """The processes that are there, and the events since the trace began."""
         snapshot = self.trace.snapshot()
         early = Decoded.concat([self._early, self.trace.drain()])
-        hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns, now_ns())
+        hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns)
         self.hidden = hidden.unknown
         first = in_order(Batch.concat([snapshot.batch, hidden.batch]), early.batch, self.trace.began_ns)
         listed = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
@@ -118,15 +118,17 @@ class LiveSource:
         living = list(self.table.living())
         listed = self.trace.snapshot()
         self._repairs.done(began_s, time.monotonic())
+        found_ns = now_ns()
         told = self.trace.drain()
+        found_ns = max(found_ns, last_ns(told.batch))  # between what is drained and what comes next
         yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
         gone = vanished(living, listed.batch, self.table, procfs.has_process)
         found = Batch.concat([exit_rows(gone), *self._unseen(listed.batch, told.batch)])
-        found.rows["ts_ns"] = now_ns()  # when it was found: what happened is not known, nor when
+        found.rows["ts_ns"] = found_ns  # what happened is not known, nor when
         self._echoes.expect(found.rows[found.rows["kind"] != Kind.EXIT], now_ns())
         yield from self._choose(found)
         if self.table.unsure:
-            yield repair_row(began_ns, now_ns())
+            yield repair_row(began_ns, found_ns)
 
     def _unseen(self, listed: Batch, told: Batch) -> Iterator[Batch]:
         if self.table.lost_since_ns is not None:

@@ -18,6 +18,7 @@ from tracer.recent import Recent
 from tracer.repair import identities
 
 _MAX_MOVED = 65536
+_NOT_MOVED = np.uint8(~Flag.MOVED & 0xFF)
 Reported = Callable[[Batch, int], int]
 """Batch, index of a row -> the cgroup in which its process was last reported before this batch; 0: it was not."""
 
@@ -44,8 +45,7 @@ class Moves:
             if before is None:
                 before = _last_cgroup(batch, mask[:at] & (ids[:at] == ids[at])) or self._reported(batch, at)
             mask[at] |= before != 0
-            if batch.rows["kind"][at] == Kind.MOVE:
-                _tell_move(batch, at, before)
+            _tell_move(batch, at, before)
             self._note(batch, at, int(ids[at]), is_stray=not by_pair[at], is_reported=before != 0)
         return mask
 
@@ -74,7 +74,9 @@ def _last_cgroup(batch: Batch, mask: NDArray[np.bool_]) -> int:
 
 def _tell_move(batch: Batch, at: int, before: int) -> None:
     rows = batch.rows
-    if before:
+    if rows["kind"][at] != Kind.SNAPSHOT:
+        rows["flags"][at] &= _NOT_MOVED
+    if rows["kind"][at] == Kind.MOVE and before:
         rows["seq"][at] = before
-    else:
-        rows["kind"][at] = Kind.SNAPSHOT
+    elif rows["kind"][at] == Kind.MOVE:
+        rows["kind"][at], rows["flags"][at] = Kind.SNAPSHOT, rows["flags"][at] | Flag.MOVED

@@ -46,7 +46,7 @@ def test_every_pair_is_right(
         assert exits[pair.host_tgid]["exit_code"] == pair.index % 200
         assert exits[pair.host_tgid]["proc_id"] == fork["proc_id"]
     if mode == "exec":
-        executed = by_pid([event for event in events if "pair" in event.get("args", [])], "exec")
+        executed = by_pid([event for event in events if "pair" in (event.get("args") or [])], "exec")
         assert {pair.host_tgid for pair in pairs} <= set(executed)
     assert not [event for event in events if event["event"] == "gap"]
     assert "0 lost" in follow.stderr

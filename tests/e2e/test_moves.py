@@ -84,7 +84,7 @@ def test_a_container_that_makes_cgroups_of_its_own(start_container: Start) -> No
     with Following(web.name) as follow:
         follow.ready()
         web.restart(timeout=0)
-        follow.until(lambda events: any("600" in event.get("args", ()) for event in events[10:]))
+        follow.until(lambda events: any("600" in (event.get("args") or ()) for event in events[10:]))
         assert left_behind(follow) == []
         events = follow.events()
     begin_well(events)

@@ -98,11 +98,11 @@ def test_counters_that_cannot_be(change: Callable[[np.ndarray], None], said: str
     with Following("--require-complete", "host", "all") as follow:
         follow.ready()
         subprocess.run(["/bin/true", "before"], check=True)
-        follow.until(lambda events: any("before" in event.get("args", ()) for event in events))
+        follow.until(lambda events: any("before" in (event.get("args") or ()) for event in events))
         write_counts(follow.process.pid, change)
         for _ in range(4 * (os.cpu_count() or 1)):
             subprocess.run(["/bin/true", "behind"], check=True)
-        follow.until(lambda events: sum("behind" in event.get("args", ()) for event in events) > 0)
+        follow.until(lambda events: sum("behind" in (event.get("args") or ()) for event in events) > 0)
         stderr = end(follow)
         assert all(event.get("lost", 0) < 1_000_000 for event in follow.events())
     line = next(line for line in stderr.splitlines() if "the counters are broken" in line)

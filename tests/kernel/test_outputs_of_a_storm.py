@@ -12,7 +12,7 @@ from stack import Space, Stack, eventually
 
 from tracer.attribution import Attribution
 from tracer.events import Flag, Kind
-from tracer.kernel.options import LoadOptions
+from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import create
 from tracer.recording.writer import FileSink, Writer
@@ -23,7 +23,7 @@ KINDS = frozenset(set(Kind) - {Kind.CGROUP, Kind.PIDNS})
 
 
 def test_every_output_says_the_same(tmp_path: Path, workload: Path) -> None:
-    with Stack("all", "host", options=LoadOptions(ring_pages=16, threads=True)) as stack:
+    with Stack("all", "host", options=LoadOptions(ring_bytes=ring_bytes_for(1 << 16), threads=True)) as stack:
         first = Space(workload, "crowd", 20)
         assert first.line()
         stack.read(lambda: len(stack.numbers(first.inum)) == 21)

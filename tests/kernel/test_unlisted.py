@@ -12,7 +12,6 @@ from stack import DEFAULT, Space, close_trace, open_trace
 
 from tracer.events import Batch, Kind
 from tracer.host.unlisted import Unlisted, find_unlisted
-from tracer.kernel.trace import now_ns
 
 pytestmark = pytest.mark.kernel
 
@@ -26,7 +25,7 @@ def unlisted(*left_out: int) -> tuple[Batch, Unlisted]:
     finally:
         close_trace(trace)
     told = listed.select(~np.isin(listed.rows["tgid"], left_out))
-    return listed, find_unlisted(told, events, trace.began_ns, now_ns())
+    return listed, find_unlisted(told, events, trace.began_ns)
 
 
 def test_all_that_proc_shows_is_told() -> None:

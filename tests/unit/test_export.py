@@ -79,7 +79,7 @@ def test_parquet_holds_what_the_json_holds(arrows: Path) -> None:
     ):
         for name in event.keys() - {"since", "args"}:
             assert made[name] == event[name], (name, made, event)
-        assert (made["args"] or []) == event.get("args", [])
+        assert (made["args"] or []) == (event.get("args") or [])
     assert total is not None
     offset_ns = Recording("web", open_input(str(arrows)), pytest.fail).facts.wall_offset_ns
     assert total == (offset_ns * 307, 307)

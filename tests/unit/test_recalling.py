@@ -196,3 +196,24 @@ def test_the_commands_stand_a_storm(command: str, tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2 if command == "tree" else 1), done.stderr
     assert "web" in done.stdout or "201" in done.stdout
+
+
+def test_a_process_that_has_moved_is_where_it_moved_to() -> None:
+    there = everyone(
+        batch(cgroup(7, WEB), cgroup(8), snapshot(300, INSIDE), snapshot(301, [(PIDNS, 2)])),
+        batch(row(Kind.MOVE, 300, INSIDE, cgroup_id=8, seq=7, ts_ns=3 * SECOND_NS)),
+    )
+    assert (there[300].args, there[301].args) == (b"sh\0-c\0x\0",) * 2
+    host = everyone(
+        batch(cgroup(7, WEB), cgroup(8), row(Kind.SNAPSHOT, 300, cgroup_id=8)),
+        batch(row(Kind.MOVE, 300, cgroup_id=7, seq=8, ts_ns=3 * SECOND_NS)),
+    )
+    assert host[300].container == WEB
+
+
+def test_who_comes_in_later_was_not_listed(tmp_path: Path) -> None:
+    came = row(Kind.SNAPSHOT, 301, [(PIDNS, 2)], ts_ns=9 * SECOND_NS, flags=Flag.MOVED)
+    path = tmp_path / "web.arrows"
+    record(path, [batch(snapshot(300, INSIDE, ts_ns=2 * SECOND_NS), came)])
+    source = RecordedSource([Recording("web.arrows", open_input(str(path)), lambda _line: None)])
+    assert source.listed_ns() == 2 * SECOND_NS + source.wall_offset_ns

@@ -27,9 +27,9 @@ class Unlisted(NamedTuple):
     unknown: tuple[int, ...]
 
 
-def find_unlisted(listed: Batch, early: Batch, began_ns: int, now_ns: int) -> Unlisted:
+def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
     """The processes that neither the list nor an event has told of. listed: SNAPSHOT rows; early: the events since
-    began_ns. Times are boottime; the rows are of now_ns."""
+    began_ns (boottime). The rows have the time at which the list ends."""
     events = early.rows[~np.isin(early.rows["kind"], STREAM_KINDS)]
     known = np.concatenate([listed.rows, events])
     rows, unknown = [], []
@@ -42,7 +42,7 @@ def find_unlisted(listed: Batch, early: Batch, began_ns: int, now_ns: int) -> Un
             if row is None:
                 unknown.append(tgid)
             else:
-                row["ts_ns"] = now_ns
+                row["ts_ns"] = listed.rows["ts_ns"].max()
                 rows.append(row)
     return Unlisted(Batch.concat(map(Batch, rows)), tuple(unknown))
 

@@ -31,6 +31,11 @@ def now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
+def last_ns(batch: Batch) -> int:
+    """The time of a batch's last row; 0: it has none."""
+    return int(batch.rows["ts_ns"][-1]) if len(batch) else 0
+
+
 @dataclass
 class Trace:
     """Events of the attached programs, decoded, with gaps in their places.
@@ -97,17 +102,18 @@ class Trace:
     def _settle(self) -> Decoded:
         """Read, and tell losses behind the last event: the counters are read first, so that a loss that they count
         shows as a hole in what is read now, or has nothing behind it."""
-        counts = self.maps.counts()
+        looked_ns, counts = now_ns(), self.maps.counts()
         decoded = self._take()
         if self.ring.pending_bytes:
             return decoded
         failed = counts["failed"].sum(axis=1)
-        tail = self._gaps.tail(dict(enumerate(failed.tolist())), now_ns())
-        return Decoded(Batch.concat([decoded.batch, tail, self._misses()]), decoded.cgroups)
+        until_ns = max(looked_ns, last_ns(decoded.batch))  # not later than what comes next
+        tail = self._gaps.tail(dict(enumerate(failed.tolist())), until_ns)
+        return Decoded(Batch.concat([decoded.batch, tail, self._misses(until_ns)]), decoded.cgroups)
 
-    def _misses(self) -> Batch:
+    def _misses(self, now: int) -> Batch:
         """The GAP row for hits since the last look that no program ran for."""
-        missed, now = self._count_missed(), now_ns()
+        missed = self._count_missed()
         row = missed_rows(missed - self._missed, self._missed_ns, now) if missed > self._missed else Batch.concat([])
         self._missed, self._missed_ns = missed, now
         return row

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import Entry
 from tracer.attribution import Attribution, teaches
-from tracer.events import Batch, Kind
+from tracer.events import Batch, Flag, Kind
 from tracer.facts import RUNTIME_COMM, Container
 from tracer.known import Known
 from tracer.moments import Span
@@ -101,7 +101,8 @@ def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Co
     """For each life of a container the PID namespace that its numbers count in: that of its oldest process, be it its
     own, the host's or another container's. What it has begun beside that one (it was started again in the same cgroup)
     counts as well, what it has begun inside of it does not."""
-    commands = np.flatnonzero(np.isin(batch.rows["kind"], _COMMANDS))
+    begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # not the runtime's helpers, which come into its cgroup
+    commands = np.flatnonzero(np.isin(batch.rows["kind"], _COMMANDS) & begun_inside)
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
     around: dict[tuple[str, int], PidnsId | None] = {}
     for index in commands.tolist():

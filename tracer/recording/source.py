@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import EVENT, NO_CPU, STREAM_KINDS, Batch, Kind
+from tracer.events import EVENT, NO_CPU, STREAM_KINDS, Batch, Flag, Kind
 from tracer.moments import UNKNOWN_NS, Span
 from tracer.moves import Moves
 from tracer.pidns import chain_of
@@ -136,7 +136,8 @@ class RecordedSource:
         """When all processes had been listed that were there already, by the wall clock; None: there were none."""
         for part in () if self.is_stream else self.recordings[0].again().parts():
             if part.batch is not None and len(part.batch):
-                listed = part.batch.rows[part.batch.rows["kind"] == Kind.SNAPSHOT]
+                rows = part.batch.rows
+                listed = rows[(rows["kind"] == Kind.SNAPSHOT) & (rows["flags"] & Flag.MOVED == 0)]
                 return int(listed["ts_ns"].max()) + self.wall_offset_ns if len(listed) else None
         return None
 
