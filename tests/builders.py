@@ -101,9 +101,9 @@ def repair(began_ns: int = 3 * SECOND_NS) -> Row:
     return Row(event[()], b"")
 
 
-def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/") -> Row:
+def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/", pending: bool = False) -> Row:
     """What a cgroup id stands for."""
-    payload = msgspec.json.encode(CgroupFact(path, container))
+    payload = msgspec.json.encode(CgroupFact(path, container, pending))
     event = np.zeros((), EVENT)
     event["kind"], event["cgroup_id"], event["ts_ns"] = Kind.CGROUP, cgroup_id, SECOND_NS
     event["args_len"] = event["args_total"] = len(payload)

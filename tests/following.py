@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,13 +34,16 @@ def alive(events: list[Event]) -> list[Event]:
 
 
 class Following:
-    """Runs `nstrace follow --json TARGET...`; `stop` ends it and gives all events."""
+    """Runs `nstrace follow --json TARGET...`; `stop` ends it and gives all events. stderr_to: a file in place of a
+    pipe, for `said`."""
 
-    def __init__(self, *args: str) -> None:
+    def __init__(self, *args: str, stderr_to: Path | None = None) -> None:
         self._out = tempfile.NamedTemporaryFile("rb", suffix=".jsonl")  # noqa: SIM115 - closed in __exit__
         argv = [sys.executable, "-m", "tracer", "follow", "--json", *args]
-        with Path(self._out.name).open("wb") as out:
-            self.process = subprocess.Popen(argv, stdout=out, stderr=subprocess.PIPE, env=os.environ)
+        self._err = stderr_to
+        with Path(self._out.name).open("wb") as out, ExitStack() as stack:
+            err = stack.enter_context(stderr_to.open("wb")) if stderr_to else subprocess.PIPE
+            self.process = subprocess.Popen(argv, stdout=out, stderr=err, env=os.environ)
         self.stderr = ""
         self._events: list[Event] = []
         self._rest = b""
@@ -66,9 +70,23 @@ class Following:
         while time.monotonic() < deadline:
             if wanted(events := self.events()):
                 return events
-            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            assert self.process.poll() is None, self.ended()
             time.sleep(0.02)
         raise AssertionError(f"not within {DEADLINE_S} s; last: {self.events()[-3:]}")
+
+    def output(self) -> bytes:
+        """All that it has printed."""
+        return Path(self._out.name).read_bytes()
+
+    def said(self) -> str:
+        """All that it has said on stderr, with stderr_to."""
+        assert self._err
+        return self._err.read_text()
+
+    def ended(self) -> str:
+        """Wait for its end; all that it has said."""
+        stderr = self.process.communicate(timeout=DEADLINE_S)[1]
+        return self.said() if stderr is None else stderr.decode()
 
     def ready(self) -> Self:
         """Wait until the processes that are there have been shown."""
@@ -78,6 +96,6 @@ class Following:
     def stop(self) -> list[Event]:
         """Ctrl-C; everything that came."""
         self.process.send_signal(signal.SIGINT)
-        self.stderr = self.process.communicate(timeout=DEADLINE_S)[1].decode()
+        self.stderr = self.ended()
         assert self.process.returncode == 0, self.stderr
         return self.events()

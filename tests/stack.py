@@ -53,7 +53,7 @@ class Stack:
         self.trace = open_trace(options)
         self.table = Table() if table is None else table
         parsed = tuple(map(parse_target, targets or ("all",)))
-        self.source = LiveSource(self.trace, parsed, Cgroups(lambda _runtime, _id: None), NOTHING, self.table)
+        self.source = LiveSource(self.trace, parsed, Cgroups(lambda _id: None), NOTHING, self.table)
         self._parts: list[Batch] = []
         self._wait: float | None = 0.05
         self._batches = self.source.batches(lambda: self._wait)

@@ -25,12 +25,15 @@ class Attribution:
     """Containers by cgroup id and by the PID namespace that their processes began. Fed with every batch.
 
     Bounded: what was asked for longest ago is forgotten first. Sources remember less than this does, so that they tell
-    what was forgotten once more.
+    what was forgotten once more. changes: how often a fact came that may change what was answered before: an engine
+    names a container late.
     """
 
     def __init__(self) -> None:
         self.cgroups: Recent[int, CgroupFact] = Recent(MAX_FACTS)
-        self._owners: Recent[PidnsId, Container] = Recent(MAX_FACTS)
+        self.changes = 0
+        self._births: Recent[PidnsId, int] = Recent(MAX_FACTS)  # the cgroup of its first process
+        self._told: Recent[PidnsId, Container] = Recent(MAX_FACTS)  # by the engine's word: its cgroup does not tell
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
 
     def take(self, batch: Batch) -> Iterator[Batch]:
@@ -55,29 +58,38 @@ class Attribution:
         for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
             fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
             cgroup_id = int(part.rows["cgroup_id"][index])
-            if fact.container and cgroup_id in self.cgroups:
-                self._rename(fact.container)
+            self.changes += self.cgroups.get(cgroup_id) not in (None, fact)
             self.cgroups.put(cgroup_id, fact)
             self._cache.clear()
         for index in np.flatnonzero(_births(part)).tolist():
-            self._own(chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index]))
+            self._learn_birth(part, index)
 
-    def _rename(self, told: Container) -> None:
-        """A second fact about a cgroup: the container's name came late."""
-        for pidns in self._owners:
-            owner = self._owners.get(pidns)
-            if owner and (owner.id, owner.incarnation) == (told.id, told.incarnation):
-                self._owners.put(pidns, told)
-
-    def _own(self, pidns: PidnsId, cgroup_id: int) -> None:
-        fact = self.cgroups.get(cgroup_id)
-        if fact and fact.container and self._owners.get(pidns) != fact.container:
-            self._owners.put(pidns, fact.container)
+    def _learn_birth(self, part: Batch, index: int) -> None:
+        pidns, cgroup_id = chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index])
+        if part.rows["kind"][index] == Kind.PIDNS and (told := told_owner(part.payload(index).args)):
+            self.changes += self._told.get(pidns) != told
+            self._told.put(pidns, told)
             self._cache.clear()
+        before, own = self._births.get(pidns), self._of_cgroup(cgroup_id)
+        if before is None or (own and before != cgroup_id):
+            self._births.put(pidns, cgroup_id)
+            if own:
+                self._cache.clear()
+
+    def _of_cgroup(self, cgroup_id: int | None) -> Container | None:
+        fact = None if cgroup_id is None else self.cgroups.get(cgroup_id)
+        return fact.container if fact else None
 
     def owner(self, pidns: PidnsId) -> Container | None:
         """The container whose process was the first of this namespace."""
-        return self._owners.get(pidns)
+        return self._told.get(pidns) or self._of_cgroup(self._births.get(pidns))
+
+    def is_pending(self, chain: Chain, cgroup_id: int) -> bool:
+        """Whether an engine may yet tell another container of a process with this chain in this cgroup, or how one that
+        it is in is named."""
+        cgroup_ids = (cgroup_id, *(self._births.get(number.pidns) for number in chain))
+        facts = (self.cgroups.get(found) for found in cgroup_ids if found is not None)
+        return any(fact.pending for fact in facts if fact)
 
     def container(self, chain: Chain, cgroup_id: int) -> Container | None:
         """The container of a process with this chain in this cgroup; None: the host, or no engine's container.
@@ -94,9 +106,8 @@ class Attribution:
         return self._cache[key]
 
     def _find(self, chain: Chain, cgroup_id: int) -> Container | None:
-        fact = self.cgroups.get(cgroup_id)
-        if fact and fact.container:
-            return fact.container
+        if own := self._of_cgroup(cgroup_id):
+            return own
         owners = (self.owner(number.pidns) for number in reversed(chain))
         return next((owner for owner in owners if owner), None)
 
@@ -133,14 +144,34 @@ def teaches(batch: Batch) -> NDArray[np.bool_]:
     return result
 
 
+def told_owner(args: bytes) -> Container | None:
+    """The container that a PIDNS row tells in its args; None: it tells of the namespace alone."""
+    try:
+        return msgspec.json.decode(args, type=Container) if args else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # recorded before such rows told one: the arguments of a first process
+
+
 def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
     """The rows where mask is true, and from the others what containers' namespaces are known by, as PIDNS rows."""
     births = _births(part) & ~mask
     if not births.any():
         return part.select(mask)
-    rows = part.rows.copy()
-    rows["kind"][births] = Kind.PIDNS
-    return Batch(rows, part.heap).select(mask | births)
+    part = _without_commands(part, births & (part.rows["kind"] != Kind.PIDNS))
+    part.rows["kind"][births] = Kind.PIDNS
+    return part.select(mask | births)
+
+
+def _without_commands(part: Batch, which: NDArray[np.bool_]) -> Batch:
+    """A copy, without the exe and args of these rows."""
+    rows, keep = part.rows.copy(), np.ones(len(part.heap), bool)
+    for at in np.flatnonzero(which & (rows["exe_len"] + rows["args_len"] > 0)).tolist():
+        end = part.starts[at] + part.lengths[at]
+        keep[part.starts[at] + rows["deep_len"][at] : end] = False
+    for name in ("exe_len", "args_len", "args_total"):
+        rows[name][which] = 0
+    heap = part.heap if keep.all() else np.frombuffer(part.heap, np.uint8)[keep].tobytes()
+    return Batch(rows, heap)
 
 
 def _births(batch: Batch) -> NDArray[np.bool_]:

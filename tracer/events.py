@@ -260,7 +260,7 @@ class Batch:
         """The rows from start up to stop."""
         if start == 0 and stop == len(self):
             return self
-        if not self.heap:
+        if not self.heap or start == stop:
             return Batch(self.rows[start:stop])
         ends = self.starts + self.lengths
         return Batch(self.rows[start:stop], self.heap[int(self.starts[start]) : int(ends[stop - 1])])

@@ -15,7 +15,8 @@ _DIGITS, _SHORT_DIGITS = 64, 12
 class Container(msgspec.Struct, frozen=True):
     """A container as the stream knows it. name, image and labels are None or {} where no engine told them.
 
-    incarnation counts the lives (start to stop) of this container that were seen since the trace began, from 1.
+    incarnation counts the lives (start to stop) that were shown by this name since the trace began, from 1: those of
+    another container that took the name over go on behind them.
     """
 
     id: str
@@ -28,11 +29,17 @@ class Container(msgspec.Struct, frozen=True):
     @property
     def short_id(self) -> str:
         """The first 12 digits; an id that is a name (LXC, nspawn, ctr) is whole."""
-        return self.id[:_SHORT_DIGITS] if len(self.id) == _DIGITS else self.id
+        return self.id if self.id_is_name else self.id[:_SHORT_DIGITS]
+
+    @property
+    def id_is_name(self) -> bool:
+        """Whether its runtime knows no other id than the name (LXC, nspawn, ctr)."""
+        return len(self.id) != _DIGITS
 
     @property
     def label(self) -> str:
-        """What the column CONTAINER shows: name, else the short id; web#2 for a second life."""
+        """What the column CONTAINER shows: name, else the short id; web#2 for a second life. No two lives in a stream
+        have the same."""
         shown = self.name or self.short_id
         return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
 
@@ -46,10 +53,14 @@ class CgroupName(NamedTuple):
 
 
 class CgroupFact(msgspec.Struct, frozen=True):
-    """What a cgroup id stands for: its path in the hierarchy, and the container that it belongs to."""
+    """What a cgroup id stands for: its path in the hierarchy, and the container that it belongs to.
+
+    pending: an engine that did not answer may yet say that it is one of its containers, or how that is named.
+    """
 
     path: str
     container: Container | None = None
+    pending: bool = False
 
 
 def pad_args(args: Iterable[bytes]) -> bytes:

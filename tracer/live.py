@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
 import msgspec
@@ -14,9 +14,10 @@ from tracer.account import Account
 from tracer.attribution import Attribution, reduce
 from tracer.beginning import in_order
 from tracer.containers.cgroups import Cgroups
+from tracer.containers.resolve import indistinct
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
-from tracer.facts import CgroupFact, CgroupName
+from tracer.facts import CgroupFact, CgroupName, Container
 from tracer.host import procfs
 from tracer.host.unlisted import find_unlisted
 from tracer.kernel.trace import Trace, last_ns, now_ns
@@ -32,6 +33,9 @@ _NAMES_EVERY_S = 1.0
 _PIECE_ROWS = 2048
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
+Inits = Callable[[Collection[str]], Mapping[int, str]]
+"""The first processes of all running containers but those of these ids, by an engine's word: host PID -> id."""
+
 
 class LiveSource:
     """Batches of a running trace, in order of time: the processes that are there first.
@@ -40,10 +44,18 @@ class LiveSource:
     """
 
     def __init__(
-        self, trace: Trace, targets: tuple[Target, ...], cgroups: Cgroups, early: Decoded, table: Table
+        self,
+        trace: Trace,
+        targets: tuple[Target, ...],
+        cgroups: Cgroups,
+        early: Decoded,
+        table: Table,
+        inits: Inits = lambda _but: {},
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """early: what the trace has told before (the self-check's by-catch). table: whoever takes the batches keeps it
-        up to date before it asks for the next one; after a gap it is compared with the kernel's list."""
+        up to date before it asks for the next one; after a gap it is compared with the kernel's list. say: takes a line
+        for people."""
         self.trace = trace
         self._early = early
         self.attribution, self.table = Attribution(), table
@@ -51,6 +63,7 @@ class LiveSource:
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
         self._moves = Moves(partial(_cgroup_before, table))
+        self._inits, self._say = inits, say
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
         self._names_due = time.monotonic() + _NAMES_EVERY_S
@@ -95,8 +108,32 @@ class LiveSource:
         if ending.any() or _has_gap(early.batch):  # its exit event may have been before the trace began
             self._repairs.want(time.monotonic())
         self._bind(snapshot.batch)
-        facts = self._facts([*snapshot.cgroups, *early.cgroups], self.trace.began_ns)
-        return Batch.concat([facts, first])
+        facts = self._cgroups.learn([*snapshot.cgroups, *early.cgroups])
+        moved = self._moved(snapshot.batch, dict(facts))
+        return Batch.concat([_fact_rows(facts, self.trace.began_ns), moved, first])
+
+    def _moved(self, snapshot: Batch, facts: Mapping[int, CgroupFact]) -> Batch:
+        """PIDNS rows for containers whose processes were moved out of their cgroups: the engine knows the first process
+        of each, and that began a namespace. Raises NstraceError for one that a target means and nothing tells apart."""
+        rows, found = snapshot.rows, []
+        ids = {fact.container.id for fact in facts.values() if fact.container}
+        for tgid, container_id in self._inits(ids).items():
+            container = self._cgroups.moved(container_id)
+            for at in np.flatnonzero(rows["tgid"] == tgid).tolist():
+                fact = facts.get(int(rows["cgroup_id"][at]))
+                if rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
+                    found.append(_owner_row(snapshot.part(at, at + 1), container, self.trace.began_ns))
+                else:
+                    self._refuse(container, tgid)
+        return Batch.concat(found)
+
+    def _refuse(self, container: Container, tgid: int) -> None:
+        meant = [target.kind for target in self._selection.targets if target.means((container,), ())]
+        error = indistinct(container.label, tgid)
+        if any(kind != TargetKind.ALL for kind in meant):
+            raise error
+        if meant:
+            self._say(error.message)
 
     def _bind(self, snapshot: Batch) -> None:
         """A target pidns:INUM means the namespace that has this number now, not a later one."""
@@ -153,7 +190,7 @@ class LiveSource:
 
     def _late_names(self) -> Iterator[Batch]:
         """Names that the engine did not tell in time, told now."""
-        if time.monotonic() >= self._names_due and self._cgroups.nameless:
+        if time.monotonic() >= self._names_due and self._cgroups.is_open:
             self._names_due = time.monotonic() + _NAMES_EVERY_S
             if facts := self._cgroups.renew():
                 yield from self._choose(_fact_rows(facts, now_ns()))
@@ -208,6 +245,14 @@ def _bound(target: Target, snapshot: Batch) -> Target:
         )
     pidns = PidnsId(inum, int(found["gen"][0]))
     return Target(target.kind, target.value, target.text, pidns.gen)
+
+
+def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:
+    """A row that tells which container a namespace is of. first: that of its first process."""
+    rows, payload = first.rows.copy(), msgspec.json.encode(container)
+    rows["kind"], rows["ts_ns"], rows["exe_len"] = Kind.PIDNS, ts_ns, 0
+    rows["args_len"] = rows["args_total"] = len(payload)
+    return Batch(rows, first.payload(0).deep + payload)
 
 
 def _fact_rows(facts: list[tuple[int, CgroupFact]], ts_ns: int) -> Batch:

@@ -78,7 +78,8 @@ class Target:
             case TargetKind.NAME:
                 return self.value == container.name or container.id.startswith(self.value)
             case TargetKind.GLOB:
-                return container.name is not None and fnmatchcase(container.name, self.value)
+                name = container.id if container.id_is_name else container.name
+                return name is not None and fnmatchcase(name, self.value)
             case TargetKind.IMAGE:
                 return container.image is not None and _same_image(container.image, self.value)
             case TargetKind.COMPOSE:

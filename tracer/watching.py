@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-from tracer.containers.cgroups import Cgroups, Description
+from tracer.containers.cgroups import Cgroups, Describe
 from tracer.kernel.load import Loading, check_host
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.selfcheck import checked_trace
@@ -19,7 +18,7 @@ _WAIT_S, _CATCH_UP_S = 0.05, 1.0
 class Watch:
     """table: all processes, from the moment that this is made, as far as `run` has read."""
 
-    def __init__(self, describe: Callable[[str, str], Description | None]) -> None:
+    def __init__(self, describe: Describe) -> None:
         check_host()
         self.table = Table()
         options = LoadOptions()

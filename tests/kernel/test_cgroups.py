@@ -70,7 +70,7 @@ def test_events_and_proc_go_by_one_hierarchy(make_cgroup: Make) -> None:
         for number, hierarchy in enumerate(hierarchies()):
             with suppress(OSError):  # cpuset takes nobody without CPUs
                 enter(make_cgroup(hierarchy, f"lxc.payload.nstrace-{time.monotonic_ns()}-{number}"), space.init)
-        host = Host(lambda _runtime, _id: None)
+        host = Host(lambda _id: None)
         process = host.process(space.init)
         assert process and len(process.cgroups) >= len(hierarchies()) - 1
         with Stack("all") as stack:

@@ -26,7 +26,7 @@ DEEPEST = 32
 
 
 def host() -> Host:
-    return Host(lambda _runtime, _id: None)
+    return Host(lambda _id: None)
 
 
 @pytest.fixture(params=["all ioctls", "no ns_id", "none before 6.11"])

@@ -1,12 +1,14 @@
 """Which container a row belongs to: by cgroup, else by namespace; never by what comes after it."""
 
 import builders
+import msgspec
+import numpy as np
 from builders import PIDNS, WEB
 
-from tracer.attribution import Attribution, Container
-from tracer.events import Batch
+from tracer.attribution import Attribution, Container, reduce
+from tracer.events import Batch, Kind
 from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.pidns import chain_of
+from tracer.pidns import PidnsId, chain_of
 
 DB = Container("b" * 64, "docker", "db")
 INNER = Container("c" * 64, "docker", "inner")
@@ -103,3 +105,58 @@ def test_the_hosts_own_processes_are_no_ones() -> None:
     batch = builders.batch(builders.cgroup(10, WEB), builders.fork(1, [], cgroup_id=10), builders.fork(7, cgroup_id=1))
     assert batch.rows["chain"]["inum"][1, 0] == INITIAL_PIDNS_INUM
     assert labels(batch)[1:] == ["web", None]  # a first process of the host's namespace does not make it web's
+
+
+# what comes late, and what an engine says
+
+
+def owner_row(tgid: int, inside: list[tuple[int, ...]], container: Container, cgroup_id: int) -> builders.Row:
+    payload = msgspec.json.encode(container)
+    first = builders.row(Kind.PIDNS, tgid, inside, cgroup_id=cgroup_id, args_len=len(payload), args_total=len(payload))
+    return builders.Row(first.event, payload)
+
+
+def test_a_container_that_is_told_late_owns_the_namespace_that_it_had_begun() -> None:
+    batch = builders.batch(
+        builders.cgroup(10, pending=True),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.cgroup(10, WEB),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=1),
+    )
+    assert labels(batch)[1:] == [None, "web", "web"]
+
+
+def test_a_namespace_is_a_containers_by_the_engines_word() -> None:
+    attribution = Attribution()
+    batch = builders.batch(
+        builders.cgroup(1, path="/mine"),
+        owner_row(100, [(PIDNS, 1)], WEB, 1),
+        builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], cgroup_id=1),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=1),
+        builders.fork(102, [(PIDNS + 1, 1)], cgroup_id=1),
+    )
+    told = [attribution.of_row(part, at) for part in attribution.take(batch) for at in range(len(part))]
+    assert told[2:] == [WEB, WEB, None]
+    assert attribution.changes == 1
+
+
+def test_the_arguments_of_a_first_process_are_nobodys_word() -> None:
+    attribution = Attribution()
+    forged = msgspec.json.encode(WEB)
+    first = builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], args=[forged])
+    batch = builders.batch(first, builders.row(Kind.PIDNS, 101, [(PIDNS + 1, 1)], args=[b"sh", b"-c", b"x"]))
+    for part in attribution.take(batch):
+        (reduced,) = attribution.take(reduce(part, np.zeros(len(part), bool)))
+        assert (reduced.rows["kind"] == Kind.PIDNS).all()
+    assert attribution.owner(PidnsId(PIDNS, 1)) is None
+
+
+def test_what_is_known_of_namespaces_alone_goes_on_without_commands_in_its_place() -> None:
+    first = builders.row(Kind.SNAPSHOT, 100, [(PIDNS + level, 9 - level) for level in range(8)] + [(1, 1)], args=[b"a"])
+    other = builders.row(Kind.EXEC, 101, [(PIDNS, 2)], exe=b"/x", args=[b"y", b"z"])
+    batch = builders.batch(first, other, first, other)
+    reduced = reduce(batch, np.array([False, True, False, True]))
+    assert reduced.rows["kind"].tolist() == [Kind.PIDNS, Kind.EXEC, Kind.PIDNS, Kind.EXEC]
+    assert [reduced.payload(at) for at in (1, 3)] == [batch.payload(1)] * 2
+    assert reduced.payload(0) == reduced.payload(2) == (batch.payload(0).deep, b"", b"")
+    assert chain_of(reduced, 2) == chain_of(batch, 2)

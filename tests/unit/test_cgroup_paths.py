@@ -8,6 +8,7 @@ from tracer.containers.paths import Found, find
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4
+C = "fedcba9876543210" * 4
 POD = "pod3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60"
 SLICE = "kubepods-burstable-pod3f1c2e4a_9a11_4f0e_8d5a_1d2c3b4a5f60.slice"
 USER = "/user.slice/user-1000.slice/user@1000.service"
@@ -47,6 +48,8 @@ PATTERNS = [
     ("podman, split", f"/system.slice/web.service/libpod-payload-{A}", Found("podman", A, 3)),
     ("nerdctl", f"/system.slice/nerdctl-{A}.scope", Found("nerdctl", A, 2)),
     ("nerdctl, rootless", f"{USER}/user.slice/nerdctl-{A}.scope", Found("nerdctl", A, 5)),
+    ("Amazon's agent", f"/ecs/{A[:32]}/{A}", Found("docker", A, 3)),
+    ("Amazon's agent, older", f"/ecs/cluster/0fa5e1b8-9a11-4f0e-8d5a-1d2c3b4a5f60/{A}", Found("docker", A, 4)),
     ("lxc", "/lxc.payload.c1", Found("lxc", "c1", 1)),
     ("lxc, an init system inside", "/lxc.payload.my.box-2/init.scope", Found("lxc", "my.box-2", 1)),
     ("lxc 4.0.0", "/lxc.payload/c1", Found("lxc", "c1", 2)),
@@ -137,6 +140,26 @@ def test_the_innermost_wins(path: str, found: Found) -> None:
 @pytest.mark.parametrize(("path", "found"), [pytest.param(path, found, id=name) for name, path, found in RELATIVE])
 def test_seen_from_elsewhere(path: str, found: Found) -> None:
     assert find(path) == found
+
+
+LISTED = [
+    ("a folder", f"/foo/{A}", Found("docker", A, 2)),
+    ("folders", f"/foo/bar/{A}/init.scope", Found("docker", A, 3)),
+    ("below a unit", f"/system.slice/{A}", Found("docker", A, 2)),
+    ("a pod's path", f"/kubepods/besteffort/{POD}/{A}", Found("docker", A, 4)),
+    ("the innermost", f"/foo/{A}/bar/{B}", Found("docker", B, 4)),
+    ("one of another engine inside", f"/foo/{A}/default/box", Found("docker", A, 2)),
+    ("another runtime's inside", f"/foo/{A}/docker/{C}", Found("docker", C, 4)),
+    ("it repeats its path", f"/foo/{A}/foo/{A}", Found("docker", A, 2)),
+    ("its monitor", f"/machine.slice/libpod-conmon-{A}.scope", None),
+    ("not listed", f"/foo/bar/{C}", None),
+    ("not the whole name", f"/foo/x{A}", None),
+]
+
+
+@pytest.mark.parametrize(("path", "found"), [pytest.param(path, found, id=name) for name, path, found in LISTED])
+def test_what_an_engine_lists_wherever_it_stands(path: str, found: Found | None) -> None:
+    assert find(path, {A: "docker", B: "docker"}.get) == found
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=name) for name, path in NONE])

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 
-from tracer.containers.cgroups import MAX_ASKED, Cgroups, Description
+from tracer.containers.cgroups import MAX_ASKED, Answer, Cgroups, Description, Silence
 from tracer.facts import CgroupFact, CgroupName, Container
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
@@ -16,15 +16,16 @@ WEB = CgroupName(30, 2, A)
 
 
 class Names:
-    """An engine that knows some containers and remembers what it was asked."""
+    """An engine that knows some containers and remembers what it was asked; silence: what it does instead of that."""
 
     def __init__(self, **known: Description) -> None:
         self.known = known
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[str] = []
+        self.silence: Silence | None = None
 
-    def describe(self, runtime: str, container_id: str) -> Description | None:
-        self.asked.append((runtime, container_id))
-        return self.known.get(container_id)
+    def describe(self, container_id: str) -> Answer:
+        self.asked.append(container_id)
+        return self.silence or self.known.get(container_id)
 
 
 def cgroups(max_cgroups: int = 100) -> Cgroups:
@@ -47,7 +48,7 @@ def test_a_container_with_all_that_the_engine_tells() -> None:
         (2, CgroupFact("/docker")),
         (30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web", "nginx:1.27", {"tier": "front"}, 1))),
     ]
-    assert names.asked == [("docker", A)]
+    assert names.asked == [A]
 
 
 def test_without_an_engine_there_is_still_the_id() -> None:
@@ -67,7 +68,7 @@ def test_cgroups_inside_a_container_share_its_life() -> None:
     facts = tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "init.scope"), CgroupName(32, 31, "x")])
     assert paths_of(facts)[32] == f"/docker/{A}/init.scope/x"
     assert [fact.container for _cgroup_id, fact in facts[2:]] == [Container(A, "docker")] * 3
-    assert names.asked == [("docker", A)]
+    assert names.asked == [A]
 
 
 def test_each_root_cgroup_is_one_life() -> None:
@@ -79,19 +80,18 @@ def test_each_root_cgroup_is_one_life() -> None:
     assert (lives_of(second), lives_of(third)) == ([2], [3, 3])
     assert third[0][1].container == Container(A, "docker", "web", None, {}, 3)
     assert third[0][1].container.label == "web#3"
-    assert names.asked == [("docker", A)] * 3
+    assert names.asked == [A] * 3
 
 
 def test_a_name_that_comes_late_is_told_for_every_cgroup_of_the_container() -> None:
     names = Names()
     tree = Cgroups(names.describe)
     tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "x"), CgroupName(40, 2, B)])
-    assert tree.nameless == {A, B}
+    assert tree.is_open
     assert tree.renew() == []
     names.known[A] = Description("web", "nginx", {"k": "v"})
     web = Container(A, "docker", "web", "nginx", {"k": "v"}, 1)
     assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", web)), (31, CgroupFact(f"/docker/{A}/x", web))]
-    assert tree.nameless == {B}
     assert tree.learn([CgroupName(32, 30, "y")])[0][1].container == web
 
 
@@ -102,7 +102,7 @@ def test_one_that_no_engine_knows_is_not_asked_for_for_ever() -> None:
     for _ in range(50):
         assert tree.renew() == []
     assert len(names.asked) == MAX_ASKED
-    assert tree.nameless == frozenset()
+    assert not tree.is_open
 
 
 def test_a_late_cgroup_of_an_earlier_life_belongs_to_that_one() -> None:
@@ -140,7 +140,7 @@ def test_what_is_known_gives_nothing() -> None:
     tree = Cgroups(names.describe)
     assert len(tree.learn([ROOT, DOCKER, WEB, WEB])) == 3
     assert tree.learn([ROOT, DOCKER, WEB]) == []
-    assert names.asked == [("docker", A)]
+    assert names.asked == [A]
 
 
 @pytest.mark.parametrize("order", list(permutations([ROOT, DOCKER, WEB, CgroupName(31, 30, "x")])))
@@ -219,3 +219,107 @@ def test_waiting_for_one_parent_is_bounded() -> None:
     tree = cgroups(max_cgroups=10)
     tree.learn([CgroupName(cgroup_id, 2, "x") for cgroup_id in range(100, 200)])
     assert len(tree.learn([ROOT, DOCKER])) + tree.evicted == 102
+
+
+# an engine that does not answer
+
+
+def test_what_an_engine_has_not_said_is_pending_until_it_has() -> None:
+    names = Names(**{A: Description("web", None)})
+    names.silence = Silence.NO_ANSWER
+    tree = Cgroups(names.describe)
+    assert tree.learn([ROOT, DOCKER, WEB])[-1] == (30, CgroupFact(f"/docker/{A}", Container(A, "docker"), True))
+    for _ in range(2 * MAX_ASKED):
+        assert tree.renew() == []  # it is asked for ever
+    names.silence = None
+    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web")))]
+    assert not tree.is_open
+
+
+def test_where_no_engine_is_nothing_is_pending_but_one_that_comes_is_heard() -> None:
+    names = Names(**{A: Description("web", None)})
+    names.silence = Silence.NO_ENGINE
+    tree = Cgroups(names.describe)
+    assert [fact.pending for _cgroup_id, fact in tree.learn([ROOT, DOCKER, WEB])] == [False] * 3
+    names.silence = None
+    assert [fact.container and fact.container.name for _cgroup_id, fact in tree.renew()] == ["web"]
+
+
+def test_a_container_without_a_name_is_asked_for_again() -> None:
+    names = Names(**{A: Description(None, "nginx")})
+    tree = Cgroups(names.describe)
+    assert tree.learn([ROOT, DOCKER, WEB])[-1][1].container == Container(A, "docker", None, "nginx")
+    names.known[A] = Description("web", "nginx")
+    assert [fact.container for _cgroup_id, fact in tree.renew()] == [Container(A, "docker", "web", "nginx")]
+
+
+def test_a_silent_engine_does_not_make_pending_what_has_a_name() -> None:
+    names = Names(**{A: Description("web", None)})
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    names.silence = Silence.NO_ANSWER
+    (fact,) = tree.learn([CgroupName(31, 30, "x")])
+    assert (fact[1].pending, fact[1].container) == (False, Container(A, "docker", "web"))
+
+
+# whatever the path is called
+
+
+@pytest.mark.parametrize("above", [("foo",), ("foo", "bar"), ("ecs", "0123456789abcdef" * 2), ("kubepods", "pod1")])
+def test_what_an_engine_lists_is_its_container(above: tuple[str, ...]) -> None:
+    names = Names(**{A: Description("web", None, {}, "podman")})
+    folders = [CgroupName(2 + depth, 1 + depth, name) for depth, name in enumerate(above)]
+    place = CgroupName(30, folders[-1].cgroup_id, A)
+    facts = Cgroups(names.describe).learn([ROOT, *folders, place, CgroupName(31, 30, "init.scope")])
+    assert [fact.container for _cgroup_id, fact in facts[-2:]] == [Container(A, "podman", "web")] * 2
+    assert [fact.container for _cgroup_id, fact in facts[:-2]] == [None] * (1 + len(above))
+    assert names.asked == [A]
+
+
+def test_a_path_that_only_an_engine_can_tell_is_pending_until_it_has() -> None:
+    names = Names(**{A: Description("web", None)})
+    names.silence = Silence.NO_ANSWER
+    tree = Cgroups(names.describe)
+    folders = [CgroupName(2, 1, "foo"), CgroupName(3, 2, "bar")]
+    facts = tree.learn([ROOT, *folders, CgroupName(30, 3, A), CgroupName(40, 3, B)])
+    assert [(fact.container, fact.pending) for _cgroup_id, fact in facts[-2:]] == [(None, True)] * 2
+    names.silence = None
+    assert tree.renew() == [
+        (30, CgroupFact(f"/foo/bar/{A}", Container(A, "docker", "web"))),
+        (40, CgroupFact(f"/foo/bar/{B}")),
+    ]
+
+
+# labels
+
+
+def shown(facts: list[tuple[int, CgroupFact]]) -> list[str]:
+    return [fact.container.label for _cgroup_id, fact in facts if fact.container]
+
+
+def test_a_new_container_of_a_name_goes_on_behind_the_lives_of_the_one_before() -> None:
+    names = Names(**{A: Description("web", None), B: Description("web", None)})
+    tree = Cgroups(names.describe)
+    lives = [ROOT, DOCKER, WEB, CgroupName(40, 2, A), CgroupName(50, 2, B), CgroupName(60, 2, A)]
+    assert shown(tree.learn(lives)) == ["web", "web#2", "web#3", "web#4"]
+
+
+def test_a_name_that_comes_late_collides_with_none() -> None:
+    names = Names(**{B: Description("web", None)})
+    tree = Cgroups(names.describe)
+    assert shown(tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "x"), CgroupName(40, 2, B)])) == [
+        A[:12],
+        A[:12],
+        "web",
+    ]
+    names.known[A] = Description("web", None)
+    assert shown(tree.renew()) == ["web#2", "web#2"]
+    assert shown(tree.learn([CgroupName(50, 2, A)])) == ["web#3"]
+
+
+def test_a_name_that_looks_like_the_label_of_a_life_collides_with_none() -> None:
+    names = Names(**{A: Description("web", None)})
+    tree = Cgroups(names.describe)
+    folders = [CgroupName(3, 1, "lxc.payload.web"), CgroupName(4, 1, "lxc.payload.web#3")]
+    assert shown(tree.learn([ROOT, DOCKER, WEB, *folders])) == ["web", "web#2", "web#3"]
+    assert shown(tree.learn([CgroupName(40, 2, A)])) == ["web#4"]

@@ -2,92 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
+from contextlib import ExitStack
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import wait_for
+from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import engine as engine_module
 from tracer.containers.direct import DirectApi
 from tracer.containers.engine import Description, Engine, FoundContainer
 from tracer.errors import ExitCode, NstraceError
 
-A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
-B = "eda4" * 16
-C = "0123456789abcdef" * 4
-
-
-def container(container_id: str, name: str, state: str = "running", **more: Any) -> dict[str, Any]:
-    return {"Id": container_id, "Names": [f"/{name}"], "Image": "nginx:1.27", "Labels": {}, "State": state} | more
-
-
-class FakeEngine(ThreadingUnixStreamServer):
-    """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing."""
-
-    daemon_threads = True
-
-    def __init__(self, path: Path) -> None:
-        self.address = f"unix://{path}"
-        self.containers: Any = []
-        self.inits: dict[str, int] = {}
-        self.status = 200
-        self.pause_s = 0.0
-        self.hangs = False
-        self.released = threading.Event()
-        self.asked: list[str] = []
-        super().__init__(str(path), _Handler)
-
-    def listing(self, query: dict[str, list[str]]) -> Any:
-        if self.status != 200:
-            return {"message": "the store\n is \x1b[31mbroken"}
-        ids = json.loads(query["filters"][0])["id"] if "filters" in query else [""]
-        assert query["all"] == ["1"]
-        if not isinstance(self.containers, list):
-            return self.containers
-        return [item for item in self.containers if any(item["Id"].startswith(wanted) for wanted in ids)]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: FakeEngine
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        self.server.asked.append(url.path)
-        if self.server.hangs:
-            self.server.released.wait(60)
-            self.close_connection = True
-            return
-        time.sleep(self.server.pause_s)
-        if url.path == "/version":
-            self._answer({"ApiVersion": "1.41"}, 200)
-        elif url.path == "/_ping":
-            self._answer("OK", 200)
-        elif self.server.inits and url.path.endswith(f"/containers/{A}/json"):
-            self._answer({"Id": A, "State": {"Pid": self.server.inits[A]}}, 200)
-        else:
-            assert url.path.removeprefix("/v1.41") == "/containers/json", "inspect for the first process alone"
-            self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
-
-    def _answer(self, what: Any, status: int) -> None:
-        body = json.dumps(what).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_args: Any) -> None:
-        pass
+NONSENSE = "gives an answer that cannot be read"
 
 
 @pytest.fixture(autouse=True)
@@ -101,19 +32,8 @@ def no_engine_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[str], FakeEngine]]:
     """Starts an engine on a socket of this name."""
-    servers = []
-
-    def start(name: str) -> FakeEngine:
-        server = FakeEngine(tmp_path / name)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return server
-
-    yield start
-    for server in servers:
-        server.released.set()
-        server.shutdown()
-        server.server_close()
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(serving(tmp_path / name))
 
 
 @pytest.fixture
@@ -127,22 +47,6 @@ def engine(fake: FakeEngine, request: pytest.FixtureRequest) -> Iterator[Engine]
     fake.asked.clear()
     yield connected
     connected.close()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(engine, "_clock", clock)
-    monkeypatch.setattr(engine, "_silent_until", clock.now)
-    return clock
 
 
 def failure(call: Callable[[], object]) -> NstraceError:
@@ -251,14 +155,14 @@ def test_without_the_sdk_a_socket_must_answer_too(hangs: bool, fake: FakeEngine,
     podman = serve("podman.sock")
     fake.hangs = hangs
     connected = Engine.connect(timeout_s=0.1, open_api=DirectApi)
-    assert (connected.address, podman.asked) == ((podman if hangs else fake).address, ["/_ping"] if hangs else [])
+    assert (connected.address, podman.asked) == ((podman if hangs else fake).address, ["/version"] if hangs else [])
 
 
 def test_no_more_than_one_connection_stays_open(engine: Engine, fake: FakeEngine) -> None:
     fake.containers = [container(A, "web"), container(B, "db"), container(C, "job")]
     before = open_files()
     for asked in (A, B, C):
-        assert engine.state(asked)
+        assert engine.listed([asked], 1.0)
     wait_for(lambda: open_files() <= before + 2)  # one, and its other end at the fake engine
 
 
@@ -266,7 +170,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-# all, find, state
+# all, find, listed
 
 
 def test_all_lists_stopped_ones_too(fake: FakeEngine, engine: Engine) -> None:
@@ -276,13 +180,19 @@ def test_all_lists_stopped_ones_too(fake: FakeEngine, engine: Engine) -> None:
         FoundContainer(B, "db", "nginx:1.27", False),
         FoundContainer(C, "job", "nginx:1.27", True),
     ]
-    assert [path.removeprefix("/v1.41") for path in fake.asked] == ["/containers/json"]
+    assert [path.removeprefix("/v1.41") for path in fake.asked][-1:] == ["/containers/json"]
 
 
 @pytest.mark.parametrize(("told", "tgid"), [(4711, 4711), (0, None)])
 def test_the_first_process(told: int, tgid: int | None, fake: FakeEngine, engine: Engine) -> None:
-    fake.inits = {A: told}
+    fake.state_of_a = {"Pid": told}
     assert engine.init_tgid(A) == tgid
+
+
+@pytest.mark.parametrize("told", [-1, "4711", 4711.5, [4711]])
+def test_a_first_process_that_is_none_is_no_answer(told: Any, fake: FakeEngine, engine: Engine) -> None:
+    fake.state_of_a = {"Pid": told}
+    assert failure(lambda: engine.init_tgid(A)).message == f"the container engine on {fake.address} {NONSENSE}"
 
 
 @pytest.mark.parametrize(
@@ -320,16 +230,28 @@ def test_find_resolves_as_docker_does(fake: FakeEngine, engine: Engine, text: st
     assert [found.id for found in engine.find(text)] == ids
 
 
-def test_state(fake: FakeEngine, engine: Engine) -> None:
-    fake.containers = [container(A, "web", "restarting")]
-    assert engine.state(A) == "restarting"
-    assert engine.state(A[:12]) is None
-    assert engine.state(C) is None
+@pytest.mark.parametrize(("product", "runtime"), [("Engine", "docker"), ("Podman Engine", "podman")])
+def test_listed(product: str, runtime: str, fake: FakeEngine, engine: Engine) -> None:
+    fake.product = product
+    engine = engine if product == "Engine" else Engine.connect(open_api=DirectApi)
+    labels = {"tier": "front"}
+    fake.containers = [container(A, "web", Labels=labels), container(B, "db", "created", Labels=None)]
+    listed = engine.listed([A, B, C, A[:12]], 1.0)
+    assert {found.id: (found.state, found.description) for found in listed.values()} == {
+        A: ("running", Description("web", "nginx:1.27", labels, runtime)),
+        B: ("created", Description("db", "nginx:1.27", {}, runtime)),
+    }
+    assert engine.listed([], 1.0) == {}
+
+
+def test_a_container_without_a_name_is_described_without(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "", Names=None, Image=None)]
+    assert engine.listed([A], 1.0)[A].description == Description(None, None, {})
 
 
 def test_an_engine_that_fails(fake: FakeEngine, engine: Engine) -> None:
     fake.status = 500
-    for call in (engine.all, lambda: engine.find("web"), lambda: engine.state(A)):
+    for call in (engine.all, lambda: engine.find("web"), lambda: engine.listed([A], 1.0)):
         error = failure(call)
         assert error.message == rf"the container engine on {fake.address} fails: the store is \x1b[31mbroken"
         assert error.exit_code == ExitCode.FAILURE
@@ -338,8 +260,7 @@ def test_an_engine_that_fails(fake: FakeEngine, engine: Engine) -> None:
 @pytest.mark.parametrize("answer", [{}, None, "x", [{"Id": 5}], [{}], [container(A, "web", Labels=[1])]])
 def test_an_engine_that_talks_nonsense(fake: FakeEngine, engine: Engine, monkeypatch: Any, answer: Any) -> None:
     monkeypatch.setattr(fake, "listing", lambda _query: answer)
-    assert failure(engine.all).message == f"no container engine answers on {fake.address}"
-    assert engine.describe(A) is None
+    assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
 
 
 def test_an_engine_that_has_gone(fake: FakeEngine, engine: Engine) -> None:
@@ -347,71 +268,3 @@ def test_an_engine_that_has_gone(fake: FakeEngine, engine: Engine) -> None:
     fake.server_close()
     engine.close()
     assert failure(engine.all).message == f"no container engine answers on {fake.address}"
-    assert engine.describe(A) is None
-
-
-# describe
-
-
-def test_describe(fake: FakeEngine, engine: Engine) -> None:
-    fake.containers = [container(A, "web", Labels={"tier": "front"}), container(B, "db", "created", Labels=None)]
-    assert engine.describe(A) == Description("web", "nginx:1.27", {"tier": "front"})
-    assert engine.describe(B) == Description("db", "nginx:1.27", {})
-    assert len(fake.asked) == 2
-
-
-def test_a_container_without_a_name_is_described_without(fake: FakeEngine, engine: Engine) -> None:
-    fake.containers = [container(A, "", Names=None, Image=None)]
-    assert engine.describe(A) == Description(None, None, {})
-
-
-def test_an_unknown_container_is_no_failure(fake: FakeEngine, engine: Engine) -> None:
-    assert engine.describe(A) is None
-    fake.containers = [container(A, "web")]
-    assert engine.describe(A) == Description("web", "nginx:1.27", {})
-
-
-def test_describe_asks_for_whole_ids_only(fake: FakeEngine, engine: Engine) -> None:
-    fake.containers = [container(A, "web")]
-    assert [engine.describe(text) for text in ("eda", "c1", "", A[:63])] == [None] * 4
-    assert fake.asked == []
-
-
-def test_after_a_failure_describe_is_silent_for_5_s(fake: FakeEngine, engine: Engine, clock: Clock) -> None:
-    fake.containers, fake.status = [container(A, "web")], 500
-    assert engine.describe(A) is None
-    fake.status = 200
-    clock.now += 4.9
-    assert engine.describe(A) is None
-    assert len(fake.asked) == 1
-    clock.now += 0.1
-    assert engine.describe(A) == Description("web", "nginx:1.27", {})
-    assert len(fake.asked) == 2
-
-
-def test_describe_does_not_wait_for_an_engine_that_hangs(fake: FakeEngine, engine: Engine) -> None:
-    fake.hangs = True
-    began = time.monotonic()
-    assert engine.describe(A) is None
-    assert 0.4 < time.monotonic() - began < 1.5
-    began = time.monotonic()
-    assert [engine.describe(A) for _ in range(1000)] == [None] * 1000
-    assert time.monotonic() - began < 0.5
-    assert len(fake.asked) == 1
-
-
-def test_a_slow_answer_counts_and_is_followed_by_silence(fake: FakeEngine, engine: Engine, clock: Clock) -> None:
-    def late(_query: object) -> Any:
-        clock.now += 0.6
-        return [container(A, "web")]
-
-    fake.listing = late  # type: ignore[method-assign]
-    assert engine.describe(A) == Description("web", "nginx:1.27", {})
-    assert engine.describe(A) is None
-    assert len(fake.asked) == 1
-
-
-def test_others_wait_longer_than_describe(fake: FakeEngine, engine: Engine) -> None:
-    fake.pause_s, fake.containers = 0.7, [container(A, "web")]
-    assert engine.describe(A) is None
-    assert engine.state(A) == "running"

@@ -43,6 +43,37 @@ def test_in_a_shared_namespace_the_first_who_came_from_elsewhere() -> None:
     assert [facts(one) for one in found(shim, main, entry([301], main, GUEST))] == [("guest", 300, 2)]
 
 
+def test_a_process_of_the_host_that_was_moved_into_the_cgroup_is_not_the_first() -> None:
+    helper = entry([120], None, WEB)
+    init = entry([200, 1], None, WEB)
+    assert [facts(one) for one in found(helper, init, entry([121], helper, WEB))] == [("web", 200, 3)]
+
+
+def test_a_namespace_that_was_begun_inside_is_not_the_containers() -> None:
+    shell = entry([200], None, GUEST)  # --pid=host
+    inner = entry([210, 1], shell, GUEST)
+    assert [facts(one) for one in found(shell, inner)] == [("guest", 200, 2)]
+
+
+def test_the_engine_knows_where_several_came_from_outside() -> None:
+    helper, first, other = entry([120], None, GUEST), entry([200], None, GUEST), entry([90, 1], None, WEB)
+    asked = []
+
+    def init_of(container_id: str) -> int:
+        asked.append(container_id)
+        return 200
+
+    listed = running(Census([helper, first, other]), init_of)
+    assert [facts(one) for one in listed] == [("web", 90, 1), ("guest", 200, 2)]
+    assert asked == [GUEST.id]
+    assert running(Census([helper, first]), lambda _id: 4711)[0].init == helper  # nobody here
+
+
+def test_who_starts_a_container_is_not_in_it_yet() -> None:
+    runc = entry([120], None, GUEST, comm=b"runc:[1:CHILD]")
+    assert [facts(one) for one in found(runc, entry([200], None, GUEST))] == [("guest", 200, 2)]
+
+
 def test_plain_namespaces_come_last_each_by_itself() -> None:
     outer = entry([400, 1], None, inums=[77, 78])
     inner = entry([401, 2, 1], outer, inums=[77, 78])

@@ -91,7 +91,7 @@ def test_all_processes_while_some_end() -> None:
 def test_when_it_began_by_the_wall_clock() -> None:
     from tracer.host.processes import Host
 
-    host = Host(lambda _runtime, _id: None)
+    host = Host(lambda _id: None)
     before = time.time_ns()
     child = subprocess.Popen(["/bin/sleep", "600"])
     after = time.time_ns()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tracer.containers.engine import FoundContainer
-from tracer.containers.resolve import Resolved, resolve
+from tracer.containers.resolve import Resolved, choose, resolve
 from tracer.errors import ExitCode, NstraceError
 from tracer.targets import Target, TargetKind, parse_target
 
@@ -41,7 +41,14 @@ def resolved(
     engine: Callable[[], FakeEngine] = lambda: FakeEngine(WEB, DB, JOB),
     pidns_of: Callable[[int], int] = no_process,
 ) -> Resolved:
-    return resolve(tuple(parse_target(text) for text in texts), engine, pidns_of)  # type: ignore[arg-type]
+    def find(text: str) -> FoundContainer:
+        return choose(text, engine().find(text), engine().all)
+
+    return resolve(tuple(parse_target(text) for text in texts), find, lambda _target: void(engine()), pidns_of)
+
+
+def void(_engine: FakeEngine) -> None:
+    pass
 
 
 def failure(*texts: str, engine: Callable[[], FakeEngine] = lambda: FakeEngine(WEB, DB, JOB)) -> NstraceError:

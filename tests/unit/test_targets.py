@@ -93,3 +93,10 @@ def test_host_and_all_without_container() -> None:
 def test_an_image_by_its_short_name(image: str) -> None:
     container = Container("c" * 64, "docker", "x", image)
     assert parse_target(f"image:{image}").means((container,), INSIDE)
+
+
+def test_a_glob_over_names_that_cgroups_have() -> None:
+    box = Container("lxc-box", "lxc")
+    assert parse_target("lxc-*").means((box,), INSIDE)
+    assert not parse_target("lxc-*").means((Container("c" * 64, "docker"),), INSIDE)
+    assert not parse_target("c*").means((Container("c" * 64, "docker"),), INSIDE)  # an id is no name

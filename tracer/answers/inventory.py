@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracer.answers.census import Census, Entry
-from tracer.facts import Container
+from tracer.facts import RUNTIME_COMM, Container
 from tracer.pidns import PidnsId
 
 
@@ -14,7 +14,7 @@ from tracer.pidns import PidnsId
 class Running:
     """A container, or a PID namespace that no container began (container: None).
 
-    init: the first of its processes: number 1 in its namespace, or where it shares another's, the oldest.
+    init: the first of its processes: number 1 in its namespace, or where it shares another's, the first in it.
     """
 
     container: Container | None
@@ -27,20 +27,24 @@ class Running:
         return self.init.pidns
 
 
-def running(census: Census) -> list[Running]:
+InitOf = Callable[[str], int | None]
+"""Id of a container -> its first process by the engine's word, its host PID; None: no engine tells."""
+
+
+def running(census: Census, init_of: InitOf = lambda _id: None) -> list[Running]:
     """Everything that has a process now, containers first, each kind in the order of its start."""
     members: dict[object, list[Entry]] = {}
     for entry in census:
         if (key := _key(census, entry)) is not None:
             members.setdefault(key, []).append(entry)
-    found = [Running(entries[0].container, _init(census, entries), len(entries)) for entries in members.values()]
+    found = [Running(entries[0].container, _init(entries, init_of), len(entries)) for entries in members.values()]
     return sorted(found, key=lambda one: (one.container is None, one.init.proc_id.start_ns, one.init.numbers))
 
 
 def _key(census: Census, entry: Entry) -> object:
     """What a process is counted to; None: the host."""
     if entry.container:
-        return entry.container.id, entry.container.incarnation
+        return entry.container.id, entry.container.label
     if entry.level == 0:
         return None
     return entry.pidns or _first_hidden(census, entry).proc_id
@@ -54,10 +58,20 @@ def _first_hidden(census: Census, entry: Entry) -> Entry:
     return entry
 
 
-def _init(census: Census, entries: Sequence[Entry]) -> Entry:
-    """Number 1 of the outermost namespace. A container without one of its own: who did not come from its members."""
-    firsts = [entry for entry in entries if entry.level and entry.numbers[-1] == 1]
+def _init(entries: Sequence[Entry], init_of: InitOf) -> Entry:
+    """The first process, of members in the order of their start: who came from outside of them, as number 1 of a
+    namespace. Where that is nobody (the container shares another's namespace) or several, the engine knows; else the
+    outermost, or the oldest who came from outside: docker exec and nsenter come later, but a process of the host that
+    was moved into the cgroup may be older."""
+    ids = {entry.proc_id for entry in entries}
+    outsiders = [entry for entry in entries if entry.parent not in ids]
+    firsts = [entry for entry in outsiders if entry.level and entry.numbers[-1] == 1]
+    container = entries[0].container
+    if container and len(firsts) != 1:
+        told = init_of(container.id)
+        if found := next((entry for entry in entries if entry.numbers[0] == told), None):
+            return found
     if firsts:
         return min(firsts, key=lambda entry: entry.level)
-    ids = {entry.proc_id for entry in entries}
-    return next((entry for entry in entries if entry.parent not in ids), entries[0])
+    settled = [entry for entry in outsiders if not entry.comm.startswith(RUNTIME_COMM)]
+    return (settled or outsiders or entries)[0]

@@ -34,7 +34,8 @@ def command(
     from tracer.wiring.showing import line_width, note
 
     found = gather(targets, file, at, quiet)
-    shown = [one for one in running(found.census) if any(one.init.is_meant(target) for target in found.targets)]
+    everyone = running(found.census, found.init_of)
+    shown = [one for one in everyone if any(one.init.is_meant(target) for target in found.targets)]
     if as_json or output == "json":
         sys.stdout.writelines(json_line(container_json(one)) for one in shown)
     else:

@@ -68,7 +68,7 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
     newborn = Newborn(argv)
     give_way()  # the command does not
     target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
-    source = LiveSource(trace, (target,), Cgroups(lambda _runtime, _id: None), early, Table(options.max_processes))
+    source = LiveSource(trace, (target,), Cgroups(lambda _id: None), early, Table(options.max_processes))
     trace.ring.wake_on(ending.wakeup)
     limits = Limits(options.duration, options.count, lambda: True)
     view = make_view(options, source.wall_offset_ns)

@@ -68,16 +68,18 @@ def command(
     nstrace verify --live 5       and whether nstrace's events say so too
     """
     from tracer.answers.verification import judge
+    from tracer.host.census import take_census
     from tracer.host.lookup import Lookup
     from tracer.host.verification import Verifier
     from tracer.initial import require_initial_pidns
     from tracer.views.verification import explanation, finding_object, verification_table
-    from tracer.wiring.gathering import living_targets
+    from tracer.wiring.gathering import require_distinct
     from tracer.wiring.showing import line_width, note
 
     require_initial_pidns()
     lookup = Lookup()
-    meant = living_targets(targets, lookup)
+    meant = lookup.targets(targets or ("all",)).targets
+    require_distinct(lookup, meant, take_census(lookup.host), quiet)
     with _watching(live, lookup.names) as watch:
         verifier = Verifier(lookup, meant, watch.table if watch else None)
         verdict = judge(_rounds(verifier, watch))

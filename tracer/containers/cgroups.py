@@ -2,46 +2,82 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
 
 from tracer.containers import paths
 from tracer.facts import CgroupFact, CgroupName, Container
 from tracer.recent import Recent
 
 MAX_CGROUPS = 65536
-MAX_ASKED = 10  # times for each life of a container, before it keeps its id for a name
+_ID = re.compile("[0-9a-f]{64}")
+MAX_ASKED = 10  # times that an engine may not know a container, before it keeps its id for a name
 
 
 @dataclass(frozen=True)
 class Description:
-    """What an engine tells of a container beyond its id."""
+    """What an engine tells of a container beyond its id. runtime: the engine itself, docker or podman."""
 
     name: str | None
     image: str | None
     labels: dict[str, str] = field(default_factory=dict)
+    runtime: str = "docker"
+
+
+class Silence(Enum):
+    """Why there is no answer about a container. NO_ENGINE: there is none, and was none. NO_ANSWER: the engine that
+    there is, or was, does not say: it may yet be one of its own."""
+
+    NO_ENGINE = 1
+    NO_ANSWER = 2
+
+
+Answer = Description | Silence | None
+"""None: the engine has no such container."""
+
+Describe = Callable[[str], Answer]
+"""Id of 64 hex digits -> what the engine tells of it, now."""
+
+
+def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
+    """A container by what an engine tells of it. runtime: where none does."""
+    if not isinstance(answer, Description):
+        return Container(container_id, runtime)
+    return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels)
 
 
 class Cgroups:
     """Takes names of cgroups in any order, gives facts: path, container, and which of its lives.
 
-    describe: (runtime, id) -> name, image and labels, or None; asked for each life of a container until it answers.
-    max_cgroups bounds each table here: what was named, or was above what was named, longest ago goes first.
+    describe: asked for each life of a container until it answers. max_cgroups bounds each table here: what was named,
+    or was above what was named, longest ago goes first.
     """
 
-    def __init__(self, describe: Callable[[str, str], Description | None], max_cgroups: int = MAX_CGROUPS) -> None:
+    def __init__(self, describe: Describe, max_cgroups: int = MAX_CGROUPS) -> None:
         self._describe = describe
         self._known: Recent[int, CgroupName] = Recent(max_cgroups)
         self._orphans = _Orphans(max_cgroups)
-        self._lives: Recent[tuple[str, str], int] = Recent(max_cgroups)
+        self._labels = _Labels(max_cgroups)
         self._containers: Recent[int, Container] = Recent(max_cgroups)  # by their root cgroup
-        self._nameless: Recent[int, int] = Recent(max_cgroups)  # root cgroup -> how often it was asked for
+        self._answers: Recent[str, Answer] = Recent(max_cgroups)  # the engine's last, by id
+        self._open: Recent[int, _Open] = Recent(max_cgroups)
+        self._in_vain: Recent[str, int] = Recent(max_cgroups)  # how often an engine did not know this id
 
     @property
     def evicted(self) -> int:
         """Names forgotten for lack of room."""
         return self._known.evicted + self._orphans.evicted
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an engine may yet change a fact."""
+        return any(True for _cgroup_id in self._open)
 
     def learn(self, names: Iterable[CgroupName]) -> list[tuple[int, CgroupFact]]:
         """The facts, by cgroup id, that these names complete, parents first. A cgroup whose parent is unknown waits
@@ -56,31 +92,15 @@ class Cgroups:
                 facts += self._settle(name)
         return facts
 
-    @property
-    def nameless(self) -> frozenset[str]:
-        """The ids of containers that an engine may yet name."""
-        found = (self._containers.get(root_id) for root_id in self._nameless)
-        return frozenset(container.id for container in found if container)
-
     def renew(self) -> list[tuple[int, CgroupFact]]:
-        """Ask again for the names that are missing; the facts that this changes. An engine that is slow, or starts
-        after us, names its containers late."""
-        renewed = set()
-        for root_id in list(self._nameless):
-            container, asked = self._containers.get(root_id), self._nameless.get(root_id) or 0
-            told = self._describe(container.runtime, container.id) if container else None
-            if container and told:
-                self._containers.put(root_id, _named(container, told))
-                renewed.add(root_id)
-            if told or asked + 1 >= MAX_ASKED or container is None:
-                self._nameless.pop(root_id)
-            else:
-                self._nameless.put(root_id, asked + 1)
-        if not renewed:
-            return []
-        return [
-            (cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(self._known) if self._root(cgroup_id) in renewed
-        ]
+        """Ask again for what is missing; the facts that this changes. An engine that is slow, or starts after us, names
+        its containers late."""
+        before = [(cgroup_id, opened) for cgroup_id in sorted(self._open) if (opened := self._open.get(cgroup_id))]
+        for _cgroup_id, opened in before:
+            for container_id in opened.ids:
+                self._answers.pop(container_id)
+        now = [(cgroup_id, self._fact(cgroup_id), opened.fact) for cgroup_id, opened in before]
+        return [(cgroup_id, fact) for cgroup_id, fact, told in now if fact != told]
 
     def _settle(self, name: CgroupName) -> list[tuple[int, CgroupFact]]:
         """The fact of a cgroup whose parent is known, and of all that waited for it."""
@@ -89,6 +109,8 @@ class Cgroups:
             name = ready.pop()
             self._ancestry(name.parent_id)
             self._known.put(name.cgroup_id, name)
+            for container_id in _ID.findall(name.name):  # a new life: what the engine said of the one before is old
+                self._answers.pop(container_id)
             facts.append((name.cgroup_id, self._fact(name.cgroup_id)))
             ready += self._orphans.take(name.cgroup_id)
         return facts
@@ -105,37 +127,83 @@ class Cgroups:
         return found[::-1]
 
     def _fact(self, cgroup_id: int) -> CgroupFact:
-        path, found, root_id = self._place(cgroup_id)
-        return CgroupFact(path, self._container(found, root_id) if found else None)
-
-    def _root(self, cgroup_id: int) -> int:
-        """The root cgroup of the container that this cgroup is in; 0: it is in none."""
-        return self._place(cgroup_id)[2]
-
-    def _place(self, cgroup_id: int) -> tuple[str, paths.Found | None, int]:
         ancestry = self._ancestry(cgroup_id)
         path = "/" + "/".join(name.name.replace("/", r"\x2f") for name in ancestry)
-        found = paths.find(path)
-        return path, found, ancestry[found.depth - 1].cgroup_id if found else 0
+        asked: dict[str, Answer] = {}
 
-    def _container(self, found: paths.Found, root_id: int) -> Container:
-        """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no
-        cgroup id twice (kernfs_node.id)."""
-        lives = self._lives.get(found[:2]) or 0
-        container = self._containers.get(root_id)
-        if container is None:
-            container = Container(found.id, found.runtime, incarnation=lives + 1)
-            if told := self._describe(found.runtime, found.id):
-                container = _named(container, told)
-            else:
-                self._nameless.put(root_id, 1)
-            self._lives.put(found[:2], container.incarnation)
-            self._containers.put(root_id, container)
+        def runtime_of(container_id: str) -> str | None:
+            answer = asked[container_id] = self._answer(container_id)
+            return answer.runtime if isinstance(answer, Description) else None
+
+        found = paths.find(path, runtime_of)
+        container = self._container(found, ancestry[found.depth - 1].cgroup_id, asked) if found else None
+        named = container.id if container and container.name else None
+        pending = any(answer is Silence.NO_ANSWER and asked_id != named for asked_id, answer in asked.items())
+        fact = CgroupFact(path, container, pending)
+        self._keep_open(cgroup_id, fact, tuple(asked_id for asked_id in asked if self._may_change(asked_id, asked)))
+        return fact
+
+    def _answer(self, container_id: str) -> Answer:
+        """What the engine has said, or says now."""
+        if container_id in self._answers:
+            return self._answers.get(container_id)
+        answer = self._describe(container_id)
+        if not isinstance(answer, Silence):
+            self._answers.put(container_id, answer)
+            if answer is None or answer.name is None:
+                self._in_vain.put(container_id, (self._in_vain.get(container_id) or 0) + 1)
+        return answer
+
+    def _may_change(self, container_id: str, asked: Mapping[str, Answer]) -> bool:
+        answer = asked[container_id]
+        if isinstance(answer, Description) and answer.name:
+            return False
+        return isinstance(answer, Silence) or (self._in_vain.get(container_id) or 0) < MAX_ASKED
+
+    def _keep_open(self, cgroup_id: int, fact: CgroupFact, ids: tuple[str, ...]) -> None:
+        if ids:
+            self._open.put(cgroup_id, _Open(fact, ids))
+        else:
+            self._open.pop(cgroup_id)
+
+    def _container(self, found: paths.Found, root_id: int, asked: Mapping[str, Answer]) -> Container:
+        """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no cgroup id
+        twice (kernfs_node.id). It keeps the name that it was first shown by."""
+        before, now = self._containers.get(root_id), container_of(found.id, asked.get(found.id), found.runtime)
+        if before and (before.name or now.name is None):
+            return before
+        container = self._labels.number(now)
+        self._containers.put(root_id, container)
         return container
 
+    def moved(self, container_id: str) -> Container:
+        """The life of a container whose processes are in no cgroup of its own, as its engine says."""
+        return self._labels.number(container_of(container_id, self._answer(container_id)))
 
-def _named(container: Container, told: Description) -> Container:
-    return Container(container.id, container.runtime, told.name, told.image, told.labels, container.incarnation)
+
+class _Open(NamedTuple):
+    """A fact, as told, that an engine's answer about one of these ids may change."""
+
+    fact: CgroupFact
+    ids: tuple[str, ...]
+
+
+class _Labels:
+    """Numbers lives by what is shown of them, so that no two are shown alike: a container of another id that takes over
+    a name goes on behind it. limit: as many labels are remembered."""
+
+    def __init__(self, limit: int) -> None:
+        self._last: Recent[str, int] = Recent(limit)  # by the label without a number
+        self._given: Recent[str, None] = Recent(limit)
+
+    def number(self, container: Container) -> Container:
+        """The same with the number of its life."""
+        number = (self._last.get(container.label) or 0) + 1
+        while (numbered := msgspec.structs.replace(container, incarnation=number)).label in self._given:
+            number += 1  # a name may look like another's label
+        self._last.put(container.label, number)
+        self._given.put(numbered.label, None)
+        return numbered
 
 
 class _Orphans:

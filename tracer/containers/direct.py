@@ -35,16 +35,20 @@ class DirectApi:
     def __init__(self, address: str, timeout: float) -> None:
         self.timeout = timeout
         self._path = address.removeprefix("unix://")
-        self._get("/_ping")
+        self._version = msgspec.json.decode(self._get("/version"))
 
     def close(self) -> None:
         """There is nothing to give back."""
 
-    def containers(self, all: bool, filters: dict[str, str]) -> Any:
+    def version(self) -> Any:
+        """GET /version, decoded, as it was answered first."""
+        return self._version
+
+    def containers(self, all: bool, filters: dict[str, list[str]]) -> Any:
         """GET /containers/json, decoded."""
         query = {"all": str(int(all))}
         if filters:
-            query["filters"] = msgspec.json.encode({name: [value] for name, value in filters.items()}).decode()
+            query["filters"] = msgspec.json.encode(filters).decode()
         return msgspec.json.decode(self._get(f"/containers/json?{urlencode(query)}"))
 
     def inspect_container(self, container_id: str) -> Any:

@@ -7,10 +7,9 @@ list.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
@@ -20,25 +19,25 @@ from tracer.errors import ExitCode, NstraceError
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = ["Description", "Engine", "FoundContainer"]
+T = TypeVar("T")
 
 DOCKER = "unix:///var/run/docker.sock"
 PODMAN = "unix:///run/podman/podman.sock"
 
 TIMEOUT_S = 2.0
-_SILENCE_S = 5.0
-_ID_DIGITS = 64
 _ALIVE = ("running", "paused", "stopping")
 
 
 @dataclass(frozen=True)
 class FoundContainer:
-    """A container that the engine lists. running: it has processes, be they paused."""
+    """A container that the engine lists. running: it has processes, be they paused. state: in the engine's word."""
 
     id: str
     name: str
     image: str
     running: bool
+    state: str = field(default="", compare=False)
+    description: Description = field(default=Description(None, None), compare=False)
 
 
 class _Listed(msgspec.Struct, rename="pascal"):
@@ -56,16 +55,14 @@ class _Listed(msgspec.Struct, rename="pascal"):
         names = [name.removeprefix("/") for name in self.names or ()]
         return next((name for name in names if "/" not in name), None)
 
-    @property
-    def description(self) -> Description:
-        return Description(self.name, self.image, self.labels or {})
-
-    def found(self) -> FoundContainer:
-        return FoundContainer(self.id, self.name or self.id[:12], self.image or "", self.state in _ALIVE)
+    def found(self, runtime: str) -> FoundContainer:
+        description = Description(self.name, self.image, self.labels or {}, runtime)
+        name, image = self.name or self.id[:12], self.image or ""
+        return FoundContainer(self.id, name, image, self.state in _ALIVE, self.state, description)
 
 
 class _State(msgspec.Struct, rename="pascal"):
-    pid: int = 0
+    pid: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class _Inspected(msgspec.Struct, rename="pascal"):
@@ -74,14 +71,23 @@ class _Inspected(msgspec.Struct, rename="pascal"):
     state: _State
 
 
-class Engine:
-    """An engine that has answered on its local socket. All methods but describe raise NstraceError when it fails."""
+class _Component(msgspec.Struct, rename="pascal"):
+    name: str = ""
 
-    def __init__(self, api: APIClient, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+
+class _Version(msgspec.Struct, rename="pascal"):
+    """Of GET /version what is read."""
+
+    components: list[_Component] | None = None
+
+
+class Engine:
+    """An engine that has answered on its local socket. All methods raise NstraceError when it fails."""
+
+    def __init__(self, api: APIClient, address: str) -> None:
         self.address = address
         self._api = api
-        self._clock = clock
-        self._silent_until = clock()
+        self._runtime = ""
 
     @staticmethod
     def connect(timeout_s: float = TIMEOUT_S, open_api: Callable[[str, float], Any] | None = None) -> Engine:
@@ -112,21 +118,6 @@ class Engine:
         """Give the connection back."""
         self._api.close()
 
-    def describe(self, container_id: str, timeout_s: float = 0.5) -> Description | None:
-        """Name, image and labels; None: not known, or not in time. Never raises, and after a failure or a slow answer
-        does not ask for some seconds: the tracer must not wait."""
-        began = self._clock()
-        if began < self._silent_until or len(container_id) != _ID_DIGITS:
-            return None
-        try:
-            listed = self._by_id(container_id, timeout_s)
-        except NstraceError:
-            self._silent_until = self._clock() + _SILENCE_S
-            return None
-        if self._clock() - began > timeout_s:  # each part came in time, the whole did not
-            self._silent_until = self._clock() + _SILENCE_S
-        return listed.description if listed else None
-
     def find(self, text: str) -> list[FoundContainer]:
         """What the engine itself would understand: the one with this id or name, else all whose ids begin so."""
         everyone = self.all()
@@ -137,33 +128,32 @@ class Engine:
 
     def all(self) -> list[FoundContainer]:
         """All containers, stopped ones too."""
-        return [listed.found() for listed in self._list(TIMEOUT_S)]
+        return list(self.listed(None, TIMEOUT_S).values())
 
-    def state(self, container_id: str) -> str | None:
-        """The engine's word: running, paused, restarting, exited, created, ...; None: there is no such container."""
-        listed = self._by_id(container_id, TIMEOUT_S)
-        return listed.state if listed else None
-
-    def descriptions(self) -> dict[str, Description]:
-        """What `describe` tells, of all containers by id."""
-        return {listed.id: listed.description for listed in self._list(TIMEOUT_S)}
+    def listed(self, ids: Collection[str] | None, timeout_s: float) -> dict[str, FoundContainer]:
+        """Those of these containers that there are, or all, by id; stopped ones too."""
+        runtime = self._name(timeout_s)
+        filters = {} if ids is None else {"id": sorted(ids)}  # takes beginnings and patterns too
+        found = self._ask(timeout_s, lambda: self._api.containers(all=True, filters=filters), list[_Listed])
+        return {one.id: one.found(runtime) for one in found if ids is None or one.id in ids}
 
     def init_tgid(self, container_id: str) -> int | None:
         """The engine's word for the first process of a container, its host PID; None: it is not running."""
-        self._api.timeout = TIMEOUT_S  # type: ignore[assignment]  # an int in the stub
-        try:
-            return msgspec.convert(self._api.inspect_container(container_id), _Inspected).state.pid or None
-        except Exception as error:
-            raise _failure(self.address, error) from error
+        told = self._ask(TIMEOUT_S, lambda: self._api.inspect_container(container_id), _Inspected)
+        return told.state.pid or None
 
-    def _by_id(self, container_id: str, timeout_s: float) -> _Listed | None:
-        # the engine's filter takes beginnings and patterns too
-        return next((c for c in self._list(timeout_s, id=container_id) if c.id == container_id), None)
+    def _name(self, timeout_s: float) -> str:
+        """docker or podman, which speaks the same language."""
+        if not self._runtime:
+            version = self._ask(timeout_s, lambda: self._api.version(), _Version)
+            names = [component.name for component in version.components or ()]
+            self._runtime = "podman" if any(name.startswith("Podman") for name in names) else "docker"
+        return self._runtime
 
-    def _list(self, timeout_s: float, **filters: str) -> list[_Listed]:
+    def _ask(self, timeout_s: float, question: Callable[[], Any], answer: type[T]) -> T:
         self._api.timeout = timeout_s  # type: ignore[assignment]  # an int in the stub
         try:
-            return msgspec.convert(self._api.containers(all=True, filters=filters), list[_Listed])
+            return msgspec.convert(question(), answer)
         except Exception as error:
             raise _failure(self.address, error) from error
         finally:
@@ -201,6 +191,9 @@ def _failure(address: str, error: Exception) -> NstraceError:
     for cause in causes:
         if explanation := _explanation(cause):
             return NstraceError(f"the container engine on {address} fails: {explanation}", detail=detail)
+    if any(isinstance(cause, msgspec.MsgspecError | ValueError) for cause in causes):
+        message = f"the container engine on {address} gives an answer that cannot be read"
+        return NstraceError(message, "is this an engine? DOCKER_HOST names its socket", detail=detail)
     return NstraceError(
         f"no container engine answers on {address}",
         "start it (systemctl start docker), or follow pid:N, pidns:INUM, host or all, which need none",

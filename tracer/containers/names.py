@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
+from collections.abc import Collection
 from functools import cached_property
 
-from tracer.containers.cgroups import Description
-from tracer.containers.engine import Engine, FoundContainer
+from tracer.containers.cgroups import Answer, Silence
+from tracer.containers.engine import TIMEOUT_S, Engine, FoundContainer
 from tracer.errors import NstraceError
 
 _LIST_AGAIN_S = 1.0
@@ -18,6 +18,8 @@ class Names:
 
     def __init__(self) -> None:
         self.error: NstraceError | None = None
+        self._listed: dict[str, FoundContainer] = {}
+        self._listed_s = 0.0
 
     @cached_property
     def engine(self) -> Engine | None:
@@ -39,18 +41,22 @@ class Names:
             raise self.error
         return self.engine
 
-    def describe(self, runtime: str, container_id: str) -> Description | None:
-        """Name, image and labels of a container, None where no engine tells them. Never raises."""
+    def describe(self, container_id: str) -> Answer:
+        """What the engine tells of a container. Never raises."""
         if self.engine is None:
-            return None
-        if container_id not in self._descriptions and time.monotonic() - self._listed_s > _LIST_AGAIN_S:
-            with contextlib.suppress(NstraceError):
+            return Silence.NO_ENGINE
+        if container_id not in self._listed and time.monotonic() - self._listed_s > _LIST_AGAIN_S:
+            try:
                 self._list(self.engine)
-        return self._descriptions.get(container_id)
+            except NstraceError as error:
+                self.error = error
+                return Silence.NO_ANSWER
+        found = self._listed.get(container_id)
+        return found.description if found else None
 
     def _list(self, engine: Engine) -> None:
         self._listed_s = time.monotonic()
-        self._descriptions = engine.descriptions()
+        self._listed = engine.listed(None, TIMEOUT_S)
 
     def init_tgid(self, container_id: str) -> int | None:
         """The first process of a container, its host PID, as the engine says; None: not running, or not known."""
@@ -58,6 +64,15 @@ class Names:
             return self.engine.init_tgid(container_id) if self.engine else None
         except NstraceError:
             return None
+
+    def running(self) -> list[FoundContainer]:
+        """The containers that run, by the engine's list."""
+        return [found for found in self._listed.values() if found.running] if self.engine else []
+
+    def inits(self, but: Collection[str]) -> dict[int, str]:
+        """The first processes of all running containers but these: host PID -> id."""
+        told = {self.init_tgid(found.id): found.id for found in self.running() if found.id not in but}
+        return {tgid: container_id for tgid, container_id in told.items() if tgid}
 
     def find(self, text: str) -> list[FoundContainer]:
         """Containers with this name or id, else those whose ids begin so."""

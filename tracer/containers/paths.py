@@ -1,11 +1,13 @@
-"""Cgroup path -> container id, for every runtime, by a table of patterns. Pure."""
+"""Cgroup path -> container id, for every runtime: by what an engine lists, else by a table of patterns. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 _H = "[0-9a-f]{64}"
+_HEX = re.compile(_H)
 _TOP = r"\A(?:/\.\.)*"  # a private cgroup namespace shows what lies outside of it as /../..
 _CONTAINERD_NAME = "[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*"  # identifiers.Validate() of containerd
 
@@ -22,6 +24,7 @@ _TABLE = tuple(
         ("podman", rf"[/:]libpod(?:-payload)?[:-]({_H})(?:\.scope)?", ""),
         ("nerdctl", rf"[/:]nerdctl[:-]({_H})(?:\.scope)?", ""),
         ("actions", rf"/actions_job/({_H})", ""),
+        ("docker", rf"/({_H})", rf"{_TOP}/ecs/"),  # /ecs/<task>/<id>, of Amazon's agent
         ("lxc", r"/lxc\.payload[./]([^/]+)", ""),
         ("lxc", r"/lxc/(?!lxc\.)([^/]+)", ""),
         ("nspawn", r"/systemd-nspawn@([^/]+)\.service/payload", ""),
@@ -45,32 +48,41 @@ class Found(NamedTuple):
     depth: int
 
 
-def find(path: str) -> Found | None:
+RuntimeOf = Callable[[str], str | None]
+"""Id of 64 hex digits -> the engine that lists a container of this id (docker, podman); None: none does."""
+
+
+def find(path: str, runtime_of: RuntimeOf = lambda _id: None) -> Found | None:
     """The innermost container in a cgroup path (as in /proc/PID/cgroup); None: there is none.
 
-    A number that is there more than once (an init system inside repeats the path it sees) counts where it comes
-    first; names do not, since a container may hold another of its name.
+    A component that is an id which an engine lists is that engine's container, wherever it stands (docker run
+    --cgroup-parent); the patterns are for what no engine knows. A number that is there more than once (an init system
+    inside repeats the path it sees) counts where it comes first; names do not, since a container may hold another of
+    its name.
     """
     parts = path.removesuffix(" (deleted)").removeprefix("/").split("/")
     innermost: Found | None = None
     for depth in range(len(parts), 0, -1):
-        found = _ends_at(parts, depth)
-        if found and (innermost is None or _is_repeated(found, innermost)):
-            innermost = found
+        maybe = _ends_at(parts, depth)
+        if maybe and (innermost is None or _is_repeated(maybe, innermost)):
+            runtime = runtime_of(maybe.id) if _HEX.fullmatch(maybe.id) else None
+            if runtime or maybe.runtime:
+                innermost = maybe._replace(runtime=runtime or maybe.runtime)
     return innermost
 
 
 def _is_repeated(outer: Found, inner: Found) -> bool:
-    return outer.id == inner.id and re.fullmatch(_H, outer.id) is not None
+    return outer.id == inner.id and _HEX.fullmatch(outer.id) is not None
 
 
 def _ends_at(parts: list[str], depth: int) -> Found | None:
+    """What the component at this depth may be; runtime "": a container, if an engine lists one of this id."""
     tail = _joined(parts[max(0, depth - 2) : depth])
     for runtime, ending, above in _TABLE:
         match = ending.search(tail)
         if match and above.search(_joined(parts[: depth - 1])):
             return Found(runtime, _unescaped(match[1]) if runtime == "nspawn" else match[1], depth)
-    return None
+    return Found("", parts[depth - 1], depth) if _HEX.fullmatch(parts[depth - 1]) else None
 
 
 def _joined(parts: list[str]) -> str:

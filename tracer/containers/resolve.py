@@ -11,7 +11,7 @@ from tracer.hints import near, shown
 from tracer.targets import BY_DESCRIPTION, Target, TargetKind
 
 if TYPE_CHECKING:
-    from tracer.containers.engine import Engine, FoundContainer
+    from tracer.containers.engine import FoundContainer
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,30 @@ class Resolved:
     not_running: tuple[str, ...]
 
 
-def resolve(targets: tuple[Target, ...], engine: Callable[[], Engine], pidns_of: Callable[[int], int]) -> Resolved:
+def resolve(
+    targets: tuple[Target, ...],
+    find: Callable[[str], FoundContainer],
+    check: Callable[[Target], None],
+    pidns_of: Callable[[int], int],
+) -> Resolved:
     """Look up what the targets mean on this host.
 
-    engine: connects, raises NstraceError where none answers; called only where a target needs it. pidns_of: host PID
-    -> inode number of its PID namespace, raises NstraceError where there is no such process. Raises NstraceError
-    where a name means no container, or several.
+    find: name or id -> the container. check: raises NstraceError where a target means containers by what nobody can
+    tell of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise NstraceError where there is
+    no such thing.
     """
     resolved: list[Target] = []
     not_running: dict[str, None] = {}
     for target in targets:
         if target.kind == TargetKind.NAME:
-            known = engine()
-            container = choose(target.value, known.find(target.value), known.all)
+            container = find(target.value)
             target = Target(TargetKind.ID, container.id, target.text)
             if not container.running:
                 not_running[container.name] = None
         elif target.kind == TargetKind.PID:
             target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
         elif target.kind in BY_DESCRIPTION:
-            engine()
+            check(target)
         resolved.append(target)
     return Resolved(tuple(resolved), tuple(not_running))
 
@@ -59,6 +63,20 @@ def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[F
         message = f"{text!r} is no name, and the ids of {len(found)} containers begin so"
         raise NstraceError(message, f"give a name or more of the id: {candidates}", ExitCode.NO_TARGET)
     return found[0]
+
+
+def indistinct(name: str, init_tgid: int | None) -> NstraceError:
+    """The error for a running container whose processes nothing tells from others'. init_tgid: the engine's word."""
+    if init_tgid is None:
+        return NstraceError(
+            f"{name} runs, as the engine says, but none of its processes is known", "nstrace containers lists what runs"
+        )
+    return NstraceError(
+        f"{name} runs as process {init_tgid}, in a cgroup and a PID namespace that are not its own:"
+        " its processes cannot be told from others",
+        f"pid:{init_tgid} means everyone in that PID namespace",
+        ExitCode.NO_TARGET,
+    )
 
 
 def _near(text: str, everyone: list[FoundContainer]) -> str:

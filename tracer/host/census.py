@@ -10,6 +10,8 @@ from tracer.host.procfs import Living
 def take_census(host: Host) -> Census:
     """All processes that are there now. They are read one after the other, while others begin and end."""
     living = {process.tgid: process for process in host.processes()}
+    for process in living.values():
+        host.of_cgroup(process.cgroup)  # who is found by cgroup is not asked for by other means
     return Census(entry_of(host, process, living.get(process.parent_tgid)) for process in living.values())
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
+from tracer.answers.inventory import running
 from tracer.answers.translation import home
-from tracer.containers import paths
+from tracer.containers.cgroups import container_of
 from tracer.containers.engine import FoundContainer
 from tracer.containers.names import Names
-from tracer.containers.resolve import choose
+from tracer.containers.resolve import Resolved, choose, indistinct, resolve
 from tracer.errors import ExitCode, NstraceError
-from tracer.facts import RUNTIME_COMM
+from tracer.facts import Container
 from tracer.hints import shown
 from tracer.host import procfs
+from tracer.host.census import take_census
 from tracer.host.processes import Host
 from tracer.host.procfs import Living
 from tracer.pidns import Number
 from tracer.proc import Proc, Space
+from tracer.targets import Target, TargetKind, parse_target
 
 _MAX_NEAR = 8
 
@@ -37,7 +40,17 @@ class Lookup:
 
     def __init__(self) -> None:
         self.names = Names()
-        self.host = Host(self.names.describe)
+        self.host = Host(self.names.describe, self.names.inits)
+
+    def targets(self, texts: Iterable[str]) -> Resolved:
+        """What TARGETs mean as things are now."""
+        return resolve(tuple(map(parse_target, texts)), self.container, self._check, procfs.pidns_inum)
+
+    def _check(self, target: Target) -> None:
+        """Only an engine can tell who is meant; but for a glob over names that cgroups have."""
+        by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
+        if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
+            self.names.require()
 
     def find(self, proc: Proc) -> Match:
         """The process that is meant."""
@@ -99,27 +112,43 @@ class Lookup:
             raise self.names.error
         return choose(text, exact or unknown, self.names.all)
 
-    def _by_cgroup(self) -> dict[str, list[Living]]:
-        """The processes of every container, by its id."""
-        containers: dict[str, list[Living]] = {}
-        for process in self.host.processes():
-            if found := paths.find(process.cgroup):
-                containers.setdefault(found.id, []).append(process)
-        return containers
+    def _by_cgroup(self) -> set[str]:
+        """The ids of the containers that processes are in."""
+        found = (self.host.of_cgroup(process.cgroup) for process in self.host.processes())
+        return {container.id for container in found if container}
 
     def _first_of(self, container: FoundContainer) -> Living:
-        """Its first process, by the engine's word, which its cgroup must confirm; where no engine knows it, the one
-        that has been there longest."""
+        """Its first process: as `tracer.answers.inventory.running` has it. Who is number 1 in a namespace by the
+        engine's word, and in no other container's cgroup, is quicker to find and the same."""
         told = self.names.init_tgid(container.id)
         process = self.host.process(told) if told else None
-        found = paths.find(process.cgroup) if process else None
-        if process and (found.id == container.id if found else process.level > 0):
-            return process
-        members = [] if self.names.find(container.id) else self._by_cgroup().get(container.id, [])
-        members = [member for member in members if not member.comm.startswith(RUNTIME_COMM)]
-        if not members:
-            raise NstraceError(f"{container.name} is not running", f"docker start {container.name}", ExitCode.NO_TARGET)
-        return min(members, key=lambda member: (member.proc_id.start_ns, member.level, member.numbers[-1]))
+        if process and process.level and process.numbers[-1] == 1:
+            own = self.host.of_cgroup(process.cgroup)
+            if own is None or own.id == container.id:
+                return process
+        everyone = running(take_census(self.host), self.names.init_tgid)
+        init = next((one.init for one in everyone if one.container and one.container.id == container.id), None)
+        process = self.host.process(init.proc_id.tgid) if init else None
+        if process is None:
+            raise self._without_process(container)
+        return process
+
+    def _without_process(self, container: FoundContainer) -> NstraceError:
+        name = container.name
+        if not container.running:
+            return NstraceError(f"{name} is not running", f"docker start {name}", ExitCode.NO_TARGET)
+        return indistinct(name, self.names.init_tgid(container.id))
+
+    def hidden(self, target: Target, found: Collection[str]) -> Iterator[NstraceError]:
+        """An error for each running container that a target means and that is not among those found, by id: it has a
+        process, but nothing tells that it is the container's."""
+        for container in self.names.running():
+            if container.id not in found and target.means((container_of(container.id, container.description),), ()):
+                told = self.names.init_tgid(container.id)
+                process = self.host.process(told) if told else None
+                own = self.host.container(process) if process else None
+                if process and (own is None or own.id != container.id):  # else it began after the others were read
+                    yield indistinct(container.name, told)
 
     def _elsewhere(self, nr: int) -> str:
         """What to say of a number that nobody has on the host: who has it inside."""

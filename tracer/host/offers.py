@@ -54,8 +54,7 @@ def _with_prefix(prefix: str) -> Iterator[CompletionItem[str]]:
             elif one.pidns:
                 yield CompletionItem(f"pidns:{one.pidns.inum}", help=place(one.init))
         return
-    described = (names.describe("", container.id) for container in names.all())
-    values = {value for description in described if description for value in _values(prefix, description)}
+    values = {value for container in names.all() for value in _values(prefix, container.description)}
     for value in sorted(values):
         yield CompletionItem(f"{prefix}:{value}")
 

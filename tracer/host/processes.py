@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from tracer.containers import paths
-from tracer.containers.cgroups import Description
+from tracer.containers.cgroups import Answer, Describe, Description, Silence, container_of
 from tracer.facts import Container
 from tracer.host import nsfs, procfs
 from tracer.host.procfs import Living
@@ -22,10 +22,16 @@ _MS_NS = 1_000_000
 
 class Host:
     """Reads when asked; remembers only what cannot change: the ancestry of a namespace, its owner, a cgroup's
-    container. describe: (runtime, id) -> name, image and labels of a container, or None."""
+    container.
 
-    def __init__(self, describe: Callable[[str, str], Description | None]) -> None:
-        self._describe = describe
+    describe: what an engine tells of a container. inits: the engine's word for the first processes of all running
+    containers but those of these ids: host PID -> id.
+    """
+
+    def __init__(
+        self, describe: Describe, inits: Callable[[Collection[str]], Mapping[int, str]] = lambda _but: {}
+    ) -> None:
+        self._describe, self._inits = describe, inits
         self._spaces = Spaces()
         self._containers: dict[str, Container | None] = {}
         self._owners: dict[PidnsId, Container | None] = {}
@@ -69,7 +75,7 @@ class Host:
 
     def container(self, process: Living) -> Container | None:
         """The container of a process: by its cgroup, else that whose namespace it is in (nsenter); None: the host."""
-        own = self._of_cgroup(process.cgroup)
+        own = self.of_cgroup(process.cgroup)
         if own or process.chain is None:
             return own
         return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
@@ -100,17 +106,30 @@ class Host:
                 first = self._spaces.first(around)
                 init = self.process(first) if first else None
                 if init and init.chain and init.chain[-1] == Number(pidns, 1):
-                    self._owners[pidns] = self._of_cgroup(init.cgroup)
+                    self._owners[pidns] = self.of_cgroup(init.cgroup) or self._by_engine(init.tgid)
 
-    def _of_cgroup(self, path: str) -> Container | None:
-        if path not in self._containers:
-            found = paths.find(path)
-            self._containers[path] = self._named(found) if found else None
-        return self._containers[path]
+    def of_cgroup(self, path: str) -> Container | None:
+        """The container that has this cgroup; None: none has."""
+        if path in self._containers:
+            return self._containers[path]
+        answers: dict[str, Answer] = {}
 
-    def _named(self, found: paths.Found) -> Container:
-        told = self._describe(found.runtime, found.id) or Description(None, None)
-        return Container(found.id, found.runtime, told.name, told.image, told.labels)
+        def runtime_of(container_id: str) -> str | None:
+            answer = answers[container_id] = self._describe(container_id)
+            return answer.runtime if isinstance(answer, Description) else None
+
+        found = paths.find(path, runtime_of)
+        container = container_of(found.id, answers.get(found.id), found.runtime) if found else None
+        if not any(isinstance(answer, Silence) for answer in answers.values()):
+            self._containers[path] = container
+        return container
+
+    def _by_engine(self, tgid: int) -> Container | None:
+        """The container whose first process this is by the engine's word. Asked only of who is the first in its
+        namespace and in no container's cgroup: it was moved there."""
+        known = {container.id for container in self._containers.values() if container}
+        container_id = self._inits(known).get(tgid)
+        return container_of(container_id, self._describe(container_id)) if container_id else None
 
 
 def has_number(process: Living, number: Number) -> bool:

@@ -51,7 +51,7 @@ class Verifier:
     def _inits(self, census: Census) -> dict[int, int]:
         """For the first process of each container, what the engine has for it."""
         inits: dict[int, int] = {}
-        for one in running(census):
+        for one in running(census, self._lookup.names.init_tgid):
             container = one.container
             if container is None or container.name is None:  # no engine knows it: it would take the id for a name
                 continue

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tracer.wiring.options import StreamOptions
 
@@ -33,25 +33,27 @@ def open_live(
 ) -> Opened:
     """Start tracing the TARGETs; all containers where there are none. say: takes a line for people."""
     from tracer.kernel.load import Loading
-    from tracer.wiring.streaming import LazyEngine
 
     with Loading(load_options) as loading:  # compiles while we import the rest and resolve the targets
         from tracer.containers.cgroups import Cgroups
-        from tracer.containers.resolve import resolve
-        from tracer.host import procfs
+        from tracer.containers.enquiry import Enquiry
+        from tracer.host.lookup import Lookup
         from tracer.kernel.selfcheck import checked_trace
         from tracer.live import LiveSource
         from tracer.table import Table
-        from tracer.targets import BY_DESCRIPTION, parse_target
+        from tracer.wiring.lasting import Lasting
 
-        parsed = tuple(parse_target(text) for text in targets or ("all",))
-        engine = LazyEngine(patient=any(target.kind in BY_DESCRIPTION for target in parsed))
-        resolved = resolve(parsed, engine.require, procfs.pidns_inum)
+        lookup = Lookup()
+        resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
+        enquiry = Enquiry(is_there=lookup.names.engine is not None)
+        if lookup.names.engine:
+            enquiry.begin()
         trace, early = checked_trace(loading.wait(), load_options)
-    source = LiveSource(trace, resolved.targets, Cgroups(engine.describe), early, Table(max_processes))
-    return Opened(source, lambda: _is_over(resolved.targets, engine))
+    cgroups, table = Cgroups(enquiry.describe), Table(max_processes)
+    source = LiveSource(trace, resolved.targets, cgroups, early, table, enquiry.inits, say)
+    return Opened(source, Lasting(resolved.targets, enquiry.state, say).is_over)
 
 
 def follow_live(
@@ -121,22 +123,3 @@ def _patience_s(record: RecordOptions | None) -> float:
         if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
             return FILE_S
     return LIVE_S
-
-
-def _is_over(targets: tuple[Any, ...], engine: Any) -> bool:
-    """Whether nobody can come any more: all targets are namespaces that ended, or containers that have stopped."""
-    from tracer.errors import NstraceError
-    from tracer.targets import TargetKind
-
-    for target in targets:
-        if target.kind == TargetKind.PIDNS:
-            continue
-        if target.kind != TargetKind.ID:
-            return False
-        try:
-            state = engine.require().state(target.value)
-        except NstraceError:
-            state = None
-        if state in ("running", "restarting", "paused"):
-            return False
-    return True

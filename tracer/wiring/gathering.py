@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,13 +25,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 @dataclass(frozen=True)
 class Gathered:
     """census: everyone; entries: whom the targets mean, those of a container together; moment_ns: by the wall clock;
-    name_of: uid -> what to show. say_the_rest: notes on stderr, behind the output."""
+    name_of: uid -> what to show. init_of: id -> the first process of a container by the engine's word, its host PID.
+    say_the_rest: notes on stderr, behind the output."""
 
     census: Census
     targets: tuple[Target, ...]
     entries: list[Entry]
     moment_ns: int
     name_of: Callable[[int], str]
+    init_of: Callable[[str], int | None]
     say_the_rest: Callable[[], None]
 
 
@@ -63,27 +65,25 @@ def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
 
     require_initial_pidns()
     lookup = Lookup()
-    targets = living_targets(texts, lookup)
+    targets = lookup.targets(texts or ("all",)).targets
     census = take_census(lookup.host)
+    require_distinct(lookup, targets, census, quiet)
     entries = _chosen(census, targets, "", "nstrace containers lists what there is", quiet)
-    return Gathered(
-        census, targets, entries, time.time_ns(), user_name, lambda: say_what_is_hidden(entries, lookup.names, quiet)
-    )
+    rest = lambda: say_what_is_hidden(entries, lookup.names, quiet)  # noqa: E731
+    return Gathered(census, targets, entries, time.time_ns(), user_name, lookup.names.init_tgid, rest)
 
 
-def living_targets(texts: tuple[str, ...], lookup: Lookup) -> tuple[Target, ...]:
-    """The TARGETs of the living host; all where none was given. Raises NstraceError for one that is not there."""
-    from tracer.containers.resolve import resolve
-    from tracer.host import procfs
-    from tracer.targets import Target, TargetKind, parse_target
+def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, quiet: bool) -> None:
+    """Raise NstraceError where a TARGET means a running container that none of the processes is known to be in: it must
+    not look as if it had none. Among all containers it is only said."""
+    from tracer.targets import TargetKind
 
-    def found(target: Target) -> Target:
-        if target.kind != TargetKind.NAME:
-            return target
-        return Target(TargetKind.ID, lookup.container(target.value).id, target.text)  # of any runtime
-
-    parsed = tuple(found(parse_target(text)) for text in texts or ("all",))
-    return resolve(parsed, lookup.names.require, procfs.pidns_inum).targets
+    found = {container.id for entry in census for container in entry.containers}
+    for target in targets:
+        for error in lookup.hidden(target, found):
+            if target.kind != TargetKind.ALL:
+                raise error
+            note(f"nstrace: {error.message}", quiet)
 
 
 def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
@@ -105,7 +105,8 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     when = f" at {precise(moment_ns)}"
     targets = tuple(_bound(target, census, when) for target in parsed)
     entries = _chosen(census, targets, when, hint, quiet)
-    return Gathered(census, targets, entries, moment_ns, str, lambda: _say_what_is_unsure(losses, quiet))
+    rest = lambda: _say_what_is_unsure(losses, quiet)  # noqa: E731
+    return Gathered(census, targets, entries, moment_ns, str, lambda _id: None, rest)
 
 
 def _bound(target: Target, census: Census, when: str) -> Target:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import codecs
 import os
 import stat
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TextIO
 
-from tracer.errors import ExitCode, NstraceError, ReaderGone
+from tracer.errors import ExitCode, ReaderGone
 from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
     from tracer.account import Account
     from tracer.attribution import Attribution
-    from tracer.containers.engine import Description, Engine
     from tracer.events import Kind
     from tracer.losses import PairKey
     from tracer.session import Limits, Recorder, Source, Summary
@@ -24,42 +22,6 @@ if TYPE_CHECKING:
 
 NICE = 5
 _MAX_SAID = 4
-_ENGINE_RETRY_S = 5.0
-_HASTE_S, _PATIENCE_S = 0.5, 5.0  # how long events wait for a name
-
-
-class LazyEngine:
-    """The container engine, connected when first needed; `describe` does without it where there is none.
-
-    patient: give a slow engine more time. For targets that mean containers by what the engine tells of them: one
-    without a name could not be followed from its first event.
-    """
-
-    def __init__(self, patient: bool = False) -> None:
-        self._engine: Engine | None = None
-        self._not_before = 0.0
-        self._patient = patient
-
-    def require(self) -> Engine:
-        """The engine. Raises NstraceError where none answers."""
-        from tracer.containers.engine import Engine
-
-        if self._engine is None:
-            self._engine = Engine.connect()
-        return self._engine
-
-    def describe(self, runtime: str, container_id: str) -> Description | None:
-        """Name, image and labels of a container, None where no engine tells them. Never raises."""
-        if self._engine is None:
-            if time.monotonic() < self._not_before:
-                return None
-            try:
-                self.require()
-            except NstraceError:
-                self._not_before = time.monotonic() + _ENGINE_RETRY_S
-                return None
-        assert self._engine is not None
-        return self._engine.describe(container_id, _PATIENCE_S if self._patient else _HASTE_S)
 
 
 def kinds_of(options: StreamOptions) -> frozenset[Kind]:

@@ -1,0 +1,94 @@
+"""A small engine on a socket, for what a real one cannot be made to say."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
+B = "eda4" * 16
+C = "0123456789abcdef" * 4
+
+
+def container(container_id: str, name: str, state: str = "running", **more: Any) -> dict[str, Any]:
+    return {"Id": container_id, "Names": [f"/{name}"], "Image": "nginx:1.27", "Labels": {}, "State": state} | more
+
+
+class FakeEngine(ThreadingUnixStreamServer):
+    """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing."""
+
+    daemon_threads = True
+
+    def __init__(self, path: Path) -> None:
+        self.address = f"unix://{path}"
+        self.containers: Any = []
+        self.state_of_a: dict[str, Any] = {}
+        self.status = 200
+        self.pause_s = 0.0
+        self.hangs = False
+        self.released = threading.Event()
+        self.asked: list[str] = []
+        self.product = "Engine"
+        super().__init__(str(path), _Handler)
+
+    def listing(self, query: dict[str, list[str]]) -> Any:
+        if self.status != 200:
+            return {"message": "the store\n is \x1b[31mbroken"}
+        ids = json.loads(query["filters"][0])["id"] if "filters" in query else [""]
+        assert query["all"] == ["1"]
+        if not isinstance(self.containers, list):
+            return self.containers
+        return [item for item in self.containers if any(item["Id"].startswith(wanted) for wanted in ids)]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeEngine
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        self.server.asked.append(url.path)
+        if self.server.hangs:
+            self.server.released.wait(60)
+            self.close_connection = True
+            return
+        time.sleep(self.server.pause_s)
+        if url.path.removeprefix("/v1.41") == "/version":
+            self._answer({"ApiVersion": "1.41", "Components": [{"Name": self.server.product}]}, 200)
+        elif url.path.endswith(f"/containers/{A}/json"):
+            self._answer({"Id": A, "State": self.server.state_of_a}, 200)
+        else:
+            assert url.path.removeprefix("/v1.41") == "/containers/json", "inspect for the first process alone"
+            self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
+
+    def _answer(self, what: Any, status: int) -> None:
+        body = json.dumps(what).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args: Any) -> None:
+        pass
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[FakeEngine]:
+    """An engine on this socket, until the end."""
+    server = FakeEngine(path)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        server.shutdown()
+        server.server_close()
