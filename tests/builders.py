@@ -110,6 +110,13 @@ def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/", 
     return Row(event[()], payload)
 
 
+def owner(tgid: int, inside: Sequence[tuple[int, ...]], container: Container, **fields: int) -> Row:
+    """The namespace that this process has begun is a container's, by an engine's word."""
+    payload = msgspec.json.encode(container)
+    first = row(Kind.PIDNS, tgid, inside, args_len=len(payload), args_total=len(payload), **fields)
+    return Row(first.event, first.heap + payload)
+
+
 WEB = Container("a" * 64, "docker", "web", "nginx:1.27", {"tier": "front"})
 
 

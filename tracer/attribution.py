@@ -84,6 +84,10 @@ class Attribution:
         """The container whose process was the first of this namespace."""
         return self._told.get(pidns) or self._of_cgroup(self._births.get(pidns))
 
+    def told(self, pidns: PidnsId) -> Container | None:
+        """The same where an engine has said so, and its cgroup does not tell."""
+        return self._told.get(pidns)
+
     def is_pending(self, chain: Chain, cgroup_id: int) -> bool:
         """Whether an engine may yet tell another container of a process with this chain in this cgroup, or how one that
         it is in is named."""

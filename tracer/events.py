@@ -27,7 +27,8 @@ class Kind(IntEnum):
     GAP: seq = events lost on that CPU, start_ns and ts_ns = the window they were lost in.
     A GAP with a pair of namespace (the first of chain) and cgroup lost events of that pair alone.
     CGROUP: what cgroup_id stands for; args = the JSON of `tracer.facts.CgroupFact`.
-    PIDNS: the first process of a nested PID namespace appeared, told for the namespace's sake alone.
+    PIDNS: the first process of a nested PID namespace appeared, told for the namespace's sake alone. args = the JSON of
+    the `tracer.facts.Container` that it is of, where an engine has said so and its cgroup does not tell.
     REPAIR: the processes were compared with the kernel's list: what was told of them is right again, but for losses
     after start_ns, when the list was begun.
     MOVE: a process that has been reported is in another cgroup now, that of the row.

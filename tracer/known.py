@@ -48,9 +48,11 @@ class Rule(NamedTuple):
 _EVERY_PROCESS = Rule(_PROCESS, _PROCESS)
 _COMMAND = Rule(_kinds(Kind.EXEC, Kind.SNAPSHOT), _kinds(Kind.FORK, Kind.EXEC, Kind.SNAPSHOT))
 # A process of which neither file name nor arguments could be read had gone, or is one of the kernel's own. A cgroup row
-# says in args what the cgroup stands for.
+# says in args what the cgroup stands for, a pidns row whose the namespace is, where an engine has said so.
 _ARGS = Rule(
-    _COMMAND.reported | {Kind.CGROUP}, _COMMAND.inferred, lambda rows: (rows["exe_len"] != 0) | (rows["args_len"] != 0)
+    _COMMAND.reported | {Kind.CGROUP, Kind.PIDNS},
+    _COMMAND.inferred,
+    lambda rows: (rows["args_len"] != 0) | (rows["exe_len"] != 0) & (rows["kind"] != Kind.PIDNS),
 )
 _END = Rule(_kinds(Kind.EXIT), _NONE)
 _LOSS = Rule(_kinds(Kind.GAP), _NONE)

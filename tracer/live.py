@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
@@ -11,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.account import Account
-from tracer.attribution import Attribution, reduce
+from tracer.attribution import Attribution
 from tracer.beginning import in_order
 from tracer.containers.cgroups import Cgroups
 from tracer.containers.resolve import indistinct
-from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
-from tracer.facts import CgroupFact, CgroupName, Container
+from tracer.facts import CgroupFact, CgroupName
+from tracer.holding import Holding
 from tracer.host import procfs
 from tracer.host.unlisted import find_unlisted
 from tracer.kernel.trace import Trace, last_ns, now_ns
 from tracer.kernel.wire import Decoded
+from tracer.leads import Led, bound
 from tracer.moves import Moves
-from tracer.pidns import PidnsId
 from tracer.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.selection import Selection
 from tracer.table import Table
@@ -64,16 +65,19 @@ class LiveSource:
         self._selection = Selection(targets, self.attribution)
         self._moves = Moves(partial(_cgroup_before, table))
         self._inits, self._say = inits, say
+        self._late: Counter[str] = Counter()
+        self._held = Holding(self._selection, self._note_late)
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
         self._names_due = time.monotonic() + _NAMES_EVERY_S
+        self._has_said_silent = False
         self.told_until_ns = 0
         self.hidden: tuple[int, ...] = ()
 
     @property
     def lost(self) -> int:
-        """Events that the ring refused, as far as found."""
-        return self.trace.lost
+        """Events that the ring refused, as far as found, and those that nobody could decide about."""
+        return self.trace.lost + self._held.lost
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean. timeout_s: how long the next wait may take, None: stop now. Yields an
@@ -88,6 +92,8 @@ class LiveSource:
         yield from self._told(self.trace.finish())
         if self.table.unsure:
             yield from self._repair()
+        yield from self._renew()
+        yield from self._give_up()
         self.told_until_ns = until_ns
 
     def account(self) -> Account:
@@ -113,33 +119,23 @@ class LiveSource:
         return Batch.concat([_fact_rows(facts, self.trace.began_ns), moved, first])
 
     def _moved(self, snapshot: Batch, facts: Mapping[int, CgroupFact]) -> Batch:
-        """PIDNS rows for containers whose processes were moved out of their cgroups: the engine knows the first process
-        of each, and that began a namespace. Raises NstraceError for one that a target means and nothing tells apart."""
-        rows, found = snapshot.rows, []
+        """PIDNS rows for containers whose processes were moved out of their cgroups. Raises NstraceError for one that a
+        target means and nothing tells apart."""
         ids = {fact.container.id for fact in facts.values() if fact.container}
-        for tgid, container_id in self._inits(ids).items():
-            container = self._cgroups.moved(container_id)
-            for at in np.flatnonzero(rows["tgid"] == tgid).tolist():
-                fact = facts.get(int(rows["cgroup_id"][at]))
-                if rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
-                    found.append(_owner_row(snapshot.part(at, at + 1), container, self.trace.began_ns))
-                else:
-                    self._refuse(container, tgid)
-        return Batch.concat(found)
-
-    def _refuse(self, container: Container, tgid: int) -> None:
-        meant = [target.kind for target in self._selection.targets if target.means((container,), ())]
-        error = indistinct(container.label, tgid)
-        if any(kind != TargetKind.ALL for kind in meant):
-            raise error
-        if meant:
-            self._say(error.message)
+        moved = Led(self._inits(ids), snapshot, facts, self._cgroups.moved)
+        for container, tgid in moved.indistinct:
+            meant = [target.kind for target in self._selection.targets if target.means((container,), ())]
+            error = indistinct(container.label, tgid)
+            if any(kind != TargetKind.ALL for kind in meant):
+                raise error
+            if meant:
+                self._say(error.message)
+        return moved.owners(self.trace.began_ns)
 
     def _bind(self, snapshot: Batch) -> None:
         """A target pidns:INUM means the namespace that has this number now, not a later one."""
         self._selection.targets = tuple(
-            _bound(target, snapshot) if target.kind == TargetKind.PIDNS else target
-            for target in self._selection.targets
+            bound(target, snapshot) if target.kind == TargetKind.PIDNS else target for target in self._selection.targets
         )
 
     def _told(self, decoded: Decoded) -> Iterator[Batch]:
@@ -169,7 +165,7 @@ class LiveSource:
 
     def _unseen(self, listed: Batch, told: Batch) -> Iterator[Batch]:
         if self.table.lost_since_ns is not None:
-            meant = listed.select(self._selection.may_mean(listed))
+            meant = listed.select(self._selection.may_mean(listed) & ~self._held.holds(listed))
             yield born(meant, self.table, told, self.table.lost_since_ns)
         yield changed(listed, self.table)
 
@@ -181,7 +177,9 @@ class LiveSource:
             mask = self._moves.apply(part, self._selection.mask(part))
             self.trace.maps.decide(self._selection.take_fresh())
             part.rows["flags"] &= _SEEN_BY_READER
-            yield from self._with_commands(reduce(part, mask))
+            waiting = self._selection.waiting(part) & ~mask
+            for shown in self._held.take(part, mask, waiting, self._completed):
+                yield from self._with_commands(shown)
 
     def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
         if not names:
@@ -192,8 +190,35 @@ class LiveSource:
         """Names that the engine did not tell in time, told now."""
         if time.monotonic() >= self._names_due and self._cgroups.is_open:
             self._names_due = time.monotonic() + _NAMES_EVERY_S
-            if facts := self._cgroups.renew():
-                yield from self._choose(_fact_rows(facts, now_ns()))
+            yield from self._renew()
+            if self._held.rows and not self._has_said_silent:
+                self._has_said_silent = True
+                self._say("the container engine does not answer: events that it has to name are held until it does")
+
+    def _renew(self) -> Iterator[Batch]:
+        lost = self._held.lost
+        if facts := self._cgroups.renew():
+            yield from self._choose(_fact_rows(facts, now_ns()))
+        if self._held.lost > lost:
+            self._repairs.want(time.monotonic())
+        for label, events in self._late.items():
+            self._has_said_silent = False
+            self._say(f"{label}: {events} events come late: the engine has named it only now")
+        self._late.clear()
+
+    def _note_late(self, batch: Batch) -> None:
+        for at, pair in enumerate(batch.pairs.first):
+            container = self.attribution.of_row(batch, pair)
+            self._late[container.label if container else "the host"] += int((batch.pairs.of_row == at).sum())
+
+    def _give_up(self) -> Iterator[Batch]:
+        before = self._held.lost
+        yield from self._held.give_up()
+        if missing := self._held.lost - before:
+            self._say(f"{missing} events are not shown: the container engine did not say whether a TARGET means them")
+
+    def _completed(self, batch: Batch) -> Batch:
+        return Batch.concat(self._with_commands(batch))
 
     def _with_commands(self, batch: Batch) -> Iterator[Batch]:
         """The batch, in pieces; rows that come from a list with what each process runs, from /proc."""
@@ -203,6 +228,7 @@ class LiveSource:
             yield batch
             return
         is_listed &= rows["comm"] != b""  # of what ran before an exec nothing is known
+        is_listed &= rows["exe_len"] + rows["args_len"] == 0  # else it was held, and has it
         for start in range(0, len(batch), _PIECE_ROWS):
             stop = min(len(batch), start + _PIECE_ROWS)  # what is made of each takes memory
             yield self._with_commands_of(batch.part(start, stop), np.flatnonzero(is_listed[start:stop]))
@@ -233,26 +259,6 @@ def _is_inferred(rows: NDArray[np.void]) -> NDArray[np.bool_]:
 
 def _has_gap(batch: Batch) -> bool:
     return bool((batch.rows["kind"] == Kind.GAP).any())
-
-
-def _bound(target: Target, snapshot: Batch) -> Target:
-    inum = int(target.value)
-    chains = snapshot.rows["chain"].reshape(-1)
-    found = chains[chains["inum"] == inum]
-    if not len(found):
-        raise NstraceError(
-            f"no process is in a PID namespace {inum}", "lsns -t pid lists those that there are", ExitCode.NO_TARGET
-        )
-    pidns = PidnsId(inum, int(found["gen"][0]))
-    return Target(target.kind, target.value, target.text, pidns.gen)
-
-
-def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:
-    """A row that tells which container a namespace is of. first: that of its first process."""
-    rows, payload = first.rows.copy(), msgspec.json.encode(container)
-    rows["kind"], rows["ts_ns"], rows["exe_len"] = Kind.PIDNS, ts_ns, 0
-    rows["args_len"] = rows["args_total"] = len(payload)
-    return Batch(rows, first.payload(0).deep + payload)
 
 
 def _fact_rows(facts: list[tuple[int, CgroupFact]], ts_ns: int) -> Batch:

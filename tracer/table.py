@@ -105,10 +105,13 @@ class Table:
     def _set_aside(self, brief: Brief) -> None:
         if self._aside.meets(brief.numbers):
             self._settle()
-        for pidns, nrs in brief.numbers.items():
-            for nr in self._space(pidns).keys() & nrs:
-                if before := self._space(pidns).get(nr):
-                    self._forget(before)
+        spaces = ((self._space(pidns), nrs) for pidns, nrs in brief.numbers.items())
+        holders = [space[nr] for space, nrs in spaces for nr in space.keys() & nrs]
+        if any(holder.start_ns > brief.rows["start_ns"].min() for holder in holders):
+            self._tell(Batch(brief.rows))  # told late: numbers have other owners by now
+            return
+        for holder in holders:
+            self._forget(holder)
         self._aside.put(brief)
 
     def _settle(self) -> None:
@@ -166,6 +169,8 @@ class Table:
 
     def _add(self, process: Process) -> None:
         if before := self._host.get(process.tgid):
+            if before.start_ns > process.start_ns:
+                return  # told late: its number was given away
             self._forget(before)  # its number was given away: it has been reaped
         self._host[process.tgid] = process
         self.live += 1
@@ -176,6 +181,8 @@ class Table:
             if space is None:
                 space = self._spaces[pidns] = {}
             elif before := space.get(nr):
+                if before.start_ns > process.start_ns:
+                    continue
                 self._forget(before)
                 space = self._spaces.setdefault(pidns, {})
             space[nr] = process

@@ -68,6 +68,17 @@ class Target:
             case _:
                 return any(self._names(container) for container in containers)
 
+    def waits(self, containers: tuple[Container, ...], chain: Chain) -> bool:
+        """Whether `means` may yet answer otherwise, where an engine has still to say of one of the containers how it is
+        named, or that the process is in one."""
+        match self.kind:
+            case TargetKind.ALL | TargetKind.HOST:
+                return not containers and chain[-1].pidns.inum == INITIAL_PIDNS_INUM
+            case TargetKind.PIDNS | TargetKind.PID | TargetKind.ID:
+                return False
+            case _:
+                return not self.means(containers, chain)
+
     def _is(self, pidns: PidnsId) -> bool:
         return pidns.inum == int(self.value) and self.gen in (None, pidns.gen)
 

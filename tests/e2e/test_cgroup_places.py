@@ -59,8 +59,7 @@ def of(events: list[Event], name: str) -> list[Event]:
     return [event for event in events if (event["container"] or {}).get("name") == name]
 
 
-@pytest.mark.parametrize("pid_mode", [None, "host"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("place", "pid_mode"), [*((place, None) for place in PLACES), (PLACES[1], "host")])
 def test_wherever_an_engine_puts_it(
     place: str, pid_mode: str | None, name: str, folder: str, start_container: Start, holding_receiver: Receiver
 ) -> None:

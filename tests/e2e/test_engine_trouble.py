@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from conftest import wait_for
-from following import Event, Following
+from following import Event, Following, lost
+from oracle import SOCKET, WORKLOAD, Receiver
 from proxy import Proxy, proxy_to_engine
 
 pytestmark = pytest.mark.e2e
 
 Start = Callable[..., Any]
 TROUBLE = [Proxy.hang, Proxy.talk_rubbish]
+COUNT = 40
 
 
 @pytest.fixture
@@ -47,6 +49,62 @@ def is_whole(events: list[Event], name: str) -> bool:
     return bool(mine) and {("fork", 1), ("exit", 1)} <= {(event["event"], event["ns_pid"]) for event in mine}
 
 
+def replayed(arrows: Path, *args: str) -> bytes:
+    argv = [sys.executable, "-m", "tracer", "replay", "--json", str(arrows), *args]
+    return subprocess.run(argv, check=True, capture_output=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("target", ["{}-*", "label:nstrace-test={}"])
+@pytest.mark.parametrize("trouble", TROUBLE, ids=["hangs", "rubbish"])
+def test_a_container_that_starts_meanwhile_is_told_late_and_whole(
+    trouble: Any, target: str, name: str, proxy: Proxy, start_container: Start, receiver: Receiver, tmp_path: Path
+) -> None:
+    labels, arrows = {"nstrace-test": name}, tmp_path / "run.arrows"
+    start_container(name=f"{name}-before", labels=labels)
+    with Following("-w", str(arrows), target.format(name)) as follow:
+        follow.ready()
+        trouble(proxy)
+        late = start_container(
+            [WORKLOAD, "pairs", SOCKET, str(COUNT), "seq"], receiver, name=f"{name}-late", labels=labels
+        )
+        start_container(["true"], name=f"other-{name}").wait()
+        pairs = {pair.host_tgid: pair.ns_pid for pair in receiver.wait(COUNT)}
+        late.wait()
+        assert of(follow.events(), late.name) == []
+        proxy.pass_on()
+        follow.until(lambda events: is_whole(events, late.name))
+        events, live = follow.stop(), follow.output()
+    mine = of(events, late.name)
+    assert set(pairs) <= pids(mine, "fork") & pids(mine, "exit")
+    assert {event["pid"]: event["ns_pid"] for event in mine if event["pid"] in pairs} == pairs
+    assert [event["time"] for event in mine] == sorted(event["time"] for event in mine)
+    assert of(events, f"other-{name}") == []
+    assert f"{late.name}: {len(mine)} events come late" in follow.stderr and "does not answer" in follow.stderr
+    assert "0 lost" in follow.stderr
+    assert replayed(arrows) == live
+    assert replayed(arrows, target.format(name)) == live
+
+
+def test_what_was_recorded_before_it_was_named_is_replayed_by_that_name(
+    name: str, proxy: Proxy, start_container: Start, tmp_path: Path
+) -> None:
+    arrows = tmp_path / "run.arrows"
+    start_container()
+    with Following("-w", str(arrows), "all") as follow:
+        follow.ready()
+        proxy.hang()
+        late = start_container(["sh", "-c", "true; true"], name=name)
+        late.wait()
+        follow.until(lambda events: any((event["container"] or {}).get("id") == late.id for event in events))
+        proxy.pass_on()
+        late.start()
+        late.wait()
+        events = follow.until(lambda events: is_whole(events, name))
+        follow.stop()
+    lives = [event for event in events if (event["container"] or {}).get("id") == late.id]
+    assert len(replayed(arrows, f"{name}*").splitlines()) == len(lives) > len(of(events, name))
+
+
 @pytest.mark.parametrize("trouble", TROUBLE, ids=["hangs", "rubbish"])
 def test_the_next_life_of_a_known_container_is_told_at_once(
     trouble: Any, name: str, proxy: Proxy, start_container: Start
@@ -61,6 +119,22 @@ def test_the_next_life_of_a_known_container_is_told_at_once(
         events = follow.until(lambda events: is_whole(events, name))
         follow.stop()
     assert {event["incarnation"] for event in of(events, name)} == {1}
+
+
+def test_what_nobody_has_decided_in_the_end_is_said_and_counted(
+    name: str, proxy: Proxy, start_container: Start
+) -> None:
+    start_container(name=f"{name}-before")
+    with Following("--require-complete", f"{name}-*") as follow:
+        follow.ready()
+        proxy.hang()
+        start_container(["true"], name=f"{name}-late").wait()
+        follow.process.send_signal(2)
+        stderr = follow.ended()
+        events = follow.events()
+    count = lost(events)
+    assert count and f"{count} events are not shown" in stderr and f", {count} lost" in stderr
+    assert follow.process.returncode == 5
 
 
 def test_it_goes_on_while_the_engine_does_not_say_that_a_container_has_ended(

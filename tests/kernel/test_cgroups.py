@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from following import Following
 from stack import Space, Stack, eventually
 
 from tracer.events import Kind
@@ -77,5 +80,35 @@ def test_events_and_proc_go_by_one_hierarchy(make_cgroup: Make) -> None:
             told = of_events(stack, space.init)
         assert told and told.runtime == "lxc"
         assert host.container(process) == told
+    finally:
+        space.kill()
+
+
+@pytest.mark.parametrize("target", ["{}", "{}*", "nstrace-?{}"], ids=["name", "glob", "other glob"])
+def test_a_name_that_its_cgroup_tells_is_followed_by_name_and_glob(
+    target: str, make_cgroup: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a runtime without an engine, on a host without one."""
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/sock")
+    number = time.monotonic_ns()
+    name = f"nstrace-x{number}"
+    places = [make_cgroup(hierarchy, f"lxc.payload.{name}") for hierarchy in hierarchies()]
+    space = Space("sh", "-c", "while read line; do sleep 0.01; done")
+    try:
+        for place in places:
+            with suppress(OSError):
+                enter(place, space.init)
+        meant = target.format(number if "?" in target else name)
+        with Following(meant) as follow:
+            follow.ready()
+            space.go()
+            events = follow.until(lambda events: {"fork", "exec", "exit"} <= {event["event"] for event in events})
+            follow.stop()
+        assert {(event["container"]["id"], event["container"]["runtime"]) for event in events} == {(name, "lxc")}
+        assert events[0]["pid"] == space.init
+        shown = subprocess.run(
+            [sys.executable, "-m", "tracer", "ps", meant], capture_output=True, text=True, timeout=60
+        )
+        assert shown.stdout.split()[0] == str(space.init), shown.stderr
     finally:
         space.kill()

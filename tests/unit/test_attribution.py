@@ -110,12 +110,6 @@ def test_the_hosts_own_processes_are_no_ones() -> None:
 # what comes late, and what an engine says
 
 
-def owner_row(tgid: int, inside: list[tuple[int, ...]], container: Container, cgroup_id: int) -> builders.Row:
-    payload = msgspec.json.encode(container)
-    first = builders.row(Kind.PIDNS, tgid, inside, cgroup_id=cgroup_id, args_len=len(payload), args_total=len(payload))
-    return builders.Row(first.event, payload)
-
-
 def test_a_container_that_is_told_late_owns_the_namespace_that_it_had_begun() -> None:
     batch = builders.batch(
         builders.cgroup(10, pending=True),
@@ -130,7 +124,7 @@ def test_a_namespace_is_a_containers_by_the_engines_word() -> None:
     attribution = Attribution()
     batch = builders.batch(
         builders.cgroup(1, path="/mine"),
-        owner_row(100, [(PIDNS, 1)], WEB, 1),
+        builders.owner(100, [(PIDNS, 1)], WEB, cgroup_id=1),
         builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], cgroup_id=1),
         builders.fork(101, [(PIDNS, 2)], cgroup_id=1),
         builders.fork(102, [(PIDNS + 1, 1)], cgroup_id=1),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import builders
 import numpy as np
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, repair, row
@@ -310,6 +311,17 @@ def outcome(hindsight: Hindsight, proc: str, second: float) -> object:
 def nstrace(*args: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "tracer", "translate", *args]
     return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"TZ": "UTC"})
+
+
+def test_a_container_whose_processes_are_in_no_cgroup_of_its_own(tmp_path: Path) -> None:
+    inside = [number(WEB_NS, 1)]
+    rows = [
+        builders.owner(100, inside, WEB, cgroup_id=1),
+        there(100, inside, 1),
+        *lives(120, [number(WEB_NS, 15)], 1, 2, 3),
+    ]
+    path = write(tmp_path / "x.arrows", rows)
+    assert [hosts(hindsight(path, asked), "web/15", 2.5) for asked in (None, {15})] == [[120]] * 2
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -76,9 +76,10 @@ def test_the_last_exec_counts() -> None:
 
 def test_a_number_that_was_used_again_is_another_process() -> None:
     found = everyone(
-        batch(*FIRST, exec_of(202, b"a"), exits(202, [(PIDNS, 2)])), batch(fork(202, [(PIDNS, 2)], start_ns=9))
+        batch(*FIRST, exec_of(202, b"a"), exits(202, [(PIDNS, 2)])),
+        batch(fork(202, [(PIDNS, 2)], start_ns=9 * SECOND_NS)),
     )
-    assert (found[202].args, found[202].started_ns) == (None, OFFSET_NS + 9)
+    assert (found[202].args, found[202].started_ns) == (None, OFFSET_NS + 9 * SECOND_NS)
 
 
 OF_FIRST = {"parent_tgid": 201, "parent_start_ns": SECOND_NS, "parent_vtgid": 1}

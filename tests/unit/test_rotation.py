@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import builders
 import numpy as np
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
@@ -14,7 +15,7 @@ from tracer.attribution import Attribution
 from tracer.events import Batch, Flag, Kind
 from tracer.known import Known
 from tracer.past.translation import Hindsight
-from tracer.pidns import ProcId
+from tracer.pidns import PidnsId, ProcId
 from tracer.proc import parse_proc
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input, parts_of
@@ -118,6 +119,14 @@ def test_a_later_file_alone_says_that_it_is_of_an_earlier_time(tmp_path: Path) -
         assert as_of and as_of.at_the_latest and as_of.at_ns == begin_ns + WALL_NS
         assert (found.entry.uid, found.entry.parent, as_of.last_parent) == (5, parent, parent)
         assert f"or before: user 5{', parent 100' if parent else ''}\n" in block(found, str, None)
+
+
+def test_a_later_file_alone_knows_what_an_engine_said(tmp_path: Path) -> None:
+    told = batch(builders.owner(100, INSIDE, WEB, cgroup_id=1), row(Kind.SNAPSHOT, 100, INSIDE, cgroup_id=1))
+    record(tmp_path / "web.arrows", [told, batch(fork(101, [(PIDNS, 2)], cgroup_id=1))], max_bytes=1)
+    last = source(parts_of(tmp_path / "web.arrows")[-1])
+    rows(last)
+    assert last.attribution.owner(PidnsId(PIDNS, 1)) == WEB
 
 
 @pytest.mark.parametrize("is_repaired", [False, True])

@@ -54,6 +54,25 @@ def test_a_number_that_is_given_away_inside_proves_it_too() -> None:
     assert table.live == 1
 
 
+def test_who_is_told_late_takes_no_number_from_who_has_it_now() -> None:
+    now = builders.fork(100, [(PIDNS, 15)], start_ns=9 * SECOND_NS)
+    late = [builders.fork(100, [(PIDNS, 14)]), builders.exits(100, [(PIDNS, 14)])]
+    inside = [builders.fork(200, [(PIDNS, 15)]), builders.exits(200, [(PIDNS, 15)])]
+    table = table_of(now)
+    table.apply(builders.batch(*late, *inside))
+    assert (table.to_host(OUTER, 15), table.to_host(OUTER, 14), table.chain(200)) == (100, None, None)
+    assert table.live == 1
+
+
+def test_many_who_are_told_late_take_none_either() -> None:
+    table = table_of(builders.fork(1100, [(PIDNS, 15)], start_ns=9 * SECOND_NS))
+    lives = [
+        (builders.fork(tgid, [(PIDNS, tgid)]), builders.exits(tgid, [(PIDNS, tgid)])) for tgid in range(1000, 1500)
+    ]
+    table.apply(builders.batch(*(row for life in lives for row in life)))
+    assert (table.to_host(INITIAL_PIDNS, 1100), table.to_host(OUTER, 15), table.live) == (1100, 1100, 1)
+
+
 def test_an_exit_of_an_earlier_owner_does_not_end_the_present_one() -> None:
     table = table_of(
         builders.fork(100, [(PIDNS, 15)], start_ns=9 * SECOND_NS),

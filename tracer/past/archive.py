@@ -100,22 +100,25 @@ def _status(rows: NDArray[np.void]) -> int | None:
 def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Container]]:
     """For each life of a container the PID namespace that its numbers count in: that of its oldest process, be it its
     own, the host's or another container's. What it has begun beside that one (it was started again in the same cgroup)
-    counts as well, what it has begun inside of it does not."""
+    counts as well, what it has begun inside of it does not. Where its processes are in no cgroup of its own, an engine
+    has said which namespace is its."""
     begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # not the runtime's helpers, which come into its cgroup
     commands = np.flatnonzero(np.isin(batch.rows["kind"], _COMMANDS) & begun_inside)
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
-    around: dict[tuple[str, int], PidnsId | None] = {}
+    around: dict[str, PidnsId | None] = {}  # by the label, which no other life has
     for index in commands.tolist():
         fact = attribution.cgroups.get(int(batch.rows["cgroup_id"][index]))
         container = fact.container if fact else None
-        if container is None or (container.id, container.incarnation) in around or _is_helper(batch, index):
+        if container is None or container.label in around or _is_helper(batch, index):
             continue
-        home, around[container.id, container.incarnation] = _innermost(batch, index)
+        home, around[container.label] = _innermost(batch, index)
         yield home, container
     for index in np.flatnonzero(teaches(batch) & (batch.rows["kind"] != Kind.CGROUP)).tolist():
         pidns, outer = _innermost(batch, index)
-        owner = attribution.owner(pidns)
-        if owner and outer is not None and around.get((owner.id, owner.incarnation)) == outer:
+        owner, told = attribution.owner(pidns), attribution.told(pidns)
+        if told:
+            around.setdefault(told.label, outer)
+        if owner and outer is not None and around.get(owner.label) == outer:
             yield pidns, owner
 
 

@@ -80,10 +80,11 @@ def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
 
 
 def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:
-    """One number for each fact's cgroup or namespace."""
+    """One number for each fact's cgroup or namespace; another for what an engine says of a namespace."""
     space = rows["chain"][:, 0]
-    named = space["inum"].astype(np.uint64) << np.uint64(32) ^ space["gen"]
-    subjects: NDArray[np.uint64] = np.where(rows["kind"] == Kind.CGROUP, rows["cgroup_id"], ~named)
+    named = ~(space["inum"].astype(np.uint64) << np.uint64(32) ^ space["gen"])
+    named ^= (rows["args_len"] > 0).astype(np.uint64) << np.uint64(62)
+    subjects: NDArray[np.uint64] = np.where(rows["kind"] == Kind.CGROUP, rows["cgroup_id"], named)
     return subjects
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import EVENT, NO_CPU, STREAM_KINDS, Batch, Flag, Kind
+from tracer.holding import Holding
 from tracer.moments import UNKNOWN_NS, Span
 from tracer.moves import Moves
 from tracer.pidns import chain_of
@@ -47,6 +47,7 @@ class RecordedSource:
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
         self._moves = Moves(partial(_cgroup_before, self._selection))
+        self._held = Holding(self._selection)
         self._from_ns, self._to_ns = 0, _FOREVER_NS
         self.on_progress: Callable[[], None] = lambda: None
 
@@ -162,15 +163,18 @@ class RecordedSource:
             if isinstance(recording.input, StreamInput):
                 recording.input.keep_waiting = lambda: timeout_s() is not None
             for batch in self._batches_of(recording, before):
-                for part in self.attribution.take(batch):
-                    chosen = reduce(part, self._mask(part))
-                    self.found += int((~np.isin(chosen.rows["kind"], STREAM_KINDS)).sum())
-                    self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
-                    yield chosen
+                for chosen in itertools.chain.from_iterable(map(self._chosen, self.attribution.take(batch))):
+                    yield self._counted(chosen)
                     self.on_progress()
                     if timeout_s() is None:
                         return
             before = recording
+        yield from map(self._counted, self._held.give_up())
+
+    def _counted(self, chosen: Batch) -> Batch:
+        self.found += int((~np.isin(chosen.rows["kind"], STREAM_KINDS)).sum())
+        self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
+        return chosen
 
     def _batches_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
         """What a file tells that the one before has not; a gap where there is a file missing in between."""
@@ -188,14 +192,16 @@ class RecordedSource:
     def _is_wanted(self, index: Index) -> bool:
         return index.facts > 0 or (index.last_ns >= self._from_ns and index.first_ns <= self._to_ns)
 
-    def _mask(self, part: Batch) -> NDArray[np.bool_]:
-        mask = np.ones(len(part), bool)
-        if self._selection.targets:
-            mask = self._moves.apply(part, self._selection.mask(part))
+    def _chosen(self, part: Batch) -> Iterator[Batch]:
+        wanted = np.ones(len(part), bool)
         if self._has_window:
             times = part.rows["ts_ns"]
-            mask &= (times >= self._from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
-        return mask
+            wanted = (times >= self._from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
+        if not self._selection.targets:
+            yield reduce(part, wanted)
+            return
+        shown = self._moves.apply(part, self._selection.mask(part))
+        yield from self._held.take(part, shown & wanted, self._selection.waiting(part) & ~shown & wanted)
 
 
 def _cgroup_before(selection: Selection, part: Batch, at: int) -> int:
