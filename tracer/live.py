@@ -18,6 +18,7 @@ from tracer.containers.cgroups import Cgroups
 from tracer.containers.resolve import indistinct
 from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
 from tracer.facts import CgroupFact, CgroupName
+from tracer.hints import shown
 from tracer.holding import Holding
 from tracer.host import procfs
 from tracer.host.unlisted import find_unlisted
@@ -72,7 +73,6 @@ class LiveSource:
         self._names_due = time.monotonic() + _NAMES_EVERY_S
         self._has_said_silent = False
         self.told_until_ns = 0
-        self.hidden: tuple[int, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -106,7 +106,9 @@ class LiveSource:
         snapshot = self.trace.snapshot()
         early = Decoded.concat([self._early, self.trace.drain()])
         hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns)
-        self.hidden = hidden.unknown
+        if hidden.unknown:
+            pids = shown(list(map(str, hidden.unknown)))
+            self._say(f"the kernel does not list these processes for eBPF, so they are not in the snapshot: {pids}")
         first = in_order(Batch.concat([snapshot.batch, hidden.batch]), early.batch, self.trace.began_ns)
         listed = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
         self._echoes.expect(listed, now_ns())
@@ -178,8 +180,8 @@ class LiveSource:
             self.trace.maps.decide(self._selection.take_fresh())
             part.rows["flags"] &= _SEEN_BY_READER
             waiting = self._selection.waiting(part) & ~mask
-            for shown in self._held.take(part, mask, waiting, self._completed):
-                yield from self._with_commands(shown)
+            for decided in self._held.take(part, mask, waiting, self._completed):
+                yield from self._with_commands(decided)
 
     def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
         if not names:
