@@ -106,7 +106,11 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _mend_streams() -> None:
-    """Streams that can always be written to: one that was closed goes nowhere, what one cannot encode is escaped."""
+    """Streams that can always be written to: one that was closed goes nowhere, what one cannot encode is escaped.
+    Nothing that we open becomes 0, 1 or 2: a library's last words to stderr would end up in a recording."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
     codecs.register_error("nstrace", _escaped)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import wait_for
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import Batch, Kind
 from tracer.kernel import selfcheck
 from tracer.kernel.load import Loading
-from tracer.kernel.options import LoadOptions
+from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 
@@ -39,15 +44,15 @@ def test_passes_where_arguments_are_cut_short() -> None:
     ("field", "fact"), [("start_ns", "start time"), ("uid", "uid"), ("status", "exit code"), ("parent_tgid", "parent")]
 )
 def test_refuses_when_a_field_reads_wrong(trace: Trace, field: str, fact: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    poll = trace.poll
+    take = trace._take
 
-    def wrong(timeout_s: float) -> Decoded:
-        decoded = poll(timeout_s)
+    def wrong() -> Decoded:
+        decoded = take()
         rows = decoded.batch.rows.copy()
         rows[field] += np.uint32((1 << 28) + (1 << 8))
         return Decoded(Batch(rows, decoded.batch.heap), decoded.cgroups)
 
-    monkeypatch.setattr(trace, "poll", wrong)
+    monkeypatch.setattr(trace, "_take", wrong)
     with pytest.raises(NstraceError, match=fact) as caught:
         selfcheck.check(trace)
     assert caught.value.exit_code == ExitCode.NOT_PERMITTED
@@ -57,29 +62,43 @@ def test_refuses_when_a_field_reads_wrong(trace: Trace, field: str, fact: str, m
 def test_tries_again_when_its_own_events_were_lost(
     trace: Trace, bad_attempts: int, passes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poll, trace_one = trace.poll, selfcheck._trace_one
-    attempts: list[Trace] = []
-    losses: list[int] = []
+    take, trace_one = trace._take, selfcheck._trace_one
+    apart: list[bool] = []
+    refused: list[int] = []
 
-    def losing(timeout_s: float) -> Decoded:
+    def losing() -> Decoded:
         """As in a storm: the exits of the attempt do not come."""
-        decoded = poll(timeout_s)
-        if len(attempts) > bad_attempts:
+        decoded = take()
+        if len(apart) > bad_attempts:
             return decoded
-        losses.append(1)
+        refused.append(1)
         return Decoded(decoded.batch.select(decoded.batch.rows["kind"] != Kind.EXIT), decoded.cgroups)
 
-    def counted(trace: Trace) -> object:
-        attempts.append(trace)
-        return trace_one(trace)
+    def counted(trace: Trace, is_apart: bool) -> object:
+        apart.append(is_apart)
+        return trace_one(trace, is_apart)
 
-    monkeypatch.setattr(Trace, "lost", property(lambda _trace: len(losses)))
+    monkeypatch.setattr(Trace, "refused", property(lambda _trace: len(refused)))
     monkeypatch.setattr(selfcheck, "_trace_one", counted)
-    monkeypatch.setattr(trace, "poll", losing)
+    monkeypatch.setattr(trace, "_take", losing)
     if passes:
         selfcheck.check(trace)
-        assert len(attempts) == bad_attempts + 1
+        assert apart == [False] + [True] * bad_attempts
     else:
         with pytest.raises(NstraceError, match="its own events were lost") as caught:
             selfcheck.check(trace)
         assert "--buffer-size" in caught.value.hint
+
+
+def test_a_ring_that_is_always_full_is_quiet_for_it(workload: Path) -> None:
+    """Beside more workers than CPUs, which are in our own cgroup and PID namespace, so that none of it is quiet."""
+    storm = subprocess.Popen([workload, "storm", "10000000", "6"], stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        options = LoadOptions(ring_bytes=ring_bytes_for(1 << 16))
+        trace, early = selfcheck.checked_trace(Loading(options).wait(), options)
+        with contextlib.closing(trace):
+            wait_for(lambda: bool((trace.poll(0.1).batch.rows["kind"] == Kind.FORK).any()))  # it is heard of again
+        assert (early.batch.rows["kind"] == Kind.GAP).any() == (trace.lost > 0)
+    finally:
+        os.killpg(storm.pid, signal.SIGKILL)
+        storm.wait()

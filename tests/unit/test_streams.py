@@ -41,3 +41,16 @@ def test_what_cannot_be_encoded_is_escaped_as_json_has_it(encoding: str) -> None
     first, second = done.stdout.decode(encoding).splitlines()
     assert json.loads(first) == "é日🐳"
     assert second == r"b'\\udc80'"
+
+
+def test_nothing_that_we_open_takes_the_place_of_a_closed_stream() -> None:
+    code = (
+        "import os, sys; from tracer import cli; cli._mend_streams(); fd = os.open('/dev/null', 0);"
+        "os.write(int(sys.argv[1]), repr([fd > 2, *map(os.get_inheritable, range(3))]).encode())"
+    )
+    reading, writing = os.pipe()
+    script = f'exec "$0" -c "$1" {writing} <&- >&- 2>&-'
+    subprocess.run(["sh", "-c", script, sys.executable, code], cwd=ROOT, pass_fds=[writing], check=True)
+    os.close(writing)
+    with open(reading, "rb") as said:  # noqa: PTH123 - a descriptor
+        assert said.read() == b"[True, False, False, False]"

@@ -16,10 +16,10 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.initial import require_initial_pidns
 from tracer.kernel.options import LoadOptions
 
-_CAP_SYS_ADMIN, _CAP_PERFMON, _CAP_BPF = 21, 38, 39
+CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader import main; main()"
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 120.0
 _MAX_FDS = 16
 
 
@@ -43,12 +43,15 @@ def bpf_dir() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "bpf"
 
 
+def may(capability: int) -> bool:
+    """Whether this process has it in effect: capabilities(7)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return bool(int(status["CapEff"].strip(), 16) >> capability & 1)
+
+
 def check_host() -> None:
     """Raise NstraceError (NOT_PERMITTED) where this process cannot trace: no privilege, or not the host's PIDs."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    effective = int(status["CapEff"].strip(), 16)
-    admin = effective >> _CAP_SYS_ADMIN & 1
-    if not admin and not (effective >> _CAP_BPF & effective >> _CAP_PERFMON & 1):
+    if not may(CAP_SYS_ADMIN) and not (may(CAP_BPF) and may(CAP_PERFMON)):
         raise NstraceError(
             "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON",
             "run it with sudo",

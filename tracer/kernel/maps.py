@@ -56,6 +56,11 @@ class Maps:
             key = _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0)
             self._update(self._decisions, key, struct.pack("<I", _FOLLOW if follow else _IGNORE))
 
+    def forget(self, decisions: Iterable[Decision]) -> None:
+        """Let a namespace and cgroup be undecided again."""
+        for pidns, cgroup_id, _follow in decisions:
+            self._bpf.bpf_map_delete_elem(self._decisions, _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0))
+
     def counts(self) -> NDArray[np.void]:
         """The programs' counters now: array of COUNTS, shape (cpus,)."""
         buffer = ctypes.create_string_buffer(COUNTS.itemsize * self._cpus)

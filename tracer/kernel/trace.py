@@ -66,6 +66,11 @@ class Trace:
         """Events lost so far, as far as they have been found."""
         return self._gaps.lost + self._missed
 
+    @property
+    def refused(self) -> int:
+        """Events lost so far by the programs' own count: also those whose gap has not been found yet."""
+        return int(self.maps.counts()["failed"].sum()) + self._count_missed()
+
     def poll(self, timeout_s: float) -> Decoded:
         """The next events; empty when none came in time. Sleeps when there are none; while they come it looks again by
         itself, ever less often: a batch costs most by itself."""
