@@ -42,7 +42,7 @@ def more_rights(capabilities: str) -> str:
     """The hint for what was not permitted for lack of these capabilities."""
     if os.geteuid() != 0:
         return "run it with sudo"
-    return f"root lacks {capabilities} here: a container needs --privileged and --pid=host"
+    return f"root lacks {capabilities} here (a container needs --privileged), or the kernel is locked down"
 
 
 def lesser_user() -> tuple[int, int]:

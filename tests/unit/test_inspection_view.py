@@ -71,4 +71,4 @@ def test_a_zombie_and_a_leader_that_left_its_threads() -> None:
 def test_what_is_not_ours_to_read_says_so() -> None:
     hidden = dataclasses.replace(DETAILS, cwd=b"", namespaces={})
     shown = text(inspection(dataclasses.replace(WORKER, exe=b""), hidden, []))
-    assert shown.count("not readable: run it with sudo") == 4
+    assert shown.count("not readable without more privileges") == 4

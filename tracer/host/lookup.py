@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from tracer.answers.inventory import running
@@ -21,6 +21,7 @@ from tracer.host.census import take_census
 from tracer.host.processes import Host
 from tracer.host.procfs import Living
 from tracer.pidns import Number
+from tracer.privileges import more_rights
 from tracer.proc import Proc, Space
 from tracer.targets import Target, TargetKind, parse_target
 
@@ -57,13 +58,13 @@ class Lookup:
         if proc.space == Space.HOST:
             found = self.host.process(proc.nr)
             if found is None:
-                raise NstraceError(f"no process {proc.nr} on the host", self._elsewhere(proc.nr), ExitCode.NO_TARGET)
+                raise _nobody(f"no process {proc.nr} on the host", lambda: self._elsewhere(proc.nr))
             return Match(found, found.tgid != proc.nr)
         with self.opened_pidns(proc.space, proc.where) as fd:
             found = self.host.inside(fd, proc.nr)
             if found is None:
                 where = proc.text.rpartition("/")[0]
-                raise NstraceError(f"no process {proc.nr} in {where}", self._near(fd, proc.nr), ExitCode.NO_TARGET)
+                raise _nobody(f"no process {proc.nr} in {where}", lambda: self._near(fd, proc.nr))
             return Match(found, Number(self.host.identify(fd), proc.nr) not in (found.chain or ()))
 
     @contextlib.contextmanager
@@ -97,9 +98,7 @@ class Lookup:
             hidden = hidden or process.chain is None
         if hidden:
             raise not_permitted("the PID namespaces of other users' processes")
-        raise NstraceError(
-            f"no process is in a PID namespace {inum}", "lsns -t pid lists those that there are", ExitCode.NO_TARGET
-        )
+        raise _nobody(f"no process is in a PID namespace {inum}", lambda: "lsns -t pid lists those that there are")
 
     def container(self, text: str) -> FoundContainer:
         """The one container with this name or id, also one that no engine knows but its cgroup names."""
@@ -170,4 +169,11 @@ class Lookup:
 
 def not_permitted(what: str) -> NstraceError:
     """The error for what only root may see."""
-    return NstraceError(f"{what} cannot be read", "run it with sudo", ExitCode.NOT_PERMITTED)
+    return NstraceError(f"{what} cannot be read", more_rights("CAP_SYS_PTRACE"), ExitCode.NOT_PERMITTED)
+
+
+def _nobody(message: str, hint: Callable[[], str]) -> NstraceError:
+    """The error for a process that is not there, as far as we may see."""
+    if procfs.hides_others():
+        return not_permitted("other users' processes")
+    return NstraceError(message, hint(), ExitCode.NO_TARGET)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tracer import hierarchy
 from tracer.errors import ExitCode, NstraceError
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
+from tracer.privileges import more_rights
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CHUNK_BYTES = 1 << 16
@@ -59,13 +60,19 @@ def has_process(tgid: int) -> bool:
     return True
 
 
+def hides_others() -> bool:
+    """Whether /proc is mounted so that processes of other users cannot be seen (hidepid, proc(5)): number 1 is always
+    there."""
+    return not Path("/proc/1").exists()
+
+
 def pidns_inum(tgid: int) -> int:
     """Inode number of the PID namespace that the process is in. Raises NstraceError where there is no such process."""
     try:
         return Path(f"/proc/{tgid}/ns/pid").stat().st_ino
     except PermissionError as error:
         raise NstraceError(
-            f"the namespaces of process {tgid} cannot be read", "run it with sudo", ExitCode.NOT_PERMITTED
+            f"the namespaces of process {tgid} cannot be read", more_rights("CAP_SYS_PTRACE"), ExitCode.NOT_PERMITTED
         ) from error
     except OSError as error:
         raise NstraceError(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.layout import Btf
 from tracer.kernel.objects import INSN_BYTES, Objects, ProgramObject
+from tracer.privileges import more_rights
 
 # program -> the raw tracepoint that it is attached to. They report nothing before the reader opens the trace.
 PROBES = {
@@ -125,5 +126,5 @@ def _load(libbpf: ctypes.CDLL, program: ProgramObject, maps: list[int], btf: Btf
 def _refused(what: str, reason: int, detail: str = "") -> NstraceError:
     hint = "run again with --debug for the verifier's words" if detail else ""
     if reason == errno.EPERM:
-        hint = "run it with sudo; a kernel in lockdown mode (confidentiality) refuses root too"
+        hint = more_rights("CAP_BPF or CAP_PERFMON")
     return NstraceError(f"{what}: {os.strerror(reason)}", hint, ExitCode.NOT_PERMITTED, detail)

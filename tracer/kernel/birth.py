@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere, close_own, mount_own_proc
 from tracer.libc import call
+from tracer.privileges import more_rights
 
 _PR_SET_NAME = 15
 _FORWARDED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
@@ -42,7 +43,7 @@ class Newborn:
         except OSError as error:
             raise NstraceError(
                 f"a new PID namespace is not to be had: {error.strerror}",
-                "nstrace run needs root (CAP_SYS_ADMIN)",
+                more_rights("CAP_SYS_ADMIN"),
                 ExitCode.NOT_PERMITTED,
             ) from error
         os.close(gate)

@@ -15,6 +15,7 @@ from typing import Self
 from tracer.errors import ExitCode, NstraceError
 from tracer.initial import require_initial_pidns
 from tracer.kernel.options import LoadOptions
+from tracer.privileges import more_rights
 
 CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
@@ -54,7 +55,7 @@ def check_host() -> None:
     if not may(CAP_SYS_ADMIN) and not (may(CAP_BPF) and may(CAP_PERFMON)):
         raise NstraceError(
             "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON",
-            "run it with sudo",
+            more_rights("CAP_BPF or CAP_PERFMON"),
             ExitCode.NOT_PERMITTED,
         )
     require_initial_pidns()

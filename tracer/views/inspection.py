@@ -16,7 +16,7 @@ from tracer.views.translation import json_object
 from tracer.views.width import cut
 
 _NAME_WIDTH = 11
-_NOT_OURS = "not readable: run it with sudo"
+_NOT_OURS = "not readable without more privileges"
 
 
 def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line_width: int | None) -> str:

@@ -151,9 +151,13 @@ def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, q
 
 
 def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
-    """What could not be read: namespaces without root, names without an engine."""
-    if any(entry.chain is None for entry in entries):
-        note("nstrace: PID namespaces of other users' processes are not shown: run it with sudo", quiet)
+    """What could not be read: processes and namespaces without root, names without an engine."""
+    from tracer.host import procfs
+    from tracer.privileges import more_rights
+
+    if procfs.hides_others() or any(entry.chain is None for entry in entries):
+        what = "other users' processes" if procfs.hides_others() else "PID namespaces of other users' processes"
+        note(f"nstrace: {what} are not shown: {more_rights('CAP_SYS_PTRACE')}", quiet)
     if names.error and any(entry.container for entry in entries):
         note(f"nstrace: no names of containers: {names.error.message}", quiet)
 
