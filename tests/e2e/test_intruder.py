@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,3 +75,28 @@ def test_whoever_robs_the_child_gets_nothing(capabilities: dict[str, Any], intru
     assert {name.partition(":")[0] for name in shared} <= {"user", "time"}
     if os.uname().machine == "x86_64":
         assert "made to open killed by 31" in told  # SIGSYS
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+def test_whoever_stops_or_kills_the_child_costs_this_one_answer(
+    verb: str, intruder: Start, start_container: Start
+) -> None:
+    hostile, other = intruder(verb), start_container()
+    done = verify_until_caught(hostile, other.name, "--json")
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+    told = {finding["container"]["name"]: finding for finding in findings if finding["nspid"] == 1}
+
+    assert (told[hostile.name]["inside"], told[hostile.name]["not_known"]) == (None, ["inside"])
+    assert (told[other.name]["inside"], told[other.name]["not_known"]) == (1, [])
+    assert all(finding["ok"] for finding in findings)  # by the others' word
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [hostile.name in line and other.name not in line for line in lines if "is not known" in line] == [True]
+    assert "all that answered agree" in lines[-1]
+    assert "sudo" not in done.stderr
+
+
+def test_a_question_mark_where_the_child_was_stopped(intruder: Start) -> None:
+    done = verify_until_caught(intruder("stop"))
+    assert all(line.split()[-2:] == ["?", "ok"] for line in done.stdout.splitlines())
+    assert done.stderr.splitlines()[0].split()[-2:] == ["INSIDE", "RESULT"]

@@ -17,6 +17,7 @@ from conftest import wait_for
 from oracle import SOCKET, WORKLOAD, Receiver, nspid, pidns_inum
 
 from tracer.cli import main
+from tracer.errors import NstraceError
 
 pytestmark = pytest.mark.e2e
 
@@ -163,7 +164,7 @@ def test_verify_while_processes_come_and_go(start_container: Start, run_ledger: 
 LIES = [
     ("tracer.host.verification.numbers_inside", lambda _fd, _highest: {}, "INSIDE: nobody"),
     ("tracer.host.nsfs.number_in", lambda _fd, _tgid: 4711, "IOCTL: 4711"),
-    ("tracer.containers.names.Names.init_tgid", lambda _self, _id: 4711, "the engine has 4711"),
+    ("tracer.containers.engine.Engine.init_tgid", lambda _self, _id: 4711, "the engine has 4711"),
 ]
 
 
@@ -179,6 +180,44 @@ def test_verify_is_red_when_a_source_lies(
     assert exited.value.code == 1
     assert "DIFFERS" in out and said in out
     assert "they differ on 1 of 1 line" in err
+
+
+NONSENSE = [{"Pid": "x"}, {"Pid": [1]}, {"Pid": 0}, {"Pid": None}, {}]
+
+
+@pytest.mark.parametrize("state", [{"Pid": -1}, *NONSENSE], ids=str)
+def test_an_engine_that_answers_nonsense_does_not_agree(
+    state: Object, start_container: Start, monkeypatch: Any, capsys: Any
+) -> None:
+    container = start_container()
+    monkeypatch.setattr("tracer.containers.direct.DirectApi.inspect_container", lambda _self, _id: {"State": state})
+    with pytest.raises(SystemExit) as exited:
+        main(["verify", f"pidns:{pidns_inum(init(container))}"])
+    out, err = capsys.readouterr()
+    assert exited.value.code == 1
+    assert "all sources agree" not in err
+    if state in NONSENSE:
+        assert f"ENGINE of {container.name} is not known" in err
+        assert out.split()[2] == "?"
+
+
+def test_an_engine_that_does_not_answer_keeps_nobody_waiting(
+    start_container: Start, monkeypatch: Any, capsys: Any
+) -> None:
+    asked = []
+
+    def hangs(_self: object, container_id: str) -> int:
+        asked.append(container_id)
+        time.sleep(2.1)  # what a timeout takes
+        raise NstraceError("the engine is silent")
+
+    containers = [start_container(labels={"quiet": "yes"}) for _ in range(3)]
+    monkeypatch.setattr("tracer.containers.engine.Engine.init_tgid", hangs)
+    with pytest.raises(SystemExit) as exited:
+        main(["verify", "label:quiet=yes"])
+    assert exited.value.code == 1
+    assert len(asked) == 1
+    assert capsys.readouterr().out.count("?") == len(containers)
 
 
 def test_verify_is_red_when_the_table_of_events_is_wrong(start_container: Start, monkeypatch: Any, capsys: Any) -> None:

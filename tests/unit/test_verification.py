@@ -8,9 +8,21 @@ from collections.abc import Mapping
 import pytest
 from builders import WEB
 
-from tracer.answers.verification import Finding, Member, Reading, Source, Verdict, findings, judge
+from tracer.answers.verification import (
+    ENGINE,
+    Finding,
+    Member,
+    Reading,
+    Round,
+    Source,
+    Unanswered,
+    Verdict,
+    findings,
+    judge,
+)
+from tracer.errors import ExitCode, NstraceError
 from tracer.pidns import ProcId
-from tracer.views.verification import finding_object, verification_table
+from tracer.views.verification import finding_object, unanswered_lines, verification_table
 
 INUM = 4026532180
 ALL = {100: 1, 101: 7}
@@ -25,11 +37,15 @@ def reading(*, engine: int | None = 100, zombies: tuple[int, ...] = (), **told: 
 
 
 def problems(*rounds: Reading) -> dict[int, str]:
-    return {finding.tgid: finding.problem for finding in judge([findings(one) for one in rounds]).problems}
+    return {finding.tgid: finding.problem for finding in judged(*rounds).problems}
+
+
+def judged(*rounds: Reading) -> Verdict:
+    return judge([Round(findings(one)) for one in rounds])
 
 
 def test_all_agree() -> None:
-    verdict = judge([findings(reading())])
+    verdict = judged(reading())
     assert (len(verdict.findings), verdict.problems, verdict.passing) == (2, [], 0)
 
 
@@ -63,7 +79,7 @@ def test_a_zombie_may_be_forgotten_by_the_table_alone() -> None:
 
 
 def test_what_comes_and_goes_is_no_difference() -> None:
-    verdict = judge([findings(reading(inside=ALL | {tgid: 9})) for tgid in (500, 501, 502)])
+    verdict = judged(*(reading(inside=ALL | {tgid: 9}) for tgid in (500, 501, 502)))
     assert (len(verdict.findings), verdict.problems, verdict.passing) == (2, [], 1)
 
 
@@ -73,7 +89,7 @@ def test_a_difference_that_heals_is_none() -> None:
 
 
 def test_text_and_json_say_the_same() -> None:
-    verdict: Verdict = judge([findings(reading(inside={100: 1, 101: 8}))])
+    verdict: Verdict = judged(reading(inside={100: 1, 101: 8}))
     sources = [Source.STATUS, Source.INSIDE]
     table = verification_table(verdict, sources, color=True, line_width=None)
     assert table.header.split() == ["CONTAINER", "PIDNS", "ENGINE", "PID", "NSPID", "INSIDE", "RESULT"]
@@ -88,3 +104,67 @@ def test_one_whom_the_host_does_not_see_has_no_name() -> None:
     finding = Finding(INUM, 9, None, {Source.INSIDE: 3}, "x")
     assert finding_object(finding)["container"] is None
     assert verification_table(Verdict([finding]), [Source.INSIDE], False, None).lines[0].startswith("?")
+
+
+KILLED = NstraceError("it was killed")
+REFUSED = NstraceError("not permitted", "", ExitCode.NOT_PERMITTED)
+
+
+def without(*sources: Source) -> list[Finding]:
+    """What the others say where these gave no answer."""
+    told = {source: ALL for source in Source if source not in sources}
+    return findings(Reading(INUM, reading(engine=None).members, told, frozenset(sources)))
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ([], 0),
+        ([KILLED], ExitCode.FAILURE),
+        ([REFUSED], ExitCode.NOT_PERMITTED),
+        ([REFUSED, KILLED], ExitCode.FAILURE),
+    ],
+)
+def test_no_answer_is_no_agreement(errors: list[NstraceError], code: int) -> None:
+    unanswered = [Unanswered(Source.INSIDE, "web", error) for error in errors]
+    verdict = judge([Round(without(Source.INSIDE), unanswered)])
+    assert (verdict.problems, verdict.exit_code) == ([], code)
+
+
+def test_a_difference_counts_more_than_what_we_may_not_ask() -> None:
+    differ = findings(reading(inside={}))
+    assert judge([Round(differ, [Unanswered(ENGINE, "web", REFUSED)])]).exit_code == ExitCode.FAILURE
+
+
+def test_the_last_reading_decides_who_gave_no_answer() -> None:
+    first = Round(without(Source.INSIDE), [Unanswered(Source.INSIDE, "web", KILLED)])
+    assert judge([first, Round(without())]).exit_code == 0
+
+
+def test_one_source_alone_cannot_agree() -> None:
+    (alone, _other) = without(Source.IOCTL, Source.INSIDE, Source.EVENTS)
+    assert not alone.is_compared
+    assert finding_object(alone)["ok"] is None
+    table = verification_table(Verdict([alone]), list(Source), False, None)
+    assert table.lines[0].split()[3:] == ["1", "?", "?", "?", "not", "compared"]
+
+
+def test_an_engine_that_gives_no_answer() -> None:
+    member = Member(ProcId(100, 100), "web", WEB, engine_failed=True)
+    (finding,) = findings(Reading(INUM, {100: member}, {source: {100: 1} for source in Source}))
+    assert verification_table(Verdict([finding]), [], False, None).lines[0].split() == [
+        "web",
+        str(INUM),
+        "?",
+        "100",
+        "ok",
+    ]
+    assert (finding_object(finding)["engine_pid"], finding_object(finding)["not_known"]) == (None, ["engine_pid"])
+
+
+def test_a_reason_is_said_once() -> None:
+    unanswered = [Unanswered(Source.INSIDE, name, error) for name in ("web", "db") for error in (KILLED, REFUSED)]
+    assert unanswered_lines(unanswered) == [
+        "INSIDE of web, db is not known: it was killed",
+        "INSIDE of web, db is not known: not permitted",
+    ]

@@ -1,7 +1,8 @@
 """verify's judgement: what several sources say of the same processes, side by side. Pure.
 
 Sources are read one after the other while processes come and go, so they may differ for a moment. A difference counts
-when several readings in a row have it, of one and the same process.
+when several readings in a row have it, of one and the same process. Where a source gave no answer, nothing agrees with
+it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tracer.errors import ExitCode, NstraceError
 from tracer.facts import Container
 from tracer.pidns import ProcId
 
@@ -23,11 +25,15 @@ class Source(StrEnum):
     EVENTS = "EVENTS"  # the table that eBPF events have built
 
 
+ENGINE = "ENGINE"  # the container engine, which tells the host PID of a container's first process
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A process that the host's /proc sees in a namespace. place: what the column CONTAINER shows.
 
     engine_tgid: for a container's first process, the PID that the engine has for it; None: not asked, or not known.
+    engine_failed: it was asked, and gave no answer.
     """
 
     proc_id: ProcId
@@ -35,27 +41,71 @@ class Member:
     container: Container | None = None
     is_zombie: bool = False
     engine_tgid: int | None = None
+    engine_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was said of one PID namespace. numbers: by source, PID on the host -> number inside."""
+    """What was said of one PID namespace. numbers: by source, PID on the host -> number inside. failed: sources that
+    were asked and gave no answer."""
 
     inum: int
     members: Mapping[int, Member]
     numbers: Mapping[Source, Mapping[int, int]]
+    failed: frozenset[Source] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One process in one PID namespace. member: None where the host's /proc does not see it there. numbers: None
-    where a source does not know the process. problem: what differs, "" where nothing does."""
+    where a source does not know the process. failed: the sources that gave no answer. problem: what differs, "" where
+    nothing does."""
 
     inum: int
     tgid: int
     member: Member | None
     numbers: Mapping[Source, int | None]
     problem: str
+    failed: frozenset[Source] = frozenset()
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether at least two sources told of it: one alone cannot agree."""
+        has_engine = self.member is not None and self.member.engine_tgid is not None
+        return len(self.numbers) + has_engine > 1
+
+    @property
+    def not_known(self) -> list[str]:
+        """The sources that gave no answer, the engine among them."""
+        engine = [ENGINE] if self.member and self.member.engine_failed else []
+        return [*engine, *(source for source in Source if source in self.failed)]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A source that gave no answer. of: what it was asked about; error: why."""
+
+    source: str
+    of: str
+    error: NstraceError
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is for lack of privileges."""
+        return self.error.exit_code == ExitCode.NOT_PERMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Everything, read once."""
+
+    findings: list[Finding]
+    unanswered: list[Unanswered] = field(default_factory=list)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether another reading may tell more."""
+        return any(finding.problem for finding in self.findings) or not all(one.is_refused for one in self.unanswered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +115,22 @@ class Verdict:
 
     findings: list[Finding] = field(default_factory=list)
     passing: int = 0
+    unanswered: list[Unanswered] = field(default_factory=list)
 
     @property
     def problems(self) -> list[Finding]:
         """What differs."""
         return [finding for finding in self.findings if finding.problem]
+
+    @property
+    def exit_code(self) -> int:
+        """0: all that were asked gave an answer, and agree; NOT_PERMITTED: we may not ask all of them; FAILURE: they
+        differ, or one gave no answer."""
+        if self.problems:
+            return ExitCode.FAILURE
+        if not self.unanswered:
+            return 0
+        return ExitCode.NOT_PERMITTED if all(one.is_refused for one in self.unanswered) else ExitCode.FAILURE
 
 
 def findings(reading: Reading) -> list[Finding]:
@@ -78,7 +139,7 @@ def findings(reading: Reading) -> list[Finding]:
     for tgid in sorted(set(reading.members).union(*reading.numbers.values())):
         member = reading.members.get(tgid)
         numbers = {source: told.get(tgid) for source, told in reading.numbers.items()}
-        found.append(Finding(reading.inum, tgid, member, numbers, _problem(tgid, member, numbers)))
+        found.append(Finding(reading.inum, tgid, member, numbers, _problem(tgid, member, numbers), reading.failed))
     return found
 
 
@@ -94,12 +155,13 @@ def _problem(tgid: int, member: Member | None, numbers: Mapping[Source, int | No
     return "; ".join(parts)
 
 
-def judge(rounds: Sequence[Sequence[Finding]]) -> Verdict:
+def judge(rounds: Sequence[Round]) -> Verdict:
     """The findings of the last round. Where they have a problem that was not there, the same, in every round, the
     process is one in passing."""
-    lasting = set.intersection(*({_key(finding) for finding in one} for one in rounds))
-    kept = [finding for finding in rounds[-1] if not finding.problem or _key(finding) in lasting]
-    return Verdict(kept, len(rounds[-1]) - len(kept))
+    lasting = set.intersection(*({_key(finding) for finding in one.findings} for one in rounds))
+    last = rounds[-1]
+    kept = [finding for finding in last.findings if not finding.problem or _key(finding) in lasting]
+    return Verdict(kept, len(last.findings) - len(kept), last.unanswered)
 
 
 def _key(finding: Finding) -> object:

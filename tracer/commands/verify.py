@@ -16,7 +16,7 @@ from tracer.wiring.options import wants_color
 from tracer.wiring.showing import output_options
 
 if TYPE_CHECKING:
-    from tracer.answers.verification import Finding, Source, Verdict
+    from tracer.answers.verification import Round, Source, Verdict
     from tracer.containers.names import Names
     from tracer.host.verification import Verifier
     from tracer.watching import Watch
@@ -57,11 +57,14 @@ def _is_number(text: str) -> bool:
 def command(
     targets: tuple[str, ...], live: float | None, explain: bool, color: str, output: str, as_json: bool, quiet: bool
 ) -> int:
-    """Compare what every source says of the PIDs of the TARGETs, of all containers without one. Exit 1 on a difference.
+    """Compare what every source says of the PIDs of the TARGETs, of all containers without one.
 
     Each process is looked at from the host and from inside: the engine's State.Pid, NSpid in /proc, the namespace's
     ioctl, a child that enters the namespace, and with --live nstrace's own table. Processes that come or go meanwhile
     are no difference: one counts when it is there in three readings in a row.
+
+    Exit 0: all sources agree. 1: they differ, or one gave no answer (?). 3: there is no process. 4: without root not
+    all may be read.
 
     \b
     nstrace verify web --explain  how a PID on the host and one inside are the same
@@ -72,9 +75,10 @@ def command(
     from tracer.host.lookup import Lookup
     from tracer.host.verification import Verifier
     from tracer.initial import require_initial_pidns
-    from tracer.views.verification import explanation, finding_object, verification_table
+    from tracer.views.objects import json_line
+    from tracer.views.verification import finding_object, unanswered_lines
     from tracer.wiring.gathering import require_distinct
-    from tracer.wiring.showing import line_width, note
+    from tracer.wiring.showing import note
 
     require_initial_pidns()
     lookup = Lookup()
@@ -83,34 +87,39 @@ def command(
     with _watching(live, lookup.names) as watch:
         verifier = Verifier(lookup, meant, watch.table if watch else None)
         verdict = judge(_rounds(verifier, watch))
-    if not verdict.findings and targets:
-        names = ", ".join(targets)
-        raise NstraceError(f"no process in {names}", "nstrace containers lists what there is", ExitCode.NO_TARGET)
+    if not verdict.findings:
+        raise _nothing_compared(verdict, targets)
     if as_json or output == "json":
-        from tracer.views.objects import json_line
-
         sys.stdout.writelines(json_line(finding_object(finding)) for finding in verdict.findings)
     else:
-        sources = _asked(verdict.findings)
-        if explain:
-            sys.stdout.write(explanation(sources, max(_LEAST_WIDTH, line_width() or _PROSE_WIDTH)))
-        table = verification_table(verdict, sources, wants_color(color), line_width())
-        note(table.header, quiet or not verdict.findings)
-        sys.stdout.write(table.text)
-    note(f"nstrace: {_summary(verdict)}", quiet)
+        _print_table(verdict, explain, wants_color(color), quiet)
+    for line in (*unanswered_lines(verdict.unanswered), _summary(verdict, lookup.names)):
+        note(f"nstrace: {line}", quiet)
     if lookup.names.error:
         note(f"nstrace: ENGINE was not asked: {lookup.names.error.message}", quiet)
     if watch and watch.lost:
         note(f"nstrace: {watch.lost} events were lost: EVENTS may lack processes", quiet)
-    return 1 if verdict.problems else 0
+    return verdict.exit_code
 
 
-def _rounds(verifier: Verifier, watch: Watch | None) -> list[list[Finding]]:
-    """Readings, until one has no difference, at most three."""
+def _print_table(verdict: Verdict, explain: bool, color: bool, quiet: bool) -> None:
+    from tracer.views.verification import explanation, verification_table
+    from tracer.wiring.showing import line_width, note
+
+    sources = _asked(verdict)
+    if explain:
+        sys.stdout.write(explanation(sources, max(_LEAST_WIDTH, line_width() or _PROSE_WIDTH)))
+    table = verification_table(verdict, sources, color, line_width())
+    note(table.header, quiet)
+    sys.stdout.write(table.text)
+
+
+def _rounds(verifier: Verifier, watch: Watch | None) -> list[Round]:
+    """Readings, until one leaves no doubt, at most three."""
     import time
 
     rounds = [verifier.read()]
-    while any(finding.problem for finding in rounds[-1]) and len(rounds) < _ROUNDS:
+    while rounds[-1].is_in_doubt and len(rounds) < _ROUNDS:
         if watch:
             watch.run(_PAUSE_S)
         else:
@@ -131,21 +140,41 @@ def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
         yield watch
 
 
-def _asked(findings: list[Finding]) -> list[Source]:
-    """The sources that could be asked, in their order."""
+def _asked(verdict: Verdict) -> list[Source]:
+    """The sources that were asked, in their order."""
     from tracer.answers.verification import Source
 
-    return [source for source in Source if any(source in finding.numbers for finding in findings)]
+    return [
+        source
+        for source in Source
+        if any(source in finding.numbers or source in finding.failed for finding in verdict.findings)
+    ]
 
 
-def _summary(verdict: Verdict) -> str:
+def _nothing_compared(verdict: Verdict, targets: tuple[str, ...]) -> NstraceError:
+    """The error where no process was found, or none that is ours to see."""
+    for one in verdict.unanswered:
+        return NstraceError(f"nothing was compared: {one.error.message}", one.error.hint, one.error.exit_code)
+    where = ", ".join(targets) or "any container or nested PID namespace"
+    return NstraceError(f"no process in {where}", "nstrace containers lists what there is", ExitCode.NO_TARGET)
+
+
+def _summary(verdict: Verdict, names: Names) -> str:
     processes = len({finding.tgid for finding in verdict.findings})
     spaces = len({finding.inum for finding in verdict.findings})
-    differ = len(verdict.problems)
-    lines = _count(len(verdict.findings), "line", "s")
-    said = f"they differ on {differ} of {lines}" if differ else "all sources agree"
     passing = f"; {verdict.passing} came or went meanwhile" if verdict.passing else ""
+    said = _agreement(verdict, is_everyone=not names.error)
     return f"{_count(processes, 'process', 'es')} in {_count(spaces, 'PID namespace', 's')}: {said}{passing}"
+
+
+def _agreement(verdict: Verdict, is_everyone: bool) -> str:
+    differ, alone = len(verdict.problems), sum(not finding.is_compared for finding in verdict.findings)
+    lines = _count(len(verdict.findings), "line", "s")
+    if differ:
+        return f"they differ on {differ} of {lines}"
+    if alone:
+        return f"nothing to compare with on {alone} of {lines}"
+    return "all sources agree" if is_everyone and not verdict.unanswered else "all that answered agree"
 
 
 def _count(number: int, what: str, plural: str) -> str:

@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 
 from tracer.answers.census import Census, Entry
 from tracer.answers.inventory import running
-from tracer.answers.verification import Finding, Member, Reading, Source, findings
+from tracer.answers.verification import ENGINE, Member, Reading, Round, Source, Unanswered, findings
+from tracer.errors import NstraceError
 from tracer.host import nsfs, procfs
 from tracer.host.census import take_census
-from tracer.host.lookup import Lookup
+from tracer.host.lookup import Lookup, not_permitted
 from tracer.kernel.inside import numbers_inside
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.table import Table
 from tracer.targets import Target
 from tracer.views.table import place
+
+_ENGINE_S = 2.0  # that we wait in vain, for all containers together
 
 
 class Verifier:
@@ -25,40 +29,91 @@ class Verifier:
 
     def __init__(self, lookup: Lookup, targets: tuple[Target, ...], table: Table | None) -> None:
         self._lookup, self._targets, self._table = lookup, targets, table
+        self._no_view: dict[PidnsId, NstraceError] = {}
+        self._engine_waited_s = 0.0  # in vain
+        self._unanswered: list[Unanswered] = []  # in the reading that is being made
 
-    def read(self) -> list[Finding]:
-        """Everything once: what there is to say of every process in each of its namespaces."""
+    def read(self) -> Round:
+        """Everything once: what there is to say of every process in each of its namespaces, and who did not say it."""
         events = _numbers_of_events(self._table) if self._table else None
         census = take_census(self._lookup.host)
         shown = [entry for entry in census if any(entry.is_meant(target) for target in self._targets)]
-        inits = self._inits(census)
+        self._unanswered = _hidden(shown)
+        engine = self._ask_engine(census)
         found = []
         for pidns, entries in _by_pidns(shown).items():
-            members = {entry.proc_id.tgid: _member(entry, inits) for entry in entries}
+            members = {entry.proc_id.tgid: _member(entry, engine) for entry in entries}
             numbers = {Source.STATUS: {entry.proc_id.tgid: _number(entry, pidns) for entry in entries}}
             try:
-                with _opened(entries, pidns) as fd:
-                    numbers |= _asked(fd, members, max(numbers[Source.STATUS].values()))
+                numbers |= self._ask_namespace(pidns, entries)
             except (FileNotFoundError, ProcessLookupError):
-                continue  # the namespace has ended
+                continue  # it has ended
             if events is not None:
                 numbers[Source.EVENTS] = events.get(pidns.inum, {})
             others = {entry.proc_id.tgid for entry in census if _is_in(entry, pidns)} - set(members)
             numbers = {source: _without(told, others) for source, told in numbers.items()}
-            found += findings(Reading(pidns.inum, members, numbers))
-        return found
+            failed = frozenset({Source.INSIDE} - set(numbers))
+            found += findings(Reading(pidns.inum, members, numbers, failed))
+        return Round(found, self._unanswered)
 
-    def _inits(self, census: Census) -> dict[int, int]:
-        """For the first process of each container, what the engine has for it."""
-        inits: dict[int, int] = {}
+    def _ask_namespace(self, pidns: PidnsId, entries: list[Entry]) -> dict[Source, dict[int, int]]:
+        """What the namespace itself says of its processes, as far as it answers. Raises OSError where it has ended."""
+        highest = max(_number(entry, pidns) for entry in entries)
+        with _opened(entries, pidns) as fd:
+            told = _translated(fd, entries)
+            try:
+                told[Source.INSIDE] = self._look_inside(fd, pidns, highest)
+            except NstraceError as error:
+                self._unanswered.append(Unanswered(Source.INSIDE, _name(entries, pidns), error))
+        return told
+
+    def _look_inside(self, fd: int, pidns: PidnsId, highest: int) -> dict[int, int]:
+        """As `numbers_inside`. Whoever ended a child of ours ends the next one too: that is not tried again."""
+        if pidns not in self._no_view:
+            try:
+                return numbers_inside(fd, highest)
+            except NstraceError as error:
+                self._no_view[pidns] = error
+        raise self._no_view[pidns]
+
+    def _ask_engine(self, census: Census) -> dict[int, int | None]:
+        """For the first process of each container that the engine knows, what it has for it; None: no answer."""
+        told: dict[int, int | None] = {}
         for one in running(census, self._lookup.names.init_tgid):
             container = one.container
             if container is None or container.name is None:  # no engine knows it: it would take the id for a name
                 continue
             if any(one.init.is_meant(target) for target in self._targets):
-                told = self._lookup.names.init_tgid(container.id)
-                inits |= {one.init.proc_id.tgid: told} if told else {}
-        return inits
+                try:
+                    told[one.init.proc_id.tgid] = self._init_tgid(container.id)
+                except NstraceError as error:
+                    told[one.init.proc_id.tgid] = None
+                    self._unanswered.append(Unanswered(ENGINE, place(one.init), error))
+        return told
+
+    def _init_tgid(self, container_id: str) -> int:
+        """The engine's word for the first process of a container. Raises NstraceError where it has none, or has kept us
+        waiting for too long."""
+        if self._engine_waited_s > _ENGINE_S:
+            raise NstraceError("the container engine does not answer in time")
+        began = time.monotonic()
+        try:
+            tgid = self._lookup.names.require().init_tgid(container_id)
+        except NstraceError:
+            self._engine_waited_s += time.monotonic() - began
+            raise
+        if tgid is None:
+            raise NstraceError("the container engine says that it is not running")
+        return tgid
+
+
+def _hidden(shown: list[Entry]) -> list[Unanswered]:
+    """Whose PID namespaces are not ours to see: nothing is known of them."""
+    if procfs.hides_others():
+        return [Unanswered("PID", "other users' processes", not_permitted("other users' processes"))]
+    count = sum(entry.chain is None for entry in shown)
+    why = not_permitted("PID namespaces of other users' processes")
+    return [Unanswered("PIDNS", f"{count} processes", why)] if count else []
 
 
 def _by_pidns(entries: list[Entry]) -> dict[PidnsId, list[Entry]]:
@@ -72,8 +127,15 @@ def _by_pidns(entries: list[Entry]) -> dict[PidnsId, list[Entry]]:
     return found
 
 
-def _member(entry: Entry, inits: Mapping[int, int]) -> Member:
-    return Member(entry.proc_id, place(entry), entry.container, entry.is_zombie, inits.get(entry.proc_id.tgid))
+def _member(entry: Entry, engine: Mapping[int, int | None]) -> Member:
+    tgid = entry.proc_id.tgid
+    failed = tgid in engine and engine[tgid] is None
+    return Member(entry.proc_id, place(entry), entry.container, entry.is_zombie, engine.get(tgid), failed)
+
+
+def _name(entries: list[Entry], pidns: PidnsId) -> str:
+    """What to call a namespace: the container of the outermost process there."""
+    return f"{place(min(entries, key=lambda entry: entry.level))} (PID namespace {pidns.inum})"
 
 
 def _number(entry: Entry, pidns: PidnsId) -> int:
@@ -103,12 +165,12 @@ def _opened(entries: list[Entry], pidns: PidnsId) -> Iterator[int]:
         yield found
 
 
-def _asked(fd: int, members: Mapping[int, Member], highest: int) -> dict[Source, dict[int, int]]:
-    told = {Source.INSIDE: numbers_inside(fd, highest)}
+def _translated(fd: int, entries: list[Entry]) -> dict[Source, dict[int, int]]:
+    """What the namespace's descriptor says; nothing where the kernel does not translate."""
     with contextlib.suppress(nsfs.NotTranslated):
-        asked = {tgid: nsfs.number_in(fd, tgid) for tgid in members}
-        told[Source.IOCTL] = {tgid: nr for tgid, nr in asked.items() if nr is not None}
-    return told
+        asked = {tgid: nsfs.number_in(fd, tgid) for tgid in (entry.proc_id.tgid for entry in entries)}
+        return {Source.IOCTL: {tgid: nr for tgid, nr in asked.items() if nr is not None}}
+    return {}
 
 
 def _numbers_of_events(table: Table) -> dict[int, dict[int, int]]:

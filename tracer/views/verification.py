@@ -6,15 +6,24 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from tracer.answers.verification import Finding, Source, Verdict
+from tracer.answers.verification import ENGINE, Finding, Source, Unanswered, Verdict
+from tracer.hints import shown
 from tracer.views.columns import Column, Columns, columns
 from tracer.views.objects import container_object
 
 _GOOD, _BAD, _RESET = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 
 _TITLE_WIDTH = 8
+_FIELDS = {
+    ENGINE: "engine_pid",
+    Source.STATUS: "nspid",
+    Source.IOCTL: "ioctl",
+    Source.INSIDE: "inside",
+    Source.EVENTS: "events",
+}
+_UNKNOWN, _NOBODY = "?", "-"
 _EXPLAINED = {
-    "ENGINE": "The container engine keeps the host PID of a container's first process (State.Pid of docker inspect).",
+    ENGINE: "The container engine keeps the host PID of a container's first process (State.Pid of docker inspect).",
     "PID": "The host's /proc lists that process too, and all others whose ns/pid link names the same namespace.",
     Source.STATUS: "NSpid in the host's /proc/PID/status: the kernel's list of its numbers, host first.",
     Source.IOCTL: "The namespace's descriptor, asked by ioctl for the number of a process of ours (Linux 6.11).",
@@ -32,7 +41,7 @@ def explanation(sources: Sequence[Source], line_width: int) -> str:
     wrapped = (
         textwrap.fill(text, line_width, initial_indent=f"{title:<{_TITLE_WIDTH}}", subsequent_indent=indent)
         for title, text in _EXPLAINED.items()
-        if title in ("ENGINE", "PID", *sources)
+        if title in (ENGINE, "PID", *sources)
     )
     return "".join(f"{text}\n" for text in wrapped)
 
@@ -41,7 +50,7 @@ def verification_table(verdict: Verdict, sources: Sequence[Source], color: bool,
     """CONTAINER PIDNS ENGINE PID, a column for each source, RESULT."""
     titles = [
         Column("CONTAINER", gives_way=True),
-        *(Column(title, right=True) for title in ("PIDNS", "ENGINE", "PID")),
+        *(Column(title, right=True) for title in ("PIDNS", ENGINE, "PID")),
         *(Column(source, right=True) for source in sources),
         Column("RESULT"),
     ]
@@ -55,30 +64,56 @@ def verification_table(verdict: Verdict, sources: Sequence[Source], color: bool,
 
 def _row(finding: Finding, sources: Sequence[Source]) -> list[str]:
     member = finding.member
-    engine = member.engine_tgid if member else None
     return [
-        member.place if member else "?",
+        member.place if member else _UNKNOWN,
         str(finding.inum),
-        "" if engine is None else str(engine),
+        _engine(finding),
         str(finding.tgid),
-        *("-" if (nr := finding.numbers.get(source)) is None else str(nr) for source in sources),
-        (finding.problem and f"DIFFERS {finding.problem}") or "ok",
+        *(_number(finding, source) for source in sources),
+        _result(finding),
     ]
 
 
+def _engine(finding: Finding) -> str:
+    if ENGINE in finding.not_known:
+        return _UNKNOWN
+    tgid = finding.member.engine_tgid if finding.member else None
+    return "" if tgid is None else str(tgid)
+
+
+def _number(finding: Finding, source: Source) -> str:
+    if source in finding.failed:
+        return _UNKNOWN
+    nr = finding.numbers.get(source)
+    return _NOBODY if nr is None else str(nr)
+
+
+def _result(finding: Finding) -> str:
+    if finding.problem:
+        return f"DIFFERS {finding.problem}"
+    return "ok" if finding.is_compared else "not compared"
+
+
+def unanswered_lines(unanswered: Sequence[Unanswered]) -> list[str]:
+    """What was not told, by whom and why, a line for each reason."""
+    asked: dict[tuple[str, str], list[str]] = {}
+    for one in unanswered:
+        asked.setdefault((one.source, one.error.message), []).append(one.of)
+    return [f"{source} of {shown(of)} is not known: {why}" for (source, why), of in asked.items()]
+
+
 def finding_object(finding: Finding) -> dict[str, Any]:
-    """The same as JSON: a source that was not asked, or knows nothing, is null."""
+    """The same as JSON. A source is null that was not asked, that knows nobody, or that gave no answer: then it is in
+    not_known too. ok is null where less than two sources told anything."""
     member = finding.member
     return {
         "container": container_object(member.container) if member else None,
         "pidns": finding.inum,
         "pid": finding.tgid,
         "proc_id": str(member.proc_id) if member else None,
-        "engine_pid": member.engine_tgid if member else None,
-        "nspid": finding.numbers.get(Source.STATUS),
-        "ioctl": finding.numbers.get(Source.IOCTL),
-        "inside": finding.numbers.get(Source.INSIDE),
-        "events": finding.numbers.get(Source.EVENTS),
-        "ok": not finding.problem,
+        _FIELDS[ENGINE]: member.engine_tgid if member else None,
+        **{_FIELDS[source]: finding.numbers.get(source) for source in Source},
+        "not_known": [_FIELDS[source] for source in finding.not_known],
+        "ok": not finding.problem if finding.is_compared else None,
         "difference": finding.problem or None,
     }
