@@ -78,3 +78,9 @@ def test_an_import_after_privileges_were_dropped_is_noticed(module: str, end: st
     code = f"from tracer import imports; imports.load('json'); imports.seal(); import json, {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert (end in done.stderr) if end else not done.stderr
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by their names alone: the second would hide the first."""
+    names = [path.name for path in (PACKAGE.parent / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
