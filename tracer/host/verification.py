@@ -79,7 +79,7 @@ class Verifier:
     def _ask_engine(self, census: Census) -> dict[int, int | None]:
         """For the first process of each container that the engine knows, what it has for it; None: no answer."""
         told: dict[int, int | None] = {}
-        for one in running(census, self._lookup.names.init_tgid):
+        for one in running(census, self._init_or_none):
             container = one.container
             if container is None or container.name is None:  # no engine knows it: it would take the id for a name
                 continue
@@ -105,6 +105,11 @@ class Verifier:
         if tgid is None:
             raise NstraceError("the container engine says that it is not running")
         return tgid
+
+    def _init_or_none(self, container_id: str) -> int | None:
+        with contextlib.suppress(NstraceError):
+            return self._init_tgid(container_id)
+        return None
 
 
 def _hidden(shown: list[Entry]) -> list[Unanswered]:
