@@ -35,13 +35,13 @@ def answers_get_old_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enquiry_module, "_FRESH_S", 0.0)
 
 
-def asking(is_there: bool = True) -> Enquiry:
-    return Enquiry(is_there, lambda: Engine.connect(open_api=DirectApi))
+def connect() -> Engine:
+    return Engine.connect(open_api=DirectApi)
 
 
 def begun() -> Enquiry:
-    enquiry = asking()
-    enquiry.begin()
+    enquiry = Enquiry(connect().listed(None, 1.0), connect)
+    assert enquiry.state(A) == "running"
     return enquiry
 
 
@@ -106,8 +106,8 @@ def test_one_that_was_there_is_asked_when_it_is_back(fake: FakeEngine, tmp_path:
 def test_one_that_never_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/sock")
     monkeypatch.setattr(enquiry_module, "_AGAIN_S", 0.0)
-    enquiry = asking(is_there=False)
-    assert [enquiry.describe(A), enquiry.state(A), enquiry.inits([])] == [Silence.NO_ENGINE, Silence.NO_ENGINE, {}]
+    enquiry = Enquiry(None, connect)
+    assert [enquiry.describe(A), enquiry.state(A)] == [Silence.NO_ENGINE] * 2
     with serving(tmp_path / "sock") as late:
         late.containers = [container(A, "web")]
         assert enquiry.describe(A) == WEB
@@ -116,21 +116,13 @@ def test_one_that_never_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_one_that_never_was_there_is_not_looked_for_all_the_time() -> None:
     tries = []
 
-    def connect() -> Engine:
+    def try_to_connect() -> Engine:
         tries.append(1)
         raise NstraceError("no engine")
 
-    enquiry = Enquiry(False, connect)
+    enquiry = Enquiry(None, try_to_connect)
     assert {enquiry.describe(A) for _ in range(100)} == {Silence.NO_ENGINE}
     assert len(tries) == 1
-
-
-def test_first_processes(fake: FakeEngine) -> None:
-    fake.state_of_a = {"Pid": 4711}
-    enquiry = begun()
-    assert (enquiry.inits([]), enquiry.inits([A])) == ({4711: A}, {})
-    fake.state_of_a = {"Pid": "x"}
-    assert enquiry.inits([]) == {}
 
 
 def test_no_thread_is_left_waiting(fake: FakeEngine) -> None:

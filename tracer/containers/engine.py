@@ -133,6 +133,8 @@ class Engine:
     def listed(self, ids: Collection[str] | None, timeout_s: float) -> dict[str, FoundContainer]:
         """Those of these containers that there are, or all, by id; stopped ones too."""
         runtime = self._name(timeout_s)
+        if ids is not None and not ids:
+            return {}
         filters = {} if ids is None else {"id": sorted(ids)}  # takes beginnings and patterns too
         found = self._ask(timeout_s, lambda: self._api.containers(all=True, filters=filters), list[_Listed])
         return {one.id: one.found(runtime) for one in found if ids is None or one.id in ids}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tracer.containers.cgroups import Answer, Silence
-from tracer.containers.engine import TIMEOUT_S, Engine, FoundContainer
+from tracer.containers.engine import Engine, FoundContainer
 from tracer.errors import NstraceError
 from tracer.recent import Recent
 
-_FIRST_S, _HASTE_S = TIMEOUT_S, 0.5
-"""How long the stream waits for an answer; with the first one comes the import of the docker SDK."""
+_HASTE_S = 0.5  # how long the stream waits for an answer
 _PATIENCE_S = 30.0  # how long the thread waits
 _AGAIN_S = 5.0  # until an engine that was never there is looked for again
 _FRESH_S = 2.0  # how old an answer may be
@@ -31,22 +29,23 @@ class _Known(NamedTuple):
 
 class Enquiry:
     """Asks one question at a time; an answer that comes too late for who asked is there when it is asked for again.
-    After one that was late nobody waits, until one is in time. is_there: an engine has answered before. connect: as
-    `Engine.connect`."""
+    After one that was late nobody waits, until one is in time. listed: what an engine has just listed, by id; None:
+    there is none. connect: as `Engine.connect`."""
 
-    def __init__(self, is_there: bool, connect: Callable[[], Engine] | None = None) -> None:
+    def __init__(
+        self, listed: Mapping[str, FoundContainer] | None, connect: Callable[[], Engine] | None = None
+    ) -> None:
         self._connect = connect or Engine.connect
         self._engine: Engine | None = None
-        self._silence = Silence.NO_ANSWER if is_there else Silence.NO_ENGINE
+        self._silence = Silence.NO_ENGINE if listed is None else Silence.NO_ANSWER
         self._question: _Question | None = None
         self._wanted: set[str] = set()
         self._known: Recent[str, _Known] = Recent(_MAX_ANSWERS)
-        self._wait_s, self._not_before_s = _FIRST_S if is_there else _HASTE_S, 0.0
-
-    def begin(self) -> None:
-        """Ask about all containers, so that what the engine lists is known even if it hangs afterwards."""
-        self._begin(None)
-        self._collect(self._wait_s)
+        self._wait_s, self._not_before_s = _HASTE_S, 0.0
+        for container_id, found in (listed or {}).items():
+            self._known.put(container_id, _Known(found, time.monotonic()))
+        if listed is not None:
+            self._begin()  # about nobody: it brings the import of the docker SDK along
 
     def describe(self, container_id: str) -> Answer:
         """What the engine tells of a container. One that does not answer: what it has said before."""
@@ -63,27 +62,16 @@ class Enquiry:
             return self._silence
         return known.found.state if known.found else None
 
-    def inits(self, but: Collection[str]) -> dict[int, str]:
-        """The first processes of the containers that ran to begin with, but for these: host PID -> id. {} where the
-        engine does not answer."""
-        found: dict[int | None, str] = {}
-        for container_id in list(self._known) if self._engine and not self._question else ():
-            known = self._known.get(container_id)
-            if self._engine and known and known.found and known.found.running and container_id not in but:
-                with contextlib.suppress(NstraceError):
-                    found[self._engine.init_tgid(container_id)] = container_id
-        return {tgid: container_id for tgid, container_id in found.items() if tgid}
-
     def _ask(self, container_id: str, fresh_s: float) -> _Known | None:
         """What was answered to a question of this moment, or one so many seconds older; None: nothing yet."""
         since_s = time.monotonic() - fresh_s
-        self._wanted.add(container_id)
         self._collect(0.0)
         for _question in ("one that is on its way", "ours"):
             known = self._known.get(container_id)
             if known and known.asked_s >= since_s:
                 return known
-            self._begin(frozenset(self._wanted))
+            self._wanted.add(container_id)
+            self._begin()
             if not self._collect(self._wait_s):
                 break
         known = self._known.get(container_id)
@@ -95,10 +83,10 @@ class Enquiry:
             self._engine = self._connect()
         return self._engine
 
-    def _begin(self, ids: frozenset[str] | None) -> None:
-        """Ask about these containers, or all, unless a question is on its way."""
+    def _begin(self) -> None:
+        """Ask about those who are asked for, unless a question is on its way."""
         if self._question is None and time.monotonic() >= self._not_before_s:
-            self._question = _Question(self._connected, ids)
+            self._question = _Question(self._connected, frozenset(self._wanted))
             self._question.start()
 
     def _collect(self, wait_s: float) -> bool:
@@ -108,23 +96,23 @@ class Enquiry:
             return False
         question.join(wait_s)
         if question.is_alive():
-            self._wait_s = 0.0
+            self._wait_s = 0.0 if wait_s else self._wait_s
             return False
         self._question = None
         if question.answer is None:
             self._not_before_s = time.monotonic() + (_AGAIN_S if self._silence is Silence.NO_ENGINE else 0.0)
             return False
         self._wait_s, self._silence = _HASTE_S, Silence.NO_ANSWER
-        for container_id in question.answer.keys() | (question.ids or self._wanted):
+        for container_id in question.ids:
             self._known.put(container_id, _Known(question.answer.get(container_id), question.asked_s))
-        self._wanted -= question.ids or self._wanted
+        self._wanted -= question.ids
         return True
 
 
 class _Question(threading.Thread):
     """One question: which of these containers are there, and what are they? answer: None: it failed."""
 
-    def __init__(self, engine: Callable[[], Engine], ids: frozenset[str] | None) -> None:
+    def __init__(self, engine: Callable[[], Engine], ids: frozenset[str]) -> None:
         super().__init__(name="engine", daemon=True)
         self.ids, self.asked_s = ids, time.monotonic()
         self.answer: dict[str, FoundContainer] | None = None

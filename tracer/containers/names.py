@@ -65,6 +65,11 @@ class Names:
         except NstraceError:
             return None
 
+    @property
+    def listed(self) -> dict[str, FoundContainer] | None:
+        """All containers that the engine has listed, by id; None: there is no engine."""
+        return self._listed if self.engine else None
+
     def running(self) -> list[FoundContainer]:
         """The containers that run, by the engine's list."""
         return [found for found in self._listed.values() if found.running] if self.engine else []

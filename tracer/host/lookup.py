@@ -49,9 +49,10 @@ class Lookup:
 
     def _check(self, target: Target) -> None:
         """Only an engine can tell who is meant; but for a glob over names that cgroups have."""
-        by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
-        if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
-            self.names.require()
+        if self.names.engine is None:
+            by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
+            if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
+                self.names.require()
 
     def find(self, proc: Proc) -> Match:
         """The process that is meant."""

@@ -57,8 +57,12 @@ def execute(program: int, name: str, descriptors: Sequence[int]) -> NoReturn:
 
 
 def _empty_root() -> None:
-    """Have a file system of nothing as root, and no other mounted: pivot_root(2), "pivot_root(".", ".")"."""
+    """Have a file system of nothing as root, and no other mounted: pivot_root(2), "pivot_root(".", ".")". Of the
+    namespace's own root, so that nothing is left of it where we run in a chroot. Where that is the first file system
+    (an initramfs), which cannot be put away, it fails."""
     pivot_root = seccomp.number("pivot_root")
+    with open("/proc/self/ns/mnt", "rb") as own:  # noqa: PTH123
+        call("setns", own.fileno(), CLONE_NEWNS)  # which goes to its root: mntns_install(), fs/namespace.c
     call("mount", b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
     flags = _MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
     call("mount", b"nothing", b"/proc", b"tmpfs", ctypes.c_ulong(flags), b"mode=0555,nr_inodes=1")

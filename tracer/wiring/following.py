@@ -47,12 +47,10 @@ def open_live(
         resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
-        enquiry = Enquiry(is_there=lookup.names.engine is not None)
-        if lookup.names.engine:
-            enquiry.begin()
+        enquiry = Enquiry(lookup.names.listed)
         trace, early = checked_trace(loading.wait(), load_options)
     cgroups, table = Cgroups(enquiry.describe), Table(max_processes)
-    source = LiveSource(trace, resolved.targets, cgroups, early, table, enquiry.inits, say)
+    source = LiveSource(trace, resolved.targets, cgroups, early, table, lookup.names.inits, say)
     return Opened(source, Lasting(resolved.targets, enquiry.state, say).is_over)
 
 
