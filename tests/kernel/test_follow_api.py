@@ -64,7 +64,7 @@ def test_what_is_closed_holds_nothing(no_collector: None) -> None:
 
 def test_what_is_watched_is_given_back(no_collector: None) -> None:
     before = held()
-    with contextlib.closing(Watch(lambda _runtime, _id: None)) as watch:
+    with contextlib.closing(Watch(lambda _id: None)) as watch:
         watch.run(0.1)
     assert held() == before
 
