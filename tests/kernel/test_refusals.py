@@ -20,6 +20,8 @@ BCC = f"{DIST_PACKAGES}/bcc"
 NO_STORE = "mkdir -p /var/cache/nstrace && mount -t tmpfs -o mode=700 none /var/cache/nstrace"
 IMPOSTOR = f"mount -t tmpfs none {BCC} && echo 'x = 1' >{BCC}/__init__.py"
 
+# The checkout may be below a folder that others may not enter.
+NOT_ROOT = "setpriv --reuid 65534 --clear-groups --inh-caps -all,+dac_read_search --ambient-caps -all,+dac_read_search"
 CASES = {
     "remote engine": ("DOCKER_HOST=tcp://192.0.2.1:2375 {} web", 1, "remote engine", "DOCKER_HOST"),
     "no engine": ("DOCKER_HOST=unix:///nowhere {} web", 1, "no container engine answers", "start it"),
@@ -27,8 +29,8 @@ CASES = {
     "no such namespace": ("{} pidns:12", 3, "PID namespace 12", "lsns"),
     "no target": ("{} 'a b'", 2, "is no target", "container name"),
     "wrong option": ("{} --events fork,spoon", 2, "'spoon'", "--help"),
-    "not root": ("setpriv --reuid 65534 --clear-groups {}", 4, "tracing needs root", "sudo"),
-    "no capability": ("setpriv --bounding-set -all {}", 4, "tracing needs root", "sudo"),
+    "not root": (f"{NOT_ROOT} {{}}", 4, "tracing needs root", "sudo"),
+    "no capability": ("setpriv --bounding-set -all {}", 4, "tracing needs root", "lacks CAP_BPF or CAP_PERFMON"),
     "in a PID namespace": ("unshare --pid --fork --mount-proc {}", 4, "inside a PID namespace", "--pid=host"),
     "no BTF": ("mount -t tmpfs none /sys/kernel/btf && {}", 4, "no type information", "CONFIG_DEBUG_INFO_BTF"),
     "no bcc": (f"{NO_STORE} && mount -t tmpfs none {DIST_PACKAGES} && {{}}", 4, "is missing", "python3-bpfcc"),
