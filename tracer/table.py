@@ -105,9 +105,9 @@ class Table:
     def _set_aside(self, brief: Brief) -> None:
         if self._aside.meets(brief.numbers):
             self._settle()
-        spaces = ((self._space(pidns), nrs) for pidns, nrs in brief.numbers.items())
+        spaces = [(self._space(pidns), nrs) for pidns, nrs in brief.numbers.items()]
         holders = [space[nr] for space, nrs in spaces for nr in space.keys() & nrs]
-        if any(holder.start_ns > brief.rows["start_ns"].min() for holder in holders):
+        if holders and max(holder.start_ns for holder in holders) > brief.rows["start_ns"].min():
             self._tell(Batch(brief.rows))  # told late: numbers have other owners by now
             return
         for holder in holders:
