@@ -155,6 +155,34 @@ def test_who_is_inside_has_nothing(looking: int) -> None:
     assert own.joinpath("environ").read_bytes() == b""
 
 
+# Looks into a namespace, goes where its child's mount namespace begins, and prints what is there.
+ENTER = """
+import ctypes, os, sys, time
+from pathlib import Path
+from oracle import nspid
+from tracer.kernel.inside import Lookout
+fd = os.open(f"/proc/{sys.argv[1]}/ns/pid", os.O_RDONLY)
+children = Path(f"/proc/self/task/{os.getpid()}/children")
+with Lookout(fd, 0):
+    while not (inside := [child for child in children.read_text().split() if len(nspid(int(child))) == 2]):
+        time.sleep(0.01)
+    mounts = os.open(f"/proc/{inside[0]}/ns/mnt", os.O_RDONLY)
+    assert ctypes.CDLL(None).setns(mounts, 0x00020000) == 0
+    print(os.listdir("/"), len(os.listdir("/..")))
+"""
+
+
+@pytest.mark.parametrize("where", [[], ["chroot"]], ids=["at the root", "in a chroot"])
+def test_its_mount_namespace_is_empty(where: list[str], first: int, tmp_path: Path) -> None:
+    if where:
+        script = 'mount --rbind / "$0" && exec chroot "$0" "$@"'
+        where = ["unshare", "--mount", "sh", "-c", script, str(tmp_path)]
+    argv = [*where, sys.executable, "-c", ENTER, str(first)]
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/tests"}
+    done = subprocess.run(argv, capture_output=True, text=True, env=env)
+    assert done.stdout == "[] 0\n", done.stderr
+
+
 def test_its_program_cannot_be_changed(looking: int) -> None:
     with pytest.raises(OSError) as refused:
         Path(f"/proc/{looking}/exe").write_bytes(b"")
