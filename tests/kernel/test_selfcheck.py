@@ -92,13 +92,14 @@ def test_tries_again_when_its_own_events_were_lost(
 
 def test_a_ring_that_is_always_full_is_quiet_for_it(workload: Path) -> None:
     """Beside more workers than CPUs, which are in our own cgroup and PID namespace, so that none of it is quiet."""
+    options = LoadOptions(ring_bytes=ring_bytes_for(1 << 16))
+    loaded = Loading(options).wait()
     storm = subprocess.Popen([workload, "storm", "10000000", "6"], stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        options = LoadOptions(ring_bytes=ring_bytes_for(1 << 16))
-        trace, early = selfcheck.checked_trace(Loading(options).wait(), options)
+        trace, early = selfcheck.checked_trace(loaded, options)
+        assert (early.batch.rows["kind"] == Kind.GAP).any() == (trace.lost > 0)
         with contextlib.closing(trace):
             wait_for(lambda: bool((trace.poll(0.1).batch.rows["kind"] == Kind.FORK).any()))  # it is heard of again
-        assert (early.batch.rows["kind"] == Kind.GAP).any() == (trace.lost > 0)
     finally:
         os.killpg(storm.pid, signal.SIGKILL)
         storm.wait()
