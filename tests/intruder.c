@@ -40,6 +40,7 @@ enum {
 	MAX_CHUNK = 1 << 22,
 	NUMBERS = 10000, /* that have been given away */
 	LIVING = 50,
+	PATIENCE = 10000,
 };
 
 static const char *const fields[] = { "Uid",	"Gid",	      "Groups",	"CapInh",
@@ -291,8 +292,10 @@ static pid_t next_one(int last, int number)
 
 		while (last_number(last) < next)
 			;
-		if (!kill(next, number))
-			return next;
+		/* A number is given away a little before somebody has it. */
+		for (int i = 0; i < PATIENCE; i++)
+			if (!kill(next, number))
+				return next;
 	}
 }
 

@@ -58,6 +58,14 @@ def test_verify_of_our_own_without_root_says_what_was_not_asked() -> None:
     assert "INSIDE of" in done.stderr and "all that answered agree" in done.stderr
 
 
+def test_verify_by_root_without_a_capability(space: Space) -> None:
+    argv = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-m", "tracer", "verify", f"pidns:{space.inum}"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 4
+    assert "INSIDE of" in done.stderr and "CAP_SYS_ADMIN" in done.stderr and "sudo" not in done.stderr
+    assert done.stdout.split()[-2:] == ["?", "ok"]
+
+
 @pytest.mark.parametrize("args", [["translate", "1"], ["inspect", "1"]], ids=" ".join)
 def test_a_process_that_is_hidden_is_not_said_to_be_nobody(args: list[str]) -> None:
     done = unprivileged(*args, hiding=True)

@@ -107,7 +107,7 @@ def test_one_whom_the_host_does_not_see_has_no_name() -> None:
 
 
 KILLED = NstraceError("it was killed")
-REFUSED = NstraceError("not permitted", "", ExitCode.NOT_PERMITTED)
+REFUSED = NstraceError("not permitted", "be root", ExitCode.NOT_PERMITTED)
 
 
 def without(*sources: Source) -> list[Finding]:
@@ -166,5 +166,5 @@ def test_a_reason_is_said_once() -> None:
     unanswered = [Unanswered(Source.INSIDE, name, error) for name in ("web", "db") for error in (KILLED, REFUSED)]
     assert unanswered_lines(unanswered) == [
         "INSIDE of web, db is not known: it was killed",
-        "INSIDE of web, db is not known: not permitted",
+        "INSIDE of web, db is not known: not permitted (be root)",
     ]

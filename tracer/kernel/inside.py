@@ -32,7 +32,7 @@ from tracer.kernel.namespaces import CLONE_NEWPID
 from tracer.libc import call
 from tracer.privileges import more_rights
 
-_DEADLINE_S = 2.0  # for a whole namespace
+_DEADLINE_S = 2.0  # from the child's birth, for a whole namespace
 _REAPED_S, _PAUSE_S = 0.2, 0.0005
 _NAME = "nstrace-verify"
 _NUMBER = struct.Struct("=i")
@@ -86,6 +86,7 @@ class Lookout:
 
     def numbers(self) -> dict[int, int]:
         """As `numbers_inside`; raises TimeoutError too."""
+        self._await_birth()
         found: dict[int, int] = {}
         until = time.monotonic() + _DEADLINE_S
         while nr := self._next(until):
@@ -104,19 +105,19 @@ class Lookout:
         self._answers.settimeout(left)
         with contextlib.suppress(ConnectionError, struct.error):  # it ended, or somebody else writes on its socket
             return int(_NUMBER.unpack(self._answers.recv(_NUMBER.size))[0])
-        raise self._why_ended()
+        raise NstraceError("the child that looks from inside was killed")
 
-    def _why_ended(self) -> Exception:
-        outside = os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
-        code = outside.si_status if outside and outside.si_code == os.CLD_EXITED else 0
+    def _await_birth(self) -> None:
+        """Until the child's parent has ended, which nobody inside can hinder."""
+        ended = os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
+        code = ended.si_status if ended and ended.si_code == os.CLD_EXITED else errno.EIO
         if code == errno.ENOMEM:  # the namespace's first process has exited (pid_namespaces(7))
-            return ProcessLookupError()
+            raise ProcessLookupError
+        why = f"the PID namespace cannot be entered: {os.strerror(code)}"
+        if code == errno.EPERM:
+            raise NstraceError(why, more_rights("CAP_SYS_ADMIN"), ExitCode.NOT_PERMITTED)
         if code:
-            why = os.strerror(code)
-            return NstraceError(
-                f"the namespace cannot be entered: {why}", more_rights("CAP_SYS_ADMIN"), ExitCode.NOT_PERMITTED
-            )
-        return NstraceError("the child that looks from inside was killed")
+            raise NstraceError(why)
 
 
 def _go(pidns_fd: int, program: int, descriptors: list[int]) -> NoReturn:
@@ -127,7 +128,7 @@ def _go(pidns_fd: int, program: int, descriptors: list[int]) -> NoReturn:
         call("setns", pidns_fd, CLONE_NEWPID)
         confined.execute(program, _NAME, descriptors)
     except OSError as error:
-        code = error.errno or code
+        code = error.errno if error.errno not in (None, errno.ENOMEM) else code  # that means the namespace's end
     finally:
         os._exit(code)
 

@@ -98,7 +98,8 @@ def unanswered_lines(unanswered: Sequence[Unanswered]) -> list[str]:
     """What was not told, by whom and why, a line for each reason."""
     asked: dict[tuple[str, str], list[str]] = {}
     for one in unanswered:
-        asked.setdefault((one.source, one.error.message), []).append(one.of)
+        hint = f" ({one.error.hint})" if one.error.hint else ""
+        asked.setdefault((one.source, one.error.message + hint), []).append(one.of)
     return [f"{source} of {shown(of)} is not known: {why}" for (source, why), of in asked.items()]
 
 
