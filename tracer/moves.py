@@ -37,10 +37,13 @@ class Moves:
         A MOVE row of a reported process gets as its seq the cgroup that the process comes from. A MOVE row whose pair
         is meant, of a process that was not reported, becomes a SNAPSHOT row: from then on the process is reported.
         """
-        ids = identities(batch.rows)
-        concerned = np.flatnonzero(self._concerned(batch, ids))
-        mask = by_pair.copy() if len(concerned) else by_pair
-        for at in concerned.tolist():
+        rows = batch.rows
+        moving = (rows["kind"] == Kind.MOVE) | (rows["flags"] & Flag.MOVED != 0)
+        if not len(self._strays) and not moving.any():
+            return by_pair
+        ids, mask = identities(rows), by_pair.copy()
+        moved = np.array([*self._strays, *ids[moving].tolist()], np.uint64)
+        for at in np.flatnonzero(np.isin(ids, moved)).tolist():
             before = self._strays.get(int(ids[at]))
             if before is None:
                 before = _last_cgroup(batch, mask[:at] & (ids[:at] == ids[at])) or self._reported(batch, at)
@@ -48,15 +51,6 @@ class Moves:
             _tell_move(batch, at, before)
             self._note(batch, at, int(ids[at]), is_stray=not by_pair[at], is_reported=before != 0)
         return mask
-
-    def _concerned(self, batch: Batch, ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Rows that tell of a move, and those of processes that have moved."""
-        rows = batch.rows
-        concerned: NDArray[np.bool_] = (rows["kind"] == Kind.MOVE) | (rows["flags"] & Flag.MOVED != 0)
-        moved = [*self._strays, *ids[concerned].tolist()]
-        if moved:
-            concerned |= np.isin(ids, np.array(moved, np.uint64))
-        return concerned
 
     def _note(self, batch: Batch, at: int, identity: int, *, is_stray: bool, is_reported: bool) -> None:
         row = batch.rows[at]

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "tracer"
 # Every module of these packages, and these modules: no I/O, no clock, no edge.
 PURE_PACKAGES = ["answers", "past"]
 PURE_MODULES = [
-    *("account", "annotate", "attribution", "brief", "errors", "events", "facts", "hints", "holding", "known"),
-    *("leads", "losses", "pidns", "proc", "recent", "repair", "selection", "table", "targets"),
+    *("account", "annotate", "attribution", "beginning", "brief", "errors", "events", "facts", "hints", "holding"),
+    *("known", "leads", "losses", "moves", "pidns", "proc", "recent", "repair", "selection", "table", "targets"),
     *("containers/cgroups", "containers/paths", "kernel/wire"),
 ]
 PURE = [f"{package}/{path.stem}" for package in PURE_PACKAGES for path in sorted((PACKAGE / package).glob("*.py"))]
