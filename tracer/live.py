@@ -26,6 +26,7 @@ from tracer.kernel.trace import Trace, last_ns, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.leads import Led, bound
 from tracer.moves import Moves
+from tracer.pidfd import has_process
 from tracer.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.selection import Selection
 from tracer.table import Table
@@ -150,14 +151,14 @@ class LiveSource:
     def _repair(self) -> Iterator[Batch]:
         """The three steps of `tracer.repair`, and what they have shown."""
         began_ns, began_s = now_ns(), time.monotonic()
-        living = list(self.table.living())
+        living = self.table.living()
         listed = self.trace.snapshot()
         self._repairs.done(began_s, time.monotonic())
         found_ns = now_ns()
         told = self.trace.drain()
         found_ns = max(found_ns, last_ns(told.batch))  # between what is drained and what comes next
         yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
-        gone = vanished(living, listed.batch, self.table, procfs.has_process)
+        gone = vanished(living, listed.batch, self.table, has_process)
         found = Batch.concat([exit_rows(gone), *self._unseen(listed.batch, told.batch)])
         found.rows["ts_ns"] = found_ns  # what happened is not known, nor when
         self._echoes.expect(found.rows[found.rows["kind"] != Kind.EXIT], now_ns())

@@ -51,15 +51,6 @@ def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
     return nobodys
 
 
-def has_process(tgid: int) -> bool:
-    """Whether a process has this PID, zombies among them; a thread's number is none (pidfd_open(2))."""
-    try:
-        os.close(os.pidfd_open(tgid))
-    except OSError:
-        return False
-    return True
-
-
 def hides_others() -> bool:
     """Whether /proc is mounted so that processes of other users cannot be seen (hidepid, proc(5)): number 1 is always
     there."""

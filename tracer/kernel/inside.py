@@ -30,6 +30,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.kernel import confined, lookout
 from tracer.kernel.namespaces import CLONE_NEWPID
 from tracer.libc import call
+from tracer.pidfd import has_process
 from tracer.privileges import more_rights
 
 _DEADLINE_S = 2.0  # from the child's birth, for a whole namespace
@@ -91,7 +92,8 @@ class Lookout:
         until = time.monotonic() + _DEADLINE_S
         while nr := self._next(until):
             tgid = fcntl.fcntl(self._slip, fcntl.F_GETOWN)
-            if tgid != self.group and _is_process(tgid):
+            # Before Linux 5.12 a file's owner may be a thread, or gone (commit cc4a3f885e8f).
+            if tgid != self.group and has_process(tgid):
                 found[tgid] = nr
             with contextlib.suppress(ConnectionError):
                 self._answers.send(b".")
@@ -131,13 +133,3 @@ def _go(pidns_fd: int, program: int, descriptors: list[int]) -> NoReturn:
         code = error.errno if error.errno not in (None, errno.ENOMEM) else code  # that means the namespace's end
     finally:
         os._exit(code)
-
-
-def _is_process(tgid: int) -> bool:
-    """Whether this is a process that lives or has not been reaped. Before Linux 5.12 a file's owner may be a thread, or
-    gone (commit cc4a3f885e8f)."""
-    try:
-        os.close(os.pidfd_open(tgid))
-    except OSError:
-        return False
-    return True

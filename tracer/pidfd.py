@@ -1,0 +1,14 @@
+"""Whether a process is there, by pidfd_open(2): the kernel's answer without /proc."""
+
+from __future__ import annotations
+
+import os
+
+
+def has_process(tgid: int) -> bool:
+    """Whether a process has this PID, zombies among them; a thread's number is none."""
+    try:
+        os.close(os.pidfd_open(tgid))
+    except OSError:
+        return False
+    return True
