@@ -43,11 +43,6 @@ def number(name: str) -> int | None:
     return _NUMBERS.get(os.uname().machine, {}).get(name)
 
 
-def is_known_machine() -> bool:
-    """Whether filters can be made for this machine."""
-    return os.uname().machine in _NUMBERS
-
-
 def filter_of(rules: Iterable[Rule], answer: int, other: int, machine: str = os.uname().machine) -> bytes:
     """The instructions of a filter: struct sock_filter, one after the other. answer: to the calls that the rules mean;
     other: to all others, and to one that a rule names but whose arguments differ. Raises KeyError for a machine that is
