@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tracer.events import STREAM_KINDS, Batch, Flag, Kind
+from tracer.events import STREAM_KINDS, Batch, Flag, Kind, of_kind
 from tracer.repair import identities
 
 _ENDS = np.uint8(~(Flag.ENDING | Flag.ENDED) & 0xFF)
@@ -43,7 +43,7 @@ def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
 
 def _first_rows(early: Batch) -> Iterator[tuple[int, int]]:
     """Of each process its identity, and the index of its first row."""
-    told = np.flatnonzero(~np.isin(early.rows["kind"], STREAM_KINDS))
+    told = np.flatnonzero(~of_kind(early.rows, *STREAM_KINDS))
     ids, first = np.unique(identities(early.rows[told]), return_index=True)
     yield from zip(ids.tolist(), told[first].tolist(), strict=True)
 

@@ -17,7 +17,17 @@ UNIFIED = ""
 @cache
 def controller() -> str:
     """A controller of the hierarchy that counts on this host: of version 1, or UNIFIED for version 2."""
-    return choose(Path("/proc/self/mounts").read_text().splitlines())
+    return choose(_mounts())
+
+
+@cache
+def directory() -> str | None:
+    """Where the hierarchy that counts on this host is mounted; None: nowhere."""
+    return mounted_at(_mounts(), controller())
+
+
+def _mounts() -> list[str]:
+    return Path("/proc/self/mounts").read_text().splitlines()
 
 
 def choose(mounts: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer import hierarchy
-from tracer.events import EVENT, STREAM_KINDS, Batch, Kind
+from tracer.events import EVENT, STREAM_KINDS, Batch, Kind, join_rows, of_kind, pick
 from tracer.host import procfs
 from tracer.host.procfs import TICK_NS, Living
 from tracer.initial import INITIAL_PIDNS_INUM
@@ -30,8 +30,7 @@ class Unlisted(NamedTuple):
 def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
     """The processes that neither the list nor an event has told of. listed: SNAPSHOT rows; early: the events since
     began_ns (boottime). The rows have the time at which the list ends."""
-    events = early.rows[~np.isin(early.rows["kind"], STREAM_KINDS)]
-    known = np.concatenate([listed.rows, events])
+    known = join_rows([listed.rows, pick(early.rows, ~of_kind(early.rows, *STREAM_KINDS))])
     rows, unknown = [], []
     for tgid in sorted(set(procfs.tgids()).difference(known["tgid"].tolist())):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), procfs.opened_process(tgid) as directory:
@@ -42,9 +41,10 @@ def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
             if row is None:
                 unknown.append(tgid)
             else:
-                row["ts_ns"] = listed.rows["ts_ns"].max()
                 rows.append(row)
-    return Unlisted(Batch.concat(map(Batch, rows)), tuple(unknown))
+    found = Batch.concat(map(Batch, rows))
+    found.rows["ts_ns"] = listed.rows["ts_ns"].max()
+    return Unlisted(found, tuple(unknown))
 
 
 def _row(process: Living, known: NDArray[np.void]) -> NDArray[np.void] | None:
@@ -73,8 +73,7 @@ def _exact_start_ns(process: Living, known: NDArray[np.void]) -> int | None:
 
 def _cgroup_id(path: str) -> int | None:
     """The kernel's id of a cgroup is the inode number of its directory (kernfs_node.id, on 64-bit machines)."""
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
-    root = hierarchy.mounted_at(mounts, hierarchy.controller())
+    root = hierarchy.directory()
     with contextlib.suppress(OSError):
         return Path(f"{root}{path}").stat().st_ino if root and path else None
     return None
