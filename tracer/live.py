@@ -26,6 +26,7 @@ from tracer.kernel.trace import Trace, last_ns, now_ns
 from tracer.kernel.wire import Decoded
 from tracer.leads import Led, bound
 from tracer.moves import Moves
+from tracer.offset import wall_offset_ns
 from tracer.pidfd import has_process
 from tracer.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.selection import Selection
@@ -62,7 +63,7 @@ class LiveSource:
         self.trace = trace
         self._early = early
         self.attribution, self.table = Attribution(), table
-        self.wall_offset_ns = time.time_ns() - now_ns()
+        self.wall_offset_ns = wall_offset_ns()
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
         self._moves = Moves(partial(_cgroup_before, table))

@@ -18,6 +18,7 @@ from oracle import SOCKET, WORKLOAD, Ledger, Pair, Receiver, pidns_inum
 
 import tracer
 from tracer.errors import ExitCode
+from tracer.offset import wall_offset_ns
 from tracer.views.moment import rfc3339
 
 pytestmark = pytest.mark.e2e
@@ -28,7 +29,7 @@ SECOND_NS = 1_000_000_000
 
 
 def wall(boottime_ns: int) -> str:
-    return stamp(boottime_ns + time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+    return stamp(boottime_ns + wall_offset_ns())
 
 
 def stamp(wall_ns: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,9 @@ def test_every_output_says_the_same(tmp_path: Path, workload: Path) -> None:
         stack.read(lambda: len(stack.numbers(second.inum)) == 21 and not stack.table.unsure)
         second.kill()
         stack.read(lambda: stack.has_exit_of(second.init))
-        batch, offset_ns = stack.stop(), time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        threads = Space(workload, "threads-exit", 2)
+        stack.read(lambda: threads.has_ended() and stack.has_exit_of(threads.init))
+        batch, offset_ns = stack.stop(), stack.source.wall_offset_ns
     rows = batch.rows
     inferred = rows["kind"][rows["flags"] & Flag.INFERRED != 0]
     assert {Kind.FORK, Kind.EXIT} <= set(inferred.tolist())

@@ -6,7 +6,6 @@ Combines /proc, the namespaces' descriptors and the names that an engine tells.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from tracer.containers import paths
@@ -15,6 +14,7 @@ from tracer.facts import Container
 from tracer.host import nsfs, procfs
 from tracer.host.procfs import Living
 from tracer.host.spaces import Spaces
+from tracer.offset import wall_offset_ns
 from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
 
 _MS_NS = 1_000_000
@@ -35,7 +35,7 @@ class Host:
         self._spaces = Spaces()
         self._containers: dict[str, Container | None] = {}
         self._owners: dict[PidnsId, Container | None] = {}
-        self.wall_offset_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self.wall_offset_ns = wall_offset_ns()
 
     def process(self, nr: int) -> Living | None:
         """The process with this PID on the host, or with a thread of this number; None: there is none."""
