@@ -111,6 +111,29 @@ os._exit(10 + (it._hurried_s is not None))
         assert process.returncode == 11
 
 
+@pytest.mark.parametrize("hold", ["it.hold()", ""])
+def test_one_that_another_thread_has_got_is_not_lost(hold: str) -> None:
+    """Python's handler can run before that thread has written the signal's number to the descriptor."""
+    body = f"""
+{hold}
+it.ends(run)
+print("ready", flush=True)
+arriving = signal.set_wakeup_fd(-1)
+signal.set_wakeup_fd(arriving, warn_on_full_buffer=False)
+try:
+    signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)
+    os.write(arriving, bytes([signal.SIGTERM]))
+    while not run.is_stopping: time.sleep(0.01)
+except KeyboardInterrupt as error:
+    os._exit(error.exit_code)
+time.sleep(0.5)
+os._exit(10 + (it._hurried_s is not None))
+"""
+    with running(body) as process:
+        assert said_by(process) == ""
+        assert process.returncode == (10 if hold else 128 + signal.SIGTERM)
+
+
 def test_who_does_not_read_is_waited_for_until_a_second_signal() -> None:
     body = """
 reading, writing = os.pipe()

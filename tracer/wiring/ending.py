@@ -174,10 +174,14 @@ class Ending:
         fd, since_s = self._waiting
         return self._waited_s[fd] + time.monotonic() - max(since_s, self._hurried_s) >= PATIENCE_S
 
-    def _handle(self, _number: int, frame: FrameType | None) -> None:
-        for number in self._arrived():
+    def _handle(self, called_for: int, frame: FrameType | None) -> None:
+        arrived = self._arrived()
+        for number in arrived:
             if not self.pass_on(number):
                 self._take(number, frame)
+        if called_for not in (signal.SIGALRM, *arrived) and not self._number:
+            # The kernel gives a signal to any thread; Python may call us here before that thread has written it down.
+            signal.setitimer(signal.ITIMER_REAL, _LOOK_S)
         if self._number:
             os.write(self._arriving, b"\0")  # no wait for events is worth it any more
         if self._is_over:
