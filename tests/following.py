@@ -28,6 +28,8 @@ def alive(events: list[Event]) -> list[Event]:
     for event in events:
         if event["event"] == "exit":
             found.pop(event["proc_id"], None)
+        elif event.get("state") == "Z":
+            pass  # its exit was before the first event
         elif "proc_id" in event:
             found[event["proc_id"]] = event
     return list(found.values())

@@ -15,6 +15,7 @@ from stack import close_trace, open_trace
 
 from tracer.events import Batch, Flag, Kind, split_args
 from tracer.kernel.load import Loading
+from tracer.kernel.maps import Reader
 from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
@@ -51,6 +52,25 @@ def of(batch: Batch, tgid: int) -> list[int]:
 def nspid(tgid: int) -> list[int]:
     status = Path(f"/proc/{tgid}/status").read_text()
     return [int(nr) for nr in status.split("NSpid:")[1].split("\n")[0].split()]
+
+
+def test_what_happens_before_and_after_it_is_not_reported() -> None:
+    """Programs are attached one after the other: what they see until all are, and while they go, is of some kinds."""
+    options = LoadOptions()
+    loaded = Loading(options).wait()
+    children = [subprocess.Popen(["true"])]
+    children[0].wait()
+    trace = Trace(loaded, options)
+    children.append(subprocess.Popen(["true"]))
+    children[1].wait()
+    batch = until_exit_of(trace, children[1].pid)
+    trace.maps.say(Reader.CLOSED)
+    children.append(subprocess.Popen(["true"]))
+    children[2].wait()
+    batch = Batch.concat([batch, trace.finish().batch])
+    assert [len(of(batch, child.pid)) for child in children] == [0, 3, 0]
+    assert trace.account().differences() == []
+    close_trace(trace)
 
 
 def test_fork_exec_exit_of_a_child(trace: Trace) -> None:
