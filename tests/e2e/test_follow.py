@@ -254,3 +254,13 @@ def test_no_such_container_names_those_near(start_container: Start) -> None:
     assert follow.process.returncode == 3
     assert "no container named" in stderr
     assert container.name in stderr
+
+
+def test_nothing_is_forked_beside_a_thread(start_container: Start) -> None:
+    """A thread may be amid an import when the process is copied, or hold a lock that nobody gives back in the copy."""
+    threads = "lambda: os.write(2, b'forked: %d threads\\n' % threading.active_count())"
+    words = ["nstrace", "follow", "--duration", "0.1", start_container().name]
+    code = f"import os, sys, threading; os.register_at_fork(before={threads}); sys.argv = {words}; main()"
+    run = [sys.executable, "-c", f"from tracer.__main__ import main; {code}"]
+    said = subprocess.run(run, check=True, capture_output=True, text=True, timeout=60).stderr
+    assert {line for line in said.splitlines() if line.startswith("forked")} == {"forked: 1 threads"}

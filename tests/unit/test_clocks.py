@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "tracer"
 WALL = {"time", "time_ns", "now", "today", "utcnow", "CLOCK_REALTIME", "CLOCK_TAI"}
 # Where a moment gets its name: the offset between the clocks when a trace began, and what a recording says of itself.
-NAMES_MOMENTS = {"live.py", "host/processes.py", "recording/facts.py", "recording/rotate.py", "wiring/gathering.py"}
+NAMES_MOMENTS = {"offset.py", "recording/facts.py", "recording/rotate.py", "wiring/gathering.py"}
 NAMES_MOMENTS |= {"moments.py"}  # 3m ago
 
 

@@ -47,8 +47,8 @@ def open_live(
         resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
-        enquiry = Enquiry(lookup.names.listed)
         trace, early = checked_trace(loading.wait(), load_options)
+    enquiry = Enquiry(lookup.names.listed)  # not before: the self-check forks, and this begins a thread that imports
     cgroups, table = Cgroups(enquiry.describe), Table(max_processes)
     source = LiveSource(trace, resolved.targets, cgroups, early, table, lookup.names.inits, say)
     return Opened(source, Lasting(resolved.targets, enquiry.state, say).is_over)
