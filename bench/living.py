@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.synthetic import PIDNS, batch
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.pidns import PidnsId
+from tracer.stream.schema import Kind
 from tracer.table import Table
 
 PER_SPACE = 50  # processes of a PID namespace

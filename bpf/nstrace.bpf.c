@@ -17,7 +17,6 @@
 #define MAX_CHAIN_PIECES 4
 #define MAX_CGROUP_DEPTH 32
 #define MAX_NAME_PIECES (MAX_CGROUP_DEPTH + 8) /* most names take one */
-#define COUNTED_KINDS 16
 #define MAX_MOVED 32768
 
 /*
@@ -37,11 +36,11 @@ struct counts {
 	u64 seq;
 	u32 look; /* the reader's last look, as this CPU knows it, */
 	u32 since_look; /* and what it has emitted since */
-	u64 filtered[COUNTED_KINDS];
-	u64 attempts[COUNTED_KINDS];
-	u64 submitted[COUNTED_KINDS];
-	u64 failed[COUNTED_KINDS];
-	u64 throttled[COUNTED_KINDS]; /* of those that failed */
+	u64 filtered[COUNTER_SLOTS];
+	u64 attempts[COUNTER_SLOTS];
+	u64 submitted[COUNTER_SLOTS];
+	u64 failed[COUNTER_SLOTS];
+	u64 throttled[COUNTER_SLOTS]; /* of those that failed */
 };
 
 struct loss {
@@ -347,7 +346,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 				const char *exe)
 {
 	int zero = 0;
-	u32 kind = head->kind & (COUNTED_KINDS - 1), *decision;
+	u32 kind = head->kind & (COUNTER_SLOTS - 1), *decision;
 	struct counts *c = counts.lookup(&zero);
 	struct reader *reader = open_reader();
 	bool is_known = false;

@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 
 from tracer.answers.census import NOBODY, Entry
-from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind, pad_args
+from tracer.events import EVENT, NUMBER, Batch, pad_args
 from tracer.facts import CgroupFact, Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import Number, PidnsId, ProcId
+from tracer.stream.schema import INLINE_LEVELS, Kind
 
 PIDNS = 4026532180
 SECOND_NS = 1_000_000_000

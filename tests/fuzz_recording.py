@@ -23,12 +23,13 @@ from builders import PIDNS, WEB, batch, cgroup, fork, gap, row
 from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.recording import frames
 from tracer.recording.about import About
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.stream.schema import Kind
 from tracer.table import Table
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines

@@ -16,13 +16,14 @@ from oracle import nspid
 
 from tracer.account import Account
 from tracer.containers.cgroups import Cgroups
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.kernel.load import Loading
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
 from tracer.kernel.wire import Decoded
 from tracer.live import LiveSource
 from tracer.pidns import PidnsId
+from tracer.stream.schema import Flag, Kind
 from tracer.table import Table
 from tracer.targets import parse_target
 

@@ -8,6 +8,9 @@
     tracer.open("web.arrows").to_arrow()          # all events as a table; or to_pandas()
     for event in tracer.follow("web"):            # needs root, as nstrace follow does
         print(event["event"], event["pids"])
+    for event in tracer.follow_typed("web"):      # the same as objects of tracer.stream.typed
+        print(event.event, event.ts_ns)
+    tracer.open("web.arrows").events()            # and .typed_events(): those of a recording
 
 Whatever cannot be done raises tracer.NstraceError, with a message and a hint; an argument of a wrong type is a
 TypeError, as everywhere. Importing this is cheap: what a function needs is imported when it is called.
@@ -25,10 +28,11 @@ if TYPE_CHECKING:
     from tracer.answers.translation import Translation
     from tracer.api import Recorded
     from tracer.errors import NstraceError
+    from tracer.stream.typed import Event
 
 _File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-__all__ = ["NstraceError", "follow", "open", "translate"]
+__all__ = ["NstraceError", "follow", "follow_typed", "open", "translate"]
 
 
 def translate(proc: str | SupportsIndex) -> Translation:
@@ -72,9 +76,22 @@ def follow(
     Tracing begins with the first event that is asked for. It ends when the iterator is closed, which leaves nothing
     open: `with contextlib.closing(tracer.follow("web")) as events`. Raises NstraceError, mostly at the first event.
     """
-    from tracer.api import follow_objects
+    from tracer.api import follow_objects, plain
 
-    return follow_objects(targets, events, threads, duration)
+    return follow_objects(targets, events, threads, duration, plain)
+
+
+def follow_typed(
+    *targets: str | Iterable[str],
+    events: str | Collection[str] = ("fork", "exec", "exit", "snapshot"),
+    threads: bool = False,
+    duration: float | None = None,
+) -> Generator[Event, None, None]:
+    """As `follow`, each as an object of `tracer.stream.typed`, with the names and values of the JSON."""
+    from tracer.api import follow_objects
+    from tracer.stream.typed import event_of
+
+    return follow_objects(targets, events, threads, duration, event_of)
 
 
 if not TYPE_CHECKING:

@@ -14,32 +14,29 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import Kind
 from tracer.losses import Loser, PairKey
+from tracer.stream.schema import COUNTED_KINDS, COUNTER_SLOTS, Kind
 
 _MAX_LOSERS = 32
 MOST = 1 << 48
 """More than a CPU can count: a hundred million events a second for a month."""
-KINDS = 16  # COUNTED_KINDS, the dimension of the arrays of struct counts
 _COLUMNS = ("filtered", "attempts", "submitted", "failed", "throttled")
 COUNTS = np.dtype(
     [
         ("seq", "<u8"),
         ("look", "<u4"),
         ("since_look", "<u4"),
-        *((name, "<u8", KINDS) for name in _COLUMNS),
+        *((name, "<u8", COUNTER_SLOTS) for name in _COLUMNS),
     ]
 )
 """struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
-
-_TOLD_KINDS = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.MOVE, Kind.THREAD_FORK, Kind.THREAD_EXIT)
 
 
 @dataclass(frozen=True)
 class Account:
     """counts: array of COUNTS, shape (cpus,). missed: hits that no program ran for. delivered: events that the reader
-    got, shape (cpus, KINDS). told: losses that the stream has said, shape (cpus,). losses: whose they were by the
-    programs' own count, as far as they had room for it. faults: what the reader has seen that cannot be."""
+    got, shape (cpus, COUNTER_SLOTS). told: losses that the stream has said, shape (cpus,). losses: whose they were by
+    the programs' own count, as far as they had room for it. faults: what the reader has seen that cannot be."""
 
     counts: NDArray[np.void]
     missed: int
@@ -96,7 +93,7 @@ class Account:
         """The account by kind, a line each, under a header."""
         header = f"{'':<12} {'seen':>12} {'filtered':>12} {'lost':>12} {'delivered':>12}"
         rows = [header]
-        for kind in _TOLD_KINDS:
+        for kind in COUNTED_KINDS:
             filtered, failed, submitted = (self.total(name, kind) for name in ("filtered", "failed", "submitted"))
             seen = filtered + self.total("attempts", kind)
             if seen:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import msgspec
 
@@ -15,8 +15,8 @@ from tracer.kernel.load import check_host
 from tracer.kernel.options import LoadOptions
 from tracer.moments import Span, parse_moment
 from tracer.proc import proc_of
+from tracer.stream.schema import EVENT_NAMES
 from tracer.wiring.following import RESTART_S, open_live
-from tracer.wiring.options import SHOWN_EVENTS
 from tracer.wiring.recorded import open_later
 from tracer.wiring.streaming import kinds_named
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tracer.answers.translation import Translation
     from tracer.past.archive import Past
     from tracer.recording.source import RecordedSource
+    from tracer.stream.typed import Event
+
+T = TypeVar("T")
 
 
 def each(*given: object) -> list[Any]:
@@ -93,6 +96,24 @@ class Recorded:
             raise TypeError(f"a moment is text, such as '14:03:05', or a datetime: not {at!r}")
         return int(at.astimezone().timestamp()) * 1_000_000_000 + at.microsecond * 1000
 
+    def events(self, events: str | Collection[str] = EVENT_NAMES, *, threads: bool = False) -> Iterator[dict[str, Any]]:
+        """Its events in their order, as `tracer.follow` yields them, gaps among them. Raises NstraceError."""
+        return self._events(names_of(events), threads, plain)
+
+    def typed_events(self, events: str | Collection[str] = EVENT_NAMES, *, threads: bool = False) -> Iterator[Event]:
+        """As `events`, each as an object of `tracer.stream.typed`."""
+        from tracer.stream.typed import event_of
+
+        return self._events(names_of(events), threads, event_of)
+
+    def _events(self, names: Collection[str], threads: bool, decode: Callable[[bytes], T]) -> Iterator[T]:
+        from tracer.views.jsonl import JsonLines
+
+        source = self._source()
+        view = JsonLines(kinds_named(names, threads), threads, source.wall_offset_ns)
+        for batch in source.batches(lambda: 0.0):
+            yield from map(decode, _lines_of(view.render(batch, source.attribution)))
+
     def to_arrow(self) -> pa.Table:
         """All its events in order of time, with their containers, one column for each name of the JSON."""
         import pyarrow as pa
@@ -110,25 +131,48 @@ class Recorded:
             raise NstraceError(f"a frame needs {error.name}", "pip install 'nstrace[pandas]'") from error
 
 
+def names_of(events: str | Collection[str]) -> Collection[str]:
+    """Names of events as given: in a list, or in one text with commas. Raises NstraceError for an unknown one."""
+    names = events.split(",") if isinstance(events, str) else events
+    if unknown := set(names) - set(EVENT_NAMES):
+        raise NstraceError(f"{min(unknown)!r} is no event", f"they are {', '.join(EVENT_NAMES)}", ExitCode.USAGE)
+    return names
+
+
+def plain(line: bytes) -> dict[str, Any]:
+    """The object of a line of JSON."""
+    return msgspec.json.decode(line, type=dict[str, Any])
+
+
+def _lines_of(lines: bytes) -> list[bytes]:
+    return lines.split(b"\n")[:-1]
+
+
 def follow_objects(
-    targets: Sequence[str | Iterable[str]], events: str | Collection[str], threads: bool, duration: float | None
-) -> Generator[dict[str, Any], None, None]:
-    """`tracer.follow`: the arguments are checked at once."""
+    targets: Sequence[str | Iterable[str]],
+    events: str | Collection[str],
+    threads: bool,
+    duration: float | None,
+    decode: Callable[[bytes], T],
+) -> Generator[T, None, None]:
+    """`tracer.follow`: the arguments are checked at once. decode: makes of a line of JSON what is yielded."""
     texts = each(*targets)
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(f"a target is text, such as 'web' or 'pid:4711': not {text!r}")
-    names = events.split(",") if isinstance(events, str) else events
-    if unknown := set(names) - set(SHOWN_EVENTS):
-        raise NstraceError(f"{min(unknown)!r} is no event", f"they are {', '.join(SHOWN_EVENTS)}", ExitCode.USAGE)
+    names = names_of(events)
     if duration is not None and not duration > 0:
         raise NstraceError(f"{duration} s is no duration", "it is more than 0, or None", ExitCode.USAGE)
-    return _objects(texts, names, threads, duration)
+    return _objects(texts, names, threads, duration, decode)
 
 
 def _objects(
-    targets: Sequence[str], events: Collection[str], threads: bool, duration: float | None
-) -> Generator[dict[str, Any], None, None]:
+    targets: Sequence[str],
+    events: Collection[str],
+    threads: bool,
+    duration: float | None,
+    decode: Callable[[bytes], T],
+) -> Generator[T, None, None]:
     from tracer.session import Limits, Session
     from tracer.table import MAX_PROCESSES
     from tracer.views.jsonl import JsonLines
@@ -141,7 +185,8 @@ def _objects(
         session = Session(source, view, kinds, Limits(duration, None, is_over, RESTART_S))
         texts: list[bytes] = []
         for _step in session.steps(texts.append):
-            yield from (msgspec.json.decode(line) for text in texts for line in text.split(b"\n")[:-1])
+            for text in texts:
+                yield from map(decode, _lines_of(text))
             texts.clear()
     finally:
         source.trace.close()

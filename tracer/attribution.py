@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import INLINE_LEVELS, Batch, Kind, of_kind
+from tracer.events import Batch, of_kind
 from tracer.facts import CgroupFact, Container
 from tracer.pidns import Chain, PidnsId, chain_of
 from tracer.recent import Recent
+from tracer.stream.schema import INLINE_LEVELS, Kind
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 

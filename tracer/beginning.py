@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tracer.events import STREAM_KINDS, Batch, Flag, Kind, of_kind
+from tracer.events import Batch, of_kind
 from tracer.repair import identities
+from tracer.stream.schema import STREAM_KINDS, Flag, Kind
 
 _ENDS = np.uint8(~(Flag.ENDING | Flag.ENDED) & 0xFF)
 

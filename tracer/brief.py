@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.distinct import distinct
-from tracer.events import INLINE_LEVELS, Batch, Flag, Kind, of_kind, pick
+from tracer.events import Batch, of_kind, pick
 from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
+from tracer.stream.schema import INLINE_LEVELS, LIFE_KINDS, Flag, Kind
 
 _FEW = 128  # fewer are quicker taken one by one
 _ODD = int(Flag.INFERRED | Flag.ENDED)
@@ -68,7 +69,7 @@ def _all_differ(mine: Numbers, count: int, others: Batch) -> bool:
     """Whether each of so many numbers was one process's alone."""
     if sum(map(len, mine.values())) < count:
         return False
-    appearing = others.select(of_kind(others.rows, Kind.FORK, Kind.EXEC, Kind.SNAPSHOT))
+    appearing = others.select(of_kind(others.rows, *LIFE_KINDS))
     return all(mine[pidns].isdisjoint(nrs) for pidns, nrs in numbers_of(appearing).items() if pidns in mine)
 
 

@@ -1,14 +1,10 @@
-"""The event record as a numpy dtype, its kinds, and Batch: what flows from every source to table, recorder and views.
-
-bpf/event.h is the same record in C; a test holds the two together.
-"""
+"""Batch: what flows from every source to table, recorder and views. Its rows are as `tracer.stream.schema` says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import IntEnum, IntFlag
 from functools import cached_property, lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,125 +13,30 @@ from tracer.distinct import distinct
 from tracer.facts import pad_args as pad_args
 from tracer.facts import split_args as split_args
 from tracer.losses import PairKey
+from tracer.stream.schema import (
+    COMM_BYTES,
+    EVENT_FIELDS,
+    INLINE_LEVELS,
+    NUMBER_FIELDS,
+    PIECE_BYTES,
+    PIECE_FIELDS,
+    Field,
+)
 
 T = TypeVar("T")
 
 
-class Kind(IntEnum):
-    """What a row tells.
-
-    GAP: seq = events lost on that CPU, start_ns and ts_ns = the window they were lost in.
-    A GAP with a pair of namespace (the first of chain) and cgroup lost events of that pair alone.
-    CGROUP: what cgroup_id stands for; args = the JSON of `tracer.facts.CgroupFact`.
-    PIDNS: the first process of a nested PID namespace appeared, told for the namespace's sake alone. args = the JSON of
-    the `tracer.facts.Container` that it is of, where an engine has said so and its cgroup does not tell.
-    REPAIR: the processes were compared with the kernel's list: what was told of them is right again, but for losses
-    after start_ns, when the list was begun.
-    MOVE: a process that has been reported is in another cgroup now, that of the row.
-    """
-
-    FORK = 1
-    EXEC = 2
-    EXIT = 3
-    THREAD_FORK = 4
-    THREAD_EXIT = 5
-    SNAPSHOT = 6
-    GAP = 7
-    CGROUP = 8
-    PIDNS = 9
-    REPAIR = 10
-    MOVE = 11
+_TYPES = {"u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8"}
 
 
-class PieceKind(IntEnum):
-    """What a piece of the ring carries for the event behind it."""
-
-    CHAIN = 16
-    EXE = 17
-    ARGS = 18
-    CGROUP = 19
+def _dtype(fields: Sequence[Field], **types: np.dtype[Any]) -> np.dtype[Any]:
+    """A packed structure. types: those of members that are no plain number."""
+    return np.dtype([(field.name, types.get(field.name, _TYPES.get(field.type))) for field in fields])
 
 
-class Flag(IntFlag):
-    """Bits of the field flags.
-
-    INFERRED: no event told it, a comparison with the kernel's own list did. ENDING: of a snapshot row, all its threads
-    are about to end; ENDED: the exit event of the last one lies behind it. UNDECIDED: the programs knew no decision
-    about its pair of namespace and cgroup. THROTTLED: of a gap, these events
-    were refused so that others find room. MOVED: the process has moved between cgroups: it may have been
-    reported whatever its pair is now. What else sees it is a SNAPSHOT row alone: its process was not there before, it
-    has just come in. CARRIED: of a snapshot row, that the process lives is told again at the beginning of a file, and
-    what else the row says is of an event in a file before.
-    """
-
-    ARGS_TRUNCATED = 1
-    INFERRED = 2
-    ENDED = 4
-    UNDECIDED = 8
-    ENDING = 16
-    THROTTLED = 32
-    MOVED = 64
-    CARRIED = 128
-
-
-INTERNAL_FLAGS = Flag.UNDECIDED
-"""Between the programs and their reader alone: nobody else sees them."""
-
-
-NO_CPU = 0xFFFF
-"""In a GAP row: on which CPU is not known."""
-
-STREAM_KINDS = (Kind.GAP, Kind.CGROUP, Kind.PIDNS, Kind.REPAIR)
-"""Rows of no single process: of the stream itself."""
-
-INLINE_LEVELS = 3
-PIECE_BYTES = 128
-
-NUMBER = np.dtype([("inum", "<u4"), ("nr", "<u4"), ("gen", "<u8")])
-
-EVENT = np.dtype(
-    [
-        ("ts_ns", "<u8"),
-        ("seq", "<u8"),
-        ("kind", "u1"),
-        ("flags", "u1"),
-        ("level", "u1"),
-        ("state", "u1"),
-        ("cpu", "<u2"),
-        ("exec_id", "<u2"),
-        ("start_ns", "<u8"),
-        ("parent_start_ns", "<u8"),
-        ("cgroup_id", "<u8"),
-        ("tgid", "<u4"),
-        ("tid", "<u4"),
-        ("vtid", "<u4"),
-        ("old_tid", "<u4"),
-        ("parent_tgid", "<u4"),
-        ("parent_vtgid", "<u4"),
-        ("uid", "<u4"),
-        ("status", "<u4"),
-        ("deep_len", "<u4"),
-        ("exe_len", "<u4"),
-        ("args_len", "<u4"),
-        ("args_total", "<u4"),
-        ("comm", "S16"),
-        ("chain", NUMBER, INLINE_LEVELS),
-    ]
-)
-
-PIECE = np.dtype(
-    [
-        ("id", "<u8"),
-        ("seq", "<u8"),
-        ("kind", "u1"),
-        ("last", "u1"),
-        ("len", "<u2"),
-        ("cpu", "<u2"),
-        ("pad", "<u2"),
-        ("parent_id", "<u8"),
-        ("bytes", "u1", PIECE_BYTES),
-    ]
-)
+NUMBER = _dtype(NUMBER_FIELDS)
+EVENT = _dtype(EVENT_FIELDS, comm=np.dtype(f"S{COMM_BYTES}"), chain=np.dtype((NUMBER, INLINE_LEVELS)))
+PIECE = _dtype(PIECE_FIELDS, bytes=np.dtype(("u1", PIECE_BYTES)))
 
 
 _RAW = np.dtype(("V", EVENT.itemsize))  # numpy copies these whole, those with fields field by field: 20 times slower

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import reduce
-from tracer.events import EVENT, NO_CPU, Batch, Kind
+from tracer.events import EVENT, Batch
 from tracer.losses import PairKey
 from tracer.repair import identities
 from tracer.selection import Selection
+from tracer.stream.schema import NO_CPU, Kind
 
 MAX_ROWS, MAX_HEAP_BYTES = 1 << 16, 1 << 24
 _NO_PAIR: PairKey = (0, 0, 0)  # whose they were is not known, for want of room

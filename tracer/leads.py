@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.facts import CgroupFact, Container
 from tracer.pidns import PidnsId
+from tracer.stream.schema import Kind
 from tracer.targets import Target
 
 

@@ -16,7 +16,7 @@ from tracer.attribution import Attribution
 from tracer.beginning import in_order
 from tracer.containers.cgroups import Cgroups
 from tracer.containers.resolve import indistinct
-from tracer.events import EVENT, INTERNAL_FLAGS, Batch, Flag, Kind, of_kind
+from tracer.events import EVENT, Batch, of_kind
 from tracer.facts import CgroupFact, CgroupName
 from tracer.hints import shown
 from tracer.holding import Holding
@@ -30,6 +30,7 @@ from tracer.offset import wall_offset_ns
 from tracer.pidfd import has_process
 from tracer.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.selection import Selection
+from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
 from tracer.table import Table
 from tracer.targets import Target, TargetKind
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.recent import Recent
 from tracer.repair import identities
+from tracer.stream.schema import Flag, Kind
 
 _MAX_MOVED = 65536
 _NOT_MOVED = np.uint8(~Flag.MOVED & 0xFF)

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, NUMBER, Batch, Flag, Kind, of_kind
+from tracer.events import EVENT, NUMBER, Batch, of_kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
+from tracer.stream.schema import Flag, Kind
 from tracer.table import ECHO_NS, Process, Table
 
 SOON_S = 0.1

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
-from tracer.events import STREAM_KINDS, Batch, Flag
+from tracer.events import Batch
 from tracer.losses import PairKey
 from tracer.pidns import Chain, PidnsId, chain_of
 from tracer.recent import Recent
+from tracer.stream.schema import STREAM_KINDS, Flag
 from tracer.targets import Target
 
 MAX_PAIRS = 65536

@@ -12,13 +12,13 @@ import numpy as np
 
 from tracer.account import Account
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind, of_kind
+from tracer.events import Batch, of_kind
+from tracer.stream.schema import SUMMARY_KINDS, Flag, Kind
 from tracer.table import Table
 from tracer.views.view import View
 
 IDLE_S = 0.5
 _INFERRED = int(Flag.INFERRED)
-COUNTED = (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.THREAD_FORK, Kind.THREAD_EXIT)
 
 
 class Source(Protocol):
@@ -75,11 +75,11 @@ class Summary:
     @property
     def total(self) -> int:
         """Events, snapshot rows not counted."""
-        return sum(self.events[kind] for kind in COUNTED)
+        return sum(self.events[kind] for kind in SUMMARY_KINDS)
 
     def line(self) -> str:
         """One line for people."""
-        parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in COUNTED if self.events[kind])
+        parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in SUMMARY_KINDS if self.events[kind])
         shown = f" ({parts})" if parts else ""
         inferred = f", {self.inferred} inferred" if self.inferred else ""
         evicted = f", {self.evicted} living processes forgotten for lack of room" if self.evicted else ""
@@ -101,7 +101,7 @@ class Session:
         self.summary = Summary()
         self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
-        self._counted = tuple(kinds & set(COUNTED))
+        self._counted = tuple(kinds & set(SUMMARY_KINDS))
         self._stopping = False
         self._seen_anyone = False
         self._empty_since: float | None = None

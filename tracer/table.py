@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 
 from tracer.brief import Aside, Brief, split
-from tracer.events import Batch, Flag, Kind, of_kind
+from tracer.events import Batch, of_kind
 from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
+from tracer.stream.schema import LIFE_KINDS, NOTE_KINDS, Flag, Kind
 
 _EXEC, _EXIT, _MOVE, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Kind.MOVE), int(Flag.ENDED)
-_APPEARS = frozenset({int(Kind.FORK), _EXEC, int(Kind.SNAPSHOT)})
-_NO_PROCESS = (Kind.GAP, Kind.REPAIR)
+_LIVES = frozenset(map(int, LIFE_KINDS))
 _COLUMNS = (
     "kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid", "exec_id"
 )  # fmt: skip
@@ -137,7 +137,7 @@ class Table:
                     process.cgroup_id = place[1]
                 elif kind == _EXIT and process.exited_ns is None:
                     self._exit(process, ts_ns)
-            elif kind in _APPEARS and not self._was_aside(tgid, start_ns):
+            elif kind in _LIVES and not self._was_aside(tgid, start_ns):
                 path, cgroup_id = place
                 between = () if len(path) <= 2 else _between(batch, at)
                 process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, execs, between)
@@ -154,7 +154,7 @@ class Table:
 
     def _mark_losses(self, batch: Batch) -> None:
         rows = batch.rows
-        for at in np.flatnonzero(of_kind(rows, *_NO_PROCESS)).tolist():
+        for at in np.flatnonzero(of_kind(rows, *NOTE_KINDS)).tolist():
             since_ns, ts_ns = int(rows["start_ns"][at]), int(rows["ts_ns"][at])
             if rows["kind"][at] == Kind.GAP:
                 self._lost_until_ns = max(self._lost_until_ns or 0, ts_ns)

@@ -13,12 +13,13 @@ from builders import WEB, cgroup
 
 from bench.synthetic import CGROUP, PIDNS, batch, records
 from tracer.attribution import Attribution
-from tracer.events import EVENT, Batch, Kind
+from tracer.events import EVENT, Batch
 from tracer.kernel.wire import GapFinder, Joiner
 from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.schema import SCHEMA
 from tracer.selection import Selection
+from tracer.stream.schema import Kind
 from tracer.table import Table
 from tracer.targets import parse_target
 from tracer.views.jsonl import JsonLines

@@ -13,10 +13,10 @@ import pytest
 from following import Following
 from stack import Space, Stack, eventually
 
-from tracer.events import Kind
 from tracer.facts import Container
 from tracer.host.processes import Host
 from tracer.pidns import chain_of
+from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel
 

@@ -10,11 +10,11 @@ from agreement import agree
 from stack import Space, Stack, eventually
 
 from tracer.attribution import Attribution
-from tracer.events import Flag, Kind
 from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.recording.facts import of_this_host
 from tracer.recording.files import create
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.schema import Flag, Kind
 from tracer.views.jsonl import JsonLines
 
 pytestmark = pytest.mark.kernel

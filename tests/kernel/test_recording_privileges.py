@@ -14,7 +14,8 @@ from builders import PIDNS, WEB, batch, cgroup, fork, row
 from conftest import ROOT
 from recordings import record, storm
 
-from tracer.events import Batch, Kind
+from tracer.events import Batch
+from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel
 ENV = {name: os.environ[name] for name in ("PATH", "PYTHONWARNINGS")} | {"LANG": "C.UTF-8"}

@@ -12,8 +12,8 @@ import pytest
 from oracle import Ledger, Receiver
 from stack import Space, Stack, identities, numbers_of_proc, size
 
-from tracer.events import Kind
 from tracer.kernel.options import LoadOptions
+from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel
 

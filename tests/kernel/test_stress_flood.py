@@ -9,8 +9,8 @@ import pytest
 from oracle import Ledger
 from stack import Space, Stack, eventually
 
-from tracer.events import Flag, Kind
 from tracer.kernel.options import LoadOptions
+from tracer.stream.schema import Flag, Kind
 
 pytestmark = pytest.mark.kernel
 RING = LoadOptions(ring_bytes=2 << 20)  # 12 483 records

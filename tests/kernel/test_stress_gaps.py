@@ -12,9 +12,10 @@ import pytest
 from oracle import Ledger
 from stack import Space, Stack, eventually, numbers_of_proc, size
 
-from tracer.events import Flag, Kind, split_args
+from tracer.events import split_args
 from tracer.kernel.options import LoadOptions
 from tracer.repair import WITHIN_S
+from tracer.stream.schema import Flag, Kind
 
 pytestmark = pytest.mark.kernel
 SMALL = LoadOptions(ring_bytes=64 << 10)

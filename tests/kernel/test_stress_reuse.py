@@ -11,7 +11,7 @@ import pytest
 from oracle import Ledger, Receiver
 from stack import Space, Stack, identities, size
 
-from tracer.events import Kind
+from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel
 

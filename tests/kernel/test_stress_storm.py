@@ -13,8 +13,8 @@ import pytest
 from oracle import Ledger, Receiver
 from stack import Space, Stack, eventually, identities, numbers_of_proc, size
 
-from tracer.events import STREAM_KINDS, Kind
 from tracer.kernel.trace import now_ns
+from tracer.stream.schema import STREAM_KINDS, Kind
 from tracer.table import Table
 
 pytestmark = pytest.mark.kernel

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tracer.account import COUNTS, KINDS, Account
-from tracer.events import Kind
+from tracer.account import COUNTS, Account
 from tracer.losses import Loser
+from tracer.stream.schema import COUNTER_SLOTS, Kind
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def account() -> Account:
     counts["filtered"][0, Kind.FORK] = 1
     counts["attempts"][0, Kind.FORK], counts["submitted"][0, Kind.FORK], counts["failed"][0, Kind.FORK] = 4, 3, 1
     counts["attempts"][1, Kind.EXIT] = counts["submitted"][1, Kind.EXIT] = 2
-    delivered = np.zeros((2, KINDS), np.int64)
+    delivered = np.zeros((2, COUNTER_SLOTS), np.int64)
     delivered[0, Kind.FORK], delivered[1, Kind.EXIT] = 3, 2
     return Account(counts, 0, delivered, np.array([1, 0]))
 

@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from recordings import WALL_NS, facts, record, storm
 
 import tracer
 from tracer.errors import ExitCode
+from tracer.stream.typed import Exec, Exit
 
 
 @pytest.fixture
@@ -45,6 +47,20 @@ def test_a_table_in_one_call(file: Path) -> None:
     assert table.column("event").to_pylist() == ["fork", "exec", "exit"] * 3
     assert table.column("pids").to_pylist()[3] == [1002, 2]
     assert set(table.column("container").to_pylist()) == {"web"}
+
+
+def test_events_one_by_one(file: Path) -> None:
+    recorded = tracer.open(file)
+    plain, typed = list(recorded.events("exec,exit")), list(recorded.typed_events(["exec", "exit"]))
+    assert [(event["event"], event["pids"]) for event in plain[:2]] == [("exec", [1001, 1]), ("exit", [1001, 1])]
+    assert [msgspec.to_builtins(event) | {"event": event.event} for event in typed] == [
+        event | {"tid": None, "ns_tid": None, "inferred": False, "carried": False} for event in plain
+    ]
+    assert isinstance(typed[0], Exec) and isinstance(typed[1], Exit)
+    assert typed[0].container and typed[0].container.name == "web"
+    assert len(list(recorded.events())) == 9
+    with pytest.raises(tracer.NstraceError, match="'forks' is no event"):
+        recorded.events("forks")
 
 
 def test_no_descriptor_is_left_open(file: Path) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 from builders import PIDNS, WEB
 
 from tracer.attribution import Attribution, Container, reduce
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.pidns import PidnsId, chain_of
+from tracer.stream.schema import Kind
 
 DB = Container("b" * 64, "docker", "db")
 INNER = Container("c" * 64, "docker", "inner")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.beginning import in_order
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.repair import identities
+from tracer.stream.schema import Flag, Kind
 
 INSIDE = [(PIDNS, 15)]
 BEGAN = 100

@@ -1,13 +1,15 @@
-"""The record is declared twice, in C and as numpy dtypes: hold them together."""
+"""The record is declared once, and laid out in C as the numpy dtypes say."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tracer.account import COUNTS
-from tracer.events import EVENT, NUMBER, PIECE, Flag, Kind, PieceKind
+from tracer.events import EVENT, NUMBER, PIECE
+from tracer.stream.schema import COUNTED_KINDS, COUNTER_SLOTS, KINDS, Flag, Kind, Maker, PieceKind
 
 BPF = Path(__file__).parents[2] / "bpf"
 HEADER = (BPF / "event.h").read_text()
@@ -59,8 +61,16 @@ def test_one_size_for_all_records() -> None:
 def test_same_enumerators(prefix: str, enum: type) -> None:
     in_c = {name: int(value) for name, value in re.findall(rf"\b{prefix}([A-Z_]+) = (\d+)", HEADER)}
     in_c = {name: value for name, value in in_c.items() if not name.startswith("PIECE_")}
-    in_python = {member.name: int(member) for member in enum}
-    if enum is Kind:
-        for name in ("GAP", "CGROUP", "PIDNS", "REPAIR"):  # made by the reader
-            del in_python[name]
-    assert in_c == in_python
+    made = [member for member in enum if enum is not Kind or KINDS[member].maker is not Maker.READER]
+    assert in_c == {member.name: int(member) for member in made}
+
+
+def test_what_is_generated_is_as_declared() -> None:
+    subprocess.run([BPF.parent / "scripts/generate", "--check"], check=True)
+
+
+def test_every_kind_that_is_counted_has_a_counter_of_its_own() -> None:
+    """The programs take a kind's lowest bits as the index."""
+    assert len({kind & (COUNTER_SLOTS - 1) for kind in COUNTED_KINDS}) == len(COUNTED_KINDS)
+    assert COUNTER_SLOTS & (COUNTER_SLOTS - 1) == 0
+    assert COUNTS["attempts"].shape == (COUNTER_SLOTS,)

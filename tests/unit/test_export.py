@@ -17,13 +17,14 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
 from recordings import record, storm
 
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.recording import export
 from tracer.recording.export import tables
 from tracer.recording.files import open_input
 from tracer.recording.flat import split
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.stream.schema import Kind
 
 DEEP = [(PIDNS + n, 10 + n) for n in range(5)]
 EVERYTHING = batch(

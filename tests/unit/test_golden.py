@@ -12,7 +12,8 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 
 from tracer.attribution import Attribution, Container
-from tracer.events import NO_CPU, Batch, Flag, Kind
+from tracer.events import Batch
+from tracer.stream.schema import NO_CPU, Flag, Kind
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 from tracer.views.view import View

@@ -18,7 +18,6 @@ from recordings import WALL_NS
 from tracer.answers.census import AsOf, Later
 from tracer.answers.translation import Translation
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Flag, Kind
 from tracer.facts import Container
 from tracer.past.translation import Hindsight
 from tracer.pidns import ProcId
@@ -30,6 +29,7 @@ from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.schema import Flag, Kind
 
 DB = Container("b" * 64, "docker", "db")
 GUEST = Container("c" * 64, "docker", "guest")  # shares the namespace of db

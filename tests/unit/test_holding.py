@@ -9,10 +9,11 @@ from builders import PIDNS, SECOND_NS, WEB, Row
 from msgspec.structs import replace
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.facts import Container
 from tracer.holding import Holding
 from tracer.selection import Decision, Selection
+from tracer.stream.schema import Flag, Kind
 from tracer.targets import parse_target
 
 UNNAMED = replace(WEB, name=None, image=None, labels={})

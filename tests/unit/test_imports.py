@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tracer"
 # Every module of these packages, and these modules: no I/O, no clock, no edge.
-PURE_PACKAGES = ["answers", "past"]
+PURE_PACKAGES = ["answers", "past", "stream"]
 PURE_MODULES = [
     *("account", "annotate", "attribution", "beginning", "brief", "errors", "events", "facts", "hints", "holding"),
     *("known", "leads", "losses", "moves", "pidns", "proc", "recent", "repair", "selection", "table", "targets"),

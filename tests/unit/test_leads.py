@@ -3,10 +3,11 @@
 from builders import PIDNS, SECOND_NS, WEB, batch, row
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.facts import CgroupFact, Container
 from tracer.leads import Led
 from tracer.pidns import PidnsId
+from tracer.stream.schema import Kind
 
 DB = Container("d" * 64, "docker", "db")
 FACTS = {1: CgroupFact("/mine"), 10: CgroupFact("/docker/d", DB)}

@@ -6,9 +6,10 @@ import builders
 from builders import WEB, Row
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.moves import Moves
 from tracer.selection import Selection
+from tracer.stream.schema import Flag, Kind
 from tracer.table import Table
 from tracer.targets import parse_target
 

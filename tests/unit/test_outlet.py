@@ -12,7 +12,7 @@ from conftest import wait_for
 from oracle import DEADLINE_S
 
 from tracer.attribution import Attribution
-from tracer.events import Kind
+from tracer.stream.schema import Kind
 from tracer.views.lines import Lines
 from tracer.wiring.outlet import Outlet, PatientView
 

@@ -13,18 +13,23 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
+import jsonschema
+import msgspec
 import pytest
 from agreement import Fact, agree, source
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, row
 from recordings import WALL_NS, record
 from test_golden import ALL_KINDS, everything, shown
 
-from tracer.events import NO_CPU, STREAM_KINDS, Batch, Flag, Kind
-from tracer.known import _OFFSETS, RULES, Known
+from tracer.events import EVENT, Batch
+from tracer.known import Known
 from tracer.recording.flat import FLAT
+from tracer.stream.schema import NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
+from tracer.stream.typed import event_of
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 
+ROOT = Path(__file__).parents[2]
 JSON, TEXT = JsonLines(ALL_KINDS, True, WALL_NS), Lines(ALL_KINDS, False, True, WALL_NS)
 NUMBERS = {"ts_ns": 9 * SECOND_NS, "seq": 3, "state": ord("S"), "cpu": 2, "exec_id": 4, "start_ns": 5 * SECOND_NS}
 NUMBERS |= {"parent_start_ns": 4, "cgroup_id": 7, "tid": 61, "vtid": 16, "old_tid": 62, "parent_tgid": 63}
@@ -128,23 +133,35 @@ def info(fact: Fact) -> str:
     return " ".join([*words, *(f"({mark})" for mark in ("inferred", "carried") if fact.get(mark))])
 
 
+def test_a_line_has_the_members_that_are_declared_for_its_kind(told: Batch) -> None:
+    for line in shown(JSON, told).splitlines():
+        object_ = json.loads(line)
+        declared = members_of(Kind[object_["event"].upper()], is_inferred="inferred" in object_)
+        assert set(object_) - {"inferred", "carried"} == {column.name for column in declared}
+
+
+def test_a_typed_event_says_what_its_line_says(told: Batch) -> None:
+    for line in shown(JSON, told).splitlines():
+        said, event = json.loads(line), event_of(line)
+        typed = msgspec.to_builtins(event)
+        assert {name: typed[name] for name in said} == said
+        assert {typed[name] for name in set(typed) - set(said)} <= {None, False}
+        assert event.event == said["event"]
+
+
+def test_a_line_is_as_the_published_schema_says(told: Batch) -> None:
+    schema = jsonschema.Draft202012Validator(json.loads((ROOT / "docs/schema.json").read_text()))
+    for line in shown(JSON, told).splitlines():
+        schema.validate(json.loads(line))
+    with pytest.raises(jsonschema.ValidationError):
+        schema.validate({"event": "fork", "pid": "1"})
+
+
 def test_whether_a_value_is_known_is_asked_of_every_field() -> None:
-    assert _OFFSETS["flags"] == _OFFSETS["kind"] + 1
+    assert EVENT.fields["flags"][1] == EVENT.fields["kind"][1] + 1
     rows = of_every_kind().rows
     known = Known(rows)
-    assert set(FLAT.names) - set(RULES) == {
-        "time",
-        "ts_ns",
-        "event",
-        "host",
-        "inferred",
-        "carried",
-        "container",
-        "container_id",
-        "image",
-        "runtime",
-        "incarnation",
-    }  # fmt: skip - of every row, or of what a row's pair of namespace and cgroup stands for
+    assert set(FLAT.names) - set(RULES) == {"time", "ts_ns", "event", "host", "inferred", "carried"}  # in every row
     for field in RULES:
         assert known(field).shape == (len(rows),)
         assert known(field).tolist() == [bool(Known(rows[at : at + 1])(field)[0]) for at in range(len(rows))]

@@ -13,12 +13,13 @@ from recordings import WALL_NS, record, storm
 
 from tracer.answers.census import AsOf, Entry, Later
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.past.census import Losses, Recall
 from tracer.pidns import ProcId
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.stream.schema import Flag, Kind
 from tracer.views.table import process_table
 
 OFFSET_NS = 1_700_000_000 * SECOND_NS

@@ -10,11 +10,13 @@ from builders import WEB, batch, cgroup, exits, fork, gap, repair, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.events import EVENT, INTERNAL_FLAGS, NO_CPU, Batch, Flag, Kind
-from tracer.known import RULES, Known
+from tracer.events import EVENT, Batch
+from tracer.known import Known
 from tracer.pidns import chain_of
 from tracer.recording.columns import from_arrow, to_arrow
-from tracer.recording.schema import ELSEWHERE, EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
+from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
+from tracer.stream.schema import FLAGS as FLAGS_SAY
+from tracer.stream.schema import INTERNAL_FLAGS, KINDS, NO_CPU, RULES, Flag, Kind
 
 OFFSET_NS = 1_700_000_000_000_000_000
 
@@ -72,7 +74,7 @@ def same(one: Batch, other: Batch) -> None:
         assert np.array_equal(one.rows[name], other.rows[name]), name
     for name in RULES:
         assert np.array_equal(known(name), after(name)), name
-    fields = {column.name: (column.field, column.unknown) for column in NUMBERS} | {
+    fields = {column.name: (column.field, column.absent) for column in NUMBERS} | {
         "comm": ("comm", b""), "state": ("state", 0), "exe": ("exe_len", 0), "args": ("args_len", 0)
     }  # fmt: skip
     for name, (field, unknown) in fields.items():
@@ -144,15 +146,19 @@ def test_what_no_event_told_is_null() -> None:
 
 
 def test_every_field_of_the_record_has_its_column() -> None:
-    assert {column.field for column in NUMBERS} | set(ELSEWHERE) == set(EVENT.names)
+    others = {"ts_ns", "kind", "flags", "chain", "deep_len", "exe_len", "args_len", "comm", "state"}
+    passing = {"exec_id"}  # for a comparison with the living alone
+    assert {column.field for column in NUMBERS} | others | passing == set(EVENT.names)
     for one, other in itertools.combinations(NUMBERS, 2):  # a field has several, for different kinds
         assert one.field != other.field or not RULES[one.name].reported & RULES[other.name].reported
-    assert {name for _flag, name in FLAGS} == {flag.name.lower() for flag in Flag if not flag & INTERNAL_FLAGS}
-    assert set(EVENT_NAMES) == set(Kind)
+    public = {flag for flag in Flag if not flag & INTERNAL_FLAGS}
+    assert {column.name: column.flag for column in FLAGS} == {flag.name.lower(): flag for flag in public}
+    assert set(FLAGS_SAY) == set(Flag)
+    assert set(KINDS) == set(Kind)
     for column in NUMBERS:  # signed, and wide enough, or of the same width
-        assert column.type.bit_width // 8 >= EVENT[column.field].itemsize
-        assert SCHEMA.field(column.name).type == column.type
-        assert str(column.type).startswith("int")
+        type_ = SCHEMA.field(column.name).type
+        assert type_.bit_width // 8 >= EVENT[column.field].itemsize
+        assert str(type_).startswith("int")
 
 
 def test_columns_and_kinds_of_a_later_nstrace_are_passed_over() -> None:

@@ -15,7 +15,7 @@ from fuzz_recording import changed, messages, sample, show
 from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
-from tracer.events import NO_CPU, Batch, Kind
+from tracer.events import Batch
 from tracer.recording import frames
 from tracer.recording.about import About
 from tracer.recording.columns import from_arrow, to_arrow
@@ -23,6 +23,7 @@ from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input
 from tracer.recording.reader import Recording
 from tracer.recording.schema import SCHEMA
+from tracer.stream.schema import NO_CPU, Kind
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40), storm(121, 40)]
 

@@ -6,9 +6,10 @@ import builders
 import pytest
 from builders import PIDNS, SECOND_NS
 
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
 from tracer.repair import Echoes, Schedule, born, changed, exit_rows, vanished
+from tracer.stream.schema import Flag, Kind
 from tracer.table import ECHO_NS, Process, Table
 
 OUTER = PidnsId(PIDNS, 1)

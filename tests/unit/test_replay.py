@@ -14,11 +14,12 @@ from recordings import WALL_NS, facts, read, record, rotated, storm
 
 from tracer.attribution import Attribution
 from tracer.errors import NstraceError
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.recording.files import open_input
 from tracer.recording.pace import Paced
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.stream.schema import Kind
 from tracer.table import Table
 from tracer.wiring.recorded import find_files, split_files
 

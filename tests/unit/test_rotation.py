@@ -12,7 +12,7 @@ from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, rep
 from recordings import WALL_NS, facts, storm
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.known import Known
 from tracer.past.translation import Hindsight
 from tracer.pidns import PidnsId, ProcId
@@ -24,6 +24,7 @@ from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.source import RecordedSource
+from tracer.stream.schema import Flag, Kind
 from tracer.views.translation import block
 
 INSIDE = [(PIDNS, 1)]

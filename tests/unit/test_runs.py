@@ -17,10 +17,11 @@ from recordings import WALL_NS, facts, record, rotated, storm
 
 import tracer
 from tracer.errors import ExitCode
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.runs import runs_of
+from tracer.stream.schema import Kind
 
 BATCHES = [Batch.concat([facts(), storm(1, 20)]), storm(21, 20), storm(41, 20)]
 

@@ -7,10 +7,11 @@ import pytest
 from builders import PIDNS, WEB
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Flag
+from tracer.events import Batch
 from tracer.facts import Container
 from tracer.pidns import PidnsId
 from tracer.selection import Decision, Selection
+from tracer.stream.schema import Flag
 from tracer.targets import TargetKind, parse_target
 
 

@@ -9,8 +9,9 @@ import pytest
 from builders import PIDNS
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch
 from tracer.session import Limits, Session
+from tracer.stream.schema import Kind
 from tracer.table import Table
 
 ALL = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})

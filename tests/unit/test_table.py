@@ -3,8 +3,8 @@
 import builders
 from builders import PIDNS, SECOND_NS
 
-from tracer.events import Flag, Kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.schema import Flag, Kind
 from tracer.table import Table
 
 OUTER, INNER = PidnsId(PIDNS, 1), PidnsId(PIDNS + 1, 1)

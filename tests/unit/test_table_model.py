@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer import brief
-from tracer.events import Kind
 from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.schema import Kind
 from tracer.table import Table
 
 

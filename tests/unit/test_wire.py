@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tracer.events import EVENT, PIECE, Flag, Kind, PieceKind
+from tracer.events import EVENT, PIECE
 from tracer.kernel.wire import GapFinder, Joiner
 from tracer.losses import NOBODY, Loser
 from tracer.pidns import chain_of
+from tracer.stream.schema import Flag, Kind, PieceKind
 
 
 def event(cpu: int, seq: int, kind: Kind = Kind.EXEC, **fields: object) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.wiring.options import SHOWN_EVENTS
+from tracer.stream.schema import EVENT_NAMES, Kind
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -140,10 +140,9 @@ def _partition(sources: list[RecordedSource], form: str) -> None:
 
 
 def _write_lines(sources: list[RecordedSource], file: IO[bytes]) -> None:
-    from tracer.events import Kind
     from tracer.views.jsonl import JsonLines
 
-    kinds = frozenset(Kind[name.upper()] for name in SHOWN_EVENTS)
+    kinds = frozenset(Kind[name.upper()] for name in EVENT_NAMES)
     for source in sources:
         view = JsonLines(kinds, threads=False, wall_offset_ns=source.wall_offset_ns)
         for batch in source.batches(lambda: 0.0):

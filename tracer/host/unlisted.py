@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer import hierarchy
-from tracer.events import EVENT, STREAM_KINDS, Batch, Kind, join_rows, of_kind, pick
+from tracer.events import EVENT, Batch, join_rows, of_kind, pick
 from tracer.host import procfs
 from tracer.host.procfs import TICK_NS, Living
 from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.stream.schema import STREAM_KINDS, Kind
 
 
 class Unlisted(NamedTuple):

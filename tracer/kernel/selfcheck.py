@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Batch, Kind, pad_args, split_args
+from tracer.events import Batch, pad_args, split_args
 from tracer.kernel.load import CAP_SYS_ADMIN, Loaded, may
 from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere
 from tracer.kernel.options import LoadOptions
@@ -27,6 +27,7 @@ from tracer.kernel.wire import Decoded
 from tracer.libc import call
 from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
 from tracer.selection import Decision
+from tracer.stream.schema import Kind
 
 _DEADLINE_S = 30.0  # a process among many may have to wait long until it runs
 _ATTEMPTS = 5

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.account import KINDS, Account
+from tracer.account import Account
 from tracer.errors import NstraceError
 from tracer.events import EVENT, Batch
 from tracer.kernel.load import Loaded
@@ -19,6 +19,7 @@ from tracer.kernel.options import LoadOptions
 from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
 from tracer.losses import Losses, Share
+from tracer.stream.schema import COUNTER_SLOTS
 
 FIRST_LOOK_S = 0.002
 LIVE_S, FILE_S, UNSEEN_S = 0.024, 0.5, 1.0
@@ -54,7 +55,7 @@ class Trace:
         self.began_ns = now_ns()
         self._gaps = GapFinder(self._whose, self.began_ns)
         self._losses: dict[int, Losses] = defaultdict(Losses)
-        self._delivered = np.zeros((len(self.maps.counts()), KINDS), np.int64)
+        self._delivered = np.zeros((len(self.maps.counts()), COUNTER_SLOTS), np.int64)
         self._missed, self._missed_ns = 0, now_ns()
         self.gather_up_to_s = LIVE_S
         self._busy, self._gather_s = False, FIRST_LOOK_S
@@ -100,7 +101,7 @@ class Trace:
     def _take(self) -> Decoded:
         batch, cgroups = self._joiner.join(self.ring.read())
         if len(batch):
-            cells = batch.rows["cpu"].astype(np.intp) * KINDS + batch.rows["kind"]
+            cells = batch.rows["cpu"].astype(np.intp) * COUNTER_SLOTS + batch.rows["kind"]
             self._delivered += np.bincount(cells, minlength=self._delivered.size).reshape(self._delivered.shape)
         return Decoded(self._gaps.check(batch), cgroups)
 

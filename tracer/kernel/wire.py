@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.account import MOST
-from tracer.events import EVENT, NO_CPU, PIECE, PIECE_BYTES, Batch, Flag, Kind, PieceKind, join_rows, pick
+from tracer.events import EVENT, PIECE, Batch, join_rows, pick
 from tracer.facts import CgroupName
 from tracer.losses import NOBODY, Share
+from tracer.stream.schema import NO_CPU, PIECE_BYTES, Flag, Kind, PieceKind
 
 _FIRST_PIECE, _NAME_PIECE = int(PieceKind.CHAIN), int(PieceKind.CGROUP)
 _PLACES = np.arange(PIECE_BYTES, dtype=np.uint16)

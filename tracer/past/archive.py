@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import Entry
 from tracer.attribution import Attribution, teaches
-from tracer.events import Batch, Flag, Kind
+from tracer.events import Batch
 from tracer.facts import RUNTIME_COMM, Container
 from tracer.known import Known
 from tracer.moments import Span
 from tracer.past.history import History, Lifetime
 from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
 from tracer.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
+from tracer.stream.schema import COMMAND_KINDS, Flag, Kind
 
-_COMMANDS = (Kind.EXEC, Kind.SNAPSHOT)
 RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
 
@@ -103,7 +103,7 @@ def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Co
     counts as well, what it has begun inside of it does not. Where its processes are in no cgroup of its own, an engine
     has said which namespace is its."""
     begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # not the runtime's helpers, which come into its cgroup
-    commands = np.flatnonzero(np.isin(batch.rows["kind"], _COMMANDS) & begun_inside)
+    commands = np.flatnonzero(np.isin(batch.rows["kind"], COMMAND_KINDS) & begun_inside)
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
     around: dict[str, PidnsId | None] = {}  # by the label, which no other life has
     for index in commands.tolist():

@@ -9,11 +9,12 @@ import numpy as np
 
 from tracer.answers.census import Census, Entry
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind, pick
+from tracer.events import Batch, pick
 from tracer.known import Known
 from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
 from tracer.pidns import INITIAL_PIDNS, ProcId
 from tracer.repair import identities
+from tracer.stream.schema import Kind
 from tracer.table import Process, Table
 
 

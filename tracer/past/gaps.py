@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import Kind
+from tracer.stream.schema import Kind
 
 NEVER_NS = (1 << 63) - 1
 

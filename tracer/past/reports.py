@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import NOBODY, AsOf, Entry, Later
 from tracer.attribution import Attribution
-from tracer.events import Flag, Kind, of_kind
+from tracer.events import of_kind
 from tracer.known import Known
 from tracer.pidns import Chain, ProcId
+from tracer.stream.schema import LIFE_KINDS, Flag, Kind
 
 
 class Report(NamedTuple):
@@ -55,7 +56,7 @@ UNKNOWN_COMMAND = Command(b"", None)
 def reporting(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Rows that report of their process as it was at their moment, shape (n,). A thread has a name and a user of its
     own; an inferred exit has those that were known already."""
-    found: NDArray[np.bool_] = of_kind(rows, Kind.FORK, Kind.EXEC, Kind.SNAPSHOT, Kind.MOVE) | Known(rows)("status")
+    found: NDArray[np.bool_] = of_kind(rows, *LIFE_KINDS, Kind.MOVE) | Known(rows)("status")
     return found
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tracer.past.archive import RUNTIME_EXE
 from tracer.recording.columns import values_of
 from tracer.recording.schema import SCHEMA
+from tracer.stream.schema import COUNTED_KINDS
 
-_PROCESS_EVENTS = pa.array(["fork", "exec", "exit", "thread_fork", "thread_exit", "move"])
+_PROCESS_EVENTS = pa.array([kind.name.lower() for kind in COUNTED_KINDS])
 _Numbers = NDArray[np.int64]
 
 

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, INLINE_LEVELS, NUMBER, Batch, Kind
+from tracer.events import EVENT, NUMBER, Batch
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.known import Known
-from tracer.recording.schema import EVENT_NAMES, FLAGS, NUMBERS, SCHEMA
+from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
+from tracer.stream.schema import INLINE_LEVELS, Kind
 
 _MAX_CHAIN = 33  # numbers of a process: MAX_PID_NS_LEVEL + 1, include/linux/pid_namespace.h
-_NAMES = pa.array([EVENT_NAMES[Kind(kind)] if kind in list(Kind) else None for kind in range(max(Kind) + 1)])
+_NAMES = pa.array([Kind(kind).name.lower() if kind in list(Kind) else None for kind in range(max(Kind) + 1)])
 _LETTERS = pa.array([None, *map(chr, range(1, 128))])
 _LISTS = ("pids", "pidns_chain", "pidns_gens")
 _SCALARS = ("ns_pid", "pidns", "pidns_gen")
@@ -39,10 +40,11 @@ def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
         "state": _LETTERS.take(pa.array(np.where(known("state"), rows["state"] & 0x7F, 0))),
     }
     for column in NUMBERS:
-        values = np.where(known(column.name), rows[column.field], 0) if column.field == "seq" else rows[column.field]
-        columns[column.name] = _numbers(_signed(values, column.type), column.type, known(column.name))
-    for flag, name in FLAGS:
-        columns[name] = pa.array((rows["flags"] & flag) != 0)
+        type_, values = SCHEMA.field(column.name).type, rows[column.field]
+        values = np.where(known(column.name), values, 0) if column.field == "seq" else values
+        columns[column.name] = _numbers(_signed(values, type_), type_, known(column.name))
+    for flag in FLAGS:
+        columns[flag.name] = pa.array((rows["flags"] & flag.flag) != 0)
     columns |= _chains(rows, deep, known)
     return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
@@ -148,10 +150,11 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     rows["kind"] = values_of(pc.index_in(present["event"], value_set=_NAMES, skip_nulls=True))
     rows["state"] = values_of(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
     for column in NUMBERS:
-        values = _unsigned(present[column.name], EVENT[column.field], column.unknown)
+        values = _unsigned(present[column.name], EVENT[column.field], column.absent)
         rows[column.field] |= values  # seq has several, for different kinds
-    for flag, name in FLAGS:
-        rows["flags"] |= np.where(values_of(present[name].cast(pa.int8())) != 0, np.uint8(flag), np.uint8(0))
+    for flag in FLAGS:
+        is_set = values_of(present[flag.name].cast(pa.int8())) != 0
+        rows["flags"] |= np.where(is_set, np.uint8(flag.flag), np.uint8(0))
     rows["comm"] = _fixed(present["comm"], EVENT["comm"].itemsize)
     for name, field in (("pidns", "inum"), ("pidns_gen", "gen")):  # of a gap all that there is of a chain
         rows["chain"][field][:, 0] = _unsigned(present[name], NUMBER[field])

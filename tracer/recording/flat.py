@@ -14,64 +14,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
-from tracer.events import Batch, Kind
+from tracer.events import Batch, of_kind
 from tracer.known import Known
 from tracer.recording.columns import offsets_of, to_arrow
+from tracer.recording.schema import EXPORTED
+from tracer.stream.schema import METADATA_KINDS
 from tracer.views.escape import decode
 from tracer.views.status import ending
 
-_TIME = pa.timestamp("ns", "UTC")
-_FACTS = (Kind.CGROUP, Kind.PIDNS, Kind.MOVE)  # told by the columns about containers
-
-FLAT = pa.schema(
-    {
-        "time": _TIME,
-        "event": pa.string(),
-        "host": pa.string(),
-        "container": pa.string(),
-        "container_id": pa.string(),
-        "image": pa.string(),
-        "runtime": pa.string(),
-        "incarnation": pa.int32(),
-        "pid": pa.int32(),
-        "ns_pid": pa.int32(),
-        "ppid": pa.int32(),
-        "ns_ppid": pa.int32(),
-        "pids": pa.list_(pa.int32()),
-        "pidns": pa.int64(),
-        "pidns_gen": pa.int64(),
-        "level": pa.int32(),
-        "pidns_chain": pa.list_(pa.int64()),
-        "tid": pa.int32(),
-        "ns_tid": pa.int32(),
-        "proc_id": pa.string(),
-        "parent_id": pa.string(),
-        "comm": pa.string(),
-        "uid": pa.int64(),
-        "cgroup_id": pa.int64(),
-        "cpu": pa.int32(),
-        "ts_ns": pa.int64(),
-        "exe": pa.string(),
-        "args": pa.list_(pa.string()),
-        "args_truncated": pa.bool_(),
-        "old_tid": pa.int32(),
-        "state": pa.string(),
-        "exit_code": pa.int32(),
-        "signal": pa.string(),
-        "core_dumped": pa.bool_(),
-        "duration_ns": pa.int64(),
-        "lost": pa.int64(),
-        "since": _TIME,
-        "throttled": pa.bool_(),
-        "inferred": pa.bool_(),
-        "carried": pa.bool_(),
-    }
-)
+FLAT = EXPORTED
 
 
 def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:
     """The rows of a part as `Attribution.take` gives it, those of containers themselves left out. Null: not known."""
-    batch = batch.select(~np.isin(batch.rows["kind"], _FACTS))
+    batch = batch.select(~of_kind(batch.rows, *METADATA_KINDS))
     rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
@@ -86,7 +42,7 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
         "exe": text(plain["exe"]),
         "args": split(plain["args"]),
         "duration_ns": _where(known("duration_ns"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
-        "since": _where(known("since"), pa.array(since_ns).cast(_TIME)),
+        "since": _where(known("since"), pa.array(since_ns).cast(FLAT.field("since").type)),
     }
     columns |= {
         name: _where(known(name), columns[name]) for name in ("pids", "pidns_chain", "args_truncated", "throttled")

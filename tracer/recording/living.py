@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.attribution import reduce
-from tracer.events import EVENT, NO_CPU, Batch, Flag, Kind
+from tracer.events import EVENT, Batch
 from tracer.repair import identities, identity
+from tracer.stream.schema import LIFE_KINDS, NO_CPU, NOTE_KINDS, Flag, Kind
 
-_APPEARS = (Kind.FORK, Kind.EXEC, Kind.SNAPSHOT)
 _MAX_FACTS = 1 << 16
 
 
@@ -24,18 +24,18 @@ class Living:
     def apply(self, batch: Batch) -> None:
         """Bring it up to date."""
         kinds = batch.rows["kind"]
-        about = Batch.concat([self._processes, batch.select(np.isin(kinds, [*_APPEARS, Kind.EXIT]))])
+        about = Batch.concat([self._processes, batch.select(np.isin(kinds, [*LIFE_KINDS, Kind.EXIT]))])
         latest = about.select(_is_last(identities(about.rows)))
         ended = (latest.rows["kind"] == Kind.EXIT) | (latest.rows["flags"] & Flag.ENDED != 0)
         self._processes = _without_parents(latest.select(~ended), identities(latest.rows[ended]))
         self._move(batch.rows[kinds == Kind.MOVE])
-        teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *_APPEARS, Kind.PIDNS, Kind.MOVE]))
+        teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *LIFE_KINDS, Kind.PIDNS, Kind.MOVE]))
         births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)
         if len(births):
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
-        self._note_losses(batch.rows[np.isin(kinds, [Kind.GAP, Kind.REPAIR])])
+        self._note_losses(batch.rows[np.isin(kinds, list(NOTE_KINDS))])
 
     def _move(self, moves: NDArray[np.void]) -> None:
         ids = identities(self._processes.rows) if len(moves) else np.empty(0, np.uint64)

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
-from tracer.events import EVENT, NO_CPU, Batch, Kind
+from tracer.events import EVENT, Batch
 from tracer.facts import CgroupFact
 from tracer.recording import frames
 from tracer.recording.columns import InvalidColumns, from_arrow
@@ -24,6 +24,7 @@ from tracer.recording.facts import Facts
 from tracer.recording.files import FileInput, Input
 from tracer.recording.frames import Damaged, Header, Message, Torn
 from tracer.recording.schema import VERSION
+from tracer.stream.schema import NO_CPU, Kind
 
 _SCAN_BYTES = 1 << 20
 _MAX_TRIES = 10_000  # places in a file where it might go on behind damage

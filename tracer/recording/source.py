@@ -10,7 +10,7 @@ import numpy as np
 
 from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import EVENT, NO_CPU, STREAM_KINDS, Batch, Flag, Kind
+from tracer.events import EVENT, Batch
 from tracer.holding import Holding
 from tracer.moments import UNKNOWN_NS, Span
 from tracer.moves import Moves
@@ -18,6 +18,7 @@ from tracer.pidns import chain_of
 from tracer.recording.files import FileInput, StreamInput
 from tracer.recording.reader import Index, Recording
 from tracer.selection import Selection
+from tracer.stream.schema import NO_CPU, STREAM_KINDS, Flag, Kind
 from tracer.table import Table
 from tracer.targets import Target, TargetKind
 from tracer.views.escape import safe_text

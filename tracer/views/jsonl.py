@@ -1,8 +1,13 @@
-"""JSON lines, schema 1: flat, snake_case, times in RFC 3339 with nanoseconds, absent = null."""
+"""JSON lines, schema 1: flat, snake_case, times in RFC 3339 with nanoseconds, absent = null.
+
+Which members a line has, and in which order, `tracer.stream.schema` says. A number that is a field of the record needs
+nothing here; how anything else is written stands here once.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,16 +17,17 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.distinct import distinct
-from tracer.events import Batch, Flag, Kind, split_args
+from tracer.events import Batch, split_args
 from tracer.facts import Container
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.known import Known
 from tracer.pidns import chain_of
+from tracer.stream.schema import NOTE_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.views.clock import Clock
 from tracer.views.escape import decode, safe_json
 from tracer.views.objects import container_object
 from tracer.views.sheet import Sheet, render, sheet_of
-from tracer.views.status import Ending, ending
+from tracer.views.status import ending
 
 _HOLE = "\0"
 # The form of a row is what the constant parts of its line depend on; where in one number its parts begin:
@@ -30,6 +36,17 @@ _MAX_KNOWN = 4096
 _MARKS = [b"", b',"inferred":true', b',"carried":true', b',"inferred":true,"carried":true']
 _MARK_OF_FLAGS = np.array([bool(f & Flag.INFERRED) + 2 * bool(f & Flag.CARRIED) for f in range(256)])
 _SHORT_BYTES = 512
+_CONSTANT = {"event", "container", "incarnation", "pidns", "pidns_gen", "level", "pidns_chain", "cgroup_id"}
+"""The same in all lines of a form."""
+_EVERY = frozenset(members_of(Kind.FORK))
+"""Members of all processes' and threads' lines; the others are their kind's own and stand behind them."""
+_COMMAND, _LAST = ("exe", "args"), ("old_tid", "duration_ns")
+"""Of a kind's own members: those that only this row has, and the number that ends a line."""
+
+
+_GAP = ("time", "event", "lost", "cpu", "container", "incarnation", "pidns", "pidns_gen", "cgroup_id", "throttled")
+_NOTES = {Kind.GAP: (*_GAP, "since", "until", "ts_ns"), Kind.REPAIR: ("time", "event", "since", "ts_ns")}
+"""The members of the lines that are of no process, in order."""
 
 
 class JsonLines:
@@ -43,8 +60,8 @@ class JsonLines:
     header = ""
 
     def __init__(self, kinds: frozenset[Kind], threads: bool, wall_offset_ns: int) -> None:
-        self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP, Kind.REPAIR}))
-        self._threads = threads
+        self._shows = np.isin(np.arange(256), list(kinds | NOTE_KINDS))
+        self._members = members_of(Kind.FORK, threads=threads)
         self._known: dict[tuple[int, ...], tuple[Container | None, list[bytes]]] = {}
         self._clock = Clock(wall_offset_ns, "%Y-%m-%dT%H:%M:%S", 9, time.gmtime)
 
@@ -66,29 +83,29 @@ class JsonLines:
             sheet.choice(next(parts), of_row)
             return sheet
 
-        numbers = rows["tgid"], rows["chain"]["nr"][:, 0]
-        inside = rows["level"] > 0
-        deep = np.flatnonzero(rows["level"] >= 2)
+        def identity(tgid: str, start_ns: str, where: NDArray[np.bool_] | None = None) -> None:
+            constant().number(rows[tgid], where=where)
+            constant().number(rows[start_ns], where=where)
 
-        self._clock.put(constant(), rows["ts_ns"])
-        constant().number(numbers[0])
-        constant().number(numbers[1])
-        constant().number(rows["parent_tgid"], where=known("ppid"), absent=b"null")
-        constant().number(rows["parent_vtgid"], where=known("ns_ppid"), absent=b"null")
-        constant().number(numbers[0])
-        constant().own(deep, [_between(batch, at) for at in deep.tolist()])
-        sheet.number(numbers[1], where=inside)
-        if self._threads:
-            constant().number(rows["tid"])
-            constant().number(rows["vtid"])
-        constant().number(numbers[0])
-        constant().number(rows["start_ns"])
-        constant().number(rows["parent_tgid"], where=known("parent_id"))
-        constant().number(rows["parent_start_ns"], where=known("parent_id"))
-        constant().names(rows["comm"], known("comm"), _comm)
-        constant().number(rows["uid"], where=known("uid"), absent=b"null")
-        constant().number(rows["cpu"], where=known("cpu"), absent=b"null")
-        constant().number(rows["ts_ns"])
+        def pids() -> None:
+            deep = np.flatnonzero(rows["level"] >= 2)
+            constant().number(rows["tgid"])
+            constant().own(deep, [_between(batch, at) for at in deep.tolist()])
+            sheet.number(rows["chain"]["nr"][:, 0], where=rows["level"] > 0)
+
+        special: dict[str, Callable[[], None]] = {
+            "time": lambda: self._clock.put(constant(), rows["ts_ns"]),
+            "ns_pid": lambda: constant().number(rows["chain"]["nr"][:, 0]),
+            "pids": pids,
+            "proc_id": lambda: identity("tgid", "start_ns"),
+            "parent_id": lambda: identity("parent_tgid", "parent_start_ns", known("parent_id")),
+            "comm": lambda: constant().names(rows["comm"], known("comm"), _comm),
+        }
+        for column in self._members:
+            if column.name in special:
+                special[column.name]()
+            elif column.name not in _CONSTANT:
+                constant().number(rows[column.field], where=_where(column, known), absent=b"null")
         constant().own(*_endings(batch, known))
         _put_last_number(sheet, rows, known)
         if (marks := _marks(rows)).any():
@@ -127,45 +144,33 @@ class JsonLines:
         inside = chain if row["level"] else ()
         known = Known(batch.rows[index : index + 1])
         identity = f'"{_HOLE}-{_HOLE}"'
-        members = {
+        texts = {
             "time": f'"{_HOLE}Z"',
             "event": _json(Kind(int(row["kind"])).name.lower()),
             "container": _json(container_object(container)),
             "incarnation": _json(container.incarnation if container else None),
-            "pid": _HOLE,
-            "ns_pid": _HOLE,
-            "ppid": _HOLE,
-            "ns_ppid": _HOLE,
             "pids": f"[{_HOLE}{',' if inside else ''}{_HOLE}]",
-            "pidns": chain[-1].pidns.inum,
-            "pidns_gen": chain[-1].pidns.gen,
-            "level": row["level"],
+            "pidns": str(chain[-1].pidns.inum),
+            "pidns_gen": str(chain[-1].pidns.gen),
+            "level": str(row["level"]),
             "pidns_chain": _json([INITIAL_PIDNS_INUM, *(number.pidns.inum for number in inside)]),
-            **({"tid": _HOLE, "ns_tid": _HOLE} if self._threads else {}),
             "proc_id": identity,
             "parent_id": identity if known("parent_id")[0] else f"null{_HOLE}{_HOLE}",
-            "comm": _HOLE,
-            "uid": _HOLE,
-            "cgroup_id": row["cgroup_id"] if known("cgroup_id")[0] else "null",
-            "cpu": _HOLE,
-            "ts_ns": _HOLE,
+            "cgroup_id": str(row["cgroup_id"]) if known("cgroup_id")[0] else "null",
         }
-        return "{" + ",".join(f'"{name}":{value}' for name, value in members.items()) + _HOLE
+        members = (f'"{column.name}":{texts.get(column.name, _HOLE)}' for column in self._members)
+        return "{" + ",".join(members) + _HOLE
 
     def _aside(self, batch: Batch, index: int, containers: Attribution) -> str:
-        row = batch.rows[index]
-        if row["kind"] == Kind.REPAIR:
-            return self._repair(row)
-        return safe_json(self._gap(batch.rows[index : index + 1], containers.of_row(batch, index)))
-
-    def _gap(self, rows: NDArray[np.void], container: Container | None) -> str:
-        """rows: the one of the gap."""
+        """The line of a gap or a repair."""
+        rows = batch.rows[index : index + 1]
         row, known = rows[0], Known(rows)
-        until = self._clock.text(int(row["ts_ns"])) + "Z"
+        container = containers.of_row(batch, index)
         inum, _nr, gen = row["chain"][0].tolist()
-        gap = {
+        until = self._clock.text(int(row["ts_ns"])) + "Z"
+        values = {
             "time": until,
-            "event": "gap",
+            "event": Kind(int(row["kind"])).name.lower(),
             "lost": int(row["seq"]),
             "cpu": int(row["cpu"]) if known("cpu")[0] else None,
             "container": container_object(container),
@@ -178,11 +183,20 @@ class JsonLines:
             "until": until,
             "ts_ns": int(row["ts_ns"]),
         }
-        return _json(gap)
+        return safe_json(_json({name: values[name] for name in _NOTES[Kind(int(row["kind"]))]}))
 
-    def _repair(self, row: np.void) -> str:
-        since, time = (self._clock.text(int(row[name])) + "Z" for name in ("start_ns", "ts_ns"))
-        return _json({"time": time, "event": "repair", "since": since, "ts_ns": int(row["ts_ns"])})
+
+def _where(column: Column, known: Known) -> NDArray[np.bool_] | None:
+    """In which lines of processes it is known; None: in all, whatever they are."""
+    rule = column.rule
+    return None if rule is None or (rule.where is None and rule.inferred >= PROCESS_KINDS) else known(column.name)
+
+
+@lru_cache(256)
+def _own_members(kind: Kind, is_inferred: bool) -> tuple[Column, ...]:
+    """The kind's own, in order, but for its command."""
+    members = members_of(kind, is_inferred=is_inferred)
+    return tuple(column for column in members if column not in _EVERY and column.name not in _COMMAND)
 
 
 def _json(value: Any) -> str:
@@ -241,16 +255,17 @@ class _Has(NamedTuple):
 
 def _ending(row: np.void, has: _Has) -> str:
     """The members of a row's kind behind its command, up to the last number."""
-    if row["kind"] == Kind.EXIT:
-        if has.status:
-            return _members(ending(int(row["status"]))._asdict()) + ',"duration_ns":'
-        return _members(dict.fromkeys((*Ending._fields, "duration_ns")))
-    truncated = _members({"args_truncated": bool(row["flags"] & Flag.ARGS_TRUNCATED)})
-    if row["kind"] == Kind.SNAPSHOT:
-        return truncated + _members({"state": chr(row["state"]) if has.state else None})
-    if row["kind"] == Kind.EXEC:
-        return f'{truncated},"old_tid":{"" if has.old_tid else "null"}'
-    return truncated
+    how = ending(int(row["status"]))._asdict() if has.status else {}
+    letter = chr(row["state"]) if has.state else None
+    text = ""
+    for column in _own_members(Kind(int(row["kind"])), bool(row["flags"] & Flag.INFERRED)):
+        if column.name in _LAST:
+            text += f',"{column.name}":{"" if has.status or has.old_tid else "null"}'
+        elif column.flag:
+            text += _members({column.name: bool(row["flags"] & column.flag)})
+        else:
+            text += _members({column.name: letter if column.name == "state" else how.get(column.name)})
+    return text
 
 
 def _members(members: dict[str, Any]) -> str:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from tracer.attribution import Attribution
 from tracer.distinct import distinct
-from tracer.events import Batch, Flag, Kind, split_args
+from tracer.events import Batch, split_args
 from tracer.initial import INITIAL_PIDNS_INUM
 from tracer.known import Known
 from tracer.pidns import chain_of
+from tracer.stream.schema import NOTE_KINDS, Flag, Kind
 from tracer.views.clock import Clock
 from tracer.views.escape import command_line, safe, safe_text
 from tracer.views.moment import duration
@@ -47,7 +48,7 @@ class Lines:
     """
 
     def __init__(self, kinds: frozenset[Kind], color: bool, threads: bool, wall_offset_ns: int) -> None:
-        self._shows = np.isin(np.arange(256), list(kinds | {Kind.GAP, Kind.REPAIR}))
+        self._shows = np.isin(np.arange(256), list(kinds | NOTE_KINDS))
         self._color, self._threads = color, threads
         self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, time.localtime)
         width = max(len(_WORDS[kind]) for kind in kinds) if kinds else 4

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.distinct import distinct
-from tracer.events import Batch, Kind, of_kind
+from tracer.events import Batch, of_kind
+from tracer.stream.schema import NOTE_KINDS
 
 _MARK, _MARK_BYTE = 1, b"\1"
 _ROWS = 2048  # at a time: what they take fits a processor's cache
@@ -214,7 +215,7 @@ def _decimals(blank: bytes) -> NDArray[np.uint32]:
 
 def render(batch: Batch, sheet: Callable[[Batch], Sheet], aside: Callable[[int], str]) -> bytes:
     """A line for each row. sheet: for those of events; aside: the line of a gap or a repair, by its index."""
-    is_aside = of_kind(batch.rows, Kind.GAP, Kind.REPAIR)
+    is_aside = of_kind(batch.rows, *NOTE_KINDS)
     asides = [(at, aside(at)) for at in np.flatnonzero(is_aside).tolist()]
     events = batch.select(~is_aside)
     return with_lines(sheet(events).render() if len(events) else b"", asides)

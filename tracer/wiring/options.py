@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from tracer.kernel.options import ring_bytes_for
+from tracer.stream.schema import EVENT_NAMES
 
 F = TypeVar("F", bound=Callable[..., Any])
-SHOWN_EVENTS = ("fork", "exec", "exit", "snapshot")
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class StreamOptions:
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     if value is None:
-        return SHOWN_EVENTS
+        return EVENT_NAMES
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
-        if name not in SHOWN_EVENTS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(SHOWN_EVENTS)}")
+        if name not in EVENT_NAMES:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(EVENT_NAMES)}")
     return names
 
 
@@ -51,7 +51,7 @@ def _ring_bytes(ctx: click.Context, param: click.Parameter, value: float) -> int
 
 _OPTIONS = {
     "events": click.option(
-        "--events", callback=_events, metavar="LIST", help="Of fork,exec,exit,snapshot; all by default."
+        "--events", callback=_events, metavar="LIST", help=f"Of {','.join(EVENT_NAMES)}; all by default."
     ),
     "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
     "duration": click.option(
@@ -124,7 +124,7 @@ replay_options = _adding("events", "threads", "count", "output", "as_json", "col
 def stream(values: dict[str, Any]) -> StreamOptions:
     """What the user chose; what a command has no option for is as if not given."""
     return StreamOptions(
-        events=values.get("events", SHOWN_EVENTS),
+        events=values.get("events", EVENT_NAMES),
         threads=values["threads"],
         duration=values.get("duration"),
         count=values["count"],

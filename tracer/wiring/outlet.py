@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracer.events import EVENT, NO_CPU, Batch, Kind
+from tracer.events import EVENT, Batch
+from tracer.stream.schema import NO_CPU, Kind
 from tracer.wiring.ending import GONE
 
 if TYPE_CHECKING:

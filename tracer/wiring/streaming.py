@@ -15,9 +15,9 @@ from tracer.wiring.options import StreamOptions
 if TYPE_CHECKING:
     from tracer.account import Account
     from tracer.attribution import Attribution
-    from tracer.events import Kind
     from tracer.losses import PairKey
     from tracer.session import Limits, Recorder, Source, Summary
+    from tracer.stream.schema import Kind
     from tracer.views.view import View
 
 NICE = 5
@@ -31,7 +31,7 @@ def kinds_of(options: StreamOptions) -> frozenset[Kind]:
 
 def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
     """The kinds of these events, of threads too."""
-    from tracer.events import Kind
+    from tracer.stream.schema import Kind
 
     kinds = {Kind[name.upper()] for name in events}
     if threads:

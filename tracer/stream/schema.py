@@ -1,0 +1,429 @@
+"""The event, declared once: its kinds, flags, fields and columns. Everything else about its form is derived from here.
+
+- The record that the programs write: bpf/event.h (scripts/generate writes the declarations in it) and EVENT, the numpy
+  dtype in `tracer.events`.
+- Which values are known: `tracer.known`, where every output asks.
+- What users get: the columns of a recording (`recording.schema`) and of exports (`recording.flat`), the members of the
+  JSON (`views.jsonl`), the typed events (`tracer.stream.typed`) and docs/schema.md, the names that --events takes.
+- Named sets of kinds, and the size of the kernel's counters.
+
+Imports no library: the command line asks here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, IntEnum, IntFlag
+from typing import Any, NamedTuple
+
+
+class Kind(IntEnum):
+    """What a row of the stream reports. KINDS says of each what it is."""
+
+    FORK = 1
+    EXEC = 2
+    EXIT = 3
+    THREAD_FORK = 4
+    THREAD_EXIT = 5
+    SNAPSHOT = 6
+    GAP = 7
+    CGROUP = 8
+    PIDNS = 9
+    REPAIR = 10
+    MOVE = 11
+
+
+class Maker(Enum):
+    """Who makes the rows of a kind."""
+
+    PROBE = "a probe, when it happens"
+    ITERATOR = "the kernel's list of tasks"
+    READER = "the reader"
+
+
+class Subject(Enum):
+    """Whom a row is about."""
+
+    PROCESS = "a process"
+    THREAD = "a thread"
+    STREAM = "the stream"
+
+
+class KindTraits(NamedTuple):
+    """What a kind is.
+
+    is_shown: users see it, as a line and as a row of tables; others carry metadata for the reader. is_event: --events
+    can ask for it. has_process: its rows identify a process. is_life: after it its process lives, and is as it says.
+    has_command: its rows carry a file name and arguments.
+    """
+
+    maker: Maker
+    subject: Subject
+    doc: str
+    is_shown: bool = True
+    is_event: bool = False
+    has_process: bool = True
+    is_life: bool = False
+    has_command: bool = False
+
+
+KINDS = {
+    Kind.FORK: KindTraits(Maker.PROBE, Subject.PROCESS, "A process began.", is_event=True, is_life=True),
+    Kind.EXEC: KindTraits(
+        Maker.PROBE, Subject.PROCESS, "A process runs another program.",
+        is_event=True, is_life=True, has_command=True,
+    ),
+    Kind.EXIT: KindTraits(
+        Maker.PROBE, Subject.PROCESS, "A process ended: its last thread, whichever that was.", is_event=True
+    ),
+    Kind.MOVE: KindTraits(
+        Maker.PROBE, Subject.PROCESS, "A process moved to another cgroup, `cgroup_id`.", is_shown=False
+    ),
+    Kind.THREAD_FORK: KindTraits(Maker.PROBE, Subject.THREAD, "A thread began that is not its process's first."),
+    Kind.THREAD_EXIT: KindTraits(Maker.PROBE, Subject.THREAD, "A thread ended, but not its process."),
+    Kind.SNAPSHOT: KindTraits(
+        Maker.ITERATOR, Subject.PROCESS, "A process that was there before it could be followed.",
+        is_event=True, is_life=True, has_command=True,
+    ),
+    Kind.GAP: KindTraits(
+        Maker.READER, Subject.STREAM,
+        "Events were lost: `lost` of them between `since` and `until`, on `cpu`. With a namespace and a cgroup: events"
+        " of that pair alone.",
+        has_process=False,
+    ),
+    Kind.CGROUP: KindTraits(
+        Maker.READER, Subject.STREAM,
+        "What `cgroup_id` stands for: args is the JSON of a CgroupFact.",
+        is_shown=False, has_process=False,
+    ),
+    Kind.PIDNS: KindTraits(
+        Maker.READER, Subject.STREAM,
+        "The first process of a nested PID namespace appeared, reported for the namespace's sake alone. args is the"
+        " JSON of the Container that it belongs to, where an engine has said so and its cgroup does not.",
+        is_shown=False,
+    ),
+    Kind.REPAIR: KindTraits(
+        Maker.READER, Subject.STREAM,
+        "The processes were compared with the kernel's list: what the stream says of them is right again, but for"
+        " losses after `since`, when the list was begun.",
+        has_process=False,
+    ),
+}  # fmt: skip
+"""Of every kind."""
+
+COUNTED_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.maker is Maker.PROBE)
+"""What the programs count, by kind."""
+COUNTER_SLOTS = 1 << max(COUNTED_KINDS).bit_length()
+"""The dimension of the programs' counters: a kind is an index, masked for the verifier."""
+STREAM_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.subject is Subject.STREAM)
+"""Rows of no single process: of the stream itself."""
+PROCESS_KINDS = frozenset(kind for kind, traits in KINDS.items() if traits.has_process)
+"""Rows that identify a process."""
+SHOWN_KINDS = frozenset(kind for kind, traits in KINDS.items() if traits.is_shown)
+"""What users see."""
+METADATA_KINDS = tuple(kind for kind, traits in KINDS.items() if not traits.is_shown)
+"""What they see only in columns about containers."""
+NOTE_KINDS = frozenset(SHOWN_KINDS & set(STREAM_KINDS))
+"""Always shown, in lines of their own form: how complete the stream is."""
+LIFE_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.is_life)
+"""After one of these its process lives, and is as the row says."""
+COMMAND_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.has_command)
+"""Rows that carry what a process runs."""
+EVENT_NAMES = tuple(kind.name.lower() for kind, traits in KINDS.items() if traits.is_event)
+"""What --events can ask for."""
+SUMMARY_KINDS = tuple(kind for kind in COUNTED_KINDS if kind in SHOWN_KINDS)
+"""What happened while a stream ran: what its summary and --count count."""
+
+
+class PieceKind(IntEnum):
+    """What a piece of the ring carries for the event behind it."""
+
+    CHAIN = 16
+    EXE = 17
+    ARGS = 18
+    CGROUP = 19
+
+
+class Flag(IntFlag):
+    """Bits of the field flags."""
+
+    ARGS_TRUNCATED = 1
+    INFERRED = 2
+    ENDED = 4
+    UNDECIDED = 8
+    ENDING = 16
+    THROTTLED = 32
+    MOVED = 64
+    CARRIED = 128
+
+
+FLAGS = {
+    Flag.ARGS_TRUNCATED: "Of the arguments, or the file name, there was more than the limit.",
+    Flag.INFERRED: "No event reported this: a comparison with the kernel's list of processes did.",
+    Flag.ENDED: "Of a snapshot: the exit event of its last thread lies before it.",
+    Flag.UNDECIDED: "The programs had no decision about its pair of namespace and cgroup.",
+    Flag.ENDING: "Of a snapshot: all its threads are about to end, or have ended.",
+    Flag.THROTTLED: "Of a gap: these events were refused so that those of others find room.",
+    Flag.MOVED: "Of a snapshot: the process came in from another cgroup at this moment. Of what the programs write:"
+    " it has moved between cgroups, so it may have been reported, whatever its pair is now.",
+    Flag.CARRIED: "Of a snapshot: repeated at the beginning of a file. That the process lives is certain; what else"
+    " the row says is of an event in a file before.",
+}
+"""Of every flag what it says where it is set."""
+
+INTERNAL_FLAGS = Flag.UNDECIDED
+"""Between the programs and their reader alone: in no output."""
+
+NO_CPU = 0xFFFF
+"""In a GAP row: on which CPU is not known."""
+
+INLINE_LEVELS, PIECE_BYTES, COMM_BYTES = 3, 128, 16
+
+
+class Field(NamedTuple):
+    """A member of a structure that the programs write. type: in C."""
+
+    name: str
+    type: str
+    doc: str = ""
+
+
+NUMBER_FIELDS = (
+    Field("inum", "u32", "inode number of the namespace: reused at once"),
+    Field("nr", "u32"),
+    Field("gen", "u64", "tells two namespaces with the same inum apart; initial = 0"),
+)
+"""struct number: the number that a process has in one PID namespace."""
+
+EVENT_FIELDS = (
+    Field("ts_ns", "u64", "CLOCK_BOOTTIME"),
+    Field("seq", "u64", "per CPU, counts attempts: a hole is a loss"),
+    Field("kind", "u8"),
+    Field("flags", "u8"),
+    Field("level", "u8", "of the innermost namespace; initial = 0"),
+    Field("state", "u8", "snapshot: the letter that ps shows"),
+    Field("cpu", "u16"),
+    Field("exec_id", "u16", "goes up with each exec; a fork begins with its parent's"),
+    Field("start_ns", "u64", "with tgid the identity of the process"),
+    Field("parent_start_ns", "u64"),
+    Field("cgroup_id", "u64", "of the leader, as all that is the process's"),
+    Field("tgid", "u32"),
+    Field("tid", "u32"),
+    Field("vtid", "u32"),
+    Field("old_tid", "u32", "exec: the caller's tid before it"),
+    Field("parent_tgid", "u32"),
+    Field("parent_vtgid", "u32", "0: the parent is not in this namespace"),
+    Field("uid", "u32", "real uid in the initial user namespace"),
+    Field("status", "u32", "exit: as wait(2) gives it"),
+    Field("deep_len", "u32", "bytes in pieces: rest of the chain,"),
+    Field("exe_len", "u32", "file name,"),
+    Field("args_len", "u32", "arguments,"),
+    Field("args_total", "u32", "of which there were so many bytes"),
+    Field("comm", f"char[{COMM_BYTES}]"),
+    Field("chain", "struct number[INLINE_LEVELS]", "innermost first"),
+)
+"""struct event: the record, one size for all. The reader's own rows use some fields otherwise: a GAP has in seq how
+many events were lost, in start_ns and ts_ns since and until when; a MOVE in seq the cgroup that its process left."""
+
+PIECE_FIELDS = (
+    Field("id", "u64", "cgroup: its id; else 0"),
+    Field("seq", "u64", "that of the event it goes ahead of"),
+    Field("kind", "u8"),
+    Field("last", "u8", "cgroup: the name ends here"),
+    Field("len", "u16", "of bytes"),
+    Field("cpu", "u16"),
+    Field("pad", "u16"),
+    Field("parent_id", "u64", "cgroup: the parent's id, 0 at the root"),
+    Field("bytes", "char[PIECE_BYTES]"),
+)
+"""struct piece: of the same size; seq, kind and cpu stand where the event has them."""
+
+
+class Rule(NamedTuple):
+    """When a column has a value: in rows of the kinds `reported`, in INFERRED rows of the kinds `inferred`. where: of
+    these the rows (array of EVENT, shape (n,)) in which it has one, shape (n,); None: in all."""
+
+    reported: frozenset[Kind]
+    inferred: frozenset[Kind]
+    where: Callable[[Any], Any] | None = None
+
+
+def _kinds(*kinds: Kind) -> frozenset[Kind]:
+    return frozenset(kinds)
+
+
+def _has_comm(rows: Any) -> Any:
+    return rows.getfield("u1", rows.dtype.fields["comm"][1]) != 0  # its first byte: a fifth of the time
+
+
+_NONE = _kinds()
+_TRACED = frozenset(COUNTED_KINDS)
+# What is inferred from the kernel's list is as it was then. An exit is inferred of a process that was in the list no
+# more, a snapshot of one from its first event, which came later.
+_LISTED = _kinds(Kind.FORK, Kind.EXEC)
+_UNSEEN, _CARRIED = int(Flag.INFERRED), int(Flag.CARRIED)
+
+_EVERY_PROCESS = Rule(PROCESS_KINDS, PROCESS_KINDS)
+_ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS)
+# Of what ran before a process's first exec nothing is known.
+_COMM = _EVERY_PROCESS._replace(where=lambda rows: _has_comm(rows) | (rows["flags"] & _UNSEEN == 0))
+_COMMAND = Rule(frozenset(COMMAND_KINDS), frozenset({*COMMAND_KINDS, Kind.FORK}))
+_EXE = _COMMAND._replace(where=lambda rows: rows["exe_len"] != 0)
+# A process of which neither file name nor arguments could be read had gone, or is one of the kernel's own. A cgroup row
+# says in args what the cgroup stands for, a pidns row whose the namespace is, where an engine has said so.
+_ARGS = Rule(
+    _COMMAND.reported | {Kind.CGROUP, Kind.PIDNS},
+    _COMMAND.inferred,
+    lambda rows: (rows["args_len"] != 0) | (rows["exe_len"] != 0) & (rows["kind"] != Kind.PIDNS),
+)
+_END = Rule(_kinds(Kind.EXIT), _NONE)
+_LOSS = Rule(_kinds(Kind.GAP), _NONE)
+# Whoever took an orphan over meanwhile, no event told.
+_PARENT = Rule(PROCESS_KINDS, _LISTED, lambda rows: (rows["parent_tgid"] != 0) | (rows["flags"] & _CARRIED == 0))
+_PARENT_ID = _PARENT._replace(where=lambda rows: rows["parent_tgid"] != 0)
+_SPACE = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS, lambda rows: rows["chain"]["inum"][:, 0] != 0)
+_CGROUP = Rule(PROCESS_KINDS | {Kind.GAP, Kind.CGROUP}, PROCESS_KINDS, lambda rows: rows["cgroup_id"] != 0)
+_OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
+_START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
+_UID = Rule(PROCESS_KINDS, _LISTED)
+# A list of processes is read on one CPU, which says nothing of them.
+_CPU = Rule(_TRACED | {Kind.GAP}, _NONE, lambda rows: rows["cpu"] != NO_CPU)
+_OLD_TID = Rule(_kinds(Kind.EXEC), _NONE, lambda rows: (rows["old_tid"] != 0) & (rows["old_tid"] != rows["tgid"]))
+_STATE = Rule(_kinds(Kind.SNAPSHOT), _kinds(Kind.SNAPSHOT), lambda rows: rows["state"] != 0)
+# A gap on a CPU of which nothing was read before began at some time since the start.
+_SINCE = Rule(
+    _kinds(Kind.GAP, Kind.REPAIR), _NONE, lambda rows: (rows["kind"] == Kind.REPAIR) | (rows["start_ns"] != 0)
+)
+
+
+class Output(IntFlag):
+    """Where a column stands. THREADS: in JSON with --threads alone. MARK: in JSON where it is true alone."""
+
+    RECORDING = 1
+    EXPORT = 2
+    JSON = 4
+    THREADS = 8
+    MARK = 16
+
+
+_FILES, _TABLE = Output.RECORDING | Output.EXPORT, Output.EXPORT
+_EVERYWHERE, _ANSWERS = Output.RECORDING | Output.EXPORT | Output.JSON, Output.EXPORT | Output.JSON
+
+
+class Column(NamedTuple):
+    """A value that users get, under its name in JSON and in tables.
+
+    type: "time" (ns since the epoch, UTC), "string", "bool", "int32", "int64" or a list of these, as in exports. rule:
+    where it is known, null elsewhere; None: in every row. field: the member of the record that it is; flag: the bit of
+    flags; "" and 0: it is made of several. absent: what the record's member holds where it is null. stored: its type in
+    a recording, where that is another: bytes are stored as they came.
+    """
+
+    name: str
+    type: str
+    doc: str
+    rule: Rule | None = None
+    outputs: Output = _EVERYWHERE
+    unit: str = ""
+    field: str = ""
+    flag: int = 0
+    absent: int = 0
+    stored: str = ""
+
+
+COLUMNS = (
+    Column("time", "time", "When it happened, by the wall clock."),
+    Column("event", "string", "The kind of event."),
+    Column("host", "string", "The host on which it was recorded.", outputs=_TABLE),
+    Column(
+        "container", "string", "The container: its name, or the first 12 digits of its id. In JSON an object.",
+        _ATTRIBUTED, _ANSWERS,
+    ),
+    Column("container_id", "string", "The container's id.", _ATTRIBUTED, _TABLE),
+    Column("image", "string", "The container's image.", _ATTRIBUTED, _TABLE),
+    Column("runtime", "string", "Who runs the container, such as docker or podman.", _ATTRIBUTED, _TABLE),
+    Column("incarnation", "int32", "Which life of the container, counted from 1.", _ATTRIBUTED, _ANSWERS),
+    Column("pid", "int32", "PID on the host: in the initial PID namespace.", _EVERY_PROCESS, field="tgid"),
+    Column("ns_pid", "int32", "PID in the innermost PID namespace.", _EVERY_PROCESS),
+    Column("ppid", "int32", "The parent's PID on the host.", _PARENT, field="parent_tgid"),
+    Column(
+        "ns_ppid", "int32", "The parent's PID in the process's innermost PID namespace; 0: it is not in there.",
+        _PARENT, field="parent_vtgid",
+    ),
+    Column("pids", "list<int32>", "The PIDs in all PID namespaces, host first.", _EVERY_PROCESS),
+    Column(
+        "pidns", "int64", "Inode number of the innermost PID namespace. Of a gap: whose events were lost.", _SPACE
+    ),
+    Column(
+        "pidns_gen", "int64", "Tells PID namespaces of the same inode number apart; 0: the initial one.", _SPACE
+    ),
+    Column("level", "int32", "Nesting depth of the innermost PID namespace; 0: the initial one.", _EVERY_PROCESS,
+           field="level"),
+    Column("pidns_chain", "list<int64>", "The inode numbers of all PID namespaces, host first.", _EVERY_PROCESS),
+    Column("pidns_gens", "list<int64>", "The generations of all PID namespaces, host first.", _EVERY_PROCESS,
+           outputs=Output.RECORDING),
+    Column("tid", "int32", "The thread's number on the host.", _EVERY_PROCESS, _FILES | Output.THREADS, field="tid"),
+    Column("ns_tid", "int32", "The thread's number in the innermost PID namespace.", _EVERY_PROCESS,
+           _FILES | Output.THREADS, field="vtid"),
+    Column("proc_id", "string", "Identity of the process: `<pid>-<start_ns>`. No other process ever has it.",
+           _EVERY_PROCESS, _ANSWERS),
+    Column("parent_id", "string", "Identity of the parent; null also where nobody is its parent.", _PARENT_ID,
+           _ANSWERS),
+    Column("start_ns", "int64", "When the process began (CLOCK_BOOTTIME); of a gap or repair: since when.", _START,
+           Output.RECORDING, unit="ns", field="start_ns"),
+    Column("parent_start_ns", "int64", "When the parent began (CLOCK_BOOTTIME).", _PARENT, Output.RECORDING,
+           unit="ns", field="parent_start_ns"),
+    Column("comm", "string", "The name that the kernel shows for it: 15 bytes of its file name, or what it has set.",
+           _COMM, stored="binary"),
+    Column("uid", "int64", "Real user id, in the initial user namespace.", _UID, field="uid"),
+    Column("cgroup_id", "int64", "The process's cgroup, by the inode number of its directory.", _CGROUP,
+           field="cgroup_id"),
+    Column("old_cgroup_id", "int64", "The cgroup from which it moved.", _OLD_CGROUP, Output.RECORDING, field="seq"),
+    Column("cpu", "int32", "The CPU on which it happened.", _CPU, field="cpu", absent=NO_CPU),
+    Column("ts_ns", "int64", "When it happened (CLOCK_BOOTTIME).", outputs=_ANSWERS, unit="ns", field="ts_ns"),
+    Column("exe", "string", "The file that it runs, as it was named.", _EXE, stored="binary"),
+    Column("args", "list<string>", "The arguments, the program's own name first.", _ARGS, stored="binary"),
+    Column("args_bytes", "int64", "How long the arguments were.", _ARGS, Output.RECORDING, unit="bytes",
+           field="args_total"),
+    Column("args_truncated", "bool", "There was more than the limit of arguments or of the file name.", _COMMAND,
+           flag=Flag.ARGS_TRUNCATED),
+    Column("old_tid", "int32", "The thread number on the host before the exec, where the exec changed it.", _OLD_TID,
+           field="old_tid"),
+    Column("state", "string", "The state letter that ps shows, such as S or Z.", _STATE),
+    Column("status", "int32", "How it ended, as wait(2) gives it.", _END, Output.RECORDING, field="status"),
+    Column("exit_code", "int32", "The exit code; null where a signal ended it.", _END, _ANSWERS),
+    Column("signal", "string", "The signal that ended it, such as SIGKILL.", _END, _ANSWERS),
+    Column("core_dumped", "bool", "Whether it left a core dump.", _END, _ANSWERS),
+    Column("duration_ns", "int64", "How long it lived.", _END, _ANSWERS, unit="ns"),
+    Column("lost", "int64", "How many events were lost.", _LOSS, field="seq"),
+    Column("since", "time", "When the gap, or the list of the repair, began.", _SINCE, _ANSWERS),
+    Column("until", "time", "When the gap ended.", _LOSS, Output.JSON),
+    Column("throttled", "bool", FLAGS[Flag.THROTTLED], _LOSS, flag=Flag.THROTTLED),
+    Column("inferred", "bool", FLAGS[Flag.INFERRED], None, _FILES | Output.MARK, flag=Flag.INFERRED),
+    Column("carried", "bool", FLAGS[Flag.CARRIED], None, _FILES | Output.MARK, flag=Flag.CARRIED),
+    Column("ended", "bool", FLAGS[Flag.ENDED], None, Output.RECORDING, flag=Flag.ENDED),
+    Column("ending", "bool", FLAGS[Flag.ENDING], None, Output.RECORDING, flag=Flag.ENDING),
+    Column("moved", "bool", FLAGS[Flag.MOVED], None, Output.RECORDING, flag=Flag.MOVED),
+)  # fmt: skip
+"""In the order in which exports and JSON have them. Of an exit `exit_code` or `signal` is null: it has one."""
+
+RULES = {column.name: column.rule for column in COLUMNS if column.rule}
+"""By column. A column that is not in here has a value in every row."""
+
+
+def columns_in(output: Output) -> tuple[Column, ...]:
+    """Those that stand in this output, or in one of these, in order."""
+    return tuple(column for column in COLUMNS if column.outputs & output)
+
+
+def members_of(kind: Kind, *, is_inferred: bool = False, threads: bool = True) -> tuple[Column, ...]:
+    """The members of the JSON object of such a row, in order; null where the value is not known. Without marks."""
+    wanted = columns_in(Output.JSON | Output.THREADS if threads else Output.JSON)
+    return tuple(column for column in wanted if _is_of(column.rule, kind, is_inferred))
+
+
+def _is_of(rule: Rule | None, kind: Kind, is_inferred: bool) -> bool:
+    if rule is None or kind in rule.reported or (is_inferred and kind in rule.inferred):
+        return True
+    is_common = rule.reported.issuperset(SUMMARY_KINDS)  # to whatever happens to processes: null where it is not known
+    return is_common and kind in PROCESS_KINDS
