@@ -1,0 +1,294 @@
+"""Rules of nstrace, and how each is broken: what scripts/mutate does, and who has to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A rule, and how it is broken: in a file, one text for another. tests: who has to notice."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    @property
+    def needs_kernel(self) -> bool:
+        return any(test.startswith("tests/kernel") for test in self.tests)
+
+
+def unit(name: str, *words: str) -> tuple[str, ...]:
+    return (f"tests/unit/test_{name}.py", *words)
+
+
+def kernel(name: str, test: str = "") -> tuple[str, ...]:
+    return (f"tests/kernel/test_{name}.py" + (f"::{test}" if test else ""),)
+
+
+BPF, TASK = "bpf/nstrace.bpf.c", "bpf/task.h"
+TABLE, REPAIR, LIVE, WIRE, SELECTION = (
+    f"tracer/{name}.py" for name in ("table", "repair", "live", "kernel/wire", "selection")
+)
+MUTATIONS = (
+    # what the kernel's side must do
+    Mutation(
+        "a refused event is counted",
+        BPF,
+        "\tc->failed[kind]++;\n",
+        "",
+        kernel("trace", "test_ring_too_small_loses_and_says_exactly_how_many"),
+    ),
+    Mutation(
+        "a refused event has taken its sequence number",
+        BPF,
+        "\tc->failed[kind]++;\n",
+        "\tc->failed[kind]++;\n\tc->seq--;\n",
+        kernel("trace", "test_ring_too_small_loses_and_says_exactly_how_many"),
+    ),
+    Mutation(
+        "the leader's exit does not end the process",
+        BPF,
+        "bool last = ctx->args[1] & 0xff;",
+        "bool last = !is_thread(t);",
+        kernel("stress_ends", "test_the_leader_goes_first_and_the_process_lives_on"),
+    ),
+    Mutation(
+        "a thread's exit does not end the process",
+        BPF,
+        "bool last = ctx->args[1] & 0xff;",
+        "bool last = true;",
+        kernel("stress_ends", "test_threads_that_exit_at_once_are_one_exit"),
+    ),
+    Mutation(
+        "the innermost level is the process's own",
+        TASK,
+        "read_upid(&who->upid, who->pid, e->level);",
+        "read_upid(&who->upid, who->pid, e->level - !!e->level);",
+        kernel("selfcheck"),
+    ),
+    Mutation(
+        "the parent's number is that in the child's namespace",
+        TASK,
+        "\tif (parent->level < level)\n\t\treturn 0;\n"
+        "\tread_upid(&upid, parent, level);\n\treturn upid.ns == ns ? upid.nr : 0;\n",
+        "\tread_upid(&upid, parent, parent->level);\n\treturn upid.nr;\n",
+        kernel("stress_ends", "test_processes_put_into_a_namespace_from_outside"),
+    ),
+    Mutation(
+        "a flood does not hide the quiet",
+        BPF,
+        "\tif (is_flooding(kind, &pair, reader))\n\t\treturn",
+        "\tif (0)\n\t\treturn",
+        kernel("stress_flood"),
+    ),
+    Mutation(
+        "exits are never throttled",
+        BPF,
+        " && kind != KIND_EXIT &&\n\t       kind != KIND_THREAD_EXIT",
+        "",
+        kernel("stress_flood"),
+    ),
+    Mutation(
+        "a process that has moved is reported to its end",
+        BPF,
+        "has_moved(&who, kind) || kind == KIND_MOVE",
+        "kind == KIND_MOVE",
+        kernel("cgroup_moves"),
+    ),
+    Mutation(
+        "a process is where its leader is",
+        TASK,
+        "cgroup_of(who->leader)",
+        "cgroup_of(t)",
+        kernel("cgroup_moves", "test_a_process_is_where_its_leader_is"),
+    ),
+    Mutation(
+        "all programs begin and end at one moment",
+        BPF,
+        "reader && reader->state != READER_CLOSED ? reader : NULL",
+        "reader",
+        kernel("trace", "test_what_happens_before_and_after_it_is_not_reported"),
+    ),
+    # what the reader must do
+    Mutation(
+        "what an engine lists is its container, whatever the path is called",
+        "tracer/containers/paths.py",
+        'Found("", parts[depth - 1], depth) if _HEX',
+        "None if _HEX",
+        unit("cgroup_paths"),
+    ),
+    Mutation(
+        "what an engine has not said yet is not decided",
+        SELECTION,
+        "None if waits and target.waits(containers, chain) else",
+        "",
+        unit("selection") + unit("holding"),
+    ),
+    Mutation(
+        "what is held is shown when it is decided",
+        "tracer/holding.py",
+        "            yield from self._decided()\n",
+        "",
+        unit("holding"),
+    ),
+    Mutation(
+        "labels of lives never collide",
+        "tracer/containers/cgroups.py",
+        "container = self._labels.number(now)",
+        "container = now",
+        unit("cgroups"),
+    ),
+    Mutation(
+        "who moves in has a beginning",
+        "tracer/moves.py",
+        'rows["kind"][at], rows["flags"][at] = Kind.SNAPSHOT, ',
+        'rows["kind"][at], rows["flags"][at] = Kind.MOVE, ',
+        unit("moves"),
+    ),
+    Mutation(
+        "who was evicted is not born again",
+        REPAIR,
+        "if table.was_evicted(",
+        "if False and table.was_evicted(",
+        unit("repair"),
+    ),
+    Mutation(
+        "times come from a clock that nobody sets",
+        "tracer/kernel/trace.py",
+        "time.clock_gettime_ns(time.CLOCK_BOOTTIME)",
+        "time.clock_gettime_ns(time.CLOCK_REALTIME)",
+        kernel("stress_clock"),
+    ),
+    Mutation(
+        "an inode number alone is no namespace",
+        "tracer/pidns.py",
+        "Number(PidnsId(inum, gen), nr)",
+        "Number(PidnsId(inum, 0), nr)",
+        unit("attribution") + unit("table"),
+    ),
+    Mutation(
+        "a PID alone is no process",
+        TABLE,
+        "process is not None and process.start_ns == start_ns",
+        "process is not None",
+        unit("table"),
+    ),
+    Mutation(
+        "a namespace outlives its first process",
+        TABLE,
+        "        process.exited_ns = ts_ns\n",
+        "        process.exited_ns = ts_ns\n"
+        "        self._spaces.pop(process.path[-1] if process.nr == 1 else None, None)\n",
+        unit("table"),
+    ),
+    Mutation(
+        "a number that is given away has no two owners",
+        TABLE,
+        "                    continue\n                self._forget(before)\n",
+        "                    continue\n",
+        unit("table"),
+    ),
+    Mutation("who had ended when listed does not live", TABLE, "if flags & _ENDED:", "if False:", unit("table")),
+    Mutation("no answer about the living after a gap", TABLE, " and not self.unsure", "", unit("table")),
+    Mutation("the dead are evicted first", TABLE, "            if exited:\n", "            if False:\n", unit("table")),
+    Mutation(
+        "a gap is followed by a repair",
+        LIVE,
+        "if self._repairs.due_in(time.monotonic()) == 0:",
+        "if False:",
+        kernel("stress_gaps", "test_a_workload_that_ends_in_a_gap_leaves_a_right_table"),
+    ),
+    Mutation(
+        "a repair finds who was born",
+        REPAIR,
+        "    found = listed.select(candidates)",
+        "    found = listed.select(candidates & False)",
+        unit("repair"),
+    ),
+    Mutation(
+        "a repair finds who has vanished",
+        REPAIR,
+        "if _was_not_evicted(process, table) and",
+        "if False and",
+        unit("repair"),
+    ),
+    Mutation(
+        "nobody is born who is about to end",
+        REPAIR,
+        'candidates = (rows["flags"] & Flag.ENDING == 0) &',
+        "candidates =",
+        unit("repair"),
+    ),
+    Mutation(
+        "no process is told twice",
+        REPAIR,
+        "return batch.select(~(echoes &",
+        "return batch.select(~(echoes & False &",
+        unit("repair"),
+    ),
+    Mutation(
+        "an exec that was lost is made up for",
+        REPAIR,
+        "listed.select((ahead > 0) &",
+        "listed.select((ahead > 1) &",
+        unit("repair"),
+    ),
+    Mutation(
+        "a cgroup's name that was refused does not count as told",
+        BPF,
+        "\t\tp = new_piece(seq, KIND_PIECE_CGROUP);\n\t\tif (!p)\n\t\t\treturn false;\n",
+        "\t\tp = new_piece(seq, KIND_PIECE_CGROUP);\n\t\tif (!p)\n\t\t\tbreak;\n",
+        kernel("stress_gaps", "test_the_name_of_a_cgroup_that_had_no_room_is_told_later"),
+    ),
+    Mutation(
+        "an exec is known by its number, not by the name",
+        TASK,
+        "\te->exec_id = who->leader->self_exec_id; /* the low bits of it */\n",
+        "",
+        kernel("stress_gaps", "test_a_program_that_was_changed_in_a_gap_is_told"),
+    ),
+    Mutation("no exec is told twice", REPAIR, "execs * _MIX", "execs * np.uint64(0)", unit("repair")),
+    Mutation("a hole is told", WIRE, "if len(holes) else batch", "if False else batch", unit("wire")),
+    Mutation(
+        "a loss at the end is told", WIRE, "            elif lost > 0:\n", "            elif False:\n", unit("wire")
+    ),
+    Mutation(
+        "the name of a cgroup is not put together from two attempts",
+        WIRE,
+        "if whose == [seq, cgroup_id]:",
+        "if True:",
+        unit("wire"),
+    ),
+    Mutation(
+        "pieces of a refused event go to no other",
+        WIRE,
+        "good = ~early & (seq[pieces] == seq[owners])",
+        "good = ~early",
+        unit("wire"),
+    ),
+    Mutation("whose losses: exact or silent", "tracer/losses.py", "if len(since) == 1:", "if since:", unit("losses")),
+    Mutation(
+        "the account finds what was not delivered",
+        "tracer/account.py",
+        'np.nonzero(self.delivered != counts["submitted"])',
+        "np.nonzero(np.zeros((1, 1)))",
+        unit("account"),
+    ),
+    Mutation(
+        "a forgotten decision is told again",
+        SELECTION,
+        "if undecided.any() else ()",
+        "if False else ()",
+        unit("selection"),
+    ),
+    Mutation(
+        "nothing is decided for good about an unknown cgroup",
+        SELECTION,
+        "if pair[2] in self.attribution.cgroups:",
+        "if True:",
+        unit("selection"),
+    ),
+)
