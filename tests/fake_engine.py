@@ -23,7 +23,8 @@ def container(container_id: str, name: str, state: str = "running", **more: Any)
 
 
 class FakeEngine(ThreadingUnixStreamServer):
-    """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing."""
+    """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing;
+    trickles: answers, a byte at a time."""
 
     daemon_threads = True
 
@@ -33,7 +34,7 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.state_of_a: dict[str, Any] = {}
         self.status = 200
         self.pause_s = 0.0
-        self.hangs = False
+        self.hangs = self.trickles = False
         self.released = threading.Event()
         self.asked: list[str] = []
         self.product = "Engine"
@@ -75,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        for part in map(bytes, zip(body)) if self.server.trickles else [body]:
+            time.sleep(0.01 if self.server.trickles else 0)
+            self.wfile.write(part)
 
     def log_message(self, *_args: Any) -> None:
         pass

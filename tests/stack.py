@@ -77,7 +77,6 @@ class Stack:
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
             batch = next(self._batches)
-            self.table.apply(batch)
             if len(batch):
                 self._parts.append(batch)
             if until():
@@ -102,9 +101,7 @@ class Stack:
     def stop(self) -> Batch:
         """End the trace; everything that came."""
         self._wait = None
-        for batch in self._batches:
-            self.table.apply(batch)
-            self._parts.append(batch)
+        self._parts += self._batches
         return self.batch
 
     @property

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 import msgspec
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.load import check_host
 from tracer.kernel.options import LoadOptions
 from tracer.moments import Span, parse_moment
 from tracer.proc import proc_of
 from tracer.stream.schema import EVENT_NAMES
-from tracer.wiring.following import RESTART_S, open_live
+from tracer.wiring.following import RESTART_S, followed
 from tracer.wiring.recorded import open_later
 from tracer.wiring.streaming import kinds_named
 
@@ -56,7 +55,7 @@ class Recorded:
     def _source(self) -> RecordedSource:
         from tracer.recording.several import run_of
 
-        return run_of(open_later(self._files, (), lambda _line: None)())
+        return run_of(open_later(self._files, (), (), lambda _line: None)())
 
     @cached_property
     def past(self) -> Past:
@@ -177,10 +176,8 @@ def _objects(
     from tracer.table import MAX_PROCESSES
     from tracer.views.jsonl import JsonLines
 
-    check_host()
     kinds = kinds_named(events, threads)
-    source, is_over = open_live(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None)
-    try:
+    with followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None) as (source, is_over):
         view = JsonLines(kinds=kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
         session = Session(source, view, kinds, Limits(duration, None, is_over, RESTART_S))
         texts: list[bytes] = []
@@ -188,5 +185,3 @@ def _objects(
             for text in texts:
                 yield from map(decode, _lines_of(text))
             texts.clear()
-    finally:
-        source.trace.close()

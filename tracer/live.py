@@ -58,9 +58,8 @@ class LiveSource:
         inits: Inits = lambda _but: {},
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        """early: what the trace has told before (the self-check's by-catch). table: whoever takes the batches keeps it
-        up to date before it asks for the next one; after a gap it is compared with the kernel's list. say: takes a line
-        for people."""
+        """early: what the trace has reported before (the self-check's by-catch). table: takes the batches that are
+        yielded; after a gap it is compared with the kernel's list. say: takes a line for people."""
         self.trace = trace
         self._early = early
         self.attribution, self.table = Attribution(), table
@@ -83,8 +82,13 @@ class LiveSource:
         return self.trace.lost + self._held.lost
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
-        """The events that the targets mean. timeout_s: how long the next wait may take, None: stop now. Yields an
-        empty batch when a wait ends without an event."""
+        """The events that the targets mean; the table has taken them when they are yielded. timeout_s: how long the
+        next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
+        for batch in self._batches(timeout_s):
+            self.table.apply(batch)
+            yield batch
+
+    def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         yield from self._choose(self._first())
         while (wait := timeout_s()) is not None:
             yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))

@@ -1,4 +1,4 @@
-"""The loop: for every batch of a source: table, view, counts. One thread, one way."""
+"""The loop: for every batch of a source: view, recorder, counts. One thread, one way."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ _INFERRED = int(Flag.INFERRED)
 
 
 class Source(Protocol):
-    """Where batches come from: a running trace or a recording."""
+    """Where batches come from: a running trace or a recording.
+
+    attribution: which container is whose, as of the last batch. table: the processes as of the last batch, kept by the
+    source; None: it keeps none, and ends by itself, whoever lives then.
+    """
 
     attribution: Attribution
-    table: Table
+    table: Table | None
 
     def account(self) -> Account | None:
         """What to hold a run against when it has ended; None: nothing was counted on the way."""
@@ -87,7 +91,7 @@ class Summary:
 
 
 class Session:
-    """Runs a source into a table and a view. `stop()` may be called from a signal handler."""
+    """Runs a source into a view. `stop()` may be called from a signal handler."""
 
     def __init__(
         self,
@@ -97,7 +101,6 @@ class Session:
         limits: Limits,
         recorder: Recorder | None = None,
     ) -> None:
-        self.table = source.table
         self.summary = Summary()
         self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
@@ -134,11 +137,13 @@ class Session:
             if self._stopping and self._left() == 0:
                 break
         self.summary.seconds = time.monotonic() - self._started
-        self.summary.account, self.summary.evicted = self._source.account(), self.table.evicted_living
+        self.summary.account = self._source.account()
+        if (table := self._source.table) is not None:
+            self.summary.evicted = table.evicted_living
 
     def _take(self, batch: Batch, write: Callable[[bytes], None]) -> None:
-        self.table.apply(batch)
-        self._seen_anyone = self._seen_anyone or len(self.table) > 0
+        table = self._source.table
+        self._seen_anyone = self._seen_anyone or (table is not None and len(table) > 0)
         batch = self._cut(batch)
         if self._recorder:
             self._recorder.take(batch)
@@ -179,7 +184,8 @@ class Session:
         return None if self._stopping else min(IDLE_S, left)
 
     def _ended(self, now: float) -> bool:
-        if self.table.live or not self._seen_anyone:
+        table = self._source.table
+        if table is None or table.live or not self._seen_anyone:
             self._empty_since = None
             return False
         if self._empty_since is None:

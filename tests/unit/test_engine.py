@@ -1,4 +1,4 @@
-"""The engine's answers and failures, by the real SDK and without it, against a small engine on a socket."""
+"""The engine's answers and failures, against a small engine on a socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import wait_for
 from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import engine as engine_module
-from tracer.containers.direct import DirectApi
+from tracer.containers import http_api
 from tracer.containers.engine import Description, Engine, FoundContainer
 from tracer.errors import ExitCode, NstraceError
 
@@ -24,7 +24,6 @@ NONSENSE = "gives an answer that cannot be read"
 @pytest.fixture(autouse=True)
 def no_engine_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setattr(engine_module, "DOCKER", f"unix://{tmp_path}/docker.sock")
     monkeypatch.setattr(engine_module, "PODMAN", f"unix://{tmp_path}/podman.sock")
 
@@ -41,12 +40,11 @@ def fake(serve: Callable[[str], FakeEngine]) -> FakeEngine:
     return serve("docker.sock")
 
 
-@pytest.fixture(params=[None, DirectApi], ids=["sdk", "direct"])
-def engine(fake: FakeEngine, request: pytest.FixtureRequest) -> Iterator[Engine]:
-    connected = Engine.connect(open_api=request.param)
+@pytest.fixture
+def engine(fake: FakeEngine) -> Engine:
+    connected = Engine.connect()
     fake.asked.clear()
-    yield connected
-    connected.close()
+    return connected
 
 
 def failure(call: Callable[[], object]) -> NstraceError:
@@ -84,7 +82,6 @@ def test_docker_host_goes_before_the_default(fake: FakeEngine, serve: Any, monke
     monkeypatch.setenv("DOCKER_HOST", other.address)
     connected = Engine.connect()
     assert (connected.address, other.asked, fake.asked) == (other.address, ["/version"], [])
-    connected.close()
 
 
 @pytest.mark.parametrize("host", [None, "", " "])
@@ -94,14 +91,12 @@ def test_the_default_goes_before_podman(host: str | None, fake: FakeEngine, serv
         monkeypatch.setenv("DOCKER_HOST", host)
     connected = Engine.connect()
     assert (connected.address, fake.asked, podman.asked) == (fake.address, ["/version"], [])
-    connected.close()
 
 
 def test_podman_answers_where_docker_does_not(serve: Any) -> None:
     podman = serve("podman.sock")
     connected = Engine.connect()
     assert (connected.address, podman.asked) == (podman.address, ["/version"])
-    connected.close()
 
 
 def test_podman_is_not_asked_for_the_engine_of_docker_host(serve: Any, tmp_path: Path, monkeypatch: Any) -> None:
@@ -136,14 +131,26 @@ def test_an_engine_that_hangs(fake: FakeEngine) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from docker.transport.unixconn import UnixHTTPConnection
+def test_an_engine_that_answers_byte_by_byte(fake: FakeEngine, engine: Engine) -> None:
+    fake.containers, fake.trickles = [container(A, "web")], True
+    began = time.monotonic()
+    error = failure(lambda: engine.listed([A], 0.2))
+    assert error.message == f"no container engine answers on {fake.address}"
+    assert time.monotonic() - began < 5
 
-    def connect(_self: object) -> None:
+
+def test_an_answer_without_end(fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_api, "MAX_ANSWER_BYTES", 1000)
+    fake.containers = [container(A, "web", Labels={"long": "x" * 1000})]
+    assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
+
+
+def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(_self: object, _path: str) -> None:
         raise PermissionError(13, "Permission denied")
 
     podman = serve("podman.sock")
-    monkeypatch.setattr(UnixHTTPConnection, "connect", connect)
+    monkeypatch.setattr(http_api._Socket, "connect", connect)
     error = failure(Engine.connect)
     assert error.message == f"no permission to ask the container engine on unix://{tmp_path}/docker.sock"
     assert (error.hint, error.exit_code) == ("run it with sudo", ExitCode.NOT_PERMITTED)
@@ -151,19 +158,19 @@ def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_without_the_sdk_a_socket_must_answer_too(hangs: bool, fake: FakeEngine, serve: Any) -> None:
+def test_a_socket_must_answer(hangs: bool, fake: FakeEngine, serve: Any) -> None:
     podman = serve("podman.sock")
     fake.hangs = hangs
-    connected = Engine.connect(timeout_s=0.1, open_api=DirectApi)
+    connected = Engine.connect(timeout_s=0.1)
     assert (connected.address, podman.asked) == ((podman if hangs else fake).address, ["/version"] if hangs else [])
 
 
-def test_no_more_than_one_connection_stays_open(engine: Engine, fake: FakeEngine) -> None:
+def test_no_connection_stays_open(engine: Engine, fake: FakeEngine) -> None:
     fake.containers = [container(A, "web"), container(B, "db"), container(C, "job")]
     before = open_files()
     for asked in (A, B, C):
         assert engine.listed([asked], 1.0)
-    wait_for(lambda: open_files() <= before + 2)  # one, and its other end at the fake engine
+    wait_for(lambda: open_files() <= before)
 
 
 def open_files() -> int:
@@ -233,7 +240,7 @@ def test_find_resolves_as_docker_does(fake: FakeEngine, engine: Engine, text: st
 @pytest.mark.parametrize(("product", "runtime"), [("Engine", "docker"), ("Podman Engine", "podman")])
 def test_listed(product: str, runtime: str, fake: FakeEngine, engine: Engine) -> None:
     fake.product = product
-    engine = engine if product == "Engine" else Engine.connect(open_api=DirectApi)
+    engine = Engine.connect()
     labels = {"tier": "front"}
     fake.containers = [container(A, "web", Labels=labels), container(B, "db", "created", Labels=None)]
     listed = engine.listed([A, B, C, A[:12]], 1.0)
@@ -266,5 +273,4 @@ def test_an_engine_that_talks_nonsense(fake: FakeEngine, engine: Engine, monkeyp
 def test_an_engine_that_has_gone(fake: FakeEngine, engine: Engine) -> None:
     fake.shutdown()
     fake.server_close()
-    engine.close()
     assert failure(engine.all).message == f"no container engine answers on {fake.address}"

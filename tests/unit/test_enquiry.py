@@ -13,7 +13,6 @@ from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import enquiry as enquiry_module
 from tracer.containers.cgroups import Answer, Description, Silence
-from tracer.containers.direct import DirectApi
 from tracer.containers.engine import Engine
 from tracer.containers.enquiry import Enquiry
 from tracer.errors import NstraceError
@@ -35,12 +34,8 @@ def answers_get_old_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enquiry_module, "_FRESH_S", 0.0)
 
 
-def connect() -> Engine:
-    return Engine.connect(open_api=DirectApi)
-
-
 def begun() -> Enquiry:
-    enquiry = Enquiry(connect().listed(None, 1.0), connect)
+    enquiry = Enquiry(Engine.connect().listed(None, 1.0))
     assert enquiry.state(A) == "running"
     return enquiry
 
@@ -106,7 +101,7 @@ def test_one_that_was_there_is_asked_when_it_is_back(fake: FakeEngine, tmp_path:
 def test_one_that_never_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/sock")
     monkeypatch.setattr(enquiry_module, "_AGAIN_S", 0.0)
-    enquiry = Enquiry(None, connect)
+    enquiry = Enquiry(None)
     assert [enquiry.describe(A), enquiry.state(A)] == [Silence.NO_ENGINE] * 2
     with serving(tmp_path / "sock") as late:
         late.containers = [container(A, "web")]
@@ -130,3 +125,11 @@ def test_no_thread_is_left_waiting(fake: FakeEngine) -> None:
     for _ in range(20):
         enquiry.state(A)
     assert [thread for thread in threading.enumerate() if thread.name == "engine"] == []
+
+
+def test_what_is_closed_asks_nothing_more(fake: FakeEngine) -> None:
+    enquiry = begun()
+    asked = len(fake.asked)
+    enquiry.close()
+    assert (enquiry.describe(A), enquiry.describe(C)) == (WEB, Silence.NO_ANSWER)
+    assert len(fake.asked) == asked

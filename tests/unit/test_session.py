@@ -34,6 +34,7 @@ class Played:
         for batch in self._batches:
             if timeout_s() is None:
                 return
+            self.table.apply(batch)
             yield batch
         while (wait := timeout_s()) is not None:
             self.asked.append(wait)

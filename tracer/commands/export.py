@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import secrets
 import shutil
@@ -53,9 +52,9 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
         out = str(Path(files[0]).with_suffix(f".{form}"))
     if partition and (form == "jsonl" or out == "-"):
         raise click.UsageError("--partition goes with parquet and csv, into a folder")
-    importlib.import_module("tracer.views.jsonl" if form == "jsonl" else "tracer.recording.export")  # while we may read
+    writer = "tracer.views.jsonl" if form == "jsonl" else "tracer.recording.export"
     shows = is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(files, targets_of(targets), sayer(quiet))
+    parse = open_later(files, [writer], targets_of(targets), sayer(quiet))
 
     def convert(write: Callable[[list[RecordedSource]], None]) -> None:
         sources = parse()

@@ -60,14 +60,13 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     from tracer.session import Limits
     from tracer.wiring.ending import Ending
     from tracer.wiring.recorded import open_sources, sayer, split_files, targets_of
-    from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
+    from tracer.wiring.streaming import exit_code, make_view, stream_to, view_module, writer_to
 
     options, speed = stream(values), values["speed"]
     files, targets = split_files(arguments)
-    make_view(options, 0)  # imports it; when the files are open we may not read everything any more
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     with Ending() as ending:
-        sources = open_sources(files, targets_of(targets), sayer(options.quiet))
+        sources = open_sources(files, [view_module(options)], targets_of(targets), sayer(options.quiet))
         chosen = _in_window(sources, begin, end)
         view = RunsView({source.attribution: make_view(options, source.wall_offset_ns) for source in chosen})
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])

@@ -44,39 +44,33 @@ def command(argv: tuple[str, ...], out: str | None, force: bool, **values: Any) 
 
 
 def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, options: StreamOptions) -> int:
-    from tracer.kernel.load import Loading, check_host
     from tracer.kernel.options import LoadOptions
     from tracer.recording.files import check_new
+    from tracer.wiring.tracing import Tracing
 
-    check_host()
     if file:
         check_new(file, force)
-    load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
-    with Loading(load_options) as loading:
-        from tracer.containers.cgroups import Cgroups
+    with Tracing(LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)) as tracing:
         from tracer.host import procfs
         from tracer.kernel.birth import Newborn
-        from tracer.kernel.selfcheck import checked_trace
-        from tracer.live import LiveSource
         from tracer.session import Limits
-        from tracer.table import Table
         from tracer.targets import parse_target
         from tracer.wiring.streaming import exit_code, give_way, make_view, stream_to, writer_to
 
-        trace, early = checked_trace(loading.wait(), load_options)
-    ending.hold()
-    newborn = Newborn(argv)
-    give_way()  # the command does not
-    target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
-    source = LiveSource(trace, (target,), Cgroups(lambda _id: None), early, Table(options.max_processes))
-    trace.ring.wake_on(ending.wakeup)
-    limits = Limits(options.duration, options.count, lambda: True)
-    view = make_view(options, source.wall_offset_ns)
-    with _opened(file, force) as out:
-        ending.check()
-        ending.pass_on = newborn.take_signal
-        summary = stream_to(source, view, options, limits, writer_to(out, ending), ending, on_ready=newborn.go)
-        return newborn.wait() or exit_code(summary, options) or int(ending.is_cut_off)
+        tracing.begin()
+        ending.hold()
+        newborn = Newborn(argv)
+        give_way()  # the command does not
+        target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
+        source = tracing.source((target,), lambda _id: None, options.max_processes)
+        source.trace.ring.wake_on(ending.wakeup)
+        limits = Limits(options.duration, options.count, lambda: True)
+        view = make_view(options, source.wall_offset_ns)
+        with _opened(file, force) as out:
+            ending.check()
+            ending.pass_on = newborn.take_signal
+            summary = stream_to(source, view, options, limits, writer_to(out, ending), ending, on_ready=newborn.go)
+            return newborn.wait() or exit_code(summary, options) or int(ending.is_cut_off)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The local container engine, asked for names, images and labels. The only importer of the docker SDK.
+"""The local container engine, asked for names, images and labels.
 
 Asks by list: inspect waits for the lock that a container holds while it starts. Only its first process is not in a
 list.
@@ -6,25 +6,23 @@ list.
 
 from __future__ import annotations
 
+import http.client
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from tracer.containers.cgroups import Description
+from tracer.containers.http_api import TIMEOUT_S, HttpApi, Refused
 from tracer.errors import ExitCode, NstraceError
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 T = TypeVar("T")
 
 DOCKER = "unix:///var/run/docker.sock"
 PODMAN = "unix:///run/podman/podman.sock"
 
-TIMEOUT_S = 2.0
 _ALIVE = ("running", "paused", "stopping")
 
 
@@ -84,39 +82,34 @@ class _Version(msgspec.Struct, rename="pascal"):
 class Engine:
     """An engine that has answered on its local socket. All methods raise NstraceError when it fails."""
 
-    def __init__(self, api: APIClient, address: str) -> None:
+    def __init__(self, address: str) -> None:
+        """address: unix:///path of its socket."""
         self.address = address
-        self._api = api
+        self._api = HttpApi(address.removeprefix("unix://"))
         self._runtime = ""
 
     @staticmethod
-    def connect(timeout_s: float = TIMEOUT_S, open_api: Callable[[str, float], Any] | None = None) -> Engine:
-        """The engine on DOCKER_HOST, else docker's default socket, else podman's. Contexts are not read: what they
-        name is mostly remote. open_api: (address, timeout) -> what asks it; the docker SDK where none is given."""
-        open_api = open_api or _sdk
+    def connect(timeout_s: float = TIMEOUT_S) -> Engine:
+        """The engine on DOCKER_HOST, else docker's default socket, else podman's; it has answered. Contexts are not
+        read: what they name is mostly remote."""
         host = os.environ.get("DOCKER_HOST", "").strip()
         if host:
-            return Engine._open(_checked(host), timeout_s, open_api)
+            return Engine._open(_checked(host), timeout_s)
         try:
-            return Engine._open(DOCKER, timeout_s, open_api)
+            return Engine._open(DOCKER, timeout_s)
         except NstraceError as error:
             if error.exit_code == ExitCode.NOT_PERMITTED:
                 raise
             try:
-                return Engine._open(PODMAN, timeout_s, open_api)
+                return Engine._open(PODMAN, timeout_s)
             except NstraceError:
                 raise error from None
 
     @staticmethod
-    def _open(address: str, timeout_s: float, open_api: Callable[[str, float], Any]) -> Engine:
-        try:
-            return Engine(open_api(address, timeout_s), address)
-        except Exception as error:  # of the SDK, requests, urllib3 and json: the mix differs from release to release
-            raise _failure(address, error) from error
-
-    def close(self) -> None:
-        """Give the connection back."""
-        self._api.close()
+    def _open(address: str, timeout_s: float) -> Engine:
+        engine = Engine(address)
+        engine._name(timeout_s)
+        return engine
 
     def find(self, text: str) -> list[FoundContainer]:
         """What the engine itself would understand: the one with this id or name, else all whose ids begin so."""
@@ -136,37 +129,27 @@ class Engine:
         if ids is not None and not ids:
             return {}
         filters = {} if ids is None else {"id": sorted(ids)}  # takes beginnings and patterns too
-        found = self._ask(timeout_s, lambda: self._api.containers(all=True, filters=filters), list[_Listed])
+        found = self._ask(lambda: self._api.containers(filters, timeout_s), list[_Listed])
         return {one.id: one.found(runtime) for one in found if ids is None or one.id in ids}
 
     def init_tgid(self, container_id: str) -> int | None:
         """The engine's word for the first process of a container, its host PID; None: it is not running."""
-        told = self._ask(TIMEOUT_S, lambda: self._api.inspect_container(container_id), _Inspected)
+        told = self._ask(lambda: self._api.inspect_container(container_id), _Inspected)
         return told.state.pid or None
 
     def _name(self, timeout_s: float) -> str:
         """docker or podman, which speaks the same language."""
         if not self._runtime:
-            version = self._ask(timeout_s, lambda: self._api.version(), _Version)
+            version = self._ask(lambda: self._api.version(timeout_s), _Version)
             names = [component.name for component in version.components or ()]
             self._runtime = "podman" if any(name.startswith("Podman") for name in names) else "docker"
         return self._runtime
 
-    def _ask(self, timeout_s: float, question: Callable[[], Any], answer: type[T]) -> T:
-        self._api.timeout = timeout_s  # type: ignore[assignment]  # an int in the stub
+    def _ask(self, question: Callable[[], Any], answer: type[T]) -> T:
         try:
             return msgspec.convert(question(), answer)
-        except Exception as error:
+        except (OSError, Refused, http.client.HTTPException, msgspec.MsgspecError) as error:
             raise _failure(self.address, error) from error
-        finally:
-            self._api.close()  # the SDK keeps a connection for each URL, which holds a container's id here
-
-
-def _sdk(address: str, timeout_s: float) -> APIClient:
-    import docker
-
-    timeout: Any = timeout_s  # requests takes fractions, the SDK's annotation does not
-    return docker.APIClient(base_url=address, timeout=timeout)
 
 
 def _checked(host: str) -> str:
@@ -180,20 +163,18 @@ def _checked(host: str) -> str:
 
 
 def _failure(address: str, error: Exception) -> NstraceError:
-    """What the user can do about an exception of the SDK."""
+    """What the user can do about it."""
     detail = f"{type(error).__name__}: {error}"
-    causes = list(_causes(error))
-    if any(isinstance(cause, PermissionError) for cause in causes):
+    if isinstance(error, PermissionError):
         return NstraceError(
             f"no permission to ask the container engine on {address}",
             "run it with sudo",
             ExitCode.NOT_PERMITTED,
             detail,
         )
-    for cause in causes:
-        if explanation := _explanation(cause):
-            return NstraceError(f"the container engine on {address} fails: {explanation}", detail=detail)
-    if any(isinstance(cause, msgspec.MsgspecError | ValueError) for cause in causes):
+    if isinstance(error, Refused) and (explanation := _one_line(error.explanation)):
+        return NstraceError(f"the container engine on {address} fails: {explanation}", detail=detail)
+    if not isinstance(error, OSError):
         message = f"the container engine on {address} gives an answer that cannot be read"
         return NstraceError(message, "is this an engine? DOCKER_HOST names its socket", detail=detail)
     return NstraceError(
@@ -203,16 +184,7 @@ def _failure(address: str, error: Exception) -> NstraceError:
     )
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those behind it: urllib3 hands the system's on as an argument."""
-    while error:
-        yield error
-        yield from (arg for arg in error.args if isinstance(arg, BaseException))
-        error = error.__cause__ or error.__context__
-
-
-def _explanation(error: BaseException) -> str:
-    """The engine's own words (docker.errors.APIError), as one line that is safe to print; else nothing."""
-    words: Any = getattr(error, "explanation", None)
-    line = " ".join(str(words or "").split())[:200]
+def _one_line(words: str) -> str:
+    """The engine's own words, safe to print."""
+    line = " ".join(words.split())[:200]
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ _HASTE_S = 0.5  # how long the stream waits for an answer
 _PATIENCE_S = 30.0  # how long the thread waits
 _AGAIN_S = 5.0  # until an engine that was never there is looked for again
 _FRESH_S = 2.0  # how old an answer may be
+_END_S = 1.0  # how long the end of a trace waits for a question that is on its way
 _MAX_ANSWERS = 65536
 
 
@@ -44,8 +46,12 @@ class Enquiry:
         self._wait_s, self._not_before_s = _HASTE_S, 0.0
         for container_id, found in (listed or {}).items():
             self._known.put(container_id, _Known(found, time.monotonic()))
-        if listed is not None:
-            self._begin()  # about nobody: it brings the import of the docker SDK along
+
+    def close(self) -> None:
+        """Ask nothing more. A question that is on its way is waited for a moment: it ends by itself."""
+        self._not_before_s = math.inf
+        if self._question is not None:
+            self._question.join(_END_S)
 
     def describe(self, container_id: str) -> Answer:
         """What the engine tells of a container. One that does not answer: what it has said before."""

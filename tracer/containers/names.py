@@ -7,7 +7,8 @@ from collections.abc import Collection
 from functools import cached_property
 
 from tracer.containers.cgroups import Answer, Silence
-from tracer.containers.engine import TIMEOUT_S, Engine, FoundContainer
+from tracer.containers.engine import Engine, FoundContainer
+from tracer.containers.http_api import TIMEOUT_S
 from tracer.errors import NstraceError
 
 _LIST_AGAIN_S = 1.0
@@ -24,10 +25,8 @@ class Names:
     @cached_property
     def engine(self) -> Engine | None:
         """The engine that answers; None: there is none."""
-        from tracer.containers.direct import DirectApi
-
         try:
-            engine = Engine.connect(open_api=DirectApi)
+            engine = Engine.connect()
             self._list(engine)
         except NstraceError as error:
             self.error = error

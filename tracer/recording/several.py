@@ -8,7 +8,7 @@ from tracer.attribution import Attribution
 from tracer.errors import ExitCode, NstraceError
 from tracer.events import Batch
 from tracer.moments import outside, parse_moment, parse_range
-from tracer.recording.source import NoTable, RecordedSource
+from tracer.recording.source import RecordedSource
 from tracer.session import Source
 from tracer.table import Table
 from tracer.views.view import View
@@ -22,7 +22,7 @@ class Runs:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.attribution = sources[0].attribution
-        self.table: Table = NoTable()
+        self.table: Table | None = None
         self._sources = sources
 
     @property

@@ -26,14 +26,6 @@ from tracer.views.escape import safe_text
 _FOREVER_NS = 1 << 64
 
 
-class NoTable(Table):
-    """Keeps nobody: a replay ends when there are no more events, whoever lives then, and `tracer.past` answers about
-    moments."""
-
-    def apply(self, batch: Batch) -> None:
-        """Forget it."""
-
-
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
@@ -43,7 +35,7 @@ class RecordedSource:
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
         self.recordings = list(recordings)
         self.attribution = Attribution()
-        self.table: Table = NoTable()
+        self.table: Table | None = None
         self.lost = 0
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)

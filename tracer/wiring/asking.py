@@ -23,7 +23,7 @@ def asking_a_recording(
     from tracer.wiring.recorded import open_sources, sayer
 
     numbers, say = {parse_proc(text).nr for text in procs}, sayer(quiet)
-    source = run_of(open_sources([file], (), say), at, during)
+    source = run_of(open_sources([file], (), (), say), at, during)
     past = read_past(source, About(numbers))
     hindsight, offset_ns, span = Hindsight(past), source.wall_offset_ns, past.span
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tracer.wiring.options import StreamOptions
@@ -21,37 +21,34 @@ if TYPE_CHECKING:
 RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
 
 
-class Opened(NamedTuple):
+class Followed(NamedTuple):
     """A running trace of targets. is_over: whether nobody of them can come any more."""
 
     source: LiveSource
     is_over: Callable[[], bool]
 
 
-def open_live(
+@contextlib.contextmanager
+def followed(
     targets: Sequence[str], load_options: LoadOptions, max_processes: int, say: Callable[[str], None]
-) -> Opened:
-    """Start tracing the TARGETs; all containers where there are none. say: takes a line for people."""
-    from tracer.kernel.load import Loading
+) -> Iterator[Followed]:
+    """Trace the TARGETs, all containers where there are none, as long as this lasts. say: takes a line for people.
+    Raises NstraceError."""
+    from tracer.wiring.tracing import Tracing
 
-    with Loading(load_options) as loading:  # compiles while we import the rest and resolve the targets
-        from tracer.containers.cgroups import Cgroups
+    with Tracing(load_options) as tracing:  # compiles while we import the rest and resolve the targets
         from tracer.containers.enquiry import Enquiry
         from tracer.host.lookup import Lookup
-        from tracer.kernel.selfcheck import checked_trace
-        from tracer.live import LiveSource
-        from tracer.table import Table
         from tracer.wiring.lasting import Lasting
 
         lookup = Lookup()
         resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
-        trace, early = checked_trace(loading.wait(), load_options)
-    enquiry = Enquiry(lookup.names.listed)  # not before: the self-check forks, and this begins a thread that imports
-    cgroups, table = Cgroups(enquiry.describe), Table(max_processes)
-    source = LiveSource(trace, resolved.targets, cgroups, early, table, lookup.names.inits, say)
-    return Opened(source, Lasting(resolved.targets, enquiry.state, say).is_over)
+        tracing.begin()
+        with contextlib.closing(Enquiry(lookup.names.listed)) as enquiry:
+            source = tracing.source(resolved.targets, enquiry.describe, max_processes, lookup.names.inits, say)
+            yield Followed(source, Lasting(resolved.targets, enquiry.state, say).is_over)
 
 
 def follow_live(
@@ -74,7 +71,6 @@ def _follow_until(
     view: Callable[[int], View],
     record: RecordOptions | None,
 ) -> int:
-    from tracer.kernel.load import check_host
     from tracer.kernel.options import LoadOptions
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, check_record, recording
@@ -85,18 +81,17 @@ def _follow_until(
             ending.say(f"nstrace: {line}")
 
     keep_freed()
-    check_host()
     if record:
         check_record(record)
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
-    source, is_over = open_live(targets, load_options, options.max_processes, say)
-    from tracer.session import Limits
-
-    limits = Limits(options.duration, options.count, is_over, RESTART_S)
-    ending.hold()
-    source.trace.ring.wake_on(ending.wakeup)
     recorder = None
     with contextlib.ExitStack() as stack:
+        source, is_over = stack.enter_context(followed(targets, load_options, options.max_processes, say))
+        from tracer.session import Limits
+
+        limits = Limits(options.duration, options.count, is_over, RESTART_S)
+        ending.hold()
+        source.trace.ring.wake_on(ending.wakeup)
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)
         if record and record.has_view:
             shown, write = stack.enter_context(beside_recording(shown, options, source.attribution, ending))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tracer.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
+_VIEWS = tuple(f"tracer.views.{name}" for name in ("containers", "objects", "table", "tree"))
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,11 @@ def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, 
 def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
     from tracer.recording.census import read_census
     from tracer.recording.several import run_of
-    from tracer.views import containers, objects, table, tree  # noqa: F401 - while we still may read everything
     from tracer.views.moment import precise
     from tracer.wiring.recorded import open_sources, sayer, targets_of
 
     parsed = targets_of(texts or ("all",))
-    source = run_of(open_sources([file], (), sayer(quiet)), at)
+    source = run_of(open_sources([file], _VIEWS, (), sayer(quiet)), at)
     moment_ns = _moment_ns(source, at)
     listed_ns = source.listed_ns()
     if listed_ns is not None and moment_ns < listed_ns:

@@ -51,21 +51,26 @@ def find_files(names: Sequence[str]) -> list[str]:
 
 
 def open_sources(
-    names: Sequence[str], targets: tuple[Target, ...] = (), say: Callable[[str], None] = lambda _line: None
+    names: Sequence[str],
+    uses: Sequence[str],
+    targets: tuple[Target, ...] = (),
+    say: Callable[[str], None] = lambda _line: None,
 ) -> list[RecordedSource]:
-    """The recorded sources of these files, one for each run of nstrace, in order of time. say: takes a line for people.
-    Raises NstraceError."""
+    """The recorded sources of these files, one for each run of nstrace, in order of time. Privileges are gone then:
+    what is needed afterwards is opened and imported before. uses: modules with which the caller goes on; they are
+    imported here. say: takes a line for people. Raises NstraceError."""
     from tracer.privileges import drop
 
-    parse = open_later(names, targets, say)
+    parse = open_later(names, uses, targets, say)
     drop()
     return parse()
 
 
 def open_later(
-    names: Sequence[str], targets: tuple[Target, ...], say: Callable[[str], None]
+    names: Sequence[str], uses: Sequence[str], targets: tuple[Target, ...], say: Callable[[str], None]
 ) -> Callable[[], list[RecordedSource]]:
-    """As `open_sources`; the files are open, and nothing is parsed before what this gives is called."""
+    """As `open_sources`, but privileges are the caller's to give up: the files are open, and nothing is parsed before
+    what this returns is called."""
     from tracer import imports
     from tracer.recording.files import open_input
     from tracer.recording.reader import Recording
@@ -73,7 +78,7 @@ def open_later(
     from tracer.recording.source import RecordedSource
     from tracer.views.escape import safe_text
 
-    imports.load(*_LAZY)
+    imports.load(*_LAZY, *uses)
     inputs = [(name, open_input(name)) for name in find_files(names)]
 
     def parse() -> list[RecordedSource]:

@@ -39,6 +39,11 @@ def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
     return frozenset(kinds)
 
 
+def view_module(options: StreamOptions) -> str:
+    """The module that `make_view` imports."""
+    return "tracer.views.jsonl" if options.json else "tracer.views.lines"
+
+
 def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
     """Text columns or JSON lines."""
     if options.json:

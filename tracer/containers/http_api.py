@@ -1,0 +1,111 @@
+"""The engine's HTTP interface, as far as names, images, labels and states need it: three GETs on a local socket.
+
+Instead of the docker SDK: importing that takes longer than a whole `nstrace translate` may take, and more memory than
+all that the reader keeps (figures: docs/architecture.md, "One client of the engine"). http.client does the same work.
+All limits of what an engine may do to us stand here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+TIMEOUT_S = 2.0
+"""How long a whole answer may take where nobody says otherwise."""
+MAX_ANSWER_BYTES = 64 << 20
+"""A list of 50 000 containers has 40 MB."""
+
+
+class Refused(Exception):
+    """The engine's answer was an error. explanation: its own words."""
+
+    def __init__(self, status: int, explanation: str) -> None:
+        super().__init__(f"{status}: {explanation}")
+        self.status = status
+        self.explanation = explanation
+
+
+class _Message(msgspec.Struct):
+    message: str = ""
+
+
+class HttpApi:
+    """Asks the engine on a local socket; a connection for each question. All methods return decoded JSON, and raise
+    OSError (TimeoutError too), Refused, http.client.HTTPException or msgspec.MsgspecError."""
+
+    def __init__(self, path: str) -> None:
+        """path: of the socket."""
+        self._path = path
+
+    def version(self, timeout_s: float = TIMEOUT_S) -> Any:
+        """GET /version."""
+        return self._get("/version", timeout_s)
+
+    def containers(self, filters: dict[str, list[str]], timeout_s: float = TIMEOUT_S) -> Any:
+        """GET /containers/json: stopped ones too."""
+        query = {"all": "1"}
+        if filters:
+            query["filters"] = msgspec.json.encode(filters).decode()
+        return self._get(f"/containers/json?{urlencode(query)}", timeout_s)
+
+    def inspect_container(self, container_id: str, timeout_s: float = TIMEOUT_S) -> Any:
+        """GET /containers/ID/json."""
+        return self._get(f"/containers/{quote(container_id, safe='')}/json", timeout_s)
+
+    def _get(self, target: str, timeout_s: float) -> Any:
+        connection = _UnixConnection(self._path, time.monotonic() + timeout_s)
+        try:
+            connection.request("GET", target)
+            answer = connection.getresponse()
+            body = answer.read(MAX_ANSWER_BYTES + 1)
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise Refused(answer.status, _explanation(body))
+        if len(body) > MAX_ANSWER_BYTES:
+            raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+        return msgspec.json.decode(body)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """To a socket's path, until a moment (CLOCK_MONOTONIC): an engine that answers byte by byte holds nobody up."""
+
+    def __init__(self, path: str, until_s: float) -> None:
+        super().__init__("localhost")
+        self._path, self._until_s = path, until_s
+
+    def connect(self) -> None:
+        """As http.client does, where it is asked to send something."""
+        self.sock = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.until_s = self._until_s
+        self.sock.keep_time()
+        self.sock.connect(self._path)
+
+
+class _Socket(socket.socket):
+    """A time-out holds for a system call; this one's is what is left of the time for all of them."""
+
+    until_s = 0.0
+
+    def keep_time(self) -> None:
+        left_s = self.until_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(left_s)
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        """Whatever is read comes through here (socket.SocketIO.readinto)."""
+        self.keep_time()
+        return super().recv_into(*args, **kwargs)
+
+
+def _explanation(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Message).message
+    except msgspec.MsgspecError:
+        return ""

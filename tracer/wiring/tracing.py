@@ -1,0 +1,74 @@
+"""How a trace is begun and given back, in one place: loader child, self-check, live source. Combines the edges."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from tracer.kernel.load import Loading, check_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tracer.containers.cgroups import Describe
+    from tracer.kernel.options import LoadOptions
+    from tracer.kernel.trace import Trace
+    from tracer.live import Inits, LiveSource
+    from tracer.targets import Target
+
+
+class Tracing:
+    """A trace that is being opened. As a context it leaves neither a loader child nor a descriptor behind.
+
+    In this order: make it, and the programs are compiled and loaded while the caller imports and looks up what it
+    needs; `begin`; `source`. trace: from `begin` on.
+    """
+
+    trace: Trace
+
+    def __init__(self, options: LoadOptions) -> None:
+        """Raises NstraceError where this host cannot be traced."""
+        check_host()
+        self._options = options
+        self._loading = Loading(options)
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begin(self) -> None:
+        """Wait for the programs and check what they report. Raises NstraceError.
+
+        Events are collected from now on. No thread of ours may run yet: the self-check forks, and what another thread
+        is amid then, an import or a lock, stays so in the child for ever.
+        """
+        from tracer import live  # noqa: F401 - `source` needs it; while the programs are loaded it costs nothing
+        from tracer.kernel.selfcheck import checked_trace
+
+        self.trace, self._early = checked_trace(self._loading.wait(), self._options)
+        self._opened.callback(self.trace.close)
+        self._loading.abandon()
+
+    def source(
+        self,
+        targets: tuple[Target, ...],
+        describe: Describe,
+        max_processes: int,
+        inits: Inits = lambda _but: {},
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> LiveSource:
+        """The events of these targets, with a table of their processes. The parameters are those of `LiveSource`,
+        `Cgroups` (describe) and `Table` (max_processes)."""
+        from tracer.containers.cgroups import Cgroups
+        from tracer.live import LiveSource
+        from tracer.table import Table
+
+        return LiveSource(self.trace, targets, Cgroups(describe), self._early, Table(max_processes), inits, say)
+
+    def close(self) -> None:
+        """Detach, and give everything back. What was read remains."""
+        self._loading.abandon()
+        self._opened.close()
