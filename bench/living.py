@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.synthetic import PIDNS, batch
-from tracer.events import Batch
-from tracer.pidns import PidnsId
+from tracer.stream.batch import Batch
+from tracer.stream.pidns import PidnsId
 from tracer.stream.schema import Kind
-from tracer.table import Table
+from tracer.stream.table import Table
 
 PER_SPACE = 50  # processes of a PID namespace
 _FIRST_TGID = 1_000_000

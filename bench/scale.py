@@ -15,8 +15,8 @@ from bench.measure import CannotRun, Result, Workload, first_event, under_storm
 from bench.process import run_to_end
 from bench.synthetic import LIFE_NS, PIDNS, batch
 from bench.tools import OURS
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import create
+from tracer.recording.metadata import of_this_host
 from tracer.recording.writer import FileSink, Writer
 
 FOLLOW = OURS[0]

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, PIECE, Batch
-from tracer.kernel.wire import Joiner
+from tracer.stream.batch import EVENT, PIECE, Batch
+from tracer.stream.decoding import Joiner
 from tracer.stream.schema import Kind, PieceKind
 
 PIDNS, GEN, CGROUP, PARENT = 4026532180, 1, 7, 4000

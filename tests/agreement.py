@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 import tracer
 from tracer.recording.export import TABLES, tables
+from tracer.recording.export_rows import FLAT
 from tracer.recording.files import open_input
-from tracer.recording.flat import FLAT
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
-from tracer.views.escape import decode, safe_text
+from tracer.text.escape import decode, safe_text
 
 Fact = dict[str, Any]
 NAMES = [name for name in FLAT.names if name not in ("time", "host")]  # time is ts_ns once more

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from tracer.answers.census import NOBODY, Entry
-from tracer.events import EVENT, NUMBER, Batch, pad_args
-from tracer.facts import CgroupFact, Container
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.pidns import Number, PidnsId, ProcId
+from tracer.stream.batch import EVENT, NUMBER, Batch, pad_args
+from tracer.stream.metadata import CgroupFact, Container
+from tracer.stream.pidns import Number, PidnsId, ProcId
 from tracer.stream.schema import INLINE_LEVELS, Kind
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 PIDNS = 4026532180
 SECOND_NS = 1_000_000_000

@@ -23,17 +23,17 @@ from builders import PIDNS, WEB, batch, cgroup, fork, gap, row
 from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
-from tracer.events import Batch
 from tracer.recording import frames
-from tracer.recording.about import About
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
+from tracer.recording.row_filter import RowFilter
 from tracer.recording.source import RecordedSource
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
-from tracer.table import Table
+from tracer.stream.table import Table
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
-from tracer.wiring.recorded import find_files
+from tracer.wiring.open_recordings import find_files
 
 MAX_FILE_S = 20.0
 MAX_MEMORY = 4 << 30
@@ -66,7 +66,7 @@ def show(data: bytes) -> int:
         for part in source.batches(lambda: 0.0):
             table.apply(part)
             shown += sum(len(view.render(part, source.attribution)) for view in views if len(part))
-        read_past(RecordedSource([Recording("file", Memory(data), lambda _line: None)]), About({10}))
+        read_past(RecordedSource([Recording("file", Memory(data), lambda _line: None)]), RowFilter({10}))
     except NstraceError:
         pass
     return shown

@@ -115,7 +115,7 @@ MUTATIONS = (
     # what the reader must do
     Mutation(
         "what an engine lists is its container, whatever the path is called",
-        "tracer/containers/paths.py",
+        "tracer/containers/cgroup_paths.py",
         'Found("", parts[depth - 1], depth) if _HEX',
         "None if _HEX",
         unit("cgroup_paths"),
@@ -125,14 +125,14 @@ MUTATIONS = (
         SELECTION,
         "None if waits and target.waits(containers, chain) else",
         "",
-        unit("selection") + unit("holding"),
+        unit("selection") + unit("undecided"),
     ),
     Mutation(
         "what is held is shown when it is decided",
-        "tracer/holding.py",
+        "tracer/stream/undecided.py",
         "            yield from self._decided()\n",
         "",
-        unit("holding"),
+        unit("undecided"),
     ),
     Mutation(
         "labels of lives never collide",
@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         "who moves in has a beginning",
-        "tracer/moves.py",
+        "tracer/stream/cgroup_moves.py",
         'rows["kind"][at], rows["flags"][at] = Kind.SNAPSHOT, ',
         'rows["kind"][at], rows["flags"][at] = Kind.MOVE, ',
         unit("moves"),
@@ -164,7 +164,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an inode number alone is no namespace",
-        "tracer/pidns.py",
+        "tracer/stream/pidns.py",
         "Number(PidnsId(inum, gen), nr)",
         "Number(PidnsId(inum, 0), nr)",
         unit("attribution") + unit("table"),
@@ -251,28 +251,30 @@ MUTATIONS = (
         kernel("stress_gaps", "test_a_program_that_was_changed_in_a_gap_is_told"),
     ),
     Mutation("no exec is told twice", REPAIR, "execs * _MIX", "execs * np.uint64(0)", unit("repair")),
-    Mutation("a hole is told", WIRE, "if len(holes) else batch", "if False else batch", unit("wire")),
+    Mutation("a hole is told", WIRE, "if len(holes) else batch", "if False else batch", unit("decoding")),
     Mutation(
-        "a loss at the end is told", WIRE, "            elif lost > 0:\n", "            elif False:\n", unit("wire")
+        "a loss at the end is told", WIRE, "            elif lost > 0:\n", "            elif False:\n", unit("decoding")
     ),
     Mutation(
         "the name of a cgroup is not put together from two attempts",
         WIRE,
         "if whose == [seq, cgroup_id]:",
         "if True:",
-        unit("wire"),
+        unit("decoding"),
     ),
     Mutation(
         "pieces of a refused event go to no other",
         WIRE,
         "good = ~early & (seq[pieces] == seq[owners])",
         "good = ~early",
-        unit("wire"),
+        unit("decoding"),
     ),
-    Mutation("whose losses: exact or silent", "tracer/losses.py", "if len(since) == 1:", "if since:", unit("losses")),
+    Mutation(
+        "whose losses: exact or silent", "tracer/stream/losses.py", "if len(since) == 1:", "if since:", unit("losses")
+    ),
     Mutation(
         "the account finds what was not delivered",
-        "tracer/account.py",
+        "tracer/stream/account.py",
         'np.nonzero(self.delivered != counts["submitted"])',
         "np.nonzero(np.zeros((1, 1)))",
         unit("account"),

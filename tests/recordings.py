@@ -10,12 +10,12 @@ from pathlib import Path
 
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, row
 
-from tracer.events import Batch
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import create, parts_of
+from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording
 from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 WALL_NS = 1_700_000_000 * SECOND_NS

@@ -29,7 +29,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
 import figures
 from lives import Life, Stream, lives_of_one, missing_of, wrong_about
 from oracle import WORKLOAD, WORKLOAD_SOURCE, Ledger, Receiver, compile_static

@@ -14,18 +14,18 @@ from typing import Self
 import numpy as np
 from oracle import nspid
 
-from tracer.account import Account
 from tracer.containers.cgroups import Cgroups
-from tracer.events import Batch
-from tracer.kernel.load import Loading
+from tracer.kernel.loader_client import Loading
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
-from tracer.kernel.wire import Decoded
-from tracer.live import LiveSource
-from tracer.pidns import PidnsId
+from tracer.stream.account import Account
+from tracer.stream.batch import Batch
+from tracer.stream.decoding import Decoded
+from tracer.stream.pidns import PidnsId
 from tracer.stream.schema import Flag, Kind
-from tracer.table import Table
-from tracer.targets import parse_target
+from tracer.stream.table import Table
+from tracer.typed.targets import parse_target
+from tracer.wiring.live import LiveSource
 
 LONG = os.environ.get("NSTRACE_STRESS") == "long"
 DEADLINE_S = 600.0 if LONG else 60.0

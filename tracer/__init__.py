@@ -43,8 +43,8 @@ def translate(proc: str | SupportsIndex) -> Translation:
     """
     from tracer.host.lookup import Lookup
     from tracer.host.translation import translate
-    from tracer.initial import require_initial_pidns
-    from tracer.proc import proc_of
+    from tracer.system.host_pidns import require_initial_pidns
+    from tracer.typed.processes import proc_of
 
     meant = proc_of(proc)
     require_initial_pidns()

@@ -12,11 +12,11 @@ import msgspec
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.options import LoadOptions
-from tracer.moments import Span, parse_moment
-from tracer.proc import proc_of
 from tracer.stream.schema import EVENT_NAMES
+from tracer.typed.moments import Span, parse_moment
+from tracer.typed.processes import proc_of
 from tracer.wiring.following import RESTART_S, followed
-from tracer.wiring.recorded import open_later
+from tracer.wiring.open_recordings import open_later
 from tracer.wiring.streaming import kinds_named
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def each(*given: object) -> list[Any]:
     for one in given:
         found += one if isinstance(one, Iterable) and not isinstance(one, str | bytes | os.PathLike) else [one]
     if given and not found:
-        raise NstraceError("an empty list was given", "what it was to hold is missing", ExitCode.USAGE)
+        raise NstraceError("an empty list was given", "give at least one", ExitCode.USAGE)
     return found
 
 
@@ -53,7 +53,7 @@ class Recorded:
         self._source()
 
     def _source(self) -> RecordedSource:
-        from tracer.recording.several import run_of
+        from tracer.recording.multiple_runs import run_of
 
         return run_of(open_later(self._files, (), (), lambda _line: None)())
 
@@ -118,7 +118,7 @@ class Recorded:
         import pyarrow as pa
 
         from tracer.recording.export import tables
-        from tracer.recording.flat import FLAT
+        from tracer.recording.export_rows import FLAT
 
         return pa.concat_tables([FLAT.empty_table(), *tables([self._source()])])
 
@@ -127,14 +127,14 @@ class Recorded:
         try:
             return self.to_arrow().to_pandas()
         except ModuleNotFoundError as error:
-            raise NstraceError(f"a frame needs {error.name}", "pip install 'nstrace[pandas]'") from error
+            raise NstraceError(f"to_pandas() needs {error.name}", "pip install 'nstrace[pandas]'") from error
 
 
 def names_of(events: str | Collection[str]) -> Collection[str]:
     """Names of events as given: in a list, or in one text with commas. Raises NstraceError for an unknown one."""
     names = events.split(",") if isinstance(events, str) else events
     if unknown := set(names) - set(EVENT_NAMES):
-        raise NstraceError(f"{min(unknown)!r} is no event", f"they are {', '.join(EVENT_NAMES)}", ExitCode.USAGE)
+        raise NstraceError(f"{min(unknown)!r} is not an event", f"use {', '.join(EVENT_NAMES)}", ExitCode.USAGE)
     return names
 
 
@@ -161,7 +161,7 @@ def follow_objects(
             raise TypeError(f"a target is text, such as 'web' or 'pid:4711': not {text!r}")
     names = names_of(events)
     if duration is not None and not duration > 0:
-        raise NstraceError(f"{duration} s is no duration", "it is more than 0, or None", ExitCode.USAGE)
+        raise NstraceError(f"{duration} s is not a valid duration", "use more than 0 seconds, or None", ExitCode.USAGE)
     return _objects(texts, names, threads, duration, decode)
 
 
@@ -172,9 +172,9 @@ def _objects(
     duration: float | None,
     decode: Callable[[bytes], T],
 ) -> Generator[T, None, None]:
-    from tracer.session import Limits, Session
-    from tracer.table import MAX_PROCESSES
+    from tracer.stream.table import MAX_PROCESSES
     from tracer.views.jsonl import JsonLines
+    from tracer.wiring.session import Limits, Session
 
     kinds = kinds_named(events, threads)
     with followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None) as (source, is_over):

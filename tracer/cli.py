@@ -67,7 +67,7 @@ and inside. To begin with:
 Commands:
 {click.wrap_text(", ".join(VERBS), 78, "  ", "  ")}
 
-nstrace --help tells what each is for, nstrace COMMAND --help all about one.
+nstrace --help lists the commands, nstrace COMMAND --help explains one.
 """
 
 

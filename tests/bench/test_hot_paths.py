@@ -12,16 +12,16 @@ import pytest
 from builders import WEB, cgroup
 
 from bench.synthetic import CGROUP, PIDNS, batch, records
-from tracer.attribution import Attribution
-from tracer.events import EVENT, Batch
-from tracer.kernel.wire import GapFinder, Joiner
-from tracer.pidns import INITIAL_PIDNS, PidnsId
 from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.schema import SCHEMA
-from tracer.selection import Selection
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.decoding import GapFinder, Joiner
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.stream.schema import Kind
-from tracer.table import Table
-from tracer.targets import parse_target
+from tracer.stream.selection import Selection
+from tracer.stream.table import Table
+from tracer.typed.targets import parse_target
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 
@@ -36,7 +36,7 @@ def attribution() -> Attribution:
     """Knows the container."""
     known = Attribution()
     row = cgroup(CGROUP, WEB)
-    list(known.take(Batch(np.array([row.event], EVENT), row.heap)))
+    list(known.split_and_learn(Batch(np.array([row.event], EVENT), row.heap)))
     return known
 
 

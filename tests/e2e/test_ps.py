@@ -221,7 +221,7 @@ def test_an_engine_that_does_not_answer_keeps_nobody_waiting(
 
 
 def test_verify_is_red_when_the_table_of_events_is_wrong(start_container: Start, monkeypatch: Any, capsys: Any) -> None:
-    from tracer.table import Process
+    from tracer.stream.table import Process
 
     container = start_container()
     right = Process.chain.fget

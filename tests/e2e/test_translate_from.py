@@ -18,8 +18,8 @@ from oracle import SOCKET, WORKLOAD, Ledger, Pair, Receiver, pidns_inum
 
 import tracer
 from tracer.errors import ExitCode
-from tracer.offset import wall_offset_ns
-from tracer.views.moment import rfc3339
+from tracer.system.clock_offset import wall_offset_ns
+from tracer.text.times import rfc3339
 
 pytestmark = pytest.mark.e2e
 

@@ -21,8 +21,8 @@ from conftest import wait_for
 from following import Following
 from stack import Space
 
-from tracer.account import COUNTS
 from tracer.errors import ExitCode
+from tracer.stream.account import COUNTS
 
 pytestmark = pytest.mark.kernel
 LIBBPF = ctypes.CDLL("libbpf.so.1", use_errno=True)

@@ -13,9 +13,9 @@ import pytest
 from following import Following
 from stack import Space, Stack, eventually
 
-from tracer.facts import Container
 from tracer.host.processes import Host
-from tracer.pidns import chain_of
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel

@@ -14,7 +14,7 @@ from conftest import wait_for
 from oracle import pids_hierarchy
 from stack import Stack
 
-from tracer.events import Batch
+from tracer.stream.batch import Batch
 from tracer.stream.schema import STREAM_KINDS, Kind
 
 pytestmark = pytest.mark.kernel

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from conftest import wait_for
 
-from tracer.kernel.load import Loading
+from tracer.kernel.loader_client import Loading
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
 

@@ -13,7 +13,7 @@ import pytest
 
 import tracer
 from tracer.kernel import selfcheck
-from tracer.watching import Watch
+from tracer.wiring.watching import Watch
 
 pytestmark = pytest.mark.kernel
 

@@ -17,8 +17,8 @@ from tracer.host.lookup import Lookup
 from tracer.host.numbers import ToContainer, ToHost
 from tracer.host.processes import Host
 from tracer.host.translation import translate
-from tracer.pidns import PidnsId
-from tracer.proc import parse_proc
+from tracer.stream.pidns import PidnsId
+from tracer.typed.processes import parse_proc
 
 pytestmark = pytest.mark.kernel
 

@@ -9,11 +9,11 @@ import pytest
 from agreement import agree
 from stack import Space, Stack, eventually
 
-from tracer.attribution import Attribution
 from tracer.kernel.options import LoadOptions, ring_bytes_for
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import create
+from tracer.recording.metadata import of_this_host
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.attribution import Attribution
 from tracer.stream.schema import Flag, Kind
 from tracer.views.jsonl import JsonLines
 
@@ -47,4 +47,4 @@ def test_every_output_says_the_same(tmp_path: Path, workload: Path) -> None:
     writer.take(batch)
     writer.close()
     view, attribution = JsonLines(KINDS, True, offset_ns), Attribution()
-    agree(path, b"".join(view.render(part, attribution) for part in attribution.take(batch)).decode())
+    agree(path, b"".join(view.render(part, attribution) for part in attribution.split_and_learn(batch)).decode())

@@ -14,7 +14,7 @@ from builders import PIDNS, WEB, batch, cgroup, fork, row
 from conftest import ROOT
 from recordings import record, storm
 
-from tracer.events import Batch
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel
@@ -88,7 +88,7 @@ def test_others_may_not_enter_the_checkout(private: Path) -> None:
 ALONE = """
 import ctypes, os
 from pathlib import Path
-from tracer.privileges import drop
+from tracer.system.privileges import drop
 os.setresgid(1234, 1234, 1234)
 os.setresuid(1234, 1234, 1234)
 ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: /proc/self is ours to write again
@@ -154,7 +154,7 @@ def test_no_thread_of_a_replay_can_gain_anything(private: Path) -> None:
 
 @pytest.mark.parametrize("call", ["os.execv('/bin/true', ['true'])", "socket.socket()"])
 def test_a_reader_executes_and_connects_to_nothing(call: str, private: Path) -> None:
-    code = f"import os, socket; from tracer.privileges import drop; drop(); {call}"
+    code = f"import os, socket; from tracer.system.privileges import drop; drop(); {call}"
     done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
     assert "PermissionError" in done.stderr
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tracer.errors import NstraceError
-from tracer.kernel import loader
+from tracer.kernel import loader_child
 from tracer.kernel.compiler import DIST_PACKAGES
 
 pytestmark = pytest.mark.kernel
@@ -56,5 +56,5 @@ def test_a_kernel_without_ring_buffer() -> None:
             assert (enum, name) == ("bpf_map_type", "BPF_MAP_TYPE_RINGBUF")
 
     with pytest.raises(NstraceError, match="has no BPF ring buffer") as caught:
-        loader._check_kernel(Old())  # type: ignore[arg-type]
+        loader_child._check_kernel(Old())  # type: ignore[arg-type]
     assert caught.value.exit_code == 4

@@ -13,12 +13,12 @@ import pytest
 from conftest import wait_for
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Batch
 from tracer.kernel import selfcheck
-from tracer.kernel.load import Loading
+from tracer.kernel.loader_client import Loading
 from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.kernel.trace import Trace
-from tracer.kernel.wire import Decoded
+from tracer.stream.batch import Batch
+from tracer.stream.decoding import Decoded
 from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel

@@ -12,9 +12,9 @@ import pytest
 from oracle import Ledger
 from stack import Space, Stack, eventually, numbers_of_proc, size
 
-from tracer.events import split_args
 from tracer.kernel.options import LoadOptions
-from tracer.repair import WITHIN_S
+from tracer.stream.batch import split_args
+from tracer.stream.repair import WITHIN_S
 from tracer.stream.schema import Flag, Kind
 
 pytestmark = pytest.mark.kernel

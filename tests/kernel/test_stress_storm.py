@@ -15,7 +15,7 @@ from stack import Space, Stack, eventually, identities, numbers_of_proc, size
 
 from tracer.kernel.trace import now_ns
 from tracer.stream.schema import STREAM_KINDS, Kind
-from tracer.table import Table
+from tracer.stream.table import Table
 
 pytestmark = pytest.mark.kernel
 CPUS = os.cpu_count() or 1

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from stack import close_trace, open_trace
 
-from tracer.events import Batch, split_args
-from tracer.kernel.load import Loading
+from tracer.kernel.loader_client import Loading
 from tracer.kernel.maps import Reader
 from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.kernel.trace import Trace
-from tracer.kernel.wire import Decoded
-from tracer.pidns import chain_of
+from tracer.stream.batch import Batch, split_args
+from tracer.stream.decoding import Decoded
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import Flag, Kind
 
 pytestmark = pytest.mark.kernel

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from stack import DEFAULT, Space, close_trace, open_trace
 
-from tracer.events import Batch
 from tracer.host.unlisted import Unlisted, find_unlisted
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tracer.account import COUNTS, Account
-from tracer.losses import Loser
+from tracer.stream.account import COUNTS, Account
+from tracer.stream.losses import Loser
 from tracer.stream.schema import COUNTER_SLOTS, Kind
 
 
@@ -52,7 +52,7 @@ def test_says_which_counter_is_wrong(account: Account, column: str, cell: tuple[
 
 
 def test_says_when_a_loss_was_not_told(account: Account) -> None:
-    assert replace(account, told=np.array([0, 0])).differences() == ["CPU 0: 1 failed, but 0 said to be lost"]
+    assert replace(account, told=np.array([0, 0])).differences() == ["CPU 0: 1 failed, but 0 reported as lost"]
 
 
 def test_says_whose_losses_by_name_and_how_many_are_nobodys(account: Account) -> None:
@@ -68,7 +68,7 @@ def test_says_whose_losses_by_name_and_how_many_are_nobodys(account: Account) ->
     [
         ("failed", (0, Kind.FORK), 2**64 - 16, "CPU 0: failed is 18446744073709551600"),
         ("submitted", (0, Kind.FORK), 2, "CPU 0, fork: 2 submitted, but 3 delivered"),
-        ("failed", (0, Kind.FORK), 0, "CPU 0: 0 failed, but 1 said to be lost"),
+        ("failed", (0, Kind.FORK), 0, "CPU 0: 0 failed, but 1 reported as lost"),
         ("throttled", (1, 0), 2**63, "CPU 1: throttled is 9223372036854775808"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.annotate import MAX_LINE_BYTES, Annotator
+from tracer.text.annotate import MAX_LINE_BYTES, Annotator
 
 
 def answer(nr: int) -> bytes | None:

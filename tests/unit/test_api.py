@@ -59,7 +59,7 @@ def test_events_one_by_one(file: Path) -> None:
     assert isinstance(typed[0], Exec) and isinstance(typed[1], Exit)
     assert typed[0].container and typed[0].container.name == "web"
     assert len(list(recorded.events())) == 9
-    with pytest.raises(tracer.NstraceError, match="'forks' is no event"):
+    with pytest.raises(tracer.NstraceError, match="'forks' is not an event"):
         recorded.events("forks")
 
 
@@ -103,7 +103,7 @@ def test_a_living_process() -> None:
 
 
 def test_an_event_that_there_is_not() -> None:
-    with pytest.raises(tracer.NstraceError, match="'forks' is no event"):
+    with pytest.raises(tracer.NstraceError, match="'forks' is not an event"):
         next(tracer.follow(events=["forks"]))
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tracer.kernel import attach as attaching
-from tracer.kernel.objects import Objects, ProgramObject
+from tracer.kernel.program_cache import CompiledPrograms, ProgramObject
 
 EXIT = bytes([0x95]) + bytes(7)
 
@@ -42,5 +42,5 @@ def test_each_probe_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attaching.ctypes, "CDLL", lambda *_args, **_options: libbpf)
     programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
     btf = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
-    attaching.attach(Objects((), programs), btf)
+    attaching.attach(CompiledPrograms((), programs), btf)
     assert libbpf.attached == list(attaching.PROBES)

@@ -5,11 +5,11 @@ import msgspec
 import numpy as np
 from builders import PIDNS, WEB
 
-from tracer.attribution import Attribution, Container, reduce
-from tracer.events import Batch
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.pidns import PidnsId, chain_of
+from tracer.stream.attribution import Attribution, Container, reduce
+from tracer.stream.batch import Batch
+from tracer.stream.pidns import PidnsId, chain_of
 from tracer.stream.schema import Kind
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 DB = Container("b" * 64, "docker", "db")
 INNER = Container("c" * 64, "docker", "inner")
@@ -19,7 +19,7 @@ def labels(*batches: Batch) -> list[str | None]:
     """What each row is told as, asked as soon as its part is given."""
     attribution, told = Attribution(), []
     for batch in batches:
-        for part in attribution.take(batch):
+        for part in attribution.split_and_learn(batch):
             found = [attribution.of_row(part, index) for index in range(len(part))]
             told += [container.label if container else None for container in found]
     return told
@@ -91,7 +91,7 @@ def test_around_a_nested_container_is_the_outer_one() -> None:
         builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
         builders.fork(101, [(PIDNS, 9), (PIDNS + 1, 1)], cgroup_id=20),
     )
-    list(attribution.take(batch))
+    list(attribution.split_and_learn(batch))
     assert attribution.enclosing(chain_of(batch, 3), 20) == (INNER, WEB)
 
 
@@ -130,7 +130,7 @@ def test_a_namespace_is_a_containers_by_the_engines_word() -> None:
         builders.fork(101, [(PIDNS, 2)], cgroup_id=1),
         builders.fork(102, [(PIDNS + 1, 1)], cgroup_id=1),
     )
-    told = [attribution.of_row(part, at) for part in attribution.take(batch) for at in range(len(part))]
+    told = [attribution.of_row(part, at) for part in attribution.split_and_learn(batch) for at in range(len(part))]
     assert told[2:] == [WEB, WEB, None]
     assert attribution.changes == 1
 
@@ -140,8 +140,8 @@ def test_the_arguments_of_a_first_process_are_nobodys_word() -> None:
     forged = msgspec.json.encode(WEB)
     first = builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], args=[forged])
     batch = builders.batch(first, builders.row(Kind.PIDNS, 101, [(PIDNS + 1, 1)], args=[b"sh", b"-c", b"x"]))
-    for part in attribution.take(batch):
-        (reduced,) = attribution.take(reduce(part, np.zeros(len(part), bool)))
+    for part in attribution.split_and_learn(batch):
+        (reduced,) = attribution.split_and_learn(reduce(part, np.zeros(len(part), bool)))
         assert (reduced.rows["kind"] == Kind.PIDNS).all()
     assert attribution.owner(PidnsId(PIDNS, 1)) is None
 

@@ -8,9 +8,9 @@ from builders import PIDNS, Row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.beginning import in_order
-from tracer.events import Batch
-from tracer.repair import identities
+from tracer.stream.batch import Batch
+from tracer.stream.beginning import in_order
+from tracer.stream.repair import identities
 from tracer.stream.schema import Flag, Kind
 
 INSIDE = [(PIDNS, 15)]

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tracer.containers.paths import Found, find
+from tracer.containers.cgroup_paths import Found, find
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4

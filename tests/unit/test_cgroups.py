@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from tracer.containers.cgroups import MAX_ASKED, Answer, Cgroups, Description, Silence
-from tracer.facts import CgroupFact, CgroupName, Container
+from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4

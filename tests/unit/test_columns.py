@@ -1,9 +1,14 @@
 """Columns as wide as what stands in them, and what gives way on a narrow terminal."""
 
-from tracer.views.columns import Column, columns
-from tracer.views.width import width
+from tracer.text.width import width
+from tracer.views.columns import TextColumn, columns
 
-TITLES = [Column("NAME", gives_way=True), Column("N", right=True), Column("IMAGE", gives_way=True), Column("LAST")]
+TITLES = [
+    TextColumn("NAME", gives_way=True),
+    TextColumn("N", right=True),
+    TextColumn("IMAGE", gives_way=True),
+    TextColumn("LAST"),
+]
 ROWS = [["web", "7", "nginx", "sleep 1"], ["日本語", "12345", "x" * 30, "y" * 60]]
 
 

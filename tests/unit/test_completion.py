@@ -61,10 +61,10 @@ def item(value: str) -> CompletionItem[str]:
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets TARGET be what the test says; gives what is offered."""
-    from tracer.host import offers
+    from tracer.host import completions
 
     def offered(incomplete: str, targets: Any) -> list[str]:
-        monkeypatch.setattr(offers, "targets", targets)
+        monkeypatch.setattr(completions, "targets", targets)
         context = click.Context(click.Command("ps"))
         return [found.value for found in completing.complete_target(context, click.Argument(["x"]), incomplete)]
 

@@ -74,7 +74,7 @@ def test_a_remote_engine_is_refused_without_asking_it(host: str, fake: FakeEngin
 @pytest.mark.parametrize("host", ["unix://", "unix://run/docker.sock", "unix:/run/docker.sock"])
 def test_a_socket_has_an_absolute_path(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    assert failure(Engine.connect).message == f"DOCKER_HOST={host!r} holds no absolute path"
+    assert failure(Engine.connect).message == f"DOCKER_HOST={host!r} is not an absolute path"
 
 
 def test_docker_host_goes_before_the_default(fake: FakeEngine, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracer.account import COUNTS
-from tracer.events import EVENT, NUMBER, PIECE
+from tracer.stream.account import COUNTS
+from tracer.stream.batch import EVENT, NUMBER, PIECE
 from tracer.stream.schema import COUNTED_KINDS, COUNTER_SLOTS, KINDS, Flag, Kind, Maker, PieceKind
 
 BPF = Path(__file__).parents[2] / "bpf"

@@ -17,13 +17,13 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
 from recordings import record, storm
 
-from tracer.events import Batch
 from tracer.recording import export
 from tracer.recording.export import tables
+from tracer.recording.export_rows import split
 from tracer.recording.files import open_input
-from tracer.recording.flat import split
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 DEEP = [(PIDNS + n, 10 + n) for n in range(5)]
@@ -127,8 +127,8 @@ def test_in_order_of_time_whatever_the_size_of_groups(tmp_path: Path, monkeypatc
     "cells", [[], [b""], [b"a\0"], [b"a\0b\0\0", b"", None, b"c", b"\0"], [b"\xff\0x", b"no end"]], ids=str
 )
 def test_arguments_are_split_as_the_json_splits_them(cells: list[bytes | None]) -> None:
-    from tracer.events import split_args
-    from tracer.views.escape import decode
+    from tracer.stream.batch import split_args
+    from tracer.text.escape import decode
 
     expected = [None if cell is None else [decode(arg) for arg in split_args(cell)] for cell in cells]
     assert split(pa.array(cells, pa.binary())).to_pylist() == expected

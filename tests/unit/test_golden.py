@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 
-from tracer.attribution import Attribution, Container
-from tracer.events import Batch
+from tracer.stream.attribution import Attribution, Container
+from tracer.stream.batch import Batch
 from tracer.stream.schema import NO_CPU, Flag, Kind
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
@@ -87,7 +87,7 @@ def everything() -> Batch:
 
 def shown(view: View, told: Batch) -> str:
     attribution = Attribution()
-    return b"".join(view.render(part, attribution) for part in attribution.take(told)).decode()
+    return b"".join(view.render(part, attribution) for part in attribution.split_and_learn(told)).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ def test_a_row_looks_the_same_whatever_stands_beside_it(name: str) -> None:
     attribution = Attribution()
     one_by_one = []
     for at in range(len(told)):
-        for part in attribution.take(told.part(at, at + 1)):
+        for part in attribution.split_and_learn(told.part(at, at + 1)):
             one_by_one.append(VIEWS[name].render(part, attribution))
     assert b"".join(one_by_one).decode() == shown(VIEWS[name], told)
 
@@ -114,7 +114,7 @@ def test_a_row_looks_the_same_whatever_stands_beside_it(name: str) -> None:
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_row_looks_the_same_in_a_crowd(name: str) -> None:
     attribution = Attribution()
-    parts = list(attribution.take(everything()))
+    parts = list(attribution.split_and_learn(everything()))
     one_by_one = b"".join(VIEWS[name].render(part, attribution) for part in parts)
     assert VIEWS[name].render(Batch.concat(parts * 30), attribution) == one_by_one * 30
 

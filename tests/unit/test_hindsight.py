@@ -18,18 +18,18 @@ from recordings import WALL_NS
 from tracer.answers.census import AsOf, Later
 from tracer.answers.translation import Translation
 from tracer.errors import ExitCode, NstraceError
-from tracer.facts import Container
 from tracer.past.translation import Hindsight
-from tracer.pidns import ProcId
-from tracer.proc import parse_proc
-from tracer.recording.about import About
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import create, open_input
+from tracer.recording.metadata import of_this_host
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
+from tracer.recording.row_filter import RowFilter
 from tracer.recording.source import RecordedSource
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import ProcId
 from tracer.stream.schema import Flag, Kind
+from tracer.typed.processes import parse_proc
 
 DB = Container("b" * 64, "docker", "db")
 GUEST = Container("c" * 64, "docker", "guest")  # shares the namespace of db
@@ -95,7 +95,7 @@ def write(path: Path, rows: list[Row]) -> Path:
 
 def hindsight(path: Path, numbers: set[int] | None = None) -> Hindsight:
     source = RecordedSource([Recording(str(path), open_input(str(path)), lambda _line: None)])
-    return Hindsight(read_past(source, About(numbers)) if numbers else read_past(source))
+    return Hindsight(read_past(source, RowFilter(numbers)) if numbers else read_past(source))
 
 
 @pytest.fixture(params=["all of it", "reduced"])
@@ -345,7 +345,7 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["--at", "+3.5s", "web/15"], 3, "no process 15 in web was recorded at 2023-11-14 22:13:24.500"),
         (["--at", "@0", "web/15"], 1, "web/15: not known: the recording begins at 2023-11-14 22:13:21.000"),
-        (["--at", "noon", "web/15"], 2, "'noon' is no time"),
+        (["--at", "noon", "web/15"], 2, "'noon' is not a valid time"),
         (["--during", "+1h..", "web/15"], 2, "'+1h' is outside the recording (2023-11-14 22:13:21.000 to"),
         (["--during", "+3..+0", "web/15"], 2, "'+3' to '+0' is empty"),
         (["--at", "+1", "--during", "..", "web/15"], 2, "--at is a moment, --during a time"),

@@ -11,11 +11,11 @@ from builders import PIDNS, Row, batch, exits, fork, gap, repair, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.events import Batch
 from tracer.past.gaps import NEVER_NS, Hole
 from tracer.past.history import History
 from tracer.past.reports import Fate
-from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
+from tracer.stream.batch import Batch
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
 from tracer.stream.schema import Flag, Kind
 
 WEB, DB = PidnsId(PIDNS, 1), PidnsId(PIDNS, 2)  # one inode number, two namespaces

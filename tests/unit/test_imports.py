@@ -1,6 +1,7 @@
 """The shape of the package: pure modules import no edge, edges not each other, only the loader imports bcc."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +9,25 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "tracer"
-# Every module of these packages, and these modules: no I/O, no clock, no edge.
-PURE_PACKAGES = ["answers", "past", "stream"]
-PURE_MODULES = [
-    *("account", "annotate", "attribution", "beginning", "brief", "errors", "events", "facts", "hints", "holding"),
-    *("known", "leads", "losses", "moves", "pidns", "proc", "recent", "repair", "selection", "table", "targets"),
-    *("containers/cgroups", "containers/paths", "kernel/wire"),
-]
-PURE = [f"{package}/{path.stem}" for package in PURE_PACKAGES for path in sorted((PACKAGE / package).glob("*.py"))]
-EDGES = ["tracer.kernel", "tracer.containers", "tracer.host", "tracer.recording"]
+
+
+def kind_of(package: Path) -> str:
+    """What a package's docstring says it is: the first word of its last paragraph."""
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    return text.split("\n\n")[-1].split(":")[0]
+
+
+def is_pure(module: Path) -> bool:
+    """Whether a module's docstring says so, in the edge that it is a part of."""
+    text = ast.get_docstring(ast.parse(module.read_text())) or ""
+    return bool(re.search(r"\bPure\b", text.split("\n\n")[0]))
+
+
+PACKAGES = {path.parent.name: kind_of(path.parent) for path in sorted(PACKAGE.glob("*/__init__.py"))}
+EDGES = [f"tracer.{name}" for name, kind in PACKAGES.items() if kind == "Edge"]
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE and path.stem != "__init__"]
+PURE = [path for path in MODULES if PACKAGES[path.parent.name] == "Pure" or is_pure(path)]
+FLOOR = [path for path in MODULES if PACKAGES[path.parent.name] == "Floor"]
 HEAVY = {"bcc", "numpy", "msgspec", "pyarrow"}
 
 
@@ -30,19 +41,46 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", [*PURE, *PURE_MODULES])
-def test_pure_modules_import_no_edge(module: str) -> None:
-    used = imports(PACKAGE / f"{module}.py")
-    foreign = [edge for edge in EDGES if not f"tracer.{module.replace('/', '.')}".startswith(edge)]
-    assert not {name for name in used if any(name.startswith(edge) for edge in foreign)}
-    assert not used & {"os", "time", "bcc", "docker", "socket", "subprocess"}
+def named(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def foreign_edges(path: Path) -> set[str]:
+    """What a module imports of edges that it is no part of."""
+    foreign = [edge for edge in EDGES if edge != f"tracer.{path.parent.name}"]
+    return {name for name in imports(path) if any(name.startswith(edge) for edge in foreign)}
+
+
+def test_every_package_says_what_it_is() -> None:
+    assert set(PACKAGES.values()) == {"Pure", "Floor", "Edge", "Top"}
+    assert EDGES == ["tracer.containers", "tracer.host", "tracer.kernel", "tracer.recording"]
+    assert {path.parent.name for path in PACKAGE.glob("*/*.py")} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("path", PURE, ids=named)
+def test_pure_modules_import_no_edge_and_ask_no_clock(path: Path) -> None:
+    assert not foreign_edges(path)
+    if PACKAGES[path.parent.name] != "Floor":
+        assert not imports(path) & {"os", "time", "bcc", "docker", "socket", "subprocess"}
+
+
+@pytest.mark.parametrize("path", FLOOR, ids=named)
+def test_floors_import_no_edge(path: Path) -> None:
+    assert not foreign_edges(path)
+    if path.parent.name != "system":
+        assert not imports(path) & {"os", "bcc", "docker", "socket", "subprocess"}
 
 
 @pytest.mark.parametrize("edge", ["kernel", "containers", "recording"])
 def test_edges_do_not_import_each_other(edge: str) -> None:
-    others = [name for name in EDGES if name != f"tracer.{edge}"]
     for path in (PACKAGE / edge).glob("*.py"):
-        assert not {name for name in imports(path) if any(name.startswith(other) for other in others)}, path.name
+        assert not foreign_edges(path), path.name
+
+
+def test_nobody_imports_what_stands_above() -> None:
+    for path in MODULES:
+        if PACKAGES[path.parent.name] != "Top":
+            assert not {name for name in imports(path) if name.startswith(("tracer.wiring", "tracer.commands"))}, path
 
 
 @pytest.mark.parametrize(("library", "owner"), [("bcc", "kernel/compiler.py")])
@@ -75,7 +113,7 @@ def test_what_the_host_is_now_is_told_without_heavy_imports() -> None:
     ("module", "end"), [("difflib", "ImportWarning"), ("sys", ""), ("no_such_module", "ModuleNotFoundError")]
 )
 def test_an_import_after_privileges_were_dropped_is_noticed(module: str, end: str) -> None:
-    code = f"from tracer import imports; imports.load('json'); imports.seal(); import json, {module}"
+    code = f"from tracer.system import imports; imports.load('json'); imports.seal(); import json, {module}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
     assert (end in done.stderr) if end else not done.stderr
 

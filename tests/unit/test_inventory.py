@@ -7,7 +7,7 @@ from builders import PIDNS, SECOND_NS, WEB, entry
 
 from tracer.answers.census import Census, Entry
 from tracer.answers.inventory import Running, running
-from tracer.targets import parse_target
+from tracer.typed.targets import parse_target
 from tracer.views.containers import container_json, container_table
 from tracer.views.objects import json_line
 

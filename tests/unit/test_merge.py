@@ -8,13 +8,13 @@ import pytest
 from builders import WEB, batch, cgroup
 from recordings import facts, read, record, storm
 
-from tracer.events import Batch
 from tracer.recording import merge as merging
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import create, open_input
 from tracer.recording.merge import merge
+from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.batch import Batch
 
 FACTS = of_this_host(0, [])
 SMALL = [Batch.concat([facts(), storm(1, 2)]), *(storm(number, 2) for number in range(3, 103, 2))]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.moments import UNKNOWN_NS, Span, parse_moment, parse_range, parse_windows
+from tracer.typed.moments import UNKNOWN_NS, Span, parse_moment, parse_range, parse_windows
 
 SECOND = 1_000_000_000
 BEGIN = 1_764_000_000 * SECOND  # 2025-11-24T16:00:00Z
@@ -104,9 +104,9 @@ def test_what_is_no_range(text: str) -> None:
         ("..16:59", "'16:59' is outside the recording (2025-11-24 17:00:00.000 to 18:00:00.000)"),
         ("18:01..+5m", "'18:01' to '+5m' is outside the recording"),
         ("16:00..16:30", "'16:00' to '16:30' is outside the recording"),
-        ("17:30..17:20", "'17:30' to '17:20' is empty: its end is not behind its beginning"),
-        ("17:30..17:30", "'17:30' to '17:30' is empty: its end is not behind its beginning"),
-        ("+5..+0", "'+5' to '+0' is empty: its end is not behind its beginning"),
+        ("17:30..17:20", "'17:30' to '17:20' is empty: its end is not after its beginning"),
+        ("17:30..17:30", "'17:30' to '17:30' is empty: its end is not after its beginning"),
+        ("+5..+0", "'+5' to '+0' is empty: its end is not after its beginning"),
     ],
 )
 def test_a_window_that_holds_nothing_is_refused(text: str, said: str) -> None:
@@ -128,7 +128,7 @@ def test_when_a_stream_ends_is_not_known() -> None:
     assert one("+5s..+5s", stream) == Span(BEGIN + 5 * SECOND, BEGIN + 10 * SECOND)
     assert one("16:59..", stream) == Span(BEGIN - 60 * SECOND, UNKNOWN_NS)
     assert one("17:00:05..", stream) == Span(BEGIN + 5 * SECOND, UNKNOWN_NS)
-    for text, said in (("-5s..", "nobody knows when a stream will end"), ("..16:00", "17:00:00.000 on")):
+    for text, said in (("-5s..", "when a stream ends is not known in advance"), ("..16:00", "17:00:00.000 on")):
         with pytest.raises(NstraceError, match=said):
             one(text, stream)
 

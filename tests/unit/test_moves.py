@@ -5,13 +5,13 @@ from __future__ import annotations
 import builders
 from builders import WEB, Row
 
-from tracer.attribution import Attribution
-from tracer.events import Batch
-from tracer.moves import Moves
-from tracer.selection import Selection
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
+from tracer.stream.cgroup_moves import CgroupMoves
 from tracer.stream.schema import Flag, Kind
-from tracer.table import Table
-from tracer.targets import parse_target
+from tracer.stream.selection import Selection
+from tracer.stream.table import Table
+from tracer.typed.targets import parse_target
 
 HOST, INSIDE = 1, 10
 CGROUPS = (builders.cgroup(HOST), builders.cgroup(INSIDE, WEB))
@@ -23,14 +23,14 @@ class Stream:
     def __init__(self, target: str) -> None:
         self.table, self.told = Table(), list[tuple[Kind, int]]()
         self._selection = Selection((parse_target(target),), Attribution())
-        self._moves = Moves(
+        self._moves = CgroupMoves(
             lambda batch, at: self.table.cgroup_of(int(batch.rows["tgid"][at]), int(batch.rows["start_ns"][at]))
         )
         self.rows: list[Batch] = []
         self.take(*CGROUPS)
 
     def take(self, *rows: Row) -> None:
-        for part in self._selection.attribution.take(builders.batch(*rows)):
+        for part in self._selection.attribution.split_and_learn(builders.batch(*rows)):
             mask = self._moves.apply(part, self._selection.mask(part))
             batch = part.select(mask)
             self.table.apply(batch)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tracer.kernel.objects import INSN_BYTES, MapObject, Objects, ProgramObject, Store, key_of
+from tracer.kernel.program_cache import INSN_BYTES, CompiledPrograms, MapObject, ProgramObject, Store, key_of
 
 LOAD_MAP = bytes([0x18, 0x11, 0, 0, 9, 0, 0, 0]) + bytes(8)  # r1 = map with descriptor 9
 EXIT = bytes([0x95]) + bytes(7)
-OBJECTS = Objects(
+OBJECTS = CompiledPrograms(
     (MapObject("ring", 27, 0, 0, 4096), MapObject("counts", 6, 4, 272, 1)),
     (ProgramObject("nstrace_fork", EXIT + LOAD_MAP + EXIT, ((1, 1),)),),
 )
@@ -18,7 +18,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the store belongs to 
 
 
 def test_encoding_is_the_identity() -> None:
-    assert Objects.decode(OBJECTS.encode()) == OBJECTS
+    assert CompiledPrograms.decode(OBJECTS.encode()) == OBJECTS
 
 
 def test_linking_puts_the_descriptors_of_this_load_in() -> None:

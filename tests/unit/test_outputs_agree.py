@@ -21,9 +21,9 @@ from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, row
 from recordings import WALL_NS, record
 from test_golden import ALL_KINDS, everything, shown
 
-from tracer.events import EVENT, Batch
-from tracer.known import Known
-from tracer.recording.flat import FLAT
+from tracer.recording.export_rows import FLAT
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.known import Known
 from tracer.stream.schema import NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
 from tracer.views.jsonl import JsonLines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracer import privileges
+from tracer.system import privileges
 
 NOBODY_CALLED = [
     *(("0", "0"), ("1234", "0"), ("0", "2345"), ("-1", "-1"), ("4294967295", "2345"), ("1234", "4294967295")),

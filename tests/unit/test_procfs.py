@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tracer.host import procfs
-from tracer.host.spaces import Spaces
-from tracer.pidns import INITIAL_PIDNS, Number
+from tracer.host.pidns_ids import PidnsIds
+from tracer.stream.pidns import INITIAL_PIDNS, Number
 
-SPACES = Spaces()
+SPACES = PidnsIds()
 
 
 def test_a_process_whole() -> None:

@@ -12,13 +12,13 @@ from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap
 from recordings import WALL_NS, record, storm
 
 from tracer.answers.census import AsOf, Entry, Later
-from tracer.attribution import Attribution
-from tracer.events import Batch
-from tracer.past.census import Losses, Recall
-from tracer.pidns import ProcId
+from tracer.past.census import LossWindow, Recall
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
+from tracer.stream.pidns import ProcId
 from tracer.stream.schema import Flag, Kind
 from tracer.views.table import process_table
 
@@ -30,7 +30,7 @@ def recall(*batches: Batch) -> Recall:
     attribution = Attribution()
     found = Recall(attribution, OFFSET_NS)
     for one in batches:
-        found.take(attribution.take(one))
+        found.take(attribution.split_and_learn(one))
     return found
 
 
@@ -176,7 +176,7 @@ def test_a_storm_hides_nobody_and_shows_nobody_who_has_ended() -> None:
 
 def test_losses_make_it_unsure_until_they_are_made_up_for() -> None:
     lossy = batch(*FIRST), batch(gap(3), gap(4, 3 * SECOND_NS, 4 * SECOND_NS))
-    assert recall(*lossy).losses() == Losses(7, OFFSET_NS + SECOND_NS, OFFSET_NS + 4 * SECOND_NS)
+    assert recall(*lossy).losses() == LossWindow(7, OFFSET_NS + SECOND_NS, OFFSET_NS + 4 * SECOND_NS)
     repaired = batch(row(Kind.REPAIR, 0, start_ns=5 * SECOND_NS, ts_ns=6 * SECOND_NS))
     assert recall(*lossy, repaired).losses() is None
     assert recall(batch(*FIRST)).losses() is None

@@ -10,11 +10,11 @@ from builders import WEB, batch, cgroup, exits, fork, gap, repair, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.events import EVENT, Batch
-from tracer.known import Known
-from tracer.pidns import chain_of
 from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.known import Known
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import FLAGS as FLAGS_SAY
 from tracer.stream.schema import INTERNAL_FLAGS, KINDS, NO_CPU, RULES, Flag, Kind
 

@@ -15,14 +15,14 @@ from fuzz_recording import changed, messages, sample, show
 from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
-from tracer.events import Batch
 from tracer.recording import frames
-from tracer.recording.about import About
 from tracer.recording.columns import from_arrow, to_arrow
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import FileInput, open_input
+from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording
+from tracer.recording.row_filter import RowFilter
 from tracer.recording.schema import SCHEMA
+from tracer.stream.batch import Batch
 from tracer.stream.schema import NO_CPU, Kind
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40), storm(121, 40)]
@@ -257,7 +257,7 @@ def test_of_batches_that_are_not_asked_for_few_columns_are_unpacked(
     record(path, BATCHES)
     recording = Recording("file", Memory(path.read_bytes()), pytest.fail)
     wanted = int(BATCHES[2].rows["tgid"][1])
-    recording.sieve = About({wanted})
+    recording.sieve = RowFilter({wanted})
     unpack, unpacked = frames.decode, Counter[int]()
 
     def decode(*args: Any) -> pa.RecordBatch:
@@ -269,7 +269,7 @@ def test_of_batches_that_are_not_asked_for_few_columns_are_unpacked(
     kept = Batch.concat([part.batch for part in recording.parts() if part.batch is not None])
     assert (kept.rows["tgid"] == wanted).sum() == 3
     # whole: the first, which tells of the container, the one that was asked for, and the empty one at the end
-    assert unpacked == {len(About.needs): len(BATCHES), len(SCHEMA): 3}
+    assert unpacked == {len(RowFilter.needs): len(BATCHES), len(SCHEMA): 3}
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from recordings import read, storm
 
 from tracer.errors import NstraceError, ReaderGone
-from tracer.events import Batch
 from tracer.recording import writer as writing
-from tracer.recording.facts import of_this_host
 from tracer.recording.files import check_new, create, created_whole
+from tracer.recording.metadata import of_this_host
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.batch import Batch
 
 
 class Clock:

@@ -6,11 +6,11 @@ import builders
 import pytest
 from builders import PIDNS, SECOND_NS
 
-from tracer.events import Batch
-from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
-from tracer.repair import Echoes, Schedule, born, changed, exit_rows, vanished
+from tracer.stream.batch import Batch
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
+from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, vanished
 from tracer.stream.schema import Flag, Kind
-from tracer.table import ECHO_NS, Process, Table
+from tracer.stream.table import ECHO_NS, Process, Table
 
 OUTER = PidnsId(PIDNS, 1)
 NOTHING = builders.batch()

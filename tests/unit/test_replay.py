@@ -12,16 +12,16 @@ import pytest
 from builders import SECOND_NS, WEB, batch, cgroup, exits, fork, row
 from recordings import WALL_NS, facts, read, record, rotated, storm
 
-from tracer.attribution import Attribution
 from tracer.errors import NstraceError
-from tracer.events import Batch
 from tracer.recording.files import open_input
-from tracer.recording.pace import Paced
 from tracer.recording.reader import Recording
+from tracer.recording.replay_speed import Paced
 from tracer.recording.source import RecordedSource
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
-from tracer.table import Table
-from tracer.wiring.recorded import find_files, split_files
+from tracer.stream.table import Table
+from tracer.wiring.open_recordings import find_files, split_files
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40)]
 
@@ -81,7 +81,7 @@ def test_a_window_of_time_is_a_part_of_the_whole(window: list[str], count: int, 
     [
         (["--from", "+26s"], "'+26s' is outside the recording (2023-11-14 22:13:21.000 to 22:13:21.120)"),
         (["--from", "22:13", "--to", "+1s"], "'22:13' to '+1s' is outside the recording"),
-        (["--from", "+50ms", "--to", "22:13:21.030"], "is empty: its end is not behind its beginning"),
+        (["--from", "+50ms", "--to", "22:13:21.030"], "is empty: its end is not after its beginning"),
     ],
 )
 def test_a_window_that_holds_nothing_is_an_error(window: list[str], said: str, arrows: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_window_of_a_stream_is_known_when_it_has_ended(tmp_path: Path) -> No
         assert "'+26s' is outside the recording (2023-11-14 22:13:21.000 to 22:13:21.120)" in said
     assert len(replay("-", "--from", "22:13:21.111", stdin=data)[0]) == 30
     assert len(replay("-", "--from", "22:13", "--to", "+21.0045s", stdin=data)[0]) == 12
-    assert "nobody knows when a stream will end" in replay("-", "--from", "-1s", exit_code=2, stdin=data)[1]
+    assert "when a stream ends is not known in advance" in replay("-", "--from", "-1s", exit_code=2, stdin=data)[1]
     assert "(from 2023-11-14 22:13:21.000 on)" in replay("-", "--to", "22:12", exit_code=2, stdin=data)[1]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tracer.events import EVENT
 from tracer.kernel import options, ring
 from tracer.kernel.options import ring_bytes_for
+from tracer.stream.batch import EVENT
 
 _RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", EVENT)])
 

@@ -11,20 +11,20 @@ import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 from recordings import WALL_NS, facts, storm
 
-from tracer.attribution import Attribution
-from tracer.events import Batch
-from tracer.known import Known
 from tracer.past.translation import Hindsight
-from tracer.pidns import PidnsId, ProcId
-from tracer.proc import parse_proc
-from tracer.recording.facts import of_this_host
+from tracer.recording.carry_over import CarryOver
 from tracer.recording.files import FileInput, open_input, parts_of
-from tracer.recording.living import Living
+from tracer.recording.metadata import of_this_host
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.source import RecordedSource
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
+from tracer.stream.known import Known
+from tracer.stream.pidns import PidnsId, ProcId
 from tracer.stream.schema import Flag, Kind
+from tracer.typed.processes import parse_proc
 from tracer.views.translation import block
 
 INSIDE = [(PIDNS, 1)]
@@ -93,7 +93,7 @@ def test_what_a_later_file_repeats_is_of_an_earlier_time() -> None:
     of_100 = {"parent_tgid": 100, "parent_start_ns": SECOND_NS, "parent_vtgid": 1}
     listed = row(Kind.SNAPSHOT, 100, INSIDE, state=ord("S"), args=[b"sh"], parent_tgid=77)
     born = [fork(101, [(PIDNS, 2)], **of_100), fork(102, [(PIDNS, 3)], flags=Flag.INFERRED, **of_100)]
-    living = Living()
+    living = CarryOver()
     living.apply(batch(listed, *born))
     before = living.snapshot(9).rows[-3:]
     living.apply(batch(exits(100, INSIDE)))
@@ -161,7 +161,7 @@ def test_who_lives_does_not_depend_on_how_batches_are_cut() -> None:
     stream = Batch.concat(
         [facts(), storm(1, 20), batch(fork(5000, INSIDE, cgroup_id=7), fork(5001)), storm(30, 20), batch(exits(5001))]
     )
-    whole, pieces = Living(), Living()
+    whole, pieces = CarryOver(), CarryOver()
     whole.apply(stream)
     for at in range(0, len(stream), 7):
         pieces.apply(stream.part(at, min(len(stream), at + 7)))
@@ -169,7 +169,7 @@ def test_who_lives_does_not_depend_on_how_batches_are_cut() -> None:
     assert one.rows.tobytes() == other.rows.tobytes()
     assert one.heap == other.heap
     assert one.rows["tgid"][one.rows["kind"] == Kind.SNAPSHOT].tolist() == [5000]
-    for part in Attribution().take(one):
+    for part in Attribution().split_and_learn(one):
         assert len(part)
 
 

@@ -17,10 +17,10 @@ from recordings import WALL_NS, facts, record, rotated, storm
 
 import tracer
 from tracer.errors import ExitCode
-from tracer.events import Batch
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.runs import runs_of
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 BATCHES = [Batch.concat([facts(), storm(1, 20)]), storm(21, 20), storm(41, 20)]
@@ -137,7 +137,7 @@ def test_a_question_about_one_run_says_which_there_are(command: list[str], folde
     assert "these are 3 recordings:" in said
     assert f"{folder}/c.arrows (host web1, 2023-11-14 22:13:30.000 to 22:13:35.000)" in said
     assert f"{folder}/a.arrows (host w\\x1b[31meb2, 2023-11-14 22:15:02.000 to 22:15:07.000)" in said
-    assert "give the files of one of them, or a TIME that one alone tells of" in said
+    assert "give the files of one of them, or a TIME that only one of them covers" in said
     assert "100" in "".join(nstrace(*command, "--from", folder, "--at", "22:13:31")[0])
     assert "200" in "".join(nstrace(*command, "--from", folder, "--at", "22:15:01")[0])
     said = nstrace(*command, "--from", folder, "--at", "22:15:03", exit_code=2)[1]

@@ -6,11 +6,11 @@ import struct
 
 import pytest
 
-from tracer.seccomp import ALLOW, INSN_BYTES, KILL_PROCESS, NOT_PERMITTED, Rule, filter_of
+from tracer.system.seccomp import ALLOW, INSN_BYTES, KILL_PROCESS, NOT_PERMITTED, SyscallRule, filter_of
 
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 WRITE = {"x86_64": 1, "aarch64": 64}
-RULES = [Rule("write", ((0, 1),)), Rule("fcntl", ((0, 1), (1, 8))), Rule("getpid")]
+RULES = [SyscallRule("write", ((0, 1),)), SyscallRule("fcntl", ((0, 1), (1, 8))), SyscallRule("getpid")]
 
 
 def answer(program: bytes, arch: int, number: int, *arguments: int) -> int:

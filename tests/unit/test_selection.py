@@ -6,17 +6,17 @@ import builders
 import pytest
 from builders import PIDNS, WEB
 
-from tracer.attribution import Attribution
-from tracer.events import Batch
-from tracer.facts import Container
-from tracer.pidns import PidnsId
-from tracer.selection import Decision, Selection
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import PidnsId
 from tracer.stream.schema import Flag
-from tracer.targets import TargetKind, parse_target
+from tracer.stream.selection import Decision, Selection
+from tracer.typed.targets import TargetKind, parse_target
 
 
 def selected(selection: Selection, batch: Batch) -> list[bool]:
-    return [bool(shown) for part in selection.attribution.take(batch) for shown in selection.mask(part)]
+    return [bool(shown) for part in selection.attribution.split_and_learn(batch) for shown in selection.mask(part)]
 
 
 def test_decides_once_and_tells_it_once() -> None:

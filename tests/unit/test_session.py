@@ -8,11 +8,11 @@ import builders
 import pytest
 from builders import PIDNS
 
-from tracer.attribution import Attribution
-from tracer.events import Batch
-from tracer.session import Limits, Session
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
-from tracer.table import Table
+from tracer.stream.table import Table
+from tracer.wiring.session import Limits, Session
 
 ALL = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
 INSIDE = [(PIDNS, 1)]

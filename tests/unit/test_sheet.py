@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.distinct import distinct
+from tracer.stream.distinct import distinct
 from tracer.views.sheet import Few, Sheet, sheet_of, with_lines
 
 SHEETS = (Sheet, Few)

@@ -3,9 +3,9 @@
 import builders
 from builders import PIDNS, SECOND_NS
 
-from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.stream.schema import Flag, Kind
-from tracer.table import Table
+from tracer.stream.table import Table
 
 OUTER, INNER = PidnsId(PIDNS, 1), PidnsId(PIDNS + 1, 1)
 

@@ -7,10 +7,10 @@ from builders import PIDNS, batch, exits, fork, row
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tracer import brief
-from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream import short_lived
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.stream.schema import Kind
-from tracer.table import Table
+from tracer.stream.table import Table
 
 
 class Model:
@@ -57,7 +57,7 @@ def test_as_the_model(lives: list[tuple[int, list[int], bool, bool]], batch_size
             rows.append(row(Kind.SNAPSHOT, tgid, numbers, start_ns=start_ns))
     known = Table()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(brief, "_FEW", few)
+        patch.setattr(short_lived, "_FEW", few)
         for at in range(0, len(rows), batch_size):
             known.apply(batch(*rows[at : at + batch_size]))
     assert len(known) == len(model.lives)

@@ -7,9 +7,9 @@ import msgspec
 from builders import SECOND_NS, WEB, entry
 
 from tracer.answers.census import Census, Entry
-from tracer.views.columns import Columns
+from tracer.text.width import width
+from tracer.views.columns import TextColumns
 from tracer.views.table import process_table
-from tracer.views.width import width
 
 HEADER = ("CONTAINER", "PID", "NSPID", "PPID", "NSPPID", "USER", "STARTED", "STATE", "COMMAND")
 NOW_NS = 1_700_000_500 * SECOND_NS
@@ -19,7 +19,7 @@ def names(uid: int) -> str:
     return {0: "root"}.get(uid, str(uid))
 
 
-def table(everyone: Sequence[Entry], line_width: int | None = None, **options: bool) -> Columns:
+def table(everyone: Sequence[Entry], line_width: int | None = None, **options: bool) -> TextColumns:
     options = {"containers": True, "pids": False} | options
     return process_table(Census(everyone), everyone, names, NOW_NS, line_width=line_width, **options)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tracer.attribution import Container
 from tracer.errors import ExitCode, NstraceError
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.pidns import Chain, Number, PidnsId
-from tracer.targets import Target, TargetKind, parse_target
+from tracer.stream.attribution import Container
+from tracer.stream.pidns import Chain, Number, PidnsId
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
+from tracer.typed.targets import Target, TargetKind, parse_target
 
 WEB = Container("ab12" + "0" * 60, "docker", "web", "nginx:1.27", {"tier": "front", "com.docker.compose.service": "w"})
 HOST: Chain = (Number(PidnsId(INITIAL_PIDNS_INUM, 1), 40),)

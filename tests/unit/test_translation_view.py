@@ -9,10 +9,10 @@ from builders import PIDNS, WEB
 
 from tracer.answers.census import Entry
 from tracer.answers.translation import Life, Translation
-from tracer.facts import Container
-from tracer.pidns import INITIAL_PIDNS, Number, PidnsId, ProcId
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId, ProcId
+from tracer.text.width import width
 from tracer.views.translation import block, json_object
-from tracer.views.width import width
 
 INNER = Container("d" * 64, "docker", "inner")
 CHAIN = (Number(INITIAL_PIDNS, 40123), Number(PidnsId(PIDNS, 1), 15), Number(PidnsId(PIDNS + 1, 2), 3))

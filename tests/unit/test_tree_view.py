@@ -4,8 +4,8 @@ import msgspec
 from builders import PIDNS, WEB, entry
 
 from tracer.answers.census import Census, Entry
+from tracer.text.width import width
 from tracer.views.tree import ASCII, branches, processes, tree
-from tracer.views.width import width
 
 SHIM = entry([100], args=b"shim\0")
 INIT = entry([200, 1], SHIM, WEB, args=b"init\0")

@@ -10,18 +10,18 @@ from builders import WEB
 
 from tracer.answers.verification import (
     ENGINE,
+    Compared,
     Finding,
-    Member,
     Reading,
     Round,
-    Source,
     Unanswered,
     Verdict,
+    Witness,
     findings,
     judge,
 )
 from tracer.errors import ExitCode, NstraceError
-from tracer.pidns import ProcId
+from tracer.stream.pidns import ProcId
 from tracer.views.verification import finding_object, unanswered_lines, verification_table
 
 INUM = 4026532180
@@ -31,9 +31,9 @@ ALL = {100: 1, 101: 7}
 def reading(*, engine: int | None = 100, zombies: tuple[int, ...] = (), **told: Mapping[int, int]) -> Reading:
     """What all say, but for those who are told to say something else."""
     members = {
-        tgid: Member(ProcId(tgid, tgid), "web", WEB, tgid in zombies, engine if tgid == 100 else None) for tgid in ALL
+        tgid: Compared(ProcId(tgid, tgid), "web", WEB, tgid in zombies, engine if tgid == 100 else None) for tgid in ALL
     }
-    return Reading(INUM, members, {source: told.get(source.name.lower(), ALL) for source in Source})
+    return Reading(INUM, members, {source: told.get(source.name.lower(), ALL) for source in Witness})
 
 
 def problems(*rounds: Reading) -> dict[int, str]:
@@ -49,15 +49,15 @@ def test_all_agree() -> None:
     assert (len(verdict.findings), verdict.problems, verdict.passing) == (2, [], 0)
 
 
-@pytest.mark.parametrize("source", list(Source))
-def test_whoever_lies_is_found(source: Source) -> None:
+@pytest.mark.parametrize("source", list(Witness))
+def test_whoever_lies_is_found(source: Witness) -> None:
     lie = reading(**{source.name.lower(): {100: 1, 101: 8}})
     assert list(problems(lie, lie, lie)) == [101]
     assert f"{source}: 8" in problems(lie)[101]
 
 
-@pytest.mark.parametrize("source", list(Source))
-def test_whoever_keeps_silent_is_found(source: Source) -> None:
+@pytest.mark.parametrize("source", list(Witness))
+def test_whoever_keeps_silent_is_found(source: Witness) -> None:
     silent = reading(**{source.name.lower(): {100: 1}})
     assert f"{source}: nobody" in problems(silent, silent)[101]
 
@@ -90,7 +90,7 @@ def test_a_difference_that_heals_is_none() -> None:
 
 def test_text_and_json_say_the_same() -> None:
     verdict: Verdict = judged(reading(inside={100: 1, 101: 8}))
-    sources = [Source.STATUS, Source.INSIDE]
+    sources = [Witness.STATUS, Witness.INSIDE]
     table = verification_table(verdict, sources, color=True, line_width=None)
     assert table.header.split() == ["CONTAINER", "PIDNS", "ENGINE", "PID", "NSPID", "INSIDE", "RESULT"]
     assert table.lines[0].split() == ["web", str(INUM), "100", "100", "1", "1", "ok"]
@@ -101,18 +101,18 @@ def test_text_and_json_say_the_same() -> None:
 
 
 def test_one_whom_the_host_does_not_see_has_no_name() -> None:
-    finding = Finding(INUM, 9, None, {Source.INSIDE: 3}, "x")
+    finding = Finding(INUM, 9, None, {Witness.INSIDE: 3}, "x")
     assert finding_object(finding)["container"] is None
-    assert verification_table(Verdict([finding]), [Source.INSIDE], False, None).lines[0].startswith("?")
+    assert verification_table(Verdict([finding]), [Witness.INSIDE], False, None).lines[0].startswith("?")
 
 
 KILLED = NstraceError("it was killed")
 REFUSED = NstraceError("not permitted", "be root", ExitCode.NOT_PERMITTED)
 
 
-def without(*sources: Source) -> list[Finding]:
+def without(*sources: Witness) -> list[Finding]:
     """What the others say where these gave no answer."""
-    told = {source: ALL for source in Source if source not in sources}
+    told = {source: ALL for source in Witness if source not in sources}
     return findings(Reading(INUM, reading(engine=None).members, told, frozenset(sources)))
 
 
@@ -126,8 +126,8 @@ def without(*sources: Source) -> list[Finding]:
     ],
 )
 def test_no_answer_is_no_agreement(errors: list[NstraceError], code: int) -> None:
-    unanswered = [Unanswered(Source.INSIDE, "web", error) for error in errors]
-    verdict = judge([Round(without(Source.INSIDE), unanswered)])
+    unanswered = [Unanswered(Witness.INSIDE, "web", error) for error in errors]
+    verdict = judge([Round(without(Witness.INSIDE), unanswered)])
     assert (verdict.problems, verdict.exit_code) == ([], code)
 
 
@@ -137,21 +137,21 @@ def test_a_difference_counts_more_than_what_we_may_not_ask() -> None:
 
 
 def test_the_last_reading_decides_who_gave_no_answer() -> None:
-    first = Round(without(Source.INSIDE), [Unanswered(Source.INSIDE, "web", KILLED)])
+    first = Round(without(Witness.INSIDE), [Unanswered(Witness.INSIDE, "web", KILLED)])
     assert judge([first, Round(without())]).exit_code == 0
 
 
 def test_one_source_alone_cannot_agree() -> None:
-    (alone, _other) = without(Source.IOCTL, Source.INSIDE, Source.EVENTS)
+    (alone, _other) = without(Witness.IOCTL, Witness.INSIDE, Witness.EVENTS)
     assert not alone.is_compared
     assert finding_object(alone)["ok"] is None
-    table = verification_table(Verdict([alone]), list(Source), False, None)
+    table = verification_table(Verdict([alone]), list(Witness), False, None)
     assert table.lines[0].split()[3:] == ["1", "?", "?", "?", "not", "compared"]
 
 
 def test_an_engine_that_gives_no_answer() -> None:
-    member = Member(ProcId(100, 100), "web", WEB, engine_failed=True)
-    (finding,) = findings(Reading(INUM, {100: member}, {source: {100: 1} for source in Source}))
+    member = Compared(ProcId(100, 100), "web", WEB, engine_failed=True)
+    (finding,) = findings(Reading(INUM, {100: member}, {source: {100: 1} for source in Witness}))
     assert verification_table(Verdict([finding]), [], False, None).lines[0].split() == [
         "web",
         str(INUM),
@@ -163,7 +163,7 @@ def test_an_engine_that_gives_no_answer() -> None:
 
 
 def test_a_reason_is_said_once() -> None:
-    unanswered = [Unanswered(Source.INSIDE, name, error) for name in ("web", "db") for error in (KILLED, REFUSED)]
+    unanswered = [Unanswered(Witness.INSIDE, name, error) for name in ("web", "db") for error in (KILLED, REFUSED)]
     assert unanswered_lines(unanswered) == [
         "INSIDE of web, db is not known: it was killed",
         "INSIDE of web, db is not known: not permitted (be root)",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracer.views.width import cut, pad, pad_left, width
+from tracer.text.width import cut, pad, pad_left, width
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,4 @@
-"""What is answered to one question, as plain data that views print. Pure."""
+"""The answer to one question, as plain data that views print.
+
+Pure: no I/O, no clock. May import errors, stream and typed.
+"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tracer.facts import Container
-from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
-from tracer.targets import Target
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
+from tracer.typed.targets import Target
 
 NOBODY = ProcId(0, 0)
 _HIDDEN = PidnsId(0, 0)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tracer.answers.census import Census, Entry
-from tracer.facts import RUNTIME_COMM, Container
-from tracer.pidns import PidnsId
+from tracer.stream.metadata import RUNTIME_COMM, Container
+from tracer.stream.pidns import PidnsId
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracer.answers.census import Entry
-from tracer.facts import Container
-from tracer.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 
 
 @dataclass(frozen=True)

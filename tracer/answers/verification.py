@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.facts import Container
-from tracer.pidns import ProcId
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import ProcId
 
 
-class Source(StrEnum):
+class Witness(StrEnum):
     """Who says what number a process has in a PID namespace."""
 
     STATUS = "NSPID"  # the host's /proc/PID/status
@@ -29,7 +29,7 @@ ENGINE = "ENGINE"  # the container engine, which tells the host PID of a contain
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Compared:
     """A process that the host's /proc sees in a namespace. place: what the column CONTAINER shows.
 
     engine_tgid: for a container's first process, the PID that the engine has for it; None: not asked, or not known.
@@ -50,9 +50,9 @@ class Reading:
     were asked and gave no answer."""
 
     inum: int
-    members: Mapping[int, Member]
-    numbers: Mapping[Source, Mapping[int, int]]
-    failed: frozenset[Source] = frozenset()
+    members: Mapping[int, Compared]
+    numbers: Mapping[Witness, Mapping[int, int]]
+    failed: frozenset[Witness] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class Finding:
 
     inum: int
     tgid: int
-    member: Member | None
-    numbers: Mapping[Source, int | None]
+    member: Compared | None
+    numbers: Mapping[Witness, int | None]
     problem: str
-    failed: frozenset[Source] = frozenset()
+    failed: frozenset[Witness] = frozenset()
 
     @property
     def is_compared(self) -> bool:
@@ -78,7 +78,7 @@ class Finding:
     def not_known(self) -> list[str]:
         """The sources that gave no answer, the engine among them."""
         engine = [ENGINE] if self.member and self.member.engine_failed else []
-        return [*engine, *(source for source in Source if source in self.failed)]
+        return [*engine, *(source for source in Witness if source in self.failed)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +143,13 @@ def findings(reading: Reading) -> list[Finding]:
     return found
 
 
-def _problem(tgid: int, member: Member | None, numbers: Mapping[Source, int | None]) -> str:
+def _problem(tgid: int, member: Compared | None, numbers: Mapping[Witness, int | None]) -> str:
     parts = []
     if member and member.engine_tgid not in (None, tgid):
         parts.append(f"the engine has {member.engine_tgid} for it")
     told = dict(numbers)
-    if member and member.is_zombie and told.get(Source.EVENTS, 0) is None:
-        del told[Source.EVENTS]  # it has exited: that the table has forgotten it is no difference
+    if member and member.is_zombie and told.get(Witness.EVENTS, 0) is None:
+        del told[Witness.EVENTS]  # it has exited: that the table has forgotten it is no difference
     if len(set(told.values())) > 1:
         parts.append(", ".join(f"{source}: {'nobody' if nr is None else nr}" for source, nr in told.items()))
     return "; ".join(parts)

@@ -7,8 +7,8 @@ import sys
 import click
 
 from tracer.wiring.completing import complete_target
-from tracer.wiring.gathering import gather, moment_options
-from tracer.wiring.showing import output_options
+from tracer.wiring.printing import output_options
+from tracer.wiring.process_lists import gather, moment_options
 
 
 @click.command("containers")
@@ -31,7 +31,7 @@ def command(
     from tracer.answers.inventory import running
     from tracer.views.containers import container_json, container_table
     from tracer.views.objects import json_line
-    from tracer.wiring.showing import line_width, note
+    from tracer.wiring.printing import line_width, note
 
     found = gather(targets, file, at, quiet)
     everyone = running(found.census, found.init_of)

@@ -24,8 +24,10 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 
 @click.command("export")
 @click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
-@click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Format.")
-@click.option("-w", "--write", "out", metavar="OUT", help="Where to; - is stdout. Default: FILE with another ending.")
+@click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Output format.")
+@click.option(
+    "-w", "--write", "out", metavar="OUT", help="Output file; - is stdout. Default: FILE with another extension."
+)
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
@@ -42,8 +44,8 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     nstrace export --to jsonl -w - web.arrows | jq .args
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.recording.several import check_found
-    from tracer.wiring.recorded import open_later, sayer, split_files, targets_of
+    from tracer.recording.multiple_runs import check_found
+    from tracer.wiring.open_recordings import open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
     if out is None:
@@ -73,15 +75,15 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
 
 def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:
     """All of it, or nothing: written under another name, by a child without privileges."""
-    from tracer.privileges import in_child
     from tracer.recording.files import created_whole
+    from tracer.system.privileges import in_child
 
     with created_whole(out, force) as fd, os.fdopen(fd, "wb") as file:
         in_child(lambda: convert(lambda sources: _write(sources, form, file)))
 
 
 def _into_stdout(convert: Convert, form: str) -> None:
-    from tracer.privileges import drop
+    from tracer.system.privileges import drop
 
     if form == "parquet" and sys.stdout.isatty():
         raise NstraceError("Parquet is binary, and stdout a terminal", "give -w FILE", ExitCode.USAGE)
@@ -90,13 +92,13 @@ def _into_stdout(convert: Convert, form: str) -> None:
 
 
 def _into_folder(convert: Convert, form: str, out: Path) -> None:
-    from tracer.privileges import caller, in_child, lesser_user
     from tracer.recording.files import errors_of
+    from tracer.system.privileges import caller, in_child, lesser_user
 
     new = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     with errors_of(out):
         if out.is_symlink() or out.exists():
-            raise NstraceError(f"{out} is there already", "write to another folder")
+            raise NstraceError(f"{out} already exists", "write to another folder")
         new.mkdir(mode=0o700)
         try:
             os.chown(new, *lesser_user())

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.wiring.completing import complete_proc
-from tracer.wiring.showing import output_options
+from tracer.wiring.printing import output_options
 
 if TYPE_CHECKING:
     from tracer.answers.census import Entry
     from tracer.answers.inspection import Inspection
     from tracer.host.lookup import Lookup
-    from tracer.proc import Proc
+    from tracer.typed.processes import Proc
 
 
 @click.command("inspect")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
-@click.option("--env", is_flag=True, help="Its environment, as it was at the exec; what looks secret is masked.")
+@click.option(
+    "--env", is_flag=True, help="Also print its environment as of the last exec; values that look secret are masked."
+)
 @click.option("--show-secrets", is_flag=True, help="With --env: mask nothing.")
 @output_options
 def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, as_json: bool, quiet: bool) -> None:
@@ -28,10 +30,10 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
     PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
     """
     from tracer.host.lookup import Lookup
-    from tracer.initial import require_initial_pidns
+    from tracer.system.host_pidns import require_initial_pidns
     from tracer.views.inspection import inspection_object, inspection_text
     from tracer.views.objects import json_line
-    from tracer.wiring.showing import answer_each, line_width, user_name
+    from tracer.wiring.printing import answer_each, line_width, user_name
 
     if show_secrets and not env:
         raise click.UsageError("--show-secrets goes with --env")
@@ -53,9 +55,9 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
 
     from tracer.answers.inspection import Inspection
     from tracer.errors import ExitCode, NstraceError
-    from tracer.facts import split_args
-    from tracer.host.details import details, shared_with_host
+    from tracer.host.process_details import details, shared_with_host
     from tracer.host.translation import translate
+    from tracer.stream.metadata import split_args
 
     translation = translate(lookup, proc)
     process = lookup.host.process(translation.entry.proc_id.tgid)

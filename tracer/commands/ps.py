@@ -7,8 +7,8 @@ import sys
 import click
 
 from tracer.wiring.completing import complete_target
-from tracer.wiring.gathering import gather, moment_options
-from tracer.wiring.showing import output_options
+from tracer.wiring.printing import output_options
+from tracer.wiring.process_lists import gather, moment_options
 
 
 @click.command("ps")
@@ -35,7 +35,7 @@ def command(
     nstrace ps web
     nstrace ps --from web.arrows --at 14:03:05
     """
-    from tracer.wiring.showing import line_width, note
+    from tracer.wiring.printing import line_width, note
 
     found = gather(targets, file, at, quiet)
     if as_json or output == "json":

@@ -23,7 +23,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
     except ValueError:
         speed = 0.0
     if not 0.001 <= speed <= 1e6:
-        raise click.BadParameter(f"{value!r} is no speed: give 1, 10, 0.5 or max")
+        raise click.BadParameter(f"{value!r} is not a valid speed: use 1, 10, 0.5 or max")
     return speed
 
 
@@ -31,7 +31,14 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 @click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
 @click.option("--from", "begin", metavar="TIME", help="Begin at TIME.")
 @click.option("--to", "end", metavar="TIME", help="End at TIME; +5m is 5 minutes after --from.")
-@click.option("--speed", callback=_speed, default="max", show_default=True, metavar="N", help="1 is as it happened.")
+@click.option(
+    "--speed",
+    callback=_speed,
+    default="max",
+    show_default=True,
+    metavar="N",
+    help="1 = real time, 10 = ten times as fast, max = without pauses.",
+)
 @click.option("--max-idle", type=click.FloatRange(0), metavar="S", help="With --speed: cut pauses to S seconds.")
 @replay_options
 def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **values: Any) -> int:
@@ -55,11 +62,11 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     nstrace replay --speed 10 --max-idle 1 --from 14:03 --to +5m web.arrows
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.recording.pace import Paced
-    from tracer.recording.several import Runs, RunsView, check_found
-    from tracer.session import Limits
+    from tracer.recording.multiple_runs import Runs, RunsView, check_found
+    from tracer.recording.replay_speed import Paced
     from tracer.wiring.ending import Ending
-    from tracer.wiring.recorded import open_sources, sayer, split_files, targets_of
+    from tracer.wiring.open_recordings import open_sources, sayer, split_files, targets_of
+    from tracer.wiring.session import Limits
     from tracer.wiring.streaming import exit_code, make_view, stream_to, view_module, writer_to
 
     options, speed = stream(values), values["speed"]
@@ -82,7 +89,7 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
 
 def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None) -> list[RecordedSource]:
     """Those that tell of the window, set to show it alone. Raises NstraceError (usage) where none does."""
-    from tracer.moments import parse_windows
+    from tracer.typed.moments import parse_windows
 
     if begin is None and end is None:
         return sources

@@ -52,9 +52,9 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
         check_new(file, force)
     with Tracing(LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)) as tracing:
         from tracer.host import procfs
-        from tracer.kernel.birth import Newborn
-        from tracer.session import Limits
-        from tracer.targets import parse_target
+        from tracer.kernel.new_pidns import Newborn
+        from tracer.typed.targets import parse_target
+        from tracer.wiring.session import Limits
         from tracer.wiring.streaming import exit_code, give_way, make_view, stream_to, writer_to
 
         tracing.begin()

@@ -8,24 +8,26 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.wiring.completing import complete_proc
-from tracer.wiring.showing import answer_each, output_options
+from tracer.wiring.printing import answer_each, output_options
 
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
-    from tracer.proc import Proc
+    from tracer.typed.processes import Proc
 
 
 @click.command("translate")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
-@click.option("--from", "file", metavar="FILE", help="Ask a recording, not the living host.")
-@click.option("--at", metavar="TIME", help="With --from: who it was at TIME.")
+@click.option("--from", "file", metavar="FILE", help="Use a recording instead of the live host.")
+@click.option("--at", metavar="TIME", help="With --from: which process it was at TIME.")
 @click.option(
-    "--during", metavar="A..B", help="With --from: all who it was between two TIMEs (14:03..+5m); all of it by default."
+    "--during", metavar="A..B", help="With --from: all processes that had the number between two times (14:03..+5m)."
 )
-@click.option("--to-container", is_flag=True, help="With - : mark the host's PIDs with container and PID inside.")
-@click.option("--to-host", is_flag=True, help="With - : mark the PIDs of one container with the host's.")
-@click.option("--in", "where", metavar="CONTAINER", help="For --to-host: whose PIDs (web, pidns:INUM).")
-@click.option("--replace", is_flag=True, help="Put the answer in place of the number.")
+@click.option("--to-container", is_flag=True, help="With -: annotate host PIDs with container and PID inside.")
+@click.option("--to-host", is_flag=True, help="With -: annotate PIDs of one container with host PIDs.")
+@click.option(
+    "--in", "where", metavar="CONTAINER", help="With --to-host: the container or PID namespace (web, pidns:INUM)."
+)
+@click.option("--replace", is_flag=True, help="With -: replace numbers instead of annotating them.")
 @output_options
 def command(
     procs: tuple[str, ...],
@@ -65,7 +67,7 @@ def command(
     dmesg -w | nstrace translate --to-container -
     docker logs -f web | nstrace translate --to-host --in web -
     """
-    from tracer.initial import require_initial_pidns
+    from tracer.system.host_pidns import require_initial_pidns
 
     if _is_filter(procs, to_container, to_host, where, replace):
         from tracer.wiring import filtering
@@ -84,7 +86,7 @@ def command(
         return
     if at and during:
         raise click.UsageError("--at is a moment, --during a time: give one of them")
-    from tracer.wiring.asking import asking_a_recording
+    from tracer.wiring.recorded_translation import asking_a_recording
 
     answer_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
 
@@ -92,7 +94,7 @@ def command(
 def _asking_the_host(show: Callable[[Translation], str], quiet: bool) -> Callable[[Proc], str]:
     from tracer.host.lookup import Lookup
     from tracer.host.translation import translate
-    from tracer.wiring.gathering import say_what_is_hidden
+    from tracer.wiring.process_lists import say_what_is_hidden
 
     lookup = Lookup()
 
@@ -110,7 +112,7 @@ def _shower(quiet: bool, json: bool, is_living: bool) -> Callable[[Translation],
         return lambda translation: f"{translation.result}\n"
     from tracer.views.objects import json_line
     from tracer.views.translation import block, json_object
-    from tracer.wiring.showing import line_width, user_name
+    from tracer.wiring.printing import line_width, user_name
 
     name_of = user_name if is_living else str
     if json:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.wiring.completing import complete_target
-from tracer.wiring.gathering import gather, moment_options
-from tracer.wiring.showing import output_options
+from tracer.wiring.printing import output_options
+from tracer.wiring.process_lists import gather, moment_options
 
 if TYPE_CHECKING:
     from tracer.views.tree import Marks
@@ -28,7 +28,7 @@ def command(
     TARGET is as for follow; `nstrace tree host all` shows the whole host. JSON has a line for each process, with the
     number of its ancestors that are shown as depth.
     """
-    from tracer.wiring.showing import line_width, note
+    from tracer.wiring.printing import line_width, note
 
     found = gather(targets, file, at, quiet)
     if as_json or output == "json":

@@ -13,13 +13,13 @@ import click
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_target
 from tracer.wiring.options import wants_color
-from tracer.wiring.showing import output_options
+from tracer.wiring.printing import output_options
 
 if TYPE_CHECKING:
-    from tracer.answers.verification import Round, Source, Verdict
+    from tracer.answers.verification import Round, Verdict, Witness
     from tracer.containers.names import Names
     from tracer.host.verification import Verifier
-    from tracer.watching import Watch
+    from tracer.wiring.watching import Watch
 
 _ROUNDS, _PAUSE_S = 3, 0.1
 _LIVE_S = 3.0
@@ -51,8 +51,13 @@ def _is_number(text: str) -> bool:
     metavar="[S]",
     help=f"Also the table that eBPF events build in S seconds (--live alone: {_LIVE_S:.0f}).",
 )
-@click.option("--explain", is_flag=True, help="Say first what each column shows and where it comes from.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR is obeyed.")
+@click.option("--explain", is_flag=True, help="First explain what each column shows and where it comes from.")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Use of colors; NO_COLOR is respected.",
+)
 @output_options
 def command(
     targets: tuple[str, ...], live: float | None, explain: bool, color: str, output: str, as_json: bool, quiet: bool
@@ -74,11 +79,11 @@ def command(
     from tracer.host.census import take_census
     from tracer.host.lookup import Lookup
     from tracer.host.verification import Verifier
-    from tracer.initial import require_initial_pidns
+    from tracer.system.host_pidns import require_initial_pidns
     from tracer.views.objects import json_line
     from tracer.views.verification import finding_object, unanswered_lines
-    from tracer.wiring.gathering import require_distinct
-    from tracer.wiring.showing import note
+    from tracer.wiring.printing import note
+    from tracer.wiring.process_lists import require_distinct
 
     require_initial_pidns()
     lookup = Lookup()
@@ -104,7 +109,7 @@ def command(
 
 def _print_table(verdict: Verdict, explain: bool, color: bool, quiet: bool) -> None:
     from tracer.views.verification import explanation, verification_table
-    from tracer.wiring.showing import line_width, note
+    from tracer.wiring.printing import line_width, note
 
     sources = _asked(verdict)
     if explain:
@@ -133,20 +138,20 @@ def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
     if seconds is None:
         yield None
         return
-    from tracer.watching import Watch
+    from tracer.wiring.watching import Watch
 
     with contextlib.closing(Watch(names.describe)) as watch:
         watch.run(seconds)
         yield watch
 
 
-def _asked(verdict: Verdict) -> list[Source]:
+def _asked(verdict: Verdict) -> list[Witness]:
     """The sources that were asked, in their order."""
-    from tracer.answers.verification import Source
+    from tracer.answers.verification import Witness
 
     return [
         source
-        for source in Source
+        for source in Witness
         if any(source in finding.numbers or source in finding.failed for finding in verdict.findings)
     ]
 

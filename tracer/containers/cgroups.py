@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from tracer.containers import paths
-from tracer.facts import CgroupFact, CgroupName, Container
-from tracer.recent import Recent
+from tracer.containers import cgroup_paths
+from tracer.stream.lru import Lru
+from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
 MAX_CGROUPS = 65536
 _ID = re.compile("[0-9a-f]{64}")
@@ -61,13 +61,13 @@ class Cgroups:
 
     def __init__(self, describe: Describe, max_cgroups: int = MAX_CGROUPS) -> None:
         self._describe = describe
-        self._known: Recent[int, CgroupName] = Recent(max_cgroups)
+        self._known: Lru[int, CgroupName] = Lru(max_cgroups)
         self._orphans = _Orphans(max_cgroups)
         self._labels = _Labels(max_cgroups)
-        self._containers: Recent[int, Container] = Recent(max_cgroups)  # by their root cgroup
-        self._answers: Recent[str, Answer] = Recent(max_cgroups)  # the engine's last, by id
-        self._open: Recent[int, _Open] = Recent(max_cgroups)
-        self._in_vain: Recent[str, int] = Recent(max_cgroups)  # how often an engine did not know this id
+        self._containers: Lru[int, Container] = Lru(max_cgroups)  # by their root cgroup
+        self._answers: Lru[str, Answer] = Lru(max_cgroups)  # the engine's last, by id
+        self._open: Lru[int, _Open] = Lru(max_cgroups)
+        self._in_vain: Lru[str, int] = Lru(max_cgroups)  # how often an engine did not know this id
 
     @property
     def evicted(self) -> int:
@@ -135,7 +135,7 @@ class Cgroups:
             answer = asked[container_id] = self._answer(container_id)
             return answer.runtime if isinstance(answer, Description) else None
 
-        found = paths.find(path, runtime_of)
+        found = cgroup_paths.find(path, runtime_of)
         container = self._container(found, ancestry[found.depth - 1].cgroup_id, asked) if found else None
         named = container.id if container and container.name else None
         pending = any(answer is Silence.NO_ANSWER and asked_id != named for asked_id, answer in asked.items())
@@ -166,7 +166,7 @@ class Cgroups:
         else:
             self._open.pop(cgroup_id)
 
-    def _container(self, found: paths.Found, root_id: int, asked: Mapping[str, Answer]) -> Container:
+    def _container(self, found: cgroup_paths.Found, root_id: int, asked: Mapping[str, Answer]) -> Container:
         """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no cgroup id
         twice (kernfs_node.id). It keeps the name that it was first shown by."""
         before, now = self._containers.get(root_id), container_of(found.id, asked.get(found.id), found.runtime)
@@ -193,8 +193,8 @@ class _Labels:
     a name goes on behind it. limit: as many labels are remembered."""
 
     def __init__(self, limit: int) -> None:
-        self._last: Recent[str, int] = Recent(limit)  # by the label without a number
-        self._given: Recent[str, None] = Recent(limit)
+        self._last: Lru[str, int] = Lru(limit)  # by the label without a number
+        self._given: Lru[str, None] = Lru(limit)
 
     def number(self, container: Container) -> Container:
         """The same with the number of its life."""

@@ -158,7 +158,7 @@ def _checked(host: str) -> str:
         return host
     hint = "unset DOCKER_HOST, or set it to unix:///path/of/the/socket"
     if host.startswith("unix:"):
-        raise NstraceError(f"DOCKER_HOST={host!r} holds no absolute path", hint)
+        raise NstraceError(f"DOCKER_HOST={host!r} is not an absolute path", hint)
     raise NstraceError(f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host", hint)
 
 

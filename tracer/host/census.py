@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tracer.answers.census import NOBODY, Census, Entry
 from tracer.host.processes import Host
-from tracer.host.procfs import Living
+from tracer.host.procfs import LivingProcess
 
 
 def take_census(host: Host) -> Census:
@@ -15,7 +15,7 @@ def take_census(host: Host) -> Census:
     return Census(entry_of(host, process, living.get(process.parent_tgid)) for process in living.values())
 
 
-def entry_of(host: Host, process: Living, parent: Living | None = None) -> Entry:
+def entry_of(host: Host, process: LivingProcess, parent: LivingProcess | None = None) -> Entry:
     """One process. parent: where that has been read already."""
     around = host.containers(process)
     has_parent = process.parent_tgid != 0
@@ -38,7 +38,7 @@ def entry_of(host: Host, process: Living, parent: Living | None = None) -> Entry
     )
 
 
-def _ns_ppid(process: Living, parent: Living | None) -> int | None:
+def _ns_ppid(process: LivingProcess, parent: LivingProcess | None) -> int | None:
     if parent is None:
         return None
     if parent.level < process.level:

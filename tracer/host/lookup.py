@@ -12,18 +12,18 @@ from tracer.answers.translation import home
 from tracer.containers.cgroups import container_of
 from tracer.containers.engine import FoundContainer
 from tracer.containers.names import Names
-from tracer.containers.resolve import Resolved, choose, indistinct, resolve
+from tracer.containers.resolve_targets import Resolved, choose, indistinct, resolve
 from tracer.errors import ExitCode, NstraceError
-from tracer.facts import Container
-from tracer.hints import shown
 from tracer.host import procfs
 from tracer.host.census import take_census
 from tracer.host.processes import Host
-from tracer.host.procfs import Living
-from tracer.pidns import Number
-from tracer.privileges import more_rights
-from tracer.proc import Proc, Space
-from tracer.targets import Target, TargetKind, parse_target
+from tracer.host.procfs import LivingProcess
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import Number
+from tracer.system.privileges import more_rights
+from tracer.text.hints import shown
+from tracer.typed.processes import Proc, Space
+from tracer.typed.targets import Target, TargetKind, parse_target
 
 _MAX_NEAR = 8
 
@@ -31,7 +31,7 @@ _MAX_NEAR = 8
 class Match(NamedTuple):
     """What was found for a PROC. is_thread: the number is that of a thread of the process."""
 
-    process: Living
+    process: LivingProcess
     is_thread: bool
 
 
@@ -83,7 +83,7 @@ class Lookup:
                 raise NstraceError(f"{where} has just ended", "", ExitCode.NO_TARGET)
             yield fd
 
-    def _someone_in(self, space: Space, where: str) -> Living:
+    def _someone_in(self, space: Space, where: str) -> LivingProcess:
         """A process that is in the namespace itself, not in one below it."""
         if space == Space.CONTAINER:
             return self._first_of(self.container(where))
@@ -91,7 +91,7 @@ class Lookup:
             return self._inside(int(where))
         return self.find(Proc(Space.HOST, "", int(where) if where else os.getpid(), where)).process
 
-    def _inside(self, inum: int) -> Living:
+    def _inside(self, inum: int) -> LivingProcess:
         hidden = False
         for process in self.host.processes():
             if process.chain and process.chain[-1].pidns.inum == inum:
@@ -117,7 +117,7 @@ class Lookup:
         found = (self.host.of_cgroup(process.cgroup) for process in self.host.processes())
         return {container.id for container in found if container}
 
-    def _first_of(self, container: FoundContainer) -> Living:
+    def _first_of(self, container: FoundContainer) -> LivingProcess:
         """Its first process: as `tracer.answers.inventory.running` has it. Who is number 1 in a namespace by the
         engine's word, and in no other container's cgroup, is quicker to find and the same."""
         told = self.names.init_tgid(container.id)

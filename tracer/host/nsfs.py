@@ -12,7 +12,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 _GET_PARENT = 0xB702
 _GET_ID = 0x8008B70D

@@ -17,8 +17,8 @@ from tracer.answers.translation import home
 from tracer.errors import NstraceError
 from tracer.host import nsfs, procfs
 from tracer.host.processes import Host
-from tracer.pidns import Number
-from tracer.views.escape import safe_text
+from tracer.stream.pidns import Number
+from tracer.text.escape import safe_text
 
 _FORGET_S = 1.0  # what is no PID of a container may become one: a process enters its cgroup after its birth
 _MAX_KNOWN = 128  # each takes a descriptor

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from tracer.containers import paths
+from tracer.containers import cgroup_paths
 from tracer.containers.cgroups import Answer, Describe, Description, Silence, container_of
-from tracer.facts import Container
 from tracer.host import nsfs, procfs
-from tracer.host.procfs import Living
-from tracer.host.spaces import Spaces
-from tracer.offset import wall_offset_ns
-from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
+from tracer.host.pidns_ids import PidnsIds
+from tracer.host.procfs import LivingProcess
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId
+from tracer.system.clock_offset import wall_offset_ns
 
 _MS_NS = 1_000_000
 
@@ -32,24 +32,24 @@ class Host:
         self, describe: Describe, inits: Callable[[Collection[str]], Mapping[int, str]] = lambda _but: {}
     ) -> None:
         self._describe, self._inits = describe, inits
-        self._spaces = Spaces()
+        self._spaces = PidnsIds()
         self._containers: dict[str, Container | None] = {}
         self._owners: dict[PidnsId, Container | None] = {}
         self.wall_offset_ns = wall_offset_ns()
 
-    def process(self, nr: int) -> Living | None:
+    def process(self, nr: int) -> LivingProcess | None:
         """The process with this PID on the host, or with a thread of this number; None: there is none."""
         return procfs.living(nr, self._spaces.of)
 
-    def read(self, directory: int) -> Living:
+    def read(self, directory: int) -> LivingProcess:
         """The process of a directory, as `procfs.open_process` gives it. Raises OSError where it has gone."""
         return procfs.read_process(directory, self._spaces.of)
 
-    def processes(self) -> Iterator[Living]:
+    def processes(self) -> Iterator[LivingProcess]:
         """All processes, in the order of their PIDs."""
         return procfs.processes(self._spaces.of)
 
-    def started_ns(self, process: Living) -> int:
+    def started_ns(self, process: LivingProcess) -> int:
         """When it began, by the wall clock, to a clock tick."""
         return (process.proc_id.start_ns + self.wall_offset_ns) // _MS_NS * _MS_NS
 
@@ -61,7 +61,7 @@ class Host:
         """Whether the first process of the PID namespace of a descriptor is there: without it nobody is born there."""
         return self._spaces.first(fd) is not None
 
-    def inside(self, fd: int, nr: int) -> Living | None:
+    def inside(self, fd: int, nr: int) -> LivingProcess | None:
         """The process with this number in the namespace of a descriptor, or with a thread of this number there; None:
         there is none. Who answers is held against the question, so a number that was given away meanwhile does no
         harm."""
@@ -73,26 +73,26 @@ class Host:
         found = self.process(tgid) if tgid else None
         return found if found and has_number(found, Number(pidns, nr)) else None
 
-    def container(self, process: Living) -> Container | None:
+    def container(self, process: LivingProcess) -> Container | None:
         """The container of a process: by its cgroup, else that whose namespace it is in (nsenter); None: the host."""
         own = self.of_cgroup(process.cgroup)
         if own or process.chain is None:
             return own
         return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
 
-    def containers(self, process: Living) -> tuple[Container | None, ...]:
+    def containers(self, process: LivingProcess) -> tuple[Container | None, ...]:
         """The containers around it, outermost first, and last its own. None: the host's, no container's, or not ours to
         see."""
         return (*self.owners(process)[:-1], self.container(process))
 
-    def owners(self, process: Living) -> tuple[Container | None, ...]:
+    def owners(self, process: LivingProcess) -> tuple[Container | None, ...]:
         """For each of its numbers, the host's first, the container that began the namespace. None: the host's, no
         container's, or not ours to see."""
         if process.chain is None:
             return (None,) * len(process.numbers)
         return tuple(self._owner(process, number) for number in process.chain)
 
-    def _owner(self, process: Living, number: Number) -> Container | None:
+    def _owner(self, process: LivingProcess, number: Number) -> Container | None:
         """The container whose first process began this namespace of the process."""
         if number.pidns != INITIAL_PIDNS and number.pidns not in self._owners:
             with contextlib.suppress(OSError), procfs.opened_pidns(process.tgid) as fd:
@@ -118,7 +118,7 @@ class Host:
             answer = answers[container_id] = self._describe(container_id)
             return answer.runtime if isinstance(answer, Description) else None
 
-        found = paths.find(path, runtime_of)
+        found = cgroup_paths.find(path, runtime_of)
         container = container_of(found.id, answers.get(found.id), found.runtime) if found else None
         if not any(isinstance(answer, Silence) for answer in answers.values()):
             self._containers[path] = container
@@ -132,7 +132,7 @@ class Host:
         return container_of(container_id, self._describe(container_id)) if container_id else None
 
 
-def has_number(process: Living, number: Number) -> bool:
+def has_number(process: LivingProcess, number: Number) -> bool:
     """Whether the process, or a thread of it, has this number."""
     chain = process.chain or ()
     for level, own in enumerate(chain):

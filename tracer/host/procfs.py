@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tracer import hierarchy
 from tracer.errors import ExitCode, NstraceError
-from tracer.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
-from tracer.privileges import more_rights
+from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
+from tracer.system import cgroup_hierarchy
+from tracer.system.privileges import more_rights
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CHUNK_BYTES = 1 << 16
@@ -72,7 +72,7 @@ def pidns_inum(tgid: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
+class LivingProcess:
     """What /proc says of one process that has not been reaped; all of it is of this very process.
 
     proc_id: start_ns is cut to a clock tick, as /proc has it. numbers: its PIDs, outermost first, the host's among
@@ -100,7 +100,7 @@ class Living:
 
     @property
     def cgroup(self) -> str:
-        """The path that tells its container (tracer.hierarchy)."""
+        """The path that tells its container (tracer.system.cgroup_hierarchy)."""
         return self.cgroups[0] if self.cgroups else ""
 
     @property
@@ -114,7 +114,7 @@ class Living:
         return self.state in "ZX"
 
 
-def living(nr: int, spaces_of: SpacesOf) -> Living | None:
+def living(nr: int, spaces_of: SpacesOf) -> LivingProcess | None:
     """The process of this PID or thread number on the host; None: there is none (any more)."""
     try:
         with opened_process(nr) as directory:
@@ -163,7 +163,7 @@ def opened_pidns(tgid: int) -> Iterator[int]:
         os.close(fd)
 
 
-def processes(spaces_of: SpacesOf) -> Iterator[Living]:
+def processes(spaces_of: SpacesOf) -> Iterator[LivingProcess]:
     """All processes of the host, each read whole when it is its turn; those that end meanwhile are left out."""
     for tgid in tgids():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), opened_process(tgid) as directory:
@@ -212,13 +212,13 @@ def opened_process(nr: int) -> Iterator[int]:
         os.close(directory)
 
 
-def read_process(directory: int, spaces_of: SpacesOf) -> Living:
+def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
     """The process of this directory; of a thread's directory its process, with the start of the thread. Raises OSError
     where it has gone."""
     comm, fields = stat_fields(directory)
     status = contents(directory, "status")
     numbers = _numbers(status, b"NStgid")
-    return Living(
+    return LivingProcess(
         proc_id=ProcId(numbers[0], int(fields[19]) * TICK_NS),
         numbers=numbers,
         chain=_chain(directory, numbers, spaces_of),
@@ -228,7 +228,7 @@ def read_process(directory: int, spaces_of: SpacesOf) -> Living:
         args=contents(directory, "cmdline"),
         state=fields[0].decode(),
         uid=int(status_field(status, b"Uid").split()[0]),
-        cgroups=hierarchy.paths(os.fsdecode(contents(directory, "cgroup")), hierarchy.controller()),
+        cgroups=cgroup_hierarchy.paths(os.fsdecode(contents(directory, "cgroup")), cgroup_hierarchy.controller()),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tracer.answers.translation import Translation
 from tracer.host.census import entry_of
 from tracer.host.lookup import Lookup
-from tracer.proc import Proc, Space
+from tracer.typed.processes import Proc, Space
 
 
 def translate(lookup: Lookup, proc: Proc) -> Translation:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer import hierarchy
-from tracer.events import EVENT, Batch, join_rows, of_kind, pick
 from tracer.host import procfs
-from tracer.host.procfs import TICK_NS, Living
-from tracer.initial import INITIAL_PIDNS_INUM
+from tracer.host.procfs import TICK_NS, LivingProcess
+from tracer.stream.batch import EVENT, Batch, join_rows, of_kind, pick
 from tracer.stream.schema import STREAM_KINDS, Kind
+from tracer.system import cgroup_hierarchy
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 
 class Unlisted(NamedTuple):
@@ -48,7 +48,7 @@ def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
     return Unlisted(found, tuple(unknown))
 
 
-def _row(process: Living, known: NDArray[np.void]) -> NDArray[np.void] | None:
+def _row(process: LivingProcess, known: NDArray[np.void]) -> NDArray[np.void] | None:
     """One row; None: something that identifies it, or that decides about it, is not known."""
     start_ns, cgroup_id = _exact_start_ns(process, known), _cgroup_id(process.cgroup)
     if start_ns is None or cgroup_id is None or process.level:
@@ -65,7 +65,7 @@ def _row(process: Living, known: NDArray[np.void]) -> NDArray[np.void] | None:
     return row
 
 
-def _exact_start_ns(process: Living, known: NDArray[np.void]) -> int | None:
+def _exact_start_ns(process: LivingProcess, known: NDArray[np.void]) -> int | None:
     """As its children have it; /proc has clock ticks alone."""
     starts = known["parent_start_ns"][known["parent_tgid"] == process.tgid]
     exact = starts[starts // TICK_NS == process.proc_id.start_ns // TICK_NS]
@@ -74,7 +74,7 @@ def _exact_start_ns(process: Living, known: NDArray[np.void]) -> int | None:
 
 def _cgroup_id(path: str) -> int | None:
     """The kernel's id of a cgroup is the inode number of its directory (kernfs_node.id, on 64-bit machines)."""
-    root = hierarchy.directory()
+    root = cgroup_hierarchy.directory()
     with contextlib.suppress(OSError):
         return Path(f"{root}{path}").stat().st_ino if root and path else None
     return None

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 
 from tracer.answers.census import Census, Entry
 from tracer.answers.inventory import running
-from tracer.answers.verification import ENGINE, Member, Reading, Round, Source, Unanswered, findings
+from tracer.answers.verification import ENGINE, Compared, Reading, Round, Unanswered, Witness, findings
 from tracer.errors import NstraceError
 from tracer.host import nsfs, procfs
 from tracer.host.census import take_census
 from tracer.host.lookup import Lookup, not_permitted
 from tracer.kernel.inside import numbers_inside
-from tracer.pidns import INITIAL_PIDNS, PidnsId
-from tracer.table import Table
-from tracer.targets import Target
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.table import Table
+from tracer.typed.targets import Target
 from tracer.views.table import place
 
 _ENGINE_S = 2.0  # that we wait in vain, for all containers together
@@ -43,28 +43,28 @@ class Verifier:
         found = []
         for pidns, entries in _by_pidns(shown).items():
             members = {entry.proc_id.tgid: _member(entry, engine) for entry in entries}
-            numbers = {Source.STATUS: {entry.proc_id.tgid: _number(entry, pidns) for entry in entries}}
+            numbers = {Witness.STATUS: {entry.proc_id.tgid: _number(entry, pidns) for entry in entries}}
             try:
                 numbers |= self._ask_namespace(pidns, entries)
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended
             if events is not None:
-                numbers[Source.EVENTS] = events.get(pidns.inum, {})
+                numbers[Witness.EVENTS] = events.get(pidns.inum, {})
             others = {entry.proc_id.tgid for entry in census if _is_in(entry, pidns)} - set(members)
             numbers = {source: _without(told, others) for source, told in numbers.items()}
-            failed = frozenset({Source.INSIDE} - set(numbers))
+            failed = frozenset({Witness.INSIDE} - set(numbers))
             found += findings(Reading(pidns.inum, members, numbers, failed))
         return Round(found, self._unanswered)
 
-    def _ask_namespace(self, pidns: PidnsId, entries: list[Entry]) -> dict[Source, dict[int, int]]:
+    def _ask_namespace(self, pidns: PidnsId, entries: list[Entry]) -> dict[Witness, dict[int, int]]:
         """What the namespace itself says of its processes, as far as it answers. Raises OSError where it has ended."""
         highest = max(_number(entry, pidns) for entry in entries)
         with _opened(entries, pidns) as fd:
             told = _translated(fd, entries)
             try:
-                told[Source.INSIDE] = self._look_inside(fd, pidns, highest)
+                told[Witness.INSIDE] = self._look_inside(fd, pidns, highest)
             except NstraceError as error:
-                self._unanswered.append(Unanswered(Source.INSIDE, _name(entries, pidns), error))
+                self._unanswered.append(Unanswered(Witness.INSIDE, _name(entries, pidns), error))
         return told
 
     def _look_inside(self, fd: int, pidns: PidnsId, highest: int) -> dict[int, int]:
@@ -132,10 +132,10 @@ def _by_pidns(entries: list[Entry]) -> dict[PidnsId, list[Entry]]:
     return found
 
 
-def _member(entry: Entry, engine: Mapping[int, int | None]) -> Member:
+def _member(entry: Entry, engine: Mapping[int, int | None]) -> Compared:
     tgid = entry.proc_id.tgid
     failed = tgid in engine and engine[tgid] is None
-    return Member(entry.proc_id, place(entry), entry.container, entry.is_zombie, engine.get(tgid), failed)
+    return Compared(entry.proc_id, place(entry), entry.container, entry.is_zombie, engine.get(tgid), failed)
 
 
 def _name(entries: list[Entry], pidns: PidnsId) -> str:
@@ -170,11 +170,11 @@ def _opened(entries: list[Entry], pidns: PidnsId) -> Iterator[int]:
         yield found
 
 
-def _translated(fd: int, entries: list[Entry]) -> dict[Source, dict[int, int]]:
+def _translated(fd: int, entries: list[Entry]) -> dict[Witness, dict[int, int]]:
     """What the namespace's descriptor says; nothing where the kernel does not translate."""
     with contextlib.suppress(nsfs.NotTranslated):
         asked = {tgid: nsfs.number_in(fd, tgid) for tgid in (entry.proc_id.tgid for entry in entries)}
-        return {Source.IOCTL: {tgid: nr for tgid, nr in asked.items() if nr is not None}}
+        return {Witness.IOCTL: {tgid: nr for tgid, nr in asked.items() if nr is not None}}
     return {}
 
 

@@ -9,9 +9,9 @@ from threading import Thread
 from typing import NamedTuple
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.layout import Btf
-from tracer.kernel.objects import INSN_BYTES, Objects, ProgramObject
-from tracer.privileges import more_rights
+from tracer.kernel.btf import Btf
+from tracer.kernel.program_cache import INSN_BYTES, CompiledPrograms, ProgramObject
+from tracer.system.privileges import more_rights
 
 # program -> the raw tracepoint that it is attached to. They report nothing before the reader opens the trace.
 PROBES = {
@@ -55,7 +55,7 @@ class Attached(NamedTuple):
     programs: tuple[int, ...]
 
 
-def attach(objects: Objects, btf: Btf) -> Attached:
+def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
     """Load everything and attach it. Raises NstraceError with the verifier's words where the kernel refuses."""
     libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
     libbpf.libbpf_set_print(None)
@@ -79,7 +79,7 @@ def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
     return fd
 
 
-def _load_all(libbpf: ctypes.CDLL, objects: Objects, maps: list[int], btf: Btf) -> dict[str, int]:
+def _load_all(libbpf: ctypes.CDLL, objects: CompiledPrograms, maps: list[int], btf: Btf) -> dict[str, int]:
     """At once: the verifier takes 20 to 50 ms for each. concurrent.futures would take 10 ms to import."""
     loaded: dict[str, int] = {}
     refused: list[NstraceError] = []
@@ -120,7 +120,7 @@ def _load(libbpf: ctypes.CDLL, program: ProgramObject, maps: list[int], btf: Btf
     log = ctypes.create_string_buffer(_LOG_BYTES)
     options.log_level, options.log_size, options.log_buf = 1, _LOG_BYTES, ctypes.addressof(log)
     load()
-    raise _refused(f"the kernel did not take the program {program.name}", reason, log.value.decode(errors="replace"))
+    raise _refused(f"the kernel rejected the program {program.name}", reason, log.value.decode(errors="replace"))
 
 
 def _refused(what: str, reason: int, detail: str = "") -> NstraceError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.objects import INSN_BYTES, MapObject, Objects, ProgramObject
+from tracer.kernel.program_cache import INSN_BYTES, CompiledPrograms, MapObject, ProgramObject
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"  # where python3-bpfcc puts bcc
 _LOAD_MAP_FD = (0x18, 1)  # BPF_LD | BPF_IMM | BPF_DW, BPF_PSEUDO_MAP_FD
@@ -74,7 +74,7 @@ def import_bcc() -> Any:
     return bcc
 
 
-def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: tuple[str, ...]) -> Objects:
+def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: tuple[str, ...]) -> CompiledPrograms:
     """The programs of these names, and all maps, of a C file. Raises NstraceError with the compiler's words."""
     bcc = import_bcc()
     # BCC looks for kernel headers here; never below $TMPDIR, where others may write.
@@ -106,7 +106,7 @@ def _stub_kernel_headers(root: Path, kernel_types: str) -> None:
     (include / "kernel_types.h").write_text(kernel_types)
 
 
-def _objects(bcc: Any, bpf: Any, names: tuple[str, ...]) -> Objects:
+def _objects(bcc: Any, bpf: Any, names: tuple[str, ...]) -> CompiledPrograms:
     lib, module = bcc.lib, bpf.module
     lib.bpf_table_name.restype = ctypes.c_char_p  # bcc leaves it at int
     maps, index_of = [], {}
@@ -121,7 +121,7 @@ def _objects(bcc: Any, bpf: Any, names: tuple[str, ...]) -> Objects:
         maps.append(MapObject(name, *sizes))
         index_of[lib.bpf_table_fd_id(module, index)] = index
     programs = (_program(name, bpf.dump_func(name.encode()), index_of) for name in names)
-    return Objects(tuple(maps), tuple(programs))
+    return CompiledPrograms(tuple(maps), tuple(programs))
 
 
 def _program(name: str, insns: bytes, index_of: dict[int, int]) -> ProgramObject:

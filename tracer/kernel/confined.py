@@ -9,10 +9,10 @@ import resource
 from collections.abc import Sequence
 from typing import IO, NoReturn
 
-from tracer import seccomp
 from tracer.kernel.namespaces import CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
-from tracer.libc import call
-from tracer.privileges import become, renounce
+from tracer.system import seccomp
+from tracer.system.libc import call
+from tracer.system.privileges import become, renounce
 
 _MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_EXEC = 1, 2, 16
 _F_ADD_SEALS, _ALL_SEALS = 1033, 0xF

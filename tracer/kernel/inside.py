@@ -6,12 +6,12 @@ ask who owns it (F_GETOWN): the kernel answers with the number of that very proc
 eBPF has a part in it.
 
 The container may be hostile, and hold CAP_SYS_PTRACE: then it can trace the child, read and write its memory, and open
-what it has open and what it stands in. So the child is a program of its own (lookout.py), which had given up everything
-before it was born: it is a user that nobody else is, without capabilities, with no_new_privs and six system calls; its
-root directory is empty and cannot be written to, and no namespace of it but that of users and of time is the host's;
-it has no memory of ours, and no descriptor but the socket that it answers on and the file. What a container can
-still do to it is to stop it, to end it, or to make it lie: that costs this one answer, or makes it wrong, which is a
-difference to all other sources.
+what it has open and what it stands in. So the child is a program of its own (inside_child.py), which gave up
+everything before it was born: it is a user that nobody else is, without capabilities, with no_new_privs and six system
+calls; its root directory is empty and cannot be written to, and no namespace of it but that of users and of time is the
+host's; it has no memory of ours, and no descriptor but the socket that it answers on and the file. What a container
+can still do to it is to stop it, to end it, or to make it lie: that costs this one answer, or makes it wrong, which is
+a difference to all other sources.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ import time
 from typing import NoReturn, Self
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel import confined, lookout
+from tracer.kernel import confined, inside_child
 from tracer.kernel.namespaces import CLONE_NEWPID
-from tracer.libc import call
-from tracer.pidfd import has_process
-from tracer.privileges import more_rights
+from tracer.system.libc import call
+from tracer.system.pidfd import has_process
+from tracer.system.privileges import more_rights
 
 _DEADLINE_S = 2.0  # from the child's birth, for a whole namespace
 _REAPED_S, _PAUSE_S = 0.2, 0.0005
@@ -50,11 +50,11 @@ def numbers_inside(pidns_fd: int, highest: int) -> dict[int, int]:
         with Lookout(pidns_fd, highest) as looking:
             return looking.numbers()
     except TimeoutError as error:
-        raise NstraceError(f"the view from inside was not complete within {_DEADLINE_S:.0f} s") from error
+        raise NstraceError(f"looking from inside the PID namespace took more than {_DEADLINE_S:.0f} s") from error
     except ProcessLookupError:
         raise
     except OSError as error:
-        raise NstraceError(f"there is no view from inside: {error.strerror}") from error
+        raise NstraceError(f"cannot look from inside the PID namespace: {error.strerror}") from error
 
 
 class Lookout:
@@ -64,7 +64,7 @@ class Lookout:
     def __init__(self, pidns_fd: int, highest: int) -> None:
         self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._slip = os.eventfd(0, os.EFD_CLOEXEC)
-        with theirs, confined.file_of(lookout.program(highest)) as program:
+        with theirs, confined.file_of(inside_child.program(highest)) as program:
             self.group = os.fork()
             if self.group == 0:
                 _go(pidns_fd, program.fileno(), [theirs.fileno(), self._slip])

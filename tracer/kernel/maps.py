@@ -14,10 +14,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.account import COUNTS
 from tracer.errors import NstraceError
-from tracer.losses import Loser
-from tracer.selection import Decision
+from tracer.stream.account import COUNTS
+from tracer.stream.losses import Loser
+from tracer.stream.selection import Decision
 
 _PAIR = struct.Struct("<QQII")  # struct pair, bpf/task.h
 _LOSS = np.dtype([("failed", "<u8"), ("throttled", "<u8")])  # struct loss, bpf/nstrace.bpf.c

@@ -12,8 +12,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import EVENT
 from tracer.kernel.options import PAGE_BYTES
+from tracer.stream.batch import EVENT
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 _RECORD = np.dtype([("len", "<u4"), ("page_offset", "<u4"), ("event", ("V", EVENT.itemsize))])

@@ -18,16 +18,16 @@ from typing import Self
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import Batch, pad_args, split_args
-from tracer.kernel.load import CAP_SYS_ADMIN, Loaded, may
+from tracer.kernel.loader_client import CAP_SYS_ADMIN, Loaded, may
 from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
-from tracer.kernel.wire import Decoded
-from tracer.libc import call
-from tracer.pidns import INITIAL_PIDNS, PidnsId, chain_of
-from tracer.selection import Decision
+from tracer.stream.batch import Batch, pad_args, split_args
+from tracer.stream.decoding import Decoded
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
 from tracer.stream.schema import Kind
+from tracer.stream.selection import Decision
+from tracer.system.libc import call
 
 _DEADLINE_S = 30.0  # a process among many may have to wait long until it runs
 _ATTEMPTS = 5
@@ -170,7 +170,7 @@ def _facts_of_events(batch: Batch, pid: int, shell: int) -> _Facts:
     execs = np.flatnonzero((rows["kind"] == Kind.EXEC) & (rows["tgid"] == shell)).tolist()
     if not mine or not execs or rows["kind"][mine[-1]] != Kind.EXIT:
         kinds = [Kind(int(rows["kind"][index])).name.lower() for index in mine]
-        raise _mismatch(f"the programs told {', '.join(kinds) or 'nothing'} of process {pid}")
+        raise _mismatch(f"the programs reported {', '.join(kinds) or 'nothing'} for process {pid}")
     last = rows[mine[-1]]
     chain = chain_of(batch, mine[-1])
     inside = [number.nr for number in chain] if last["level"] else []
@@ -194,7 +194,7 @@ def _compare(proc: _Facts, events: _Facts) -> None:
 
 def _mismatch(what: str) -> NstraceError:
     return NstraceError(
-        f"self-check failed, so nothing that nstrace said here could be trusted: {what}",
+        f"self-check failed, so nstrace's answers could not be trusted here: {what}",
         "please report it with the output of uname -r",
         ExitCode.NOT_PERMITTED,
     )

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.account import Account
 from tracer.errors import NstraceError
-from tracer.events import EVENT, Batch
-from tracer.kernel.load import Loaded
+from tracer.kernel.loader_client import Loaded
 from tracer.kernel.maps import Maps, Reader
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.ring import Ring, wait_for_programs
-from tracer.kernel.wire import Decoded, GapFinder, Joiner, missed_rows
-from tracer.losses import Losses, Share
+from tracer.stream.account import Account
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.decoding import Decoded, GapFinder, Joiner, missed_rows
+from tracer.stream.losses import LossLedger, Share
 from tracer.stream.schema import COUNTER_SLOTS
 
 FIRST_LOOK_S = 0.002
@@ -54,7 +54,7 @@ class Trace:
         self._joiner = Joiner()
         self.began_ns = now_ns()
         self._gaps = GapFinder(self._whose, self.began_ns)
-        self._losses: dict[int, Losses] = defaultdict(Losses)
+        self._losses: dict[int, LossLedger] = defaultdict(LossLedger)
         self._delivered = np.zeros((len(self.maps.counts()), COUNTER_SLOTS), np.int64)
         self._missed, self._missed_ns = 0, now_ns()
         self.gather_up_to_s = LIVE_S

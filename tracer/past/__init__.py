@@ -1,1 +1,4 @@
-"""What recorded events answer afterwards: who had which number when. Pure."""
+"""What recorded events answer afterwards: which process had which number when.
+
+Pure: no I/O, no clock. May import answers, errors, stream, text and typed.
+"""

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.answers.census import Entry
-from tracer.attribution import Attribution, teaches
-from tracer.events import Batch
-from tracer.facts import RUNTIME_COMM, Container
-from tracer.known import Known
-from tracer.moments import Span
 from tracer.past.history import History, Lifetime
 from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
-from tracer.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
+from tracer.stream.attribution import Attribution, teaches
+from tracer.stream.batch import Batch
+from tracer.stream.known import Known
+from tracer.stream.metadata import RUNTIME_COMM, Container
+from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
 from tracer.stream.schema import COMMAND_KINDS, Flag, Kind
+from tracer.typed.moments import Span
 
 RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 

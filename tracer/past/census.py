@@ -8,17 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tracer.answers.census import Census, Entry
-from tracer.attribution import Attribution
-from tracer.events import Batch, pick
-from tracer.known import Known
 from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
-from tracer.pidns import INITIAL_PIDNS, ProcId
-from tracer.repair import identities
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch, pick
+from tracer.stream.known import Known
+from tracer.stream.pidns import INITIAL_PIDNS, ProcId
+from tracer.stream.repair import identities
 from tracer.stream.schema import Kind
-from tracer.table import Process, Table
+from tracer.stream.table import Process, Table
 
 
-class Losses(NamedTuple):
+class LossWindow(NamedTuple):
     """Events that were lost and not made up for: who began or ended then is not known. Wall clock, ns."""
 
     lost: int
@@ -91,12 +91,12 @@ class Recall:
         if not self._table.unsure:
             self._gaps.clear()
 
-    def losses(self) -> Losses | None:
+    def losses(self) -> LossWindow | None:
         """What makes the census unsure; None: nothing does."""
         if not self._gaps:
             return None
         lost, since, until = zip(*self._gaps, strict=True)
-        return Losses(sum(lost), min(since) + self._offset, max(until) + self._offset)
+        return LossWindow(sum(lost), min(since) + self._offset, max(until) + self._offset)
 
     def census(self) -> Census:
         """Who lives at the moment."""

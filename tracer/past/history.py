@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import NUMBER, Batch
 from tracer.past.gaps import NEVER_NS, Gaps, Hole
 from tracer.past.reports import Fate
-from tracer.pidns import INITIAL_PIDNS, PidnsId, ProcId
+from tracer.stream.batch import NUMBER, Batch
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
 from tracer.stream.schema import STREAM_KINDS, Flag, Kind
 
 _NR_BITS = 23  # a PID has 22 and may be 1 << 22

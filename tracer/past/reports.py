@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.answers.census import NOBODY, AsOf, Entry, Later
-from tracer.attribution import Attribution
-from tracer.events import of_kind
-from tracer.known import Known
-from tracer.pidns import Chain, ProcId
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import of_kind
+from tracer.stream.known import Known
+from tracer.stream.pidns import Chain, ProcId
 from tracer.stream.schema import LIFE_KINDS, Flag, Kind
 
 

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from tracer.answers.translation import Life, Translation
 from tracer.errors import ExitCode, NstraceError
-from tracer.hints import near, shown
 from tracer.past.archive import Past
 from tracer.past.gaps import Hole
 from tracer.past.history import Holder, Lifetime
-from tracer.pidns import INITIAL_PIDNS, PidnsId
-from tracer.proc import Proc, Space
-from tracer.views.escape import safe
-from tracer.views.moment import precise
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
+from tracer.text.escape import safe
+from tracer.text.hints import near, shown
+from tracer.text.times import precise
+from tracer.typed.processes import Proc, Space
 
 
 class Recalled(NamedTuple):
@@ -82,7 +82,7 @@ class Hindsight:
                     )
                 return spaces
             case Space.PID:
-                hint = f"ask for {proc.where} first: it tells the inode number for pidns:INUM/{proc.nr}"
+                hint = f"ask for {proc.where} first: it prints the inode number for pidns:INUM/{proc.nr}"
                 raise NstraceError(f"{proc.text}: a recording is asked by namespace", hint, ExitCode.USAGE)
             case Space.CONTAINER:
                 return self._of_container(proc.where)

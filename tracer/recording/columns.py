@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.events import EVENT, NUMBER, Batch
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.known import Known
 from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
+from tracer.stream.batch import EVENT, NUMBER, Batch
+from tracer.stream.known import Known
 from tracer.stream.schema import INLINE_LEVELS, Kind
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 _MAX_CHAIN = 33  # numbers of a process: MAX_PID_NS_LEVEL + 1, include/linux/pid_namespace.h
 _NAMES = pa.array([Kind(kind).name.lower() if kind in list(Kind) else None for kind in range(max(Kind) + 1)])

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from tracer.recording.export_rows import FLAT, flat, rows_as_text
 from tracer.recording.files import create
-from tracer.recording.flat import FLAT, flat, rows_as_text
 from tracer.recording.source import RecordedSource
-from tracer.views.escape import safe_text
+from tracer.text.escape import safe_text
 
 GROUP_ROWS = 1 << 17
 _NEVER: Callable[[], float | None] = lambda: 0.0  # noqa: E731
@@ -26,7 +26,7 @@ _WORDS = [field.name for field in FLAT if pa.types.is_string(field.type) and not
 _INTEGERS = [field.name for field in FLAT if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)]
 
 
-class Table(Protocol):
+class TableWriter(Protocol):
     """A file that takes tables of FLAT."""
 
     def write(self, table: pa.Table) -> None:
@@ -51,11 +51,11 @@ class ParquetTable:
         )
 
     def write(self, table: pa.Table) -> None:
-        """As `Table.write`."""
+        """As `TableWriter.write`."""
         self._writer.write_table(table)
 
     def close(self) -> None:
-        """As `Table.close`."""
+        """As `TableWriter.close`."""
         self._writer.close()
 
 
@@ -67,16 +67,16 @@ class CsvTable:
         self._options = pa.csv.WriteOptions(include_header=True)
 
     def write(self, table: pa.Table) -> None:
-        """As `Table.write`."""
+        """As `TableWriter.write`."""
         for batch in table.to_batches():
             pa.csv.write_csv(rows_as_text(batch, _command_line), self._file, self._options)
             self._options = pa.csv.WriteOptions(include_header=False)
 
     def close(self) -> None:
-        """As `Table.close`."""
+        """As `TableWriter.close`."""
 
 
-TABLES: dict[str, Callable[[IO[bytes]], Table]] = {"parquet": ParquetTable, "csv": CsvTable}
+TABLES: dict[str, Callable[[IO[bytes]], TableWriter]] = {"parquet": ParquetTable, "csv": CsvTable}
 
 
 def _command_line(args: Sequence[str]) -> str:
@@ -112,19 +112,19 @@ def _sorted(batches: Sequence[pa.RecordBatch]) -> pa.Table:
 class Partitions:
     """A folder with one file for each day and host: date=2026-11-24/host=web1/0.parquet, as Hive lays them out."""
 
-    def __init__(self, folder: Path, suffix: str, make: Callable[[IO[bytes]], Table]) -> None:
+    def __init__(self, folder: Path, suffix: str, make: Callable[[IO[bytes]], TableWriter]) -> None:
         self._folder, self._suffix, self._make = folder, suffix, make
-        self._tables: dict[tuple[str, str], tuple[IO[bytes], Table]] = {}
+        self._tables: dict[tuple[str, str], tuple[IO[bytes], TableWriter]] = {}
 
     def write(self, table: pa.Table) -> None:
-        """As `Table.write`."""
+        """As `TableWriter.write`."""
         days = table["time"].cast(pa.timestamp("ns")).cast(pa.date32())
         for day, host in itertools.product(pc.unique(days).to_pylist(), pc.unique(table["host"]).to_pylist()):
             part = table.filter(pc.and_(pc.equal(days, pa.scalar(day)), pc.equal(table["host"], host)))
             if len(part):
                 self._table(str(day), host).write(part)
 
-    def _table(self, day: str, host: str) -> Table:
+    def _table(self, day: str, host: str) -> TableWriter:
         if (day, host) not in self._tables:
             folder = self._folder / f"date={day}" / f"host={quote(host, safe='')}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ class Partitions:
         return self._tables[day, host][1]
 
     def close(self) -> None:
-        """As `Table.close`."""
+        """As `TableWriter.close`."""
         for file, table in self._tables.values():
             table.close()
             file.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tracer.errors import NstraceError
-from tracer.privileges import caller
+from tracer.system.privileges import caller
 
 SUFFIX = ".arrows"
 _CHUNK_BYTES = 1 << 20
@@ -29,9 +29,9 @@ def check_new(path: Path, force: bool) -> None:
             if not path.parent.is_dir():
                 raise NstraceError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
         elif not stat.S_ISREG(found.st_mode) and not _is_null(found):
-            raise NstraceError(f"{path} is there, and no regular file", "write to another FILE")
+            raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
         elif not force and not _is_null(found):
-            raise NstraceError(f"{path} is there already", "--force replaces it")
+            raise NstraceError(f"{path} already exists", "--force replaces it")
 
 
 def create(path: Path, force: bool) -> int:
@@ -84,7 +84,7 @@ def _opened_null(path: Path) -> int:
     fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not _is_null(os.fstat(fd)):  # it was when we looked
         os.close(fd)
-        raise NstraceError(f"{path} is there, and no regular file", "write to another FILE")
+        raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
     return fd
 
 
@@ -265,5 +265,5 @@ def open_input(name: str) -> FileInput | StreamInput:
         return StreamInput(fd, None if name == "-" else _first(fd))
     what = "a folder" if stat.S_ISDIR(mode) else "a terminal" if os.isatty(fd) else "a device"
     raise NstraceError(
-        f"{'stdin' if name == '-' else name} is {what}, no recording", "nstrace record -w FILE makes one"
+        f"{'stdin' if name == '-' else name} is {what}, not a recording", "nstrace record -w FILE makes one"
     )

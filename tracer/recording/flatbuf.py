@@ -23,7 +23,7 @@ class Vector(NamedTuple):
     length: int
 
 
-class Table:
+class FlatTable:
     """A table at a place of a buffer. Fields that are absent give their default."""
 
     def __init__(self, buffer: bytes, at: int) -> None:
@@ -33,7 +33,7 @@ class Table:
         self._vtable_bytes = _get(_U16, buffer, self._vtable)
 
     @classmethod
-    def root(cls, buffer: bytes) -> Table:
+    def root(cls, buffer: bytes) -> FlatTable:
         """The table that the buffer is about."""
         return cls(buffer, _get(_U32, buffer, 0))
 
@@ -54,10 +54,10 @@ class Table:
         at = self._field(number)
         return 0 if at is None else _get(_I64, self._buffer, at)
 
-    def table(self, number: int) -> Table | None:
+    def table(self, number: int) -> FlatTable | None:
         """A table, or a union's."""
         at = self._field(number)
-        return None if at is None else Table(self._buffer, at + _get(_U32, self._buffer, at))
+        return None if at is None else FlatTable(self._buffer, at + _get(_U32, self._buffer, at))
 
     def vector(self, number: int, element_bytes: int) -> Vector:
         """A vector, all of whose elements lie inside the buffer."""
@@ -74,7 +74,9 @@ class Table:
     def key_values(self, number: int) -> dict[str, str]:
         """A vector of KeyValue."""
         start, count = self.vector(number, 4)
-        pairs = (Table(self._buffer, at + _get(_U32, self._buffer, at)) for at in range(start, start + 4 * count, 4))
+        pairs = (
+            FlatTable(self._buffer, at + _get(_U32, self._buffer, at)) for at in range(start, start + 4 * count, 4)
+        )
         return {pair._string(0): pair._string(1) for pair in pairs}
 
     def _string(self, number: int) -> str:

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 import pyarrow as pa
 
-from tracer.recording.flatbuf import Malformed, Table
+from tracer.recording.flatbuf import FlatTable, Malformed
 from tracer.recording.schema import SCHEMA
 
 PREFIX = struct.Struct("<Ii")
@@ -59,7 +59,7 @@ class Message:
     body_bytes: int
     rows: int
     header: bytes
-    table: Table
+    table: FlatTable
 
 
 def of_schema(metadata: Mapping[str, str]) -> bytes:
@@ -104,7 +104,7 @@ def parse(header: bytes) -> Message:
 
 
 def _parse(header: bytes) -> Message:
-    root = Table.root(header)
+    root = FlatTable.root(header)
     kind = Header(root.u8(1))
     table = root.table(2)
     if table is None:

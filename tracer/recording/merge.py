@@ -23,7 +23,7 @@ def merge(path: Path, facts: Mapping[str, str], fsync: bool = False) -> None:
     facts: the stream's metadata.
     """
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with contextlib.suppress(NstraceError, OSError), contextlib.closing(_Opened(path)) as opened:
+    with contextlib.suppress(NstraceError, OSError), contextlib.closing(_OpenFile(path)) as opened:
         recording = Recording(path.name, FileInput(opened.fd), lambda _line: None)
         indices = recording.indices()
         rows = max((index.first_row for index in indices), default=0)
@@ -38,7 +38,7 @@ def merge(path: Path, facts: Mapping[str, str], fsync: bool = False) -> None:
             new.unlink(missing_ok=True)
 
 
-class _Opened:
+class _OpenFile:
     """A file by its name, and whether it is the same later on."""
 
     def __init__(self, path: Path) -> None:

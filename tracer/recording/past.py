@@ -7,17 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.events import Batch
 from tracer.past.archive import Past
 from tracer.past.history import History
-from tracer.recording.about import About, Of
 from tracer.recording.reader import Index, Recording
+from tracer.recording.row_filter import RowFilter, RowsOf
 from tracer.recording.source import RecordedSource
-from tracer.repair import identities, identity
-from tracer.table import ECHO_NS
+from tracer.stream.batch import Batch
+from tracer.stream.repair import identities, identity
+from tracer.stream.table import ECHO_NS
 
 
-def read_past(source: RecordedSource, about: About | None = None) -> Past:
+def read_past(source: RecordedSource, about: RowFilter | None = None) -> Past:
     """All that the source holds. about: leaves out rows that are not asked for, before they are decoded."""
     for recording in source.recordings:
         recording.sieve = about
@@ -54,7 +54,7 @@ def _births(source: RecordedSource, unborn: NDArray[np.void]) -> Iterator[Batch]
 
     for recording in source.recordings if len(unborn) else ():
         again = recording.again()
-        again.sieve = Of(unborn["tgid"].tolist(), "fork")
+        again.sieve = RowsOf(unborn["tgid"].tolist(), "fork")
         for part in again.parts(is_wanted):
             if part.batch is not None:
                 yield part.batch.select(np.isin(identities(part.batch.rows), ids))

@@ -16,14 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
-from tracer.events import EVENT, Batch
-from tracer.facts import CgroupFact
 from tracer.recording import frames
 from tracer.recording.columns import InvalidColumns, from_arrow
-from tracer.recording.facts import Facts
 from tracer.recording.files import FileInput, Input
 from tracer.recording.frames import Damaged, Header, Message, Torn
+from tracer.recording.metadata import Metadata
 from tracer.recording.schema import VERSION
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.metadata import CgroupFact
 from tracer.stream.schema import NO_CPU, Kind
 
 _SCAN_BYTES = 1 << 20
@@ -91,7 +91,7 @@ class Recording:
         self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
         self.facts, self._schema = self._begin()
 
-    def _begin(self) -> tuple[Facts, pa.Schema]:
+    def _begin(self) -> tuple[Metadata, pa.Schema]:
         try:
             message = self._header()
         except Damaged as damage:
@@ -103,13 +103,13 @@ class Recording:
         try:
             frames.verify_header(message)
             self._refuse_newer(message.metadata["nstrace_schema"])
-            return Facts.parse(message.metadata), frames.schema(message)
+            return Metadata.parse(message.metadata), frames.schema(message)
         except (Damaged, KeyError, ValueError) as error:
             hint = "without its beginning it cannot be read"
             raise NstraceError(f"{self.name} is damaged at byte 0: {error}", hint) from error
 
     def _foreign(self, why: str) -> NstraceError:
-        return NstraceError(f"{self.name} is no recording of nstrace: {why}", "nstrace record -w FILE makes one")
+        return NstraceError(f"{self.name} is not an nstrace recording: {why}", "nstrace record -w FILE makes one")
 
     def _refuse_newer(self, version: str) -> None:
         if version.isdecimal() and len(version) < 6 and int(version) > VERSION:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracer.events import Batch
+from tracer.recording.carry_over import CarryOver
 from tracer.recording.files import create, discard, part_of
-from tracer.recording.living import Living
 from tracer.recording.merge import merge
 from tracer.recording.writer import FileSink, Writer
+from tracer.stream.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RotatingWriter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
-        self._living = Living()
+        self._living = CarryOver()
         self._part = 0
         self._done_rows = self._done_bytes = self._done_lost = 0
         self._open()

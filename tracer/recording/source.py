@@ -8,20 +8,20 @@ from functools import partial
 
 import numpy as np
 
-from tracer.attribution import Attribution, reduce
 from tracer.errors import ExitCode, NstraceError
-from tracer.events import EVENT, Batch
-from tracer.holding import Holding
-from tracer.moments import UNKNOWN_NS, Span
-from tracer.moves import Moves
-from tracer.pidns import chain_of
 from tracer.recording.files import FileInput, StreamInput
 from tracer.recording.reader import Index, Recording
-from tracer.selection import Selection
+from tracer.stream.attribution import Attribution, reduce
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.cgroup_moves import CgroupMoves
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import NO_CPU, STREAM_KINDS, Flag, Kind
-from tracer.table import Table
-from tracer.targets import Target, TargetKind
-from tracer.views.escape import safe_text
+from tracer.stream.selection import Selection
+from tracer.stream.table import Table
+from tracer.stream.undecided import Undecided
+from tracer.text.escape import safe_text
+from tracer.typed.moments import UNKNOWN_NS, Span
+from tracer.typed.targets import Target, TargetKind
 
 _FOREVER_NS = 1 << 64
 
@@ -39,8 +39,8 @@ class RecordedSource:
         self.lost = 0
         self.found = 0  # rows of processes that the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
-        self._moves = Moves(partial(_cgroup_before, self._selection))
-        self._held = Holding(self._selection)
+        self._moves = CgroupMoves(partial(_cgroup_before, self._selection))
+        self._held = Undecided(self._selection)
         self._from_ns, self._to_ns = 0, _FOREVER_NS
         self.on_progress: Callable[[], None] = lambda: None
 
@@ -156,7 +156,7 @@ class RecordedSource:
             if isinstance(recording.input, StreamInput):
                 recording.input.keep_waiting = lambda: timeout_s() is not None
             for batch in self._batches_of(recording, before):
-                for chosen in itertools.chain.from_iterable(map(self._chosen, self.attribution.take(batch))):
+                for chosen in itertools.chain.from_iterable(map(self._chosen, self.attribution.split_and_learn(batch))):
                     yield self._counted(chosen)
                     self.on_progress()
                     if timeout_s() is None:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from tracer.attribution import teaches
 from tracer.errors import NstraceError, ReaderGone
-from tracer.events import Batch
 from tracer.recording import frames
 from tracer.recording.columns import to_arrow
+from tracer.stream.attribution import teaches
+from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 MAX_ROWS = 1 << 15  # a batch twice as large takes 30 MB more memory to make

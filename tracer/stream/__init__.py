@@ -1,4 +1,4 @@
-"""The stream of events: what an event is, and what is worked out from a run of them. Pure: no I/O, no clock, no edge.
+"""The stream of events: what an event is (`schema` declares it), and what is worked out from a run of events.
 
-`schema` declares the event; everything else about its form is derived from there.
+Pure: no I/O, no clock. May import errors, system, text and typed.
 """

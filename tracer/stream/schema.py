@@ -1,8 +1,8 @@
 """The event, declared once: its kinds, flags, fields and columns. Everything else about its form is derived from here.
 
 - The record that the programs write: bpf/event.h (scripts/generate writes the declarations in it) and EVENT, the numpy
-  dtype in `tracer.events`.
-- Which values are known: `tracer.known`, where every output asks.
+  dtype in `tracer.stream.batch`.
+- Which values are known: `tracer.stream.known`, where every output asks.
 - What users get: the columns of a recording (`recording.schema`) and of exports (`recording.flat`), the members of the
   JSON (`views.jsonl`), the typed events (`tracer.stream.typed`) and docs/schema.md, the names that --events takes.
 - Named sets of kinds, and the size of the kernel's counters.

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tracer.views.width import cut, pad, pad_left, width
+from tracer.text.width import cut, pad, pad_left, width
 
 _MAX_WIDTH = 40  # longer text overflows its column: one long name must not push all lines apart
 _LEAST, _LAST = 8, 24  # columns that one which gives way keeps, and that the last one is given for it
 
 
-class Column(NamedTuple):
+class TextColumn(NamedTuple):
     """right: numbers, aligned on the right. gives_way: is cut where a line would be too long."""
 
     title: str
@@ -22,7 +22,7 @@ class Column(NamedTuple):
     gives_way: bool = False
 
 
-class Columns(NamedTuple):
+class TextColumns(NamedTuple):
     """A header line, and one line for each row; none is ended by a newline."""
 
     header: str
@@ -34,7 +34,7 @@ class Columns(NamedTuple):
         return "".join(f"{line}\n" for line in self.lines)
 
 
-def columns(titles: Sequence[Column], rows: Sequence[Sequence[str]], line_width: int | None = None) -> Columns:
+def columns(titles: Sequence[TextColumn], rows: Sequence[Sequence[str]], line_width: int | None = None) -> TextColumns:
     """The rows in columns. line_width: lines are cut to it, None: they stay whole. The last column is not padded."""
     last = len(titles) - 1
     widths = [
@@ -56,10 +56,10 @@ def columns(titles: Sequence[Column], rows: Sequence[Sequence[str]], line_width:
         whole = " ".join(cell(text, index) for index, text in enumerate(cells)).rstrip()
         return whole if line_width is None else cut(whole, line_width)
 
-    return Columns(line([title.title for title in titles]), [line(row) for row in rows])
+    return TextColumns(line([title.title for title in titles]), [line(row) for row in rows])
 
 
-def _narrow(titles: Sequence[Column], widths: list[int], line_width: int) -> None:
+def _narrow(titles: Sequence[TextColumn], widths: list[int], line_width: int) -> None:
     """Take from the columns that give way what the last one lacks, the rightmost first."""
     lacking = sum(widths[:-1]) + len(widths) - 1 + min(widths[-1], _LAST) - line_width
     for index in reversed(range(len(titles))):

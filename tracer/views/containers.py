@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracer.answers.inventory import Running
-from tracer.views.columns import Column, Columns, columns
-from tracer.views.escape import decode, safe, safe_text
-from tracer.views.moment import rfc3339, short
+from tracer.text.escape import decode, safe, safe_text
+from tracer.text.times import rfc3339, short
+from tracer.views.columns import TextColumn, TextColumns, columns
 from tracer.views.table import UNKNOWN, place
 
 _TITLES = (
-    Column("NAME", gives_way=True),
-    Column("ID"),
-    Column("IMAGE", gives_way=True),
-    Column("RUNTIME"),
-    Column("INIT", right=True),
-    Column("PIDNS", right=True),
-    Column("LEVEL", right=True),
-    Column("PROCS", right=True),
-    Column("SINCE"),
+    TextColumn("NAME", gives_way=True),
+    TextColumn("ID"),
+    TextColumn("IMAGE", gives_way=True),
+    TextColumn("RUNTIME"),
+    TextColumn("INIT", right=True),
+    TextColumn("PIDNS", right=True),
+    TextColumn("LEVEL", right=True),
+    TextColumn("PROCS", right=True),
+    TextColumn("SINCE"),
 )
 
 
-def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> Columns:
+def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> TextColumns:
     """NAME ID IMAGE RUNTIME INIT PIDNS LEVEL PROCS SINCE. now_ns: the wall clock."""
     return columns(_TITLES, [_row(one, now_ns) for one in shown], line_width)
 

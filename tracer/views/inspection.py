@@ -8,12 +8,12 @@ from typing import Any
 from tracer.answers.census import Entry
 from tracer.answers.inspection import Details, Inspection
 from tracer.answers.translation import Place
-from tracer.views.escape import decode, safe, safe_text
-from tracer.views.moment import duration, full
+from tracer.text.escape import decode, safe, safe_text
+from tracer.text.times import duration, full
+from tracer.text.width import cut
 from tracer.views.secrets import MASK, masked
 from tracer.views.table import UNKNOWN, NameOf, chain, command_of, place, state
 from tracer.views.translation import json_object
-from tracer.views.width import cut
 
 _NAME_WIDTH = 11
 _NOT_OURS = "not readable without more privileges"

@@ -15,19 +15,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.attribution import Attribution
-from tracer.distinct import distinct
-from tracer.events import Batch, split_args
-from tracer.facts import Container
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.known import Known
-from tracer.pidns import chain_of
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch, split_args
+from tracer.stream.distinct import distinct
+from tracer.stream.known import Known
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import NOTE_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
-from tracer.views.clock import Clock
-from tracer.views.escape import decode, safe_json
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
+from tracer.text.clock import Clock
+from tracer.text.escape import decode, safe_json
+from tracer.text.wait_status import ending
 from tracer.views.objects import container_object
 from tracer.views.sheet import Sheet, render, sheet_of
-from tracer.views.status import ending
 
 _HOLE = "\0"
 # The form of a row is what the constant parts of its line depend on; where in one number its parts begin:

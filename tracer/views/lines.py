@@ -8,19 +8,19 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.attribution import Attribution
-from tracer.distinct import distinct
-from tracer.events import Batch, split_args
-from tracer.initial import INITIAL_PIDNS_INUM
-from tracer.known import Known
-from tracer.pidns import chain_of
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch, split_args
+from tracer.stream.distinct import distinct
+from tracer.stream.known import Known
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import NOTE_KINDS, Flag, Kind
-from tracer.views.clock import Clock
-from tracer.views.escape import command_line, safe, safe_text
-from tracer.views.moment import duration
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
+from tracer.text.clock import Clock
+from tracer.text.escape import command_line, safe, safe_text
+from tracer.text.times import duration
+from tracer.text.wait_status import ending
+from tracer.text.width import pad
 from tracer.views.sheet import Sheet, render, sheet_of
-from tracer.views.status import ending
-from tracer.views.width import pad
 
 _WORDS = {kind: kind.name.lower() for kind in Kind}
 _COLORS = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tracer.attribution import Attribution
-from tracer.events import Batch
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
 
 
 class Nothing:

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from tracer.answers.census import NOBODY, AsOf, Entry, Later
-from tracer.facts import Container, split_args
-from tracer.views.escape import decode, safe_json
-from tracer.views.moment import rfc3339
+from tracer.stream.metadata import Container, split_args
+from tracer.text.escape import decode, safe_json
+from tracer.text.times import rfc3339
 from tracer.views.table import NameOf
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.distinct import distinct
-from tracer.events import Batch, of_kind
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.distinct import distinct
 from tracer.stream.schema import NOTE_KINDS
 
 _MARK, _MARK_BYTE = 1, b"\1"

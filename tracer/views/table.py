@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tracer.answers.census import Census, Entry
-from tracer.facts import split_args
-from tracer.views.columns import Column, Columns, columns
-from tracer.views.escape import command_line, safe, safe_text
-from tracer.views.moment import short
+from tracer.stream.metadata import split_args
+from tracer.text.escape import command_line, safe, safe_text
+from tracer.text.times import short
+from tracer.views.columns import TextColumn, TextColumns, columns
 
 UNKNOWN = "?"
 _STATES = {
@@ -29,16 +29,16 @@ def process_table(
     containers: bool,
     pids: bool,
     line_width: int | None = None,
-) -> Columns:
+) -> TextColumns:
     """[CONTAINER] PID NSPID PPID NSPPID [PIDS] USER STARTED STATE COMMAND, a line for each of shown.
 
     containers, pids: with these columns. now_ns: the wall clock.
     """
     titles = [
-        *([Column("CONTAINER", gives_way=True)] if containers else []),
-        *(Column(title, right=True) for title in ("PID", "NSPID", "PPID", "NSPPID")),
-        *([Column("PIDS")] if pids else []),
-        *(Column(title) for title in ("USER", "STARTED", "STATE", "COMMAND")),
+        *([TextColumn("CONTAINER", gives_way=True)] if containers else []),
+        *(TextColumn(title, right=True) for title in ("PID", "NSPID", "PPID", "NSPPID")),
+        *([TextColumn("PIDS")] if pids else []),
+        *(TextColumn(title) for title in ("USER", "STARTED", "STATE", "COMMAND")),
     ]
     rows = [
         [

@@ -7,17 +7,17 @@ from typing import Any
 
 from tracer.answers.census import NOBODY, AsOf, Entry
 from tracer.answers.translation import Life, Place, Translation
-from tracer.facts import Container
-from tracer.pidns import ProcId
-from tracer.views.columns import Column, columns
-from tracer.views.escape import safe, safe_text
-from tracer.views.moment import full, precise, rfc3339
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import ProcId
+from tracer.text.escape import safe, safe_text
+from tracer.text.times import full, precise, rfc3339
+from tracer.text.wait_status import ending
+from tracer.text.width import cut
+from tracer.views.columns import TextColumn, columns
 from tracer.views.objects import container_object, process_object
-from tracer.views.status import ending
 from tracer.views.table import UNKNOWN, NameOf, command_of, state
-from tracer.views.width import cut
 
-_TITLES = (Column("PID", right=True), Column("PIDNS"), Column("CONTAINER"))
+_TITLES = (TextColumn("PID", right=True), TextColumn("PIDNS"), TextColumn("CONTAINER"))
 _INDENT = "  "
 
 

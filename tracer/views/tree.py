@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tracer.answers.census import Census, Entry
-from tracer.pidns import PidnsId, ProcId
-from tracer.views.escape import safe_text
+from tracer.stream.pidns import PidnsId, ProcId
+from tracer.text.escape import safe_text
+from tracer.text.width import cut
 from tracer.views.table import UNKNOWN, chain, command_of, reaper
-from tracer.views.width import cut
 
 HEADER = "PIDS (host first) COMMAND"
 _MAX_INDENT = 120  # columns, where no terminal sets a limit: a chain of 30 000 children must not make gigabytes

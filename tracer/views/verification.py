@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from tracer.answers.verification import ENGINE, Finding, Source, Unanswered, Verdict
-from tracer.hints import shown
-from tracer.views.columns import Column, Columns, columns
+from tracer.answers.verification import ENGINE, Finding, Unanswered, Verdict, Witness
+from tracer.text.hints import shown
+from tracer.views.columns import TextColumn, TextColumns, columns
 from tracer.views.objects import container_object
 
 _GOOD, _BAD, _RESET = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
@@ -16,26 +16,26 @@ _GOOD, _BAD, _RESET = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 _TITLE_WIDTH = 8
 _FIELDS = {
     ENGINE: "engine_pid",
-    Source.STATUS: "nspid",
-    Source.IOCTL: "ioctl",
-    Source.INSIDE: "inside",
-    Source.EVENTS: "events",
+    Witness.STATUS: "nspid",
+    Witness.IOCTL: "ioctl",
+    Witness.INSIDE: "inside",
+    Witness.EVENTS: "events",
 }
 _UNKNOWN, _NOBODY = "?", "-"
 _EXPLAINED = {
     ENGINE: "The container engine keeps the host PID of a container's first process (State.Pid of docker inspect).",
     "PID": "The host's /proc lists that process too, and all others whose ns/pid link names the same namespace.",
-    Source.STATUS: "NSpid in the host's /proc/PID/status: the kernel's list of its numbers, host first.",
-    Source.IOCTL: "The namespace's descriptor, asked by ioctl for the number of a process of ours (Linux 6.11).",
-    Source.INSIDE: (
+    Witness.STATUS: "NSpid in the host's /proc/PID/status: the kernel's list of its numbers, host first.",
+    Witness.IOCTL: "The namespace's descriptor, asked by ioctl for the number of a process of ours (Linux 6.11).",
+    Witness.INSIDE: (
         "A child in the namespace makes whoever has a number there the owner of a file (F_SETOWN), and on the host the "
         "kernel tells which process owns it (F_GETOWN): no /proc is in it. The child has no privileges and no files."
     ),
-    Source.EVENTS: "nstrace's own table: every number from the kernel's fork events, kept current by exec and exit.",
+    Witness.EVENTS: "nstrace's own table: every number from the kernel's fork events, kept current by exec and exit.",
 }
 
 
-def explanation(sources: Sequence[Source], line_width: int) -> str:
+def explanation(sources: Sequence[Witness], line_width: int) -> str:
     """What each column shows, and where it comes from."""
     indent = " " * _TITLE_WIDTH
     wrapped = (
@@ -46,23 +46,25 @@ def explanation(sources: Sequence[Source], line_width: int) -> str:
     return "".join(f"{text}\n" for text in wrapped)
 
 
-def verification_table(verdict: Verdict, sources: Sequence[Source], color: bool, line_width: int | None) -> Columns:
+def verification_table(
+    verdict: Verdict, sources: Sequence[Witness], color: bool, line_width: int | None
+) -> TextColumns:
     """CONTAINER PIDNS ENGINE PID, a column for each source, RESULT."""
     titles = [
-        Column("CONTAINER", gives_way=True),
-        *(Column(title, right=True) for title in ("PIDNS", ENGINE, "PID")),
-        *(Column(source, right=True) for source in sources),
-        Column("RESULT"),
+        TextColumn("CONTAINER", gives_way=True),
+        *(TextColumn(title, right=True) for title in ("PIDNS", ENGINE, "PID")),
+        *(TextColumn(source, right=True) for source in sources),
+        TextColumn("RESULT"),
     ]
     table = columns(titles, [_row(finding, sources) for finding in verdict.findings], line_width)
     if not color:
         return table
     marks = [_BAD if finding.problem else "" for finding in verdict.findings]
     lines = [f"{mark}{line}{_RESET}" if mark else line for mark, line in zip(marks, table.lines, strict=True)]
-    return Columns(table.header, lines)
+    return TextColumns(table.header, lines)
 
 
-def _row(finding: Finding, sources: Sequence[Source]) -> list[str]:
+def _row(finding: Finding, sources: Sequence[Witness]) -> list[str]:
     member = finding.member
     return [
         member.place if member else _UNKNOWN,
@@ -81,7 +83,7 @@ def _engine(finding: Finding) -> str:
     return "" if tgid is None else str(tgid)
 
 
-def _number(finding: Finding, source: Source) -> str:
+def _number(finding: Finding, source: Witness) -> str:
     if source in finding.failed:
         return _UNKNOWN
     nr = finding.numbers.get(source)
@@ -113,7 +115,7 @@ def finding_object(finding: Finding) -> dict[str, Any]:
         "pid": finding.tgid,
         "proc_id": str(member.proc_id) if member else None,
         _FIELDS[ENGINE]: member.engine_tgid if member else None,
-        **{_FIELDS[source]: finding.numbers.get(source) for source in Source},
+        **{_FIELDS[source]: finding.numbers.get(source) for source in Witness},
         "not_known": [_FIELDS[source] for source in finding.not_known],
         "ok": not finding.problem if finding.is_compared else None,
         "difference": finding.problem or None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tracer.attribution import Attribution
-from tracer.events import Batch
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
 
 
 class View(Protocol):

@@ -16,16 +16,16 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label comes from str
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The TARGETs that begin so: running containers first."""
-    from tracer.host import offers
+    from tracer.host import completions
 
-    return _in_time(offers.targets, incomplete)
+    return _in_time(completions.targets, incomplete)
 
 
 def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The PROCs that begin so: containers, and behind the slash the numbers inside."""
-    from tracer.host import offers
+    from tracer.host import completions
 
-    return _in_time(offers.procs, incomplete)
+    return _in_time(completions.procs, incomplete)
 
 
 def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: str) -> list[CompletionItem[str]]:

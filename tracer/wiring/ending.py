@@ -31,7 +31,7 @@ GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # a pipe, a socket, a termina
 
 
 class Endable(Protocol):
-    """What a signal ends: `tracer.session.Session`."""
+    """What a signal ends: `tracer.wiring.session.Session`."""
 
     @property
     def is_stopping(self) -> bool:
@@ -117,7 +117,7 @@ class Ending:
         """Nobody reads the events any more: this ends the run too."""
         self.has_reader = False
         if isinstance(error, ReaderStuck):
-            self.cut_off("the events were not read, and a signal said not to wait")
+            self.cut_off("the events were not read in time after a second signal")
         self.stop()
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ def to_container(replace: bool) -> None:
     """PIDs of the host, in the text that comes, -> container and number inside."""
     from tracer.host.lookup import Lookup
     from tracer.host.numbers import ToContainer
-    from tracer.wiring.showing import note
+    from tracer.wiring.printing import note
 
     note("nstrace: PID namespaces of other users' processes are not seen: run it with sudo", quiet=os.geteuid() == 0)
     with contextlib.closing(ToContainer(Lookup().host)) as numbers:
@@ -28,7 +28,7 @@ def to_host(where: str, replace: bool) -> None:
     such namespace."""
     from tracer.host.lookup import Lookup
     from tracer.host.numbers import ToHost
-    from tracer.proc import parse_space
+    from tracer.typed.processes import parse_space
 
     lookup, space = Lookup(), parse_space(where)
     prefix = b"" if replace else b"host:"
@@ -37,7 +37,7 @@ def to_host(where: str, replace: bool) -> None:
 
 
 def _filter(translate: Callable[[int], bytes | None], replace: bool) -> None:
-    from tracer.annotate import Annotator
+    from tracer.text.annotate import Annotator
 
     annotator = Annotator(translate, replace)
     try:

@@ -13,9 +13,9 @@ from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
     from tracer.kernel.options import LoadOptions
-    from tracer.live import LiveSource
     from tracer.views.view import View
     from tracer.wiring.ending import Ending
+    from tracer.wiring.live import LiveSource
     from tracer.wiring.recorders import RecordOptions
 
 RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
@@ -37,18 +37,18 @@ def followed(
     from tracer.wiring.tracing import Tracing
 
     with Tracing(load_options) as tracing:  # compiles while we import the rest and resolve the targets
-        from tracer.containers.enquiry import Enquiry
+        from tracer.containers.engine_thread import EngineThread
         from tracer.host.lookup import Lookup
-        from tracer.wiring.lasting import Lasting
+        from tracer.wiring.target_lifetime import TargetLifetime
 
         lookup = Lookup()
         resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
         tracing.begin()
-        with contextlib.closing(Enquiry(lookup.names.listed)) as enquiry:
+        with contextlib.closing(EngineThread(lookup.names.listed)) as enquiry:
             source = tracing.source(resolved.targets, enquiry.describe, max_processes, lookup.names.inits, say)
-            yield Followed(source, Lasting(resolved.targets, enquiry.state, say).is_over)
+            yield Followed(source, TargetLifetime(resolved.targets, enquiry.state, say).is_over)
 
 
 def follow_live(
@@ -87,7 +87,7 @@ def _follow_until(
     recorder = None
     with contextlib.ExitStack() as stack:
         source, is_over = stack.enter_context(followed(targets, load_options, options.max_processes, say))
-        from tracer.session import Limits
+        from tracer.wiring.session import Limits
 
         limits = Limits(options.duration, options.count, is_over, RESTART_S)
         ending.hold()

@@ -40,7 +40,7 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
         if name not in EVENT_NAMES:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(EVENT_NAMES)}")
+            raise click.BadParameter(f"{name!r} is not one of {', '.join(EVENT_NAMES)}")
     return names
 
 
@@ -51,9 +51,9 @@ def _ring_bytes(ctx: click.Context, param: click.Parameter, value: float) -> int
 
 _OPTIONS = {
     "events": click.option(
-        "--events", callback=_events, metavar="LIST", help=f"Of {','.join(EVENT_NAMES)}; all by default."
+        "--events", callback=_events, metavar="LIST", help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all."
     ),
-    "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
+    "threads": click.option("--threads", is_flag=True, help="Also show threads, with TID and NSTID."),
     "duration": click.option(
         "--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds."
     ),
@@ -61,13 +61,16 @@ _OPTIONS = {
         "--count", type=click.IntRange(1), metavar="N", help="Stop after N events (snapshot not counted)."
     ),
     "output": click.option(
-        "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Columns, or JSON lines."
+        "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
     ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Short for -o json."),
     "color": click.option(
-        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="NO_COLOR is obeyed."
+        "--color",
+        type=click.Choice(["auto", "always", "never"]),
+        default="auto",
+        help="Use of colors; NO_COLOR is respected.",
     ),
-    "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
+    "quiet": click.option("-q", "--quiet", is_flag=True, help="Events only: no header, warnings or summary."),
     "buffer_size": click.option(
         "--buffer-size",
         type=click.FloatRange(0.0625, 1024),
@@ -83,7 +86,7 @@ _OPTIONS = {
         default=4096,
         show_default=True,
         metavar="N",
-        help="Longer command lines are cut, and marked.",
+        help="Cut command lines that are longer, and mark them.",
     ),
     "max_processes": click.option(
         "--max-processes",
@@ -91,12 +94,12 @@ _OPTIONS = {
         default=262144,
         show_default=True,
         metavar="N",
-        help="Size of the table; who exited longest ago makes room.",
+        help="Size of the process table; those that exited first are evicted first.",
     ),
     "stats": click.option(
         "--stats",
         is_flag=True,
-        help="At the end, account for every event that the kernel saw, and say whose were lost.",
+        help="At the end, report by kind how many events were seen, filtered, lost and delivered.",
     ),
     "require_complete": click.option("--require-complete", is_flag=True, help="Exit with 5 if any event was lost."),
 }

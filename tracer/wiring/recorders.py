@@ -20,10 +20,10 @@ from tracer.wiring.options import StreamOptions
 from tracer.wiring.streaming import writing
 
 if TYPE_CHECKING:
-    from tracer.attribution import Attribution
-    from tracer.events import Batch
     from tracer.recording.rotate import RotatingWriter
     from tracer.recording.writer import Writer
+    from tracer.stream.attribution import Attribution
+    from tracer.stream.batch import Batch
     from tracer.views.view import View
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -84,7 +84,7 @@ def record_options(required: bool) -> Callable[[F], F]:
             help="A new file every TIME (90s, 15m, 1h).",
         ),
         click.option("--max-files", type=click.IntRange(1), metavar="N", help="Keep the latest N files."),
-        click.option("--fsync", is_flag=True, help="Wait until the disk has what was written, once a second."),
+        click.option("--fsync", is_flag=True, help="Sync the file to disk (fsync) once a second."),
     )
 
     def add(function: F) -> F:
@@ -118,7 +118,7 @@ def check_record(options: RecordOptions) -> None:
 
     if options.rotates:
         if not options.force and (parts := parts_of(Path(options.path))):
-            raise NstraceError(f"{parts[0]} is there already", "--force replaces it, and the other parts")
+            raise NstraceError(f"{parts[0]} already exists", "--force replaces it, and the other parts")
     elif options.path != "-":
         check_new(Path(options.path), options.force)
     elif options.has_view:
@@ -141,7 +141,7 @@ class Recorder:
         self._said_at = time.monotonic()
 
     def take(self, batch: Batch) -> None:
-        """As `tracer.session.Recorder.take`."""
+        """As `tracer.stream.source.BatchSink.take`."""
         self._guarded(lambda: self._writer.take(batch))
         if self._progress and time.monotonic() - self._said_at >= _PROGRESS_S:
             self._said_at = time.monotonic()
@@ -174,15 +174,15 @@ class Recorder:
                 self._ending.stop()
 
     def _unread(self, is_stuck: bool) -> NstraceError:
-        why = "is not read, and a signal said not to wait" if is_stuck else "is read by nobody any more"
+        why = "was not read in time after a second signal" if is_stuck else "is no longer read by anybody"
         return NstraceError(
             f"cut off: the recording {why}", f"{self._writer.rows} rows went out; what came behind them is missing"
         )
 
 
 def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Writer | RotatingWriter:
-    from tracer.recording.facts import of_this_host
     from tracer.recording.files import create, discard, parts_of
+    from tracer.recording.metadata import of_this_host
     from tracer.recording.rotate import RotatingWriter, Rotation
     from tracer.recording.writer import FileSink, Writer
 
@@ -226,7 +226,7 @@ def beside_recording(
     view: View, options: StreamOptions, containers: Attribution, ending: Ending
 ) -> Iterator[tuple[View, Callable[[bytes], None]]]:
     """The view and what writes its text to stdout, both such that a recording never waits for who reads it."""
-    from tracer.wiring.outlet import Outlet, PatientView
+    from tracer.wiring.stdout_queue import Outlet, PatientView
     from tracer.wiring.streaming import kinds_of
 
     def say(line: str) -> None:
@@ -243,7 +243,7 @@ def beside_recording(
     yield patient, outlet.write
     outlet.write(patient.last(containers))
     if not ending.wait_for(sys.stdout.fileno(), outlet.close):
-        ending.cut_off("stdout was not read, and a signal said not to wait; the recording has all of it")
+        ending.cut_off("stdout was not read in time after a second signal; the recording is complete")
     elif outlet.error:
         ending.cut_off(f"stdout could not be written: {outlet.error.strerror}; the recording has all of it")
     if patient.left_out:

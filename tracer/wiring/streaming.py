@@ -13,12 +13,13 @@ from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
-    from tracer.account import Account
-    from tracer.attribution import Attribution
-    from tracer.losses import PairKey
-    from tracer.session import Limits, Recorder, Source, Summary
+    from tracer.stream.account import Account
+    from tracer.stream.attribution import Attribution
+    from tracer.stream.losses import PairKey
     from tracer.stream.schema import Kind
+    from tracer.stream.source import BatchSink, Source
     from tracer.views.view import View
+    from tracer.wiring.session import Limits, Summary
 
 NICE = 5
 _MAX_SAID = 4
@@ -69,12 +70,12 @@ def stream_to(
     limits: Limits,
     write: Callable[[bytes], None],
     ending: Ending,
-    recorder: Recorder | None = None,
+    recorder: BatchSink | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Run a session until it ends or a signal ends it; header first, summary last. Nobody who has closed our output
     wants a summary, unless events must not be lost and were. on_ready: called behind the header."""
-    from tracer.session import Session
+    from tracer.wiring.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
     if not options.quiet and view.header:
@@ -103,8 +104,8 @@ def _account_lines(account: Account | None, whole: bool, attribution: Attributio
 
 def _whose(attribution: Attribution, pair: PairKey) -> str:
     """The name of a pair of namespace and cgroup."""
-    from tracer.pidns import INITIAL_PIDNS, Number, PidnsId
-    from tracer.views.escape import safe_text
+    from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId
+    from tracer.text.escape import safe_text
 
     pidns = PidnsId(*pair[:2])
     container = attribution.container((Number(pidns, 0),), pair[2])

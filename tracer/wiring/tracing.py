@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from tracer.kernel.load import Loading, check_host
+from tracer.kernel.loader_client import Loading, check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tracer.containers.cgroups import Describe
     from tracer.kernel.options import LoadOptions
     from tracer.kernel.trace import Trace
-    from tracer.live import Inits, LiveSource
-    from tracer.targets import Target
+    from tracer.typed.targets import Target
+    from tracer.wiring.live import Inits, LiveSource
 
 
 class Tracing:
@@ -45,8 +45,8 @@ class Tracing:
         Events are collected from now on. No thread of ours may run yet: the self-check forks, and what another thread
         is amid then, an import or a lock, stays so in the child for ever.
         """
-        from tracer import live  # noqa: F401 - `source` needs it; while the programs are loaded it costs nothing
         from tracer.kernel.selfcheck import checked_trace
+        from tracer.wiring import live  # noqa: F401 - `source` needs it; while the programs are loaded it costs nothing
 
         self.trace, self._early = checked_trace(self._loading.wait(), self._options)
         self._opened.callback(self.trace.close)
@@ -63,8 +63,8 @@ class Tracing:
         """The events of these targets, with a table of their processes. The parameters are those of `LiveSource`,
         `Cgroups` (describe) and `Table` (max_processes)."""
         from tracer.containers.cgroups import Cgroups
-        from tracer.live import LiveSource
-        from tracer.table import Table
+        from tracer.stream.table import Table
+        from tracer.wiring.live import LiveSource
 
         return LiveSource(self.trace, targets, Cgroups(describe), self._early, Table(max_processes), inits, say)
 

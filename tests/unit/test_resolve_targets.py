@@ -1,0 +1,143 @@
+"""Targets as typed -> targets as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tracer.containers.engine import FoundContainer
+from tracer.containers.resolve_targets import Resolved, choose, resolve
+from tracer.errors import ExitCode, NstraceError
+from tracer.typed.targets import Target, TargetKind, parse_target
+
+WEB = FoundContainer("eda3" * 16, "web", "nginx", True)
+DB = FoundContainer("eda4" * 16, "db", "postgres", True)
+JOB = FoundContainer("0123" * 16, "job", "busybox", False)
+
+
+class FakeEngine:
+    def __init__(self, *containers: FoundContainer) -> None:
+        self.containers = list(containers)
+
+    def all(self) -> list[FoundContainer]:
+        return self.containers
+
+    def find(self, text: str) -> list[FoundContainer]:
+        exact = [item for item in self.containers if text in (item.id, item.name)]
+        return exact or [item for item in self.containers if item.id.startswith(text)]
+
+
+def no_engine() -> FakeEngine:
+    raise NstraceError("no container engine answers")
+
+
+def no_process(tgid: int) -> int:
+    raise NstraceError(f"there is no process {tgid}", exit_code=ExitCode.NO_TARGET)
+
+
+def resolved(
+    *texts: str,
+    engine: Callable[[], FakeEngine] = lambda: FakeEngine(WEB, DB, JOB),
+    pidns_of: Callable[[int], int] = no_process,
+) -> Resolved:
+    def find(text: str) -> FoundContainer:
+        return choose(text, engine().find(text), engine().all)
+
+    return resolve(tuple(parse_target(text) for text in texts), find, lambda _target: void(engine()), pidns_of)
+
+
+def void(_engine: FakeEngine) -> None:
+    pass
+
+
+def failure(*texts: str, engine: Callable[[], FakeEngine] = lambda: FakeEngine(WEB, DB, JOB)) -> NstraceError:
+    with pytest.raises(NstraceError) as caught:
+        resolved(*texts, engine=engine)
+    return caught.value
+
+
+@pytest.mark.parametrize("text", ["web", "/web", "eda3", WEB.id])
+def test_a_name_becomes_the_id(text: str) -> None:
+    assert resolved(text) == Resolved((Target(TargetKind.ID, WEB.id, text),), ())
+
+
+def test_a_stopped_container_is_a_target_and_told_once() -> None:
+    result = resolved("job", "web", "0123")
+    assert [target.value for target in result.targets] == [JOB.id, WEB.id, JOB.id]
+    assert result.not_running == ("job",)
+
+
+def test_a_pid_becomes_its_namespace_without_an_engine() -> None:
+    asked = []
+
+    def pidns_of(tgid: int) -> int:
+        asked.append(tgid)
+        return 4026532180
+
+    result = resolved("pid:77", engine=no_engine, pidns_of=pidns_of)
+    assert result == Resolved((Target(TargetKind.PIDNS, "4026532180", "pid:77"),), ())
+    assert asked == [77]
+
+
+def test_a_process_that_is_not_there() -> None:
+    error = failure("pid:77")
+    assert (error.message, error.exit_code) == ("there is no process 77", ExitCode.NO_TARGET)
+
+
+@pytest.mark.parametrize("text", ["all", "host", "pidns:4026532180"])
+def test_these_need_no_engine(text: str) -> None:
+    assert resolved(text, engine=no_engine) == Resolved((parse_target(text),), ())
+
+
+@pytest.mark.parametrize("text", ["web-*", "label:tier=front", "image:nginx", "compose:api"])
+def test_these_stay_as_they_are_but_need_an_engine(text: str) -> None:
+    assert resolved(text) == Resolved((parse_target(text),), ())
+    assert failure(text, engine=no_engine).message == "no container engine answers"
+
+
+def test_a_name_needs_an_engine() -> None:
+    assert failure("web", engine=no_engine).message == "no container engine answers"
+
+
+def test_the_order_is_kept() -> None:
+    result = resolved("host", "db", "pid:5", "web-*", pidns_of=lambda _tgid: 9)
+    assert [(target.kind, target.text) for target in result.targets] == [
+        (TargetKind.HOST, "host"),
+        (TargetKind.ID, "db"),
+        (TargetKind.PIDNS, "pid:5"),
+        (TargetKind.GLOB, "web-*"),
+    ]
+
+
+def test_no_targets() -> None:
+    assert resolved(engine=no_engine) == Resolved((), ())
+
+
+def test_a_wrong_name_gets_near_ones() -> None:
+    error = failure("wbe")
+    assert error.message == "no container named 'wbe'"
+    assert error.hint == "did you mean web? running: db, web"
+    assert error.exit_code == ExitCode.NO_TARGET
+
+
+def test_near_names_may_be_of_stopped_containers() -> None:
+    assert failure("jbo").hint == "did you mean job? running: db, web"
+
+
+def test_a_name_like_no_other() -> None:
+    assert failure("zzzz").hint == "running: db, web"
+    assert failure("zzzz", engine=lambda: FakeEngine(JOB)).hint == "no container is running"
+
+
+def test_a_long_list_is_cut() -> None:
+    many = [FoundContainer(f"{n:064x}", f"c{n:02}", "x", True) for n in range(20)]
+    hint = failure("zzzz", engine=lambda: FakeEngine(*many)).hint
+    assert hint == "running: c00, c01, c02, c03, c04, c05, c06, c07 and 12 more"
+
+
+def test_the_beginning_of_several_ids() -> None:
+    error = failure("eda")
+    assert error.message == "'eda' is no name, and the ids of 2 containers begin so"
+    assert error.hint == "give a name or more of the id: web (eda3eda3eda3), db (eda4eda4eda4)"
+    assert error.exit_code == ExitCode.NO_TARGET

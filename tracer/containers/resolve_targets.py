@@ -1,0 +1,86 @@
+"""Targets as typed -> targets as they are now: a name becomes a container's id, a PID becomes its namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.text.hints import near, shown
+from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind
+
+if TYPE_CHECKING:
+    from tracer.containers.engine import FoundContainer
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Targets in the order in which they were typed. not_running: names of containers among them that have no
+    process now."""
+
+    targets: tuple[Target, ...]
+    not_running: tuple[str, ...]
+
+
+def resolve(
+    targets: tuple[Target, ...],
+    find: Callable[[str], FoundContainer],
+    check: Callable[[Target], None],
+    pidns_of: Callable[[int], int],
+) -> Resolved:
+    """Look up what the targets mean on this host.
+
+    find: name or id -> the container. check: raises NstraceError where a target means containers by what nobody can
+    tell of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise NstraceError where there is
+    no such thing.
+    """
+    resolved: list[Target] = []
+    not_running: dict[str, None] = {}
+    for target in targets:
+        if target.kind == TargetKind.NAME:
+            container = find(target.value)
+            target = Target(TargetKind.ID, container.id, target.text)
+            if not container.running:
+                not_running[container.name] = None
+        elif target.kind == TargetKind.PID:
+            target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
+        elif target.kind in BY_DESCRIPTION:
+            check(target)
+        resolved.append(target)
+    return Resolved(tuple(resolved), tuple(not_running))
+
+
+def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[FoundContainer]]) -> FoundContainer:
+    """The one container that was found for what the user typed. Raises NstraceError where there is none, or several.
+
+    everyone: all that there are, to name those near.
+    """
+    if not found:
+        raise NstraceError(f"no container named {text!r}", _near(text, everyone()), ExitCode.NO_TARGET)
+    if len(found) > 1:
+        candidates = shown([f"{container.name} ({container.id[:12]})" for container in found])
+        message = f"{text!r} is not the name of a container, and {len(found)} container ids begin with it"
+        raise NstraceError(message, f"give a name or more of the id: {candidates}", ExitCode.NO_TARGET)
+    return found[0]
+
+
+def indistinct(name: str, init_tgid: int | None) -> NstraceError:
+    """The error for a running container whose processes nothing tells from others'. init_tgid: the engine's word."""
+    if init_tgid is None:
+        return NstraceError(
+            f"the container engine says that {name} is running, but no process of it was found",
+            "nstrace containers lists what runs",
+        )
+    return NstraceError(
+        f"{name} runs as process {init_tgid}, in a cgroup and a PID namespace that are not its own:"
+        " its processes cannot be distinguished from others",
+        f"pid:{init_tgid} means everyone in that PID namespace",
+        ExitCode.NO_TARGET,
+    )
+
+
+def _near(text: str, everyone: list[FoundContainer]) -> str:
+    running = sorted(container.name for container in everyone if container.running)
+    asked = near(text, [container.name for container in everyone])
+    return asked + (f"running: {shown(running)}" if running else "no container is running")

@@ -1,0 +1,104 @@
+"""What there is to be named on a command line: containers, their labels, PIDs. For the shell's completion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from click.shell_completion import CompletionItem
+
+from tracer.answers.inventory import Running, running
+from tracer.containers.cgroups import Description
+from tracer.containers.names import Names
+from tracer.host.census import take_census
+from tracer.host.processes import Host
+from tracer.text.escape import safe
+from tracer.typed.targets import COMPOSE_LABEL
+from tracer.views.table import place
+
+
+def targets(incomplete: str) -> Iterator[CompletionItem[str]]:
+    """What a TARGET may be; some of it does not begin so."""
+    prefix, colon, _ = incomplete.partition(":")
+    if colon:
+        yield from _with_prefix(prefix)
+        return
+    yield CompletionItem("all", help="every container and PID namespace")
+    yield CompletionItem("host", help="processes that are in no container")
+    for name in ("label:", "image:", "compose:", "pid:", "pidns:"):
+        yield CompletionItem(name)
+    yield from _containers()
+
+
+def procs(incomplete: str) -> Iterator[CompletionItem[str]]:
+    """What a PROC may be; some of it does not begin so."""
+    return _numbers(incomplete) if "/" in incomplete else _owners()
+
+
+def _containers() -> Iterator[CompletionItem[str]]:
+    """Names, the running ones first; of every runtime where no engine answers."""
+    names = Names()
+    for container in sorted(names.all(), key=lambda container: (not container.running, container.name)):
+        yield CompletionItem(container.name, help=container.image if container.running else "not running")
+    if names.engine is None:
+        for one in _running(names):
+            if one.container:
+                yield CompletionItem(one.container.label, help=one.container.runtime)
+
+
+def _with_prefix(prefix: str) -> Iterator[CompletionItem[str]]:
+    names = Names()
+    if prefix in ("pid", "pidns"):
+        for one in _running(names):
+            if prefix == "pid":
+                yield CompletionItem(f"pid:{one.init.proc_id.tgid}", help=place(one.init))
+            elif one.pidns:
+                yield CompletionItem(f"pidns:{one.pidns.inum}", help=place(one.init))
+        return
+    values = {value for container in names.all() for value in _values(prefix, container.description)}
+    for value in sorted(values):
+        yield CompletionItem(f"{prefix}:{value}")
+
+
+def _values(prefix: str, description: Description) -> list[str]:
+    labels = description.labels
+    match prefix:
+        case "label":
+            return [f"{key}={value}" for key, value in labels.items()]
+        case "image":
+            return [description.image or ""]
+        case "compose":
+            return [labels.get(COMPOSE_LABEL, "")]
+    return []
+
+
+def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
+    """All numbers in a container's PID namespace."""
+    where = incomplete.rpartition("/")[0]
+    names = Names()
+    census = take_census(Host(names.describe))
+    for one in running(census):
+        if where in _ways_to_say(one):
+            members = {n.nr: entry for entry in census for n in entry.chain or () if n.pidns == one.pidns}
+            for nr in sorted(members):
+                yield CompletionItem(f"{where}/{nr}", help=safe(members[nr].comm))
+            return
+
+
+def _owners() -> Iterator[CompletionItem[str]]:
+    """Those whom the engine knows first: all others are found by reading of every process."""
+    names = Names()
+    known = [container for container in names.all() if container.running]
+    for container in sorted(known, key=lambda container: container.name):
+        yield CompletionItem(f"{container.name}/", help=container.image)
+    for one in _running(names):
+        if one.container is None or one.container.id not in {container.id for container in known}:
+            yield CompletionItem(f"{place(one.init)}/", help=safe(one.init.comm))
+
+
+def _ways_to_say(one: Running) -> tuple[str, ...]:
+    inum = f"pidns:{one.pidns.inum}" if one.pidns else ""
+    return (one.container.name or "", one.container.id, one.container.short_id, inum) if one.container else (inum,)
+
+
+def _running(names: Names) -> list[Running]:
+    return running(take_census(Host(names.describe)))

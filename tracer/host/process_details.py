@@ -1,0 +1,74 @@
+"""What inspect asks of /proc beyond what the look-up of a process reads. The second half of procfs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+from tracer.answers.inspection import Details
+from tracer.host.procfs import TICK_NS, LivingProcess, contents, link, opened_process, stat_fields, status_field
+
+_FIRST_OF_OTHERS = 0xF0000000
+
+
+def details(process: LivingProcess) -> Details:
+    """More of this very process. Raises ProcessLookupError where it has gone."""
+    try:
+        with opened_process(process.tgid) as directory:
+            status = contents(directory, "status")
+            uids = tuple(map(int, status_field(status, b"Uid").split()))
+            found = Details(
+                cwd=link(directory, "cwd"),
+                root=link(directory, "root"),
+                threads=int(status_field(status, b"Threads")),
+                uids=uids,
+                gids=tuple(map(int, status_field(status, b"Gid").split())),
+                ns_uid=_mapped(uids[0], contents(directory, "uid_map")),
+                namespaces=_namespaces(directory),
+                environ=_environ(directory),
+            )
+            began = int(stat_fields(directory)[1][19]) * TICK_NS
+    except FileNotFoundError as error:
+        raise ProcessLookupError from error
+    if began != process.proc_id.start_ns:  # the number was given away before we opened the directory
+        raise ProcessLookupError
+    return found
+
+
+def _environ(directory: int) -> bytes:
+    try:
+        return contents(directory, "environ")
+    except ProcessLookupError:
+        return b""  # a zombie has no memory; whether it is gone is seen by what else is read
+
+
+def shared_with_host(namespaces: Mapping[str, int]) -> frozenset[str]:
+    """The names of those namespaces that are the host's: its first process is in them, or the kernel made them before
+    any other (PROC_DYNAMIC_FIRST, include/linux/proc_ns.h)."""
+    of_host: dict[str, int] = {}
+    with contextlib.suppress(OSError), opened_process(1) as directory:
+        of_host = _namespaces(directory)
+    return frozenset(name for name, inum in namespaces.items() if inum < _FIRST_OF_OTHERS or of_host.get(name) == inum)
+
+
+def _namespaces(directory: int) -> dict[str, int]:
+    found = {}
+    with contextlib.suppress(PermissionError):
+        fd = os.open("ns", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            for name in sorted(os.listdir(fd)):  # noqa: PTH208
+                with contextlib.suppress(OSError):
+                    found[name] = os.stat(name, dir_fd=fd).st_ino
+        finally:
+            os.close(fd)
+    return found
+
+
+def _mapped(uid: int, uid_map: bytes) -> int | None:
+    """A uid of ours as a user namespace counts: user_namespaces(7), lines of inside, outside, length."""
+    for line in uid_map.splitlines():
+        inside, outside, length = map(int, line.split())
+        if outside <= uid < outside + length:
+            return inside + uid - outside
+    return None

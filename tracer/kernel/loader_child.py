@@ -1,0 +1,111 @@
+"""The child that compiles, loads and attaches the programs, hands over their descriptors and exits.
+
+The reader never holds compiler or LLVM, and nothing that they print reaches its output.
+Run by tracer.kernel.loader_client; sends one message over the socket whose descriptor it is given by number. Everyone
+waits for it, so it imports nothing that it can do without, and not even site: bcc alone needs what is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.kernel.attach import PROGRAMS, Attached, attach
+from tracer.kernel.btf import Btf, kernel_types
+from tracer.kernel.options import PAGE_BYTES, LoadOptions
+from tracer.kernel.program_cache import CompiledPrograms, Store, key_of
+from tracer.system import cgroup_hierarchy
+
+MAPS = ("ring", "counts", "decisions", "losses", "wake")
+PIECE_BYTES = 128
+RECORD_BYTES = 168  # with the ring's own header
+
+
+def _cgroup_subsys(btf: Btf) -> int:
+    """Which hierarchy names containers: -1 the unified one, else the index of a version 1 controller."""
+    if (controller := cgroup_hierarchy.controller()) == cgroup_hierarchy.UNIFIED:
+        return -1
+    index = btf.enumerator("cgroup_subsys_id", f"{controller}_cgrp_id")
+    assert index is not None, controller  # it is mounted
+    return index
+
+
+def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
+    pieces = -(-options.max_args_bytes // PIECE_BYTES)
+    flags = [
+        f"-DPAGE_SIZE={PAGE_BYTES}",
+        f"-DRING_BYTES={options.ring_bytes}",
+        f"-DURGE_AFTER={_urge_after(options.ring_bytes)}",
+        f"-DRESERVE_FROM={options.ring_bytes // 4 * 3}",
+        f"-DSHARE_EVENTS={_share_events(options.ring_bytes)}",
+        f"-DMAX_ARGS_BYTES={options.max_args_bytes}",
+        f"-DLAST_ARGS_BYTES={options.max_args_bytes - (pieces - 1) * PIECE_BYTES}",
+        f"-DTHREADS={int(options.threads)}",
+        f"-DCGROUP_SUBSYS={_cgroup_subsys(btf)}",
+    ]
+    if btf.offset("pid_namespace", "ns.ns_id") is not None:
+        flags.append("-DHAVE_NS_ID")
+    if btf.tracepoint_args("sched_process_exit") >= 2:
+        flags.append("-DHAVE_GROUP_DEAD")
+    return flags
+
+
+def _urge_after(ring_bytes: int) -> int:
+    """Events of one CPU that fill its share of half the ring, at three records an event."""
+    return max(1, ring_bytes // 2 // (3 * RECORD_BYTES) // (os.cpu_count() or 1))
+
+
+def _share_events(ring_bytes: int) -> int:
+    """Events of one container that fill a 64th of the ring, at three records an event."""
+    return max(1, ring_bytes // 64 // (3 * RECORD_BYTES))
+
+
+def _check_kernel(btf: Btf) -> None:
+    if btf.enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF") is None:
+        raise NstraceError(
+            f"this kernel ({os.uname().release}) has no BPF ring buffer",
+            "nstrace needs Linux 5.8 or newer",
+            ExitCode.NOT_PERMITTED,
+        )
+
+
+def _programs(btf: Btf, bpf_dir: Path, options: LoadOptions) -> CompiledPrograms:
+    """Compiled for this kernel and these options, now or at an earlier start."""
+    types, cflags = kernel_types(btf), _cflags(btf, options)
+    sources = [path.read_text() for path in sorted(bpf_dir.glob("*.[ch]"))]
+    store, key = Store(), key_of(*sources, types, *cflags)
+    objects = store.get(key)
+    if objects is None:
+        from tracer.kernel.compiler import compile_programs
+
+        objects = compile_programs(bpf_dir / "nstrace.bpf.c", types, cflags, PROGRAMS)
+        store.put(key, objects)
+    return objects
+
+
+def load(bpf_dir: Path, options: LoadOptions) -> Attached:
+    """Load and attach everything."""
+    btf = Btf()
+    _check_kernel(btf)
+    return attach(_programs(btf, bpf_dir, options), btf)
+
+
+def main() -> None:
+    """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
+    programs) or with what went wrong."""
+    channel = socket.socket(fileno=int(sys.argv[2]))
+    channel.set_inheritable(False)
+    request = json.loads(channel.recv(65536))
+    try:
+        attached = load(Path(request.pop("bpf_dir")), LoadOptions(**request))
+    except NstraceError as error:
+        channel.send(json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode())
+        return
+    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *attached.links, *attached.programs]
+    socket.send_fds(channel, [b"loaded"], fds)
+    channel.recv(1)  # the descriptors are theirs now
+    os._exit(0)  # no need to tear LLVM down

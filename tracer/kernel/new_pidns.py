@@ -1,0 +1,164 @@
+"""A command in a PID namespace of its own: unshare(2), a small init as its first process, /proc mounted anew."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere, close_own, mount_own_proc
+from tracer.system.libc import call
+from tracer.system.privileges import more_rights
+
+_PR_SET_NAME = 15
+_FORWARDED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+_SI_USER = 0  # si_code of kill(2); above it are those of the kernel (sigaction(2))
+_INSISTENT, _WITHIN_S = 3, 2.0
+NOT_FOUND, NOT_EXECUTABLE, FIRST_SIGNAL = 127, 126, 128  # as shells report them
+
+
+class Newborn:
+    """A namespace whose init waits for `go`. init: its host PID.
+
+    The command is not number 1 itself: the kernel keeps signals without a handler from a namespace's first process
+    (pid_namespaces(7)), so that Ctrl-C would not end it. init reaps, forwards signals and exits with its code.
+    """
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        gate, self._gate = os.pipe2(os.O_CLOEXEC)
+        self._asked = deque[float](maxlen=_INSISTENT)
+        self._is_killed = False
+        try:
+            with children_elsewhere(), _signals_blocked() as mask:
+                call("unshare", CLONE_NEWPID)
+                self.init = os.fork()
+                if self.init == 0:
+                    os.close(self._gate)
+                    _be_init(gate, argv, mask)
+        except OSError as error:
+            raise NstraceError(
+                f"cannot create a new PID namespace: {error.strerror}",
+                more_rights("CAP_SYS_ADMIN"),
+                ExitCode.NOT_PERMITTED,
+            ) from error
+        os.close(gate)
+
+    def go(self) -> None:
+        """Let the command begin."""
+        os.write(self._gate, b".")
+        os.close(self._gate)
+
+    def take_signal(self, number: int) -> bool:
+        """Pass a signal on to the command, but for Ctrl-C, which the terminal sends it too. Whoever insists
+        (_INSISTENT of them within _WITHIN_S) has everyone in the namespace killed. False: there is no command any more
+        that could take it."""
+        if self._is_killed or self._has_ended:
+            return False
+        self._asked.append(time.monotonic())
+        if len(self._asked) == _INSISTENT and self._asked[-1] - self._asked[0] <= _WITHIN_S:
+            self._is_killed = True
+            os.kill(self.init, signal.SIGKILL)  # the end of a namespace's first process is everyone's
+        elif number != signal.SIGINT or not _is_in_foreground():
+            os.kill(self.init, number)
+        return True
+
+    @property
+    def _has_ended(self) -> bool:
+        with contextlib.suppress(ChildProcessError):
+            return os.waitid(os.P_PID, self.init, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return True  # and somebody else may have its number
+
+    def wait(self) -> int:
+        """The command's exit code, 128 + the signal's number where one ended it."""
+        _pid, status = os.waitpid(self.init, 0)
+        return _code_of(status)
+
+
+def _is_in_foreground() -> bool:
+    """Whether the terminal, if there is one, sends its signals to us, and so to those whom we start."""
+    with contextlib.suppress(OSError):
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+        try:
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        finally:
+            os.close(terminal)
+    return False
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[Iterable[int]]:
+    """A child that is forked meanwhile begins with all signals blocked: no handler of ours runs in it. Yields the mask
+    that there was."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _code_of(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else FIRST_SIGNAL - code
+
+
+def _be_init(gate: int, argv: Sequence[str], mask: Iterable[int]) -> None:
+    code = int(ExitCode.FAILURE)
+    try:
+        close_own(gate)
+        call("prctl", _PR_SET_NAME, b"nstrace-init", 0, 0, 0)
+        mount_own_proc()
+        may_begin = os.read(gate, 1)  # nothing: our parent has died
+        os.close(gate)
+        if may_begin:
+            code = _run_and_reap(argv, mask)
+    except OSError as error:
+        print(f"nstrace: {error.strerror}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(code)
+
+
+def _run_and_reap(argv: Sequence[str], mask: Iterable[int]) -> int:
+    child = os.fork()
+    if child == 0:
+        _become(argv, mask)
+    while True:
+        found = signal.sigwaitinfo({signal.SIGCHLD, *_FORWARDED})
+        if found.si_signo != signal.SIGCHLD:
+            if found.si_code <= _SI_USER:  # what comes from the terminal has come to the command too
+                os.kill(child, found.si_signo)
+        elif (status := _reap(child)) is not None:
+            return _code_of(status)
+
+
+def _reap(child: int) -> int | None:
+    """Everyone who has ended: SIGCHLD comes once for several. The status of this one, if it was among them."""
+    found = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == child:
+                found = ended[1]
+    return found
+
+
+def _become(argv: Sequence[str], mask: Iterable[int]) -> None:
+    code = NOT_EXECUTABLE
+    try:
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them
+            signal.signal(number, signal.SIG_DFL)
+        for number in _FORWARDED:
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.execvp(argv[0], list(argv))
+    except FileNotFoundError:
+        code = NOT_FOUND
+        print(f"nstrace: there is no command {argv[0]!r}", file=sys.stderr, flush=True)
+    except OSError as error:
+        print(f"nstrace: {argv[0]!r} cannot be run: {error.strerror}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(code)

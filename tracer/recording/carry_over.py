@@ -1,0 +1,96 @@
+"""Who lives and what is known of containers after a run of batches: what the next file of a rotation begins with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.stream.attribution import reduce
+from tracer.stream.batch import EVENT, Batch
+from tracer.stream.repair import identities, identity
+from tracer.stream.schema import LIFE_KINDS, NO_CPU, NOTE_KINDS, Flag, Kind
+
+_MAX_FACTS = 1 << 16
+
+
+class CarryOver:
+    """Fed with every batch of a stream. The latest row of each living process, and of each cgroup and namespace."""
+
+    def __init__(self) -> None:
+        self._processes = Batch.concat([])
+        self._facts = Batch.concat([])
+        self._unsure: tuple[int, int] | None = None  # events were lost from, until: not repaired yet
+
+    def apply(self, batch: Batch) -> None:
+        """Bring it up to date."""
+        kinds = batch.rows["kind"]
+        about = Batch.concat([self._processes, batch.select(np.isin(kinds, [*LIFE_KINDS, Kind.EXIT]))])
+        latest = about.select(_is_last(identities(about.rows)))
+        ended = (latest.rows["kind"] == Kind.EXIT) | (latest.rows["flags"] & Flag.ENDED != 0)
+        self._processes = _without_parents(latest.select(~ended), identities(latest.rows[ended]))
+        self._move(batch.rows[kinds == Kind.MOVE])
+        teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *LIFE_KINDS, Kind.PIDNS, Kind.MOVE]))
+        births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)
+        if len(births):
+            facts = Batch.concat([self._facts, births])
+            facts = facts.select(_is_last(_subjects(facts.rows)))
+            self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
+        self._note_losses(batch.rows[np.isin(kinds, list(NOTE_KINDS))])
+
+    def _move(self, moves: NDArray[np.void]) -> None:
+        ids = identities(self._processes.rows) if len(moves) else np.empty(0, np.uint64)
+        for mover, cgroup_id in zip(identities(moves).tolist(), moves["cgroup_id"].tolist(), strict=True):
+            self._processes.rows["cgroup_id"][ids == mover] = cgroup_id
+
+    def _note_losses(self, rows: NDArray[np.void]) -> None:
+        for kind, since_ns, until_ns in zip(
+            *(rows[name].tolist() for name in ("kind", "start_ns", "ts_ns")), strict=True
+        ):
+            if kind == Kind.GAP:
+                since, until = self._unsure or (since_ns, until_ns)
+                self._unsure = min(since, since_ns), max(until, until_ns)
+            elif self._unsure and since_ns >= self._unsure[1]:  # the list that it was compared with was begun later
+                self._unsure = None
+
+    def snapshot(self, now_ns: int) -> Batch:
+        """The facts, then the processes as CARRIED SNAPSHOT rows, told now; and where events were lost that may make
+        them others, a GAP row up to now: nothing is lost in it that was not told before."""
+        rows = self._processes.rows.copy()
+        rows["kind"], rows["ts_ns"], rows["seq"], rows["state"] = Kind.SNAPSHOT, now_ns, 0, 0
+        rows["flags"] = rows["flags"] & ~np.uint8(Flag.INFERRED) | np.uint8(Flag.CARRIED)
+        rows["tid"], rows["vtid"], rows["old_tid"] = rows["tgid"], rows["chain"]["nr"][:, 0], 0
+        facts = self._facts.rows.copy()
+        facts["ts_ns"] = now_ns
+        gaps = np.zeros(1 if self._unsure else 0, EVENT)
+        if self._unsure:
+            gaps["kind"], gaps["cpu"], gaps["start_ns"], gaps["ts_ns"] = Kind.GAP, NO_CPU, self._unsure[0], now_ns
+        return Batch.concat([Batch(facts, self._facts.heap), Batch(rows, self._processes.heap), Batch(gaps)])
+
+
+def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
+    """The parents that have ended are nobody's any more; who is in their place, no event told."""
+    rows = processes.rows
+    is_orphan = np.isin(identity(rows["parent_tgid"], rows["parent_start_ns"]), ended)
+    if not is_orphan.any():
+        return processes
+    rows = rows.copy()
+    for name in ("parent_tgid", "parent_start_ns", "parent_vtgid"):
+        rows[name][is_orphan] = 0
+    return Batch(rows, processes.heap)
+
+
+def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """One number for each fact's cgroup or namespace; another for what an engine says of a namespace."""
+    space = rows["chain"][:, 0]
+    named = ~(space["inum"].astype(np.uint64) << np.uint64(32) ^ space["gen"])
+    named ^= (rows["args_len"] > 0).astype(np.uint64) << np.uint64(62)
+    subjects: NDArray[np.uint64] = np.where(rows["kind"] == Kind.CGROUP, rows["cgroup_id"], named)
+    return subjects
+
+
+def _is_last(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """True for the last row of each key, shape (n,)."""
+    _keys, from_the_end = np.unique(keys[::-1], return_index=True)
+    last = np.zeros(len(keys), bool)
+    last[len(keys) - 1 - from_the_end] = True
+    return last

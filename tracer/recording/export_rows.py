@@ -1,0 +1,125 @@
+"""Batch -> one flat table with everything in it, containers too, under the names of the JSON: what is exported.
+
+Text is valid UTF-8 here: other bytes become \\xNN, as in the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.recording.columns import offsets_of, to_arrow
+from tracer.recording.schema import EXPORTED
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.known import Known
+from tracer.stream.schema import METADATA_KINDS
+from tracer.text.escape import decode
+from tracer.text.wait_status import ending
+
+FLAT = EXPORTED
+
+
+def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:
+    """The rows of a part (`Attribution.split_and_learn`) but for metadata, as columns of FLAT. Null: unknown."""
+    batch = batch.select(~of_kind(batch.rows, *METADATA_KINDS))
+    rows, known = batch.rows, Known(batch.rows)
+    plain = to_arrow(batch, wall_offset_ns)
+    columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
+    columns |= _containers(batch, containers) | _endings(rows, known)
+    since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
+    columns |= {
+        "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
+        "ts_ns": pa.array(rows["ts_ns"].view(np.int64)),
+        "proc_id": _identity(plain["pid"], plain["start_ns"]),
+        "parent_id": _where(known("parent_id"), _identity(plain["ppid"], plain["parent_start_ns"])),
+        "comm": text(plain["comm"]),
+        "exe": text(plain["exe"]),
+        "args": split(plain["args"]),
+        "duration_ns": _where(known("duration_ns"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
+        "since": _where(known("since"), pa.array(since_ns).cast(FLAT.field("since").type)),
+    }
+    columns |= {
+        name: _where(known(name), columns[name]) for name in ("pids", "pidns_chain", "args_truncated", "throttled")
+    }
+    return pa.RecordBatch.from_arrays([columns[name].cast(FLAT.field(name).type) for name in FLAT.names], schema=FLAT)
+
+
+def _where(mask: NDArray[np.bool_], array: pa.Array) -> pa.Array:
+    """The array's values where mask is true, else null."""
+    return array if mask.all() else pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
+
+
+def _identity(pid: pa.Array, start_ns: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(pid.cast(pa.string()), start_ns.cast(pa.string()), "-")
+
+
+def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
+    found = [attribution.of_row(batch, at) for at in batch.pairs.first]
+    of_row = pa.array(batch.pairs.of_row)
+    parts: dict[str, Callable[[Any], Any]] = {
+        "container": lambda container: container.name or container.short_id,
+        "container_id": lambda container: container.id,
+        "image": lambda container: container.image,
+        "runtime": lambda container: container.runtime,
+        "incarnation": lambda container: container.incarnation,
+    }
+    return {
+        name: pa.array([part(c) if c else None for c in found], FLAT.field(name).type).take(of_row)
+        for name, part in parts.items()
+    }
+
+
+def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
+    statuses, of_row = np.unique(rows["status"], return_inverse=True)
+    index = pa.array(of_row, mask=~known("status"))
+    told = [ending(status)._asdict() for status in statuses.tolist()]
+    return {
+        name: pa.array([each[name] for each in told], FLAT.field(name).type).take(index)
+        for name in ("exit_code", "signal", "core_dumped")
+    }
+
+
+def text(array: pa.Array) -> pa.Array:
+    """Bytes as text."""
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if raw is None else decode(raw) for raw in array.to_pylist()], pa.string())
+
+
+def split(array: pa.Array) -> pa.ListArray:
+    """Bytes that are ended by NULs as lists of text; a last one that is not ended counts."""
+    is_null, array = array.is_null(), array.fill_null(b"")
+    offsets = offsets_of(array).astype(np.int64)
+    data = np.frombuffer(array.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    offsets -= offsets[0]
+    ends = data == 0
+    not_empty = np.diff(offsets) > 0
+    lasts = offsets[1:][not_empty] - 1
+    is_nul = ends.copy()
+    ends[lasts] = True
+    kept = np.cumsum(~is_nul)
+    bounds = np.concatenate([[0], kept[ends]]).astype(np.int32)
+    counts = np.concatenate([[0], np.cumsum(ends)])[offsets].astype(np.int32)
+    values = pa.Array.from_buffers(
+        pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), pa.py_buffer(data[~is_nul].tobytes())]
+    )
+    return pa.ListArray.from_arrays(pa.array(counts), text(values), mask=is_null)
+
+
+def rows_as_text(batch: pa.RecordBatch, line: Callable[[Sequence[str]], str]) -> pa.RecordBatch:
+    """The same without lists, for formats that have none: numbers as 4711>15, arguments as `line` writes them."""
+    columns = []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if pa.types.is_list(field.type):
+            join = line if field.name == "args" else lambda numbers: ">".join(map(str, numbers))
+            values = column.to_pylist()
+            column = pa.array([None if value is None else join(value) for value in values], pa.string())
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

@@ -1,0 +1,75 @@
+"""What a recording says of itself: the metadata of its stream."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from tracer.recording.schema import VERSION
+
+_MAX_OFFSET_NS = 1 << 62
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The metadata, as a reader uses it. session: one run of nstrace; part: its files in order, from 1; began_ns: when
+    the file was begun, wall clock."""
+
+    schema: int
+    wall_offset_ns: int
+    began_ns: int
+    host: str
+    session: str
+    part: int
+    command: str
+
+    @classmethod
+    def parse(cls, metadata: Mapping[str, str]) -> Metadata:
+        """Raises KeyError or ValueError where it is not that of a recording."""
+        offset_ns = int(metadata["wall_offset_ns"])
+        if abs(offset_ns) > _MAX_OFFSET_NS:
+            raise ValueError("a clock that is too far off")
+        return cls(
+            schema=int(metadata["nstrace_schema"]),
+            wall_offset_ns=offset_ns,
+            began_ns=int(metadata["realtime_ns"]),
+            host=metadata["host"],
+            session=metadata["session"],
+            part=int(metadata["part"]),
+            command=metadata["command"],
+        )
+
+
+def of_this_host(wall_offset_ns: int, command: list[str]) -> dict[str, str]:
+    """The metadata of a recording that begins now. wall_offset_ns: wall clock minus boottime; times in the file are
+    wall clock, start_ns in it are boottime."""
+    system = os.uname()
+    return {
+        "nstrace_schema": str(VERSION),
+        "nstrace_version": version("nstrace"),
+        "session": uuid.uuid4().hex,
+        "part": "1",
+        "wall_offset_ns": str(wall_offset_ns),
+        "boottime_ns": str(time.clock_gettime_ns(time.CLOCK_BOOTTIME)),
+        "realtime_ns": str(time.time_ns()),
+        "host": system.nodename,
+        "machine": system.machine,
+        "kernel": system.release,
+        "machine_id": hashlib.sha256(b"nstrace " + _line("/etc/machine-id").encode()).hexdigest()[:32],  # machine-id(5)
+        "boot_id": _line("/proc/sys/kernel/random/boot_id"),
+        "command": json.dumps(command),
+    }
+
+
+def _line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,89 @@
+"""Several runs of nstrace: played as one, or one of them chosen to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.recording.source import RecordedSource
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
+from tracer.stream.source import Source
+from tracer.stream.table import Table
+from tracer.typed.moments import outside, parse_moment, parse_range
+from tracer.views.view import View
+
+_MAX_NAMES = 8
+_MAX_RUNS = 4
+
+
+class Runs:
+    """Several sources, one after the other, as one. attribution: of the one that is read now."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.attribution = sources[0].attribution
+        self.table: Table | None = None
+        self._sources = sources
+
+    @property
+    def lost(self) -> int:
+        """Of all."""
+        return sum(source.lost for source in self._sources)
+
+    def account(self) -> None:
+        """As `RecordedSource.account`."""
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        """As `Source.batches`."""
+        for source in self._sources:
+            self.attribution = source.attribution
+            yield from source.batches(timeout_s)
+            if timeout_s() is None:
+                return
+
+
+class RunsView:
+    """A view for each run, found by its attribution: each has a clock of its own."""
+
+    def __init__(self, views: dict[Attribution, View]) -> None:
+        self.header = next(iter(views.values())).header
+        self._views = views
+
+    def render(self, batch: Batch, containers: Attribution) -> bytes:
+        """As `View.render`."""
+        return self._views[containers].render(batch, containers)
+
+
+def run_of(sources: Sequence[RecordedSource], at: str | None = None, during: str | None = None) -> RecordedSource:
+    """The one run that a question is about: there is no other, or no other tells of the time, as it was typed.
+    Raises NstraceError (usage) where that is none or several."""
+    meant = list(sources)
+    if len(meant) > 1 and (at or during):
+        spans = [source.span() for source in meant]
+        if at:
+            tells = [span.begin_ns <= parse_moment(at, span) <= span.end_ns for span in spans]
+        else:
+            tells = [window is not None for window in parse_range(during or "", spans)]
+        if not any(tells):
+            raise outside(repr(at), spans)
+        meant = [source for source, does in zip(meant, tells, strict=True) if does]
+    if len(meant) > 1:
+        runs = ", ".join(map(str, meant[:_MAX_RUNS])) + (", ..." if len(meant) > _MAX_RUNS else "")
+        hint = "give the files of one of them, or a TIME that only one of them covers"
+        raise NstraceError(f"these are {len(meant)} recordings: {runs}", hint, ExitCode.USAGE)
+    return meant[0]
+
+
+def check_found(sources: Sequence[RecordedSource]) -> None:
+    """Raise NstraceError where the targets mean nobody in any of these, which have been read."""
+    targets = sources[0].targets
+    if not targets or any(source.means_anybody() for source in sources):
+        return
+    names = sorted({name for source in sources for name in source.container_names()})
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    where = sources[0].name if len(sources) == 1 else f"these {len(sources)} recordings"
+    raise NstraceError(
+        f"no process in {where} matches {', '.join(target.text for target in targets)}",
+        f"containers in it: {', '.join(map(repr, names[:_MAX_NAMES]))}{more}" if names else "it has no container",
+        ExitCode.NO_TARGET,
+    )

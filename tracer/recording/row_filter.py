@@ -1,0 +1,74 @@
+"""Of a recording's columns only the rows that are about some numbers: what is not asked for is not even decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.past.archive import RUNTIME_EXE
+from tracer.recording.columns import values_of
+from tracer.recording.schema import SCHEMA
+from tracer.stream.schema import COUNTED_KINDS
+
+_PROCESS_EVENTS = pa.array([kind.name.lower() for kind in COUNTED_KINDS])
+_Numbers = NDArray[np.int64]
+
+
+class RowFilter:
+    """Keeps the rows of processes that have one of these numbers, on the host or inside; all that tell of the stream
+    itself; the snapshot; and what tells containers' namespaces: first processes, and the first exec in a cgroup that is
+    not the runtime's own.
+
+    parents: host PIDs of the parents of those asked for. What comes of a parent after it is told to be one is kept as
+    well; how it began may lie before that.
+    """
+
+    needs = pa.schema([SCHEMA.field(name) for name in ("event", "pids", "ns_pid", "cgroup_id", "exe", "pid", "ppid")])
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = np.array(sorted(numbers), np.int64)
+        self._cgroups = np.empty(0, np.int64)
+        self.parents = np.empty(0, np.int64)
+
+    def keeps(self, columns: pa.RecordBatch) -> NDArray[np.bool_]:
+        """As `Sieve.keeps`."""
+        event, pids, ns_pid, cgroup_id, exe, pid, ppid = (columns.column(name) for name in self.needs.names)
+        asked = np.zeros(len(columns), bool)
+        asked[values_of(pc.list_parent_indices(pids))[np.isin(values_of(pids.flatten()), self._numbers)]] = True
+        if asked.any():
+            self.parents = np.union1d(self.parents, values_of(ppid)[asked])
+        keep: NDArray[np.bool_] = asked | _mask(pc.invert(pc.is_in(event, value_set=_PROCESS_EVENTS)))
+        keep |= (values_of(ns_pid) == 1) | np.isin(values_of(pid), self.parents)
+        commands = _mask(pc.equal(event, "exec")) & ~_mask(pc.starts_with(exe, RUNTIME_EXE))
+        self._keep_first(keep, np.flatnonzero(commands), values_of(cgroup_id))
+        return keep
+
+    def _keep_first(self, keep: NDArray[np.bool_], commands: _Numbers, cgroup_id: _Numbers) -> None:
+        cgroups, first = np.unique(cgroup_id[commands], return_index=True)
+        new = ~np.isin(cgroups, self._cgroups)
+        keep[commands[first[new]]] = True
+        self._cgroups = np.union1d(self._cgroups, cgroups)
+
+
+class RowsOf:
+    """Keeps the rows of processes that have one of these PIDs on the host. event: of such a kind alone."""
+
+    needs = pa.schema([SCHEMA.field(name) for name in ("event", "pid")])
+
+    def __init__(self, pids: Iterable[int], event: str | None = None) -> None:
+        self._pids, self._event = np.array(sorted(pids), np.int64), event
+
+    def keeps(self, columns: pa.RecordBatch) -> NDArray[np.bool_]:
+        """As `Sieve.keeps`."""
+        event, pid = (columns.column(name) for name in self.needs.names)
+        keep: NDArray[np.bool_] = np.isin(values_of(pid), self._pids)
+        return keep if self._event is None else keep & _mask(pc.equal(event, self._event))
+
+
+def _mask(array: pa.BooleanArray) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = values_of(array.cast(pa.int8())) != 0
+    return mask

@@ -1,0 +1,194 @@
+"""Which container an event belongs to: by its cgroup, else by the PID namespace that it is in. Pure.
+
+Sources put a CGROUP row into the stream ahead of the first event of every cgroup; this reads them, so that a
+recording answers as the live host did.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.lru import Lru
+from tracer.stream.metadata import CgroupFact, Container
+from tracer.stream.pidns import Chain, PidnsId, chain_of
+from tracer.stream.schema import INLINE_LEVELS, Kind
+
+MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
+
+
+class Attribution:
+    """Containers by cgroup id and by the PID namespace that their processes began. Fed with every batch.
+
+    Bounded: what was asked for longest ago is forgotten first. Sources remember less than this does, so that they tell
+    what was forgotten once more. changes: how often a fact came that may change what was answered before: an engine
+    names a container late.
+    """
+
+    def __init__(self) -> None:
+        self.cgroups: Lru[int, CgroupFact] = Lru(MAX_FACTS)
+        self.changes = 0
+        self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
+        self._told: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # by the engine's word: its cgroup does not tell
+        self._cache: dict[tuple[PidnsId, int], Container | None] = {}
+
+    def split_and_learn(self, batch: Batch) -> Iterator[Batch]:
+        """The batch in parts, each yielded when what it tells of containers is known, and nothing behind it is.
+
+        So an answer about a row depends on the rows up to it alone, never on how a source has cut its batches: a
+        recording, cut in another way, gives the same answers.
+        """
+        is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
+        if not (is_fact | births).any():
+            yield from [batch] if len(batch) else []
+            return
+        at = 0
+        for cut in itertools.chain(_cuts(batch, is_fact, births), [len(batch)]):
+            if cut > at:
+                part = batch.part(at, cut)
+                self._learn(part)
+                yield part
+                at = cut
+
+    def _learn(self, part: Batch) -> None:
+        for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
+            fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
+            cgroup_id = int(part.rows["cgroup_id"][index])
+            self.changes += self.cgroups.get(cgroup_id) not in (None, fact)
+            self.cgroups.put(cgroup_id, fact)
+            self._cache.clear()
+        for index in np.flatnonzero(_births(part)).tolist():
+            self._learn_birth(part, index)
+
+    def _learn_birth(self, part: Batch, index: int) -> None:
+        pidns, cgroup_id = chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index])
+        if part.rows["kind"][index] == Kind.PIDNS and (told := told_owner(part.payload(index).args)):
+            self.changes += self._told.get(pidns) != told
+            self._told.put(pidns, told)
+            self._cache.clear()
+        before, own = self._births.get(pidns), self._of_cgroup(cgroup_id)
+        if before is None or (own and before != cgroup_id):
+            self._births.put(pidns, cgroup_id)
+            if own:
+                self._cache.clear()
+
+    def _of_cgroup(self, cgroup_id: int | None) -> Container | None:
+        fact = None if cgroup_id is None else self.cgroups.get(cgroup_id)
+        return fact.container if fact else None
+
+    def owner(self, pidns: PidnsId) -> Container | None:
+        """The container whose process was the first of this namespace."""
+        return self._told.get(pidns) or self._of_cgroup(self._births.get(pidns))
+
+    def told(self, pidns: PidnsId) -> Container | None:
+        """The same where an engine has said so, and its cgroup does not tell."""
+        return self._told.get(pidns)
+
+    def is_pending(self, chain: Chain, cgroup_id: int) -> bool:
+        """Whether an engine may yet tell another container of a process with this chain in this cgroup, or how one that
+        it is in is named."""
+        cgroup_ids = (cgroup_id, *(self._births.get(number.pidns) for number in chain))
+        facts = (self.cgroups.get(found) for found in cgroup_ids if found is not None)
+        return any(fact.pending for fact in facts if fact)
+
+    def container(self, chain: Chain, cgroup_id: int) -> Container | None:
+        """The container of a process with this chain in this cgroup; None: the host, or no engine's container.
+
+        The cgroup decides, because containers can share a PID namespace; a process of a foreign cgroup inside a
+        container's namespace (nsenter) belongs to that container.
+        """
+        innermost = chain[-1].pidns
+        key = (innermost, cgroup_id)
+        if key not in self._cache:
+            if len(self._cache) >= MAX_FACTS:
+                self._cache.clear()
+            self._cache[key] = self._find(chain, cgroup_id)
+        return self._cache[key]
+
+    def _find(self, chain: Chain, cgroup_id: int) -> Container | None:
+        if own := self._of_cgroup(cgroup_id):
+            return own
+        owners = (self.owner(number.pidns) for number in reversed(chain))
+        return next((owner for owner in owners if owner), None)
+
+    def enclosing(self, chain: Chain, cgroup_id: int) -> tuple[Container, ...]:
+        """The process's container, then those whose namespaces lie around it (Docker in Docker), innermost first."""
+        own = self.container(chain, cgroup_id)
+        around = (self.owner(number.pidns) for number in reversed(chain[:-1]))
+        return tuple({found.id: found for found in (own, *around) if found}.values())
+
+    def of_row(self, batch: Batch, index: int) -> Container | None:
+        """The container of the row at index."""
+        row = batch.rows[index]
+        inum, _nr, gen = row["chain"][0].tolist()
+        key = (PidnsId(inum, gen), int(row["cgroup_id"]))
+        try:
+            return self._cache[key]
+        except KeyError:
+            return self.container(chain_of(batch, index), key[1])
+
+
+def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -> Iterator[int]:
+    """Where a row begins that tells something which rows before it must not know."""
+    facts = is_fact & ~np.concatenate([[True], is_fact[:-1]])
+    last = 0
+    for at in np.flatnonzero(facts | births).tolist():
+        if facts[at] or _anyone_inside(batch.rows[last:at], batch.rows["chain"]["inum"][at, 0]):
+            yield at
+            last = at
+
+
+def teaches(batch: Batch) -> NDArray[np.bool_]:
+    """Rows that tell something of containers, shape (n,)."""
+    result: NDArray[np.bool_] = (batch.rows["kind"] == Kind.CGROUP) | _births(batch)
+    return result
+
+
+def told_owner(args: bytes) -> Container | None:
+    """The container that a PIDNS row tells in its args; None: it tells of the namespace alone."""
+    try:
+        return msgspec.json.decode(args, type=Container) if args else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None  # recorded before such rows told one: the arguments of a first process
+
+
+def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
+    """The rows where mask is true, and from the others what containers' namespaces are known by, as PIDNS rows."""
+    births = _births(part) & ~mask
+    if not births.any():
+        return part.select(mask)
+    part = _without_commands(part, births & (part.rows["kind"] != Kind.PIDNS))
+    part.rows["kind"][births] = Kind.PIDNS
+    return part.select(mask | births)
+
+
+def _without_commands(part: Batch, which: NDArray[np.bool_]) -> Batch:
+    """A copy, without the exe and args of these rows."""
+    rows, keep = part.rows.copy(), np.ones(len(part.heap), bool)
+    for at in np.flatnonzero(which & (rows["exe_len"] + rows["args_len"] > 0)).tolist():
+        end = part.starts[at] + part.lengths[at]
+        keep[part.starts[at] + rows["deep_len"][at] : end] = False
+    for name in ("exe_len", "args_len", "args_total"):
+        rows[name][which] = 0
+    heap = part.heap if keep.all() else np.frombuffer(part.heap, np.uint8)[keep].tobytes()
+    return Batch(rows, heap)
+
+
+def _births(batch: Batch) -> NDArray[np.bool_]:
+    """Rows in which the first process of a nested namespace appears, or comes into another cgroup, shape (n,)."""
+    rows = batch.rows
+    births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
+    if births.any():
+        births &= (rows["level"] > 0) & of_kind(rows, Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS, Kind.MOVE)
+    return births
+
+
+def _anyone_inside(rows: NDArray[np.void], inum: int) -> bool:
+    """Whether a row may be of a process in this namespace: what an event does not hold itself counts as yes."""
+    inside = (rows["chain"]["inum"] == inum).any(axis=1) | (rows["level"] > INLINE_LEVELS)
+    return bool(inside.any())

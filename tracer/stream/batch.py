@@ -1,0 +1,178 @@
+"""Batch: what flows from every source to table, recorder and views. Its rows are as `tracer.stream.schema` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.stream.distinct import distinct
+from tracer.stream.losses import PairKey
+from tracer.stream.metadata import pad_args as pad_args
+from tracer.stream.metadata import split_args as split_args
+from tracer.stream.schema import (
+    COMM_BYTES,
+    EVENT_FIELDS,
+    INLINE_LEVELS,
+    NUMBER_FIELDS,
+    PIECE_BYTES,
+    PIECE_FIELDS,
+    Field,
+)
+
+T = TypeVar("T")
+
+
+_TYPES = {"u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8"}
+
+
+def _dtype(fields: Sequence[Field], **types: np.dtype[Any]) -> np.dtype[Any]:
+    """A packed structure. types: those of members that are no plain number."""
+    return np.dtype([(field.name, types.get(field.name, _TYPES.get(field.type))) for field in fields])
+
+
+NUMBER = _dtype(NUMBER_FIELDS)
+EVENT = _dtype(EVENT_FIELDS, comm=np.dtype(f"S{COMM_BYTES}"), chain=np.dtype((NUMBER, INLINE_LEVELS)))
+PIECE = _dtype(PIECE_FIELDS, bytes=np.dtype(("u1", PIECE_BYTES)))
+
+
+_RAW = np.dtype(("V", EVENT.itemsize))  # numpy copies these whole, those with fields field by field: 20 times slower
+
+
+def pick(rows: NDArray[np.void], where: NDArray[np.bool_] | NDArray[np.intp]) -> NDArray[np.void]:
+    """The rows (array of EVENT) at these indices, or where a mask is true; a copy."""
+    return rows.view(_RAW)[where].view(EVENT)
+
+
+def join_rows(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """The rows of all parts (arrays of EVENT), one after the other."""
+    return np.concatenate([part.view(_RAW) for part in parts]).view(EVENT)
+
+
+@lru_cache
+def _is_one_of(kinds: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.isin(np.arange(256), kinds)
+
+
+def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
+    """Which rows are of one of these kinds, shape (n,)."""
+    result: NDArray[np.bool_] = _is_one_of(kinds).take(rows["kind"])
+    return result
+
+
+class Payload(NamedTuple):
+    """The parts of a row that have no fixed length, raw bytes as the kernel gave them; args are NUL-separated."""
+
+    deep: bytes
+    exe: bytes
+    args: bytes
+
+
+class Pairs(NamedTuple):
+    """The different pairs of PID namespace and cgroup among rows: many facts depend on nothing else.
+
+    first: the index of the first row of each, in step with keys. of_row: which of them each row has, shape (n,).
+    """
+
+    keys: list[PairKey]
+    first: list[int]
+    of_row: NDArray[np.intp]
+
+    def spread(self, values: Sequence[T]) -> list[T]:
+        """For each row the value of its pair, from one value a pair."""
+        if len(values) == 1:
+            return [values[0]] * len(self.of_row)
+        return [values[pair] for pair in self.of_row.tolist()]
+
+
+class Batch:
+    """Events in their order, with what has no fixed length beside them.
+
+    rows: array of EVENT, shape (n,). heap: for each row in order its deep chain, file name and arguments
+    (deep_len + exe_len + args_len bytes).
+    """
+
+    def __init__(self, rows: NDArray[np.void], heap: bytes = b"") -> None:
+        self.rows = rows
+        self.heap = heap
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of the heap that belong to each row, shape (n,)."""
+        rows = self.rows
+        lengths: NDArray[np.int64] = rows["deep_len"].astype(np.int64) + rows["exe_len"] + rows["args_len"]
+        return lengths
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where in the heap each row's bytes begin, shape (n,)."""
+        starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The different pairs of PID namespace and cgroup in the rows."""
+        rows = self.rows
+        inum, gen, cgroup_id = rows["chain"]["inum"][:, 0], rows["chain"]["gen"][:, 0], rows["cgroup_id"]
+        first, of_row = distinct(inum, gen, cgroup_id)
+        keys = zip(inum[first].tolist(), gen[first].tolist(), cgroup_id[first].tolist(), strict=True)
+        return Pairs(list(keys), first.tolist(), of_row)
+
+    def payload(self, index: int) -> Payload:
+        """What the row at index has in the heap."""
+        row = self.rows[index]
+        deep = int(self.starts[index])
+        exe = deep + int(row["deep_len"])
+        args = exe + int(row["exe_len"])
+        return Payload(self.heap[deep:exe], self.heap[exe:args], self.heap[args : args + int(row["args_len"])])
+
+    def commands(self, indices: NDArray[np.intp]) -> list[tuple[bytes, int]]:
+        """What the rows at these indices run: file name and arguments in one, and the length of the former."""
+        heap, rows = self.heap, self.rows
+        exe = self.starts[indices] + rows["deep_len"][indices]
+        lengths = rows["exe_len"][indices]
+        ends = exe + lengths + rows["args_len"][indices]
+        return [
+            (heap[start:end], length)
+            for start, end, length in zip(exe.tolist(), ends.tolist(), lengths.tolist(), strict=True)
+        ]
+
+    def select(self, mask: NDArray[np.bool_]) -> Batch:
+        """The rows where mask (shape (n,)) is true, in the same order."""
+        if mask.all():
+            return self
+        if not self.heap:
+            return Batch(pick(self.rows, mask))
+        heap = np.frombuffer(self.heap, np.uint8)
+        return Batch(pick(self.rows, mask), heap[np.repeat(mask, self.lengths)].tobytes())
+
+    def take(self, indices: NDArray[np.intp]) -> Batch:
+        """The rows at these indices, in the order of these."""
+        ends = self.starts + self.lengths
+        heap = b"".join(self.heap[self.starts[at] : ends[at]] for at in indices.tolist()) if self.heap else b""
+        return Batch(self.rows[indices], heap)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """The rows from start up to stop."""
+        if start == 0 and stop == len(self):
+            return self
+        if not self.heap or start == stop:
+            return Batch(self.rows[start:stop])
+        ends = self.starts + self.lengths
+        return Batch(self.rows[start:stop], self.heap[int(self.starts[start]) : int(ends[stop - 1])])
+
+    @staticmethod
+    def concat(batches: Iterable[Batch]) -> Batch:
+        """The rows of all batches, one after the other."""
+        parts = [batch for batch in batches if len(batch)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Batch(np.empty(0, EVENT))
+        return Batch(join_rows([part.rows for part in parts]), b"".join(part.heap for part in parts))

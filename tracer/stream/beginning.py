@@ -1,0 +1,69 @@
+"""How a stream begins: the processes that are there, and the events that came while they were listed, in order. Pure.
+
+The list takes a while, and events go on meanwhile. A process that has an event ahead of its place in the list, or ended
+before the list came to it, was there all the same when the trace began: its story begins with a SNAPSHOT row of then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.repair import identities
+from tracer.stream.schema import STREAM_KINDS, Flag, Kind
+
+_ENDS = np.uint8(~(Flag.ENDING | Flag.ENDED) & 0xFF)
+
+
+def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
+    """All of it in order of time. Each process that was there has one SNAPSHOT row, ahead of its events; one that was
+    forked since then has none.
+
+    listed: SNAPSHOT rows of all processes, each of the time when the list came to it. early: the events from began_ns
+    until the list was read.
+    """
+    if not len(early):
+        return listed
+    places = dict(zip(identities(listed.rows).tolist(), range(len(listed)), strict=True))
+    stays, begun = np.ones(len(listed), bool), []
+    for identity, at in _first_rows(early):
+        place, is_fork = places.get(identity), early.rows["kind"][at] == Kind.FORK
+        if place is not None and not is_fork and listed.rows["ts_ns"][place] <= early.rows["ts_ns"][at]:
+            continue
+        if place is not None:
+            stays[place] = False
+        if not is_fork:
+            begun.append(_beginning(listed, place, early, at))
+    first = Batch.concat(begun)
+    first.rows["ts_ns"] = began_ns
+    rest = Batch.concat([listed.select(stays), early])
+    return Batch.concat([first, rest.take(np.argsort(rest.rows["ts_ns"], kind="stable"))])
+
+
+def _first_rows(early: Batch) -> Iterator[tuple[int, int]]:
+    """Of each process its identity, and the index of its first row."""
+    told = np.flatnonzero(~of_kind(early.rows, *STREAM_KINDS))
+    ids, first = np.unique(identities(early.rows[told]), return_index=True)
+    yield from zip(ids.tolist(), told[first].tolist(), strict=True)
+
+
+def _beginning(listed: Batch, place: int | None, early: Batch, at: int) -> Batch:
+    """The SNAPSHOT row of a process for the moment when the trace began: as it was listed, if it had done no exec by
+    then; else inferred from its first event, without what the exec has changed."""
+    is_exec = early.rows["kind"][at] == Kind.EXEC
+    if place is not None and not is_exec:
+        row = listed.part(place, place + 1)
+        rows, deep = row.rows.copy(), row.heap
+        rows["flags"] &= _ENDS
+    else:
+        rows, deep = early.rows[at : at + 1].copy(), early.payload(at).deep
+        rows["kind"], rows["flags"] = Kind.SNAPSHOT, Flag.INFERRED
+        rows["tid"], rows["vtid"], rows["old_tid"] = rows["tgid"], rows["chain"]["nr"][:, 0], 0
+        for name in ("seq", "status", "exe_len", "args_len", "args_total"):
+            rows[name] = 0
+        if is_exec:
+            rows["comm"], rows["exec_id"] = b"", rows["exec_id"] - np.uint16(1)
+    rows["state"] = 0
+    return Batch(rows, deep)

@@ -1,0 +1,67 @@
+"""From what somebody says of a process or a namespace to what the kernel's list has of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.stream.batch import Batch
+from tracer.stream.metadata import CgroupFact, Container
+from tracer.stream.pidns import PidnsId
+from tracer.stream.schema import Kind
+from tracer.typed.targets import Target
+
+
+class Claims:
+    """Where the first processes of containers are, by an engine's word: the PID namespaces that they began.
+
+    inits: host PID -> id, of containers that no cgroup of the list tells. snapshot: the list; facts: what is known of
+    its cgroups. container_of: id -> container. indistinct: those whose first process has begun no namespace, or is in
+    another's cgroup: nothing tells them apart.
+    """
+
+    def __init__(
+        self,
+        inits: Mapping[int, str],
+        snapshot: Batch,
+        facts: Mapping[int, CgroupFact],
+        container_of: Callable[[str], Container],
+    ) -> None:
+        self.indistinct: list[tuple[Container, int]] = []
+        self._found: list[tuple[Batch, Container]] = []
+        rows = snapshot.rows
+        for tgid, container_id in inits.items():
+            container = container_of(container_id)
+            for at in np.flatnonzero(rows["tgid"] == tgid).tolist():  # else it has ended meanwhile
+                fact = facts.get(int(rows["cgroup_id"][at]))
+                if rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
+                    self._found.append((snapshot.part(at, at + 1), container))
+                else:
+                    self.indistinct.append((container, tgid))
+
+    def owners(self, ts_ns: int) -> Batch:
+        """PIDNS rows that tell which container each of the namespaces is of. ts_ns: when that was found."""
+        return Batch.concat(_owner_row(first, container, ts_ns) for first, container in self._found)
+
+
+def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:
+    rows, payload = first.rows.copy(), msgspec.json.encode(container)
+    rows["kind"], rows["ts_ns"], rows["exe_len"] = Kind.PIDNS, ts_ns, 0
+    rows["args_len"] = rows["args_total"] = len(payload)
+    return Batch(rows, first.payload(0).deep + payload)
+
+
+def bound(target: Target, snapshot: Batch) -> Target:
+    """A target pidns:INUM as the namespace that has this number in a list. Raises NstraceError where none has."""
+    inum = int(target.value)
+    chains = snapshot.rows["chain"].reshape(-1)
+    found = chains[chains["inum"] == inum]
+    if not len(found):
+        raise NstraceError(
+            f"no process is in a PID namespace {inum}", "lsns -t pid lists those that there are", ExitCode.NO_TARGET
+        )
+    pidns = PidnsId(inum, int(found["gen"][0]))
+    return Target(target.kind, target.value, target.text, pidns.gen)

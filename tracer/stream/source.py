@@ -1,0 +1,39 @@
+"""The seams of a stream: where batches come from, and where they go beside a view. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from tracer.stream.account import Account
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import Batch
+from tracer.stream.table import Table
+
+
+class Source(Protocol):
+    """Where batches come from: a running trace or a recording.
+
+    attribution: which container is whose, as of the last batch. table: the processes as of the last batch, kept by the
+    source; None: it keeps none, and ends by itself, whoever lives then.
+    """
+
+    attribution: Attribution
+    table: Table | None
+
+    def account(self) -> Account | None:
+        """What to hold a run against when it has ended; None: nothing was counted on the way."""
+
+    @property
+    def lost(self) -> int:
+        """Events lost so far."""
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        """Batches in order; asks before every wait how long it may take, None: stop."""
+
+
+class BatchSink(Protocol):
+    """Where all that a session sees goes beside its view."""
+
+    def take(self, batch: Batch) -> None:
+        """The next batch; an empty one now and then where none comes."""

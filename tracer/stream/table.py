@@ -1,0 +1,290 @@
+"""The translation table: which process has which number in which PID namespace, kept current by events. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
+from tracer.stream.schema import LIFE_KINDS, NOTE_KINDS, Flag, Kind
+from tracer.stream.short_lived import Aside, ShortLived, split
+
+_EXEC, _EXIT, _MOVE, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Kind.MOVE), int(Flag.ENDED)
+_LIVES = frozenset(map(int, LIFE_KINDS))
+_COLUMNS = (
+    "kind", "flags", "tgid", "start_ns", "ts_ns", "comm", "parent_tgid", "parent_start_ns", "parent_vtgid", "exec_id"
+)  # fmt: skip
+ECHO_NS = 10_000_000_000
+"""How long after its start a process's fork event may come: copy_process() sets the start time, the event is later."""
+GRACE_NS = 2_000_000_000
+MAX_PROCESSES = 262_144
+
+
+class Process(msgspec.Struct, eq=False, gc=False):
+    """One process; few small objects, because there may be many of it.
+
+    path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
+    parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: as last told.
+    exec_id: of its last exec, as EVENT has it.
+    exited_ns: when its last thread ended (CLOCK_BOOTTIME), at the latest where no event told it; None while it lives.
+    A process that has exited keeps its numbers until its parent reaps it, which no event tells in time.
+    """
+
+    tgid: int
+    start_ns: int
+    path: tuple[PidnsId, ...]
+    nr: int
+    parent_tgid: int
+    parent_start_ns: int
+    parent_nr: int
+    comm: bytes
+    cgroup_id: int
+    exec_id: int
+    between: tuple[int, ...] = ()
+    exited_ns: int | None = None
+
+    @property
+    def proc_id(self) -> ProcId:
+        """Its identity."""
+        return ProcId(self.tgid, self.start_ns)
+
+    @property
+    def parent(self) -> ProcId:
+        """The identity of the parent that it appeared with."""
+        return ProcId(self.parent_tgid, self.parent_start_ns)
+
+    @property
+    def chain(self) -> Chain:
+        """Its numbers, outermost first, the initial namespace's among them."""
+        return tuple(map(Number, self.path, (self.tgid, *self.between, self.nr)))
+
+
+class Table:
+    """Lookups both ways.
+
+    Exited processes stay known for grace_ns, and the latest keep_exited of them for longer. max_processes bounds all:
+    who exited longest ago goes first, then who appeared longest ago; evicted counts both, evicted_living the latter.
+
+    lost_since_ns: when events were first lost that have not been made up for; None: there are none.
+    unsure: events were lost, and the processes have not been compared with the kernel's list since (GAP and REPAIR
+    rows say so). Then a number may belong to a process that no event told, and lookups of the living give None.
+    """
+
+    def __init__(
+        self, max_processes: int = MAX_PROCESSES, *, grace_ns: int = GRACE_NS, keep_exited: int = 4096
+    ) -> None:
+        self._host: dict[int, Process] = {}
+        self._spaces: dict[PidnsId, dict[int, Process]] = {}  # but for the initial one
+        self._exited: deque[Process] = deque()
+        self._aside = Aside()
+        self._max_processes, self._grace_ns, self._keep_exited = max_processes, grace_ns, keep_exited
+        self._lost_until_ns: int | None = None
+        self.lost_since_ns: int | None = None
+        self._evicted: OrderedDict[ProcId, None] = OrderedDict()
+        self.live = 0
+        self.evicted = self.evicted_living = 0
+
+    def __len__(self) -> int:
+        return len(self._host) + self._aside.count
+
+    def apply(self, batch: Batch) -> None:
+        """Bring the table up to date with a batch of events."""
+        if not len(batch):
+            return
+        others, brief = split(batch)
+        self._tell(others)
+        if brief:
+            self._set_aside(brief)
+        self._mark_losses(others)
+        self._make_room(int(batch.rows["ts_ns"][-1]))
+
+    def _set_aside(self, brief: ShortLived) -> None:
+        if self._aside.meets(brief.numbers):
+            self._settle()
+        spaces = [(self._space(pidns), nrs) for pidns, nrs in brief.numbers.items()]
+        holders = [space[nr] for space, nrs in spaces for nr in space.keys() & nrs]
+        if holders and max(holder.start_ns for holder in holders) > brief.rows["start_ns"].min():
+            self._tell(Batch(brief.rows))  # told late: numbers have other owners by now
+            return
+        for holder in holders:
+            self._forget(holder)
+        self._aside.put(brief)
+
+    def _settle(self) -> None:
+        """Who was set aside takes its place: someone asks, or was born with one of their numbers."""
+        if self._aside.count:
+            for brief in self._aside.take_all():
+                self._tell(brief)
+            self._exited = deque(sorted(self._exited, key=lambda process: process.exited_ns or 0))
+
+    def _tell(self, batch: Batch) -> None:
+        rows, pairs, host = batch.rows, batch.pairs, self._host
+        places = pairs.spread([(_path(batch, at), key[2]) for key, at in zip(pairs.keys, pairs.first, strict=True)])
+        columns = (rows[name].tolist() for name in _COLUMNS)
+        events = zip(places, rows["chain"]["nr"][:, 0].tolist(), *columns, strict=True)
+        for at, (place, nr, kind, flags, tgid, start_ns, ts_ns, comm, ptgid, pstart_ns, pnr, execs) in enumerate(
+            events
+        ):
+            process = host.get(tgid)
+            if process is not None and process.start_ns == start_ns:
+                if kind == _EXEC:
+                    process.comm, process.exec_id = comm, execs
+                elif kind == _MOVE:
+                    process.cgroup_id = place[1]
+                elif kind == _EXIT and process.exited_ns is None:
+                    self._exit(process, ts_ns)
+            elif kind in _LIVES and not self._was_aside(tgid, start_ns):
+                path, cgroup_id = place
+                between = () if len(path) <= 2 else _between(batch, at)
+                process = Process(tgid, start_ns, path, nr, ptgid, pstart_ns, pnr, comm, cgroup_id, execs, between)
+                self._add(process)
+                if flags & _ENDED:
+                    self._exit(process, ts_ns)
+
+    def _was_aside(self, tgid: int, start_ns: int) -> bool:
+        """Whether it is one that was set aside; who had its number takes their place."""
+        if not self._aside.knows(INITIAL_PIDNS, tgid):
+            return False
+        self._settle()
+        return self._host[tgid].start_ns == start_ns
+
+    def _mark_losses(self, batch: Batch) -> None:
+        rows = batch.rows
+        for at in np.flatnonzero(of_kind(rows, *NOTE_KINDS)).tolist():
+            since_ns, ts_ns = int(rows["start_ns"][at]), int(rows["ts_ns"][at])
+            if rows["kind"][at] == Kind.GAP:
+                self._lost_until_ns = max(self._lost_until_ns or 0, ts_ns)
+                self.lost_since_ns = min(ts_ns if self.lost_since_ns is None else self.lost_since_ns, since_ns)
+            elif self._lost_until_ns is not None and self._lost_until_ns <= since_ns:
+                self._lost_until_ns = self.lost_since_ns = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether events were lost and not made up for."""
+        return self._lost_until_ns is not None
+
+    def _add(self, process: Process) -> None:
+        if before := self._host.get(process.tgid):
+            if before.start_ns > process.start_ns:
+                return  # told late: its number was given away
+            self._forget(before)  # its number was given away: it has been reaped
+        self._host[process.tgid] = process
+        self.live += 1
+        for pidns, nr in _inside(process):
+            if self._aside.count and self._aside.knows(pidns, nr):
+                self._settle()
+            space = self._spaces.get(pidns)
+            if space is None:
+                space = self._spaces[pidns] = {}
+            elif before := space.get(nr):
+                if before.start_ns > process.start_ns:
+                    continue
+                self._forget(before)
+                space = self._spaces.setdefault(pidns, {})
+            space[nr] = process
+
+    def _exit(self, process: Process, ts_ns: int) -> None:
+        process.exited_ns = ts_ns
+        self.live -= 1
+        self._exited.append(process)
+
+    def _make_room(self, now_ns: int) -> None:
+        """Forget whose grace is over; then, if there are too many, who is left by the order of eviction."""
+        self._aside.drop(now_ns - self._grace_ns, self._keep_exited)
+        if len(self) > self._max_processes:
+            self._settle()
+        exited = self._exited
+        while len(exited) > self._keep_exited and now_ns - (exited[0].exited_ns or 0) > self._grace_ns:
+            self._forget(exited.popleft())
+        while len(self._host) > self._max_processes:
+            if exited:
+                self.evicted += self._forget(exited.popleft())
+            else:
+                self._evict(next(iter(self._host.values())))  # all live: in the order in which they appeared
+        asked_from_ns = (now_ns if self.lost_since_ns is None else self.lost_since_ns) - ECHO_NS
+        while self._evicted and next(iter(self._evicted)).start_ns < asked_from_ns:
+            self._evicted.popitem(last=False)
+
+    def _evict(self, process: Process) -> None:
+        self._forget(process)
+        self._evicted[process.proc_id] = None
+        self.evicted += 1
+        self.evicted_living += 1
+
+    def was_evicted(self, proc_id: ProcId) -> bool:
+        """Whether the process lived when it was evicted: it is forgotten, but it was seen. Known of those that began at
+        most ECHO_NS before events were lost, or before now: of older ones no comparison with a list asks."""
+        return proc_id in self._evicted
+
+    def _forget(self, process: Process) -> bool:
+        """False: it was not there any more."""
+        if self._host.get(process.tgid) is not process:
+            return False
+        del self._host[process.tgid]
+        if process.exited_ns is None:
+            self.live -= 1
+        for pidns, nr in _inside(process):
+            space = self._spaces.get(pidns, {})
+            if space.get(nr) is process:
+                del space[nr]
+                if not space:
+                    del self._spaces[pidns]
+        return True
+
+    def find(self, pidns: PidnsId, nr: int) -> Process | None:
+        """The process that last had this number there, exited or not; None: not known."""
+        self._settle()
+        return self._space(pidns).get(nr)
+
+    def to_host(self, pidns: PidnsId, nr: int) -> int | None:
+        """The host PID of the living process with this number in a namespace; None: there is none, or not known."""
+        process = self._living(pidns, nr)
+        return process.tgid if process else None
+
+    def chain(self, tgid: int) -> Chain | None:
+        """All numbers of the living process with this host PID, host first; None: there is none, or not known."""
+        process = self._living(INITIAL_PIDNS, tgid)
+        return process.chain if process else None
+
+    def _living(self, pidns: PidnsId, nr: int) -> Process | None:
+        process = self.find(pidns, nr)
+        return process if process and process.exited_ns is None and not self.unsure else None
+
+    def living(self) -> list[Process]:
+        """All processes that have not exited, as of now: what is asked or told afterwards changes the list no more."""
+        return [process for process in self._host.values() if process.exited_ns is None]
+
+    def cgroup_of(self, tgid: int, start_ns: int) -> int:
+        """The cgroup of a living process, as last told; 0: it does not live, or is not known."""
+        process = self._host.get(tgid)  # who was set aside has exited
+        if process is None or process.start_ns != start_ns or process.exited_ns is not None:
+            return 0
+        return process.cgroup_id
+
+    def is_alive(self, pidns: PidnsId) -> bool:
+        """Whether anyone lives in this namespace: it ends when its first process has exited and nobody is left."""
+        return any(process.exited_ns is None for process in self._space(pidns).values())
+
+    def _space(self, pidns: PidnsId) -> dict[int, Process]:
+        return self._host if pidns == INITIAL_PIDNS else self._spaces.get(pidns, {})
+
+
+def _path(batch: Batch, index: int) -> tuple[PidnsId, ...]:
+    if not batch.rows["level"][index]:
+        return (INITIAL_PIDNS,)
+    return (INITIAL_PIDNS, *(number.pidns for number in chain_of(batch, index)))
+
+
+def _between(batch: Batch, index: int) -> tuple[int, ...]:
+    return tuple(number.nr for number in chain_of(batch, index)[:-1])
+
+
+def _inside(process: Process) -> Iterable[tuple[PidnsId, int]]:
+    """Its numbers in all namespaces but the initial one."""
+    if len(process.path) == 2:
+        return ((process.path[1], process.nr),)
+    return zip(process.path[1:], (*process.between, process.nr), strict=False)

@@ -1,0 +1,153 @@
+"""Gives up root before anything of strangers is parsed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.system import imports, seccomp
+from tracer.system.libc import call
+
+_NOBODY = (65534, 65534)
+_MAX_ID = 0xFFFFFFFE  # the one above means "leave it as it is": setresuid(2)
+_FORBIDDEN = ("execve", "execveat", "socket", "ptrace", "bpf")
+
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC = 1, 1
+
+
+def caller() -> tuple[int, int] | None:
+    """uid and gid of the user who called sudo, by SUDO_UID and SUDO_GID. None where they name no such user, or root:
+    anybody may have set them to anything."""
+    uid, gid = (_lesser_id(os.environ.get(name, "")) for name in ("SUDO_UID", "SUDO_GID"))
+    return (uid, gid) if uid and gid else None
+
+
+def _lesser_id(text: str) -> int | None:
+    """The id of a user or group; None where this is none, or root's."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MAX_ID))):
+        return None
+    return int(text) if 0 < int(text) <= _MAX_ID else None
+
+
+def more_rights(capabilities: str) -> str:
+    """The hint for what was not permitted for lack of these capabilities."""
+    if os.geteuid() != 0:
+        return "run it with sudo"
+    return f"root lacks {capabilities} here (a container needs --privileged), or the kernel is locked down"
+
+
+def lesser_user() -> tuple[int, int]:
+    """uid and gid of who we become: the user who called sudo, else nobody; ourselves where we are not root."""
+    if os.geteuid() != 0 or _is_root_here_alone():
+        return os.geteuid(), os.getegid()
+    return caller() or _NOBODY
+
+
+def drop() -> None:
+    """Be the lesser user for good, without capabilities, and execute nothing any more. Open and import what is needed
+    before. Raises NstraceError where root cannot be given up: then nothing of strangers is to be parsed."""
+    imports.seal()
+    try:
+        if lesser_user() != (os.geteuid(), os.getegid()):
+            become(*lesser_user())
+        renounce()
+    except OSError as error:
+        raise NstraceError(
+            f"root's privileges cannot be given up: {error.strerror}",
+            "run it as another user; a container needs --cap-add SETUID --cap-add SETGID, or --user 65534",
+            ExitCode.NOT_PERMITTED,
+        ) from error
+    _forbid()
+
+
+def become(uid: int, gid: int) -> None:
+    """Be this user for good, in all threads, in no group but this one, and with nothing in the bounding set. Raises
+    OSError."""
+    with contextlib.suppress(PermissionError):  # without CAP_SETPCAP; no_new_privs does as much
+        _empty_bounding_set()
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def renounce() -> None:
+    """Let this thread's capabilities go, and gain none by what is executed. Raises OSError."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    call("capset", header, (ctypes.c_uint32 * 6)())  # ambient ones go with inheritable ones: capabilities(7)
+    call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def _empty_bounding_set() -> None:
+    try:
+        for capability in range(64):
+            call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # which says that the kernel has no such capability: it was the last
+            raise
+
+
+def _is_root_here_alone() -> bool:
+    """Whether we are in a user namespace that one user has made for himself: root is a name of his there, and there is
+    nobody else to become (user_namespaces(7))."""
+    inside, outside, count = Path("/proc/self/uid_map").read_text().split()[:3]
+    return inside == "0" and outside != "0" and count == "1"
+
+
+def _forbid() -> None:
+    """Where the kernel can, have it refuse what no reader needs to all threads; those that libraries have begun get
+    no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC)."""
+    number = seccomp.number("seccomp")
+    if number is not None:
+        instructions = seccomp.filter_of(map(seccomp.Rule, _FORBIDDEN), seccomp.NOT_PERMITTED, seccomp.ALLOW)
+        program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
+        flags = _SECCOMP_FILTER_FLAG_TSYNC
+        ctypes.CDLL(None).syscall(number, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program))
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))  # struct sock_fprog
+
+
+def in_child(work: Callable[[], None], folder: Path | None = None) -> None:
+    """Do something in a child without privileges, which shares our descriptors. folder: where it is to be; of the way
+    there it may see nothing. Raises its NstraceError."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _work(work, folder, writer)
+    os.close(writer)
+    with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
+        told = answer.read()
+    _pid, status = os.waitpid(child, 0)
+    if told:
+        message, hint, code, detail = json.loads(told)
+        raise NstraceError(message, hint, ExitCode(code), detail)
+    if status:
+        raise NstraceError(f"the child that reads ended with {os.waitstatus_to_exitcode(status)}", "please report it")
+
+
+def _work(work: Callable[[], None], folder: Path | None, writer: int) -> None:
+    try:
+        if folder:
+            os.chdir(folder)
+        drop()
+        work()
+        os._exit(0)
+    except NstraceError as error:
+        told = (error.message, error.hint, int(error.exit_code), error.detail)
+    except KeyboardInterrupt:
+        os._exit(130)
+    except BaseException as error:
+        hint = "run nstrace --debug ... for a report"
+        told = (f"unexpected {type(error).__name__}: {error}", hint, 1, traceback.format_exc())
+    os.write(writer, json.dumps(told).encode()[:65536])
+    os._exit(1)

@@ -1,0 +1,60 @@
+"""Numbers in a stream of text that are PIDs: found, and annotated or replaced. Pure; bytes in, bytes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from tracer.typed.processes import MAX_PID
+
+_MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_UNIT = rb"(?:[kKMGT]i?B|[kKMGTBsS]|[mun]s|min|hours?|days?|sec(?:ond)?s?|bytes|pages|times)"
+
+# What cannot be a PID is left alone: parts of words and of hexadecimal numbers (a1b2, 0x1f), of versions, times,
+# dates, addresses and fractions (1.2.3, 08:15:19, 2026-11-24, 10.0.0.1:80, 3/4), what follows - + # $ @ . or /
+# (but /proc/), days beside a month, and amounts with a unit (100 kB). Python's lookbehinds have a fixed length.
+_PID = re.compile(
+    rb"(?=[1-9])(?:(?<=/proc/)|(?<![\w.+#$@/-])(?<![0-9][:,])(?<!%(month)s )(?<!%(month)s  ))"
+    rb"([1-9][0-9]{0,6})"
+    rb"(?![\w%%]|[.:,+/-][0-9]|[.-]\w| ?(?:%(unit)s\b|%%)| %(month)s\b)" % {b"month": _MONTH, b"unit": _UNIT}
+)
+MAX_LINE_BYTES = 1 << 20
+
+
+class Annotator:
+    """Takes text in any pieces, gives whole lines. translate: a number -> what it is in the other world, None: not a
+    PID that is known. replace: put the answer in place of the number, else behind it in brackets."""
+
+    def __init__(self, translate: Callable[[int], bytes | None], replace: bool) -> None:
+        self._translate, self._replace = translate, replace
+        self._rest = b""
+
+    def take(self, piece: bytes) -> bytes:
+        """All lines that this piece has completed; a line beyond MAX_LINE_BYTES in parts."""
+        text = self._rest + piece
+        end = text.rfind(b"\n") + 1
+        if len(text) - end > MAX_LINE_BYTES:
+            end = max(end, _last_gap(text))
+        self._rest = text[end:]
+        return self._annotated(text[:end])
+
+    def finish(self) -> bytes:
+        """What is left where the last line has no end."""
+        rest, self._rest = self._rest, b""
+        return self._annotated(rest)
+
+    def _annotated(self, text: bytes) -> bytes:
+        return _PID.sub(self._answer, text)
+
+    def _answer(self, match: re.Match[bytes]) -> bytes:
+        nr = int(match[1])
+        answer = self._translate(nr) if nr <= MAX_PID else None
+        if answer is None:
+            return match[0]
+        return answer if self._replace else b"%s[%s]" % (match[1], answer)
+
+
+def _last_gap(text: bytes) -> int:
+    """Where the last word ends; the end of the text where it is one word."""
+    ends = max(text.rfind(gap) for gap in (b" ", b"\t", b"\0"))
+    return ends if ends > 0 else len(text)

@@ -1,0 +1,42 @@
+"""Wall clock times of events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.stream.distinct import distinct
+from tracer.views.sheet import Sheet
+
+_SECOND_NS = 1_000_000_000
+
+
+class Clock:
+    """wall_offset_ns: wall clock minus boottime when the trace began. pattern: for strftime(3), down to the second.
+
+    digits: of the fraction that is shown behind it.
+    """
+
+    def __init__(
+        self, wall_offset_ns: int, pattern: str, digits: int, zone: Callable[[float], time.struct_time]
+    ) -> None:
+        self._offset_ns, self._digits = wall_offset_ns, digits
+        self._unit_ns = 10 ** (9 - digits)
+        self._second = lru_cache(64)(lambda second: time.strftime(pattern, zone(second)))
+
+    def put(self, sheet: Sheet, ts_ns: NDArray[np.uint64]) -> None:
+        """Add a column of boottimes as wall clock times, shape (n,)."""
+        wall_ns = ts_ns + np.uint64(self._offset_ns)
+        seconds = wall_ns // np.uint64(_SECOND_NS)
+        first, of_row = distinct(seconds)
+        sheet.choice([f"{self._second(second)}.".encode() for second in seconds[first].tolist()], of_row)
+        sheet.digits(((wall_ns - seconds * np.uint64(_SECOND_NS)) // np.uint64(self._unit_ns)), self._digits)
+
+    def text(self, ts_ns: int) -> str:
+        """One boottime as wall clock time."""
+        second, rest = divmod(ts_ns + self._offset_ns, _SECOND_NS)
+        return f"{self._second(second)}.{rest // self._unit_ns:0{self._digits}}"

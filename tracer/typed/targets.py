@@ -1,0 +1,129 @@
+"""What to follow: the TARGET arguments, parsed, and whether a process is meant by one. Pure.
+
+web  a container's name or the beginning of its id      web-*  a glob over names
+label:K[=V]  image:NAME  compose:SERVICE                all    every container, every PID namespace but the host's
+pid:N  the PID namespace of host process N              host   processes of the host that are in no container
+pidns:INUM  a PID namespace and those nested in it
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import Chain, PidnsId
+from tracer.system.host_pidns import INITIAL_PIDNS_INUM
+
+COMPOSE_LABEL = "com.docker.compose.service"
+
+
+class TargetKind(StrEnum):
+    """The forms of a TARGET."""
+
+    ALL = "all"
+    HOST = "host"
+    NAME = "name"  # or the beginning of an id
+    ID = "id"  # a full id
+    GLOB = "glob"
+    LABEL = "label"
+    IMAGE = "image"
+    COMPOSE = "compose"
+    PID = "pid"  # a host PID: live only, becomes PIDNS
+    PIDNS = "pidns"
+
+
+BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
+"""What only an engine can tell of a container."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One TARGET. value: what stands behind the colon, or the name; text: as the user typed it.
+
+    gen: for PIDNS, the generation of the namespace that was meant when it was looked up; None: any.
+    """
+
+    kind: TargetKind
+    value: str
+    text: str
+    gen: int | None = None
+
+    def means(self, containers: tuple[Container, ...], chain: Chain) -> bool:
+        """Whether a process with this chain, in these containers (its own and those around it), is meant."""
+        match self.kind:
+            case TargetKind.ALL:
+                return bool(containers) or chain[-1].pidns.inum != INITIAL_PIDNS_INUM
+            case TargetKind.HOST:
+                return not containers and chain[-1].pidns.inum == INITIAL_PIDNS_INUM
+            case TargetKind.PIDNS:
+                if int(self.value) == INITIAL_PIDNS_INUM:
+                    return True  # everyone has a number there
+                return any(self._is(number.pidns) for number in chain)
+            case TargetKind.PID:
+                return False
+            case _:
+                return any(self._names(container) for container in containers)
+
+    def waits(self, containers: tuple[Container, ...], chain: Chain) -> bool:
+        """Whether `means` may yet answer otherwise, where an engine has still to say of one of the containers how it is
+        named, or that the process is in one."""
+        match self.kind:
+            case TargetKind.ALL | TargetKind.HOST:
+                return not containers and chain[-1].pidns.inum == INITIAL_PIDNS_INUM
+            case TargetKind.PIDNS | TargetKind.PID | TargetKind.ID:
+                return False
+            case _:
+                return not self.means(containers, chain)
+
+    def _is(self, pidns: PidnsId) -> bool:
+        return pidns.inum == int(self.value) and self.gen in (None, pidns.gen)
+
+    def _names(self, container: Container) -> bool:
+        match self.kind:
+            case TargetKind.ID:
+                return container.id == self.value
+            case TargetKind.NAME:
+                return self.value == container.name or container.id.startswith(self.value)
+            case TargetKind.GLOB:
+                name = container.id if container.id_is_name else container.name
+                return name is not None and fnmatchcase(name, self.value)
+            case TargetKind.IMAGE:
+                return container.image is not None and _same_image(container.image, self.value)
+            case TargetKind.COMPOSE:
+                return container.labels.get(COMPOSE_LABEL) == self.value
+            case _:
+                key, equals, value = self.value.partition("=")
+                return key in container.labels and (not equals or container.labels[key] == value)
+
+
+def _same_image(image: str, wanted: str) -> bool:
+    """nginx means nginx:1.27 and docker.io/library/nginx:1.27 too."""
+    return image == wanted or re.sub(r"(:[^/:]+)?(@.*)?$", "", image) == wanted or image.endswith("/" + wanted)
+
+
+def parse_target(text: str) -> Target:
+    """The target that the user typed. Raises NstraceError (usage) for one that cannot mean anything."""
+    prefix, colon, value = text.partition(":")
+    if text in ("all", "host"):
+        return Target(TargetKind(text), "", text)
+    if colon and prefix in ("pid", "pidns"):
+        if not value.isascii() or not value.isdigit() or int(value) == 0:
+            raise _usage(f"{text!r}: {prefix}: wants a positive number", f"for example {prefix}:4026532180")
+        return Target(TargetKind(prefix), str(int(value)), text)
+    if colon and prefix in ("label", "image", "compose"):
+        if not value:
+            raise _usage(f"{text!r}: nothing behind {prefix}:", "for example label:tier=web or image:nginx")
+        return Target(TargetKind(prefix), value, text)
+    if any(c in text for c in "*?["):
+        return Target(TargetKind.GLOB, text, text)
+    if not re.fullmatch(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*", text):
+        raise _usage(f"{text!r} is no target", "give a container name or id, web-*, label:K=V, pid:N, host or all")
+    return Target(TargetKind.NAME, text.removeprefix("/"), text)
+
+
+def _usage(message: str, hint: str) -> NstraceError:
+    return NstraceError(message, hint, ExitCode.USAGE)

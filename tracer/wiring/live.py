@@ -1,0 +1,281 @@
+"""The live source: the kernel's events with their containers, reduced to the targets. Combines the edges."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.containers.cgroups import Cgroups
+from tracer.containers.resolve_targets import indistinct
+from tracer.host import procfs
+from tracer.host.unlisted import find_unlisted
+from tracer.kernel.trace import Trace, last_ns, now_ns
+from tracer.stream.account import Account
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import EVENT, Batch, of_kind
+from tracer.stream.beginning import in_order
+from tracer.stream.cgroup_moves import CgroupMoves
+from tracer.stream.claims import Claims, bound
+from tracer.stream.decoding import Decoded
+from tracer.stream.metadata import CgroupFact, CgroupName
+from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
+from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
+from tracer.stream.selection import Selection
+from tracer.stream.table import Table
+from tracer.stream.undecided import Undecided
+from tracer.system.clock_offset import wall_offset_ns
+from tracer.system.pidfd import has_process
+from tracer.text.hints import shown
+from tracer.typed.targets import Target, TargetKind
+
+_NAMES_EVERY_S = 1.0
+_PIECE_ROWS = 2048
+_SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
+
+Inits = Callable[[Collection[str]], Mapping[int, str]]
+"""The first processes of all running containers but those of these ids, by an engine's word: host PID -> id."""
+
+
+class LiveSource:
+    """Batches of a running trace, in order of time: the processes that are there first.
+
+    told_until_ns: until when everything was told (boottime); 0 before the end.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        targets: tuple[Target, ...],
+        cgroups: Cgroups,
+        early: Decoded,
+        table: Table,
+        inits: Inits = lambda _but: {},
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """early: what the trace has reported before (the self-check's by-catch). table: takes the batches that are
+        yielded; after a gap it is compared with the kernel's list. say: takes a line for people."""
+        self.trace = trace
+        self._early = early
+        self.attribution, self.table = Attribution(), table
+        self.wall_offset_ns = wall_offset_ns()
+        self._cgroups = cgroups
+        self._selection = Selection(targets, self.attribution)
+        self._moves = CgroupMoves(partial(_cgroup_before, table))
+        self._inits, self._say = inits, say
+        self._late: Counter[str] = Counter()
+        self._held = Undecided(self._selection, self._note_late)
+        self._max_args_bytes = trace.options.max_args_bytes
+        self._repairs, self._echoes = Schedule(), Echoes()
+        self._names_due = time.monotonic() + _NAMES_EVERY_S
+        self._has_said_silent = False
+        self.told_until_ns = 0
+
+    @property
+    def lost(self) -> int:
+        """Events that the ring refused, as far as found, and those that nobody could decide about."""
+        return self.trace.lost + self._held.lost
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        """The events that the targets mean; the table has taken them when they are yielded. timeout_s: how long the
+        next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
+        for batch in self._batches(timeout_s):
+            self.table.apply(batch)
+            yield batch
+
+    def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        yield from self._choose(self._first())
+        while (wait := timeout_s()) is not None:
+            yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
+            if self._repairs.due_in(time.monotonic()) == 0:
+                yield from self._repair()
+            yield from self._late_names()
+        until_ns = now_ns()
+        yield from self._told(self.trace.finish())
+        if self.table.unsure:
+            yield from self._repair()
+        yield from self._renew()
+        yield from self._give_up()
+        self.told_until_ns = until_ns
+
+    def account(self) -> Account:
+        """What the programs have counted against what came; ends the trace."""
+        self.trace.finish()
+        return self.trace.account()
+
+    def _first(self) -> Batch:
+        """The processes that are there, and the events since the trace began."""
+        snapshot = self.trace.snapshot()
+        early = Decoded.concat([self._early, self.trace.drain()])
+        hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns)
+        if hidden.unknown:
+            pids = shown(list(map(str, hidden.unknown)))
+            self._say(f"the kernel does not list these processes for eBPF, so they are not in the snapshot: {pids}")
+        first = in_order(Batch.concat([snapshot.batch, hidden.batch]), early.batch, self.trace.began_ns)
+        listed = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
+        self._echoes.expect(listed, now_ns())
+        ending = listed["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING
+        if ending.any() or _has_gap(early.batch):  # its exit event may have been before the trace began
+            self._repairs.want(time.monotonic())
+        self._bind(snapshot.batch)
+        facts = self._cgroups.learn([*snapshot.cgroups, *early.cgroups])
+        moved = self._moved(snapshot.batch, dict(facts))
+        return Batch.concat([_fact_rows(facts, self.trace.began_ns), moved, first])
+
+    def _moved(self, snapshot: Batch, facts: Mapping[int, CgroupFact]) -> Batch:
+        """PIDNS rows for containers whose processes were moved out of their cgroups. Raises NstraceError for one that a
+        target means and nothing tells apart."""
+        ids = {fact.container.id for fact in facts.values() if fact.container}
+        moved = Claims(self._inits(ids), snapshot, facts, self._cgroups.moved)
+        for container, tgid in moved.indistinct:
+            meant = [target.kind for target in self._selection.targets if target.means((container,), ())]
+            error = indistinct(container.label, tgid)
+            if any(kind != TargetKind.ALL for kind in meant):
+                raise error
+            if meant:
+                self._say(error.message)
+        return moved.owners(self.trace.began_ns)
+
+    def _bind(self, snapshot: Batch) -> None:
+        """A target pidns:INUM means the namespace that has this number now, not a later one."""
+        self._selection.targets = tuple(
+            bound(target, snapshot) if target.kind == TargetKind.PIDNS else target for target in self._selection.targets
+        )
+
+    def _told(self, decoded: Decoded) -> Iterator[Batch]:
+        if _has_gap(decoded.batch):
+            self._repairs.want(time.monotonic())
+        batch = self._echoes.drop(decoded.batch, now_ns())
+        facts_ns = int(batch.rows["ts_ns"][0]) if len(batch) else now_ns()
+        return self._choose(Batch.concat([self._facts(decoded.cgroups, facts_ns), batch]))
+
+    def _repair(self) -> Iterator[Batch]:
+        """The three steps of `tracer.stream.repair`, and what they have shown."""
+        began_ns, began_s = now_ns(), time.monotonic()
+        living = self.table.living()
+        listed = self.trace.snapshot()
+        self._repairs.done(began_s, time.monotonic())
+        found_ns = now_ns()
+        told = self.trace.drain()
+        found_ns = max(found_ns, last_ns(told.batch))  # between what is drained and what comes next
+        yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
+        gone = vanished(living, listed.batch, self.table, has_process)
+        found = Batch.concat([exit_rows(gone), *self._unseen(listed.batch, told.batch)])
+        found.rows["ts_ns"] = found_ns  # what happened is not known, nor when
+        self._echoes.expect(found.rows[found.rows["kind"] != Kind.EXIT], now_ns())
+        yield from self._choose(found)
+        if self.table.unsure:
+            yield repair_row(began_ns, found_ns)
+
+    def _unseen(self, listed: Batch, told: Batch) -> Iterator[Batch]:
+        if self.table.lost_since_ns is not None:
+            meant = listed.select(self._selection.may_mean(listed) & ~self._held.holds(listed))
+            yield born(meant, self.table, told, self.table.lost_since_ns)
+        yield changed(listed, self.table)
+
+    def _choose(self, batch: Batch) -> Iterator[Batch]:
+        """The rows that the targets mean, in parts as containers become known; one empty part where nothing came."""
+        if not len(batch):
+            yield batch
+        for part in self.attribution.split_and_learn(batch):
+            mask = self._moves.apply(part, self._selection.mask(part))
+            self.trace.maps.decide(self._selection.take_fresh())
+            part.rows["flags"] &= _SEEN_BY_READER
+            waiting = self._selection.waiting(part) & ~mask
+            for decided in self._held.take(part, mask, waiting, self._completed):
+                yield from self._with_commands(decided)
+
+    def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
+        if not names:
+            return Batch(np.empty(0, EVENT))
+        return _fact_rows(self._cgroups.learn(names), ts_ns)
+
+    def _late_names(self) -> Iterator[Batch]:
+        """Names that the engine did not tell in time, told now."""
+        if time.monotonic() >= self._names_due and self._cgroups.is_open:
+            self._names_due = time.monotonic() + _NAMES_EVERY_S
+            yield from self._renew()
+            if self._held.rows and not self._has_said_silent:
+                self._has_said_silent = True
+                self._say(
+                    "the container engine does not answer: events of unnamed containers are held back until it does"
+                )
+
+    def _renew(self) -> Iterator[Batch]:
+        lost = self._held.lost
+        if facts := self._cgroups.renew():
+            yield from self._choose(_fact_rows(facts, now_ns()))
+        if self._held.lost > lost:
+            self._repairs.want(time.monotonic())
+        for label, events in self._late.items():
+            self._has_said_silent = False
+            self._say(f"{label}: {events} events are shown late: the container engine had not named it before")
+        self._late.clear()
+
+    def _note_late(self, batch: Batch) -> None:
+        for at, pair in enumerate(batch.pairs.first):
+            container = self.attribution.of_row(batch, pair)
+            self._late[container.label if container else "the host"] += int((batch.pairs.of_row == at).sum())
+
+    def _give_up(self) -> Iterator[Batch]:
+        before = self._held.lost
+        yield from self._held.give_up()
+        if missing := self._held.lost - before:
+            self._say(f"{missing} events are not shown: the container engine did not say whether they match a TARGET")
+
+    def _completed(self, batch: Batch) -> Batch:
+        return Batch.concat(self._with_commands(batch))
+
+    def _with_commands(self, batch: Batch) -> Iterator[Batch]:
+        """The batch, in pieces; rows that come from a list with what each process runs, from /proc."""
+        rows = batch.rows
+        is_listed = of_kind(rows, Kind.SNAPSHOT) | of_kind(rows, Kind.FORK, Kind.EXEC) & _is_inferred(rows)
+        if not is_listed.any():
+            yield batch
+            return
+        is_listed &= rows["comm"] != b""  # of what ran before an exec nothing is known
+        is_listed &= rows["exe_len"] + rows["args_len"] == 0  # else it was held, and has it
+        for start in range(0, len(batch), _PIECE_ROWS):
+            stop = min(len(batch), start + _PIECE_ROWS)  # what is made of each takes memory
+            yield self._with_commands_of(batch.part(start, stop), np.flatnonzero(is_listed[start:stop]))
+
+    def _with_commands_of(self, batch: Batch, asked: NDArray[np.intp]) -> Batch:
+        rows, heap, at, most = batch.rows.copy(), [], 0, self._max_args_bytes
+        processes = zip(rows["tgid"][asked].tolist(), rows["start_ns"][asked].tolist(), strict=True)
+        commands = [procfs.command(tgid, start_ns, most + 1) for tgid, start_ns in processes]
+        lengths = np.array([(len(exe), len(args)) for exe, args in commands], np.uint32).reshape(-1, 2)
+        rows["flags"][asked[lengths[:, 1] > most]] |= np.uint8(Flag.ARGS_TRUNCATED)
+        rows["exe_len"][asked] = lengths[:, 0]
+        rows["args_len"][asked] = rows["args_total"][asked] = np.minimum(lengths[:, 1], most)
+        deep_ends = (batch.starts[asked] + rows["deep_len"][asked]).tolist()
+        for (exe, args), deep_end in zip(commands, deep_ends, strict=True):
+            heap += [batch.heap[at:deep_end], exe, args[:most]]
+            at = deep_end
+        return Batch(rows, b"".join(heap) + batch.heap[at:])
+
+
+def _cgroup_before(table: Table, part: Batch, at: int) -> int:
+    return table.cgroup_of(int(part.rows["tgid"][at]), int(part.rows["start_ns"][at]))
+
+
+def _is_inferred(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    inferred: NDArray[np.bool_] = rows["flags"] & Flag.INFERRED != 0
+    return inferred
+
+
+def _has_gap(batch: Batch) -> bool:
+    return bool((batch.rows["kind"] == Kind.GAP).any())
+
+
+def _fact_rows(facts: list[tuple[int, CgroupFact]], ts_ns: int) -> Batch:
+    rows = np.zeros(len(facts), EVENT)
+    payloads = [msgspec.json.encode(fact) for _cgroup_id, fact in facts]
+    rows["kind"], rows["ts_ns"] = Kind.CGROUP, ts_ns
+    rows["cgroup_id"] = [cgroup_id for cgroup_id, _fact in facts]
+    rows["args_len"] = rows["args_total"] = [len(payload) for payload in payloads]
+    return Batch(rows, b"".join(payloads))

@@ -1,0 +1,68 @@
+"""What commands share that print once: their options, notes on stderr, how wide lines may be."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    from tracer.typed.processes import Proc
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_options(function: F) -> F:
+    """Add -o, --json and -q to a command that prints once."""
+    for option in (
+        click.option("-q", "--quiet", is_flag=True, help="Results only: no header, no notes."),
+        click.option("--json", "as_json", is_flag=True, help="Short for -o json."),
+        click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."),
+    ):
+        function = option(function)
+    return function
+
+
+def note(text: str, quiet: bool) -> None:
+    """A line on stderr."""
+    if not quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def line_width() -> int | None:
+    """What a line may take: the terminal's width; None where stdout is none: what is piped is never cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+@cache
+def user_name(uid: int) -> str:
+    """The host's name of a user, else the number."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)
+
+
+def answer_each(procs: tuple[str, ...], ask: Callable[[Proc], str]) -> None:
+    """Print what is found of all PROCs that were asked for; then, as an error, what is not."""
+    from tracer.typed.processes import parse_proc
+
+    missing: list[NstraceError] = []
+    for proc in [parse_proc(text) for text in procs]:
+        try:
+            sys.stdout.write(ask(proc))
+        except NstraceError as error:
+            if error.exit_code not in (ExitCode.NO_TARGET, ExitCode.FAILURE):
+                raise
+            missing.append(error)
+    if missing:
+        worst = min(missing, key=lambda error: error.exit_code)
+        raise NstraceError("; ".join(error.message for error in missing), missing[0].hint, worst.exit_code)

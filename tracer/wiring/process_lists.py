@@ -1,0 +1,175 @@
+"""From TARGETs to what ps, tree and containers show: of the living host, or of a moment of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.printing import note, user_name
+
+if TYPE_CHECKING:
+    from tracer.answers.census import Census, Entry
+    from tracer.containers.names import Names
+    from tracer.host.lookup import Lookup
+    from tracer.past.census import LossWindow
+    from tracer.recording.source import RecordedSource
+    from tracer.typed.targets import Target
+
+F = TypeVar("F", bound=Callable[..., Any])
+_VIEWS = tuple(f"tracer.views.{name}" for name in ("containers", "objects", "table", "tree"))
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """census: everyone; entries: whom the targets mean, those of a container together; moment_ns: by the wall clock;
+    name_of: uid -> what to show. init_of: id -> the first process of a container by the engine's word, its host PID.
+    say_the_rest: notes on stderr, behind the output."""
+
+    census: Census
+    targets: tuple[Target, ...]
+    entries: list[Entry]
+    moment_ns: int
+    name_of: Callable[[int], str]
+    init_of: Callable[[str], int | None]
+    say_the_rest: Callable[[], None]
+
+
+def moment_options(function: F) -> F:
+    """Add --from and --at to a command."""
+    for option in (
+        click.option("--at", metavar="TIME", help="With --from: 14:03:05, +90s, -10s, ...; its end by default."),
+        click.option("--from", "file", metavar="FILE", help="Use a moment of a recording instead of now."),
+    ):
+        function = option(function)
+    return function
+
+
+def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
+    """What the TARGETs mean, all containers without any. Raises NstraceError."""
+    if file is None:
+        if at is not None:
+            raise click.UsageError("--at goes with --from FILE")
+        return _living(texts, quiet)
+    return _recorded(texts, file, at, quiet)
+
+
+def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
+    import time
+
+    from tracer.host.census import take_census
+    from tracer.host.lookup import Lookup
+    from tracer.system.host_pidns import require_initial_pidns
+
+    require_initial_pidns()
+    lookup = Lookup()
+    targets = lookup.targets(texts or ("all",)).targets
+    census = take_census(lookup.host)
+    require_distinct(lookup, targets, census, quiet)
+    entries = _chosen(census, targets, "", "nstrace containers lists what there is", quiet)
+    rest = lambda: say_what_is_hidden(entries, lookup.names, quiet)  # noqa: E731
+    return Gathered(census, targets, entries, time.time_ns(), user_name, lookup.names.init_tgid, rest)
+
+
+def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, quiet: bool) -> None:
+    """Raise NstraceError where a TARGET means a running container that none of the processes is known to be in: it must
+    not look as if it had none. Among all containers it is only said."""
+    from tracer.typed.targets import TargetKind
+
+    found = {container.id for entry in census for container in entry.containers}
+    for target in targets:
+        for error in lookup.hidden(target, found):
+            if target.kind != TargetKind.ALL:
+                raise error
+            note(f"nstrace: {error.message}", quiet)
+
+
+def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
+    from tracer.recording.census import read_census
+    from tracer.recording.multiple_runs import run_of
+    from tracer.text.times import precise
+    from tracer.wiring.open_recordings import open_sources, sayer, targets_of
+
+    parsed = targets_of(texts or ("all",))
+    source = run_of(open_sources([file], _VIEWS, (), sayer(quiet)), at)
+    moment_ns = _moment_ns(source, at)
+    listed_ns = source.listed_ns()
+    if listed_ns is not None and moment_ns < listed_ns:
+        moment_ns = listed_ns  # of those who were there already nothing is known before
+        note(f"nstrace: as of {precise(listed_ns)}, when the processes were listed that were there", quiet)
+    census, losses = read_census(source, moment_ns)
+    hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
+    when = f" at {precise(moment_ns)}"
+    targets = tuple(_bound(target, census, when) for target in parsed)
+    entries = _chosen(census, targets, when, hint, quiet)
+    rest = lambda: _say_what_is_unsure(losses, quiet)  # noqa: E731
+    return Gathered(census, targets, entries, moment_ns, str, lambda _id: None, rest)
+
+
+def _bound(target: Target, census: Census, when: str) -> Target:
+    """pid:N is the PID namespace of the process that had this number then."""
+    from tracer.typed.targets import TargetKind
+
+    if target.kind != TargetKind.PID:
+        return target
+    for entry in census:
+        if entry.proc_id.tgid == int(target.value) and entry.pidns:
+            return replace(target, kind=TargetKind.PIDNS, value=str(entry.pidns.inum), gen=entry.pidns.gen)
+    raise NstraceError(f"no process {target.value}{when}", "nstrace ps --from FILE lists them", ExitCode.NO_TARGET)
+
+
+def _moment_ns(source: RecordedSource, at: str | None) -> int:
+    """The moment that is meant; without one the recording's end. Raises NstraceError (usage)."""
+    from tracer.typed.moments import outside, parse_moment
+
+    if source.is_stream:
+        raise NstraceError("--from: a moment of a stream cannot be asked for", "record it to a file", ExitCode.USAGE)
+    span = source.span()
+    moment_ns = span.end_ns if at is None else parse_moment(at, span)
+    if not span.begin_ns <= moment_ns <= span.end_ns:
+        raise outside(repr(at), [span])
+    return moment_ns
+
+
+def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, quiet: bool) -> list[Entry]:
+    """The processes that the targets mean. Notes on stderr what means nobody; where none of the targets that were
+    named means anybody, that is an error."""
+    from tracer.typed.targets import TargetKind
+    from tracer.views.table import place
+
+    empty = [target for target in targets if not any(entry.is_meant(target) for entry in census)]
+    if empty and len(empty) == len(targets) and empty[0].kind != TargetKind.ALL:
+        names = ", ".join(target.text for target in empty)
+        raise NstraceError(f"no process in {names}{when}", hint, ExitCode.NO_TARGET)
+    for target in empty:
+        text = "any container or nested PID namespace" if target.kind == TargetKind.ALL else target.text
+        note(f"nstrace: no process in {text}{when}", quiet)
+    return sorted((entry for entry in census if any(entry.is_meant(target) for target in targets)), key=place)
+
+
+def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
+    """What could not be read: processes and namespaces without root, names without an engine."""
+    from tracer.host import procfs
+    from tracer.system.privileges import more_rights
+
+    if procfs.hides_others() or any(entry.chain is None for entry in entries):
+        what = "other users' processes" if procfs.hides_others() else "PID namespaces of other users' processes"
+        note(f"nstrace: {what} are not shown: {more_rights('CAP_SYS_PTRACE')}", quiet)
+    if names.error and any(entry.container for entry in entries):
+        note(f"nstrace: no names of containers: {names.error.message}", quiet)
+
+
+def _say_what_is_unsure(losses: LossWindow | None, quiet: bool) -> None:
+    from tracer.text.times import precise
+
+    if losses:
+        since, until = precise(losses.since_ns), precise(losses.until_ns)
+        lost = f"{losses.lost} events" if losses.lost else "events"
+        note(
+            f"nstrace: not sure: {lost} were lost between {since} and {until}; who began then may be"
+            " missing, who ended then may still be shown",
+            quiet,
+        )

@@ -1,0 +1,163 @@
+"""The loop: for every batch of a source: view, recorder, counts. One thread, one way."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tracer.stream.account import Account
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.schema import SUMMARY_KINDS, Flag, Kind
+from tracer.stream.source import BatchSink, Source
+from tracer.views.view import View
+
+IDLE_S = 0.5
+_INFERRED = int(Flag.INFERRED)
+
+
+@dataclass
+class Limits:
+    """When to stop of our own accord. is_over: asked when nobody of the targets has lived for grace_s."""
+
+    duration_s: float | None = None
+    count: int | None = None
+    is_over: Callable[[], bool] = lambda: False
+    grace_s: float = 0.0
+
+
+@dataclass
+class Summary:
+    """What a session has seen. inferred: rows that no event told, not among events. evicted: living processes that the
+    table had no room for."""
+
+    events: Counter[Kind] = field(default_factory=Counter)
+    lost: int = 0
+    inferred: int = 0
+    account: Account | None = None
+    evicted: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was lost, and nothing is missing that the programs have counted."""
+        return not self.lost and not (self.account and (self.account.differences() or self.account.broken()))
+
+    @property
+    def total(self) -> int:
+        """Events, snapshot rows not counted."""
+        return sum(self.events[kind] for kind in SUMMARY_KINDS)
+
+    def line(self) -> str:
+        """One line for people."""
+        parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in SUMMARY_KINDS if self.events[kind])
+        shown = f" ({parts})" if parts else ""
+        inferred = f", {self.inferred} inferred" if self.inferred else ""
+        evicted = f", {self.evicted} living processes evicted from the table" if self.evicted else ""
+        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost{inferred}{evicted}"
+
+
+class Session:
+    """Runs a source into a view. `stop()` may be called from a signal handler."""
+
+    def __init__(
+        self,
+        source: Source,
+        view: View,
+        kinds: frozenset[Kind],
+        limits: Limits,
+        recorder: BatchSink | None = None,
+    ) -> None:
+        self.summary = Summary()
+        self._recorder = recorder
+        self._source, self._view, self._limits = source, view, limits
+        self._counted = tuple(kinds & set(SUMMARY_KINDS))
+        self._stopping = False
+        self._seen_anyone = False
+        self._empty_since: float | None = None
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        """End at the next opportunity; what the kernel has told by then is still shown."""
+        self._stopping = True
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has been told to, or has reached a limit."""
+        return self._stopping
+
+    def run(self, write: Callable[[bytes], None]) -> Summary:
+        """Until stopped, a limit is reached, or the targets have ended."""
+        for _step in self.steps(write):
+            pass
+        return self.summary
+
+    def steps(self, write: Callable[[bytes], None]) -> Iterator[None]:
+        """As `run`, with a pause behind each batch."""
+        for batch in self._source.batches(self._wait):
+            if len(batch):
+                self._take(batch, write)
+            elif self._recorder:
+                self._recorder.take(batch)
+            self.summary.lost = self._source.lost
+            yield
+            if self._stopping and self._left() == 0:
+                break
+        self.summary.seconds = time.monotonic() - self._started
+        self.summary.account = self._source.account()
+        if (table := self._source.table) is not None:
+            self.summary.evicted = table.evicted_living
+
+    def _take(self, batch: Batch, write: Callable[[bytes], None]) -> None:
+        table = self._source.table
+        self._seen_anyone = self._seen_anyone or (table is not None and len(table) > 0)
+        batch = self._cut(batch)
+        if self._recorder:
+            self._recorder.take(batch)
+        inferred = batch.rows["flags"] & _INFERRED != 0
+        self.summary.inferred += int(inferred.sum())
+        for kind, count in enumerate(np.bincount(batch.rows["kind"][~inferred]).tolist()):
+            if count:
+                self.summary.events[Kind(kind)] += count
+        if text := self._view.render(batch, self._source.attribution):
+            write(text)
+
+    def _left(self) -> int | None:
+        """How many events may still be shown."""
+        if self._limits.count is None:
+            return None
+        shown = sum(self.summary.events[kind] for kind in self._counted)
+        return max(0, self._limits.count - shown)
+
+    def _cut(self, batch: Batch) -> Batch:
+        """The batch up to the last event that --count lets pass."""
+        left = self._left()
+        if left is None:
+            return batch
+        told = batch.rows["flags"] & Flag.INFERRED == 0
+        counted = np.cumsum(of_kind(batch.rows, *self._counted) & told)
+        if len(counted) and counted[-1] >= left:
+            self._stopping = True
+            return batch.select(np.arange(len(batch)) <= np.searchsorted(counted, left))
+        return batch
+
+    def _wait(self) -> float | None:
+        """How long the source may wait for the next event; None: no longer."""
+        now = time.monotonic()
+        left = IDLE_S
+        if self._limits.duration_s is not None:
+            left = self._started + self._limits.duration_s - now
+        self._stopping = self._stopping or left <= 0 or self._ended(now)
+        return None if self._stopping else min(IDLE_S, left)
+
+    def _ended(self, now: float) -> bool:
+        table = self._source.table
+        if table is None or table.live or not self._seen_anyone:
+            self._empty_since = None
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        return now - self._empty_since >= self._limits.grace_s and self._limits.is_over()

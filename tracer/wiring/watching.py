@@ -1,0 +1,48 @@
+"""A trace of the whole host that builds a table beside something else. Combines the edges."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from tracer.containers.cgroups import Describe
+from tracer.kernel.options import LoadOptions
+from tracer.stream.table import MAX_PROCESSES
+from tracer.typed.targets import parse_target
+from tracer.wiring.tracing import Tracing
+
+_WAIT_S, _CATCH_UP_S = 0.05, 1.0
+
+
+class Watch:
+    """table: all processes, from the moment that this is made, as far as `run` has read."""
+
+    def __init__(self, describe: Describe) -> None:
+        with ExitStack() as stack:
+            tracing = stack.enter_context(Tracing(LoadOptions()))
+            tracing.begin()
+            self._source = tracing.source((parse_target("all"), parse_target("host")), describe, MAX_PROCESSES)
+            self._opened = stack.pop_all()
+        self.table = self._source.table
+        self._stopping = False
+        self._batches = self._source.batches(lambda: None if self._stopping else _WAIT_S)
+
+    @property
+    def lost(self) -> int:
+        """Events that the ring refused so far."""
+        return self._source.lost
+
+    def run(self, seconds: float) -> None:
+        """Read events for some time, and then on until there is none, or they do not end."""
+        until = time.monotonic() + seconds
+        for batch in self._batches:
+            now = time.monotonic()
+            if now >= until and (not len(batch) or now >= until + _CATCH_UP_S):
+                return
+
+    def close(self) -> None:
+        """Read what is left, detach, and give everything back. The table remains."""
+        self._stopping = True
+        with self._opened:
+            for _batch in self._batches:
+                pass
