@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -28,16 +29,15 @@ _LISTS = ("pids", "pidns_chain", "args")
 _OF_CONTAINERS = ("container", "container_id", "image", "runtime", "incarnation")
 
 
-def agree(arrows: Path, lines: str) -> None:
-    """Every output of a recording says of every row what its lines of JSON say (with those of threads)."""
-    expected = of_json(lines)
-    for name, (read, shape) in OUTPUTS.items():
-        found = read(arrows)
-        assert len(found) == len(expected), name
-        for one, fact in zip(found, expected, strict=True):
-            other = shape(fact)
-            differences = {field: (one[field], other[field]) for field in other if one[field] != other[field]}
-            assert differences == {}, (name, fact)
+def agree(arrows: Path, lines: str, output: str) -> None:
+    """An output of a recording says of every row what its lines of JSON say (with those of threads)."""
+    expected, (read, shape) = of_json(lines), OUTPUTS[output]
+    found = read(arrows)
+    assert len(found) == len(expected)
+    for one, fact in zip(found, expected, strict=True):
+        other = shape(fact)
+        differences = {field: (one[field], other[field]) for field in other if one[field] != other[field]}
+        assert differences == {}, fact
 
 
 def source(arrows: Path) -> RecordedSource:
@@ -134,6 +134,17 @@ def _as_recording(fact: Fact) -> Fact:
     return own | {name: fact[name] or [] for name in ("pids", "pidns_chain")}
 
 
+def _of_python(arrows: Path) -> list[Fact]:
+    """The plain dictionaries of the Python API."""
+    return of_json("\n".join(json.dumps(event) for event in tracer.open(arrows).events(threads=True)))
+
+
+def _of_typed(arrows: Path) -> list[Fact]:
+    """Its typed objects: a member that the kind has not is not there."""
+    events = tracer.open(arrows).typed_events(threads=True)
+    return of_json("\n".join(json.dumps(msgspec.to_builtins(event)) for event in events))
+
+
 def _as_it_is(fact: Fact) -> Fact:
     return fact
 
@@ -144,5 +155,7 @@ OUTPUTS: dict[str, tuple[Callable[[Path], list[Fact]], Callable[[Fact], Fact]]] 
     "parquet": (_of_parquet, _as_it_is),
     "csv": (_of_csv, _as_csv),
     "recording": (_of_recording, _as_recording),
+    "python": (_of_python, _as_it_is),
+    "typed": (_of_typed, _as_it_is),
 }
 """How each is read, and what a fact looks like in it."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from agreement import agree
+from agreement import OUTPUTS, agree
 from stack import Space, Stack, eventually
 
 from tracer.kernel.options import LoadOptions, ring_bytes_for
@@ -47,4 +47,6 @@ def test_every_output_says_the_same(tmp_path: Path, workload: Path) -> None:
     writer.take(batch)
     writer.close()
     view, attribution = JsonLines(KINDS, True, offset_ns), Attribution()
-    agree(path, b"".join(view.render(part, attribution) for part in attribution.split_and_learn(batch)).decode())
+    lines = b"".join(view.render(part, attribution) for part in attribution.split_and_learn(batch)).decode()
+    for output in OUTPUTS:
+        agree(path, lines, output)

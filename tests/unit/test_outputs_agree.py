@@ -16,7 +16,7 @@ from pathlib import Path
 import jsonschema
 import msgspec
 import pytest
-from agreement import Fact, agree, source
+from agreement import OUTPUTS, Fact, agree, source
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, row
 from recordings import WALL_NS, record
 from test_golden import ALL_KINDS, everything, shown
@@ -88,8 +88,9 @@ def test_a_recording_replays_as_it_was(told: Batch, arrows: Path) -> None:
         assert b"".join(replayed).decode() == shown(view, told)
 
 
-def test_every_output_says_what_the_json_says(told: Batch, arrows: Path) -> None:
-    agree(arrows, shown(JSON, told))
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_every_output_says_what_the_json_says(output: str, told: Batch, arrows: Path) -> None:
+    agree(arrows, shown(JSON, told), output)
 
 
 LINE = re.compile(
