@@ -29,9 +29,11 @@ def kernel(name: str, test: str = "") -> tuple[str, ...]:
 
 
 BPF, TASK = "bpf/nstrace.bpf.c", "bpf/task.h"
-TABLE, REPAIR, LIVE, WIRE, SELECTION = (
-    f"tracer/{name}.py" for name in ("table", "repair", "live", "kernel/wire", "selection")
+TABLE, REPAIR, SELECTION, DECODING, LIVE = (
+    *(f"tracer/stream/{name}.py" for name in ("table", "repair", "selection", "decoding")),
+    "tracer/wiring/live.py",
 )
+
 MUTATIONS = (
     # what the kernel's side must do
     Mutation(
@@ -251,20 +253,24 @@ MUTATIONS = (
         kernel("stress_gaps", "test_a_program_that_was_changed_in_a_gap_is_told"),
     ),
     Mutation("no exec is told twice", REPAIR, "execs * _MIX", "execs * np.uint64(0)", unit("repair")),
-    Mutation("a hole is told", WIRE, "if len(holes) else batch", "if False else batch", unit("decoding")),
+    Mutation("a hole is told", DECODING, "if len(holes) else batch", "if False else batch", unit("decoding")),
     Mutation(
-        "a loss at the end is told", WIRE, "            elif lost > 0:\n", "            elif False:\n", unit("decoding")
+        "a loss at the end is told",
+        DECODING,
+        "            elif lost > 0:\n",
+        "            elif False:\n",
+        unit("decoding"),
     ),
     Mutation(
         "the name of a cgroup is not put together from two attempts",
-        WIRE,
+        DECODING,
         "if whose == [seq, cgroup_id]:",
         "if True:",
         unit("decoding"),
     ),
     Mutation(
         "pieces of a refused event go to no other",
-        WIRE,
+        DECODING,
         "good = ~early & (seq[pieces] == seq[owners])",
         "good = ~early",
         unit("decoding"),

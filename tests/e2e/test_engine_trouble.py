@@ -80,7 +80,7 @@ def test_a_container_that_starts_meanwhile_is_told_late_and_whole(
     assert {event["pid"]: event["ns_pid"] for event in mine if event["pid"] in pairs} == pairs
     assert [event["time"] for event in mine] == sorted(event["time"] for event in mine)
     assert of(events, f"other-{name}") == []
-    assert f"{late.name}: {len(mine)} events come late" in follow.stderr
+    assert f"{late.name}: {len(mine)} events are shown late" in follow.stderr
     assert "0 lost" in follow.stderr
     assert replayed(arrows) == live
     assert replayed(arrows, target.format(name)) == live

@@ -105,7 +105,7 @@ def test_files_are_ours_alone_and_never_overwritten(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(b"old")
     for check in (check_new, create):
-        with pytest.raises(NstraceError, match="there already"):
+        with pytest.raises(NstraceError, match="already exists"):
             check(path, force=False)
     old = path.open("rb")
     os.close(create(path, force=True))
@@ -126,7 +126,7 @@ def test_nothing_but_a_file_is_replaced(kind: str, force: bool, tmp_path: Path) 
         if kind == "link":
             other.write_bytes(b"precious")
     for make in (check_new, create):
-        with pytest.raises(NstraceError, match="no regular file"):
+        with pytest.raises(NstraceError, match="not a regular file"):
             make(path, force)
     assert kind != "link" or other.read_bytes() == b"precious"
     assert kind != "dangling" or not other.exists()
@@ -146,7 +146,7 @@ def test_dev_null_takes_everything_and_stays_what_it_is(tmp_path: Path) -> None:
     assert null.is_char_device()
     zero = tmp_path / "zero"
     os.mknod(zero, 0o666 | stat.S_IFCHR, os.makedev(1, 5))
-    with pytest.raises(NstraceError, match="no regular file"):
+    with pytest.raises(NstraceError, match="not a regular file"):
         create(zero, force=True)
 
 

@@ -114,7 +114,7 @@ def test_a_window_behind_a_move_shows_who_was_reported_before(tmp_path: Path) ->
 
 def test_whom_nobody_means_is_said_of_a_window_too(arrows: Path) -> None:
     record(arrows.with_name("quiet.arrows"), [facts(), storm(1, 1), at(10)])
-    assert "nobody in web.arrows" in replay(arrows, "--to", "+5ms", "db", exit_code=3)[1]
+    assert "no process in web.arrows matches db" in replay(arrows, "--to", "+5ms", "db", exit_code=3)[1]
     assert replay(arrows.with_name("quiet.arrows"), "--from", "+5s", "web")[0] == []  # it had no event then
 
 

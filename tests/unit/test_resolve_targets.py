@@ -138,6 +138,6 @@ def test_a_long_list_is_cut() -> None:
 
 def test_the_beginning_of_several_ids() -> None:
     error = failure("eda")
-    assert error.message == "'eda' is no name, and the ids of 2 containers begin so"
+    assert error.message == "'eda' is not the name of a container, and 2 container ids begin with it"
     assert error.hint == "give a name or more of the id: web (eda3eda3eda3), db (eda4eda4eda4)"
     assert error.exit_code == ExitCode.NO_TARGET

@@ -75,8 +75,8 @@ def test_the_exit_code_is_that_of_all(folder: Path) -> None:
     assert "0.arrows was not closed cleanly" in nstrace("replay", "--require-complete", folder, exit_code=5)[1]
     nstrace("replay", "--require-complete", "--count", 1, folder)  # what is shown is complete
     said = nstrace("replay", folder, "db", exit_code=3)[1]
-    assert "nobody in these 4 recordings is meant by db" in said
-    assert "nobody in these 4 recordings" in nstrace("export", "--to", "jsonl", "-w", "-", folder, "db", exit_code=3)[1]
+    assert "no process in these 4 recordings matches db" in said
+    assert "no process in these 4 recordings" in nstrace("export", "--to", "jsonl", "-w", "-", folder, "db", exit_code=3)[1]
 
 
 def test_a_signal_ends_all(folder: Path) -> None:

@@ -14,12 +14,15 @@ from tracer.stream.table import Table
 class Source(Protocol):
     """Where batches come from: a running trace or a recording.
 
-    attribution: which container is whose, as of the last batch. table: the processes as of the last batch, kept by the
-    source; None: it keeps none, and ends by itself, whoever lives then.
+    attribution: which container is whose, as of the last batch.
     """
 
     attribution: Attribution
-    table: Table | None
+
+    @property
+    def table(self) -> Table | None:
+        """The processes as of the last batch, kept by the source; None: it keeps none, and ends by itself, whichever
+        processes live then."""
 
     def account(self) -> Account | None:
         """What to hold a run against when it has ended; None: nothing was counted on the way."""

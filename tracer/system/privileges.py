@@ -107,7 +107,7 @@ def _forbid() -> None:
     no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC)."""
     number = seccomp.number("seccomp")
     if number is not None:
-        instructions = seccomp.filter_of(map(seccomp.Rule, _FORBIDDEN), seccomp.NOT_PERMITTED, seccomp.ALLOW)
+        instructions = seccomp.filter_of(map(seccomp.SyscallRule, _FORBIDDEN), seccomp.NOT_PERMITTED, seccomp.ALLOW)
         program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
         flags = _SECCOMP_FILTER_FLAG_TSYNC
         ctypes.CDLL(None).syscall(number, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program))
