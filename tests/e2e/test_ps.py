@@ -190,7 +190,7 @@ def test_an_engine_that_answers_nonsense_does_not_agree(
     state: Object, start_container: Start, monkeypatch: Any, capsys: Any
 ) -> None:
     container = start_container()
-    monkeypatch.setattr("tracer.containers.direct.DirectApi.inspect_container", lambda _self, _id: {"State": state})
+    monkeypatch.setattr("tracer.containers.http_api.HttpApi.inspect_container", lambda *_: {"State": state})
     with pytest.raises(SystemExit) as exited:
         main(["verify", f"pidns:{pidns_inum(init(container))}"])
     out, err = capsys.readouterr()

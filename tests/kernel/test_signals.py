@@ -182,7 +182,9 @@ def test_a_recording_into_a_pipe_that_is_closed_is_cut_off(storm: None) -> None:
         os.close(reading)
         lines = end(recorder)
         assert recorder.returncode == ExitCode.FAILURE
-        assert any(line.startswith("nstrace: cut off: the recording is read by nobody") for line in lines), lines
+        assert any(line.startswith("nstrace: cut off: the recording is no longer read by anybody") for line in lines), (
+            lines
+        )
 
 
 @pytest.mark.parametrize("is_recorded", [True, False])
@@ -199,7 +201,7 @@ def test_two_signals_do_not_wait_for_a_pipe_that_is_not_read(is_recorded: bool, 
     assert lines[-1].startswith("nstrace: cut off: ")
     if is_recorded:
         assert rows_in(path)[1] == lost_of(lines)
-        assert lines[-1].endswith("the recording has all of it")
+        assert lines[-1].endswith("the recording is complete")
 
 
 def test_two_signals_do_not_wait_for_a_recording_that_is_not_read(storm: None) -> None:
@@ -210,7 +212,7 @@ def test_two_signals_do_not_wait_for_a_recording_that_is_not_read(storm: None) -
     lines = end(recorder, (0.1, signal.SIGTERM), (0.005, signal.SIGINT))
     os.close(reading)
     assert recorder.returncode == ExitCode.FAILURE
-    assert any(line.startswith("nstrace: cut off: the recording is not read") for line in lines), lines
+    assert any(line.startswith("nstrace: cut off: the recording was not read") for line in lines), lines
 
 
 def is_full(pipe: int) -> bool:

@@ -76,7 +76,10 @@ def test_the_exit_code_is_that_of_all(folder: Path) -> None:
     nstrace("replay", "--require-complete", "--count", 1, folder)  # what is shown is complete
     said = nstrace("replay", folder, "db", exit_code=3)[1]
     assert "no process in these 4 recordings matches db" in said
-    assert "no process in these 4 recordings" in nstrace("export", "--to", "jsonl", "-w", "-", folder, "db", exit_code=3)[1]
+    assert (
+        "no process in these 4 recordings"
+        in nstrace("export", "--to", "jsonl", "-w", "-", folder, "db", exit_code=3)[1]
+    )
 
 
 def test_a_signal_ends_all(folder: Path) -> None:

@@ -206,7 +206,7 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
     try:
         writer = _writer(record, wall_offset_ns, ending)
     except ReaderGone as error:
-        raise NstraceError("cut off: the recording is read by nobody") from error
+        raise NstraceError("cut off: the recording is no longer read by anybody") from error
     progress = not record.has_view and not options.quiet and sys.stderr.isatty()
     recorder = Recorder(writer, record.has_view, progress, ending)
     try:
