@@ -3,7 +3,7 @@
  * The record: one size for all, so that a batch of them is one array.
  *
  * Plain C without kernel types, for the probes; the reader has it as a numpy
- * dtype (tracer/events.py), made from the same declaration.
+ * dtype (tracer/stream/batch.py), made from the same declaration.
  *
  * A process has one number in each PID namespace that it is in, up to 33
  * (MAX_PID_NS_LEVEL, include/linux/pid_namespace.h). An event carries them
@@ -28,7 +28,7 @@ enum kind {
 	KIND_FORK = 1, /* A process began. */
 	KIND_EXEC = 2, /* A process runs another program. */
 	/*
-	 * A process ended: its last thread, whichever that was.
+	 * A process ended: its last thread exited, whichever that was.
 	 */
 	KIND_EXIT = 3,
 	/*
@@ -37,7 +37,7 @@ enum kind {
 	KIND_THREAD_FORK = 4,
 	KIND_THREAD_EXIT = 5, /* A thread ended, but not its process. */
 	/*
-	 * A process that was there before it could be followed.
+	 * A process that existed before it could be followed.
 	 */
 	KIND_SNAPSHOT = 6,
 	KIND_MOVE = 11, /* A process moved to another cgroup, `cgroup_id`. */
@@ -49,7 +49,7 @@ enum kind {
 
 enum flag {
 	/*
-	 * Of the arguments, or the file name, there was more than the limit.
+	 * The arguments, or the file name, were longer than the limit.
 	 */
 	FLAG_ARGS_TRUNCATED = 1,
 	/*
@@ -58,7 +58,7 @@ enum flag {
 	 */
 	FLAG_INFERRED = 2,
 	/*
-	 * Of a snapshot: the exit event of its last thread lies before it.
+	 * Of a snapshot: the exit event of its last thread came before it.
 	 */
 	FLAG_ENDED = 4,
 	/*
@@ -77,13 +77,13 @@ enum flag {
 	/*
 	 * Of a snapshot: the process came in from another cgroup at this
 	 * moment. Of what the programs write: it has moved between cgroups, so
-	 * it may have been reported, whatever its pair is now.
+	 * it may have been reported before, whatever its pair is now.
 	 */
 	FLAG_MOVED = 64,
 	/*
 	 * Of a snapshot: repeated at the beginning of a file. That the process
-	 * lives is certain; what else the row says is of an event in a file
-	 * before.
+	 * lives is certain; all else that the row says comes from an event in
+	 * an earlier file.
 	 */
 	FLAG_CARRIED = 128,
 };
@@ -92,10 +92,7 @@ enum flag {
 struct number {
 	u32 inum; /* inode number of the namespace: reused at once */
 	u32 nr;
-	/*
-	 * tells two namespaces with the same inum apart; initial = 0
-	 */
-	u64 gen;
+	u64 gen; /* distinguishes namespaces with the same inum; initial = 0 */
 };
 
 struct event {
@@ -107,12 +104,12 @@ struct event {
 	u8 state; /* snapshot: the letter that ps shows */
 	u16 cpu;
 	/*
-	 * goes up with each exec; a fork begins with its parent's
+	 * incremented by each exec; a fork inherits its parent's
 	 */
 	u16 exec_id;
 	u64 start_ns; /* with tgid the identity of the process */
 	u64 parent_start_ns;
-	u64 cgroup_id; /* of the leader, as all that is the process's */
+	u64 cgroup_id; /* of the leader, like all that belongs to the process */
 	u32 tgid;
 	u32 tid;
 	u32 vtid;
@@ -120,11 +117,11 @@ struct event {
 	u32 parent_tgid;
 	u32 parent_vtgid; /* 0: the parent is not in this namespace */
 	u32 uid; /* real uid in the initial user namespace */
-	u32 status; /* exit: as wait(2) gives it */
+	u32 status; /* exit: as wait(2) reports it */
 	u32 deep_len; /* bytes in pieces: rest of the chain, */
 	u32 exe_len; /* file name, */
-	u32 args_len; /* arguments, */
-	u32 args_total; /* of which there were so many bytes */
+	u32 args_len; /* arguments */
+	u32 args_total; /* how many bytes the arguments had */
 	char comm[16];
 	struct number chain[INLINE_LEVELS]; /* innermost first */
 };
@@ -132,7 +129,7 @@ struct event {
 /* seq, kind and cpu stand where the event has them. */
 struct piece {
 	u64 id; /* cgroup: its id; else 0 */
-	u64 seq; /* that of the event it goes ahead of */
+	u64 seq; /* that of the event that follows it */
 	u8 kind;
 	u8 last; /* cgroup: the name ends here */
 	u16 len; /* of bytes */

@@ -52,7 +52,7 @@ def test_says_which_counter_is_wrong(account: Account, column: str, cell: tuple[
 
 
 def test_says_when_a_loss_was_not_told(account: Account) -> None:
-    assert replace(account, told=np.array([0, 0])).differences() == ["CPU 0: 1 failed, but 0 reported as lost"]
+    assert replace(account, reported=np.array([0, 0])).differences() == ["CPU 0: 1 failed, but 0 reported as lost"]
 
 
 def test_says_whose_losses_by_name_and_how_many_are_nobodys(account: Account) -> None:

@@ -110,7 +110,7 @@ def test_an_event_on_its_way_at_the_tail_is_no_loss() -> None:
     assert len(gaps.tail({0: 0}, 50)) == 0  # 1 has its number, but is not in the ring yet
     later = gaps.check(Joiner().join(np.concatenate([event(0, 1), event(0, 3)])).batch)
     assert later.rows["kind"].tolist() == [Kind.EXEC, Kind.GAP, Kind.EXEC]
-    assert gaps.told == {0: 1}
+    assert gaps.reported == {0: 1}
 
 
 def test_a_gap_is_told_for_each_pair_that_is_known_to_have_lost() -> None:

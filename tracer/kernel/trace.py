@@ -1,4 +1,4 @@
-"""A running trace: the programs are attached, this reads what they tell. Never imports bcc."""
+"""A running trace: the programs are attached, this reads what they report. Never imports bcc."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tracer.stream.schema import COUNTER_SLOTS
 
 FIRST_LOOK_S = 0.002
 LIVE_S, FILE_S, UNSEEN_S = 0.024, 0.5, 1.0
-"""How long events may gather before a look: where someone watches, for a file, for a recording that is not shown."""
+"""How long events may gather before a read: for a screen, for a file, for a recording that is not shown."""
 _CHUNK_BYTES = 1 << 18
 
 
@@ -33,13 +33,13 @@ def now_ns() -> int:
 
 
 def last_ns(batch: Batch) -> int:
-    """The time of a batch's last row; 0: it has none."""
+    """The time of a batch's last row; 0: it is empty."""
     return int(batch.rows["ts_ns"][-1]) if len(batch) else 0
 
 
 @dataclass
 class Trace:
-    """Events of the attached programs, decoded, with gaps in their places.
+    """The events of the attached programs, decoded, with gaps in their places.
 
     They begin at began_ns (boottime), when this is made, and end with `finish`: of all kinds and on all CPUs at once.
     """
@@ -64,17 +64,17 @@ class Trace:
 
     @property
     def lost(self) -> int:
-        """Events lost so far, as far as they have been found."""
+        """How many events are known to be lost so far, by their gaps."""
         return self._gaps.lost + self._missed
 
     @property
     def refused(self) -> int:
-        """Events lost so far by the programs' own count: also those whose gap has not been found yet."""
+        """How many events the programs counted as lost so far: also those whose gap has not been found yet."""
         return int(self.maps.counts()["failed"].sum()) + self._count_missed()
 
     def poll(self, timeout_s: float) -> Decoded:
-        """The next events; empty when none came in time. Sleeps when there are none; while they come it looks again by
-        itself, ever less often: a batch costs most by itself."""
+        """The next events; empty when none came in time. Sleeps when there are none; while events come it reads again
+        by itself, ever less often: each batch has a fixed cost."""
         if self._busy:
             self.maps.say(Reader.AT_WORK)
             if not self.ring.has_more:
@@ -91,7 +91,7 @@ class Trace:
         return decoded
 
     def drain(self) -> Decoded:
-        """All events that were told before this call, and some that came meanwhile."""
+        """All events that were reported before this call, and some that came meanwhile."""
         upto = self.ring.produced
         parts = []
         while self.ring.consumed < upto and not self.ring.is_stuck:
@@ -106,8 +106,8 @@ class Trace:
         return Decoded(self._gaps.check(batch), cgroups)
 
     def _settle(self) -> Decoded:
-        """Read, and tell losses behind the last event: the counters are read first, so that a loss that they count
-        shows as a hole in what is read now, or has nothing behind it."""
+        """Read, and report losses after the last event: the counters are read first, so that a loss that they count
+        shows as a hole in what is read now, or has nothing after it."""
         looked_ns, counts = now_ns(), self.maps.counts()
         decoded = self._take()
         if self.ring.pending_bytes:
@@ -118,7 +118,7 @@ class Trace:
         return Decoded(Batch.concat([decoded.batch, tail, self._misses(until_ns)]), decoded.cgroups)
 
     def _misses(self, now: int) -> Batch:
-        """The GAP row for hits since the last look that no program ran for."""
+        """The GAP row for hits since the last call for which no program ran."""
         missed = self._count_missed()
         row = missed_rows(missed - self._missed, self._missed_ns, now) if missed > self._missed else Batch.concat([])
         self._missed, self._missed_ns = missed, now
@@ -142,7 +142,7 @@ class Trace:
         return Decoded.concat(parts)
 
     def close(self) -> None:
-        """Detach, and give all descriptors back. Nothing else can be asked for afterwards."""
+        """Detach, and close all descriptors. No other method may be called afterwards."""
         while self._links:
             os.close(self._links.pop())
         self.ring.close()
@@ -153,27 +153,27 @@ class Trace:
             os.close(fd)
 
     def account(self) -> Account:
-        """What the programs have counted, and what of it was read and said. Adds up behind finish()."""
-        told = np.array([self._gaps.told[cpu] for cpu in range(len(self._delivered))])
+        """What the programs have counted, and what of it was read and reported. Adds up after finish()."""
+        reported = np.array([self._gaps.reported[cpu] for cpu in range(len(self._delivered))])
         losses = {loser: int(lost.sum()) for loser, lost in self.maps.losses().items()}
         faults = tuple(sorted(self.ring.faults | self._gaps.faults))
-        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), told, losses, faults)
+        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), reported, losses, faults)
 
     def _count_missed(self) -> int:
         return sum(map(self.maps.missed, self.loaded.programs))
 
     def snapshot(self) -> Decoded:
-        """All processes of this moment, read from the kernel by an iterator over tasks, as SNAPSHOT rows."""
+        """All processes of this moment, which the kernel's iterator over tasks lists, as SNAPSHOT rows."""
         libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
         fd = libbpf.bpf_iter_create(self.loaded.iterator)
         if fd < 0:
             raise NstraceError(f"the kernel's list of tasks cannot be read: {os.strerror(ctypes.get_errno())}")
         try:
-            told = bytearray()
+            raw = bytearray()
             while chunk := os.read(fd, _CHUNK_BYTES):
-                told += chunk
+                raw += chunk
         finally:
             os.close(fd)
-        records = np.frombuffer(told, EVENT)
+        records = np.frombuffer(raw, EVENT)
         records["cpu"] = 0  # one stream, whatever CPU we ran on
         return Joiner().join(records)

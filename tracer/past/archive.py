@@ -1,6 +1,6 @@
-"""A recording asked for processes at a moment: the history of numbers, with containers and what else was told. Pure.
+"""A recording asked for processes at a moment: numbers, containers and all else that was reported. Pure.
 
-All times are boottime, in ns, but for those of an Entry.
+All times are boottime, in ns, except those of an Entry.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tracer.typed.moments import Span
 RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
 
-class Told(NamedTuple):
-    """A process as it was reported to be at a moment. status: how it ended, as wait(2) gives it; None: not told."""
+class Reported(NamedTuple):
+    """A process as it was reported at a moment. status: how it ended, as wait(2) reports it; None: not reported."""
 
     entry: Entry
     owners: tuple[Container | None, ...]
@@ -35,8 +35,8 @@ class Told(NamedTuple):
 
 
 class Past:
-    """history: of the recording's rows, or those about the numbers to be asked for. attribution: which has taken all of
-    them. wall_offset_ns: wall clock minus boottime."""
+    """history: of the recording's rows, or those about the numbers that are looked up. attribution: has received all of
+    them. wall_offset_ns: wall clock minus boottime, in ns."""
 
     def __init__(self, history: History, attribution: Attribution, wall_offset_ns: int) -> None:
         self.history, self.wall_offset_ns = history, wall_offset_ns
@@ -45,7 +45,7 @@ class Past:
 
     @property
     def span(self) -> Span:
-        """From when to when everybody was told of, by the wall clock."""
+        """From when to when all processes were reported, by the wall clock."""
         return Span(self.history.begins_ns + self.wall_offset_ns, self.history.ends_ns + self.wall_offset_ns)
 
     def spaces_of(self, inum: int) -> list[PidnsId]:
@@ -54,7 +54,7 @@ class Past:
             return [INITIAL_PIDNS]
         return [pidns for pidns in self.history.spaces if pidns.inum == inum]
 
-    def told(self, lifetime: Lifetime, moment_ns: int) -> Told:
+    def reported(self, lifetime: Lifetime, moment_ns: int) -> Reported:
         """A process as it was at a moment, by what was reported until then, or first."""
         batch, rows = self.history.batch, self.history.rows_of(lifetime.process)
         times = batch.rows["ts_ns"][rows].astype(np.int64)
@@ -71,7 +71,7 @@ class Past:
             command=self._command(rows[is_past]),
             parent=self.history.fate(report.parent, moment_ns) if report.parent else Fate(lives=False),
         )
-        return Told(
+        return Reported(
             described.entry(self._attribution, self.wall_offset_ns),
             (None, *(self._attribution.owner(pidns) for pidns, _nr in chain)),
             lifetime,
@@ -82,7 +82,7 @@ class Past:
         return reports_of(self.history.batch.rows[at : at + 1])[0]
 
     def _command(self, rows: NDArray[np.int64]) -> Command:
-        """What the last of these rows that has a command says of it."""
+        """The command in the last of these rows that has one."""
         batch = self.history.batch
         known = Known(batch.rows[rows])
         having = np.flatnonzero(known("args_truncated"))
@@ -98,11 +98,11 @@ def _status(rows: NDArray[np.void]) -> int | None:
 
 
 def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Container]]:
-    """For each life of a container the PID namespace that its numbers count in: that of its oldest process, be it its
-    own, the host's or another container's. What it has begun beside that one (it was started again in the same cgroup)
-    counts as well, what it has begun inside of it does not. Where its processes are in no cgroup of its own, an engine
-    has said which namespace is its."""
-    begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # not the runtime's helpers, which come into its cgroup
+    """For each life of a container the PID namespace that its numbers count in: that of its oldest process, which may
+    be its own, the host's or another container's. A namespace that it has begun beside that one (it was started again
+    in the same cgroup) counts as well, one that it has begun inside of it does not. Where its processes are in no
+    cgroup of its own, an engine has reported which namespace is its."""
+    begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # without the runtime's helpers, which enter its cgroup
     commands = np.flatnonzero(np.isin(batch.rows["kind"], COMMAND_KINDS) & begun_inside)
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
     around: dict[str, PidnsId | None] = {}  # by the label, which no other life has
@@ -115,15 +115,15 @@ def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Co
         yield home, container
     for index in np.flatnonzero(teaches(batch) & (batch.rows["kind"] != Kind.CGROUP)).tolist():
         pidns, outer = _innermost(batch, index)
-        owner, told = attribution.owner(pidns), attribution.told(pidns)
-        if told:
-            around.setdefault(told.label, outer)
+        owner, by_engine = attribution.owner(pidns), attribution.by_engine(pidns)
+        if by_engine:
+            around.setdefault(by_engine.label, outer)
         if owner and outer is not None and around.get(owner.label) == outer:
             yield pidns, owner
 
 
 def _innermost(batch: Batch, index: int) -> tuple[PidnsId, PidnsId | None]:
-    """The innermost PID namespace of a row's process, and the one around it; None: it is the host's."""
+    """The innermost PID namespace of a row's process, and the one around it; None: that is the host's."""
     spaces = [number.pidns for number in chain_of(batch, index)]
     if batch.rows["level"][index] == 0:
         return INITIAL_PIDNS, None
@@ -131,5 +131,5 @@ def _innermost(batch: Batch, index: int) -> tuple[PidnsId, PidnsId | None]:
 
 
 def _is_helper(batch: Batch, index: int) -> bool:
-    """Whether this is runc on its way into the container: it may be in its cgroup before it is in its namespace."""
+    """Whether this is runc before it enters the container: it may be in its cgroup before it is in its namespace."""
     return bytes(batch.rows["comm"][index]).startswith(RUNTIME_COMM) or batch.payload(index).exe.startswith(RUNTIME_EXE)

@@ -19,14 +19,14 @@ from tracer.stream.table import Process, Table
 
 
 class LossWindow(NamedTuple):
-    """Events that were lost and not made up for: who began or ended then is not known. Wall clock, ns."""
+    """Events that were lost without a repair: which processes began or ended then is not known. Wall clock, ns."""
 
     lost: int
     since_ns: int
     until_ns: int
 
 
-class _Told(NamedTuple):
+class _Reported(NamedTuple):
     """The last report of a process, and what it runs."""
 
     report: Report
@@ -34,46 +34,46 @@ class _Told(NamedTuple):
 
 
 class Recall:
-    """Fed with all batches up to the moment; then, if wanted, with those behind it. wall_offset_ns: wall clock minus
-    boottime."""
+    """Receives all batches up to the moment; then, if needed, those after it. wall_offset_ns: wall clock minus
+    boottime, in ns."""
 
     def __init__(self, attribution: Attribution, wall_offset_ns: int) -> None:
         self._attribution, self._offset = attribution, wall_offset_ns
         self._table = Table()
-        self._told: dict[int, _Told] = {}  # by identity
+        self._reported: dict[int, _Reported] = {}  # by identity
         self._later: dict[int, Report] = {}  # by identity
         self._gaps: list[tuple[int, int, int]] = []
 
     def take(self, batches: Iterable[Batch]) -> None:
-        """The next batches."""
+        """Receive the next batches."""
         for batch in batches:
             self._table.apply(batch)
             self._learn(batch)
             self._note_gaps(batch)
 
     def _learn(self, batch: Batch) -> None:
-        """What is reported of each process, but for those that have ended within the batch."""
+        """Note what is reported of each process, except those that have ended within the batch."""
         rows = batch.rows
         ids, known = identities(rows), Known(rows)
         has_command, has_args = known("args_truncated"), known("args")
         ended = ids[rows["kind"] == Kind.EXIT]
-        for one in ended[np.isin(ended, np.fromiter(self._told, np.uint64, len(self._told)))].tolist():
-            del self._told[one]
-        telling = np.flatnonzero(reporting(rows) & ~np.isin(ids, ended))
-        for at, report in zip(telling.tolist(), reports_of(pick(rows, telling)), strict=True):
-            before = self._told.get(one := int(ids[at]))
+        for one in ended[np.isin(ended, np.fromiter(self._reported, np.uint64, len(self._reported)))].tolist():
+            del self._reported[one]
+        selected = np.flatnonzero(reporting(rows) & ~np.isin(ids, ended))
+        for at, report in zip(selected.tolist(), reports_of(pick(rows, selected)), strict=True):
+            before = self._reported.get(one := int(ids[at]))
             command = before.command if before else UNKNOWN_COMMAND
             if has_command[at]:
                 command = Command(*batch.payload(at)[1:]) if has_args[at] else UNKNOWN_COMMAND
-            self._told[one] = _Told(report, command)
+            self._reported[one] = _Reported(report, command)
 
     def living(self) -> set[int]:
-        """The host PIDs of those who live at the moment."""
+        """The host PIDs of the processes that live at the moment."""
         return {process.tgid for process in self._table.living()}
 
     def look_ahead(self, batches: Iterable[Batch]) -> None:
-        """Batches behind the moment, for what had changed by the next event of each process; rows about others may be
-        missing. Ends as soon as all have had one."""
+        """Read batches after the moment, for what had changed by the next event of each process; rows about others may
+        be missing. Ends as soon as all have had one."""
         waiting = {_identity(process.proc_id) for process in self._table.living()}
         for batch in batches:
             of_living = np.isin(identities(batch.rows), np.fromiter(waiting, np.uint64, len(waiting)))
@@ -92,25 +92,25 @@ class Recall:
             self._gaps.clear()
 
     def losses(self) -> LossWindow | None:
-        """What makes the census unsure; None: nothing does."""
+        """The lost events that make the census unsure; None: there are none."""
         if not self._gaps:
             return None
         lost, since, until = zip(*self._gaps, strict=True)
         return LossWindow(sum(lost), min(since) + self._offset, max(until) + self._offset)
 
     def census(self) -> Census:
-        """Who lives at the moment."""
-        known = ((process, self._told.get(_identity(process.proc_id))) for process in self._table.living())
-        return Census(self._entry(process, told) for process, told in known if told)
+        """The processes that live at the moment."""
+        known = ((process, self._reported.get(_identity(process.proc_id))) for process in self._table.living())
+        return Census(self._entry(process, last) for process, last in known if last)
 
-    def _entry(self, process: Process, told: _Told) -> Entry:
+    def _entry(self, process: Process, last: _Reported) -> Entry:
         described = Described(
             proc_id=process.proc_id,
             chain=process.chain,
-            report=told.report,
+            report=last.report,
             later=self._later.get(_identity(process.proc_id)),
-            command=told.command,
-            parent=self._fate(told.report.parent) if told.report.parent else Fate(lives=False),
+            command=last.command,
+            parent=self._fate(last.report.parent) if last.report.parent else Fate(lives=False),
         )
         return described.entry(self._attribution, self._offset)
 
@@ -119,7 +119,7 @@ class Recall:
         process = self._table.find(INITIAL_PIDNS, proc_id.tgid)
         if process is None or process.start_ns < proc_id.start_ns:
             return Fate(lives=False)
-        if process.proc_id != proc_id:  # its number was given away
+        if process.proc_id != proc_id:  # its number was reused
             return Fate(lives=False, ended_ns=process.start_ns)
         return Fate(lives=process.exited_ns is None, ended_ns=process.exited_ns)
 

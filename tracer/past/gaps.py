@@ -1,4 +1,4 @@
-"""When events were lost, and until when that makes unsure who has a number. Pure."""
+"""When events were lost, and until when that makes the owner of a number unsure. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ NEVER_NS = (1 << 63) - 1
 
 
 class Hole(NamedTuple):
-    """Events are missing between these times (boottime). None: ever since, or for ever: nothing was told before the
-    stream began, and after its end."""
+    """Events are missing between these times (boottime). None: without a limit: nothing was reported before the stream
+    began, and after its end."""
 
     since_ns: int | None
     until_ns: int | None
 
 
 class Gaps:
-    """The GAP rows of a stream, each until a REPAIR row heals it: one whose list of processes was begun after it.
+    """The GAP rows of a stream, each until a REPAIR row repairs it: one whose list of processes was begun after it.
 
     What was lost in since..until may still mislead at any time from since up to healed.
     """
@@ -38,8 +38,8 @@ class Gaps:
         self._times, self._latest = _steps(self._since, self._until, self._healed)
 
     def unsure(self, times: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """For each time, whether something may have been lost that happened between `known` and then, and has not come
-        to light by then."""
+        """For each time, whether an event between `known` and that time may have been lost and not been found by then.
+        All arrays of shape (n,)."""
         found = np.searchsorted(self._times, times, side="right") - 1
         unsure: NDArray[np.bool_] = self._latest[found + 1] >= known
         return unsure
@@ -54,7 +54,7 @@ class Gaps:
 
 
 def _first_after(begun: NDArray[np.int64], done: NDArray[np.int64], until: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each gap when the first repair that was begun after it was done."""
+    """For each gap the end of the first repair that was begun after it."""
     order = np.argsort(begun, kind="stable")
     done = np.append(np.minimum.accumulate(done[order][::-1])[::-1], NEVER_NS)
     healed: NDArray[np.int64] = done[np.searchsorted(begun[order], until)]
@@ -63,7 +63,7 @@ def _first_after(begun: NDArray[np.int64], done: NDArray[np.int64], until: NDArr
 
 def _steps(since: Any, until: Any, healed: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Times, and the latest `until` of all gaps that mislead: one value before the first time, and one from each time
-    on; -1: none does."""
+    on; -1: none misleads."""
     gaps = sorted(zip(since.tolist(), until.tolist(), healed.tolist(), strict=True))
     times = sorted({time for gap in gaps for time in (gap[0], gap[2])})
     latest, begun = [-1], 0

@@ -1,7 +1,7 @@
-"""Who had which number when: the lifetimes of processes by PID namespace and number, of recorded batches. Pure.
+"""Which process had which number when: lifetimes by PID namespace and number, of recorded batches. Pure.
 
 Built by columns, looked up by searchsorted. Every answer is right or says that it is not known: events may have been
-lost, and what was before the first and after the last event is not told. All times are boottime, in ns.
+lost, and what was before the first and after the last event is not recorded. All times are boottime, in ns.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _NOBODY = -1
 
 @dataclass(frozen=True)
 class Lifetime:
-    """A process that had the number. process: its place in the history. seen_ns: until then it lived for certain.
+    """A process that had the number. process: its index in the history. seen_ns: until then it lived for certain.
 
-    end_ns: when its last thread ended; None: not known. at_the_latest: no event told of its end, which was found later:
-    it ended at end_ns or at some time before.
+    end_ns: when its last thread ended; None: not known. at_the_latest: no event reported its end, which was found
+    later: it ended at end_ns or at some time before.
     """
 
     process: int
@@ -38,11 +38,11 @@ class Lifetime:
 
 
 class Holder(NamedTuple):
-    """Who has a number at a moment.
+    """Which process has a number at a moment.
 
-    living: who has it; with a hole: who may have it still. hole: where events are missing that could make the answer
-    another one; None: it is certain. before and after: who had it last, and has it next. Who has ended keeps the number
-    until its parent reaps it, which no event tells.
+    living: the process that has it; with a hole: that may still have it. hole: where events are missing that could
+    change the answer; None: it is certain. before and after: the processes that had it last, and have it next. An ended
+    process keeps the number until its parent reaps it, which no event reports.
     """
 
     living: Lifetime | None
@@ -52,21 +52,21 @@ class Holder(NamedTuple):
 
 
 class History:
-    """batch: a recording's rows, or those of them that are about the numbers to be asked for, with all GAP and REPAIR
-    rows. begins_ns: from then on every process was told of; ends_ns: until then."""
+    """batch: a recording's rows, or those of them that are about the numbers to look up, with all GAP and REPAIR rows.
+    begins_ns: from then on every process was reported; ends_ns: until then."""
 
     def __init__(self, batch: Batch, begins_ns: int, ends_ns: int) -> None:
         self.batch, self.begins_ns, self.ends_ns = batch, begins_ns, ends_ns
         self.gaps = Gaps(batch.rows)
         rows = batch.rows
-        told = np.flatnonzero(~np.isin(rows["kind"], STREAM_KINDS))
-        tgid, start = rows["tgid"][told], rows["start_ns"][told].astype(np.int64)
+        about = np.flatnonzero(~np.isin(rows["kind"], STREAM_KINDS))
+        tgid, start = rows["tgid"][about], rows["start_ns"][about].astype(np.int64)
         order = np.lexsort((tgid, start))
         tgid, start = tgid[order], start[order]
         is_first = np.ones(len(order), bool)
         is_first[1:] = (tgid[1:] != tgid[:-1]) | (start[1:] != start[:-1])
         self._heads = np.flatnonzero(is_first)
-        self._rows = told[order]  # of each process together, processes in order of their start
+        self._rows = about[order]  # of each process together, processes in order of their start
         self.tgid, self.start = tgid[self._heads], start[self._heads]
         self._index_ends()
         self._index_numbers()
@@ -75,25 +75,25 @@ class History:
         return len(self._heads)
 
     def _index_ends(self) -> None:
-        """An exit event tells when a process ended. That it was in no list any more (an inferred exit), or a zombie in
-        one, tells no more than that it had ended by then."""
+        """Set when each process ended: an exit event reports the time. That it was in no list any more (an inferred
+        exit), or a zombie in one, shows only that it had ended by then."""
         rows = self.batch.rows[["kind", "flags", "ts_ns"]][self._rows]
         times = rows["ts_ns"].astype(np.int64)
         is_exit, inferred = rows["kind"] == Kind.EXIT, rows["flags"] & Flag.INFERRED != 0
         was_over = (is_exit & inferred) | (rows["kind"] == Kind.SNAPSHOT) & (rows["flags"] & Flag.ENDED != 0)
         self.exit = self._least(times, is_exit & ~inferred)
-        self._found_gone = self._least(times, was_over)
+        self._found_ended = self._least(times, was_over)
         lived = np.where(was_over, -1, times)
         seen = np.maximum.reduceat(lived, self._heads) if len(self) else lived
         self.seen = np.minimum(np.maximum(seen, self.start), self.exit)
 
     def _least(self, times: NDArray[np.int64], which: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The first of a process's times that count; NEVER_NS: there is none."""
+        """For each process the first of its times that count; NEVER_NS: there is none."""
         counting = np.where(which, times, NEVER_NS)
         return np.minimum.reduceat(counting, self._heads) if len(self) else counting
 
     def _index_numbers(self) -> None:
-        """One entry for each number of each process, by slot (namespace and number), then in order of start."""
+        """Make one entry for each number of each process, by slot (namespace and number), then in order of start."""
         first = self.batch.rows[["chain", "level", "deep_len"]][self._rows[self._heads]]
         everyone = np.arange(len(self))
         parts = [
@@ -117,15 +117,15 @@ class History:
         self._index_given_away(slot_of_entry)
 
     def _index_given_away(self, slot_of_entry: NDArray[np.int64]) -> None:
-        """Whose end was not told has ended before any of its numbers was given to another."""
+        """Limit ends that were not reported: the process had ended before any of its numbers was given to another."""
         next_start = np.full(len(self._entries), NEVER_NS)
         has_next = slot_of_entry[1:] == slot_of_entry[:-1]
         next_start[:-1][has_next] = self.start[self._entries[1:][has_next]]
-        np.minimum.at(self._found_gone, self._entries, next_start)
-        self.end = np.where(self.exit < NEVER_NS, self.exit, self._found_gone)
+        np.minimum.at(self._found_ended, self._entries, next_start)
+        self.end = np.where(self.exit < NEVER_NS, self.exit, self._found_ended)
 
     def _space_of(self, inum: NDArray[np.uint64], gen: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """A small number for each namespace."""
+        """An index for each namespace."""
         order = np.lexsort((gen, inum))
         inum, gen = inum[order], gen[order]
         is_first = np.ones(len(order), bool)
@@ -137,7 +137,7 @@ class History:
         return numbers
 
     def at(self, pidns: PidnsId, nr: int, moment_ns: int) -> Holder:
-        """Who has this number of this namespace at a moment."""
+        """Which process has this number of this namespace at a moment."""
         entries = self._of(pidns, nr)
         place = int(np.searchsorted(self.start[entries], moment_ns, side="right"))
         before, last, after = (
@@ -152,7 +152,7 @@ class History:
         return Holder(last, hole, before, after)
 
     def during(self, pidns: PidnsId, nr: int, begin_ns: int, end_ns: int) -> tuple[list[Lifetime], Hole | None]:
-        """All who had the number at some time from begin to end, and where others may be missing."""
+        """All processes that had the number at some time from begin to end, and where others may be missing."""
         entries = self._of(pidns, nr)
         meets = (self.start[entries] <= end_ns) & (self.end[entries] > begin_ns)
         found = [self.lifetime(process) for process in entries[meets].tolist()]
@@ -163,9 +163,9 @@ class History:
     def holders(
         self, spaces: NDArray[np.int64], numbers: NDArray[np.int64], moments_ns: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """`at` for many at once: the process that has each number, -1 for nobody, and whether that is certain.
+        """`at` for many at once: the process that has each number, -1 for none, and whether that is certain.
 
-        spaces: as `self.spaces` numbers the namespaces, -1 for one that it does not have; all of shape (n,).
+        spaces: as `self.spaces` numbers the namespaces, -1 for one that is not in it; all of shape (n,).
         """
         last = self._last(spaces << _NR_BITS | numbers, moments_ns)
         if not len(self):
@@ -177,7 +177,7 @@ class History:
         return np.where(lives, last, _NOBODY), certain
 
     def lifetime(self, process: int) -> Lifetime:
-        """The one of this place."""
+        """The lifetime of the process with this index."""
         end = int(self.end[process])
         return Lifetime(
             process,
@@ -188,7 +188,7 @@ class History:
         )
 
     def life_of(self, proc_id: ProcId) -> Lifetime | None:
-        """That of a process; None: no row is about it."""
+        """The lifetime of a process; None: no row is about it."""
         first, last = np.searchsorted(self.start, [proc_id.start_ns, proc_id.start_ns + 1]).tolist()
         found = first + np.flatnonzero(self.tgid[first:last] == proc_id.tgid)
         return self.lifetime(int(found[0])) if len(found) else None
@@ -203,7 +203,7 @@ class History:
         return Fate(lives=moment_ns <= life.seen_ns or self.hole(moment_ns, moment_ns, life.seen_ns) is None)
 
     def rows_of(self, process: int) -> NDArray[np.int64]:
-        """Where in the batch the rows of a process are, in their order."""
+        """The indices in the batch of a process's rows, in their order."""
         end = self._heads[process + 1] if process + 1 < len(self) else len(self._rows)
         rows: NDArray[np.int64] = self._rows[self._heads[process] : end]
         return rows
@@ -218,7 +218,7 @@ class History:
         return self.gaps.hole(begin_ns, end_ns, known_ns)
 
     def _last(self, slots: NDArray[np.int64], moments_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """For each slot who had it last, started at a moment or before; -1: nobody.
+        """For each slot the process that had it last, started at a moment or before; -1: none.
 
         One search in all entries: slot and start make one number, where the starts are numbered in their order.
         """
@@ -232,7 +232,7 @@ class History:
         return last
 
     def _of(self, pidns: PidnsId, nr: int) -> NDArray[np.int64]:
-        """Processes who had this number, in order of their start."""
+        """The processes that had this number, in order of their start."""
         space = self.spaces.get(pidns)
         slot = _NOBODY if space is None or not 0 < nr < 1 << _NR_BITS else space << _NR_BITS | nr
         found = int(np.searchsorted(self._slots, slot))

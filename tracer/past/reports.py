@@ -1,9 +1,9 @@
-"""What the events of a recording report of a process that it can change without one: user, name, parent. Pure.
+"""What the events of a recording report of a process that can change without an event: user, name, parent. Pure.
 
 Every event of a process has them as they were at its moment, and nothing reports that they change (a change of
 credentials or of the name has no tracepoint, and neither has reparenting). So an answer is as of the last event, and
-says so; where the next event reports something else, that it had changed by then. All times are boottime, in ns, but
-for those of an Entry.
+says so; where the next event reports something else, it says that it had changed by then. All times are boottime, in
+ns, except those of an Entry.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tracer.stream.schema import LIFE_KINDS, Flag, Kind
 
 
 class Report(NamedTuple):
-    """One event's. uid, parent: None: not known. ns_ppid: the parent's number in the process's innermost namespace, 0:
-    it is not in there. is_carried: of an earlier event, which another file of the recording holds."""
+    """What one event reports. uid, parent: None: not known. ns_ppid: the parent's number in the process's innermost
+    namespace, 0: it has none there. is_carried: of an earlier event, which another file of the recording holds."""
 
     kind: Kind
     ts_ns: int
@@ -54,14 +54,14 @@ UNKNOWN_COMMAND = Command(b"", None)
 
 
 def reporting(rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Rows that report of their process as it was at their moment, shape (n,). A thread has a name and a user of its
-    own; an inferred exit has those that were known already."""
+    """Which rows report their process as it was at their moment, shape (n,). A thread has a name and a user of its own;
+    an inferred exit has those that were known already."""
     found: NDArray[np.bool_] = of_kind(rows, *LIFE_KINDS, Kind.MOVE) | Known(rows)("status")
     return found
 
 
 def reports_of(rows: NDArray[np.void]) -> list[Report]:
-    """That of each row."""
+    """The report of each row."""
     known = Known(rows)
     parents = zip(rows["parent_tgid"].tolist(), rows["parent_start_ns"].tolist(), strict=True)
     columns = [rows[name].tolist() for name in ("kind", "ts_ns", "uid", "comm", "parent_vtgid", "cgroup_id", "flags")]
@@ -93,8 +93,8 @@ class Described(NamedTuple):
     parent: Fate
 
     def entry(self, attribution: Attribution, wall_offset_ns: int) -> Entry:
-        """As an answer has it. Whoever takes over an orphan is not reported, but a parent outside of the process's
-        innermost namespace is followed by another outside of it: find_new_reaper(), kernel/exit.c."""
+        """The entry for an answer. No event reports which process adopts an orphan, but a parent outside of the
+        process's innermost namespace is followed by another outside of it: find_new_reaper(), kernel/exit.c."""
         report, chain = self.report, self.chain
         is_known = self.parent.lives or report.parent == NOBODY
         return Entry(

@@ -1,4 +1,4 @@
-"""Translate, of a recording: from what was typed to who it was at a moment, or during a time."""
+"""Translate, of a recording: from what was typed to the process at a moment, or the processes during a time."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from tracer.typed.processes import Proc, Space
 
 
 class Recalled(NamedTuple):
-    """Who it was, in order of their start; hole: where events are missing, so that there may have been others."""
+    """The processes, in order of their start; hole: where events are missing, so that there may have been others."""
 
     translations: list[Translation]
     hole: Hole | None
 
 
 class Hindsight:
-    """Asks one recording. Moments are boottime, in ns. All methods raise NstraceError where nobody is meant."""
+    """Answers from one recording. Moments are boottime, in ns. All methods raise NstraceError where nothing is
+    found."""
 
     def __init__(self, past: Past) -> None:
         self._past = past
 
     def at(self, proc: Proc, moment_ns: int) -> Recalled:
-        """Who it was at a moment: one process for certain, or with a hole those whom it may have been."""
+        """The process at a moment: one for certain, or with a hole those that it may have been."""
         holders = [self._past.history.at(pidns, proc.nr, moment_ns) for pidns in self._spaces(proc)]
         for holder in holders:
             if holder.living and not holder.hole:
@@ -42,7 +43,7 @@ class Hindsight:
         return Recalled([self._translation(proc, life, moment_ns, is_certain=False) for life in maybe], hole)
 
     def during(self, proc: Proc, begin_ns: int, end_ns: int) -> Recalled:
-        """All who it was at some time from begin to end."""
+        """All processes that it was at some time from begin to end."""
         found: dict[Lifetime, Translation] = {}
         hole = None
         for pidns in self._spaces(proc):
@@ -56,7 +57,7 @@ class Hindsight:
         return Recalled([found[life] for life in sorted(found, key=lambda life: life.proc_id.start_ns)], hole)
 
     def unknown(self, proc: Proc, recalled: Recalled) -> NstraceError:
-        """What to say where a hole leaves no certain answer."""
+        """The error where a hole leaves no certain answer."""
         assert recalled.hole
         maybe = [translation.entry for translation in recalled.translations]
         known = [f"it may have been PID {entry.numbers[0]} ({safe(entry.comm)})" for entry in maybe]
@@ -71,7 +72,7 @@ class Hindsight:
         return f"events were lost between {self._clock(hole.since_ns)} and {self._clock(hole.until_ns)}"
 
     def _spaces(self, proc: Proc) -> list[PidnsId]:
-        """The PID namespaces that may be meant by what stands in front of the slash."""
+        """The PID namespaces that the part of a PROC before the slash may mean."""
         match proc.space:
             case Space.HOST:
                 return [INITIAL_PIDNS]
@@ -88,7 +89,7 @@ class Hindsight:
                 return self._of_container(proc.where)
 
     def _of_container(self, text: str) -> list[PidnsId]:
-        """All that were a container's of this name, which may have been given again; by id one container's."""
+        """The namespaces of all containers of this name, which may have been reused; by id of one container."""
         homes = self._past.homes
         if by_name := [pidns for pidns, container in homes if text in (container.name, container.label)]:
             return list(dict.fromkeys(by_name))
@@ -106,23 +107,23 @@ class Hindsight:
         return list(dict.fromkeys(pidns for pidns, _container_id in by_id))
 
     def _translation(self, proc: Proc, life: Lifetime, moment_ns: int, *, is_certain: bool) -> Translation:
-        told = self._past.told(life, moment_ns)
+        reported = self._past.reported(life, moment_ns)
         offset_ns = self._past.wall_offset_ns
         ended_ns = None if life.end_ns is None else life.end_ns + offset_ns
         history, seen_ns = self._past.history, life.seen_ns
         if life.end_ns is None and history.hole(history.ends_ns, history.ends_ns, seen_ns) is None:
-            seen_ns = history.ends_ns  # an end would have been told
+            seen_ns = history.ends_ns  # an end would have been reported
         return Translation(
             asked=proc.text,
             is_of_host=proc.space == Space.HOST,
             is_thread=False,
-            entry=told.entry,
-            owners=told.owners,
-            life=Life(ended_ns, life.at_the_latest, seen_ns + offset_ns, told.status, is_certain),
+            entry=reported.entry,
+            owners=reported.owners,
+            life=Life(ended_ns, life.at_the_latest, seen_ns + offset_ns, reported.status, is_certain),
         )
 
     def _nobody(self, proc: Proc, when: str, holders: list[Holder]) -> NstraceError:
-        """Nobody had the number; who had it before may have kept it: no event tells when a process is reaped."""
+        """The error where no process had the number; an earlier owner keeps it until its reaping, which is no event."""
         befores = [holder.before for holder in holders if holder.before]
         afters = [holder.after for holder in holders if holder.after]
         hints = []
@@ -139,8 +140,8 @@ class Hindsight:
         return NstraceError(what, "; ".join(hints), ExitCode.NO_TARGET)
 
     def _name(self, life: Lifetime) -> str:
-        told = self._past.told(life, life.seen_ns)
-        return f"PID {told.entry.numbers[0]} ({safe(told.entry.comm)})"
+        reported = self._past.reported(life, life.seen_ns)
+        return f"PID {reported.entry.numbers[0]} ({safe(reported.entry.comm)})"
 
     def _clock(self, moment_ns: int) -> str:
         return precise(moment_ns + self._past.wall_offset_ns)

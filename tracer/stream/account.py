@@ -1,8 +1,8 @@
-"""The account of a trace: what the programs counted, held against what the reader got and said. Pure.
+"""The account of a trace: what the programs counted, compared with what the reader received and reported. Pure.
 
 A tracepoint's hit is one of: missed (the kernel does not run a program inside itself), filtered, failed (refused by
 the ring; throttled of these: kept out for the sake of others) or submitted. What was submitted is delivered, and what
-failed is said as a gap. When the programs are detached and the ring is empty, all of it adds up, by CPU and kind.
+failed is reported as a gap. When the programs are detached and the ring is empty, all of it adds up, by CPU and kind.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ COUNTS = np.dtype(
 
 @dataclass(frozen=True)
 class Account:
-    """counts: array of COUNTS, shape (cpus,). missed: hits that no program ran for. delivered: events that the reader
-    got, shape (cpus, COUNTER_SLOTS). told: losses that the stream has said, shape (cpus,). losses: whose they were by
-    the programs' own count, as far as they had room for it. faults: what the reader has seen that cannot be."""
+    """counts: array of COUNTS, shape (cpus,). missed: hits for which no program ran. delivered: events that the reader
+    received, shape (cpus, COUNTER_SLOTS). reported: losses that the stream has reported, shape (cpus,). losses: whose
+    they were as the programs counted, as far as they had room. faults: impossible values that the reader has seen."""
 
     counts: NDArray[np.void]
     missed: int
     delivered: NDArray[np.int64]
-    told: NDArray[np.int64]
+    reported: NDArray[np.int64]
     losses: Mapping[Loser, int] = field(default_factory=dict)
     faults: Sequence[str] = ()
 
     def total(self, column: str, kind: Kind | None = None) -> int:
-        """One counter of all CPUs together, of one kind or of all."""
+        """One counter, summed over all CPUs, of one kind or of all."""
         values = self.counts[column]
         return int(values.sum() if kind is None else values[:, kind].sum())
 
     def broken(self) -> list[str]:
-        """What cannot be, whatever was lost, a line each: somebody else has written the counters, or the ring. Their
-        numbers mean nothing then. To be asked when all is read."""
+        """What is impossible, whatever was lost, a line each: another program has written the counters, or the ring.
+        The numbers mean nothing then. Call it when all is read."""
         wrong = list(self.faults)
         for name in _COLUMNS:
             for cpu in np.flatnonzero((self.counts[name] > MOST).any(axis=1)).tolist():
@@ -61,12 +61,12 @@ class Account:
             submitted, delivered = self.counts["submitted"][cpu, kind], self.delivered[cpu, kind]
             wrong.append(f"CPU {cpu}, {_name(kind)}: {submitted} submitted, but {delivered} delivered")
         failed = self.counts["failed"].sum(axis=1)
-        for cpu in np.flatnonzero(self.told > failed).tolist():
-            wrong.append(f"CPU {cpu}: {failed[cpu]} failed, but {self.told[cpu]} reported as lost")
+        for cpu in np.flatnonzero(self.reported > failed).tolist():
+            wrong.append(f"CPU {cpu}: {failed[cpu]} failed, but {self.reported[cpu]} reported as lost")
         return wrong
 
     def differences(self) -> list[str]:
-        """What does not add up, a line each; to be asked when all is read. Empty: everything is accounted for."""
+        """What does not add up, a line each; call it when all is read. Empty: everything is accounted for."""
         counts = self.counts
         wrong = []
         for cpu, kind in zip(*np.nonzero(counts["attempts"] != counts["submitted"] + counts["failed"]), strict=True):
@@ -78,12 +78,12 @@ class Account:
         for cpu, kind in zip(*np.nonzero(self.delivered != counts["submitted"]), strict=True):
             submitted, delivered = counts["submitted"][cpu, kind], self.delivered[cpu, kind]
             wrong.append(f"CPU {cpu}, {_name(kind)}: {submitted} submitted, but {delivered} delivered")
-        for cpu in np.flatnonzero(self.told != counts["failed"].sum(axis=1)).tolist():
-            wrong.append(f"CPU {cpu}: {counts['failed'][cpu].sum()} failed, but {self.told[cpu]} reported as lost")
+        for cpu in np.flatnonzero(self.reported != counts["failed"].sum(axis=1)).tolist():
+            wrong.append(f"CPU {cpu}: {counts['failed'][cpu].sum()} failed, but {self.reported[cpu]} reported as lost")
         return wrong
 
     def line(self) -> str:
-        """The account in one line."""
+        """The account in one line of text."""
         parts = f"{self.total('submitted')} delivered + {self.total('failed')} lost + {self.total('filtered')} filtered"
         seen = self.total("attempts") + self.total("filtered") + self.missed
         throttled = f"; {self.total('throttled')} of those lost were throttled" if self.total("throttled") else ""
@@ -101,7 +101,7 @@ class Account:
         return rows
 
     def lines_of_losers(self, name: Callable[[PairKey], str]) -> list[str]:
-        """Whose losses, those who lost most first. name: of a pair; several can be one container's."""
+        """Whose losses, a line each, most losses first. name: of a pair; several pairs can belong to one container."""
         lost, throttled = Counter[str](), Counter[str]()
         for loser, count in self.losses.items():
             if loser.pair and count:

@@ -23,24 +23,24 @@ MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 
 
 class Attribution:
-    """Containers by cgroup id and by the PID namespace that their processes began. Fed with every batch.
+    """Containers by cgroup id and by the PID namespaces that their processes began. Receives every batch.
 
-    Bounded: what was asked for longest ago is forgotten first. Sources remember less than this does, so that they tell
-    what was forgotten once more. changes: how often a fact came that may change what was answered before: an engine
-    names a container late.
+    Bounded: what was looked up longest ago is forgotten first. Sources remember less than this does, so that they
+    report again what was forgotten. changes: how often a fact arrived that may change earlier answers, because an
+    engine names a container late.
     """
 
     def __init__(self) -> None:
         self.cgroups: Lru[int, CgroupFact] = Lru(MAX_FACTS)
         self.changes = 0
         self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
-        self._told: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # by the engine's word: its cgroup does not tell
+        self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
 
     def split_and_learn(self, batch: Batch) -> Iterator[Batch]:
-        """The batch in parts, each yielded when what it tells of containers is known, and nothing behind it is.
+        """The batch in parts, each yielded when what it says about containers is known, and nothing after it is.
 
-        So an answer about a row depends on the rows up to it alone, never on how a source has cut its batches: a
+        So an answer about a row depends only on the rows up to it, never on how a source has cut its batches: a
         recording, cut in another way, gives the same answers.
         """
         is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
@@ -67,9 +67,9 @@ class Attribution:
 
     def _learn_birth(self, part: Batch, index: int) -> None:
         pidns, cgroup_id = chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index])
-        if part.rows["kind"][index] == Kind.PIDNS and (told := told_owner(part.payload(index).args)):
-            self.changes += self._told.get(pidns) != told
-            self._told.put(pidns, told)
+        if part.rows["kind"][index] == Kind.PIDNS and (reported := reported_owner(part.payload(index).args)):
+            self.changes += self._by_engine.get(pidns) != reported
+            self._by_engine.put(pidns, reported)
             self._cache.clear()
         before, own = self._births.get(pidns), self._of_cgroup(cgroup_id)
         if before is None or (own and before != cgroup_id):
@@ -82,22 +82,22 @@ class Attribution:
         return fact.container if fact else None
 
     def owner(self, pidns: PidnsId) -> Container | None:
-        """The container whose process was the first of this namespace."""
-        return self._told.get(pidns) or self._of_cgroup(self._births.get(pidns))
+        """The container whose process was the first of this namespace; None: of no container, or not known."""
+        return self._by_engine.get(pidns) or self._of_cgroup(self._births.get(pidns))
 
-    def told(self, pidns: PidnsId) -> Container | None:
-        """The same where an engine has said so, and its cgroup does not tell."""
-        return self._told.get(pidns)
+    def by_engine(self, pidns: PidnsId) -> Container | None:
+        """As `owner`, where an engine reports it and the cgroup does not show it."""
+        return self._by_engine.get(pidns)
 
     def is_pending(self, chain: Chain, cgroup_id: int) -> bool:
-        """Whether an engine may yet tell another container of a process with this chain in this cgroup, or how one that
-        it is in is named."""
+        """Whether an engine may yet report another container for a process with this chain in this cgroup, or another
+        name for its container."""
         cgroup_ids = (cgroup_id, *(self._births.get(number.pidns) for number in chain))
         facts = (self.cgroups.get(found) for found in cgroup_ids if found is not None)
         return any(fact.pending for fact in facts if fact)
 
     def container(self, chain: Chain, cgroup_id: int) -> Container | None:
-        """The container of a process with this chain in this cgroup; None: the host, or no engine's container.
+        """The container of a process with this chain in this cgroup; None: it is in none.
 
         The cgroup decides, because containers can share a PID namespace; a process of a foreign cgroup inside a
         container's namespace (nsenter) belongs to that container.
@@ -134,7 +134,7 @@ class Attribution:
 
 
 def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -> Iterator[int]:
-    """Where a row begins that tells something which rows before it must not know."""
+    """Indices of rows that begin with facts which the rows before must not know."""
     facts = is_fact & ~np.concatenate([[True], is_fact[:-1]])
     last = 0
     for at in np.flatnonzero(facts | births).tolist():
@@ -144,21 +144,21 @@ def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -
 
 
 def teaches(batch: Batch) -> NDArray[np.bool_]:
-    """Rows that tell something of containers, shape (n,)."""
+    """Which rows say something about containers, shape (n,)."""
     result: NDArray[np.bool_] = (batch.rows["kind"] == Kind.CGROUP) | _births(batch)
     return result
 
 
-def told_owner(args: bytes) -> Container | None:
-    """The container that a PIDNS row tells in its args; None: it tells of the namespace alone."""
+def reported_owner(args: bytes) -> Container | None:
+    """The container in the args of a PIDNS row; None: the row is about the namespace alone."""
     try:
         return msgspec.json.decode(args, type=Container) if args else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None  # recorded before such rows told one: the arguments of a first process
+        return None  # recorded before such rows named a container: the arguments of a first process
 
 
 def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
-    """The rows where mask is true, and from the others what containers' namespaces are known by, as PIDNS rows."""
+    """The rows where mask is true, and from the others what identifies the namespaces of containers, as PIDNS rows."""
     births = _births(part) & ~mask
     if not births.any():
         return part.select(mask)
@@ -168,7 +168,7 @@ def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
 
 
 def _without_commands(part: Batch, which: NDArray[np.bool_]) -> Batch:
-    """A copy, without the exe and args of these rows."""
+    """A copy of the part, without the exe and args of these rows."""
     rows, keep = part.rows.copy(), np.ones(len(part.heap), bool)
     for at in np.flatnonzero(which & (rows["exe_len"] + rows["args_len"] > 0)).tolist():
         end = part.starts[at] + part.lengths[at]
@@ -180,7 +180,7 @@ def _without_commands(part: Batch, which: NDArray[np.bool_]) -> Batch:
 
 
 def _births(batch: Batch) -> NDArray[np.bool_]:
-    """Rows in which the first process of a nested namespace appears, or comes into another cgroup, shape (n,)."""
+    """Rows in which the first process of a nested namespace appears, or enters another cgroup, shape (n,)."""
     rows = batch.rows
     births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
     if births.any():
@@ -189,6 +189,6 @@ def _births(batch: Batch) -> NDArray[np.bool_]:
 
 
 def _anyone_inside(rows: NDArray[np.void], inum: int) -> bool:
-    """Whether a row may be of a process in this namespace: what an event does not hold itself counts as yes."""
+    """Whether a row may be of a process in this namespace: a chain deeper than an event holds counts as yes."""
     inside = (rows["chain"]["inum"] == inum).any(axis=1) | (rows["level"] > INLINE_LEVELS)
     return bool(inside.any())

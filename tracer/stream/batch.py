@@ -1,4 +1,4 @@
-"""Batch: what flows from every source to table, recorder and views. Its rows are as `tracer.stream.schema` says."""
+"""Batch: what flows from every source to table, recorder and views. `tracer.stream.schema` declares its rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TYPES = {"u8": "u1", "u16": "<u2", "u32": "<u4", "u64": "<u8"}
 
 
 def _dtype(fields: Sequence[Field], **types: np.dtype[Any]) -> np.dtype[Any]:
-    """A packed structure. types: those of members that are no plain number."""
+    """A packed structure. types: the types of members that are not plain numbers."""
     return np.dtype([(field.name, types.get(field.name, _TYPES.get(field.type))) for field in fields])
 
 
@@ -39,7 +39,7 @@ EVENT = _dtype(EVENT_FIELDS, comm=np.dtype(f"S{COMM_BYTES}"), chain=np.dtype((NU
 PIECE = _dtype(PIECE_FIELDS, bytes=np.dtype(("u1", PIECE_BYTES)))
 
 
-_RAW = np.dtype(("V", EVENT.itemsize))  # numpy copies these whole, those with fields field by field: 20 times slower
+_RAW = np.dtype(("V", EVENT.itemsize))  # numpy copies a dtype with fields field by field: 20 times slower
 
 
 def pick(rows: NDArray[np.void], where: NDArray[np.bool_] | NDArray[np.intp]) -> NDArray[np.void]:
@@ -64,7 +64,7 @@ def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
 
 
 class Payload(NamedTuple):
-    """The parts of a row that have no fixed length, raw bytes as the kernel gave them; args are NUL-separated."""
+    """The parts of a row that have no fixed length, raw bytes as the kernel reported them; args are NUL-separated."""
 
     deep: bytes
     exe: bytes
@@ -74,7 +74,7 @@ class Payload(NamedTuple):
 class Pairs(NamedTuple):
     """The different pairs of PID namespace and cgroup among rows: many facts depend on nothing else.
 
-    first: the index of the first row of each, in step with keys. of_row: which of them each row has, shape (n,).
+    first: the index of the first row of each, in step with keys. of_row: the index of each row's pair, shape (n,).
     """
 
     keys: list[PairKey]
@@ -82,14 +82,14 @@ class Pairs(NamedTuple):
     of_row: NDArray[np.intp]
 
     def spread(self, values: Sequence[T]) -> list[T]:
-        """For each row the value of its pair, from one value a pair."""
+        """For each row the value of its pair. values: one for each pair, in step with keys."""
         if len(values) == 1:
             return [values[0]] * len(self.of_row)
         return [values[pair] for pair in self.of_row.tolist()]
 
 
 class Batch:
-    """Events in their order, with what has no fixed length beside them.
+    """Events in their order, with their parts of variable length beside them.
 
     rows: array of EVENT, shape (n,). heap: for each row in order its deep chain, file name and arguments
     (deep_len + exe_len + args_len bytes).
@@ -104,14 +104,14 @@ class Batch:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """Bytes of the heap that belong to each row, shape (n,)."""
+        """How many bytes of the heap belong to each row, shape (n,)."""
         rows = self.rows
         lengths: NDArray[np.int64] = rows["deep_len"].astype(np.int64) + rows["exe_len"] + rows["args_len"]
         return lengths
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
-        """Where in the heap each row's bytes begin, shape (n,)."""
+        """The offset in the heap at which each row's bytes begin, shape (n,)."""
         starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
         return starts
 
@@ -125,7 +125,7 @@ class Batch:
         return Pairs(list(keys), first.tolist(), of_row)
 
     def payload(self, index: int) -> Payload:
-        """What the row at index has in the heap."""
+        """What the row at index has in the heap: chain, file name and arguments."""
         row = self.rows[index]
         deep = int(self.starts[index])
         exe = deep + int(row["deep_len"])
@@ -133,7 +133,7 @@ class Batch:
         return Payload(self.heap[deep:exe], self.heap[exe:args], self.heap[args : args + int(row["args_len"])])
 
     def commands(self, indices: NDArray[np.intp]) -> list[tuple[bytes, int]]:
-        """What the rows at these indices run: file name and arguments in one, and the length of the former."""
+        """What the rows at these indices run: file name and arguments joined, and the length of the file name."""
         heap, rows = self.heap, self.rows
         exe = self.starts[indices] + rows["deep_len"][indices]
         lengths = rows["exe_len"][indices]
@@ -153,13 +153,13 @@ class Batch:
         return Batch(pick(self.rows, mask), heap[np.repeat(mask, self.lengths)].tobytes())
 
     def take(self, indices: NDArray[np.intp]) -> Batch:
-        """The rows at these indices, in the order of these."""
+        """The rows at these indices, in the order of the indices."""
         ends = self.starts + self.lengths
         heap = b"".join(self.heap[self.starts[at] : ends[at]] for at in indices.tolist()) if self.heap else b""
         return Batch(self.rows[indices], heap)
 
     def part(self, start: int, stop: int) -> Batch:
-        """The rows from start up to stop."""
+        """The rows from start up to, but without, stop."""
         if start == 0 and stop == len(self):
             return self
         if not self.heap or start == stop:

@@ -1,7 +1,7 @@
-"""How a stream begins: the processes that are there, and the events that came while they were listed, in order. Pure.
+"""How a stream begins: the living processes, and the events that came while they were listed, in order. Pure.
 
 The list takes a while, and events go on meanwhile. A process that has an event ahead of its place in the list, or ended
-before the list came to it, was there all the same when the trace began: its story begins with a SNAPSHOT row of then.
+before the list came to it, existed all the same when the trace began: it begins with a SNAPSHOT row of that moment.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _ENDS = np.uint8(~(Flag.ENDING | Flag.ENDED) & 0xFF)
 
 
 def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
-    """All of it in order of time. Each process that was there has one SNAPSHOT row, ahead of its events; one that was
-    forked since then has none.
+    """All rows in order of time. Each process that existed at the beginning has one SNAPSHOT row, ahead of its events;
+    one that was forked since has none.
 
     listed: SNAPSHOT rows of all processes, each of the time when the list came to it. early: the events from began_ns
     until the list was read.
@@ -43,10 +43,10 @@ def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
 
 
 def _first_rows(early: Batch) -> Iterator[tuple[int, int]]:
-    """Of each process its identity, and the index of its first row."""
-    told = np.flatnonzero(~of_kind(early.rows, *STREAM_KINDS))
-    ids, first = np.unique(identities(early.rows[told]), return_index=True)
-    yield from zip(ids.tolist(), told[first].tolist(), strict=True)
+    """For each process its identity, and the index of its first row."""
+    reported = np.flatnonzero(~of_kind(early.rows, *STREAM_KINDS))
+    ids, first = np.unique(identities(early.rows[reported]), return_index=True)
+    yield from zip(ids.tolist(), reported[first].tolist(), strict=True)
 
 
 def _beginning(listed: Batch, place: int | None, early: Batch, at: int) -> Batch:

@@ -1,9 +1,9 @@
-"""Processes that move between cgroups: whoever was reported stays reported until its exit. Pure.
+"""Processes that move between cgroups: a process that was reported stays reported until its exit. Pure.
 
 Decisions are made for pairs of namespace and cgroup, and a process can change its cgroup at any time: runc puts itself
-into the container that it starts. By its pair alone a process that leaves what is followed would have no end, and one
-that comes in no beginning. So of a process whose pair is ignored since it has moved, what counts is whether it was
-reported before.
+into the container that it starts. By its pair alone a process that leaves the followed cgroups would have no end, and
+one that enters them no beginning. So for a process whose pair is ignored since it has moved, what counts is whether it
+was reported before.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class CgroupMoves:
         self._strays: Lru[int, int] = Lru(_MAX_MOVED)
 
     def apply(self, batch: Batch, by_pair: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which rows to report, shape (n,). by_pair: those whose pair is meant.
+        """Which rows to report, shape (n,). by_pair: the rows whose pair is followed.
 
-        A MOVE row of a reported process gets as its seq the cgroup that the process comes from. A MOVE row whose pair
-        is meant, of a process that was not reported, becomes a SNAPSHOT row: from then on the process is reported.
+        A MOVE row of a reported process gets as its seq the cgroup that the process left. A MOVE row whose pair is
+        followed, of a process that was not reported, becomes a SNAPSHOT row: from then on the process is reported.
         """
         rows = batch.rows
         moving = (rows["kind"] == Kind.MOVE) | (rows["flags"] & Flag.MOVED != 0)
@@ -49,7 +49,7 @@ class CgroupMoves:
             if before is None:
                 before = _last_cgroup(batch, mask[:at] & (ids[:at] == ids[at])) or self._reported(batch, at)
             mask[at] |= before != 0
-            _tell_move(batch, at, before)
+            _mark_move(batch, at, before)
             self._note(batch, at, int(ids[at]), is_stray=not by_pair[at], is_reported=before != 0)
         return mask
 
@@ -62,12 +62,12 @@ class CgroupMoves:
 
 
 def _last_cgroup(batch: Batch, mask: NDArray[np.bool_]) -> int:
-    """That of the last row where mask is true, which may be shorter than the batch; 0: there is none."""
+    """The cgroup id of the last row where mask is true (mask may be shorter than the batch); 0: there is none."""
     rows = np.flatnonzero(mask)
     return int(batch.rows["cgroup_id"][rows[-1]]) if len(rows) else 0
 
 
-def _tell_move(batch: Batch, at: int, before: int) -> None:
+def _mark_move(batch: Batch, at: int, before: int) -> None:
     rows = batch.rows
     if rows["kind"][at] != Kind.SNAPSHOT:
         rows["flags"][at] &= _NOT_MOVED

@@ -1,4 +1,4 @@
-"""From what somebody says of a process or a namespace to what the kernel's list has of it. Pure."""
+"""What an engine says about first processes or a user about a namespace -> what the kernel's list has of it. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tracer.typed.targets import Target
 
 
 class Claims:
-    """Where the first processes of containers are, by an engine's word: the PID namespaces that they began.
+    """The first processes of containers, as an engine reports them, and the PID namespaces that they began.
 
-    inits: host PID -> id, of containers that no cgroup of the list tells. snapshot: the list; facts: what is known of
-    its cgroups. container_of: id -> container. indistinct: those whose first process has begun no namespace, or is in
-    another's cgroup: nothing tells them apart.
+    inits: host PID -> id, of containers that no cgroup of the list shows. snapshot: the list; facts: what is known of
+    its cgroups. container_of: id -> container. indistinct: containers whose first process has begun no namespace, or is
+    in another container's cgroup: nothing distinguishes them.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Claims:
                     self.indistinct.append((container, tgid))
 
     def owners(self, ts_ns: int) -> Batch:
-        """PIDNS rows that tell which container each of the namespaces is of. ts_ns: when that was found."""
+        """PIDNS rows that say which container owns each of the namespaces. ts_ns: when that was found."""
         return Batch.concat(_owner_row(first, container, ts_ns) for first, container in self._found)
 
 
@@ -55,7 +55,7 @@ def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:
 
 
 def bound(target: Target, snapshot: Batch) -> Target:
-    """A target pidns:INUM as the namespace that has this number in a list. Raises NstraceError where none has."""
+    """A target pidns:INUM, bound to the namespace that has this number in a list. Raises NstraceError."""
     inum = int(target.value)
     chains = snapshot.rows["chain"].reshape(-1)
     found = chains[chains["inum"] == inum]

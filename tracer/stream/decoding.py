@@ -21,38 +21,38 @@ _MAX_CPUS = 1 << 16
 
 
 class Decoded(NamedTuple):
-    """What a run of records held: the events, and names of cgroups that belong ahead of them."""
+    """What a run of records held: the events, and the names of cgroups that belong ahead of them."""
 
     batch: Batch
     cgroups: list[CgroupName]
 
     @staticmethod
     def concat(parts: Iterable[Decoded]) -> Decoded:
-        """What all parts held, one after the other."""
+        """The events and names of all parts, in order."""
         parts = list(parts)
         return Decoded(Batch.concat(part.batch for part in parts), [name for part in parts for name in part.cgroups])
 
 
 class Joiner:
-    """Joins pieces to events. Keeps what came before its event until the next call.
+    """Joins pieces to events. Keeps pieces whose event has not come yet until the next call.
 
-    A CPU writes an event's pieces right before it, so the pieces of an event are those on its CPU since the last
-    event there. Where the event itself failed they have no owner, and the next event's seq tells.
+    A CPU writes an event's pieces right before it, so the pieces of an event are those on its CPU since the last event
+    there. Where the event itself failed they have no owner; the seq of the next event shows that.
     """
 
     def __init__(self) -> None:
         self._waiting = np.empty(0, EVENT)
-        self._names: dict[int, tuple[int, int, bytes]] = {}  # by CPU: of which seq and cgroup, and how far
+        self._names: dict[int, tuple[int, int, bytes]] = {}  # by CPU, unfinished: seq, cgroup id, bytes
 
     def join(self, records: NDArray[np.void]) -> Decoded:
-        """records: array of EVENT as the ring had them, pieces among them, shape (n,)."""
+        """The events of these records. records: array of EVENT as read from the ring, pieces among them, shape (n,)."""
         kinds = records["kind"]
         if not len(self._waiting) and not (kinds >= _FIRST_PIECE).any():
             return Decoded(Batch(records), [])
         names: list[CgroupName] = []
         is_name = kinds == _NAME_PIECE
         if is_name.any():
-            # A name that went out counts as told in the kernel, be its event refused: taken at once.
+            # A name that went out counts as reported in the kernel, even if its event is refused: used at once.
             names = self._take_names(pick(records, is_name).view(PIECE))
             records = pick(records, ~is_name)
         if len(self._waiting):
@@ -77,7 +77,7 @@ class Joiner:
             cpu, seq, cgroup_id = int(piece["cpu"]), int(piece["seq"]), int(piece["id"])
             *whose, begun = self._names.pop(cpu, (0, 0, b""))
             raw = piece["bytes"][: piece["len"]].tobytes()
-            if whose == [seq, cgroup_id]:  # else the rest of what was begun had no room
+            if whose == [seq, cgroup_id]:  # else there was no room for the rest of the earlier name
                 raw = begun + raw
             if piece["last"]:
                 found.append(CgroupName(cgroup_id, int(piece["parent_id"]), raw.decode("utf-8", "backslashreplace")))
@@ -87,7 +87,7 @@ class Joiner:
 
 
 def _newest(pieces: NDArray[np.void]) -> NDArray[np.void]:
-    """Of each CPU those of the last event: what is older belongs to one that was refused."""
+    """For each CPU the pieces of the last event: older ones belong to an event that was refused."""
     kept = np.zeros(len(pieces), bool)
     for cpu in np.unique(pieces["cpu"]).tolist():
         here = pieces["cpu"] == cpu
@@ -96,7 +96,7 @@ def _newest(pieces: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def _owners(cpus: NDArray[np.uint16], is_piece: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """For each piece the index of the next event on its CPU; -1: not there yet."""
+    """For each piece the index of the next event on its CPU; -1: that has not come yet."""
     by_cpu = np.argsort(cpus, kind="stable")
     is_event = ~is_piece[by_cpu]
     events = np.append(by_cpu[is_event], -1)  # behind each piece in this order stands its event, or another CPU's
@@ -114,23 +114,24 @@ def _bytes_of(pieces: NDArray[np.void]) -> bytes:
 
 
 Whose = Callable[[int, list[int]], list[list[Share]]]
-"""CPU, events lost in each of its gaps -> for each gap whose they were: `tracer.stream.losses`."""
+"""CPU, events lost in each of its gaps -> for each gap the pairs that lost them: `tracer.stream.losses`."""
 
 
 def nobodys(cpu: int, gaps: list[int]) -> list[list[Share]]:
-    """Whose they were is not known."""
+    """The shares of gaps whose pairs are not known."""
     return [[(NOBODY, lost)] for lost in gaps]
 
 
 class GapFinder:
-    """Finds losses in the sequence numbers of each CPU, and says them as GAP rows in their place.
+    """Finds losses in the sequence numbers of each CPU, and reports them as GAP rows in their place.
 
-    told: losses said so far, by CPU. A gap that is known to be of several pairs is told as a row for each. began_ns:
-    when the trace began: no loss is older. faults: numbers that cannot be, and were; no loss is made of them.
+    reported: losses reported so far, by CPU. A gap that is known to be of several pairs becomes a row for each.
+    began_ns: when the trace began: no loss is older. faults: impossible numbers that were seen; they are not reported
+    as losses.
     """
 
     def __init__(self, whose: Whose = nobodys, began_ns: int = 0) -> None:
-        self.told: Counter[int] = Counter()
+        self.reported: Counter[int] = Counter()
         self.faults: set[str] = set()
         self._whose = whose
         self._next = np.zeros(_MAX_CPUS, np.uint64)
@@ -138,11 +139,11 @@ class GapFinder:
 
     @property
     def lost(self) -> int:
-        """All losses said so far."""
-        return self.told.total()
+        """The number of events reported as lost so far."""
+        return self.reported.total()
 
     def check(self, batch: Batch) -> Batch:
-        """The batch with GAP rows ahead of the first event behind each loss."""
+        """The batch with GAP rows ahead of the first event after each loss."""
         rows = batch.rows
         if not len(rows):
             return batch
@@ -157,7 +158,7 @@ class GapFinder:
         return batch
 
     def _search(self, batch: Batch) -> Batch:
-        """The same, where somewhere something is missing."""
+        """As `check`, for a batch in which something is missing."""
         rows = batch.rows
         by_cpu = np.argsort(rows["cpu"], kind="stable")
         cpus, seq, times = rows["cpu"][by_cpu], rows["seq"][by_cpu], rows["ts_ns"][by_cpu]
@@ -176,28 +177,28 @@ class GapFinder:
     def _with_gaps(
         self, batch: Batch, places: NDArray[np.intp], lost: NDArray[np.uint64], since_ns: NDArray[np.uint64]
     ) -> Batch:
-        """places: the indices of the rows behind the gaps, in the order of their CPUs."""
+        """places: the indices of the rows after the gaps, in the order of their CPUs."""
         rows = batch.rows
         gaps: list[tuple[int, NDArray[np.void]]] = []
         for cpu in np.unique(rows["cpu"][places]).tolist():
             here = rows["cpu"][places] == cpu
             windows = zip(since_ns[here].tolist(), rows["ts_ns"][places[here]].tolist(), strict=True)
-            told = self._gaps(cpu, lost[here].tolist(), windows)
-            gaps += zip(places[here].tolist(), told, strict=True)
+            reported = self._gaps(cpu, lost[here].tolist(), windows)
+            gaps += zip(places[here].tolist(), reported, strict=True)
         gaps.sort(key=lambda gap: gap[0])
         at = np.repeat([place for place, _rows in gaps], [len(rows) for _place, rows in gaps])
         return Batch(np.insert(rows, at, np.concatenate([rows for _place, rows in gaps])), batch.heap)
 
     def tail(self, failed: Mapping[int, int], now_ns: int) -> Batch:
-        """GAP rows for what was lost behind the last event of each CPU.
+        """GAP rows for what was lost after the last event of each CPU.
 
         failed: losses by CPU as the programs counted them *before* the ring was read empty. Not the sequence numbers:
-        they count an event that is on its way too. What had failed by then and is no hole yet has no event behind it
+        they count an event that is on its way too. What had failed by then and is no hole yet has no event after it
         that could have been submitted before, so its numbers follow the last one's directly.
         """
         found = []
         for cpu, upto in failed.items():
-            lost = upto - self.told[cpu]
+            lost = upto - self.reported[cpu]
             if lost > MOST:
                 self.faults.add(f"CPU {cpu}: {upto} failed")
             elif lost > 0:
@@ -207,8 +208,8 @@ class GapFinder:
         return Batch(np.concatenate(found)) if found else Batch(np.empty(0, EVENT))
 
     def _gaps(self, cpu: int, lost: list[int], windows: Iterable[tuple[int, int]]) -> list[NDArray[np.void]]:
-        """For each gap its rows."""
-        self.told[cpu] += sum(lost)
+        """The rows of each gap."""
+        self.reported[cpu] += sum(lost)
         shares = self._whose(cpu, lost)
         return [_gap_rows(cpu, share, *window) for share, window in zip(shares, windows, strict=True)]
 
@@ -216,7 +217,7 @@ class GapFinder:
 def _gap_rows(cpu: int, shares: list[Share], since_ns: int, until_ns: int) -> NDArray[np.void]:
     rows = np.zeros(len(shares), EVENT)
     rows["kind"], rows["cpu"], rows["ts_ns"] = Kind.GAP, cpu, until_ns
-    rows["start_ns"] = min(since_ns, until_ns)  # an event can be older than the clock that we told a tail by
+    rows["start_ns"] = min(since_ns, until_ns)  # an event can be older than now_ns of a tail before it
     for row, (loser, lost) in zip(rows, shares, strict=True):
         row["seq"] = lost
         row["flags"] = Flag.THROTTLED if loser.throttled else 0

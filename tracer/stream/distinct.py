@@ -1,4 +1,4 @@
-"""Which different values there are in columns, and which of them each row has. Pure."""
+"""The different values in columns, and which of them each row has. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # of Fibonacci hashing: Knuth, The 
 
 
 class Distinct(NamedTuple):
-    """first: the rows where a new combination of values comes up, rising. of_row: for each row which of these has its
-    combination, shape (n,)."""
+    """first: the indices of the rows with which a new combination of values appears, rising. of_row: for each row the
+    place in first of its combination, shape (n,)."""
 
     first: NDArray[np.intp]
     of_row: NDArray[np.intp]
 
 
 def distinct(*columns: NDArray[Any]) -> Distinct:
-    """The combinations of values in columns of integers, each of shape (n,). Sorts nothing: few ns a row."""
+    """The combinations of values in columns of integers, each of shape (n,). Does not sort: a few ns a row."""
     count = len(columns[0])
     if not count or all((column == column[0]).all() for column in columns):
         return Distinct(np.arange(min(count, 1)), np.zeros(count, np.intp))
@@ -31,7 +31,7 @@ def distinct(*columns: NDArray[Any]) -> Distinct:
 
 
 def _first_like(columns: list[NDArray[Any]], mixed: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """For each row the first that has the same values. mixed: a hash of each row, equal for equal rows."""
+    """For each row the index of the first row with the same values. mixed: a hash of each row, equal for equal rows."""
     for column in columns:
         mixed = (mixed + column.astype(np.uint64)) * _MULTIPLIER
     bits = len(mixed).bit_length() + 2  # some slots for each row
@@ -42,7 +42,7 @@ def _first_like(columns: list[NDArray[Any]], mixed: NDArray[np.uint64]) -> NDArr
     other = np.zeros(len(found), bool)
     for column in columns:
         other |= column[found] != column
-    if other.any():  # another's slot: once more for these; each round settles at least who has won a slot
+    if other.any():  # slots of other rows: once more for these; each round settles a row for each slot at least
         left = np.flatnonzero(other)
         found[left] = left[_first_like([column[left] for column in columns], mixed[left])]
     return found

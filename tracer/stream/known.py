@@ -1,7 +1,7 @@
-"""Which values of a row are known: the one place where every output and every answer asks. Pure.
+"""Which values of a row are known: the one place that every output and every answer uses. Pure.
 
-A record has a member for each field, whatever its kind; most kinds have no use for some of them, and of what no event
-reported some values cannot be known. Those are null in JSON and in Arrow, "-" or nothing in text, and no evidence for
+A record has a member for each field, whatever its kind; most kinds have no use for some of them, and some values of
+what no event reported cannot be known. Those are null in JSON and in Arrow, "-" or nothing in text, and no evidence for
 an answer. What the member holds then means nothing.
 """
 
@@ -25,7 +25,7 @@ _FORM = _INFERRED | 0xFF
 
 
 class Known:
-    """Asked for a field: in which of these rows (array of EVENT, shape (n,)) its value is known, shape (n,)."""
+    """Called with the name of a column: in which of these rows (array of EVENT, shape (n,)) its value is known."""
 
     def __init__(self, rows: NDArray[np.void]) -> None:
         self._rows = rows
@@ -33,7 +33,7 @@ class Known:
         self._masks: dict[Rule, Mask] = {}
 
     def __call__(self, field: str) -> Mask:
-        """field: the name of a column that can be null (RULES)."""
+        """Which rows have a value, shape (n,). field: the name of a column that can be null (RULES)."""
         rule = RULES[field]
         if rule not in self._masks:
             mask = _by_form(rule.reported, rule.inferred).take(self._forms)
@@ -43,7 +43,7 @@ class Known:
 
 @cache
 def _by_form(reported: frozenset[Kind], inferred: frozenset[Kind]) -> Mask:
-    """For each form of row whether its kind is one of these."""
+    """For each combination of kind and INFERRED, whether its kind is one of these."""
     result = np.zeros(_FORM + 1, bool)
     result[list(reported)] = True
     result[[kind | _INFERRED for kind in inferred]] = True

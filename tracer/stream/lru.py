@@ -1,4 +1,4 @@
-"""A table with room for so many entries. Pure."""
+"""A table with a bounded number of entries. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """A table with room for limit entries: the one that was used longest ago makes room, and is counted."""
+    """A table for at most limit entries: the entry that was used longest ago is evicted. evicted: how many were."""
 
     def __init__(self, limit: int) -> None:
         self.evicted = 0
@@ -25,21 +25,21 @@ class Lru(Generic[K, V]):
         return key in self._entries
 
     def __iter__(self) -> Iterator[K]:
-        """The keys as of now, longest unused first: `get` changes their order while one goes through them."""
+        """The keys as of now, longest unused first: `get` changes their order during an iteration."""
         return iter(list(self._entries))
 
     def pop(self, key: K) -> None:
-        """Leave it out."""
+        """Remove the entry, if there is one."""
         self._entries.pop(key, None)
 
     def get(self, key: K) -> V | None:
-        """The value, marked as just used."""
+        """The value, which counts as just used; None: there is none."""
         if key in self._entries:
             self._entries.move_to_end(key)
         return self._entries.get(key)
 
     def put(self, key: K, value: V) -> None:
-        """Add or replace."""
+        """Add or replace an entry."""
         self._entries[key] = value
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:

@@ -1,4 +1,4 @@
-"""What is told of cgroups, containers and arguments: what the stream, the engine and /proc share. Pure, and light."""
+"""Facts about cgroups, containers and arguments: what the stream, the engine and /proc share. Pure, and light."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DIGITS, _SHORT_DIGITS = 64, 12
 
 
 class Container(msgspec.Struct, frozen=True):
-    """A container as the stream knows it. name, image and labels are None or {} where no engine told them.
+    """A container as the stream knows it. name, image and labels are None or {} where no engine reports them.
 
-    incarnation counts the lives (start to stop) that were shown by this name since the trace began, from 1: those of
-    another container that took the name over go on behind them.
+    incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
+    container that gets the name later continues the count.
     """
 
     id: str
@@ -33,19 +33,18 @@ class Container(msgspec.Struct, frozen=True):
 
     @property
     def id_is_name(self) -> bool:
-        """Whether its runtime knows no other id than the name (LXC, nspawn, ctr)."""
+        """Whether its runtime has no other id than the name (LXC, nspawn, ctr)."""
         return len(self.id) != _DIGITS
 
     @property
     def label(self) -> str:
-        """What the column CONTAINER shows: name, else the short id; web#2 for a second life. No two lives in a stream
-        have the same."""
+        """What the column CONTAINER shows: name, else the short id; web#2 for a second life. Unique in a stream."""
         shown = self.name or self.short_id
         return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
 
 
 class CgroupName(NamedTuple):
-    """One cgroup as the kernel tells it. parent_id: 0 at the root of its hierarchy."""
+    """One cgroup as the kernel reports it. parent_id: 0 at the root of its hierarchy."""
 
     cgroup_id: int
     parent_id: int
@@ -55,7 +54,7 @@ class CgroupName(NamedTuple):
 class CgroupFact(msgspec.Struct, frozen=True):
     """What a cgroup id stands for: its path in the hierarchy, and the container that it belongs to.
 
-    pending: an engine that did not answer may yet say that it is one of its containers, or how that is named.
+    pending: an engine that did not answer may yet report that this is one of its containers, or the container's name.
     """
 
     path: str

@@ -20,11 +20,11 @@ class PidnsId(NamedTuple):
 
 
 INITIAL_PIDNS = PidnsId(INITIAL_PIDNS_INUM, 0)
-"""The host's PID namespace: there is one alone."""
+"""The host's PID namespace: there is only one."""
 
 
 class ProcId(NamedTuple):
-    """A process: PIDs are reused, so the number alone is none. Printed as <tgid>-<start_ns>."""
+    """A process: PIDs are reused, so the number alone does not identify it. Printed as <tgid>-<start_ns>."""
 
     tgid: int
     start_ns: int
@@ -59,5 +59,5 @@ def chain_of(batch: Batch, index: int) -> Chain:
 
 
 def _numbers(items: list[Any]) -> list[Number]:
-    """items: of the dtype NUMBER, as tuples of its fields."""
+    """items: values of the dtype NUMBER, as tuples of its fields."""
     return [Number(PidnsId(inum, gen), nr) for inum, nr, gen in items]

@@ -1,11 +1,12 @@
 """After a gap: the kernel's own list of processes against the table; what differs becomes inferred events. Pure.
 
 The list (a snapshot of all processes) is no single moment: it is read while processes come and go. So a verdict takes
-three steps, in this order: who lives as far as told; the list; all events that were told until the list was read.
-Who lived at the first step and is not in the list has ended, and its exit was lost: any other exit has been told by the
-third. Who is in the list and in no event until then was born, and its fork was lost or is on its way.
-Who has done more execs in the list than were told has changed its program. That is counted by the kernel (exec_id) and
-not seen by the name: a process can give itself any name, and can exec a program of the name that it has.
+three steps, in this order: the processes that live according to the events so far; the list; all events that were
+reported until the list was read. A process that lived at the first step and is not in the list has ended, and its exit
+was lost: any other exit has been reported by the third step. A process that is in the list and in no event until then
+was born, and its fork was lost or is on its way. A process with more execs in the list than were reported has changed
+its program. That is counted by the kernel (exec_id), since the name does not show it: a process can give itself any
+name, and can exec a program of the name that it has.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)  # spreads a small number over all bits
 
 
 def identities(rows: NDArray[np.void]) -> NDArray[np.uint64]:
-    """One number for each row's process: start times differ where the tgid is the same."""
+    """One number for each row's process, shape (n,): start times differ where the tgid is the same."""
     return identity(rows["tgid"], rows["start_ns"])
 
 
@@ -38,16 +39,17 @@ def _identities_of(processes: list[Process]) -> NDArray[np.uint64]:
 
 
 def identity(tgid: NDArray[np.integer[Any]], start_ns: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One number for each process of a PID on the host and a start."""
+    """One number for each process, from its PID on the host and its start time."""
     return start_ns * np.uint64(1 << 22) ^ tgid.astype(np.uint64)  # a PID has 22 bits
 
 
-def born(listed: Batch, table: Table, told: Batch, since_ns: int) -> Batch:
-    """Who is in the list and was not seen, as FORK rows marked INFERRED, in order of their start. told: the events of
-    the third step, known to the table; an exit among them may be of a process that no one knew. since_ns: when events
-    were first lost; whose fork event was due before that is not unseen, be it known to the table or not."""
+def born(listed: Batch, table: Table, reported: Batch, since_ns: int) -> Batch:
+    """Processes that are in the list and in no event, as FORK rows marked INFERRED, in order of their start. reported:
+    the events of the third step, known to the table; an exit among them may be of a process that was not known.
+    since_ns: when events were first lost; a process whose fork event was due before that counts as seen, even if the
+    table does not know it."""
     rows = listed.rows
-    exited = identities(told.rows[told.rows["kind"] == Kind.EXIT])
+    exited = identities(reported.rows[reported.rows["kind"] == Kind.EXIT])
     candidates = (rows["flags"] & Flag.ENDING == 0) & ~np.isin(identities(rows), exited)
     candidates &= rows["start_ns"].astype(np.int64) >= since_ns - ECHO_NS
     for index in np.flatnonzero(candidates).tolist():
@@ -66,14 +68,14 @@ def born(listed: Batch, table: Table, told: Batch, since_ns: int) -> Batch:
 
 
 def changed(listed: Batch, table: Table) -> Batch:
-    """Who runs another program than was told by the third step, as EXEC rows marked INFERRED. Of several execs that
-    were lost in a row the last."""
+    """Processes that run another program than was reported by the third step, as EXEC rows marked INFERRED. Of several
+    execs that were lost in a row only the last."""
     rows = listed.rows
     processes = table.living()
     known = dict(zip(_identities_of(processes).tolist(), (process.exec_id for process in processes), strict=True))
     exec_ids, listed_ids = rows["exec_id"].tolist(), identities(rows).tolist()
-    told = [known.get(identity, own) for identity, own in zip(listed_ids, exec_ids, strict=True)]
-    ahead = (rows["exec_id"] - np.array(told, np.uint16)).view(np.int16)  # it goes round after 65 535
+    reported = [known.get(identity, own) for identity, own in zip(listed_ids, exec_ids, strict=True)]
+    ahead = (rows["exec_id"] - np.array(reported, np.uint16)).view(np.int16)  # it wraps around after 65 535
     found = listed.select((ahead > 0) & (rows["flags"] & Flag.ENDING == 0))
     changes = found.rows.copy()
     changes["kind"], changes["flags"] = Kind.EXEC, changes["flags"] | Flag.INFERRED
@@ -82,10 +84,10 @@ def changed(listed: Batch, table: Table) -> Batch:
 
 
 def vanished(living: Iterable[Process], listed: Batch, table: Table, is_there: Callable[[int], bool]) -> list[Process]:
-    """Of those who lived at the first step, who has ended without a word.
+    """Of the processes that lived at the first step, those that have ended without an exit event.
 
-    is_there: whether any process has this host PID, by another source: one that is in neither list nor exit has to be
-    gone from there too. (An exec by a thread gives it the leader's number in two steps: exchange_tids(), kernel/pid.c.)
+    is_there: whether any process has this host PID, by another source: one that is in neither list nor exit must be
+    absent there too. (An exec by a thread gives it the leader's number in two steps: exchange_tids(), kernel/pid.c.)
     """
     rows = listed.rows
     lives = rows["flags"] & Flag.ENDED == 0
@@ -101,13 +103,13 @@ def vanished(living: Iterable[Process], listed: Batch, table: Table, is_there: C
 
 
 def _was_not_evicted(process: Process, table: Table) -> bool:
-    """Whether the table still has it or has given its number away: the exit of one that was evicted has no witness."""
+    """Whether the table still has it or has given its number away: the exit of an evicted process has no witness."""
     holder = table.find(INITIAL_PIDNS, process.tgid)
     return holder is not None and holder.start_ns >= process.start_ns
 
 
 def exit_rows(processes: list[Process]) -> Batch:
-    """Their EXIT rows, marked INFERRED, without a time: how and when they ended is not known."""
+    """The EXIT rows of processes, marked INFERRED, without a time: how and when they ended is not known."""
     rows, heap = np.zeros(len(processes), EVENT), []
     rows["kind"], rows["flags"] = Kind.EXIT, Flag.INFERRED
     for row, process in zip(rows, processes, strict=True):
@@ -133,14 +135,14 @@ def repair_row(began_ns: int, now_ns: int) -> Batch:
 
 class Schedule:
     """When to repair: soon after a gap, when those that follow it at once have come too; under continuous loss now and
-    then, the less often the longer a list takes, but within WITHIN_S of the last gap. Times in s of one clock."""
+    then, the less often the longer a list takes, but within WITHIN_S of the last gap. Times in s, all of one clock."""
 
     def __init__(self) -> None:
         self._due_s: float | None = None
         self._not_before_s = 0.0
 
     def want(self, now_s: float) -> None:
-        """Something was lost."""
+        """Note that something was lost."""
         if self._due_s is None:
             self._due_s = max(now_s + SOON_S, self._not_before_s)
 
@@ -149,35 +151,35 @@ class Schedule:
         return float("inf") if self._due_s is None else max(0.0, self._due_s - now_s)
 
     def done(self, began_s: float, now_s: float) -> None:
-        """The list has been read; what is lost from now on wants another."""
+        """Note that the list has been read; what is lost from now on needs another repair."""
         self._due_s = None
         self._not_before_s = now_s + min(WITHIN_S / 2, max(SOON_S, _PAUSE * (now_s - began_s)))
 
 
 class Echoes:
-    """Forks and execs that come after they were told from a list: nothing is told twice."""
+    """Forks and execs that arrive after they were inferred from a list: no event is reported twice."""
 
     def __init__(self) -> None:
         self._expected: list[tuple[int, NDArray[np.uint64]]] = []
 
     def expect(self, rows: NDArray[np.void], now_ns: int) -> None:
-        """rows: told from a list that was read until now_ns."""
+        """Note rows that were inferred from a list that was read until now_ns."""
         recent = rows[(rows["start_ns"].astype(np.int64) > now_ns - ECHO_NS) | (rows["kind"] == Kind.EXEC)]
         if len(recent):
-            self._expected.append((now_ns, _tellings(recent)))
+            self._expected.append((now_ns, _reports(recent)))
 
     def drop(self, batch: Batch, now_ns: int) -> Batch:
-        """The batch without them."""
+        """The batch without the events that were inferred already."""
         while self._expected and self._expected[0][0] < now_ns - ECHO_NS:
             self._expected.pop(0)
         if not self._expected:
             return batch
         expected = np.concatenate([ids for _since, ids in self._expected])
         echoes = of_kind(batch.rows, Kind.FORK, Kind.EXEC)
-        return batch.select(~(echoes & np.isin(_tellings(batch.rows), expected)))
+        return batch.select(~(echoes & np.isin(_reports(batch.rows), expected)))
 
 
-def _tellings(rows: NDArray[np.void]) -> NDArray[np.uint64]:
-    """One number for what each row tells: that its process is there, or that it has done an exec, and which."""
+def _reports(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """One number for what each row reports: that its process exists, or that it has done an exec, and which."""
     execs = np.where(rows["kind"] == Kind.EXEC, rows["exec_id"].astype(np.uint64) + np.uint64(1), np.uint64(0))
     return identities(rows) ^ execs * _MIX

@@ -1,13 +1,13 @@
 """The event, declared once: its kinds, flags, fields and columns. Everything else about its form is derived from here.
 
-- The record that the programs write: bpf/event.h (scripts/generate writes the declarations in it) and EVENT, the numpy
+- The record that the programs write: bpf/event.h (scripts/generate writes its declarations) and EVENT, the numpy
   dtype in `tracer.stream.batch`.
-- Which values are known: `tracer.stream.known`, where every output asks.
-- What users get: the columns of a recording (`recording.schema`) and of exports (`recording.flat`), the members of the
-  JSON (`views.jsonl`), the typed events (`tracer.stream.typed`) and docs/schema.md, the names that --events takes.
+- Which values are known: `tracer.stream.known`, which every output uses.
+- What users see: the columns of a recording (`recording.schema`) and of exports (`recording.flat`), the members of the
+  JSON (`views.jsonl`), the typed events (`tracer.stream.typed`) and docs/schema.md, the names that --events accepts.
 - Named sets of kinds, and the size of the kernel's counters.
 
-Imports no library: the command line asks here too.
+Imports no library: the command line uses it too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 
 class Kind(IntEnum):
-    """What a row of the stream reports. KINDS says of each what it is."""
+    """What a row of the stream reports. KINDS describes each."""
 
     FORK = 1
     EXEC = 2
@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 class Maker(Enum):
-    """Who makes the rows of a kind."""
+    """What produces the rows of a kind."""
 
     PROBE = "a probe, when it happens"
     ITERATOR = "the kernel's list of tasks"
@@ -42,7 +42,7 @@ class Maker(Enum):
 
 
 class Subject(Enum):
-    """Whom a row is about."""
+    """What a row is about."""
 
     PROCESS = "a process"
     THREAD = "a thread"
@@ -50,10 +50,10 @@ class Subject(Enum):
 
 
 class KindTraits(NamedTuple):
-    """What a kind is.
+    """The properties of a kind.
 
     is_shown: users see it, as a line and as a row of tables; others carry metadata for the reader. is_event: --events
-    can ask for it. has_process: its rows identify a process. is_life: after it its process lives, and is as it says.
+    can select it. has_process: its rows identify a process. is_life: after such a row its process lives, as described.
     has_command: its rows carry a file name and arguments.
     """
 
@@ -74,7 +74,7 @@ KINDS = {
         is_event=True, is_life=True, has_command=True,
     ),
     Kind.EXIT: KindTraits(
-        Maker.PROBE, Subject.PROCESS, "A process ended: its last thread, whichever that was.", is_event=True
+        Maker.PROBE, Subject.PROCESS, "A process ended: its last thread exited, whichever that was.", is_event=True
     ),
     Kind.MOVE: KindTraits(
         Maker.PROBE, Subject.PROCESS, "A process moved to another cgroup, `cgroup_id`.", is_shown=False
@@ -82,7 +82,7 @@ KINDS = {
     Kind.THREAD_FORK: KindTraits(Maker.PROBE, Subject.THREAD, "A thread began that is not its process's first."),
     Kind.THREAD_EXIT: KindTraits(Maker.PROBE, Subject.THREAD, "A thread ended, but not its process."),
     Kind.SNAPSHOT: KindTraits(
-        Maker.ITERATOR, Subject.PROCESS, "A process that was there before it could be followed.",
+        Maker.ITERATOR, Subject.PROCESS, "A process that existed before it could be followed.",
         is_event=True, is_life=True, has_command=True,
     ),
     Kind.GAP: KindTraits(
@@ -99,40 +99,40 @@ KINDS = {
     Kind.PIDNS: KindTraits(
         Maker.READER, Subject.STREAM,
         "The first process of a nested PID namespace appeared, reported for the namespace's sake alone. args is the"
-        " JSON of the Container that it belongs to, where an engine has said so and its cgroup does not.",
+        " JSON of the Container that it belongs to, where an engine reports that and its cgroup does not show it.",
         is_shown=False,
     ),
     Kind.REPAIR: KindTraits(
         Maker.READER, Subject.STREAM,
-        "The processes were compared with the kernel's list: what the stream says of them is right again, but for"
-        " losses after `since`, when the list was begun.",
+        "The processes were compared with the kernel's list: what the stream reports of them is right again, except for"
+        " losses after `since`, when reading the list began.",
         has_process=False,
     ),
 }  # fmt: skip
-"""Of every kind."""
+"""The properties of every kind."""
 
 COUNTED_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.maker is Maker.PROBE)
-"""What the programs count, by kind."""
+"""The kinds that the programs count."""
 COUNTER_SLOTS = 1 << max(COUNTED_KINDS).bit_length()
 """The dimension of the programs' counters: a kind is an index, masked for the verifier."""
 STREAM_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.subject is Subject.STREAM)
-"""Rows of no single process: of the stream itself."""
+"""Kinds of rows that are about the stream itself, not about one process."""
 PROCESS_KINDS = frozenset(kind for kind, traits in KINDS.items() if traits.has_process)
-"""Rows that identify a process."""
+"""Kinds of rows that identify a process."""
 SHOWN_KINDS = frozenset(kind for kind, traits in KINDS.items() if traits.is_shown)
-"""What users see."""
+"""Kinds that users see."""
 METADATA_KINDS = tuple(kind for kind, traits in KINDS.items() if not traits.is_shown)
-"""What they see only in columns about containers."""
+"""Kinds that users do not see as rows: they fill the columns about containers."""
 NOTE_KINDS = frozenset(SHOWN_KINDS & set(STREAM_KINDS))
-"""Always shown, in lines of their own form: how complete the stream is."""
+"""Kinds that are always shown, in lines of their own form: they say how complete the stream is."""
 LIFE_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.is_life)
-"""After one of these its process lives, and is as the row says."""
+"""Kinds of rows after which the process lives, and is as the row describes it."""
 COMMAND_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.has_command)
-"""Rows that carry what a process runs."""
+"""Kinds of rows that carry a file name and arguments."""
 EVENT_NAMES = tuple(kind.name.lower() for kind, traits in KINDS.items() if traits.is_event)
-"""What --events can ask for."""
+"""The names that --events accepts."""
 SUMMARY_KINDS = tuple(kind for kind in COUNTED_KINDS if kind in SHOWN_KINDS)
-"""What happened while a stream ran: what its summary and --count count."""
+"""The kinds that a summary and --count count: events that happened while the stream ran."""
 
 
 class PieceKind(IntEnum):
@@ -158,30 +158,30 @@ class Flag(IntFlag):
 
 
 FLAGS = {
-    Flag.ARGS_TRUNCATED: "Of the arguments, or the file name, there was more than the limit.",
+    Flag.ARGS_TRUNCATED: "The arguments, or the file name, were longer than the limit.",
     Flag.INFERRED: "No event reported this: a comparison with the kernel's list of processes did.",
-    Flag.ENDED: "Of a snapshot: the exit event of its last thread lies before it.",
+    Flag.ENDED: "Of a snapshot: the exit event of its last thread came before it.",
     Flag.UNDECIDED: "The programs had no decision about its pair of namespace and cgroup.",
     Flag.ENDING: "Of a snapshot: all its threads are about to end, or have ended.",
     Flag.THROTTLED: "Of a gap: these events were refused so that those of others find room.",
     Flag.MOVED: "Of a snapshot: the process came in from another cgroup at this moment. Of what the programs write:"
-    " it has moved between cgroups, so it may have been reported, whatever its pair is now.",
-    Flag.CARRIED: "Of a snapshot: repeated at the beginning of a file. That the process lives is certain; what else"
-    " the row says is of an event in a file before.",
+    " it has moved between cgroups, so it may have been reported before, whatever its pair is now.",
+    Flag.CARRIED: "Of a snapshot: repeated at the beginning of a file. That the process lives is certain; all else that"
+    " the row says comes from an event in an earlier file.",
 }
-"""Of every flag what it says where it is set."""
+"""For every flag, what it means where it is set."""
 
 INTERNAL_FLAGS = Flag.UNDECIDED
-"""Between the programs and their reader alone: in no output."""
+"""Flags that only the programs and their reader use: they appear in no output."""
 
 NO_CPU = 0xFFFF
-"""In a GAP row: on which CPU is not known."""
+"""The cpu of a GAP row whose CPU is not known."""
 
 INLINE_LEVELS, PIECE_BYTES, COMM_BYTES = 3, 128, 16
 
 
 class Field(NamedTuple):
-    """A member of a structure that the programs write. type: in C."""
+    """A member of a structure that the programs write. type: the C type."""
 
     name: str
     type: str
@@ -191,7 +191,7 @@ class Field(NamedTuple):
 NUMBER_FIELDS = (
     Field("inum", "u32", "inode number of the namespace: reused at once"),
     Field("nr", "u32"),
-    Field("gen", "u64", "tells two namespaces with the same inum apart; initial = 0"),
+    Field("gen", "u64", "distinguishes namespaces with the same inum; initial = 0"),
 )
 """struct number: the number that a process has in one PID namespace."""
 
@@ -203,10 +203,10 @@ EVENT_FIELDS = (
     Field("level", "u8", "of the innermost namespace; initial = 0"),
     Field("state", "u8", "snapshot: the letter that ps shows"),
     Field("cpu", "u16"),
-    Field("exec_id", "u16", "goes up with each exec; a fork begins with its parent's"),
+    Field("exec_id", "u16", "incremented by each exec; a fork inherits its parent's"),
     Field("start_ns", "u64", "with tgid the identity of the process"),
     Field("parent_start_ns", "u64"),
-    Field("cgroup_id", "u64", "of the leader, as all that is the process's"),
+    Field("cgroup_id", "u64", "of the leader, like all that belongs to the process"),
     Field("tgid", "u32"),
     Field("tid", "u32"),
     Field("vtid", "u32"),
@@ -214,11 +214,11 @@ EVENT_FIELDS = (
     Field("parent_tgid", "u32"),
     Field("parent_vtgid", "u32", "0: the parent is not in this namespace"),
     Field("uid", "u32", "real uid in the initial user namespace"),
-    Field("status", "u32", "exit: as wait(2) gives it"),
+    Field("status", "u32", "exit: as wait(2) reports it"),
     Field("deep_len", "u32", "bytes in pieces: rest of the chain,"),
     Field("exe_len", "u32", "file name,"),
-    Field("args_len", "u32", "arguments,"),
-    Field("args_total", "u32", "of which there were so many bytes"),
+    Field("args_len", "u32", "arguments"),
+    Field("args_total", "u32", "how many bytes the arguments had"),
     Field("comm", f"char[{COMM_BYTES}]"),
     Field("chain", "struct number[INLINE_LEVELS]", "innermost first"),
 )
@@ -227,7 +227,7 @@ many events were lost, in start_ns and ts_ns since and until when; a MOVE in seq
 
 PIECE_FIELDS = (
     Field("id", "u64", "cgroup: its id; else 0"),
-    Field("seq", "u64", "that of the event it goes ahead of"),
+    Field("seq", "u64", "that of the event that follows it"),
     Field("kind", "u8"),
     Field("last", "u8", "cgroup: the name ends here"),
     Field("len", "u16", "of bytes"),
@@ -236,12 +236,12 @@ PIECE_FIELDS = (
     Field("parent_id", "u64", "cgroup: the parent's id, 0 at the root"),
     Field("bytes", "char[PIECE_BYTES]"),
 )
-"""struct piece: of the same size; seq, kind and cpu stand where the event has them."""
+"""struct piece: of the same size; seq, kind and cpu are where the event has them."""
 
 
 class Rule(NamedTuple):
-    """When a column has a value: in rows of the kinds `reported`, in INFERRED rows of the kinds `inferred`. where: of
-    these the rows (array of EVENT, shape (n,)) in which it has one, shape (n,); None: in all."""
+    """When a column has a value: in rows of the kinds `reported`, in INFERRED rows of the kinds `inferred`. where:
+    takes rows (array of EVENT, shape (n,)) and returns in which of them it has one, shape (n,); None: in all."""
 
     reported: frozenset[Kind]
     inferred: frozenset[Kind]
@@ -258,19 +258,19 @@ def _has_comm(rows: Any) -> Any:
 
 _NONE = _kinds()
 _TRACED = frozenset(COUNTED_KINDS)
-# What is inferred from the kernel's list is as it was then. An exit is inferred of a process that was in the list no
-# more, a snapshot of one from its first event, which came later.
+# What is inferred from the kernel's list is as it was then. An exit is inferred for a process that had left the
+# list, a snapshot for one from its first event, which came later.
 _LISTED = _kinds(Kind.FORK, Kind.EXEC)
 _UNSEEN, _CARRIED = int(Flag.INFERRED), int(Flag.CARRIED)
 
 _EVERY_PROCESS = Rule(PROCESS_KINDS, PROCESS_KINDS)
 _ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS)
-# Of what ran before a process's first exec nothing is known.
+# What ran before a process's first exec is not known.
 _COMM = _EVERY_PROCESS._replace(where=lambda rows: _has_comm(rows) | (rows["flags"] & _UNSEEN == 0))
 _COMMAND = Rule(frozenset(COMMAND_KINDS), frozenset({*COMMAND_KINDS, Kind.FORK}))
 _EXE = _COMMAND._replace(where=lambda rows: rows["exe_len"] != 0)
-# A process of which neither file name nor arguments could be read had gone, or is one of the kernel's own. A cgroup row
-# says in args what the cgroup stands for, a pidns row whose the namespace is, where an engine has said so.
+# A process whose file name and arguments could not be read had exited, or is a kernel thread. A cgroup row
+# says in args what the cgroup stands for, a pidns row whose the namespace is, where an engine reports that.
 _ARGS = Rule(
     _COMMAND.reported | {Kind.CGROUP, Kind.PIDNS},
     _COMMAND.inferred,
@@ -278,7 +278,7 @@ _ARGS = Rule(
 )
 _END = Rule(_kinds(Kind.EXIT), _NONE)
 _LOSS = Rule(_kinds(Kind.GAP), _NONE)
-# Whoever took an orphan over meanwhile, no event told.
+# No event reports which process has adopted an orphan meanwhile.
 _PARENT = Rule(PROCESS_KINDS, _LISTED, lambda rows: (rows["parent_tgid"] != 0) | (rows["flags"] & _CARRIED == 0))
 _PARENT_ID = _PARENT._replace(where=lambda rows: rows["parent_tgid"] != 0)
 _SPACE = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS, lambda rows: rows["chain"]["inum"][:, 0] != 0)
@@ -286,18 +286,18 @@ _CGROUP = Rule(PROCESS_KINDS | {Kind.GAP, Kind.CGROUP}, PROCESS_KINDS, lambda ro
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
 _START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
 _UID = Rule(PROCESS_KINDS, _LISTED)
-# A list of processes is read on one CPU, which says nothing of them.
+# A list of processes is read on one CPU, which says nothing about the processes.
 _CPU = Rule(_TRACED | {Kind.GAP}, _NONE, lambda rows: rows["cpu"] != NO_CPU)
 _OLD_TID = Rule(_kinds(Kind.EXEC), _NONE, lambda rows: (rows["old_tid"] != 0) & (rows["old_tid"] != rows["tgid"]))
 _STATE = Rule(_kinds(Kind.SNAPSHOT), _kinds(Kind.SNAPSHOT), lambda rows: rows["state"] != 0)
-# A gap on a CPU of which nothing was read before began at some time since the start.
+# A gap on a CPU from which nothing was read before began at some time since the start.
 _SINCE = Rule(
     _kinds(Kind.GAP, Kind.REPAIR), _NONE, lambda rows: (rows["kind"] == Kind.REPAIR) | (rows["start_ns"] != 0)
 )
 
 
 class Output(IntFlag):
-    """Where a column stands. THREADS: in JSON with --threads alone. MARK: in JSON where it is true alone."""
+    """The outputs that have a column. THREADS: JSON with --threads only. MARK: JSON, only where it is true."""
 
     RECORDING = 1
     EXPORT = 2
@@ -311,12 +311,12 @@ _EVERYWHERE, _ANSWERS = Output.RECORDING | Output.EXPORT | Output.JSON, Output.E
 
 
 class Column(NamedTuple):
-    """A value that users get, under its name in JSON and in tables.
+    """A value that users see, under its name in JSON and in tables.
 
     type: "time" (ns since the epoch, UTC), "string", "bool", "int32", "int64" or a list of these, as in exports. rule:
-    where it is known, null elsewhere; None: in every row. field: the member of the record that it is; flag: the bit of
-    flags; "" and 0: it is made of several. absent: what the record's member holds where it is null. stored: its type in
-    a recording, where that is another: bytes are stored as they came.
+    where it is known, null elsewhere; None: in every row. field: the member of the record that it shows; flag: the bit
+    of flags; "" and 0: it is made from several. absent: what the record's member holds where it is null. stored: its
+    type in a recording, where that differs: bytes are stored as they came.
     """
 
     name: str
@@ -341,13 +341,14 @@ COLUMNS = (
     ),
     Column("container_id", "string", "The container's id.", _ATTRIBUTED, _TABLE),
     Column("image", "string", "The container's image.", _ATTRIBUTED, _TABLE),
-    Column("runtime", "string", "Who runs the container, such as docker or podman.", _ATTRIBUTED, _TABLE),
+    Column("runtime", "string", "The engine or runtime of the container, such as docker or podman.",
+           _ATTRIBUTED, _TABLE),
     Column("incarnation", "int32", "Which life of the container, counted from 1.", _ATTRIBUTED, _ANSWERS),
     Column("pid", "int32", "PID on the host: in the initial PID namespace.", _EVERY_PROCESS, field="tgid"),
     Column("ns_pid", "int32", "PID in the innermost PID namespace.", _EVERY_PROCESS),
     Column("ppid", "int32", "The parent's PID on the host.", _PARENT, field="parent_tgid"),
     Column(
-        "ns_ppid", "int32", "The parent's PID in the process's innermost PID namespace; 0: it is not in there.",
+        "ns_ppid", "int32", "The parent's PID in the process's innermost PID namespace; 0: it has none there.",
         _PARENT, field="parent_vtgid",
     ),
     Column("pids", "list<int32>", "The PIDs in all PID namespaces, host first.", _EVERY_PROCESS),
@@ -355,7 +356,7 @@ COLUMNS = (
         "pidns", "int64", "Inode number of the innermost PID namespace. Of a gap: whose events were lost.", _SPACE
     ),
     Column(
-        "pidns_gen", "int64", "Tells PID namespaces of the same inode number apart; 0: the initial one.", _SPACE
+        "pidns_gen", "int64", "Distinguishes PID namespaces with the same inode number; 0: the initial one.", _SPACE
     ),
     Column("level", "int32", "Nesting depth of the innermost PID namespace; 0: the initial one.", _EVERY_PROCESS,
            field="level"),
@@ -367,7 +368,7 @@ COLUMNS = (
            _FILES | Output.THREADS, field="vtid"),
     Column("proc_id", "string", "Identity of the process: `<pid>-<start_ns>`. No other process ever has it.",
            _EVERY_PROCESS, _ANSWERS),
-    Column("parent_id", "string", "Identity of the parent; null also where nobody is its parent.", _PARENT_ID,
+    Column("parent_id", "string", "Identity of the parent; null also where it has no parent.", _PARENT_ID,
            _ANSWERS),
     Column("start_ns", "int64", "When the process began (CLOCK_BOOTTIME); of a gap or repair: since when.", _START,
            Output.RECORDING, unit="ns", field="start_ns"),
@@ -381,22 +382,22 @@ COLUMNS = (
     Column("old_cgroup_id", "int64", "The cgroup from which it moved.", _OLD_CGROUP, Output.RECORDING, field="seq"),
     Column("cpu", "int32", "The CPU on which it happened.", _CPU, field="cpu", absent=NO_CPU),
     Column("ts_ns", "int64", "When it happened (CLOCK_BOOTTIME).", outputs=_ANSWERS, unit="ns", field="ts_ns"),
-    Column("exe", "string", "The file that it runs, as it was named.", _EXE, stored="binary"),
+    Column("exe", "string", "The file that it runs, as the exec or /proc names it.", _EXE, stored="binary"),
     Column("args", "list<string>", "The arguments, the program's own name first.", _ARGS, stored="binary"),
     Column("args_bytes", "int64", "How long the arguments were.", _ARGS, Output.RECORDING, unit="bytes",
            field="args_total"),
-    Column("args_truncated", "bool", "There was more than the limit of arguments or of the file name.", _COMMAND,
+    Column("args_truncated", "bool", "The arguments, or the file name, were longer than the limit.", _COMMAND,
            flag=Flag.ARGS_TRUNCATED),
     Column("old_tid", "int32", "The thread number on the host before the exec, where the exec changed it.", _OLD_TID,
            field="old_tid"),
     Column("state", "string", "The state letter that ps shows, such as S or Z.", _STATE),
-    Column("status", "int32", "How it ended, as wait(2) gives it.", _END, Output.RECORDING, field="status"),
+    Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),
     Column("exit_code", "int32", "The exit code; null where a signal ended it.", _END, _ANSWERS),
     Column("signal", "string", "The signal that ended it, such as SIGKILL.", _END, _ANSWERS),
     Column("core_dumped", "bool", "Whether it left a core dump.", _END, _ANSWERS),
     Column("duration_ns", "int64", "How long it lived.", _END, _ANSWERS, unit="ns"),
     Column("lost", "int64", "How many events were lost.", _LOSS, field="seq"),
-    Column("since", "time", "When the gap, or the list of the repair, began.", _SINCE, _ANSWERS),
+    Column("since", "time", "When the gap, or reading the list for the repair, began.", _SINCE, _ANSWERS),
     Column("until", "time", "When the gap ended.", _LOSS, Output.JSON),
     Column("throttled", "bool", FLAGS[Flag.THROTTLED], _LOSS, flag=Flag.THROTTLED),
     Column("inferred", "bool", FLAGS[Flag.INFERRED], None, _FILES | Output.MARK, flag=Flag.INFERRED),
@@ -405,14 +406,14 @@ COLUMNS = (
     Column("ending", "bool", FLAGS[Flag.ENDING], None, Output.RECORDING, flag=Flag.ENDING),
     Column("moved", "bool", FLAGS[Flag.MOVED], None, Output.RECORDING, flag=Flag.MOVED),
 )  # fmt: skip
-"""In the order in which exports and JSON have them. Of an exit `exit_code` or `signal` is null: it has one."""
+"""All columns, in the order of exports and JSON. An exit has either `exit_code` or `signal`; the other is null."""
 
 RULES = {column.name: column.rule for column in COLUMNS if column.rule}
-"""By column. A column that is not in here has a value in every row."""
+"""The rule of each column. A column without a rule has a value in every row."""
 
 
 def columns_in(output: Output) -> tuple[Column, ...]:
-    """Those that stand in this output, or in one of these, in order."""
+    """The columns of this output, or of any of these, in order."""
     return tuple(column for column in COLUMNS if column.outputs & output)
 
 
@@ -425,5 +426,5 @@ def members_of(kind: Kind, *, is_inferred: bool = False, threads: bool = True) -
 def _is_of(rule: Rule | None, kind: Kind, is_inferred: bool) -> bool:
     if rule is None or kind in rule.reported or (is_inferred and kind in rule.inferred):
         return True
-    is_common = rule.reported.issuperset(SUMMARY_KINDS)  # to whatever happens to processes: null where it is not known
+    is_common = rule.reported.issuperset(SUMMARY_KINDS)  # in all rows about processes: null where not known
     return is_common and kind in PROCESS_KINDS

@@ -1,7 +1,7 @@
 """Which events to show: decides once for each pair of PID namespace and cgroup. Pure.
 
-The same decisions filter in the kernel (a source writes them to its map) and here, for what came undecided. Where an
-engine has still to say of a container how it is named, nothing is decided, in the kernel neither.
+The same decisions filter in the kernel (a source writes them to its map) and here, for events that arrive undecided.
+Where an engine has yet to report the name of a container, nothing is decided, in the kernel neither.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PASSES = np.isin(np.arange(256), STREAM_KINDS)
 
 
 class Decision(NamedTuple):
-    """Follow or ignore everyone in this cgroup whose innermost namespace is this one."""
+    """Follow or ignore all processes in this cgroup whose innermost namespace is this one."""
 
     pidns: PidnsId
     cgroup_id: int
@@ -32,16 +32,16 @@ class Decision(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """chain: of one of its processes; all have the same namespaces. follow: None: not decided yet."""
+    """chain: of one process of the pair; all have the same namespaces. follow: None: not decided yet."""
 
     chain: Chain
     follow: bool | None
 
 
 class Selection:
-    """Targets applied to a stream. Remembers decisions, MAX_PAIRS of them; `take_fresh` gives those to tell the source.
+    """Targets applied to a stream. Remembers MAX_PAIRS decisions; `take_fresh` returns those to report to the source.
 
-    A source may forget them too: rows that it marks UNDECIDED let it be told again.
+    A source may forget decisions: for rows that it marks UNDECIDED they are reported again.
     """
 
     def __init__(self, targets: tuple[Target, ...], attribution: Attribution) -> None:
@@ -63,40 +63,40 @@ class Selection:
                 follow[number] = self._decide(chain_of(batch, int(rows[0])), pair) if len(rows) else None
         undecided = batch.rows["flags"] & Flag.UNDECIDED != 0
         for number in set(pairs.of_row[undecided].tolist()) if undecided.any() else ():
-            self._tell(pairs.keys[number])
+            self._publish(pairs.keys[number])
         result: NDArray[np.bool_] = passes | np.array([known is True for known in follow], bool)[pairs.of_row]
         return result
 
     def means(self, batch: Batch, index: int, cgroup_id: int) -> bool:
-        """Whether a target means the process of the row at index where it is in this cgroup."""
+        """Whether a target means the process of the row at index, if it is in this cgroup."""
         inum, _nr, gen = batch.rows["chain"][index, 0].tolist()
         pair = (inum, gen, cgroup_id)
         return (self.follows(pair) if pair in self._pairs else self._decide(chain_of(batch, index), pair)) is True
 
     def waiting(self, batch: Batch) -> NDArray[np.bool_]:
-        """True for the rows of processes that cannot be decided about yet, shape (n,); behind `mask`."""
+        """True for the rows of processes that cannot be decided about yet, shape (n,); call it after `mask`."""
         known = (self._pairs.get(pair) for pair in batch.pairs.keys)
         undecided = np.array([found is not None and found.follow is None for found in known], bool)
         result: NDArray[np.bool_] = undecided[batch.pairs.of_row] & ~_PASSES[batch.rows["kind"]]
         return result
 
     def may_mean(self, batch: Batch) -> NDArray[np.bool_]:
-        """True for all rows but those of pairs that are known not to be meant, shape (n,). Decides nothing."""
+        """True for all rows except those of pairs that are known not to be followed, shape (n,). Decides nothing."""
         known = np.array([self.follows(pair) is not False for pair in batch.pairs.keys], bool)
         result: NDArray[np.bool_] = known[batch.pairs.of_row]
         return result
 
     def follows(self, pair: PairKey) -> bool | None:
-        """What is decided about a pair; None: nothing yet."""
+        """The decision about a pair; None: there is none yet."""
         known = self._pairs.get(pair)
         return known.follow if known else None
 
     def _decide(self, chain: Chain, pair: PairKey) -> bool | None:
         follow = self._judge(chain, pair[2])
-        # A cgroup that was not told is one that the process has moved to meanwhile: nothing is decided for good.
+        # A cgroup that was not reported is one that the process has moved to meanwhile: nothing is decided for good.
         if pair[2] in self.attribution.cgroups:
             self._pairs.put(pair, _Pair(chain, follow))
-            self._tell(pair)
+            self._publish(pair)
         return follow
 
     def _judge(self, chain: Chain, cgroup_id: int) -> bool | None:
@@ -109,21 +109,21 @@ class Selection:
         return True if True in answers else None if None in answers else False
 
     def _decide_again(self) -> None:
-        """What is known of containers has changed."""
+        """Decide again about all pairs: what is known of containers has changed."""
         self._changes = self.attribution.changes
         for pair in list(self._pairs):
             known = self._pairs.get(pair)
             follow = self._judge(known.chain, pair[2]) if known else None
             if known and follow is not None and follow != known.follow:
                 self._pairs.put(pair, _Pair(known.chain, follow))
-                self._tell(pair)
+                self._publish(pair)
 
-    def _tell(self, pair: PairKey) -> None:
+    def _publish(self, pair: PairKey) -> None:
         follow = self.follows(pair)
         if follow is not None:
             self._fresh[pair] = Decision(PidnsId(*pair[:2]), pair[2], follow)
 
     def take_fresh(self) -> list[Decision]:
-        """Decisions to tell: made, or asked for again, since the last call."""
+        """Decisions to report to the source: made, or needed again, since the last call."""
         fresh, self._fresh = self._fresh, {}
         return list(fresh.values())

@@ -1,7 +1,7 @@
 """Processes that were born and ended within one batch: most of a storm. Pure.
 
-They are set aside as the rows that told of them, until someone asks; most are forgotten before. So that nothing else
-can tell, their numbers are kept: whoever is born with one of them has them looked at first.
+They are set aside as the rows that reported them, until a look-up needs them; most are forgotten before. So that
+nothing else shows a difference, their numbers are kept: a process that is born with one of them settles them first.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tracer.stream.distinct import distinct
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
 from tracer.stream.schema import INLINE_LEVELS, LIFE_KINDS, Flag, Kind
 
-_FEW = 128  # fewer are quicker taken one by one
+_FEW = 128  # fewer are faster one by one
 _ODD = int(Flag.INFERRED | Flag.ENDED)
 Numbers = dict[PidnsId, set[int]]
 
 
 class ShortLived(NamedTuple):
-    """Such processes. rows: all that told of them, without names and arguments; numbers: theirs, each one's alone."""
+    """Such processes. rows: all rows about them, without names and arguments; numbers: theirs, each had by one only."""
 
     rows: NDArray[np.void]
     numbers: Numbers
@@ -31,7 +31,7 @@ class ShortLived(NamedTuple):
 
 
 def split(batch: Batch) -> tuple[Batch, ShortLived | None]:
-    """The batch without the rows of such processes, and these, where they are many."""
+    """The batch without the rows of short-lived processes, and these; None: too few, or they share numbers."""
     rows = batch.rows
     kinds = np.ascontiguousarray(rows["kind"])
     is_birth = (kinds == Kind.FORK) & (rows["level"] <= 1) & (rows["flags"] & _ODD == 0)
@@ -41,7 +41,7 @@ def split(batch: Batch) -> tuple[Batch, ShortLived | None]:
     tgids, starts = np.ascontiguousarray(rows["tgid"]), np.ascontiguousarray(rows["start_ns"])
     slots = tgids & np.uint32(_slots(len(births)) - 1)
     in_slot = np.zeros(_slots(len(births)), np.intp)
-    in_slot[slots[births]] = births  # whoever loses its slot to another is not set aside
+    in_slot[slots[births]] = births  # a process that loses its slot to another is not set aside
     birth = in_slot[slots]
     is_theirs = is_birth[birth] & (tgids == tgids[birth]) & (starts == starts[birth])
     is_theirs &= of_kind(rows, Kind.FORK, Kind.EXEC, Kind.EXIT)
@@ -61,12 +61,12 @@ def split(batch: Batch) -> tuple[Batch, ShortLived | None]:
 
 
 def _slots(count: int) -> int:
-    """A power of two, so large that few numbers of so many that come one after the other share a slot."""
+    """A power of two, so large that few numbers of so many consecutive ones share a slot."""
     return 4 << count.bit_length()
 
 
 def _all_differ(mine: Numbers, count: int, others: Batch) -> bool:
-    """Whether each of so many numbers was one process's alone."""
+    """Whether each of these numbers, count in all, belonged to one process only."""
     if sum(map(len, mine.values())) < count:
         return False
     appearing = others.select(of_kind(others.rows, *LIFE_KINDS))
@@ -74,7 +74,7 @@ def _all_differ(mine: Numbers, count: int, others: Batch) -> bool:
 
 
 def numbers_of(batch: Batch) -> Numbers:
-    """The numbers of the processes in the rows, on the host and in all their namespaces."""
+    """The numbers of the processes in the rows, on the host and in all their namespaces, by namespace."""
     rows, chain = batch.rows, batch.rows["chain"]
     numbers: Numbers = {INITIAL_PIDNS: set(rows["tgid"].tolist())}
     for depth in range(INLINE_LEVELS):
@@ -96,7 +96,7 @@ class _Entry(NamedTuple):
 
 
 class Aside:
-    """Those set aside, oldest first. count: how many processes."""
+    """The processes that were set aside, oldest first. count: how many."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -104,7 +104,7 @@ class Aside:
         self._numbers: Numbers = {}
 
     def knows(self, pidns: PidnsId, nr: int) -> bool:
-        """Whether one of them had this number there."""
+        """Whether one of them had this number in this namespace."""
         return nr in self._numbers.get(pidns, ())
 
     def meets(self, numbers: Numbers) -> bool:
@@ -112,14 +112,14 @@ class Aside:
         return any(not self._numbers[pidns].isdisjoint(nrs) for pidns, nrs in numbers.items() if pidns in self._numbers)
 
     def put(self, brief: ShortLived) -> None:
-        """Some more, none of whose numbers is here."""
+        """Add processes, none of whose numbers is known here."""
         self._entries.append(_Entry(brief, int(brief.rows["ts_ns"].max())))
         self.count += brief.processes
         for pidns, nrs in brief.numbers.items():
             self._numbers.setdefault(pidns, set()).update(nrs)
 
     def drop(self, before_ns: int, keep: int) -> None:
-        """Forget those that ended before a time, as long as so many are left."""
+        """Forget processes that ended before a time, as long as `keep` of them are left."""
         while self._entries and self._entries[0].last_ns < before_ns:
             brief = self._entries[0].brief
             if self.count - brief.processes < keep:
@@ -132,7 +132,7 @@ class Aside:
                     del self._numbers[pidns]
 
     def take_all(self) -> list[Batch]:
-        """Give them back."""
+        """Remove and return all of them, as batches in their order."""
         batches = [Batch(entry.brief.rows) for entry in self._entries]
         self._entries.clear()
         self._numbers.clear()

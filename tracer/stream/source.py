@@ -14,7 +14,7 @@ from tracer.stream.table import Table
 class Source(Protocol):
     """Where batches come from: a running trace or a recording.
 
-    attribution: which container is whose, as of the last batch.
+    attribution: the containers of processes, as of the last batch.
     """
 
     attribution: Attribution
@@ -25,18 +25,18 @@ class Source(Protocol):
         processes live then."""
 
     def account(self) -> Account | None:
-        """What to hold a run against when it has ended; None: nothing was counted on the way."""
+        """The account to check a run with when it has ended; None: nothing was counted on the way."""
 
     @property
     def lost(self) -> int:
         """Events lost so far."""
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
-        """Batches in order; asks before every wait how long it may take, None: stop."""
+        """Batches in order. timeout_s: called before every wait for how long it may take, in s; None: stop."""
 
 
 class BatchSink(Protocol):
-    """Where all that a session sees goes beside its view."""
+    """A receiver of all batches of a session, beside its view."""
 
     def take(self, batch: Batch) -> None:
-        """The next batch; an empty one now and then where none comes."""
+        """Receive the next batch; an empty one now and then where none comes."""

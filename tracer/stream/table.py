@@ -25,13 +25,13 @@ MAX_PROCESSES = 262_144
 
 
 class Process(msgspec.Struct, eq=False, gc=False):
-    """One process; few small objects, because there may be many of it.
+    """One process; a small object, because there may be many.
 
     path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
-    parent_nr: its parent's in the innermost one, 0 where it is not in there. cgroup_id: as last told.
+    parent_nr: its parent's in the innermost one, 0 where it has none there. cgroup_id: as last reported.
     exec_id: of its last exec, as EVENT has it.
-    exited_ns: when its last thread ended (CLOCK_BOOTTIME), at the latest where no event told it; None while it lives.
-    A process that has exited keeps its numbers until its parent reaps it, which no event tells in time.
+    exited_ns: when its last thread ended (CLOCK_BOOTTIME), or the latest possible time where no event reported it; None
+    while it lives. An exited process keeps its numbers until its parent reaps it, which no event reports in time.
     """
 
     tgid: int
@@ -49,36 +49,37 @@ class Process(msgspec.Struct, eq=False, gc=False):
 
     @property
     def proc_id(self) -> ProcId:
-        """Its identity."""
+        """Its identity: PID on the host and start time."""
         return ProcId(self.tgid, self.start_ns)
 
     @property
     def parent(self) -> ProcId:
-        """The identity of the parent that it appeared with."""
+        """The identity of the parent that it had when it first appeared."""
         return ProcId(self.parent_tgid, self.parent_start_ns)
 
     @property
     def chain(self) -> Chain:
-        """Its numbers, outermost first, the initial namespace's among them."""
+        """Its numbers, outermost first, that of the initial namespace included."""
         return tuple(map(Number, self.path, (self.tgid, *self.between, self.nr)))
 
 
 class Table:
-    """Lookups both ways.
+    """Which process has a number in a PID namespace, and which numbers a process has.
 
     Exited processes stay known for grace_ns, and the latest keep_exited of them for longer. max_processes bounds all:
-    who exited longest ago goes first, then who appeared longest ago; evicted counts both, evicted_living the latter.
+    the process that exited longest ago is evicted first, then the one that appeared longest ago; evicted counts both,
+    evicted_living the latter.
 
-    lost_since_ns: when events were first lost that have not been made up for; None: there are none.
-    unsure: events were lost, and the processes have not been compared with the kernel's list since (GAP and REPAIR
-    rows say so). Then a number may belong to a process that no event told, and lookups of the living give None.
+    lost_since_ns: when the first events were lost that no repair has made up for; None: there are none.
+    unsure: events were lost, and the processes have not been compared with the kernel's list since (GAP and REPAIR rows
+    say so). Then a number may belong to a process that no event reported, and lookups of the living return None.
     """
 
     def __init__(
         self, max_processes: int = MAX_PROCESSES, *, grace_ns: int = GRACE_NS, keep_exited: int = 4096
     ) -> None:
         self._host: dict[int, Process] = {}
-        self._spaces: dict[PidnsId, dict[int, Process]] = {}  # but for the initial one
+        self._spaces: dict[PidnsId, dict[int, Process]] = {}  # all but the initial one
         self._exited: deque[Process] = deque()
         self._aside = Aside()
         self._max_processes, self._grace_ns, self._keep_exited = max_processes, grace_ns, keep_exited
@@ -92,11 +93,11 @@ class Table:
         return len(self._host) + self._aside.count
 
     def apply(self, batch: Batch) -> None:
-        """Bring the table up to date with a batch of events."""
+        """Update the table with a batch of events."""
         if not len(batch):
             return
         others, brief = split(batch)
-        self._tell(others)
+        self._apply_rows(others)
         if brief:
             self._set_aside(brief)
         self._mark_losses(others)
@@ -108,20 +109,20 @@ class Table:
         spaces = [(self._space(pidns), nrs) for pidns, nrs in brief.numbers.items()]
         holders = [space[nr] for space, nrs in spaces for nr in space.keys() & nrs]
         if holders and max(holder.start_ns for holder in holders) > brief.rows["start_ns"].min():
-            self._tell(Batch(brief.rows))  # told late: numbers have other owners by now
+            self._apply_rows(Batch(brief.rows))  # reported late: numbers have other owners by now
             return
         for holder in holders:
             self._forget(holder)
         self._aside.put(brief)
 
     def _settle(self) -> None:
-        """Who was set aside takes its place: someone asks, or was born with one of their numbers."""
+        """Put the processes that were set aside into the table, when a look-up or a new process needs their numbers."""
         if self._aside.count:
             for brief in self._aside.take_all():
-                self._tell(brief)
+                self._apply_rows(brief)
             self._exited = deque(sorted(self._exited, key=lambda process: process.exited_ns or 0))
 
-    def _tell(self, batch: Batch) -> None:
+    def _apply_rows(self, batch: Batch) -> None:
         rows, pairs, host = batch.rows, batch.pairs, self._host
         places = pairs.spread([(_path(batch, at), key[2]) for key, at in zip(pairs.keys, pairs.first, strict=True)])
         columns = (rows[name].tolist() for name in _COLUMNS)
@@ -146,7 +147,7 @@ class Table:
                     self._exit(process, ts_ns)
 
     def _was_aside(self, tgid: int, start_ns: int) -> bool:
-        """Whether it is one that was set aside; who had its number takes their place."""
+        """Whether it is a process that was set aside; if one had its PID, all are put into the table first."""
         if not self._aside.knows(INITIAL_PIDNS, tgid):
             return False
         self._settle()
@@ -164,13 +165,13 @@ class Table:
 
     @property
     def unsure(self) -> bool:
-        """Whether events were lost and not made up for."""
+        """Whether events were lost that no repair has made up for."""
         return self._lost_until_ns is not None
 
     def _add(self, process: Process) -> None:
         if before := self._host.get(process.tgid):
             if before.start_ns > process.start_ns:
-                return  # told late: its number was given away
+                return  # reported late: its number was given away
             self._forget(before)  # its number was given away: it has been reaped
         self._host[process.tgid] = process
         self.live += 1
@@ -193,7 +194,7 @@ class Table:
         self._exited.append(process)
 
     def _make_room(self, now_ns: int) -> None:
-        """Forget whose grace is over; then, if there are too many, who is left by the order of eviction."""
+        """Forget processes whose grace is over; then, if there are too many, more of them in the order of eviction."""
         self._aside.drop(now_ns - self._grace_ns, self._keep_exited)
         if len(self) > self._max_processes:
             self._settle()
@@ -216,12 +217,12 @@ class Table:
         self.evicted_living += 1
 
     def was_evicted(self, proc_id: ProcId) -> bool:
-        """Whether the process lived when it was evicted: it is forgotten, but it was seen. Known of those that began at
-        most ECHO_NS before events were lost, or before now: of older ones no comparison with a list asks."""
+        """Whether the process lived when it was evicted: it is forgotten, but it was seen. Known for those that began
+        at most ECHO_NS before events were lost, or before now: no comparison with a list needs older ones."""
         return proc_id in self._evicted
 
     def _forget(self, process: Process) -> bool:
-        """False: it was not there any more."""
+        """Remove it. False: it was not in the table any more."""
         if self._host.get(process.tgid) is not process:
             return False
         del self._host[process.tgid]
@@ -236,7 +237,7 @@ class Table:
         return True
 
     def find(self, pidns: PidnsId, nr: int) -> Process | None:
-        """The process that last had this number there, exited or not; None: not known."""
+        """The process that last had this number in this namespace, exited or not; None: not known."""
         self._settle()
         return self._space(pidns).get(nr)
 
@@ -255,18 +256,18 @@ class Table:
         return process if process and process.exited_ns is None and not self.unsure else None
 
     def living(self) -> list[Process]:
-        """All processes that have not exited, as of now: what is asked or told afterwards changes the list no more."""
+        """All processes that have not exited, as of now: later look-ups and events do not change the list."""
         return [process for process in self._host.values() if process.exited_ns is None]
 
     def cgroup_of(self, tgid: int, start_ns: int) -> int:
-        """The cgroup of a living process, as last told; 0: it does not live, or is not known."""
-        process = self._host.get(tgid)  # who was set aside has exited
+        """The cgroup of a living process, as last reported; 0: it does not live, or is not known."""
+        process = self._host.get(tgid)  # processes that were set aside have exited
         if process is None or process.start_ns != start_ns or process.exited_ns is not None:
             return 0
         return process.cgroup_id
 
     def is_alive(self, pidns: PidnsId) -> bool:
-        """Whether anyone lives in this namespace: it ends when its first process has exited and nobody is left."""
+        """Whether a process lives in this namespace: it ends when its first process has exited and none is left."""
         return any(process.exited_ns is None for process in self._space(pidns).values())
 
     def _space(self, pidns: PidnsId) -> dict[int, Process]:
@@ -284,7 +285,7 @@ def _between(batch: Batch, index: int) -> tuple[int, ...]:
 
 
 def _inside(process: Process) -> Iterable[tuple[PidnsId, int]]:
-    """Its numbers in all namespaces but the initial one."""
+    """Its numbers in all namespaces except the initial one."""
     if len(process.path) == 2:
         return ((process.path[1], process.nr),)
     return zip(process.path[1:], (*process.between, process.nr), strict=False)

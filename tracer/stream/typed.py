@@ -12,7 +12,7 @@ from msgspec import Meta
 
 
 class Container(msgspec.Struct, frozen=True):
-    """The container that a process belongs to. name, image: null where no engine has told them."""
+    """The container that a process belongs to. name, image: null where no engine reports them."""
 
     id: str
     name: str | None
@@ -42,22 +42,21 @@ class ProcessEvent(_Event, frozen=True, kw_only=True):
     ns_pid: Annotated[int, Meta(description="PID in the innermost PID namespace.")]
     ppid: Annotated[int | None, Meta(description="The parent's PID on the host.")]
     ns_ppid: Annotated[
-        int | None,
-        Meta(description="The parent's PID in the process's innermost PID namespace; 0: it is not in there."),
+        int | None, Meta(description="The parent's PID in the process's innermost PID namespace; 0: it has none there.")
     ]
     pids: Annotated[list[int], Meta(description="The PIDs in all PID namespaces, host first.")]
     pidns: Annotated[
         int | None, Meta(description="Inode number of the innermost PID namespace. Of a gap: whose events were lost.")
     ]
     pidns_gen: Annotated[
-        int | None, Meta(description="Tells PID namespaces of the same inode number apart; 0: the initial one.")
+        int | None, Meta(description="Distinguishes PID namespaces with the same inode number; 0: the initial one.")
     ]
     level: Annotated[int, Meta(description="Nesting depth of the innermost PID namespace; 0: the initial one.")]
     pidns_chain: Annotated[list[int], Meta(description="The inode numbers of all PID namespaces, host first.")]
     proc_id: Annotated[
         str, Meta(description="Identity of the process: `<pid>-<start_ns>`. No other process ever has it.")
     ]
-    parent_id: Annotated[str | None, Meta(description="Identity of the parent; null also where nobody is its parent.")]
+    parent_id: Annotated[str | None, Meta(description="Identity of the parent; null also where it has no parent.")]
     comm: Annotated[
         str | None,
         Meta(description="The name that the kernel shows for it: 15 bytes of its file name, or what it has set."),
@@ -76,7 +75,7 @@ class ProcessEvent(_Event, frozen=True, kw_only=True):
     carried: Annotated[
         bool,
         Meta(
-            description="Of a snapshot: repeated at the beginning of a file. That the process lives is certain; what else the row says is of an event in a file before."
+            description="Of a snapshot: repeated at the beginning of a file. That the process lives is certain; all else that the row says comes from an event in an earlier file."
         ),
     ] = False
 
@@ -84,26 +83,26 @@ class ProcessEvent(_Event, frozen=True, kw_only=True):
 class Fork(ProcessEvent, frozen=True, kw_only=True, tag="fork"):
     """A process began."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as it was named.")] = None
+    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")] = None
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")] = None
     args_truncated: Annotated[
-        bool | None, Meta(description="There was more than the limit of arguments or of the file name.")
+        bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
     ] = None
 
 
 class Exec(ProcessEvent, frozen=True, kw_only=True, tag="exec"):
     """A process runs another program."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as it was named.")]
+    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
-    args_truncated: Annotated[bool, Meta(description="There was more than the limit of arguments or of the file name.")]
+    args_truncated: Annotated[bool, Meta(description="The arguments, or the file name, were longer than the limit.")]
     old_tid: Annotated[
         int | None, Meta(description="The thread number on the host before the exec, where the exec changed it.")
     ]
 
 
 class Exit(ProcessEvent, frozen=True, kw_only=True, tag="exit"):
-    """A process ended: its last thread, whichever that was."""
+    """A process ended: its last thread exited, whichever that was."""
 
     exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
     signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
@@ -120,11 +119,11 @@ class ThreadExit(ProcessEvent, frozen=True, kw_only=True, tag="thread_exit"):
 
 
 class Snapshot(ProcessEvent, frozen=True, kw_only=True, tag="snapshot"):
-    """A process that was there before it could be followed."""
+    """A process that existed before it could be followed."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as it was named.")]
+    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
-    args_truncated: Annotated[bool, Meta(description="There was more than the limit of arguments or of the file name.")]
+    args_truncated: Annotated[bool, Meta(description="The arguments, or the file name, were longer than the limit.")]
     state: Annotated[str | None, Meta(description="The state letter that ps shows, such as S or Z.")]
 
 
@@ -141,13 +140,13 @@ class Gap(_Event, frozen=True, kw_only=True, tag="gap"):
         int | None, Meta(description="Inode number of the innermost PID namespace. Of a gap: whose events were lost.")
     ]
     pidns_gen: Annotated[
-        int | None, Meta(description="Tells PID namespaces of the same inode number apart; 0: the initial one.")
+        int | None, Meta(description="Distinguishes PID namespaces with the same inode number; 0: the initial one.")
     ]
     cgroup_id: Annotated[int | None, Meta(description="The process's cgroup, by the inode number of its directory.")]
     cpu: Annotated[int | None, Meta(description="The CPU on which it happened.")]
     ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
     lost: Annotated[int, Meta(description="How many events were lost.")]
-    since: Annotated[str | None, Meta(description="When the gap, or the list of the repair, began.")]
+    since: Annotated[str | None, Meta(description="When the gap, or reading the list for the repair, began.")]
     until: Annotated[str, Meta(description="When the gap ended.")]
     throttled: Annotated[
         bool, Meta(description="Of a gap: these events were refused so that those of others find room.")
@@ -155,11 +154,11 @@ class Gap(_Event, frozen=True, kw_only=True, tag="gap"):
 
 
 class Repair(_Event, frozen=True, kw_only=True, tag="repair"):
-    """The processes were compared with the kernel's list: what the stream says of them is right again, but for losses after `since`, when the list was begun."""
+    """The processes were compared with the kernel's list: what the stream reports of them is right again, except for losses after `since`, when reading the list began."""
 
     time: Annotated[str, Meta(description="When it happened, by the wall clock.")]
     ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
-    since: Annotated[str | None, Meta(description="When the gap, or the list of the repair, began.")]
+    since: Annotated[str | None, Meta(description="When the gap, or reading the list for the repair, began.")]
 
 
 Event = Fork | Exec | Exit | ThreadFork | ThreadExit | Snapshot | Gap | Repair

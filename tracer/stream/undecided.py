@@ -1,7 +1,7 @@
-"""Events that cannot be decided about yet: kept until an engine has said whose they are, then shown or dropped. Pure.
+"""Events that cannot be decided about yet: held until an engine reports whose they are, then shown or dropped. Pure.
 
-Those of one container keep their order and their times; they stand behind what was shown of others meanwhile. Bounded:
-of the oldest only the number is kept, and told as a gap.
+Those of one container keep their order and their times; they come after what was shown of others meanwhile. Bounded: of
+the oldest only the number is kept, and reported as a gap.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tracer.stream.schema import NO_CPU, Kind
 from tracer.stream.selection import Selection
 
 MAX_ROWS, MAX_HEAP_BYTES = 1 << 16, 1 << 24
-_NO_PAIR: PairKey = (0, 0, 0)  # whose they were is not known, for want of room
+_NO_PAIR: PairKey = (0, 0, 0)  # the pair is not known, for lack of room
 
 
 class _GivenUp(NamedTuple):
@@ -31,9 +31,9 @@ class _GivenUp(NamedTuple):
 
 
 class Undecided:
-    """Sorts the parts of a stream by what a selection has decided. rows: held now. lost: given up and told as gaps.
+    """Sorts the parts of a stream by what a selection has decided. rows: held now. lost: given up and reported as gaps.
 
-    on_late: is given what was held, when it is shown.
+    on_late: called with what was held, when it is shown.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Undecided:
         waiting: NDArray[np.bool_],
         complete: Callable[[Batch], Batch] = lambda batch: batch,
     ) -> Iterator[Batch]:
-        """What is to be shown of a part of a batch (`Attribution.split_and_learn`): the rows where shown is true. Those
-        where waiting is true are held; complete: adds to them what cannot be found out later. Rows that the part's
-        facts have decided come before the rows behind these facts."""
+        """What to show of a part of a batch (`Attribution.split_and_learn`): the rows where shown is true. Rows where
+        waiting is true are held; complete: adds to them what cannot be found out later. Rows that the part's facts have
+        decided come before the rows after these facts."""
         facts = _leading_facts(part) if self._parts or self._given_up else 0
         if facts:
             yield part.part(0, facts)
@@ -77,7 +77,7 @@ class Undecided:
         return found
 
     def give_up(self) -> Iterator[Batch]:
-        """At the end: gaps in the place of all that nobody has decided about."""
+        """At the end: gaps in place of everything that is still undecided."""
         while self._parts:
             self._give_up(self._parts.popleft())
         yield from self._gaps(list(self._given_up))
@@ -105,7 +105,7 @@ class Undecided:
             self._given_up[pair] = _GivenUp(known.events + len(mine), since_ns, until_ns)
 
     def _decided(self) -> Iterator[Batch]:
-        """What is held of pairs that are followed now; of those that are ignored nothing is kept."""
+        """What is held of pairs that are followed now; nothing is kept of those that are ignored."""
         decided = [pair for pair in self._given_up if self._selection.follows(pair) is not None]
         yield from self._gaps([pair for pair in decided if self._selection.follows(pair)])
         for pair in decided:
