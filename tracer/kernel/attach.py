@@ -21,10 +21,10 @@ PROBES = {
     "nstrace_move": "cgroup_attach_task",
 }
 ITERATOR = "nstrace_tasks"
-PROGRAMS = (ITERATOR, *PROBES)  # the one that takes longest to verify first
+PROGRAMS = (ITERATOR, *PROBES)  # first the one that takes longest to verify
 
 _TRACING, _TRACE_RAW_TP, _TRACE_ITER = 26, 23, 28  # BPF_PROG_TYPE_TRACING, BPF_TRACE_*: include/uapi/linux/bpf.h
-_LICENSE = b"GPL"  # the helpers that read kernel memory want one that is compatible
+_LICENSE = b"GPL"  # the helpers that read kernel memory need a compatible one
 _LOG_BYTES = 1 << 20
 
 
@@ -47,7 +47,7 @@ class _ProgLoadOpts(ctypes.Structure):
 
 class Attached(NamedTuple):
     """Descriptors: of the maps by name, of the link to the iterator over tasks, of the links to the probes, and of the
-    probes' programs, both in the order of PROBES."""
+    probes' programs; the last two in the order of PROBES."""
 
     maps: dict[str, int]
     iterator: int
@@ -56,7 +56,7 @@ class Attached(NamedTuple):
 
 
 def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
-    """Load everything and attach it. Raises NstraceError with the verifier's words where the kernel refuses."""
+    """Load and attach everything. Raises NstraceError with the verifier's message where the kernel refuses."""
     libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
     libbpf.libbpf_set_print(None)
     maps = [
@@ -80,7 +80,7 @@ def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
 
 
 def _load_all(libbpf: ctypes.CDLL, objects: CompiledPrograms, maps: list[int], btf: Btf) -> dict[str, int]:
-    """At once: the verifier takes 20 to 50 ms for each. concurrent.futures would take 10 ms to import."""
+    """Load all at once: the verifier takes 20 to 50 ms for each. concurrent.futures would take 10 ms to import."""
     loaded: dict[str, int] = {}
     refused: list[NstraceError] = []
 

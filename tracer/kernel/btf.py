@@ -1,8 +1,8 @@
 """BTF of the running kernel -> C structures that hold just the members that bpf/task.h reads.
 
-Each member stands at the offset that BTF gives it, padded with char arrays and packed: such a structure has one
-layout for BCC's front end (x86) and its code generator (BPF); a dumped vmlinux.h has two. A member that moved or
-was renamed is looked up under every name that it has had; the kernel's version is never asked.
+Each member is at the offset that BTF reports, padded with char arrays and packed: such a structure has one layout for
+BCC's front end (x86) and its code generator (BPF); a dumped vmlinux.h has two. A member that moved or was renamed is
+looked up under every name that it has had; the kernel's version is never checked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SIZES = {_INT: 4, "unsigned int {}": 4, _U64: 8, "char {}[16]": 16, "char {}[0]
 
 
 class StructMember(NamedTuple):
-    """A member as C code names it, its C type, and the paths it has had in kernels, newest first."""
+    """A member as C code names it, its C type, and the paths that it has had in kernels, newest first."""
 
     name: str
     c_type: str
@@ -137,7 +137,8 @@ class Btf:
         return None
 
     def _step(self, name: str, member: int, path: list[str]) -> int | None:
-        """Members of unnamed structures count as the outer structure's own, as in C."""
+        """The byte offset of a path in the type of a member that it may lead through; None: it does not. Members of
+        unnamed structures count as the outer structure's, as in C."""
         if name == path[0]:
             return self._find(member, path[1:]) if path[1:] else 0
         return None if name else self._find(member, path)
@@ -179,7 +180,7 @@ class Btf:
 
 
 def kernel_types(btf: Btf) -> str:
-    """C declarations of STRUCTURES for this kernel. Raises NstraceError where a member that is needed is missing."""
+    """C declarations of STRUCTURES for this kernel. Raises NstraceError where a required member is missing."""
     lines = [f"struct {name};" for name in STRUCTURES]
     for name, members in STRUCTURES.items():
         placed = [(offset, member) for member in members if (offset := _offset(btf, name, member)) is not None]

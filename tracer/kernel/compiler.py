@@ -49,8 +49,8 @@ _EMPTY_HEADERS = (
 
 
 def import_bcc() -> Any:
-    """The distribution's bcc, also where the environment does not see the system's packages. Raises NstraceError
-    where it is missing or is PyPI's project of that name."""
+    """The distribution's bcc, also where the environment does not see the system's packages. Raises NstraceError where
+    it is missing or is PyPI's project of that name."""
     site.main()  # the loader was started without
     try:
         import bcc
@@ -75,7 +75,7 @@ def import_bcc() -> Any:
 
 
 def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: tuple[str, ...]) -> CompiledPrograms:
-    """The programs of these names, and all maps, of a C file. Raises NstraceError with the compiler's words."""
+    """The programs of these names, and all maps, of a C file. Raises NstraceError with the compiler's message."""
     bcc = import_bcc()
     # BCC looks for kernel headers here; never below $TMPDIR, where others may write.
     base = "/run" if os.access("/run", os.W_OK) else "/tmp"
@@ -96,7 +96,7 @@ def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: 
 
 
 def _stub_kernel_headers(root: Path, kernel_types: str) -> None:
-    """What BCC wants to find where it looks for kernel headers."""
+    """Write what BCC requires where it looks for kernel headers."""
     include = root / "include"
     for empty in _EMPTY_HEADERS:
         (include / empty).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Programs that have nothing: what a child gives up before it becomes one."""
+"""Programs without any privileges: what a child gives up before it executes one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_EXEC = 1, 2, 16
 _F_ADD_SEALS, _ALL_SEALS = 1033, 0xF
 _CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWNET = 0x02000000, 0x04000000, 0x08000000, 0x40000000
 _MS_RDONLY, _MNT_DETACH = 1, 2
-_FIRST_UID = 0x80000000  # from here on nobody gives uids away (systemd, UIDS-GIDS.md); PIDs have 22 bits
+_FIRST_UID = 0x80000000  # from here on no uids are assigned (systemd, UIDS-GIDS.md); PIDs have 22 bits
 _MAX_PROCESSES, _MAX_CPU_S = 2, 4
 
 
 def file_of(program: bytes) -> IO[bytes]:
-    """A file without a name that holds a program, may be executed, and cannot be changed by anyone. Raises OSError."""
+    """An unnamed file that holds a program, is executable, and cannot be changed by anyone. Raises OSError."""
     flags = _MFD_CLOEXEC | _MFD_ALLOW_SEALING
     try:
         fd = os.memfd_create("nstrace", flags | _MFD_EXEC)
-    except OSError:  # before Linux 6.3 all of them may be executed
+    except OSError:  # before Linux 6.3 all such files are executable
         fd = os.memfd_create("nstrace", flags)
     file = os.fdopen(fd, "wb", buffering=0)
     file.write(program)
@@ -36,10 +36,10 @@ def file_of(program: bytes) -> IO[bytes]:
 
 
 def execute(program: int, name: str, descriptors: Sequence[int]) -> NoReturn:
-    """Become the program of this descriptor, with these descriptors as 0, 1, ... and no other. Raises OSError.
+    """Execute the program of this descriptor, with these descriptors as 0, 1, ... and no other. Raises OSError.
 
-    It is a user that nobody else is, and with it no more than two processes (whoever takes one over multiplies no
-    further), without capabilities; it stands in an empty root directory, in namespaces of its own but for those of
+    It is a user that nobody else is, and with it no more than two processes (a process that takes it over cannot
+    multiply further), without capabilities; it is in an empty root directory, in namespaces of its own except those of
     users, time and PIDs.
     """
     call("unshare", CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWUTS | _CLONE_NEWIPC | _CLONE_NEWNET)
@@ -57,9 +57,9 @@ def execute(program: int, name: str, descriptors: Sequence[int]) -> NoReturn:
 
 
 def _empty_root() -> None:
-    """Have a file system of nothing as root, and no other mounted: pivot_root(2), "pivot_root(".", ".")". Of the
-    namespace's own root, so that nothing is left of it where we run in a chroot. Where that is the first file system
-    (an initramfs), which cannot be put away, it fails."""
+    """Make an empty file system the root, and unmount all others: pivot_root(2), "pivot_root(".", ".")". This starts at
+    the namespace's own root, so that nothing is left of it where we run in a chroot. Where that is the first file
+    system (an initramfs), which cannot be unmounted, it fails."""
     pivot_root = seccomp.number("pivot_root")
     with open("/proc/self/ns/mnt", "rb") as own:  # noqa: PTH123
         call("setns", own.fileno(), CLONE_NEWNS)  # which goes to its root: mntns_install(), fs/namespace.c
@@ -73,7 +73,7 @@ def _empty_root() -> None:
 
 
 def _keep_only(program: int, descriptors: Sequence[int]) -> int:
-    """These as 0, 1, ..., behind them the program's, which is closed when it is executed."""
+    """Make the descriptors 0, 1, ..., the program's the next, which is closed at the exec, and close all others."""
     count = len(descriptors) + 1
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, count) for fd in (*descriptors, program)]
     for target, fd in enumerate(high):

@@ -1,17 +1,17 @@
 """The view from inside a PID namespace, paired with the host's by the kernel alone.
 
-A child of ours in the namespace asks for each number whether anybody has it, by making whoever has it the owner of an
+A child of ours in the namespace checks for each number whether a process has it, by making that process the owner of an
 open file (F_SETOWN, fcntl(2)): the kernel looks the number up in the child's namespace. We have the same file open, and
-ask who owns it (F_GETOWN): the kernel answers with the number of that very process in ours. No /proc, no ioctl and no
-eBPF has a part in it.
+read who owns it (F_GETOWN): the kernel answers with the number of that very process in ours. This uses no /proc, no
+ioctl and no eBPF.
 
-The container may be hostile, and hold CAP_SYS_PTRACE: then it can trace the child, read and write its memory, and open
-what it has open and what it stands in. So the child is a program of its own (inside_child.py), which gave up
-everything before it was born: it is a user that nobody else is, without capabilities, with no_new_privs and six system
-calls; its root directory is empty and cannot be written to, and no namespace of it but that of users and of time is the
-host's; it has no memory of ours, and no descriptor but the socket that it answers on and the file. What a container
-can still do to it is to stop it, to end it, or to make it lie: that costs this one answer, or makes it wrong, which is
-a difference to all other sources.
+The container may be hostile, and have CAP_SYS_PTRACE: then it can trace the child, read and write its memory, and open
+what it has open and the directories that it is in. So the child is a program of its own (inside_child.py), which gave
+up everything before it was born: it is a user that nobody else is, without capabilities, with no_new_privs and six
+system calls; its root directory is empty and read-only, and only its namespaces of users and of time are the host's; it
+has no memory of ours, and no descriptor except the socket that it answers on and the file. What a container can still
+do is to stop it, to end it, or to make it answer wrongly: that costs this one answer, or makes it wrong, which is a
+difference to all other sources.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _NUMBER = struct.Struct("=i")
 
 
 def numbers_inside(pidns_fd: int, highest: int) -> dict[int, int]:
-    """The PID on the host -> the number inside, of all processes that can be seen inside.
+    """PID on the host -> number inside, for all processes that are visible inside.
 
-    highest: the largest number that is known to be in use there; the newest may be smaller, because numbers begin anew
+    highest: the largest number that is known to be in use there; the newest may be smaller, because numbers wrap around
     at the end. Raises ProcessLookupError where the namespace has ended, NstraceError where it cannot be entered, and
     where the view is not complete within two seconds.
     """
@@ -58,8 +58,8 @@ def numbers_inside(pidns_fd: int, highest: int) -> dict[int, int]:
 
 
 class Lookout:
-    """A child that looks around in a namespace, for as long as this is open. group: its process group's number, which
-    is the PID of the child's parent outside."""
+    """A child that looks around in a namespace, as long as this is open. group: its process group's number, which is
+    the PID of the child's parent outside."""
 
     def __init__(self, pidns_fd: int, highest: int) -> None:
         self._answers, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -75,7 +75,7 @@ class Lookout:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it. One that the container traces stays dead until that lets it go; nobody waits for it."""
+        """End the child. One that the container traces stays dead until it is released; this does not wait for it."""
         self._answers.close()
         os.close(self._slip)
         os.killpg(self.group, signal.SIGKILL)
@@ -92,7 +92,7 @@ class Lookout:
         until = time.monotonic() + _DEADLINE_S
         while nr := self._next(until):
             tgid = fcntl.fcntl(self._slip, fcntl.F_GETOWN)
-            # Before Linux 5.12 a file's owner may be a thread, or gone (commit cc4a3f885e8f).
+            # Before Linux 5.12 a file's owner may be a thread, or have exited (commit cc4a3f885e8f).
             if tgid != self.group and has_process(tgid):
                 found[tgid] = nr
             with contextlib.suppress(ConnectionError):
@@ -100,17 +100,17 @@ class Lookout:
         return found
 
     def _next(self, until: float) -> int:
-        """The next number that somebody has; 0: there are no more."""
+        """The next number that a process has; 0: there are no more."""
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
         self._answers.settimeout(left)
-        with contextlib.suppress(ConnectionError, struct.error):  # it ended, or somebody else writes on its socket
+        with contextlib.suppress(ConnectionError, struct.error):  # it ended, or another process writes on its socket
             return int(_NUMBER.unpack(self._answers.recv(_NUMBER.size))[0])
         raise NstraceError("the child that looks from inside was killed")
 
     def _await_birth(self) -> None:
-        """Until the child's parent has ended, which nobody inside can hinder."""
+        """Wait until the child's parent has ended, which nothing inside can prevent."""
         ended = os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
         code = ended.si_status if ended and ended.si_code == os.CLD_EXITED else errno.EIO
         if code == errno.ENOMEM:  # the namespace's first process has exited (pid_namespaces(7))
@@ -123,7 +123,7 @@ class Lookout:
 
 
 def _go(pidns_fd: int, program: int, descriptors: list[int]) -> NoReturn:
-    """In the child, which ends with the errno of what failed."""
+    """Run the program in the child, which ends with the errno of what failed."""
     code = errno.EIO
     try:
         os.setpgid(0, 0)

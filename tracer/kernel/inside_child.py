@@ -1,14 +1,14 @@
-"""The program that looks around in a PID namespace, in which whoever gets hold of it finds nothing.
+"""The program that looks around in a PID namespace, with nothing in it for an attacker who controls it.
 
-A container that has CAP_SYS_PTRACE may trace, read and write every process that it sees, whatever that has given up.
-So this is a program of its own: some sixty instructions in a file without a name (memfd_create(2)), with no library and
-no environment, that maps no file of the host and has no memory of ours.
+A container that has CAP_SYS_PTRACE may trace, read and write every process that it sees, whatever that has given up. So
+this is a program of its own: some sixty instructions in an unnamed file (memfd_create(2)), without a library and an
+environment, that maps no file of the host and has no memory of ours.
 
 It begins outside of the namespace. It makes itself undumpable, which an exec would undo, sets a filter of system calls,
-and forks into the namespace: who can be seen inside has been confined before. Its exit code is 0, or the errno of what
-failed. The child asks for each number up to its own, the newest, and up to the highest that is known otherwise, whether
-somebody has it: fcntl(SLIP, F_SETOWN, nr) looks a number up in the namespace of who calls (f_setown, fs/fcntl.c). Each
-that somebody has it writes to ANSWERS, as an int, and goes on when it has read something from there; 0 is the end.
+and forks into the namespace: what is visible inside has been confined before. Its exit code is 0, or the errno of what
+failed. The child checks each number up to its own, the newest, and up to the highest that is known otherwise:
+fcntl(SLIP, F_SETOWN, nr) looks a number up in the namespace of the caller (f_setown, fs/fcntl.c). Each number that a
+process has it writes to ANSWERS, as an int, and continues when it has read something from there; 0 is the end.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ c80b80d2            mov x8, 94                // exit_group(0)
 CODE_COLUMNS = 16
 _E_MACHINE = {"x86_64": 62, "aarch64": 183}  # include/uapi/linux/elf-em.h
 
-_CLONE_PARENT = 0x00008000  # whoever started us is to see its end too
+_CLONE_PARENT = 0x00008000  # our parent gets its exit status too
 _F_SETOWN = 8
 _ALLOWED = (
     SyscallRule("clone", ((0, _CLONE_PARENT | signal.SIGCHLD),)),
@@ -186,8 +186,8 @@ _ADDRESS, _MAX_PAGE_BYTES = 0x400000, 0x10000
 
 
 def program(highest: int, machine: str = os.uname().machine) -> bytes:
-    """An ELF file that asks for all numbers up to this one, and up to its own. Raises OSError for an architecture that
-    it was not written for."""
+    """An ELF file that checks all numbers up to this one, and up to its own. Raises OSError for an architecture that it
+    was not written for."""
     if machine not in _LISTINGS:
         raise OSError(errno.ENOEXEC, f"it is not written for {machine}")
     code = bytes.fromhex("".join(line[:CODE_COLUMNS] for line in listing(machine)))
@@ -207,5 +207,5 @@ def program(highest: int, machine: str = os.uname().machine) -> bytes:
 
 
 def listing(machine: str) -> list[str]:
-    """The lines: code in hexadecimal, in the first columns, and the assembler behind it. Raises KeyError."""
+    """The lines of the source: machine code in hexadecimal, and the assembler behind it. Raises KeyError."""
     return _LISTINGS[machine].strip("\n").splitlines()

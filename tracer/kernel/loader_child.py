@@ -1,8 +1,8 @@
 """The child that compiles, loads and attaches the programs, hands over their descriptors and exits.
 
-The reader never holds compiler or LLVM, and nothing that they print reaches its output.
-Run by tracer.kernel.loader_client; sends one message over the socket whose descriptor it is given by number. Everyone
-waits for it, so it imports nothing that it can do without, and not even site: bcc alone needs what is installed.
+The reader never contains compiler or LLVM, and nothing that they print reaches its output.
+Run by tracer.kernel.loader_client; sends one message over the socket whose descriptor number it receives. Every start
+waits for it, so it imports as little as possible, and not even site: only bcc needs what is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RECORD_BYTES = 168  # with the ring's own header
 
 
 def _cgroup_subsys(btf: Btf) -> int:
-    """Which hierarchy names containers: -1 the unified one, else the index of a version 1 controller."""
+    """The hierarchy that names containers: -1 the unified one, else the index of a version 1 controller."""
     if (controller := cgroup_hierarchy.controller()) == cgroup_hierarchy.UNIFIED:
         return -1
     index = btf.enumerator("cgroup_subsys_id", f"{controller}_cgrp_id")
@@ -55,12 +55,12 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
 
 
 def _urge_after(ring_bytes: int) -> int:
-    """Events of one CPU that fill its share of half the ring, at three records an event."""
+    """How many events of one CPU fill its share of half the ring, at three records an event."""
     return max(1, ring_bytes // 2 // (3 * RECORD_BYTES) // (os.cpu_count() or 1))
 
 
 def _share_events(ring_bytes: int) -> int:
-    """Events of one container that fill a 64th of the ring, at three records an event."""
+    """How many events of one container fill a 64th of the ring, at three records an event."""
     return max(1, ring_bytes // 64 // (3 * RECORD_BYTES))
 
 
@@ -74,7 +74,7 @@ def _check_kernel(btf: Btf) -> None:
 
 
 def _programs(btf: Btf, bpf_dir: Path, options: LoadOptions) -> CompiledPrograms:
-    """Compiled for this kernel and these options, now or at an earlier start."""
+    """The programs, compiled for this kernel and these options, now or at an earlier start."""
     types, cflags = kernel_types(btf), _cflags(btf, options)
     sources = [path.read_text() for path in sorted(bpf_dir.glob("*.[ch]"))]
     store, key = Store(), key_of(*sources, types, *cflags)
@@ -88,7 +88,7 @@ def _programs(btf: Btf, bpf_dir: Path, options: LoadOptions) -> CompiledPrograms
 
 
 def load(bpf_dir: Path, options: LoadOptions) -> Attached:
-    """Load and attach everything."""
+    """Load and attach all programs."""
     btf = Btf()
     _check_kernel(btf)
     return attach(_programs(btf, bpf_dir, options), btf)
@@ -96,7 +96,7 @@ def load(bpf_dir: Path, options: LoadOptions) -> Attached:
 
 def main() -> None:
     """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
-    programs) or with what went wrong."""
+    programs) or with the error."""
     channel = socket.socket(fileno=int(sys.argv[2]))
     channel.set_inheritable(False)
     request = json.loads(channel.recv(65536))
@@ -107,5 +107,5 @@ def main() -> None:
         return
     fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *attached.links, *attached.programs]
     socket.send_fds(channel, [b"loaded"], fds)
-    channel.recv(1)  # the descriptors are theirs now
+    channel.recv(1)  # the reader has the descriptors now
     os._exit(0)  # no need to tear LLVM down

@@ -26,7 +26,7 @@ _MAX_FDS = 16
 
 @dataclass(frozen=True)
 class Loaded:
-    """Descriptors of what was loaded. Closing the links detaches the probes; programs are theirs, in the same order."""
+    """Descriptors of what was loaded. Closing the links detaches the probes; programs: of the links, in their order."""
 
     ring: int
     counts: int
@@ -39,19 +39,19 @@ class Loaded:
 
 
 def bpf_dir() -> Path:
-    """Where the C files are: inside the installed package, or beside it in a checkout."""
+    """The directory of the C files: inside the installed package, or beside it in a checkout."""
     inside = _PACKAGE / "bpf"
     return inside if inside.is_dir() else _PACKAGE.parent / "bpf"
 
 
 def may(capability: int) -> bool:
-    """Whether this process has it in effect: capabilities(7)."""
+    """Whether this process has a capability in effect: capabilities(7)."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     return bool(int(status["CapEff"].strip(), 16) >> capability & 1)
 
 
 def check_host() -> None:
-    """Raise NstraceError (NOT_PERMITTED) where this process cannot trace: no privilege, or not the host's PIDs."""
+    """Raises NstraceError (NOT_PERMITTED) where this process cannot trace: no privilege, or not the host's PIDs."""
     if not may(CAP_SYS_ADMIN) and not (may(CAP_BPF) and may(CAP_PERFMON)):
         raise NstraceError(
             "tracing needs root, or the capabilities CAP_BPF and CAP_PERFMON",
@@ -62,7 +62,7 @@ def check_host() -> None:
 
 
 class Loading:
-    """A loader child at work. Start it early, do other things, then wait(). As a context it leaves none behind."""
+    """A running loader child. Start it early, do other things, then wait(). As a context it leaves no child behind."""
 
     def __init__(self, options: LoadOptions) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -87,7 +87,7 @@ class Loading:
         self.abandon()
 
     def wait(self) -> Loaded:
-        """The descriptors. Raises NstraceError with the loader's own words where it failed."""
+        """The descriptors. Raises NstraceError with the loader's message where it failed."""
         try:
             message, fds = _receive(self._ours)
             if message == b"loaded":
@@ -103,12 +103,12 @@ class Loading:
         return Loaded(ring, counts, decisions, losses, wake, iterator, tuple(links), tuple(programs))
 
     def abandon(self) -> None:
-        """Let the child go where its answer is no longer wanted. Safe to call after wait()."""
+        """Let the child end where its answer is not needed any more. Safe to call after wait()."""
         self._end()
         self._errors.close()
 
     def _end(self) -> None:
-        """The child ends when nobody listens any more; killed, it would leave its files."""
+        """Close the channel: the child then ends by itself; if killed, it would leave its files."""
         self._ours.close()
         try:
             self._child.wait(_TIMEOUT_S)
@@ -132,8 +132,8 @@ class Loading:
 
 
 def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """A message and its descriptors, close-on-exec from the first moment: `socket.recv_fds` gives such as every program
-    that is started inherits, and who has the ring reads everybody's command lines."""
+    """A message and its descriptors, close-on-exec from the first moment: `socket.recv_fds` returns descriptors that
+    every started program inherits, and a process that has the ring reads everyone's command lines."""
     fds = array.array("i")
     space = socket.CMSG_SPACE(_MAX_FDS * fds.itemsize)
     message, extra, _flags, _address = channel.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)

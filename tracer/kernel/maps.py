@@ -1,4 +1,4 @@
-"""The maps that the reader shares with the programs: counters, decisions, and what the reader is at.
+"""The maps that the reader shares with the programs: counters, decisions, and the state of the reader.
 
 bpf(2) through libbpf: with the descriptors in hand none of it needs a capability (Linux 5.19, c8644cd0efe7).
 """
@@ -28,7 +28,7 @@ _RECURSION_MISSES = 208  # its offset in there; 9ed9e9ba2337 (5.12) added it
 
 
 class Reader(IntEnum):
-    """What the reader is at, as the programs know it (enum reader_state, bpf/nstrace.bpf.c). CLOSED: they report
+    """The state of the reader, as the programs know it (enum reader_state, bpf/nstrace.bpf.c). CLOSED: they report
     nothing and count nothing."""
 
     CLOSED = 0
@@ -46,23 +46,23 @@ class Maps:
         self._look = 0
 
     def say(self, reader: Reader) -> None:
-        """Tell the programs what the reader does now; each call counts as a look at the ring."""
+        """Report the reader's state to the programs; each call counts as a look at the ring."""
         self._look = (self._look + 1) & 0xFFFFFFFF
         self._update(self._wake, struct.pack("<I", 0), struct.pack("<II", reader, self._look))
 
     def decide(self, decisions: Iterable[Decision]) -> None:
-        """Let the programs follow or ignore a namespace and cgroup from now on."""
+        """Make the programs follow or ignore pairs of namespace and cgroup from now on."""
         for pidns, cgroup_id, follow in decisions:
             key = _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0)
             self._update(self._decisions, key, struct.pack("<I", _FOLLOW if follow else _IGNORE))
 
     def forget(self, decisions: Iterable[Decision]) -> None:
-        """Let a namespace and cgroup be undecided again."""
+        """Make pairs of namespace and cgroup undecided again."""
         for pidns, cgroup_id, _follow in decisions:
             self._bpf.bpf_map_delete_elem(self._decisions, _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0))
 
     def counts(self) -> NDArray[np.void]:
-        """The programs' counters now: array of COUNTS, shape (cpus,)."""
+        """The programs' current counters: array of COUNTS, shape (cpus,)."""
         buffer = ctypes.create_string_buffer(COUNTS.itemsize * self._cpus)
         key = ctypes.c_uint32(0)
         if self._bpf.bpf_map_lookup_elem(self._counts, ctypes.byref(key), buffer):
@@ -70,11 +70,11 @@ class Maps:
         return np.frombuffer(buffer.raw, COUNTS)
 
     def losses(self) -> dict[Loser, NDArray[np.uint64]]:
-        """Losses by whose they were, as far as there was room for pairs: arrays of shape (cpus,)."""
+        """Losses by pair, as far as there was room for pairs: arrays of shape (cpus,)."""
         found = {}
         key, after = None, ctypes.create_string_buffer(_PAIR.size)
         values = ctypes.create_string_buffer(_LOSS.itemsize * self._cpus)
-        for _ in range(_MAX_PAIRS):  # a key that somebody else deletes would have us begin anew for ever
+        for _ in range(_MAX_PAIRS):  # if another process deletes a key, the iteration would begin anew for ever
             if self._bpf.bpf_map_get_next_key(self._losses, key, after):
                 break
             key = after.raw
@@ -86,7 +86,7 @@ class Maps:
         return found
 
     def missed(self, program: int) -> int:
-        """How often the kernel has not run a program because it was running on that CPU; 0 where it does not count."""
+        """How often the kernel did not run a program because it was running on that CPU; 0 where it does not count."""
         info = ctypes.create_string_buffer(_INFO_BYTES)
         length = ctypes.c_uint32(_INFO_BYTES)
         if self._bpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(length)):

@@ -16,7 +16,7 @@ MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
 
 @contextlib.contextmanager
 def children_elsewhere() -> Iterator[None]:
-    """Where a setns or unshare with CLONE_NEWPID holds for the children that are forked meanwhile; later ones are
+    """A context in which a setns or unshare with CLONE_NEWPID holds for the children that are forked; later ones are
     born in our own namespace again."""
     ours = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -27,16 +27,16 @@ def children_elsewhere() -> Iterator[None]:
 
 
 def mount_own_proc() -> None:
-    """Let this process, in a mount namespace of its own, see the /proc of its PID namespace."""
+    """Mount the /proc of this process's PID namespace, in a mount namespace of its own."""
     call("unshare", CLONE_NEWNS)
     call("mount", b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None)
     call("mount", b"proc", b"/proc", b"proc", ctypes.c_ulong(MS_NOSUID | MS_NODEV | MS_NOEXEC), None)
 
 
 def close_own(*kept: int) -> None:
-    """Close what an exec would close, in a child that does not exec: all descriptors but those that our caller gave us
-    to pass on, and those that the child needs."""
+    """Close what an exec would close, in a child that does not exec: all descriptors except those that our parent
+    passed on to us, and those that the child needs."""
     for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
-        with contextlib.suppress(OSError):  # the list was read by one of them
+        with contextlib.suppress(OSError):  # it includes the descriptor that read the list
             if fd not in kept and not os.get_inheritable(fd):
                 os.close(fd)

@@ -17,13 +17,13 @@ from tracer.system.privileges import more_rights
 
 _PR_SET_NAME = 15
 _FORWARDED = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
-_SI_USER = 0  # si_code of kill(2); above it are those of the kernel (sigaction(2))
+_SI_USER = 0  # si_code of kill(2); above it are the kernel's (sigaction(2))
 _INSISTENT, _WITHIN_S = 3, 2.0
 NOT_FOUND, NOT_EXECUTABLE, FIRST_SIGNAL = 127, 126, 128  # as shells report them
 
 
 class Newborn:
-    """A namespace whose init waits for `go`. init: its host PID.
+    """A namespace whose init waits for `go`. init: host PID of the init.
 
     The command is not number 1 itself: the kernel keeps signals without a handler from a namespace's first process
     (pid_namespaces(7)), so that Ctrl-C would not end it. init reaps, forwards signals and exits with its code.
@@ -49,20 +49,19 @@ class Newborn:
         os.close(gate)
 
     def go(self) -> None:
-        """Let the command begin."""
+        """Start the command."""
         os.write(self._gate, b".")
         os.close(self._gate)
 
     def take_signal(self, number: int) -> bool:
-        """Pass a signal on to the command, but for Ctrl-C, which the terminal sends it too. Whoever insists
-        (_INSISTENT of them within _WITHIN_S) has everyone in the namespace killed. False: there is no command any more
-        that could take it."""
+        """Pass a signal on to the command, except Ctrl-C, which the terminal sends it too. _INSISTENT signals within
+        _WITHIN_S kill all processes in the namespace. False: the command has ended and cannot receive it."""
         if self._is_killed or self._has_ended:
             return False
         self._asked.append(time.monotonic())
         if len(self._asked) == _INSISTENT and self._asked[-1] - self._asked[0] <= _WITHIN_S:
             self._is_killed = True
-            os.kill(self.init, signal.SIGKILL)  # the end of a namespace's first process is everyone's
+            os.kill(self.init, signal.SIGKILL)  # the end of a namespace's first process ends all of them
         elif number != signal.SIGINT or not _is_in_foreground():
             os.kill(self.init, number)
         return True
@@ -71,16 +70,16 @@ class Newborn:
     def _has_ended(self) -> bool:
         with contextlib.suppress(ChildProcessError):
             return os.waitid(os.P_PID, self.init, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        return True  # and somebody else may have its number
+        return True  # and another process may have its number
 
     def wait(self) -> int:
-        """The command's exit code, 128 + the signal's number where one ended it."""
+        """Wait for the command. Its exit code; 128 + the signal's number where one ended it."""
         _pid, status = os.waitpid(self.init, 0)
         return _code_of(status)
 
 
 def _is_in_foreground() -> bool:
-    """Whether the terminal, if there is one, sends its signals to us, and so to those whom we start."""
+    """Whether the terminal, if there is one, sends its signals to us, and so to the processes that we start."""
     with contextlib.suppress(OSError):
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
         try:
@@ -92,8 +91,8 @@ def _is_in_foreground() -> bool:
 
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[Iterable[int]]:
-    """A child that is forked meanwhile begins with all signals blocked: no handler of ours runs in it. Yields the mask
-    that there was."""
+    """A context in which all signals are blocked, so that a child that is forked runs no handler of ours. Yields the
+    earlier mask."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         yield before
@@ -129,14 +128,14 @@ def _run_and_reap(argv: Sequence[str], mask: Iterable[int]) -> int:
     while True:
         found = signal.sigwaitinfo({signal.SIGCHLD, *_FORWARDED})
         if found.si_signo != signal.SIGCHLD:
-            if found.si_code <= _SI_USER:  # what comes from the terminal has come to the command too
+            if found.si_code <= _SI_USER:  # the terminal has sent it to the command too
                 os.kill(child, found.si_signo)
         elif (status := _reap(child)) is not None:
             return _code_of(status)
 
 
 def _reap(child: int) -> int | None:
-    """Everyone who has ended: SIGCHLD comes once for several. The status of this one, if it was among them."""
+    """Reap all that have ended: SIGCHLD comes once for several. The status of this child, if it was among them."""
     found = None
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:

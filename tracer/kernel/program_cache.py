@@ -1,8 +1,8 @@
 """Compiled programs and the maps that they use, as BCC made them, and a store of them on disk.
 
-Compiling takes longer than all else at a start, and gives the same for the same source, constants and structures of
-the kernel: so it is done once. The store belongs to root alone; the self-check at every start holds for what came
-from it too.
+Compiling takes longer than all else at a start, and has the same result for the same source, constants and structures
+of the kernel: so it is done once. The store belongs to root alone; the self-check at every start also checks programs
+from the store.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class ProgramObject(NamedTuple):
 
 
 class CompiledPrograms(NamedTuple):
-    """All maps and programs of one compilation."""
+    """All maps and programs of one compilation, in the order in which they were made."""
 
     maps: tuple[MapObject, ...]
     programs: tuple[ProgramObject, ...]
 
     def encode(self) -> bytes:
-        """As a file holds it."""
+        """The content of a file that `decode` reads."""
         programs = [
             program._asdict() | {"insns": base64.b64encode(program.insns).decode()} for program in self.programs
         ]
@@ -61,13 +61,13 @@ class CompiledPrograms(NamedTuple):
 
     @staticmethod
     def decode(raw: bytes) -> CompiledPrograms:
-        """The opposite. Raises ValueError, KeyError or TypeError for what encode() did not make."""
-        told = json.loads(raw)
+        """What `encode` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        stored = json.loads(raw)
         programs = (
             ProgramObject(one["name"], base64.b64decode(one["insns"]), tuple((insn, nr) for insn, nr in one["maps"]))
-            for one in told["programs"]
+            for one in stored["programs"]
         )
-        return CompiledPrograms(tuple(MapObject(**one) for one in told["maps"]), tuple(programs))
+        return CompiledPrograms(tuple(MapObject(**one) for one in stored["maps"]), tuple(programs))
 
 
 def key_of(*inputs: str) -> str:
@@ -76,13 +76,13 @@ def key_of(*inputs: str) -> str:
 
 
 class Store:
-    """Compilations in a directory. Whatever is wrong with it, there is a compiler: no method raises."""
+    """Compilations in a directory. No method raises: whatever is wrong with the store, there is a compiler."""
 
     def __init__(self, path: Path = STORE) -> None:
         self._path = path
 
     def get(self, key: str) -> CompiledPrograms | None:
-        """What was put under this key; None: nothing, or nothing that root alone could have written."""
+        """What was stored under this key; None: nothing, or nothing that only root could have written."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             fd = os.open(self._path / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(fd, "rb") as file:
@@ -91,7 +91,7 @@ class Store:
         return None
 
     def put(self, key: str, objects: CompiledPrograms) -> None:
-        """Keep it, in the place of the oldest where there are many."""
+        """Store a compilation, in place of the oldest where there are many."""
         if os.geteuid() != 0:
             return
         with contextlib.suppress(OSError):

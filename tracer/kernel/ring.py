@@ -25,8 +25,7 @@ _STUCK_S = 5.0
 
 
 class Ring:
-    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; ring_bytes: how much data it holds. faults: what cannot be, and
-    was."""
+    """Reads whole records. fd: a BPF_MAP_TYPE_RINGBUF; ring_bytes: size of its data. faults: impossible states seen."""
 
     def __init__(self, fd: int, ring_bytes: int) -> None:
         self._size = ring_bytes
@@ -40,53 +39,54 @@ class Ring:
         self.faults: set[str] = set()
         self._unfinished_since: float | None = None
         self._map_window()
-        # Edge-triggered: data that is there must not end a wait, a wake-up must.
+        # Edge-triggered: data that is unread must not end a wait, a wake-up must.
         self._poll = select.epoll()
         self._poll.register(fd, select.EPOLLIN | select.EPOLLET)
 
     def close(self) -> None:
-        """Unmap it. Nothing else can be asked for afterwards."""
+        """Unmap the ring. No other method may be called afterwards."""
         self._poll.close()
-        del self._consumer, self._producer, self._data  # each is the last that holds what is mapped, and its descriptor
+        del self._consumer, self._producer, self._data  # each is the last reference to its mapping and descriptor
 
     def _map_window(self) -> None:
-        """Map the data ahead of us. The kernel maps the ring twice in a row, so that a window never wraps; all of
-        it mapped would count as twice its size of our memory."""
+        """Map the data from our position on. The kernel maps the ring twice in a row, so that a window never wraps; a
+        mapping of all of it would count as twice its size of our memory."""
         self._base = self._at - self._at % PAGE_BYTES
         offset = (2 + self._base % self._size // PAGE_BYTES) * PAGE_BYTES
         length = min(_WINDOW_BYTES, self._size) + PAGE_BYTES  # a record may begin at the very end of a page
         self._data = np.frombuffer(_mapped(self._fd, length, offset, mmap.PROT_READ), np.uint8)
 
     def wake_on(self, fd: int) -> None:
-        """Let this descriptor's becoming readable end a wait as well."""
+        """End a wait also when this descriptor becomes readable."""
         self._poll.register(fd, select.EPOLLIN)
 
     @property
     def produced(self) -> int:
-        """Bytes that the kernel has reserved since the beginning."""
+        """How many bytes the kernel has reserved since the beginning."""
         return int(self._producer[0])
 
     @property
     def consumed(self) -> int:
-        """Bytes of them that have been read."""
+        """How many of these bytes have been read."""
         return self._at
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that the kernel has reserved and nobody has read."""
+        """How many bytes the kernel has reserved that are not read yet."""
         return self.produced - self._at
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the next record has not been finished for so long that it never will. To be asked behind read()."""
+        """Whether the next record has been unfinished for so long that it never will be finished. Call it after
+        read()."""
         if self._unfinished_since is None or time.monotonic() - self._unfinished_since < _STUCK_S:
             return False
         self.faults.add("a record in the ring is never finished")
         return True
 
     def read(self) -> NDArray[np.void]:
-        """Whole records, copied out of the ring, as many as the window shows: array of EVENT (pieces among them),
-        shape (n,). Empty: there are none. has_more: there are more behind the window."""
+        """Whole records, copied out of the ring, as many as the window shows: array of EVENT (pieces included), shape
+        (n,). Empty: there are none. has_more: there are more behind the window."""
         pending = self.pending_bytes
         if self._consumer[0] != self._at:
             self.faults.add("somebody else has moved the position up to which the ring is read")
@@ -102,7 +102,7 @@ class Ring:
         if busy.any():
             records = records[: int(np.argmax(busy != 0))]
         _barrier()
-        kept = self._data[start : start + records.nbytes].copy().view(_RECORD)  # as records, it goes field by field
+        kept = self._data[start : start + records.nbytes].copy().view(_RECORD)  # records are copied field by field
         _barrier()
         if self.pending_bytes > self._size:
             return self._overrun()
@@ -118,8 +118,8 @@ class Ring:
         return cast("NDArray[np.void]", events.view(EVENT))
 
     def _overrun(self) -> NDArray[np.void]:
-        """The kernel has written over what we had not read: go on with the next record. What is missing shows in the
-        sequence numbers."""
+        """Continue with the next record after the kernel has overwritten unread ones. Sequence numbers show the
+        loss."""
         self.faults.add("the ring was overwritten before it was read")
         self._at = self.produced
         self._consumer[0] = self._at
@@ -132,7 +132,7 @@ class Ring:
 
 
 def _mapped(fd: int, length: int, offset: int, protection: int) -> mmap.mmap:
-    """Ours alone: a child that is forked does not have it (MADV_DONTFORK, madvise(2))."""
+    """A mapping that a forked child does not inherit (MADV_DONTFORK, madvise(2))."""
     mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, protection, offset=offset)
     mapped.madvise(mmap.MADV_DONTFORK)
     return mapped
@@ -145,7 +145,7 @@ def _barrier() -> None:
 
 
 def wait_for_programs() -> None:
-    """Until every program that was running has ended: closing a link keeps new runs from beginning, and no more.
+    """Wait until every running program has ended: closing a link only prevents new runs.
     They run inside an RCU read-side section, and MEMBARRIER_CMD_GLOBAL is synchronize_rcu(): kernel/sched/membarrier.c.
     """
     _membarrier()

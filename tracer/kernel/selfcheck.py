@@ -1,7 +1,7 @@
-"""The check at every start: a process with known PIDs is traced, and what the programs said is compared with /proc.
+"""The check at every start: a process with known PIDs is traced, and what the programs report is compared with /proc.
 
-A wrong offset reads another field in silence; a wrong PID is worse than none. So nstrace refuses to run when any of
-this differs.
+A wrong offset silently reads another field; a wrong PID is worse than none. So nstrace refuses to run when any of this
+differs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Facts = dict[str, object]
 
 
 def checked_trace(loaded: Loaded, options: LoadOptions) -> tuple[Trace, Decoded]:
-    """A trace of what was loaded, and what `check` gives back. Raises NstraceError; then the trace is closed."""
+    """A trace of what was loaded, and the result of `check`. Raises NstraceError; then the trace is closed."""
     trace = Trace(loaded, options)
     try:
         return trace, check(trace)
@@ -48,28 +48,28 @@ def checked_trace(loaded: Loaded, options: LoadOptions) -> tuple[Trace, Decoded]
 
 
 def check(trace: Trace) -> Decoded:
-    """Compare, and give back what else was told meanwhile. Raises NstraceError with what differed.
+    """Compare, and return what else was reported meanwhile. Raises NstraceError with the differences.
 
     Where events are lost meanwhile, ours may be among them: then other processes are traced, in a PID namespace of
-    their own, and whoever was told of so far is kept out of the ring until that is done.
+    their own, and all that were reported so far are kept out of the ring until that is done.
     """
-    told: list[Decoded] = []
+    reported: list[Decoded] = []
     with _Quiet(trace) as quiet:
         for _attempt in range(_ATTEMPTS):
             refused = trace.refused
-            expected, decoded = _trace_one(trace, quiet.is_possible and len(told) > 0)
+            expected, decoded = _trace_one(trace, quiet.is_possible and len(reported) > 0)
             mine = np.isin(decoded.batch.rows["tgid"], list(expected))
             shell, _inner = expected
-            told.append(Decoded(decoded.batch.select(~mine), decoded.cgroups))
+            reported.append(Decoded(decoded.batch.select(~mine), decoded.cgroups))
             try:
                 for pid, facts in expected.items():
                     _compare(facts, _facts_of_events(decoded.batch, pid, shell))
-                return Decoded.concat(told)
+                return Decoded.concat(reported)
             except NstraceError:
                 if trace.refused == refused:
                     raise
             quiet.ignore(decoded.batch)
-            told.append(trace.drain())  # the ring is empty when the next ones begin
+            reported.append(trace.drain())  # the ring is empty when the next processes begin
     raise NstraceError(
         f"the self-check could not be done: in {_ATTEMPTS} attempts its own events were lost, {trace.refused} in all",
         "give the events more room (--buffer-size 64), or begin when less happens on this host",
@@ -78,8 +78,9 @@ def check(trace: Trace) -> Decoded:
 
 
 class _Quiet:
-    """Keeps others out of the ring. What they do meanwhile counts as filtered; a gap has been told, so a repair finds
-    what became of them. is_possible: whether our own processes can be told from all others, by their PID namespace."""
+    """Keeps others out of the ring. What they do meanwhile counts as filtered; a gap has been reported, so a repair
+    finds what became of them. is_possible: whether the PID namespace distinguishes our own processes from all
+    others."""
 
     def __init__(self, trace: Trace) -> None:
         self.is_possible = may(CAP_SYS_ADMIN)
@@ -92,9 +93,9 @@ class _Quiet:
     def __exit__(self, *_: object) -> None:
         self._maps.forget(self._ignored)
 
-    def ignore(self, told: Batch) -> None:
-        """All that were told of, and those who are known to have lost events."""
-        for row in told.rows[["chain", "cgroup_id"]]:
+    def ignore(self, reported: Batch) -> None:
+        """Ignore all that were reported, and those that are known to have lost events."""
+        for row in reported.rows[["chain", "cgroup_id"]]:
             inum, _nr, gen = row["chain"][0].tolist()
             if inum and (self.is_possible or inum != INITIAL_PIDNS.inum):
                 self._ignored.add(Decision(PidnsId(inum, gen), int(row["cgroup_id"]), follow=False))
@@ -102,8 +103,7 @@ class _Quiet:
 
 
 def _trace_one(trace: Trace, apart: bool) -> tuple[dict[int, _Facts], Decoded]:
-    """What /proc says of two processes, by PID, and all that was told until their end. apart: in a PID namespace of
-    their own."""
+    """What /proc reports of two processes, by PID, and all events until their end. apart: in a new PID namespace."""
     shell, parts = _started(apart), []
 
     def wait() -> None:
@@ -114,9 +114,7 @@ def _trace_one(trace: Trace, apart: bool) -> tuple[dict[int, _Facts], Decoded]:
         expected = {pid: _facts_of_proc(pid, trace.options.max_args_bytes) for pid in (shell.pid, inner)}
     finally:
         shell.communicate(b"\n")
-    return expected, Decoded.concat(
-        [*parts, trace.drain()]
-    )  # the kernel tells of an exit before anybody can wait for it
+    return expected, Decoded.concat([*parts, trace.drain()])  # the kernel reports an exit before a wait can return it
 
 
 def _started(apart: bool) -> subprocess.Popen[bytes]:
@@ -132,12 +130,12 @@ def _started(apart: bool) -> subprocess.Popen[bytes]:
 
 
 def _new_pidns() -> None:
-    """For the child of the child, where we may (CAP_SYS_ADMIN): then a nested chain is checked as well."""
+    """Put the child's child into a new PID namespace, where permitted (CAP_SYS_ADMIN), to check a nested chain too."""
     ctypes.CDLL(None).unshare(CLONE_NEWPID)
 
 
 def _only_child(pid: int, wait: Callable[[], None]) -> int:
-    """wait: called again and again until it is there."""
+    """The PID of the one child of a process. wait: called again and again until there is a child."""
     deadline = time.monotonic() + _DEADLINE_S
     while time.monotonic() < deadline:
         if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
@@ -164,7 +162,7 @@ def _facts_of_proc(pid: int, max_args_bytes: int) -> _Facts:
 
 
 def _facts_of_events(batch: Batch, pid: int, shell: int) -> _Facts:
-    """As the programs told it. The inner process is forked, not executed: its arguments are those of the shell."""
+    """The facts that the programs reported. The inner process does no exec: its arguments are the shell's."""
     rows = batch.rows
     mine = np.flatnonzero(rows["tgid"] == pid).tolist()
     execs = np.flatnonzero((rows["kind"] == Kind.EXEC) & (rows["tgid"] == shell)).tolist()
