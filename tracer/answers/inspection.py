@@ -11,10 +11,10 @@ from tracer.answers.translation import Translation
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What /proc says of a process beyond `Living`. Where it is not ours to read, it is empty.
+    """What /proc reports of a process beyond `LivingProcess`. Empty where it cannot be read.
 
-    namespaces: inode numbers by the names of ns/. uids, gids: real, effective, saved and of the file system, as the
-    host counts. ns_uid: the real one as its user namespace counts, None where it has no number there.
+    namespaces: inode numbers by the names of ns/. uids, gids: real, effective, saved and of the file system, in the
+    initial user namespace. ns_uid: the real one in its user namespace, None where it has no number there.
     environ: as it was at the exec, each NAME=value ended by a NUL.
     """
 
@@ -31,7 +31,7 @@ class Details:
 @dataclass(frozen=True)
 class Inspection:
     """age_ns: how long it has lived. parents: of the process, the nearest first. cgroups: its paths. shared: names of
-    the namespaces that are the host's too. env: NAME=value; None: not asked for."""
+    the namespaces that it shares with the host. env: NAME=value; None: not requested."""
 
     translation: Translation
     age_ns: int
@@ -43,5 +43,5 @@ class Inspection:
 
     @property
     def entry(self) -> Entry:
-        """The process."""
+        """The process itself."""
         return self.translation.entry

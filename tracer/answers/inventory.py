@@ -14,7 +14,7 @@ from tracer.stream.pidns import PidnsId
 class Running:
     """A container, or a PID namespace that no container began (container: None).
 
-    init: the first of its processes: number 1 in its namespace, or where it shares another's, the first in it.
+    init: its first process: number 1 in its namespace, or where the namespace is another container's, its first in it.
     """
 
     container: Container | None
@@ -23,16 +23,16 @@ class Running:
 
     @property
     def pidns(self) -> PidnsId | None:
-        """Its PID namespace; None: not ours to see."""
+        """Its PID namespace; None: it cannot be read."""
         return self.init.pidns
 
 
 InitOf = Callable[[str], int | None]
-"""Id of a container -> its first process by the engine's word, its host PID; None: no engine tells."""
+"""Id of a container -> host PID of its first process, as the engine reports it; None: no engine reports one."""
 
 
 def running(census: Census, init_of: InitOf = lambda _id: None) -> list[Running]:
-    """Everything that has a process now, containers first, each kind in the order of its start."""
+    """Everything that has a process now, containers first, each kind in order of its start."""
     members: dict[object, list[Entry]] = {}
     for entry in census:
         if (key := _key(census, entry)) is not None:
@@ -42,7 +42,7 @@ def running(census: Census, init_of: InitOf = lambda _id: None) -> list[Running]
 
 
 def _key(census: Census, entry: Entry) -> object:
-    """What a process is counted to; None: the host."""
+    """What a process belongs to, a container or a namespace; None: the host."""
     if entry.container:
         return entry.container.id, entry.container.label
     if entry.level == 0:
@@ -51,25 +51,24 @@ def _key(census: Census, entry: Entry) -> object:
 
 
 def _first_hidden(census: Census, entry: Entry) -> Entry:
-    """Where namespaces are not ours to see: the oldest ancestor that is as deep, so in the same one as far as one can
-    tell."""
+    """Where namespaces cannot be read: the oldest ancestor of the same depth, as it seems in the same namespace."""
     while (parent := census.parent(entry)) and parent.level == entry.level and parent.started_ns < entry.started_ns:
         entry = parent
     return entry
 
 
 def _init(entries: Sequence[Entry], init_of: InitOf) -> Entry:
-    """The first process, of members in the order of their start: who came from outside of them, as number 1 of a
-    namespace. Where that is nobody (the container shares another's namespace) or several, the engine knows; else the
-    outermost, or the oldest who came from outside: docker exec and nsenter come later, but a process of the host that
-    was moved into the cgroup may be older."""
+    """The first process of a container or namespace. entries: its members in the order of their start. It is the member
+    whose parent is outside, as number 1 of a namespace. Where there is none (the container shares another's namespace)
+    or several, the engine knows; else it is the outermost, or the oldest that came from outside: docker exec and
+    nsenter come later, but a host process that was moved into the cgroup may be older."""
     ids = {entry.proc_id for entry in entries}
     outsiders = [entry for entry in entries if entry.parent not in ids]
     firsts = [entry for entry in outsiders if entry.level and entry.numbers[-1] == 1]
     container = entries[0].container
     if container and len(firsts) != 1:
-        told = init_of(container.id)
-        if found := next((entry for entry in entries if entry.numbers[0] == told), None):
+        reported = init_of(container.id)
+        if found := next((entry for entry in entries if entry.numbers[0] == reported), None):
             return found
     if firsts:
         return min(firsts, key=lambda entry: entry.level)

@@ -13,8 +13,8 @@ from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 class Place:
     """A PID namespace that a process is in, and its number there.
 
-    pidns: None where it is not ours to see. container: the one that began it; None: the host's, no container's, or not
-    ours to see.
+    pidns: None where it cannot be read. container: the one that began it; None: it is the host's, no container's, or
+    cannot be read.
     """
 
     nr: int
@@ -24,11 +24,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Life:
-    """What a recording tells of a process's end. Times are wall clock, in ns.
+    """What a recording holds about a process's end. Times are wall clock, in ns.
 
-    ended_ns: None: not known. at_the_latest: no event told of its end, which was found then: it may have ended at any
-    time between seen_ns and ended_ns. seen_ns: until then it lived for certain. status: as wait(2) gives it, None: not
-    known. is_certain: whether it had the number at the moment asked for.
+    ended_ns: None: not known. at_the_latest: no event reported the end, it was found later: the process may have ended
+    at any time between seen_ns and ended_ns. seen_ns: until then it lived for certain. status: as wait(2) reports it,
+    None: not known. is_certain: whether it had the number at the given moment.
     """
 
     ended_ns: int | None
@@ -61,12 +61,12 @@ class Translation:
 
     @property
     def result(self) -> int:
-        """The one number that answers: of a number inside that of the host, of the host's the innermost."""
+        """The one number that answers: for a number inside that on the host, for one on the host the innermost."""
         return self.entry.numbers[-1 if self.is_of_host else 0]
 
     @property
     def home(self) -> Container | None:
-        """The container that its innermost number is one of."""
+        """The container that its innermost number belongs to."""
         return home(self.owners)
 
     @property
@@ -79,8 +79,8 @@ class Translation:
 
 
 def home(owners: tuple[Container | None, ...]) -> Container | None:
-    """The container whose numbers those of the innermost namespace are: that which began it, unless it was begun inside
-    of that container: web/1 is not every first process in web. None: there is none, or it is not ours to see.
+    """The container that the numbers of the innermost namespace belong to: that which began it, unless it was begun
+    inside of that container: web/1 is not every first process in web. None: there is none, or it cannot be read.
 
     owners: as for Translation. The process itself may be another container's (--pid=container:web, nsenter).
     """

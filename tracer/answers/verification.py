@@ -1,4 +1,4 @@
-"""verify's judgement: what several sources say of the same processes, side by side. Pure.
+"""verify's judgement: what several sources report of the same processes, side by side. Pure.
 
 Sources are read one after the other while processes come and go, so they may differ for a moment. A difference counts
 when several readings in a row have it, of one and the same process. Where a source gave no answer, nothing agrees with
@@ -17,7 +17,7 @@ from tracer.stream.pidns import ProcId
 
 
 class Witness(StrEnum):
-    """Who says what number a process has in a PID namespace."""
+    """A source that reports which number a process has in a PID namespace."""
 
     STATUS = "NSPID"  # the host's /proc/PID/status
     IOCTL = "IOCTL"  # the namespace's descriptor
@@ -25,7 +25,7 @@ class Witness(StrEnum):
     EVENTS = "EVENTS"  # the table that eBPF events have built
 
 
-ENGINE = "ENGINE"  # the container engine, which tells the host PID of a container's first process
+ENGINE = "ENGINE"  # the container engine, which reports the host PID of a container's first process
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Compared:
     """A process that the host's /proc sees in a namespace. place: what the column CONTAINER shows.
 
     engine_tgid: for a container's first process, the PID that the engine has for it; None: not asked, or not known.
-    engine_failed: it was asked, and gave no answer.
+    engine_failed: the engine was asked, and did not answer.
     """
 
     proc_id: ProcId
@@ -46,8 +46,8 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was said of one PID namespace. numbers: by source, PID on the host -> number inside. failed: sources that
-    were asked and gave no answer."""
+    """What was reported of one PID namespace. numbers: by source, PID on the host -> number inside. failed: sources
+    that were asked and did not answer."""
 
     inum: int
     members: Mapping[int, Compared]
@@ -57,9 +57,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One process in one PID namespace. member: None where the host's /proc does not see it there. numbers: None
-    where a source does not know the process. failed: the sources that gave no answer. problem: what differs, "" where
-    nothing does."""
+    """One process in one PID namespace. member: None where the host's /proc does not show it there. numbers: None where
+    a source does not know the process. failed: the sources that did not answer. problem: what differs, "" where nothing
+    does."""
 
     inum: int
     tgid: int
@@ -70,20 +70,20 @@ class Finding:
 
     @property
     def is_compared(self) -> bool:
-        """Whether at least two sources told of it: one alone cannot agree."""
+        """Whether at least two sources reported it: one alone cannot agree."""
         has_engine = self.member is not None and self.member.engine_tgid is not None
         return len(self.numbers) + has_engine > 1
 
     @property
     def not_known(self) -> list[str]:
-        """The sources that gave no answer, the engine among them."""
+        """The sources that did not answer, the engine included."""
         engine = [ENGINE] if self.member and self.member.engine_failed else []
         return [*engine, *(source for source in Witness if source in self.failed)]
 
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """A source that gave no answer. of: what it was asked about; error: why."""
+    """A source that did not answer. of: what it was asked about; error: why."""
 
     source: str
     of: str
@@ -91,27 +91,27 @@ class Unanswered:
 
     @property
     def is_refused(self) -> bool:
-        """Whether it is for lack of privileges."""
+        """Whether privileges are missing."""
         return self.error.exit_code == ExitCode.NOT_PERMITTED
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Everything, read once."""
+    """One reading of all sources."""
 
     findings: list[Finding]
     unanswered: list[Unanswered] = field(default_factory=list)
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether another reading may tell more."""
+        """Whether another reading may show more."""
         return any(finding.problem for finding in self.findings) or not all(one.is_refused for one in self.unanswered)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """findings: in the order of namespaces and PIDs. passing: processes that came or went between readings, of which
-    nothing can be said."""
+    """findings: in the order of namespaces and PIDs. passing: processes that came or went between readings, so that
+    they cannot be judged."""
 
     findings: list[Finding] = field(default_factory=list)
     passing: int = 0
@@ -119,13 +119,13 @@ class Verdict:
 
     @property
     def problems(self) -> list[Finding]:
-        """What differs."""
+        """The findings in which something differs."""
         return [finding for finding in self.findings if finding.problem]
 
     @property
     def exit_code(self) -> int:
-        """0: all that were asked gave an answer, and agree; NOT_PERMITTED: we may not ask all of them; FAILURE: they
-        differ, or one gave no answer."""
+        """0: all that were asked answered, and agree; NOT_PERMITTED: not all of them may be asked; FAILURE: they
+        differ, or one did not answer."""
         if self.problems:
             return ExitCode.FAILURE
         if not self.unanswered:
@@ -134,11 +134,11 @@ class Verdict:
 
 
 def findings(reading: Reading) -> list[Finding]:
-    """Every process that any source knows, by its PID."""
+    """A finding for every process that any source knows, by its PID."""
     found = []
     for tgid in sorted(set(reading.members).union(*reading.numbers.values())):
         member = reading.members.get(tgid)
-        numbers = {source: told.get(tgid) for source, told in reading.numbers.items()}
+        numbers = {source: known.get(tgid) for source, known in reading.numbers.items()}
         found.append(Finding(reading.inum, tgid, member, numbers, _problem(tgid, member, numbers), reading.failed))
     return found
 
@@ -147,17 +147,17 @@ def _problem(tgid: int, member: Compared | None, numbers: Mapping[Witness, int |
     parts = []
     if member and member.engine_tgid not in (None, tgid):
         parts.append(f"the engine has {member.engine_tgid} for it")
-    told = dict(numbers)
-    if member and member.is_zombie and told.get(Witness.EVENTS, 0) is None:
-        del told[Witness.EVENTS]  # it has exited: that the table has forgotten it is no difference
-    if len(set(told.values())) > 1:
-        parts.append(", ".join(f"{source}: {'nobody' if nr is None else nr}" for source, nr in told.items()))
+    reported = dict(numbers)
+    if member and member.is_zombie and reported.get(Witness.EVENTS, 0) is None:
+        del reported[Witness.EVENTS]  # it has exited: that the table has forgotten it is no difference
+    if len(set(reported.values())) > 1:
+        parts.append(", ".join(f"{source}: {'nobody' if nr is None else nr}" for source, nr in reported.items()))
     return "; ".join(parts)
 
 
 def judge(rounds: Sequence[Round]) -> Verdict:
-    """The findings of the last round. Where they have a problem that was not there, the same, in every round, the
-    process is one in passing."""
+    """The findings of the last round. A process whose problem was not there, the same, in every round, is one that came
+    or went meanwhile."""
     lasting = set.intersection(*({_key(finding) for finding in one.findings} for one in rounds))
     last = rounds[-1]
     kept = [finding for finding in last.findings if not finding.problem or _key(finding) in lasting]

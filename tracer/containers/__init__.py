@@ -1,4 +1,4 @@
-"""Containers: from cgroup paths, and from what an engine says of names, images and labels.
+"""Containers: from cgroup paths, and from the names, images and labels that an engine reports.
 
 Edge: imports no other edge. May import errors, stream, text and typed.
 """

@@ -38,7 +38,7 @@ _TABLE = tuple(
 
 
 class Found(NamedTuple):
-    """A container in a path. id: 64 hex digits, or a name where the runtime has no more (lxc, nspawn, ctr).
+    """A container in a path. id: 64 hex digits, or a name where the runtime has no other id (lxc, nspawn, ctr).
 
     depth: the container's own cgroup is the first depth components of the path.
     """
@@ -55,10 +55,10 @@ RuntimeOf = Callable[[str], str | None]
 def find(path: str, runtime_of: RuntimeOf = lambda _id: None) -> Found | None:
     """The innermost container in a cgroup path (as in /proc/PID/cgroup); None: there is none.
 
-    A component that is an id which an engine lists is that engine's container, wherever it stands (docker run
-    --cgroup-parent); the patterns are for what no engine knows. A number that is there more than once (an init system
-    inside repeats the path it sees) counts where it comes first; names do not, since a container may hold another of
-    its name.
+    A component that is an id which an engine lists is that engine's container, at any depth (docker run
+    --cgroup-parent); the patterns are for what no engine knows. A hexadecimal id that is there more than once (an init
+    system inside repeats the path that it sees) counts where it comes first; names do not, since a container may hold
+    another of the same name.
     """
     parts = path.removesuffix(" (deleted)").removeprefix("/").split("/")
     innermost: Found | None = None
@@ -76,7 +76,7 @@ def _is_repeated(outer: Found, inner: Found) -> bool:
 
 
 def _ends_at(parts: list[str], depth: int) -> Found | None:
-    """What the component at this depth may be; runtime "": a container, if an engine lists one of this id."""
+    """The container that may end at this depth; None: none. runtime "": only if an engine lists this id."""
     tail = _joined(parts[max(0, depth - 2) : depth])
     for runtime, ending, above in _TABLE:
         match = ending.search(tail)
@@ -90,5 +90,5 @@ def _joined(parts: list[str]) -> str:
 
 
 def _unescaped(name: str) -> str:
-    """A machine's name from a unit's: of what it may hold only - is escaped there (systemd.unit(5))."""
+    """A machine's name from a unit's: of the characters in it only - is escaped there (systemd.unit(5))."""
     return name.replace(r"\x2d", "-")

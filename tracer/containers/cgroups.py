@@ -1,4 +1,4 @@
-"""The tree of cgroups as the kernel tells it, and the container that each of them belongs to. Pure."""
+"""The tree of cgroups as the kernel reports it, and the container that each of them belongs to. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
 MAX_CGROUPS = 65536
 _ID = re.compile("[0-9a-f]{64}")
-MAX_ASKED = 10  # times that an engine may not know a container, before it keeps its id for a name
+MAX_ASKED = 10  # so often the engine may not know a container, before the id stays its name
 
 
 @dataclass(frozen=True)
 class Description:
-    """What an engine tells of a container beyond its id. runtime: the engine itself, docker or podman."""
+    """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman."""
 
     name: str | None
     image: str | None
@@ -32,7 +32,7 @@ class Description:
 
 class Silence(Enum):
     """Why there is no answer about a container. NO_ENGINE: there is none, and was none. NO_ANSWER: the engine that
-    there is, or was, does not say: it may yet be one of its own."""
+    runs, or ran, does not answer: the container may be one of its own."""
 
     NO_ENGINE = 1
     NO_ANSWER = 2
@@ -42,21 +42,21 @@ Answer = Description | Silence | None
 """None: the engine has no such container."""
 
 Describe = Callable[[str], Answer]
-"""Id of 64 hex digits -> what the engine tells of it, now."""
+"""Id of 64 hex digits -> what the engine reports of the container now."""
 
 
 def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
-    """A container by what an engine tells of it. runtime: where none does."""
+    """A container from its id and the engine's answer. runtime: where the engine reports none."""
     if not isinstance(answer, Description):
         return Container(container_id, runtime)
     return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels)
 
 
 class Cgroups:
-    """Takes names of cgroups in any order, gives facts: path, container, and which of its lives.
+    """Receives names of cgroups in any order, returns facts: path, container, and which of its lives.
 
-    describe: asked for each life of a container until it answers. max_cgroups bounds each table here: what was named,
-    or was above what was named, longest ago goes first.
+    describe: called for each life of a container until it answers. max_cgroups bounds each table here: what was named,
+    or was above what was named, longest ago is evicted first.
     """
 
     def __init__(self, describe: Describe, max_cgroups: int = MAX_CGROUPS) -> None:
@@ -65,13 +65,13 @@ class Cgroups:
         self._orphans = _Orphans(max_cgroups)
         self._labels = _Labels(max_cgroups)
         self._containers: Lru[int, Container] = Lru(max_cgroups)  # by their root cgroup
-        self._answers: Lru[str, Answer] = Lru(max_cgroups)  # the engine's last, by id
+        self._answers: Lru[str, Answer] = Lru(max_cgroups)  # the engine's last answer, by id
         self._open: Lru[int, _Open] = Lru(max_cgroups)
-        self._in_vain: Lru[str, int] = Lru(max_cgroups)  # how often an engine did not know this id
+        self._in_vain: Lru[str, int] = Lru(max_cgroups)  # how often the engine did not know this id
 
     @property
     def evicted(self) -> int:
-        """Names forgotten for lack of room."""
+        """How many names were forgotten for lack of room."""
         return self._known.evicted + self._orphans.evicted
 
     @property
@@ -80,8 +80,8 @@ class Cgroups:
         return any(True for _cgroup_id in self._open)
 
     def learn(self, names: Iterable[CgroupName]) -> list[tuple[int, CgroupFact]]:
-        """The facts, by cgroup id, that these names complete, parents first. A cgroup whose parent is unknown waits
-        for it; one that is known gives nothing."""
+        """The facts that these names complete, with their cgroup ids, parents first. A cgroup whose parent is unknown
+        waits for it; one that is known already adds nothing."""
         facts = []
         for name in names:
             if name.cgroup_id in self._known:
@@ -93,23 +93,23 @@ class Cgroups:
         return facts
 
     def renew(self) -> list[tuple[int, CgroupFact]]:
-        """Ask again for what is missing; the facts that this changes. An engine that is slow, or starts after us, names
-        its containers late."""
+        """Ask the engine again for what is missing; the facts that this changes. An engine that is slow, or starts
+        later, names its containers late."""
         before = [(cgroup_id, opened) for cgroup_id in sorted(self._open) if (opened := self._open.get(cgroup_id))]
         for _cgroup_id, opened in before:
             for container_id in opened.ids:
                 self._answers.pop(container_id)
         now = [(cgroup_id, self._fact(cgroup_id), opened.fact) for cgroup_id, opened in before]
-        return [(cgroup_id, fact) for cgroup_id, fact, told in now if fact != told]
+        return [(cgroup_id, fact) for cgroup_id, fact, reported in now if fact != reported]
 
     def _settle(self, name: CgroupName) -> list[tuple[int, CgroupFact]]:
-        """The fact of a cgroup whose parent is known, and of all that waited for it."""
+        """The facts of a cgroup whose parent is known, and of all cgroups that waited for it."""
         facts, ready = [], [name]
         while ready:
             name = ready.pop()
             self._ancestry(name.parent_id)
             self._known.put(name.cgroup_id, name)
-            for container_id in _ID.findall(name.name):  # a new life: what the engine said of the one before is old
+            for container_id in _ID.findall(name.name):  # a new life: what the engine reported of the one before is old
                 self._answers.pop(container_id)
             facts.append((name.cgroup_id, self._fact(name.cgroup_id)))
             ready += self._orphans.take(name.cgroup_id)
@@ -144,7 +144,7 @@ class Cgroups:
         return fact
 
     def _answer(self, container_id: str) -> Answer:
-        """What the engine has said, or says now."""
+        """What the engine has answered for an id, or answers now."""
         if container_id in self._answers:
             return self._answers.get(container_id)
         answer = self._describe(container_id)
@@ -177,27 +177,27 @@ class Cgroups:
         return container
 
     def moved(self, container_id: str) -> Container:
-        """The life of a container whose processes are in no cgroup of its own, as its engine says."""
+        """The life of a container whose processes are in no cgroup of its own, as its engine reports."""
         return self._labels.number(container_of(container_id, self._answer(container_id)))
 
 
 class _Open(NamedTuple):
-    """A fact, as told, that an engine's answer about one of these ids may change."""
+    """A fact, as reported, that an engine's answer about one of these ids may change."""
 
     fact: CgroupFact
     ids: tuple[str, ...]
 
 
 class _Labels:
-    """Numbers lives by what is shown of them, so that no two are shown alike: a container of another id that takes over
-    a name goes on behind it. limit: as many labels are remembered."""
+    """Numbers lives by what is shown of them, so that no two are shown alike: a container with another id that gets the
+    same name continues the count. limit: how many labels are remembered."""
 
     def __init__(self, limit: int) -> None:
         self._last: Lru[str, int] = Lru(limit)  # by the label without a number
         self._given: Lru[str, None] = Lru(limit)
 
     def number(self, container: Container) -> Container:
-        """The same with the number of its life."""
+        """The container with the number of its life."""
         number = (self._last.get(container.label) or 0) + 1
         while (numbered := msgspec.structs.replace(container, incarnation=number)).label in self._given:
             number += 1  # a name may look like another's label
@@ -207,7 +207,7 @@ class _Labels:
 
 
 class _Orphans:
-    """Names that wait for their parent's, at most limit: who waits for the oldest missing parent is given up."""
+    """Names that wait for their parent's, at most limit: those that wait for the oldest missing parent are dropped."""
 
     def __init__(self, limit: int) -> None:
         self.evicted = 0
@@ -216,7 +216,7 @@ class _Orphans:
         self._by_parent: OrderedDict[int, dict[int, CgroupName]] = OrderedDict()
 
     def add(self, name: CgroupName) -> None:
-        """Let it wait; once is enough."""
+        """Let a name wait, once."""
         siblings = self._by_parent.setdefault(name.parent_id, {})
         self._count += name.cgroup_id not in siblings
         siblings[name.cgroup_id] = name
@@ -224,7 +224,7 @@ class _Orphans:
             self.evicted += len(self.take(next(iter(self._by_parent))))
 
     def take(self, parent_id: int) -> list[CgroupName]:
-        """Those that waited for this parent."""
+        """Remove and return the names that waited for this parent."""
         siblings = self._by_parent.pop(parent_id, {})
         self._count -= len(siblings)
         return list(siblings.values())

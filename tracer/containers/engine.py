@@ -1,7 +1,7 @@
 """The local container engine, asked for names, images and labels.
 
-Asks by list: inspect waits for the lock that a container holds while it starts. Only its first process is not in a
-list.
+Asks by list: inspect waits for the lock that a container holds while it starts. Only the first process of a container
+is not in a list.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ALIVE = ("running", "paused", "stopping")
 
 @dataclass(frozen=True)
 class FoundContainer:
-    """A container that the engine lists. running: it has processes, be they paused. state: in the engine's word."""
+    """A container that the engine lists. running: it has processes, paused or not. state: the engine's word for it."""
 
     id: str
     name: str
@@ -39,7 +39,7 @@ class FoundContainer:
 
 
 class _Listed(msgspec.Struct, rename="pascal"):
-    """One entry of GET /containers/json, as far as it is read."""
+    """An entry of GET /containers/json: the members that are read."""
 
     id: str
     names: list[str] | None = None
@@ -49,7 +49,7 @@ class _Listed(msgspec.Struct, rename="pascal"):
 
     @property
     def name(self) -> str | None:
-        """Without the slash in front, and not a link's name (/other/alias); while it is removed it has none."""
+        """The name without its leading slash, and not a link's (/other/alias); None while the container is removed."""
         names = [name.removeprefix("/") for name in self.names or ()]
         return next((name for name in names if "/" not in name), None)
 
@@ -64,7 +64,7 @@ class _State(msgspec.Struct, rename="pascal"):
 
 
 class _Inspected(msgspec.Struct, rename="pascal"):
-    """Of GET /containers/ID/json what is read."""
+    """The members of GET /containers/ID/json that are read."""
 
     state: _State
 
@@ -74,13 +74,13 @@ class _Component(msgspec.Struct, rename="pascal"):
 
 
 class _Version(msgspec.Struct, rename="pascal"):
-    """Of GET /version what is read."""
+    """The members of GET /version that are read."""
 
     components: list[_Component] | None = None
 
 
 class Engine:
-    """An engine that has answered on its local socket. All methods raise NstraceError when it fails."""
+    """An engine that has answered on its local socket. All methods raise NstraceError where it fails."""
 
     def __init__(self, address: str) -> None:
         """address: unix:///path of its socket."""
@@ -91,7 +91,7 @@ class Engine:
     @staticmethod
     def connect(timeout_s: float = TIMEOUT_S) -> Engine:
         """The engine on DOCKER_HOST, else docker's default socket, else podman's; it has answered. Contexts are not
-        read: what they name is mostly remote."""
+        read: they mostly name remote engines."""
         host = os.environ.get("DOCKER_HOST", "").strip()
         if host:
             return Engine._open(_checked(host), timeout_s)
@@ -112,7 +112,7 @@ class Engine:
         return engine
 
     def find(self, text: str) -> list[FoundContainer]:
-        """What the engine itself would understand: the one with this id or name, else all whose ids begin so."""
+        """As the engine itself resolves it: the container with this id or name, else all whose ids begin with it."""
         everyone = self.all()
         for exact in ([c for c in everyone if c.id == text], [c for c in everyone if c.name == text]):
             if exact:
@@ -124,21 +124,21 @@ class Engine:
         return list(self.listed(None, TIMEOUT_S).values())
 
     def listed(self, ids: Collection[str] | None, timeout_s: float) -> dict[str, FoundContainer]:
-        """Those of these containers that there are, or all, by id; stopped ones too."""
+        """By id, those of these containers that exist, stopped ones too. ids: None: all containers."""
         runtime = self._name(timeout_s)
         if ids is not None and not ids:
             return {}
-        filters = {} if ids is None else {"id": sorted(ids)}  # takes beginnings and patterns too
+        filters = {} if ids is None else {"id": sorted(ids)}  # matches beginnings and patterns too
         found = self._ask(lambda: self._api.containers(filters, timeout_s), list[_Listed])
         return {one.id: one.found(runtime) for one in found if ids is None or one.id in ids}
 
     def init_tgid(self, container_id: str) -> int | None:
-        """The engine's word for the first process of a container, its host PID; None: it is not running."""
-        told = self._ask(lambda: self._api.inspect_container(container_id), _Inspected)
-        return told.state.pid or None
+        """The host PID of a container's first process, as the engine reports it; None: the container is not running."""
+        found = self._ask(lambda: self._api.inspect_container(container_id), _Inspected)
+        return found.state.pid or None
 
     def _name(self, timeout_s: float) -> str:
-        """docker or podman, which speaks the same language."""
+        """docker or podman, which has the same interface."""
         if not self._runtime:
             version = self._ask(lambda: self._api.version(timeout_s), _Version)
             names = [component.name for component in version.components or ()]
@@ -153,7 +153,7 @@ class Engine:
 
 
 def _checked(host: str) -> str:
-    """DOCKER_HOST, where it is a socket of this host."""
+    """The value of DOCKER_HOST, if it is a socket of this host. Raises NstraceError."""
     if host.startswith("unix:///"):
         return host
     hint = "unset DOCKER_HOST, or set it to unix:///path/of/the/socket"
@@ -163,7 +163,7 @@ def _checked(host: str) -> str:
 
 
 def _failure(address: str, error: Exception) -> NstraceError:
-    """What the user can do about it."""
+    """The error, with what the user can do about it."""
     detail = f"{type(error).__name__}: {error}"
     if isinstance(error, PermissionError):
         return NstraceError(
@@ -185,6 +185,6 @@ def _failure(address: str, error: Exception) -> NstraceError:
 
 
 def _one_line(words: str) -> str:
-    """The engine's own words, safe to print."""
+    """The engine's own message on one line, safe to print."""
     line = " ".join(words.split())[:200]
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)

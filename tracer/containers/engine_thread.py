@@ -1,4 +1,4 @@
-"""The engine as a stream asks it: in a thread, so that an engine that is slow or hangs holds nobody up for long."""
+"""The engine as a stream asks it: in a thread, so that an engine that is slow or hangs does not block the stream."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class _Known(NamedTuple):
 
 
 class EngineThread:
-    """Asks one question at a time; an answer that comes too late for who asked is there when it is asked for again.
-    After one that was late nobody waits, until one is in time. listed: what an engine has just listed, by id; None:
-    there is none. connect: as `Engine.connect`."""
+    """Asks one question at a time; an answer that comes too late is used when the same is asked again. After a late
+    answer no call waits, until one is in time. listed: what an engine has just listed, by id; None: there is none.
+    connect: as `Engine.connect`."""
 
     def __init__(
         self, listed: Mapping[str, FoundContainer] | None, connect: Callable[[], Engine] | None = None
@@ -48,28 +48,27 @@ class EngineThread:
             self._known.put(container_id, _Known(found, time.monotonic()))
 
     def close(self) -> None:
-        """Ask nothing more. A question that is on its way is waited for a moment: it ends by itself."""
+        """Ask nothing more. Waits a moment for a question that is on its way: it ends by itself."""
         self._not_before_s = math.inf
         if self._question is not None:
             self._question.join(_END_S)
 
     def describe(self, container_id: str) -> Answer:
-        """What the engine tells of a container. One that does not answer: what it has said before."""
+        """What the engine reports of a container. Where it does not answer: its last answer."""
         known = self._ask(container_id, _FRESH_S) or self._known.get(container_id)
         if known is None:
             return self._silence
         return known.found.description if known.found else None
 
     def state(self, container_id: str) -> str | Silence | None:
-        """The engine's word of this moment: running, paused, restarting, exited, created, ...; None: there is no such
-        container."""
+        """The current state: running, paused, restarting, exited, created, ...; None: there is no such container."""
         known = self._ask(container_id, 0.0)
         if known is None:
             return self._silence
         return known.found.state if known.found else None
 
     def _ask(self, container_id: str, fresh_s: float) -> _Known | None:
-        """What was answered to a question of this moment, or one so many seconds older; None: nothing yet."""
+        """The answer to a question of this moment, or of at most fresh_s seconds ago; None: there is none yet."""
         since_s = time.monotonic() - fresh_s
         self._collect(0.0)
         for _question in ("one that is on its way", "ours"):
@@ -84,19 +83,19 @@ class EngineThread:
         return known if known and known.asked_s >= since_s else None
 
     def _connected(self) -> Engine:
-        """In the thread of a question."""
+        """The engine, connected at the first call. Runs in the thread of a question."""
         if self._engine is None:
             self._engine = self._connect()
         return self._engine
 
     def _begin(self) -> None:
-        """Ask about those who are asked for, unless a question is on its way."""
+        """Ask about the containers that are wanted, unless a question is on its way."""
         if self._question is None and time.monotonic() >= self._not_before_s:
             self._question = _Question(self._connected, frozenset(self._wanted))
             self._question.start()
 
     def _collect(self, wait_s: float) -> bool:
-        """Take the answer; False: there is none, or none that can be read."""
+        """Receive the answer; False: there is none, or none that can be read."""
         question = self._question
         if question is None:
             return False
@@ -116,7 +115,7 @@ class EngineThread:
 
 
 class _Question(threading.Thread):
-    """One question: which of these containers are there, and what are they? answer: None: it failed."""
+    """One question: which of these containers exist, and what are they? answer: None: it failed."""
 
     def __init__(self, engine: Callable[[], Engine], ids: frozenset[str]) -> None:
         super().__init__(name="engine", daemon=True)
@@ -125,8 +124,8 @@ class _Question(threading.Thread):
         self._engine = engine
 
     def run(self) -> None:
-        """In the thread."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are for who waits in the main one
+        """Ask, in the thread."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # the main thread handles them
         try:
             self.answer = self._engine().listed(self.ids, _PATIENCE_S)
         except NstraceError:

@@ -1,8 +1,8 @@
 """The engine's HTTP interface, as far as names, images, labels and states need it: three GETs on a local socket.
 
-Not by the docker SDK: a process that asks and ends takes 100 ms and 6 MiB more with it (218 ms against 118, medians;
-docs/architecture.md), and a whole `nstrace translate` is to take 60 ms beyond Python's start.
-All limits of what an engine may do to us stand here.
+Without the docker SDK: a process that asks and ends takes 100 ms and 6 MiB more with it (218 ms against 118, medians;
+docs/architecture.md), and a whole `nstrace translate` may take 60 ms beyond Python's start.
+All limits on what an engine may do to this process are here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 TIMEOUT_S = 2.0
-"""How long a whole answer may take where nobody says otherwise."""
+"""The time limit of a whole answer where the caller sets none."""
 MAX_ANSWER_BYTES = 64 << 20
 """A list of 50 000 containers has 40 MB."""
 
 
 class Refused(Exception):
-    """The engine's answer was an error. explanation: its own words."""
+    """The engine's answer was an error. explanation: its own message."""
 
     def __init__(self, status: int, explanation: str) -> None:
         super().__init__(f"{status}: {explanation}")
@@ -35,11 +35,11 @@ class _Message(msgspec.Struct):
 
 
 class HttpApi:
-    """Asks the engine on a local socket; a connection for each question. All methods return decoded JSON, and raise
+    """Asks the engine on a local socket; one connection for each question. All methods return decoded JSON, and raise
     OSError (TimeoutError too), Refused, http.client.HTTPException or msgspec.MsgspecError."""
 
     def __init__(self, path: str) -> None:
-        """path: of the socket."""
+        """path: of the engine's socket."""
         self._path = path
 
     def version(self, timeout_s: float = TIMEOUT_S) -> Any:
@@ -73,14 +73,14 @@ class HttpApi:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """To a socket's path, until a moment (CLOCK_MONOTONIC): an engine that answers byte by byte holds nobody up."""
+    """A connection to a socket's path, until a moment (CLOCK_MONOTONIC): bounds an engine that answers byte by byte."""
 
     def __init__(self, path: str, until_s: float) -> None:
         super().__init__("localhost")
         self._path, self._until_s = path, until_s
 
     def connect(self) -> None:
-        """As http.client does, where it is asked to send something."""
+        """Connect; http.client calls this before it sends."""
         self.sock = _Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.until_s = self._until_s
         self.sock.keep_time()
@@ -88,7 +88,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _Socket(socket.socket):
-    """A time-out holds for a system call; this one's is what is left of the time for all of them."""
+    """A socket whose time-out, for each system call, is what is left of the time for all of them."""
 
     until_s = 0.0
 
@@ -99,7 +99,7 @@ class _Socket(socket.socket):
         self.settimeout(left_s)
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        """Whatever is read comes through here (socket.SocketIO.readinto)."""
+        """Receive; everything that is read passes through here (socket.SocketIO.readinto)."""
         self.keep_time()
         return super().recv_into(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""The names of containers: the engine is asked when the first is wanted, and again for one that is new."""
+"""The names of containers: the engine is asked when the first is needed, and again for a new container."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIST_AGAIN_S = 1.0
 
 
 class Names:
-    """Does without names where no engine tells them: `error` then says why."""
+    """Names and other facts from an engine; works without one: `error` then says why there is none."""
 
     def __init__(self) -> None:
         self.error: NstraceError | None = None
@@ -24,7 +24,7 @@ class Names:
 
     @cached_property
     def engine(self) -> Engine | None:
-        """The engine that answers; None: there is none."""
+        """The engine that answers; None: none does."""
         try:
             engine = Engine.connect()
             self._list(engine)
@@ -41,7 +41,7 @@ class Names:
         return self.engine
 
     def describe(self, container_id: str) -> Answer:
-        """What the engine tells of a container. Never raises."""
+        """What the engine reports of a container. Never raises."""
         if self.engine is None:
             return Silence.NO_ENGINE
         if container_id not in self._listed and time.monotonic() - self._listed_s > _LIST_AGAIN_S:
@@ -58,7 +58,7 @@ class Names:
         self._listed = engine.listed(None, TIMEOUT_S)
 
     def init_tgid(self, container_id: str) -> int | None:
-        """The first process of a container, its host PID, as the engine says; None: not running, or not known."""
+        """The host PID of a container's first process, as the engine reports it; None: not running, or not known."""
         try:
             return self.engine.init_tgid(container_id) if self.engine else None
         except NstraceError:
@@ -70,13 +70,13 @@ class Names:
         return self._listed if self.engine else None
 
     def running(self) -> list[FoundContainer]:
-        """The containers that run, by the engine's list."""
+        """The containers that run, as the engine lists them."""
         return [found for found in self._listed.values() if found.running] if self.engine else []
 
     def inits(self, but: Collection[str]) -> dict[int, str]:
-        """The first processes of all running containers but these: host PID -> id."""
-        told = {self.init_tgid(found.id): found.id for found in self.running() if found.id not in but}
-        return {tgid: container_id for tgid, container_id in told.items() if tgid}
+        """The first processes of all running containers except these: host PID -> id."""
+        found_by_pid = {self.init_tgid(found.id): found.id for found in self.running() if found.id not in but}
+        return {tgid: container_id for tgid, container_id in found_by_pid.items() if tgid}
 
     def find(self, text: str) -> list[FoundContainer]:
         """Containers with this name or id, else those whose ids begin so."""

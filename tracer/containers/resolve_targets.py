@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resolved:
-    """Targets in the order in which they were typed. not_running: names of containers among them that have no
-    process now."""
+    """Targets in the order in which they were typed. not_running: names of containers among them without processes."""
 
     targets: tuple[Target, ...]
     not_running: tuple[str, ...]
@@ -31,9 +30,9 @@ def resolve(
 ) -> Resolved:
     """Look up what the targets mean on this host.
 
-    find: name or id -> the container. check: raises NstraceError where a target means containers by what nobody can
-    tell of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise NstraceError where there is
-    no such thing.
+    find: name or id -> the container. check: raises NstraceError where a target selects containers by what is not known
+    of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise NstraceError where there is no
+    such thing.
     """
     resolved: list[Target] = []
     not_running: dict[str, None] = {}
@@ -52,9 +51,9 @@ def resolve(
 
 
 def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[FoundContainer]]) -> FoundContainer:
-    """The one container that was found for what the user typed. Raises NstraceError where there is none, or several.
+    """The one container in found that the user means. Raises NstraceError where there is none, or there are several.
 
-    everyone: all that there are, to name those near.
+    everyone: returns all containers, for the names in the hint.
     """
     if not found:
         raise NstraceError(f"no container named {text!r}", _near(text, everyone()), ExitCode.NO_TARGET)
@@ -66,7 +65,7 @@ def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[F
 
 
 def indistinct(name: str, init_tgid: int | None) -> NstraceError:
-    """The error for a running container whose processes nothing tells from others'. init_tgid: the engine's word."""
+    """The error for a running container whose processes look like others'. init_tgid: host PID of its first one."""
     if init_tgid is None:
         return NstraceError(
             f"the container engine says that {name} is running, but no process of it was found",

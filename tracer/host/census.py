@@ -8,15 +8,15 @@ from tracer.host.procfs import LivingProcess
 
 
 def take_census(host: Host) -> Census:
-    """All processes that are there now. They are read one after the other, while others begin and end."""
+    """All processes that exist now. They are read one after the other, while others begin and end."""
     living = {process.tgid: process for process in host.processes()}
     for process in living.values():
-        host.of_cgroup(process.cgroup)  # who is found by cgroup is not asked for by other means
+        host.of_cgroup(process.cgroup)  # a process that is found by cgroup is not looked up otherwise
     return Census(entry_of(host, process, living.get(process.parent_tgid)) for process in living.values())
 
 
 def entry_of(host: Host, process: LivingProcess, parent: LivingProcess | None = None) -> Entry:
-    """One process. parent: where that has been read already."""
+    """The entry of one process. parent: where that has been read already."""
     around = host.containers(process)
     has_parent = process.parent_tgid != 0
     parent = parent or (host.process(process.parent_tgid) if has_parent else None)

@@ -1,4 +1,4 @@
-"""What there is to be named on a command line: containers, their labels, PIDs. For the shell's completion."""
+"""Candidates for arguments on a command line: containers, their labels, PIDs. For the shell's completion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracer.views.table import place
 
 
 def targets(incomplete: str) -> Iterator[CompletionItem[str]]:
-    """What a TARGET may be; some of it does not begin so."""
+    """Candidates for a TARGET; not all of them begin with incomplete."""
     prefix, colon, _ = incomplete.partition(":")
     if colon:
         yield from _with_prefix(prefix)
@@ -30,7 +30,7 @@ def targets(incomplete: str) -> Iterator[CompletionItem[str]]:
 
 
 def procs(incomplete: str) -> Iterator[CompletionItem[str]]:
-    """What a PROC may be; some of it does not begin so."""
+    """Candidates for a PROC; not all of them begin with incomplete."""
     return _numbers(incomplete) if "/" in incomplete else _owners()
 
 
@@ -72,7 +72,7 @@ def _values(prefix: str, description: Description) -> list[str]:
 
 
 def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
-    """All numbers in a container's PID namespace."""
+    """All numbers in the PID namespace of a container."""
     where = incomplete.rpartition("/")[0]
     names = Names()
     census = take_census(Host(names.describe))
@@ -85,7 +85,7 @@ def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
 
 
 def _owners() -> Iterator[CompletionItem[str]]:
-    """Those whom the engine knows first: all others are found by reading of every process."""
+    """Containers that the engine knows first: to find all others every process is read."""
     names = Names()
     known = [container for container in names.all() if container.running]
     for container in sorted(known, key=lambda container: container.name):

@@ -1,4 +1,4 @@
-"""PROC as typed -> the living process that is meant. Combines the host as it is now with what an engine tells."""
+"""PROC as typed -> the living process that it means. Combines the host as it is now with what an engine reports."""
 
 from __future__ import annotations
 
@@ -29,33 +29,33 @@ _MAX_NEAR = 8
 
 
 class Match(NamedTuple):
-    """What was found for a PROC. is_thread: the number is that of a thread of the process."""
+    """A process that was found for a PROC. is_thread: the number is that of a thread of the process."""
 
     process: LivingProcess
     is_thread: bool
 
 
 class Lookup:
-    """Finds processes and PID namespaces. All methods raise NstraceError where there is no such thing, or where it is
-    not ours to see."""
+    """Finds processes and PID namespaces. All methods raise NstraceError where there is none, or it cannot be read."""
 
     def __init__(self) -> None:
         self.names = Names()
         self.host = Host(self.names.describe, self.names.inits)
 
     def targets(self, texts: Iterable[str]) -> Resolved:
-        """What TARGETs mean as things are now."""
+        """What TARGETs mean now."""
         return resolve(tuple(map(parse_target, texts)), self.container, self._check, procfs.pidns_inum)
 
     def _check(self, target: Target) -> None:
-        """Only an engine can tell who is meant; but for a glob over names that cgroups have."""
+        """Raises NstraceError where only an engine knows which containers a target means, and none answers; except for
+        a glob over names that cgroups have."""
         if self.names.engine is None:
             by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
             if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
                 self.names.require()
 
     def find(self, proc: Proc) -> Match:
-        """The process that is meant."""
+        """The process that a PROC means."""
         if proc.space == Space.HOST:
             found = self.host.process(proc.nr)
             if found is None:
@@ -70,7 +70,7 @@ class Lookup:
 
     @contextlib.contextmanager
     def opened_pidns(self, space: Space, where: str) -> Iterator[int]:
-        """A descriptor of the PID namespace that is meant by what stands in front of the slash of a PROC."""
+        """A descriptor of the PID namespace that the part of a PROC before the slash means."""
         someone = self._someone_in(space, where)
         with contextlib.ExitStack() as stack:
             try:
@@ -84,7 +84,7 @@ class Lookup:
             yield fd
 
     def _someone_in(self, space: Space, where: str) -> LivingProcess:
-        """A process that is in the namespace itself, not in one below it."""
+        """A process that is in the namespace itself, not in one nested in it."""
         if space == Space.CONTAINER:
             return self._first_of(self.container(where))
         if space == Space.PIDNS:
@@ -102,7 +102,7 @@ class Lookup:
         raise _nobody(f"no process is in a PID namespace {inum}", lambda: "lsns -t pid lists those that there are")
 
     def container(self, text: str) -> FoundContainer:
-        """The one container with this name or id, also one that no engine knows but its cgroup names."""
+        """The one container with this name or id, also one that no engine knows but a cgroup path shows."""
         found = self.names.find(text)
         if found:
             return choose(text, found, self.names.all)
@@ -113,15 +113,15 @@ class Lookup:
         return choose(text, exact or unknown, self.names.all)
 
     def _by_cgroup(self) -> set[str]:
-        """The ids of the containers that processes are in."""
+        """The ids of containers that processes are in, by their cgroups."""
         found = (self.host.of_cgroup(process.cgroup) for process in self.host.processes())
         return {container.id for container in found if container}
 
     def _first_of(self, container: FoundContainer) -> LivingProcess:
-        """Its first process: as `tracer.answers.inventory.running` has it. Who is number 1 in a namespace by the
-        engine's word, and in no other container's cgroup, is quicker to find and the same."""
-        told = self.names.init_tgid(container.id)
-        process = self.host.process(told) if told else None
+        """Its first process: as `tracer.answers.inventory.running` has it. A process that the engine reports as first,
+        that is number 1 in a namespace and in no other container's cgroup, is faster to find and the same."""
+        tgid = self.names.init_tgid(container.id)
+        process = self.host.process(tgid) if tgid else None
         if process and process.level and process.numbers[-1] == 1:
             own = self.host.of_cgroup(process.cgroup)
             if own is None or own.id == container.id:
@@ -141,17 +141,17 @@ class Lookup:
 
     def hidden(self, target: Target, found: Collection[str]) -> Iterator[NstraceError]:
         """An error for each running container that a target means and that is not among those found, by id: it has a
-        process, but nothing tells that it is the container's."""
+        process, but nothing shows that the process is the container's."""
         for container in self.names.running():
             if container.id not in found and target.means((container_of(container.id, container.description),), ()):
-                told = self.names.init_tgid(container.id)
-                process = self.host.process(told) if told else None
+                tgid = self.names.init_tgid(container.id)
+                process = self.host.process(tgid) if tgid else None
                 own = self.host.container(process) if process else None
                 if process and (own is None or own.id != container.id):  # else it began after the others were read
-                    yield indistinct(container.name, told)
+                    yield indistinct(container.name, tgid)
 
     def _elsewhere(self, nr: int) -> str:
-        """What to say of a number that nobody has on the host: who has it inside."""
+        """A hint for a number that no process has on the host: the processes that have it inside."""
         found = []
         for process in self.host.processes():
             for level in range(1, len(process.numbers)):
@@ -161,7 +161,7 @@ class Lookup:
         return f"inside there is {shown(found)}" if found else "ps -e lists the host's processes"
 
     def _near(self, fd: int, nr: int) -> str:
-        """What to say of a number that nobody has in a namespace: those nearest that somebody has."""
+        """A hint for a number that no process has in a namespace: the nearest numbers in use."""
         pidns = self.host.identify(fd)
         numbers = (number for process in self.host.processes() for number in process.chain or ())
         used = sorted({number.nr for number in numbers if number.pidns == pidns}, key=lambda used: abs(used - nr))
@@ -169,12 +169,12 @@ class Lookup:
 
 
 def not_permitted(what: str) -> NstraceError:
-    """The error for what only root may see."""
+    """The error for what only root may read."""
     return NstraceError(f"{what} cannot be read", more_rights("CAP_SYS_PTRACE"), ExitCode.NOT_PERMITTED)
 
 
 def _nobody(message: str, hint: Callable[[], str]) -> NstraceError:
-    """The error for a process that is not there, as far as we may see."""
+    """The error for a process that does not exist, as far as can be seen."""
     if procfs.hides_others():
         return not_permitted("other users' processes")
     return NstraceError(message, hint(), ExitCode.NO_TARGET)

@@ -1,7 +1,7 @@
 """The only user of the ioctls on descriptors of PID namespaces: ioctl_nsfs(2), include/uapi/linux/nsfs.h.
 
 A kernel that lacks one answers ENOTTY (before Linux 6.11 there is no translation, before 6.18 no id): None here, and
-who asks has to find out by /proc.
+the caller has to use /proc.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class NotTranslated(Exception):
 
 
 def inum(fd: int) -> int:
-    """The namespace's inode number: nobody else's while the descriptor is open."""
+    """The namespace's inode number: unique while the descriptor is open."""
     return os.fstat(fd).st_ino
 
 
 def ns_id(fd: int) -> int | None:
-    """The namespace's 64-bit number that is never given again; None: this kernel has none."""
+    """The namespace's 64-bit number that is never reused; None: this kernel has none."""
     buffer = bytearray(8)
     try:
         fcntl.ioctl(fd, _GET_ID, buffer)
@@ -45,8 +45,8 @@ def ns_id(fd: int) -> int | None:
 
 
 def parent(fd: int) -> int:
-    """A descriptor of the namespace around this one, for the caller to close. PermissionError where that is not ours
-    to see: outside of our own namespace, or of the user namespace that we may look into."""
+    """A descriptor of the namespace around this one, for the caller to close. Raises PermissionError where that cannot
+    be read: outside of our own namespace, or of the user namespace that we may look into."""
     return fcntl.ioctl(fd, _GET_PARENT, 0)
 
 
@@ -68,19 +68,19 @@ def ancestry(fd: int) -> Iterator[list[int]]:
 
 
 def host_tgid(fd: int, nr: int) -> int | None:
-    """The PID that we know the process of number nr in this namespace by (of a thread: its process's); None: nobody
-    has this number. Raises NotTranslated where the kernel cannot tell."""
+    """The PID, in our namespace, of the process with number nr in this namespace (of a thread: its process's); None: no
+    process has this number. Raises NotTranslated where the kernel cannot translate."""
     return _translated(fd, _TGID_FROM_PIDNS, nr)
 
 
 def host_tid(fd: int, nr: int) -> int | None:
-    """As host_tgid, of a process or a thread its own number."""
+    """As host_tgid, but for a process or a thread its own number."""
     return _translated(fd, _PID_FROM_PIDNS, nr)
 
 
 def number_in(fd: int, tgid: int) -> int | None:
-    """The number that a process of ours has in this namespace; None: it is not in there, or not at all. Raises
-    NotTranslated where the kernel cannot tell."""
+    """The number in this namespace of a process with PID tgid in ours; None: it has none there, or does not exist.
+    Raises NotTranslated where the kernel cannot translate."""
     return _translated(fd, _TGID_IN_PIDNS, tgid)
 
 

@@ -1,7 +1,7 @@
 """Single numbers, live: of the host -> container and number inside; of a namespace -> PID on the host.
 
-Every answer is of the moment in which it is given: the kernel translates, or what is remembered is of a process that
-is held by a descriptor and still there.
+Every answer is right at the moment when it is returned: the kernel translates, or what is remembered is about a process
+that is held by a descriptor and still exists.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tracer.host.processes import Host
 from tracer.stream.pidns import Number
 from tracer.text.escape import safe_text
 
-_FORGET_S = 1.0  # what is no PID of a container may become one: a process enters its cgroup after its birth
+_FORGET_S = 1.0  # a PID that is not in a container may be later: a process enters its cgroup after its birth
 _MAX_KNOWN = 128  # each takes a descriptor
 
 
 class _Known(NamedTuple):
-    """directory: as `procfs.open_process` gives it, so that nobody else can be taken for who was asked about."""
+    """directory: as `procfs.open_process` returns it, so that a later process with the same number is not mistaken."""
 
     directory: int
     answer: bytes | None
@@ -39,15 +39,15 @@ class _Known(NamedTuple):
 
 
 class ToContainer:
-    """Numbers of the host's processes and threads -> web/15. Start times would not do to tell who has a number: it may
-    be given away within a clock tick."""
+    """Numbers of the host's processes and threads -> web/15. Start times do not suffice to show which process has a
+    number: it may be reused within a clock tick."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._known: OrderedDict[int, _Known] = OrderedDict()
 
     def __call__(self, nr: int) -> bytes | None:
-        """Where the number is known inside of a container or a nested namespace; None: it is nobody's there."""
+        """The number inside of a container or a nested namespace; None: no such process is in one."""
         known = self._known.get(nr)
         if known and known.holds:
             self._known.move_to_end(nr)
@@ -65,7 +65,7 @@ class ToContainer:
         return answer
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         for nr in list(self._known):
             self._forget(nr)
 
@@ -86,8 +86,8 @@ class ToContainer:
 
 
 class ToHost:
-    """Numbers inside one PID namespace -> the host's. open_pidns: gives a descriptor of the namespace, again after it
-    has ended: a container that restarts has a new one. prefix: stands in front of the number."""
+    """Numbers inside one PID namespace -> the host's. open_pidns: returns a descriptor of the namespace, called again
+    after it has ended: a container that restarts has a new one. prefix: written in front of the number."""
 
     def __init__(self, host: Host, open_pidns: Callable[[], AbstractContextManager[int]], prefix: bytes) -> None:
         self._host, self._open, self._prefix = host, open_pidns, prefix
@@ -97,14 +97,14 @@ class ToHost:
         self._listed_s = self._asked_s = -_FORGET_S
 
     def __call__(self, nr: int) -> bytes | None:
-        """The host's number of the process or thread that has this number inside; None: nobody has it."""
+        """The host's number of the process or thread that has this number inside; None: there is none."""
         answer = self._ask(nr)
         if answer is None and self._is_over() and self._reopened():
             answer = self._ask(nr)
         return None if answer is None else b"%s%d" % (self._prefix, answer)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         self._stack.close()
 
     def _ask(self, nr: int) -> int | None:
@@ -114,7 +114,7 @@ class ToHost:
             return self._by_proc(nr)
 
     def _by_proc(self, nr: int) -> int | None:
-        """Where the kernel does not translate: by a list of the namespace, made anew when it may have changed."""
+        """Where the kernel does not translate: from a list of the namespace, made anew when it may have changed."""
         pidns = self._host.identify(self._fd)
         if nr not in self._members and time.monotonic() - self._listed_s >= _FORGET_S:
             self._listed_s = time.monotonic()
@@ -131,18 +131,18 @@ class ToHost:
         return None
 
     def _is_over(self) -> bool:
-        """Whether the namespace has ended; asked again only after a while."""
+        """Whether the namespace has ended; checked again only after a while."""
         if time.monotonic() - self._asked_s < _FORGET_S:
             return False
         self._asked_s = time.monotonic()
         return not self._host.is_alive(self._fd)
 
     def _reopened(self) -> bool:
-        """Whether there is a new one."""
+        """Whether there is a new namespace, which is open now."""
         again = ExitStack()
         try:
             fd = again.enter_context(self._open())
-        except NstraceError:  # it is not running now, or no engine tells: it may later
+        except NstraceError:  # it is not running now, or no engine answers: it may later
             return False
         self._stack.close()
         self._stack, self._fd = again, fd

@@ -5,12 +5,12 @@ from __future__ import annotations
 from tracer.host import nsfs, procfs
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 
-_UNKNOWN = 0  # the generation of a namespace whose first process has gone
+_UNKNOWN = 0  # the generation of a namespace whose first process has exited
 
 
 class PidnsIds:
-    """Looks up each namespace's ancestry once. gen is told by the same rule as the probes tell it (bpf/task.h), but
-    where it is a start time, it is cut to a clock tick: /proc has no more."""
+    """Looks up each namespace's ancestry once. gen follows the same rule as in the probes (bpf/task.h), but where it is
+    a start time, it is cut to a clock tick: /proc has no more."""
 
     def __init__(self) -> None:
         self._known: dict[PidnsId, tuple[PidnsId, ...]] = {}
@@ -33,13 +33,13 @@ class PidnsIds:
         return PidnsId(inum, self._birth_ns(fd, inum) if gen is None else gen)
 
     def first(self, fd: int) -> int | None:
-        """The host PID of the namespace's first process; None: it has gone."""
+        """The host PID of the namespace's first process; None: it has exited."""
         found = self._find_first(fd, nsfs.inum(fd))
         return found[0] if found else None
 
     def _birth_ns(self, fd: int, inum: int) -> int:
-        """When the namespace's first process began. While the descriptor is open, nobody else has the inum: so a
-        process that was its first, and still lives, is."""
+        """The start time of the namespace's first process, in ns. While the descriptor is open, no other namespace has
+        the inum: so a process that was its first, and still lives, is."""
         known = self._firsts.get(inum)
         if known is None or procfs.start_ticks(known[0]) != known[1]:
             known = self._find_first(fd, inum)

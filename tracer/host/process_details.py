@@ -1,4 +1,4 @@
-"""What inspect asks of /proc beyond what the look-up of a process reads. The second half of procfs."""
+"""What inspect reads from /proc beyond what the look-up of a process reads. The second half of procfs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIRST_OF_OTHERS = 0xF0000000
 
 
 def details(process: LivingProcess) -> Details:
-    """More of this very process. Raises ProcessLookupError where it has gone."""
+    """More of this very process. Raises ProcessLookupError where it has exited."""
     try:
         with opened_process(process.tgid) as directory:
             status = contents(directory, "status")
@@ -31,7 +31,7 @@ def details(process: LivingProcess) -> Details:
             began = int(stat_fields(directory)[1][19]) * TICK_NS
     except FileNotFoundError as error:
         raise ProcessLookupError from error
-    if began != process.proc_id.start_ns:  # the number was given away before we opened the directory
+    if began != process.proc_id.start_ns:  # the number was reused before we opened the directory
         raise ProcessLookupError
     return found
 
@@ -40,7 +40,7 @@ def _environ(directory: int) -> bytes:
     try:
         return contents(directory, "environ")
     except ProcessLookupError:
-        return b""  # a zombie has no memory; whether it is gone is seen by what else is read
+        return b""  # a zombie has no memory; whether it has exited shows in what else is read
 
 
 def shared_with_host(namespaces: Mapping[str, int]) -> frozenset[str]:
@@ -66,7 +66,7 @@ def _namespaces(directory: int) -> dict[str, int]:
 
 
 def _mapped(uid: int, uid_map: bytes) -> int | None:
-    """A uid of ours as a user namespace counts: user_namespaces(7), lines of inside, outside, length."""
+    """A host uid in a user namespace: user_namespaces(7), lines of inside, outside, length; None: it has none there."""
     for line in uid_map.splitlines():
         inside, outside, length = map(int, line.split())
         if outside <= uid < outside + length:

@@ -1,6 +1,6 @@
 """The host as it is now, without eBPF: living processes with all their numbers, and the container of each.
 
-Combines /proc, the namespaces' descriptors and the names that an engine tells.
+Combines /proc, the namespaces' descriptors and the names that an engine reports.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _MS_NS = 1_000_000
 
 
 class Host:
-    """Reads when asked; remembers only what cannot change: the ancestry of a namespace, its owner, a cgroup's
+    """Reads at each call; remembers only what cannot change: the ancestry of a namespace, its owner, a cgroup's
     container.
 
-    describe: what an engine tells of a container. inits: the engine's word for the first processes of all running
-    containers but those of these ids: host PID -> id.
+    describe: what an engine reports of a container. inits: the first processes, as the engine reports them, of all
+    running containers except those with these ids: host PID -> id.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Host:
         return procfs.living(nr, self._spaces.of)
 
     def read(self, directory: int) -> LivingProcess:
-        """The process of a directory, as `procfs.open_process` gives it. Raises OSError where it has gone."""
+        """The process of a directory, as `procfs.open_process` returns it. Raises OSError where it has exited."""
         return procfs.read_process(directory, self._spaces.of)
 
     def processes(self) -> Iterator[LivingProcess]:
@@ -50,7 +50,7 @@ class Host:
         return procfs.processes(self._spaces.of)
 
     def started_ns(self, process: LivingProcess) -> int:
-        """When it began, by the wall clock, to a clock tick."""
+        """When it began, by the wall clock in ns, to a clock tick."""
         return (process.proc_id.start_ns + self.wall_offset_ns) // _MS_NS * _MS_NS
 
     def identify(self, fd: int) -> PidnsId:
@@ -58,12 +58,12 @@ class Host:
         return self._spaces.identify(fd)
 
     def is_alive(self, fd: int) -> bool:
-        """Whether the first process of the PID namespace of a descriptor is there: without it nobody is born there."""
+        """Whether the first process of the PID namespace of a descriptor exists: without it none is born there."""
         return self._spaces.first(fd) is not None
 
     def inside(self, fd: int, nr: int) -> LivingProcess | None:
         """The process with this number in the namespace of a descriptor, or with a thread of this number there; None:
-        there is none. Who answers is held against the question, so a number that was given away meanwhile does no
+        there is none. The answer is checked against the question, so a number that was reused meanwhile does no
         harm."""
         pidns = self._spaces.identify(fd)
         try:
@@ -81,13 +81,13 @@ class Host:
         return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
 
     def containers(self, process: LivingProcess) -> tuple[Container | None, ...]:
-        """The containers around it, outermost first, and last its own. None: the host's, no container's, or not ours to
-        see."""
+        """The containers around it, outermost first, and last its own. None: the host's, no container's, or one that
+        cannot be read."""
         return (*self.owners(process)[:-1], self.container(process))
 
     def owners(self, process: LivingProcess) -> tuple[Container | None, ...]:
         """For each of its numbers, the host's first, the container that began the namespace. None: the host's, no
-        container's, or not ours to see."""
+        container's, or one that cannot be read."""
         if process.chain is None:
             return (None,) * len(process.numbers)
         return tuple(self._owner(process, number) for number in process.chain)
@@ -125,8 +125,8 @@ class Host:
         return container
 
     def _by_engine(self, tgid: int) -> Container | None:
-        """The container whose first process this is by the engine's word. Asked only of who is the first in its
-        namespace and in no container's cgroup: it was moved there."""
+        """The container whose first process this is, as the engine reports. Asked only for a process that is the first
+        in its namespace and in no container's cgroup: it was moved there."""
         known = {container.id for container in self._containers.values() if container}
         container_id = self._inits(known).get(tgid)
         return container_of(container_id, self._describe(container_id)) if container_id else None

@@ -22,7 +22,7 @@ SpacesOf = Callable[[int], tuple[PidnsId, ...]]
 
 
 class Command(NamedTuple):
-    """What a process runs: its executable's path, and its arguments as the kernel keeps them, NUL-ended."""
+    """What a process runs: the path of its executable, and its arguments as the kernel keeps them, NUL-ended."""
 
     exe: bytes
     args: bytes
@@ -38,7 +38,7 @@ def start_ticks(tgid: int) -> int | None:
 
 
 def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
-    """What this very process runs; empty where it has gone, or its number has another owner now."""
+    """What this very process runs; empty where it has exited, or its number belongs to another process now."""
     nobodys = Command(b"", b"")
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         directory = open_process(tgid)
@@ -73,13 +73,13 @@ def pidns_inum(tgid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LivingProcess:
-    """What /proc says of one process that has not been reaped; all of it is of this very process.
+    """What /proc reports of one process that has not been reaped; all of it is of this very process.
 
-    proc_id: start_ns is cut to a clock tick, as /proc has it. numbers: its PIDs, outermost first, the host's among
-    them; chain: the same with their namespaces, None where those are not ours to see. parent_tgid: 0 where there is
-    none. args: NUL-ended; exe: b"" where there is none or it is not ours to see. state: proc(5), Z is a zombie.
-    cgroups: its different paths, that of the hierarchy which tells containers apart first; () where it has none to see.
-    uid: the real one.
+    proc_id: start_ns is cut to a clock tick, as in /proc. numbers: its PIDs, outermost first, the host's included;
+    chain: the same with their namespaces, None where those cannot be read. parent_tgid: 0 where there is none. args:
+    NUL-ended; exe: b"" where there is none or it cannot be read. state: proc(5), Z is a zombie. cgroups: its different
+    paths, that of the hierarchy which distinguishes containers first; () where none can be read. uid: the real one, in
+    the initial user namespace.
     """
 
     proc_id: ProcId
@@ -100,12 +100,12 @@ class LivingProcess:
 
     @property
     def cgroup(self) -> str:
-        """The path that tells its container (tracer.system.cgroup_hierarchy)."""
+        """The path that shows its container (tracer.system.cgroup_hierarchy)."""
         return self.cgroups[0] if self.cgroups else ""
 
     @property
     def level(self) -> int:
-        """Of its innermost namespace; the host's is 0."""
+        """The nesting depth of its innermost namespace; the host's is 0."""
         return len(self.numbers) - 1
 
     @property
@@ -115,7 +115,7 @@ class LivingProcess:
 
 
 def living(nr: int, spaces_of: SpacesOf) -> LivingProcess | None:
-    """The process of this PID or thread number on the host; None: there is none (any more)."""
+    """The process of this PID or thread number on the host; None: there is none."""
     try:
         with opened_process(nr) as directory:
             found = read_process(directory, spaces_of)
@@ -128,7 +128,7 @@ def living(nr: int, spaces_of: SpacesOf) -> LivingProcess | None:
 
 
 def thread_numbers(directory: int) -> tuple[int, ...]:
-    """The numbers of the thread (or process) of this directory, outermost first. Raises OSError where it has gone."""
+    """The numbers of the thread (or process) of this directory, outermost first. Raises OSError where it has exited."""
     return _numbers(contents(directory, "status"), b"NSpid")
 
 
@@ -155,7 +155,7 @@ def is_ours_to_see(tgid: int) -> bool:
 
 @contextlib.contextmanager
 def opened_pidns(tgid: int) -> Iterator[int]:
-    """A descriptor of the PID namespace that a process is in. Raises OSError where that is not to be had."""
+    """A descriptor of the PID namespace that a process is in. Raises OSError where it cannot be opened."""
     fd = os.open(f"/proc/{tgid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield fd
@@ -164,7 +164,7 @@ def opened_pidns(tgid: int) -> Iterator[int]:
 
 
 def processes(spaces_of: SpacesOf) -> Iterator[LivingProcess]:
-    """All processes of the host, each read whole when it is its turn; those that end meanwhile are left out."""
+    """All processes of the host, each read whole in its turn; those that end meanwhile are left out."""
     for tgid in tgids():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError), opened_process(tgid) as directory:
             yield read_process(directory, spaces_of)
@@ -188,8 +188,8 @@ def inits() -> dict[int, tuple[int, int]]:
 
 
 def open_process(nr: int) -> int:
-    """A descriptor of the directory of a process or thread. It means this one alone: after its end every read fails, be
-    its number given away or not (proc_pid_make_inode, fs/proc/base.c). Raises OSError where there is none."""
+    """A descriptor of the directory of a process or thread. It refers to this one alone: after its end every read
+    fails, even if its number is reused (proc_pid_make_inode, fs/proc/base.c). Raises OSError where there is none."""
     return os.open(f"/proc/{nr}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
@@ -204,7 +204,7 @@ def is_there(directory: int) -> bool:
 
 @contextlib.contextmanager
 def opened_process(nr: int) -> Iterator[int]:
-    """As open_process, closed at the end."""
+    """As open_process, closed at the end of the context."""
     directory = open_process(nr)
     try:
         yield directory
@@ -213,8 +213,8 @@ def opened_process(nr: int) -> Iterator[int]:
 
 
 def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
-    """The process of this directory; of a thread's directory its process, with the start of the thread. Raises OSError
-    where it has gone."""
+    """The process of this directory; for a thread's directory its process, with the start of the thread. Raises OSError
+    where it has exited."""
     comm, fields = stat_fields(directory)
     status = contents(directory, "status")
     numbers = _numbers(status, b"NStgid")
@@ -233,14 +233,14 @@ def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
 
 
 def stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
-    """Of /proc/PID/stat the command name, which may hold anything, and the fields behind it."""
+    """From /proc/PID/stat the command name, which may hold any bytes, and the fields behind it."""
     stat = contents(directory, "stat")
     comm, _, rest = stat[stat.index(b"(") + 1 :].rpartition(b") ")
     return comm, rest.split()
 
 
 def contents(directory: int, name: str, max_bytes: int = 1 << 30) -> bytes:
-    """A file of a process, or its beginning; b"" where it is not ours to read."""
+    """A file of a process, at most max_bytes of it; b"" where it cannot be read."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     except PermissionError:
@@ -255,7 +255,7 @@ def contents(directory: int, name: str, max_bytes: int = 1 << 30) -> bytes:
 
 
 def _numbers(status: bytes, name: bytes) -> tuple[int, ...]:
-    """NSpid, of a thread, or NStgid, of its process: the numbers, outermost first."""
+    """The numbers in a line of status, outermost first: NSpid, of a thread, or NStgid, of its process."""
     return tuple(map(int, status_field(status, name).split()))
 
 
@@ -266,7 +266,7 @@ def status_field(status: bytes, name: bytes) -> bytes:
 
 
 def link(directory: int, name: str) -> bytes:
-    """What a link of a process points to, b"" where there is none or it is not ours to see."""
+    """What a link of a process points to, b"" where there is none or it cannot be read."""
     try:
         return os.readlink(os.fsencode(name), dir_fd=directory)
     except (PermissionError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Translate, live: from what was typed to what is answered. Combines the look-up with the containers of each number."""
+"""Translate, live: from what was typed to the answer. Combines the look-up with the containers of each number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tracer.typed.processes import Proc, Space
 
 
 def translate(lookup: Lookup, proc: Proc) -> Translation:
-    """The living process that a PROC means. Raises NstraceError where there is none, or it is not ours to see."""
+    """The living process that a PROC means. Raises NstraceError where there is none, or it cannot be read."""
     found, is_thread = lookup.find(proc)
     return Translation(
         asked=proc.text,

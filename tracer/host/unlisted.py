@@ -1,7 +1,7 @@
 """Processes that /proc shows and the kernel's iterator over tasks does not: a hardened kernel may hide some from BPF.
 
-They are told as the list tells the others, where all that identifies them is known: the exact start is not in /proc,
-but every child has its parent's.
+They are reported as the list reports the others, where all that identifies them is known: the exact start is not in
+/proc, but every child has its parent's.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 
 class Unlisted(NamedTuple):
-    """batch: SNAPSHOT rows of those that are known in all that a row tells. unknown: the PIDs of the others."""
+    """batch: SNAPSHOT rows of processes for which all values of a row are known. unknown: the PIDs of the others."""
 
     batch: Batch
     unknown: tuple[int, ...]
 
 
 def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
-    """The processes that neither the list nor an event has told of. listed: SNAPSHOT rows; early: the events since
+    """The processes that neither the list nor an event has reported. listed: SNAPSHOT rows; early: the events since
     began_ns (boottime). The rows have the time at which the list ends."""
     known = join_rows([listed.rows, pick(early.rows, ~of_kind(early.rows, *STREAM_KINDS))])
     rows, unknown = [], []
@@ -49,7 +49,7 @@ def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
 
 
 def _row(process: LivingProcess, known: NDArray[np.void]) -> NDArray[np.void] | None:
-    """One row; None: something that identifies it, or that decides about it, is not known."""
+    """The row of a process; None: something that identifies it, or that decides about it, is not known."""
     start_ns, cgroup_id = _exact_start_ns(process, known), _cgroup_id(process.cgroup)
     if start_ns is None or cgroup_id is None or process.level:
         return None
@@ -66,7 +66,7 @@ def _row(process: LivingProcess, known: NDArray[np.void]) -> NDArray[np.void] | 
 
 
 def _exact_start_ns(process: LivingProcess, known: NDArray[np.void]) -> int | None:
-    """As its children have it; /proc has clock ticks alone."""
+    """The start time as the process's children have it, since /proc has clock ticks; None: no child is known."""
     starts = known["parent_start_ns"][known["parent_tgid"] == process.tgid]
     exact = starts[starts // TICK_NS == process.proc_id.start_ns // TICK_NS]
     return int(exact[0]) if len(exact) else None

@@ -21,11 +21,11 @@ from tracer.stream.table import Table
 from tracer.typed.targets import Target
 from tracer.views.table import place
 
-_ENGINE_S = 2.0  # that we wait in vain, for all containers together
+_ENGINE_S = 2.0  # without an answer, for all containers together
 
 
 class Verifier:
-    """Reads all sources of what the targets mean. table: what eBPF events have built, None: without."""
+    """Reads from all sources what the targets mean. table: what eBPF events have built, None: without events."""
 
     def __init__(self, lookup: Lookup, targets: tuple[Target, ...], table: Table | None) -> None:
         self._lookup, self._targets, self._table = lookup, targets, table
@@ -34,7 +34,7 @@ class Verifier:
         self._unanswered: list[Unanswered] = []  # in the reading that is being made
 
     def read(self) -> Round:
-        """Everything once: what there is to say of every process in each of its namespaces, and who did not say it."""
+        """One reading: what each source reports of every process in each of its namespaces, and which do not answer."""
         events = _numbers_of_events(self._table) if self._table else None
         census = take_census(self._lookup.host)
         shown = [entry for entry in census if any(entry.is_meant(target) for target in self._targets)]
@@ -51,24 +51,24 @@ class Verifier:
             if events is not None:
                 numbers[Witness.EVENTS] = events.get(pidns.inum, {})
             others = {entry.proc_id.tgid for entry in census if _is_in(entry, pidns)} - set(members)
-            numbers = {source: _without(told, others) for source, told in numbers.items()}
+            numbers = {source: _without(known, others) for source, known in numbers.items()}
             failed = frozenset({Witness.INSIDE} - set(numbers))
             found += findings(Reading(pidns.inum, members, numbers, failed))
         return Round(found, self._unanswered)
 
     def _ask_namespace(self, pidns: PidnsId, entries: list[Entry]) -> dict[Witness, dict[int, int]]:
-        """What the namespace itself says of its processes, as far as it answers. Raises OSError where it has ended."""
+        """What the namespace itself reports of its processes, as far as it does. Raises OSError where it has ended."""
         highest = max(_number(entry, pidns) for entry in entries)
         with _opened(entries, pidns) as fd:
-            told = _translated(fd, entries)
+            found = _translated(fd, entries)
             try:
-                told[Witness.INSIDE] = self._look_inside(fd, pidns, highest)
+                found[Witness.INSIDE] = self._look_inside(fd, pidns, highest)
             except NstraceError as error:
                 self._unanswered.append(Unanswered(Witness.INSIDE, _name(entries, pidns), error))
-        return told
+        return found
 
     def _look_inside(self, fd: int, pidns: PidnsId, highest: int) -> dict[int, int]:
-        """As `numbers_inside`. Whoever ended a child of ours ends the next one too: that is not tried again."""
+        """As `numbers_inside`. What has ended one child of ours would end the next one too: it is not tried again."""
         if pidns not in self._no_view:
             try:
                 return numbers_inside(fd, highest)
@@ -77,23 +77,23 @@ class Verifier:
         raise self._no_view[pidns]
 
     def _ask_engine(self, census: Census) -> dict[int, int | None]:
-        """For the first process of each container that the engine knows, what it has for it; None: no answer."""
-        told: dict[int, int | None] = {}
+        """For each container that the engine knows, host PID of its first process -> the engine's; None: no answer."""
+        reported: dict[int, int | None] = {}
         for one in running(census, self._init_or_none):
             container = one.container
             if container is None or container.name is None:  # no engine knows it: it would take the id for a name
                 continue
             if any(one.init.is_meant(target) for target in self._targets):
                 try:
-                    told[one.init.proc_id.tgid] = self._init_tgid(container.id)
+                    reported[one.init.proc_id.tgid] = self._init_tgid(container.id)
                 except NstraceError as error:
-                    told[one.init.proc_id.tgid] = None
+                    reported[one.init.proc_id.tgid] = None
                     self._unanswered.append(Unanswered(ENGINE, place(one.init), error))
-        return told
+        return reported
 
     def _init_tgid(self, container_id: str) -> int:
-        """The engine's word for the first process of a container. Raises NstraceError where it has none, or has kept us
-        waiting for too long."""
+        """The host PID of a container's first process, as the engine reports it. Raises NstraceError where it reports
+        none, or has not answered for too long."""
         if self._engine_waited_s > _ENGINE_S:
             raise NstraceError("the container engine does not answer in time")
         began = time.monotonic()
@@ -113,7 +113,7 @@ class Verifier:
 
 
 def _hidden(shown: list[Entry]) -> list[Unanswered]:
-    """Whose PID namespaces are not ours to see: nothing is known of them."""
+    """Processes whose PID namespaces cannot be read: their numbers are not known."""
     if procfs.hides_others():
         return [Unanswered("PID", "other users' processes", not_permitted("other users' processes"))]
     count = sum(entry.chain is None for entry in shown)
@@ -122,7 +122,7 @@ def _hidden(shown: list[Entry]) -> list[Unanswered]:
 
 
 def _by_pidns(entries: list[Entry]) -> dict[PidnsId, list[Entry]]:
-    """Who is in which namespace. The host's is of interest for those alone who have no other."""
+    """The processes of each namespace. The host's has only those that are in no other."""
     found: dict[PidnsId, list[Entry]] = {}
     for entry in entries:
         if entry.level == 0 and not procfs.is_ours_to_see(entry.proc_id.tgid):
@@ -139,7 +139,7 @@ def _member(entry: Entry, engine: Mapping[int, int | None]) -> Compared:
 
 
 def _name(entries: list[Entry], pidns: PidnsId) -> str:
-    """What to call a namespace: the container of the outermost process there."""
+    """How to show a namespace: by the container of the outermost process there."""
     return f"{place(min(entries, key=lambda entry: entry.level))} (PID namespace {pidns.inum})"
 
 
@@ -151,13 +151,13 @@ def _is_in(entry: Entry, pidns: PidnsId) -> bool:
     return any(number.pidns == pidns for number in entry.chain or ())
 
 
-def _without(told: Mapping[int, int], others: set[int]) -> dict[int, int]:
-    return {tgid: nr for tgid, nr in told.items() if tgid not in others}
+def _without(known: Mapping[int, int], others: set[int]) -> dict[int, int]:
+    return {tgid: nr for tgid, nr in known.items() if tgid not in others}
 
 
 @contextlib.contextmanager
 def _opened(entries: list[Entry], pidns: PidnsId) -> Iterator[int]:
-    """A descriptor of a namespace that these are in, or were until now: then ProcessLookupError."""
+    """A descriptor of a namespace that these are in. Raises ProcessLookupError where none of them is any more."""
     if pidns == INITIAL_PIDNS:
         with procfs.opened_pidns(os.getpid()) as fd:
             yield fd
@@ -171,7 +171,7 @@ def _opened(entries: list[Entry], pidns: PidnsId) -> Iterator[int]:
 
 
 def _translated(fd: int, entries: list[Entry]) -> dict[Witness, dict[int, int]]:
-    """What the namespace's descriptor says; nothing where the kernel does not translate."""
+    """The numbers that the namespace's descriptor translates; empty where the kernel does not translate."""
     with contextlib.suppress(nsfs.NotTranslated):
         asked = {tgid: nsfs.number_in(fd, tgid) for tgid in (entry.proc_id.tgid for entry in entries)}
         return {Witness.IOCTL: {tgid: nr for tgid, nr in asked.items() if nr is not None}}
