@@ -1,4 +1,4 @@
-"""Who lives and what is known of containers after a run of batches: what the next file of a rotation begins with."""
+"""The living processes and the known containers after a run of batches: the beginning of a rotation's next file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _MAX_FACTS = 1 << 16
 
 
 class CarryOver:
-    """Fed with every batch of a stream. The latest row of each living process, and of each cgroup and namespace."""
+    """Receives every batch of a stream. Keeps the latest row of each living process, cgroup and namespace."""
 
     def __init__(self) -> None:
         self._processes = Batch.concat([])
         self._facts = Batch.concat([])
-        self._unsure: tuple[int, int] | None = None  # events were lost from, until: not repaired yet
+        self._unsure: tuple[int, int] | None = None  # events were lost from, until; not repaired yet
 
     def apply(self, batch: Batch) -> None:
-        """Bring it up to date."""
+        """Update the rows with a batch."""
         kinds = batch.rows["kind"]
         about = Batch.concat([self._processes, batch.select(np.isin(kinds, [*LIFE_KINDS, Kind.EXIT]))])
         latest = about.select(_is_last(identities(about.rows)))
@@ -53,8 +53,8 @@ class CarryOver:
                 self._unsure = None
 
     def snapshot(self, now_ns: int) -> Batch:
-        """The facts, then the processes as CARRIED SNAPSHOT rows, told now; and where events were lost that may make
-        them others, a GAP row up to now: nothing is lost in it that was not told before."""
+        """The facts, then the processes as CARRIED SNAPSHOT rows, reported as of now; and where lost events may have
+        changed them, a GAP row up to now, which loses nothing that was not reported as lost before."""
         rows = self._processes.rows.copy()
         rows["kind"], rows["ts_ns"], rows["seq"], rows["state"] = Kind.SNAPSHOT, now_ns, 0, 0
         rows["flags"] = rows["flags"] & ~np.uint8(Flag.INFERRED) | np.uint8(Flag.CARRIED)
@@ -68,7 +68,7 @@ class CarryOver:
 
 
 def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
-    """The parents that have ended are nobody's any more; who is in their place, no event told."""
+    """Remove parents that have ended from the rows; no event reports which processes have adopted the children."""
     rows = processes.rows
     is_orphan = np.isin(identity(rows["parent_tgid"], rows["parent_start_ns"]), ended)
     if not is_orphan.any():
@@ -80,7 +80,7 @@ def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
 
 
 def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:
-    """One number for each fact's cgroup or namespace; another for what an engine says of a namespace."""
+    """One number for each fact's cgroup or namespace, shape (n,); another for what an engine reports of a namespace."""
     space = rows["chain"][:, 0]
     named = ~(space["inum"].astype(np.uint64) << np.uint64(32) ^ space["gen"])
     named ^= (rows["args_len"] > 0).astype(np.uint64) << np.uint64(62)

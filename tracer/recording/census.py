@@ -1,4 +1,4 @@
-"""A recording -> who lived at a moment, and what was lost that makes it unsure."""
+"""A recording -> the processes that lived at a moment, and the lost events that make them unsure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tracer.typed.moments import Span
 
 
 def read_census(source: RecordedSource, moment_ns: int) -> tuple[Census, LossWindow | None]:
-    """moment_ns: by the wall clock. Of a source that is no stream and has no targets. What comes behind the moment is
-    read for the next event of those who live then: it tells what they had changed."""
+    """The census of a moment. moment_ns: by the wall clock. source: no stream, without targets. What comes after the
+    moment is read for the next event of those that live then: it shows what they had changed."""
     recall = Recall(source.attribution, source.wall_offset_ns)
     source.show(Span(0, moment_ns))
     recall.take(source.batches(lambda: 0.0))
@@ -23,7 +23,7 @@ def read_census(source: RecordedSource, moment_ns: int) -> tuple[Census, LossWin
 
 
 def _behind(source: RecordedSource, moment_ns: int, of_living: RowsOf) -> Iterator[Batch]:
-    """What was reported of the living after a moment (boottime)."""
+    """The events of the living processes after a moment (boottime)."""
     for recording in source.recordings:
         again = recording.again()
         again.sieve = of_living

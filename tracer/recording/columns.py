@@ -24,7 +24,7 @@ _SCALARS = ("ns_pid", "pidns", "pidns_gen")
 
 
 class InvalidColumns(Exception):
-    """A batch of a recording that holds what no writer of ours writes."""
+    """A batch of a recording that holds what no version of nstrace writes."""
 
 
 def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
@@ -66,7 +66,7 @@ def _binary(lengths: NDArray[Any], data: Any) -> pa.Array:
 
 
 def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array]:
-    """The heap's three parts: numbers of deep chains, in one array; file names; arguments."""
+    """The three parts of the heap: numbers of deep chains, in one array; file names; arguments."""
     rows = batch.rows
     lengths = np.stack([rows["deep_len"], rows["exe_len"], rows["args_len"]], axis=1)
     cells = _binary(lengths.reshape(-1), batch.heap)
@@ -92,10 +92,10 @@ def _comm(rows: NDArray[np.void]) -> pa.Array:
 
 
 class _Places:
-    """Where the numbers of all rows are in a list of all, host first. counts: how many each row has, shape (n,).
+    """Where the numbers of all rows are in one list, host first. counts: how many each row has, shape (n,).
 
     offsets: where each row's begin, and where the last ends. hosts: rows whose first number is the host's, which no
-    event holds among the others. inline: for each of the innermost levels the rows that have such a number, and where.
+    event has among the others. inline: for each of the innermost levels the rows that have such a number, and where.
     deep: where the others are, rows in order, from the inside out; deep_counts: how many each row has.
     """
 
@@ -113,7 +113,7 @@ class _Places:
 
 
 def _chains(rows: NDArray[np.void], deep: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
-    """The lists of all numbers, host first, and the innermost by itself."""
+    """The columns of all numbers, host first, and of the innermost number."""
     places = _Places(np.where(known("pids"), rows["level"] + np.int64(1), 0))
     offsets = pa.array(places.offsets)
     host = {"nr": rows["tgid"][places.hosts], "inum": INITIAL_PIDNS_INUM, "gen": 0}
@@ -133,7 +133,7 @@ def _chains(rows: NDArray[np.void], deep: NDArray[np.void], known: Known) -> dic
 
 
 def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
-    """The batch that `to_arrow` was given, as far as views show it. Columns that are missing count as null.
+    """The batch that `to_arrow` received, as far as views show it. Missing columns count as null.
 
     columns must be valid Arrow (RecordBatch.validate(full=True)). Raises InvalidColumns.
     """
@@ -143,7 +143,7 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
             present[name] = pa.nulls(len(columns), SCHEMA.field(name).type)
         if present[name].type != SCHEMA.field(name).type:
             raise InvalidColumns(f"column {name} is {present[name].type}, not {SCHEMA.field(name).type}")
-    if not len(columns):  # Arrow does not validate offsets of nothing, and yet aborts where they are wrong
+    if not len(columns):  # Arrow does not validate offsets of an empty array, yet aborts where they are wrong
         return Batch.concat([])
     rows = np.zeros(len(columns), EVENT)
     rows["ts_ns"] = (values_of(present["time"]) - wall_offset_ns).view(np.uint64)
@@ -151,12 +151,12 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     rows["state"] = values_of(pc.index_in(present["state"], value_set=_LETTERS, skip_nulls=True))
     for column in NUMBERS:
         values = _unsigned(present[column.name], EVENT[column.field], column.absent)
-        rows[column.field] |= values  # seq has several, for different kinds
+        rows[column.field] |= values  # seq belongs to several columns, for different kinds
     for flag in FLAGS:
         is_set = values_of(present[flag.name].cast(pa.int8())) != 0
         rows["flags"] |= np.where(is_set, np.uint8(flag.flag), np.uint8(0))
     rows["comm"] = _fixed(present["comm"], EVENT["comm"].itemsize)
-    for name, field in (("pidns", "inum"), ("pidns_gen", "gen")):  # of a gap all that there is of a chain
+    for name, field in (("pidns", "inum"), ("pidns_gen", "gen")):  # a gap has no more of a chain
         rows["chain"][field][:, 0] = _unsigned(present[name], NUMBER[field])
     deep = _fill_chains(rows, [present[name] for name in _LISTS])
     batch = _with_heap(rows, deep, present["exe"], present["args"])
@@ -165,7 +165,7 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
 
 
 def values_of(array: pa.Array, unknown: int = 0) -> NDArray[Any]:
-    """A column of integers or times. unknown: for null. (to_numpy() would import pandas where there is one.)"""
+    """A column of integers or times. unknown: for null. (to_numpy() would import pandas where it is installed.)"""
     if array.null_count:
         array = pc.fill_null(array, pa.scalar(unknown, array.type))
     width = array.type.bit_width // 8
@@ -187,7 +187,7 @@ def _unsigned(array: pa.Array, dtype: np.dtype[Any], unknown: int = 0) -> NDArra
 
 
 def offsets_of(array: pa.Array) -> NDArray[np.int32]:
-    """Where the cells of a binary or list array begin and end in what they share, shape (n + 1,)."""
+    """The offsets at which the cells of a binary or list array begin and end, shape (n + 1,)."""
     return np.frombuffer(array.buffers()[1], np.int32, len(array) + 1, array.offset * 4)
 
 
@@ -209,7 +209,7 @@ def _fixed(array: pa.Array, size: int) -> NDArray[np.bytes_]:
 
 
 def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArray[np.void]:
-    """Sets level, chain and deep_len. Returns the numbers that stand behind the inline ones, rows in order."""
+    """Set level, chain and deep_len. Returns the numbers that come after the inline ones, rows in order."""
     pids, spaces, gens = (pc.fill_null(array, []) if array.null_count else array for array in lists)
     counts = np.diff(offsets_of(pids)).astype(np.int64)
     for other in (spaces, gens):

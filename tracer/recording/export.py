@@ -27,13 +27,13 @@ _INTEGERS = [field.name for field in FLAT if pa.types.is_integer(field.type) or 
 
 
 class TableWriter(Protocol):
-    """A file that takes tables of FLAT."""
+    """A file that receives tables of FLAT."""
 
     def write(self, table: pa.Table) -> None:
-        """The next rows."""
+        """Write the next rows."""
 
     def close(self) -> None:
-        """No more."""
+        """Finish the file."""
 
 
 class ParquetTable:
@@ -60,7 +60,7 @@ class ParquetTable:
 
 
 class CsvTable:
-    """CSV with a header; lists as text: 4711>15, and arguments as a shell would take them."""
+    """CSV with a header; lists as text: 4711>15, and arguments as a shell accepts them."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -86,7 +86,7 @@ def _command_line(args: Sequence[str]) -> str:
 def tables(sources: Sequence[RecordedSource]) -> Iterator[pa.Table]:
     """All rows in tables of about GROUP_ROWS, in order of time.
 
-    Events of different CPUs and late gaps are out of order by moments; a whole group is held back to sort them in.
+    Events of different CPUs and late gaps are slightly out of order: a whole group is held back to sort them in.
     """
     waiting: list[pa.RecordBatch] = []
     for source in sources:
@@ -102,7 +102,7 @@ def tables(sources: Sequence[RecordedSource]) -> Iterator[pa.Table]:
 
 
 def _sorted(batches: Sequence[pa.RecordBatch]) -> pa.Table:
-    """In order of time; rows of one time as they came."""
+    """The rows in order of time; rows of the same time as they came."""
     table = pa.Table.from_batches(batches, FLAT)
     place = pa.array(range(len(table)), pa.int64())
     keys = pa.table({"time": table["time"], "place": place})
@@ -110,7 +110,7 @@ def _sorted(batches: Sequence[pa.RecordBatch]) -> pa.Table:
 
 
 class Partitions:
-    """A folder with one file for each day and host: date=2026-11-24/host=web1/0.parquet, as Hive lays them out."""
+    """A folder with one file for each day and host: date=2026-11-24/host=web1/0.parquet, in the layout of Hive."""
 
     def __init__(self, folder: Path, suffix: str, make: Callable[[IO[bytes]], TableWriter]) -> None:
         self._folder, self._suffix, self._make = folder, suffix, make

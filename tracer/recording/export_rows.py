@@ -78,9 +78,9 @@ def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
 def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
     statuses, of_row = np.unique(rows["status"], return_inverse=True)
     index = pa.array(of_row, mask=~known("status"))
-    told = [ending(status)._asdict() for status in statuses.tolist()]
+    endings = [ending(status)._asdict() for status in statuses.tolist()]
     return {
-        name: pa.array([each[name] for each in told], FLAT.field(name).type).take(index)
+        name: pa.array([each[name] for each in endings], FLAT.field(name).type).take(index)
         for name in ("exit_code", "signal", "core_dumped")
     }
 
@@ -94,7 +94,7 @@ def text(array: pa.Array) -> pa.Array:
 
 
 def split(array: pa.Array) -> pa.ListArray:
-    """Bytes that are ended by NULs as lists of text; a last one that is not ended counts."""
+    """Bytes with NUL-ended parts as lists of text; a last part that is not ended counts."""
     is_null, array = array.is_null(), array.fill_null(b"")
     offsets = offsets_of(array).astype(np.int64)
     data = np.frombuffer(array.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
@@ -114,7 +114,7 @@ def split(array: pa.Array) -> pa.ListArray:
 
 
 def rows_as_text(batch: pa.RecordBatch, line: Callable[[Sequence[str]], str]) -> pa.RecordBatch:
-    """The same without lists, for formats that have none: numbers as 4711>15, arguments as `line` writes them."""
+    """The batch without lists, for formats that have none: numbers as 4711>15, arguments as `line` writes them."""
     columns = []
     for field, column in zip(batch.schema, batch.columns, strict=True):
         if pa.types.is_list(field.type):

@@ -1,4 +1,4 @@
-"""Files of recordings: created so that nothing is overwritten, opened so that nothing can hang us."""
+"""Files of recordings: created so that nothing is overwritten, opened so that no file can make us wait for ever."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT_MS = 200
 
 
 def check_new(path: Path, force: bool) -> None:
-    """Raise what `create` would, as far as it can be told in advance."""
+    """Raise what `create` would, as far as that is known in advance."""
     with errors_of(path):
         found = _status(path)
         if found is None:
@@ -35,10 +35,10 @@ def check_new(path: Path, force: bool) -> None:
 
 
 def create(path: Path, force: bool) -> int:
-    """A descriptor of a new file that only its owner reads; under sudo that is the calling user. Every file that a user
-    names to be written is made here: nothing is written into, no link is followed, no FIFO waited for.
+    """A descriptor of a new file that only its owner may read; under sudo that is the calling user. Every output file
+    that a user names is created here: no existing file is written into, no link is followed, no FIFO waited for.
 
-    force: what is there is replaced, in one step; it must be a regular file. /dev/null needs no force. Raises
+    force: an existing file is replaced, in one step; it must be a regular file. /dev/null needs no force. Raises
     NstraceError.
     """
     check_new(path, force)
@@ -56,8 +56,8 @@ def create(path: Path, force: bool) -> int:
 
 @contextlib.contextmanager
 def created_whole(path: Path, force: bool) -> Iterator[int]:
-    """As `create`, for a file that has its name only when it is whole: where that fails nothing is left of it. The
-    descriptor is to be closed by who takes it."""
+    """As `create`, for a file that gets its name only when it is complete: after a failure nothing is left of it. The
+    caller closes the descriptor."""
     check_new(path, force)
     if (found := _status(path)) and _is_null(found):
         yield create(path, force)
@@ -90,7 +90,7 @@ def _opened_null(path: Path) -> int:
 
 @contextlib.contextmanager
 def errors_of(path: Path) -> Iterator[None]:
-    """Whatever the system refuses meanwhile, as an NstraceError that it cannot be written."""
+    """Convert an OSError meanwhile into an NstraceError that the file cannot be written."""
     try:
         yield
     except OSError as error:
@@ -98,7 +98,7 @@ def errors_of(path: Path) -> Iterator[None]:
 
 
 def discard(path: Path) -> None:
-    """Remove a file, if it is there. Raises NstraceError."""
+    """Remove a file, if it exists. Raises NstraceError."""
     with errors_of(path):
         path.unlink(missing_ok=True)
 
@@ -109,7 +109,7 @@ def part_of(path: Path, number: int) -> Path:
 
 
 def parts_of(path: Path) -> list[Path]:
-    """The parts of a recording of this name that are there, in order."""
+    """The existing parts of a recording of this name, in order."""
     pattern = re.compile(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX))
     with contextlib.suppress(OSError):
         return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
@@ -117,14 +117,14 @@ def parts_of(path: Path) -> list[Path]:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Of what has this name itself; None: nothing."""
+    """The status of the file with this name, links not followed; None: there is none."""
     with contextlib.suppress(FileNotFoundError):
         return path.lstat()
     return None
 
 
 def _is_null(status: os.stat_result) -> bool:
-    """Whether it is /dev/null."""
+    """Whether the file is /dev/null."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
@@ -137,22 +137,22 @@ def _owned(fd: int) -> int:
 
 
 class Input(Protocol):
-    """Bytes in order. at: how far we are."""
+    """Bytes in order. at: the position, in bytes from the beginning."""
 
     at: int
 
     def read(self, length: int) -> bytes:
-        """The next bytes, fewer only at the end."""
+        """The next bytes, fewer than length only at the end."""
 
     def skip(self, length: int) -> int:
-        """Pass over the next bytes. How many there were."""
+        """Skip the next bytes. Returns how many there were."""
 
     def unread(self, data: bytes) -> None:
-        """Put bytes back that were read last."""
+        """Put back bytes that were read last."""
 
 
 class FileInput:
-    """A regular file. What is skipped is not read. is_ours: the descriptor is closed when nobody reads it any more."""
+    """A regular file. What is skipped is not read. is_ours: the descriptor is closed with the last reader of it."""
 
     def __init__(self, fd: int, is_ours: bool = False) -> None:
         self._fd = fd
@@ -163,11 +163,11 @@ class FileInput:
 
     @property
     def size(self) -> int:
-        """Its length now."""
+        """The length of the file now, in bytes."""
         return os.fstat(self._fd).st_size
 
     def again(self) -> FileInput:
-        """The same file from its beginning, read on its own."""
+        """The same file from its beginning, with a position of its own."""
         other = FileInput(self._fd)
         other._opened, other.at = self._opened or self, self._begin
         return other
@@ -193,9 +193,9 @@ class FileInput:
 
 
 class StreamInput:
-    """A pipe or socket. keep_waiting: asked while nothing comes; where it says no, the stream ends there.
+    """A pipe or socket. keep_waiting: called while no data comes; where it returns False, the stream ends there.
 
-    ahead: what was read of it before; b"": it has ended already. has_ended: it was read to its end.
+    ahead: what was read of it before; b"": it has ended already. has_ended: its end has been read.
     """
 
     def __init__(self, fd: int, ahead: bytes | None = None) -> None:
@@ -243,7 +243,7 @@ class StreamInput:
 
 
 def _first(fd: int) -> bytes | None:
-    """What a FIFO holds, without waiting; b"" where nobody writes it. poll(2) does not tell those apart."""
+    """What a FIFO holds, without waiting; b"" where no process writes it. poll(2) does not distinguish the two."""
     try:
         return os.read(fd, _CHUNK_BYTES)
     except BlockingIOError:
@@ -253,7 +253,7 @@ def _first(fd: int) -> bytes | None:
 
 
 def open_input(name: str) -> FileInput | StreamInput:
-    """A recording's bytes; "-" is stdin. Never waits for who writes a FIFO. Raises NstraceError."""
+    """The bytes of a recording; "-" is stdin. Never waits for a process to write a FIFO. Raises NstraceError."""
     try:
         fd = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Reads the few fields of Arrow's message headers that decide whether a message is safe to hand on.
+"""Reads the few fields of Arrow's message headers that decide whether a message is safe to pass on.
 
-A flatbuffer is tables of offsets (flatbuffers.dev/internals). Every access here is bounded by the buffer: what points
-outside raises Malformed. Field numbers are those of Arrow's Message.fbs and Schema.fbs.
+A flatbuffer is tables of offsets (flatbuffers.dev/internals). Every access here is bounded by the buffer: an offset to
+the outside raises Malformed. Field numbers are those of Arrow's Message.fbs and Schema.fbs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ _U8, _U16, _I32, _U32, _I64 = (struct.Struct(f"<{code}") for code in "BHiIq")
 
 
 class Malformed(Exception):
-    """No flatbuffer of the expected form."""
+    """The bytes are no flatbuffer of the expected form."""
 
 
 class Vector(NamedTuple):
-    """Where a vector's elements begin, and how many there are."""
+    """The position at which a vector's elements begin, and how many there are."""
 
     at: int
     length: int
 
 
 class FlatTable:
-    """A table at a place of a buffer. Fields that are absent give their default."""
+    """A table at a position in a buffer. Absent fields have their default."""
 
     def __init__(self, buffer: bytes, at: int) -> None:
         self._buffer = buffer
@@ -34,7 +34,7 @@ class FlatTable:
 
     @classmethod
     def root(cls, buffer: bytes) -> FlatTable:
-        """The table that the buffer is about."""
+        """The root table of a buffer."""
         return cls(buffer, _get(_U32, buffer, 0))
 
     def _field(self, number: int) -> int | None:
@@ -45,34 +45,34 @@ class FlatTable:
         return self._at + offset if offset else None
 
     def u8(self, number: int, default: int = 0) -> int:
-        """A ubyte."""
+        """The value of a ubyte field."""
         at = self._field(number)
         return default if at is None else _get(_U8, self._buffer, at)
 
     def i64(self, number: int) -> int:
-        """A long."""
+        """The value of a long field; 0: absent."""
         at = self._field(number)
         return 0 if at is None else _get(_I64, self._buffer, at)
 
     def table(self, number: int) -> FlatTable | None:
-        """A table, or a union's."""
+        """The value of a field that is a table or a union; None: absent."""
         at = self._field(number)
         return None if at is None else FlatTable(self._buffer, at + _get(_U32, self._buffer, at))
 
     def vector(self, number: int, element_bytes: int) -> Vector:
-        """A vector, all of whose elements lie inside the buffer."""
+        """The vector of a field; all of its elements lie inside the buffer."""
         at = self._field(number)
         if at is None:
             return Vector(0, 0)
         return _vector(self._buffer, at, element_bytes)
 
     def structs(self, number: int, layout: struct.Struct) -> list[tuple[int, ...]]:
-        """A vector of structs."""
+        """The elements of a vector of structs, unpacked."""
         start, count = self.vector(number, layout.size)
         return list(layout.iter_unpack(self._buffer[start : start + count * layout.size]))
 
     def key_values(self, number: int) -> dict[str, str]:
-        """A vector of KeyValue."""
+        """The entries of a vector of KeyValue."""
         start, count = self.vector(number, 4)
         pairs = (
             FlatTable(self._buffer, at + _get(_U32, self._buffer, at)) for at in range(start, start + 4 * count, 4)

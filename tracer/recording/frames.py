@@ -1,8 +1,8 @@
 """One message of a recording as bytes: made, and checked before Arrow's reader sees it.
 
-An Arrow message is FFFFFFFF, the length of its header, the header (a flatbuffer) and the body. Ours hold text in the
-header's custom metadata. `crc32` there is that of prefix and header, its own eight digits as question marks, and then
-that of the body.
+An Arrow message is FFFFFFFF, the length of its header, the header (a flatbuffer) and the body. Ours have text in the
+header's custom metadata: `crc32` is the checksum of prefix and header, with its own eight digits as question marks,
+and then that of the body.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _SCHEMA_BYTES = len(SCHEMA.serialize())
 
 
 class Damaged(Exception):
-    """Bytes that are not what was written. Says how."""
+    """Bytes that differ from what was written. The message says how."""
 
 
 class Torn(Damaged):
-    """The end comes too early: what was being written when the writer died."""
+    """The file ends too early: inside what was being written when the writer died."""
 
 
 class Header(IntEnum):
@@ -63,7 +63,7 @@ class Message:
 
 
 def of_schema(metadata: Mapping[str, str]) -> bytes:
-    """The message that a recording begins with."""
+    """The first message of a recording."""
     return sign(SCHEMA.with_metadata({**metadata, _CRC: _NO_CRC * 2}).serialize().to_pybytes())
 
 
@@ -76,7 +76,7 @@ def of_batch(batch: pa.RecordBatch, metadata: Mapping[str, str]) -> bytes:
 
 
 def sign(message: bytes) -> bytes:
-    """The message with its checksums, which stand in it as question marks."""
+    """The message with its checksums in place of the question marks."""
     length = PREFIX.unpack_from(message)[1]
     header, body = message[: PREFIX.size + length], message[PREFIX.size + length :]
     header = header.replace(_NO_CRC.encode() * 2, b"%b%08x" % (_NO_CRC.encode(), zlib.crc32(body)))
@@ -84,7 +84,7 @@ def sign(message: bytes) -> bytes:
 
 
 def header_bytes(prefix: bytes) -> int:
-    """The length of the header behind this prefix. Raises Damaged."""
+    """The length of the header behind this prefix, in bytes. Raises Damaged."""
     if len(prefix) < PREFIX.size:
         raise Torn("it ends in the middle of a header")
     continuation: int
@@ -96,7 +96,7 @@ def header_bytes(prefix: bytes) -> int:
 
 
 def parse(header: bytes) -> Message:
-    """What a header says, all limits checked. Raises Damaged."""
+    """The fields of a header, all limits checked. Raises Damaged."""
     try:
         return _parse(header)
     except (Malformed, ValueError) as error:
@@ -120,22 +120,22 @@ def _parse(header: bytes) -> Message:
 
 
 def verify_header(message: Message) -> None:
-    """Raises Damaged where the header is not the one that was written."""
-    header, told = message.header, message.metadata.get(_CRC, "")[: len(_NO_CRC)].encode()
-    unsigned = header.replace(told, _NO_CRC.encode(), 1) if told else b""
+    """Raises Damaged where the header differs from the one that was written."""
+    header, recorded = message.header, message.metadata.get(_CRC, "")[: len(_NO_CRC)].encode()
+    unsigned = header.replace(recorded, _NO_CRC.encode(), 1) if recorded else b""
     crc = zlib.crc32(unsigned, zlib.crc32(PREFIX.pack(0xFFFFFFFF, len(header))))
-    if b"%08x" % crc != told:
+    if b"%08x" % crc != recorded:
         raise Damaged("the checksum of the header does not fit")
 
 
 def verify_body(message: Message, body: bytes) -> None:
-    """Raises Damaged where the body is not the one that was written."""
+    """Raises Damaged where the body differs from the one that was written."""
     if f"{zlib.crc32(body):08x}" != message.metadata[_CRC][len(_NO_CRC) :]:
         raise Damaged("the checksum of the data does not fit")
 
 
 def begins(window: bytes, at: int) -> bool:
-    """Whether a whole header of a recording stands here."""
+    """Whether a complete header of a recording begins at this offset."""
     try:
         start = at + PREFIX.size
         header = window[start : start + header_bytes(window[at:start])]
@@ -146,7 +146,7 @@ def begins(window: bytes, at: int) -> bool:
 
 
 def schema(message: Message) -> pa.Schema:
-    """The columns of a recording. Raises Damaged where there are such as no version of ours has."""
+    """The columns of a recording. Raises Damaged where no version of nstrace has such columns."""
     try:
         found = pa.ipc.read_schema(pa.py_buffer(PREFIX.pack(0xFFFFFFFF, len(message.header)) + message.header))
     except (pa.ArrowException, OSError) as error:
@@ -158,7 +158,7 @@ def schema(message: Message) -> pa.Schema:
 
 
 def decode(message: Message, body: bytes, schema: pa.Schema, only: Sequence[str] = ()) -> pa.RecordBatch:
-    """The batch of a verified message. only: the columns to unpack, without any all. Raises Damaged where it is not
+    """The batch of a verified message. only: the columns to decompress, without any all. Raises Damaged where it is not
     valid, or too large."""
     _check_buffers(message, body)
     stream = schema.serialize().to_pybytes(), PREFIX.pack(0xFFFFFFFF, len(message.header)), message.header, body
@@ -173,7 +173,7 @@ def decode(message: Message, body: bytes, schema: pa.Schema, only: Sequence[str]
 
 
 def _check_buffers(message: Message, body: bytes) -> None:
-    """What the buffers grow to is written ahead of each: check before anything is unpacked."""
+    """Raises Damaged where the decompressed size, which is written ahead of each buffer, is too large."""
     try:
         nodes, buffers = message.table.structs(1, _FIELD_NODE), message.table.structs(2, _BUFFER)
         is_packed = message.table.table(3) is not None
@@ -183,10 +183,10 @@ def _check_buffers(message: Message, body: bytes) -> None:
     for at, length in buffers:
         if at < 0 or length < 0 or at + length > len(body):
             raise Damaged("a buffer outside of the body")
-        told = _UNPACKED.unpack_from(body, at)[0] if is_packed and length >= _UNPACKED.size else length
-        if told < -1:
+        declared = _UNPACKED.unpack_from(body, at)[0] if is_packed and length >= _UNPACKED.size else length
+        if declared < -1:
             raise Damaged("a buffer of negative length")
-        unpacked += length if told == -1 else told
+        unpacked += length if declared == -1 else declared
     if unpacked > MAX_UNPACKED_BYTES:
         raise Damaged(f"a batch of {unpacked} bytes")
     if any(not 0 <= nulls <= length <= MAX_UNPACKED_BYTES for length, nulls in nodes):

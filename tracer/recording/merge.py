@@ -18,7 +18,7 @@ SMALL_ROWS = 2048
 
 
 def merge(path: Path, facts: Mapping[str, str], fsync: bool = False) -> None:
-    """Replace the file, in one step, where that is worth it. Where anything fails it stays as it is.
+    """Replace the file, in one step, where that saves much. Where anything fails it stays as it is.
 
     facts: the stream's metadata.
     """
@@ -39,7 +39,7 @@ def merge(path: Path, facts: Mapping[str, str], fsync: bool = False) -> None:
 
 
 class _OpenFile:
-    """A file by its name, and whether it is the same later on."""
+    """A file by its name, and whether it is still the same later on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +53,7 @@ class _OpenFile:
 
 
 def _copy(recording: Recording, writer: Writer) -> None:
-    """writer: one whose clock stands still: it writes by size alone."""
+    """Copy all batches. writer: one whose clock stands still: it writes by size alone."""
     for part in recording.parts():
         if part.batch is None:
             continue

@@ -1,4 +1,4 @@
-"""What a recording says of itself: the metadata of its stream."""
+"""What a recording says about itself: the metadata of its stream."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MAX_OFFSET_NS = 1 << 62
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata, as a reader uses it. session: one run of nstrace; part: its files in order, from 1; began_ns: when
-    the file was begun, wall clock."""
+    """The metadata, as a reader uses it. session: one run of nstrace; part: the number of the file in it, from 1;
+    began_ns: when the file was begun, wall clock."""
 
     schema: int
     wall_offset_ns: int
@@ -32,7 +32,7 @@ class Metadata:
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> Metadata:
-        """Raises KeyError or ValueError where it is not that of a recording."""
+        """The metadata. Raises KeyError or ValueError where it is not that of a recording."""
         offset_ns = int(metadata["wall_offset_ns"])
         if abs(offset_ns) > _MAX_OFFSET_NS:
             raise ValueError("a clock that is too far off")

@@ -1,4 +1,4 @@
-"""Several runs of nstrace: played as one, or one of them chosen to be asked."""
+"""Several runs of nstrace: played as one, or one of them chosen for a question."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_RUNS = 4
 
 
 class Runs:
-    """Several sources, one after the other, as one. attribution: of the one that is read now."""
+    """Several sources, one after the other, as one. attribution: of the source that is read now."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.attribution = sources[0].attribution
@@ -27,7 +27,7 @@ class Runs:
 
     @property
     def lost(self) -> int:
-        """Of all."""
+        """How many events all sources have lost."""
         return sum(source.lost for source in self._sources)
 
     def account(self) -> None:
@@ -55,18 +55,18 @@ class RunsView:
 
 
 def run_of(sources: Sequence[RecordedSource], at: str | None = None, during: str | None = None) -> RecordedSource:
-    """The one run that a question is about: there is no other, or no other tells of the time, as it was typed.
-    Raises NstraceError (usage) where that is none or several."""
+    """The one run that a question is about: the only one, or the only one that has the time, as it was typed. Raises
+    NstraceError (usage) where that is none or several."""
     meant = list(sources)
     if len(meant) > 1 and (at or during):
         spans = [source.span() for source in meant]
         if at:
-            tells = [span.begin_ns <= parse_moment(at, span) <= span.end_ns for span in spans]
+            has_time = [span.begin_ns <= parse_moment(at, span) <= span.end_ns for span in spans]
         else:
-            tells = [window is not None for window in parse_range(during or "", spans)]
-        if not any(tells):
+            has_time = [window is not None for window in parse_range(during or "", spans)]
+        if not any(has_time):
             raise outside(repr(at), spans)
-        meant = [source for source, does in zip(meant, tells, strict=True) if does]
+        meant = [source for source, does in zip(meant, has_time, strict=True) if does]
     if len(meant) > 1:
         runs = ", ".join(map(str, meant[:_MAX_RUNS])) + (", ..." if len(meant) > _MAX_RUNS else "")
         hint = "give the files of one of them, or a TIME that only one of them covers"
@@ -75,7 +75,7 @@ def run_of(sources: Sequence[RecordedSource], at: str | None = None, during: str
 
 
 def check_found(sources: Sequence[RecordedSource]) -> None:
-    """Raise NstraceError where the targets mean nobody in any of these, which have been read."""
+    """Raises NstraceError where the targets mean no process in any of these sources, which have been read."""
     targets = sources[0].targets
     if not targets or any(source.means_anybody() for source in sources):
         return

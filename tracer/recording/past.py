@@ -1,4 +1,4 @@
-"""A recording -> what can be asked of it: its history, and from when to when it tells of everybody."""
+"""A recording -> what it can answer: its history, and from when to when it has all processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tracer.stream.table import ECHO_NS
 
 
 def read_past(source: RecordedSource, about: RowFilter | None = None) -> Past:
-    """All that the source holds. about: leaves out rows that are not asked for, before they are decoded."""
+    """Everything that the source holds. about: leaves out rows that are not needed, before they are decoded."""
     for recording in source.recordings:
         recording.sieve = about
     batch = Batch.concat(list(source.batches(lambda: 0.0)))
@@ -30,8 +30,8 @@ def read_past(source: RecordedSource, about: RowFilter | None = None) -> Past:
 
 
 def _begin_ns(first: Recording, batch: Batch) -> int:
-    """From when on everybody was told of. Probes are attached before a recording begins, and the snapshot is read
-    later: who was there in between is in it, or an exit tells. A later part begins with a snapshot."""
+    """The time from which all processes were reported. Probes are attached before a recording begins, and the snapshot
+    is read later: a process in between is in it, or has an exit event. A later part begins with a snapshot."""
     began_ns = first.facts.began_ns - first.facts.wall_offset_ns
     if first.facts.part == 1 and began_ns <= first.last_ns:
         return began_ns
@@ -39,14 +39,14 @@ def _begin_ns(first: Recording, batch: Batch) -> int:
 
 
 def _unborn(rows: NDArray[np.void], parents: NDArray[np.int64]) -> NDArray[np.void]:
-    """Of these host PIDs the parents in the rows that no row is about, as (tgid, start_ns)."""
-    told = rows[["parent_tgid", "parent_start_ns"]][np.isin(rows["parent_tgid"], parents)]
-    told = np.unique(told.astype([("tgid", "<u4"), ("start_ns", "<u8")]))
-    return told[~np.isin(identity(told["tgid"], told["start_ns"]), identities(rows))]
+    """Of these host PIDs the parents in the rows about which there is no row, as (tgid, start_ns)."""
+    named = rows[["parent_tgid", "parent_start_ns"]][np.isin(rows["parent_tgid"], parents)]
+    named = np.unique(named.astype([("tgid", "<u4"), ("start_ns", "<u8")]))
+    return named[~np.isin(identity(named["tgid"], named["start_ns"]), identities(rows))]
 
 
 def _births(source: RecordedSource, unborn: NDArray[np.void]) -> Iterator[Batch]:
-    """The rows that tell how these processes began, from the batches of the time when they did."""
+    """The rows that report how these processes began, from the batches of that time."""
     starts, ids = unborn["start_ns"].astype(np.int64), identity(unborn["tgid"], unborn["start_ns"])
 
     def is_wanted(index: Index) -> bool:

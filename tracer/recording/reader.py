@@ -1,6 +1,6 @@
-"""A recording -> batches. Reads files of strangers: whatever is in them, it ends, in bounded memory, with a clear word.
+"""A recording -> batches. Reads untrusted files: whatever is in them, it ends, in bounded memory, with a clear message.
 
-What is damaged becomes a gap, and reading goes on behind it.
+What is damaged becomes a gap, and reading continues behind it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Index:
-    """What a batch's metadata says of it. first_row: how many rows stand before it in the recording; facts: how many
-    of its rows tell of containers, and who moves between them; carried: it repeats what the file before has told; end:
+    """What a batch's metadata says about it. first_row: how many rows precede it in the recording; facts: how many of
+    its rows are about containers, and moves between them; carried: it repeats what the file before has reported; end:
     it is the last, and empty. Times are boottime."""
 
     first_row: int
@@ -48,7 +48,7 @@ class Index:
 
     @classmethod
     def parse(cls, metadata: dict[str, str]) -> Index:
-        """Raises Damaged."""
+        """The index in a message's metadata. Raises Damaged."""
         texts = [metadata.get(field.name, "0") for field in fields(cls)]
         if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in texts):
             raise Damaged("metadata that are no numbers")
@@ -56,17 +56,17 @@ class Index:
 
 
 class Sieve(Protocol):
-    """Which rows are wanted. needs: the columns that it looks at."""
+    """Which rows are needed. needs: the columns that it reads."""
 
     needs: pa.Schema
 
     def keeps(self, columns: pa.RecordBatch) -> NDArray[np.bool_]:
-        """True for the rows to keep, shape (n,). Is given every batch, in order."""
+        """True for the rows to keep, shape (n,). Called with every batch, in order."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A batch and its index. batch is None where it was not wanted."""
+    """A batch and its index. batch is None where it was not needed."""
 
     index: Index
     batch: Batch | None
@@ -75,9 +75,9 @@ class Part:
 class Recording:
     """One recording, read in order. Raises NstraceError where it is none.
 
-    say: takes a line for people. rows and last_ns: how far we have read; missing: how many of these rows are not there;
-    is_closed: its end was there; is_torn: it ended without; damages: places where it is damaged. sieve: leaves out rows
-    that are not wanted, before they are decoded.
+    say: writes a line for people. rows and last_ns: the position of the reader; missing: how many of these rows are
+    missing; is_closed: its end was read; is_torn: it ended without one; damages: places where it is damaged. sieve:
+    leaves out rows that are not needed, before they are decoded.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
@@ -87,7 +87,7 @@ class Recording:
         self.is_closed = self.is_torn = False
         self.sieve: Sieve | None = None
         self._say = say
-        self._said = ""  # of what is damaged since the last batch that is not
+        self._said = ""  # about damage since the last undamaged batch
         self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
         self.facts, self._schema = self._begin()
 
@@ -117,7 +117,7 @@ class Recording:
             raise NstraceError(message, "upgrade nstrace")
 
     def _header(self) -> Message | None:
-        """The next header; None: the stream ends here. After a failure we stand behind its prefix."""
+        """The next header; None: the stream ends here. After a failure the position is behind its prefix."""
         prefix = self.input.read(frames.PREFIX.size)
         if not prefix:
             return None
@@ -132,8 +132,8 @@ class Recording:
             raise
 
     def parts(self, is_wanted: Callable[[Index], bool] = lambda _index: True) -> Iterator[Part]:
-        """The batches in order, with a GAP row where some are damaged. is_wanted: by its index, whether to read a
-        batch; one that it does not want is skipped unread."""
+        """The batches in order, with a GAP row where some are damaged. is_wanted: whether to read the batch with this
+        index; a batch that is not wanted is skipped unread."""
         while (found := self._next(is_wanted)) is not None:
             message, part = found
             if part.index.first_row > self.rows:
@@ -152,7 +152,8 @@ class Recording:
         self._say(f"{self.name} was not closed cleanly: {what}")
 
     def _end(self) -> None:
-        """Closed; of a file, is that all? Of a stream its writer may keep us waiting."""
+        """Note that the recording was closed, and check that a file ends here. A stream is not read on: it could
+        block."""
         self.is_closed, at = True, self.input.at
         if isinstance(self.input, FileInput):
             rest = self.input.read(len(frames.END) + 1)
@@ -160,18 +161,18 @@ class Recording:
                 self._damaged(at, Damaged("there is more behind its end, which is not read"))
 
     def indices(self) -> list[Index]:
-        """What all batches say of themselves, without reading them; [] for a stream."""
+        """The indices of all batches, without reading them; [] for a stream."""
         if not isinstance(self.input, FileInput):
             return []
         return [part.index for part in self.again().parts(lambda _index: False)]
 
     def again(self) -> Recording:
-        """The same from its beginning, read on its own, and without a word; of a file."""
+        """The same recording from its beginning, with a position of its own, and without messages; not for a stream."""
         assert isinstance(self.input, FileInput)
         return Recording(self.name, self.input.again(), lambda _line: None)
 
     def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[Message, Part] | None:
-        """The next whole batch; None: there is none."""
+        """The next undamaged batch; None: there is none."""
         while True:
             start = self.input.at
             try:
@@ -199,7 +200,7 @@ class Recording:
             return message, part
 
     def _damaged(self, at: int, damage: Damaged) -> None:
-        """Batch after batch the same is said once."""
+        """Note damage, and report it: the same in batch after batch only once."""
         self.damages += 1
         if str(damage) != self._said:
             self._said = str(damage)
@@ -218,7 +219,7 @@ class Recording:
         return message
 
     def _resynchronise(self) -> bool:
-        """Go to where the next whole header begins. False: there is none."""
+        """Go to where the next complete header begins. False: there is none."""
         while True:
             window = self.input.read(_SCAN_BYTES + frames.MAX_HEADER_BYTES)
             at = window.find(frames.CONTINUATION)
@@ -250,7 +251,7 @@ class Recording:
         return Part(index, self._decode(message, body))
 
     def _check_place(self, metadata: dict[str, str], index: Index) -> None:
-        """Raises Damaged where a batch does not belong here: checksums hold wherever it was copied to."""
+        """Raises Damaged where a batch does not belong here: its checksums are right wherever it was copied to."""
         mine = {"session": self.facts.session, "part": str(self.facts.part)}
         if any(metadata.get(name, value) != value for name, value in mine.items()):
             raise Damaged("a batch of another recording")
@@ -271,7 +272,8 @@ class Recording:
         return batch
 
     def _columns(self, message: Message, body: bytes) -> pa.RecordBatch:
-        """The rows that the sieve lets pass; of a batch without any only the columns that it looks at are unpacked."""
+        """The rows that the sieve keeps; of a batch without any, only the columns that the sieve needs are
+        decompressed."""
         sieve = self.sieve
         if sieve is None or not message.rows or not all(field in self._schema for field in sieve.needs):
             return frames.decode(message, body, self._schema)
@@ -291,7 +293,7 @@ class Recording:
             raise InvalidColumns(f"more than {_MAX_FACTS} cgroups")
 
     def _gap(self, index: Index) -> Batch:
-        """The row that stands for batches that are missing ahead of this one."""
+        """The row in place of batches that are missing ahead of this one."""
         row = np.zeros(1, EVENT)
         row["kind"], row["cpu"], row["seq"] = Kind.GAP, NO_CPU, index.first_row - self.rows
         row["start_ns"], row["ts_ns"] = sorted((self.last_ns, index.first_ns))

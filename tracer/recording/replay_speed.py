@@ -11,11 +11,11 @@ from tracer.stream.batch import Batch
 from tracer.stream.source import Source
 
 _SECOND_NS = 1_000_000_000
-_LOOK_S = 0.1  # how long we sleep before we ask whether to go on
+_LOOK_S = 0.1  # the longest sleep before timeout_s is called again
 
 
 class Paced:
-    """Another source's events, each when its time has come. Times that go back are taken as those before them.
+    """Another source's events, each at its time. A time that goes back counts as the time before it.
 
     speed: 2.0 is twice as fast. max_idle_s: longer pauses are cut to this, before speed is applied.
     """
@@ -37,7 +37,7 @@ class Paced:
 
     @property
     def lost(self) -> int:
-        """The other's."""
+        """How many events the other source has lost."""
         return self._source.lost
 
     def account(self) -> None:
@@ -56,7 +56,7 @@ class Paced:
                 at = upto
 
     def _wait(self, ts_ns: int, timeout_s: Callable[[], float | None]) -> bool:
-        """Until it is time for an event of ts_ns; then _last_ns is what time has come by now. False: stop."""
+        """Wait until it is time for an event of ts_ns, then set _last_ns to that time. False: stop."""
         now = self._clock()
         if self._due_s is None:
             self._last_ns, self._due_s = ts_ns, now

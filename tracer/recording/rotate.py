@@ -1,4 +1,4 @@
-"""A recording in several files: each begins with who lives and what containers there are, so that it needs no other."""
+"""A recording in several files: each begins with the living processes and known containers, so it needs no other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tracer.stream.batch import Batch
 
 @dataclass(frozen=True)
 class Rotation:
-    """When a file is full; None: never. max_files: how many are kept, the latest; None: all."""
+    """When a file is full; None: never. max_files: how many are kept, the latest ones; None: all."""
 
     max_bytes: int | None = None
     interval_s: float | None = None
@@ -47,17 +47,17 @@ class RotatingWriter:
 
     @property
     def rows(self) -> int:
-        """In all files, repeated ones not counted."""
+        """How many rows are in all files, repeated ones not counted."""
         return self._done_rows + self._writer.rows - self._carried_rows
 
     @property
     def bytes(self) -> int:
-        """In all files."""
+        """How many bytes are in all files."""
         return self._done_bytes + self._writer.bytes
 
     @property
     def lost(self) -> int:
-        """In all files."""
+        """How many lost events are in all files."""
         return self._done_lost + self._writer.lost
 
     def take(self, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""Of a recording's columns only the rows that are about some numbers: what is not asked for is not even decoded."""
+"""Of a recording's columns only the rows that are about some numbers: other rows are not even decoded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _Numbers = NDArray[np.int64]
 
 
 class RowFilter:
-    """Keeps the rows of processes that have one of these numbers, on the host or inside; all that tell of the stream
-    itself; the snapshot; and what tells containers' namespaces: first processes, and the first exec in a cgroup that is
-    not the runtime's own.
+    """Keeps the rows of processes that have one of these numbers, on the host or inside; all rows about the stream
+    itself; the snapshot; and what identifies containers' namespaces: first processes, and the first exec in a cgroup
+    that is not the runtime's own.
 
-    parents: host PIDs of the parents of those asked for. What comes of a parent after it is told to be one is kept as
-    well; how it began may lie before that.
+    parents: host PIDs of the parents of processes with such numbers. Rows about a parent after it is named as one are
+    kept as well; how it began may lie before that.
     """
 
     needs = pa.schema([SCHEMA.field(name) for name in ("event", "pids", "ns_pid", "cgroup_id", "exe", "pid", "ppid")])
@@ -55,7 +55,7 @@ class RowFilter:
 
 
 class RowsOf:
-    """Keeps the rows of processes that have one of these PIDs on the host. event: of such a kind alone."""
+    """Keeps the rows of processes that have one of these PIDs on the host. event: keep only rows of this kind."""
 
     needs = pa.schema([SCHEMA.field(name) for name in ("event", "pid")])
 

@@ -1,4 +1,4 @@
-"""Which recordings belong together: to one run of nstrace, each of its parts once."""
+"""Which recordings belong to one run of nstrace, each of its parts once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Say = Callable[[str], None]
 
 
 def runs_of(recordings: Sequence[Recording], say: Say) -> list[list[Recording]]:
-    """The parts of each run in their order, runs in the order of their beginning. say: takes a line for people, about
+    """The parts of each run in their order, runs in the order of their beginning. say: writes a line for people, about
     files that hold the same part, of which one is read, and parts that are missing."""
     copies: defaultdict[tuple[str, int, int], list[Recording]] = defaultdict(list)
     for recording in recordings:
@@ -36,7 +36,7 @@ def _say_missing(run: list[Recording], say: Say) -> None:
 
 
 def _best(same: list[Recording], say: Say) -> Recording:
-    """Of files of the same part the one that holds most, the first where that is several."""
+    """Of files with the same part the one that has most rows, the first where several have."""
     different: list[Recording] = []
     for one in same:
         if original := next((other for other in different if _is_copy(one, other)), None):
@@ -63,7 +63,7 @@ def _is_copy(one: Recording, other: Recording) -> bool:
 
 
 def _rows_in(recording: Recording) -> int:
-    """How many rows can be read; none of a stream, of which that is not known before it is read."""
+    """How many rows can be read; 0 for a stream, of which that is not known before it is read."""
     if not isinstance(recording.input, FileInput):
         return 0
     again = recording.again()

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tracer.stream.schema import Output, columns_in
 
 VERSION = 1
-"""Raised when a reader of the version before would misread. New columns and kinds of event do not raise it."""
+"""Raised when a reader of the version before would misread a file. New columns and kinds of event do not raise it."""
 
 _TYPES = {
     "time": pa.timestamp("ns", "UTC"),
@@ -26,10 +26,10 @@ _TYPES = {
 
 RECORDED = columns_in(Output.RECORDING)
 NUMBERS = tuple(column for column in RECORDED if column.field)
-"""Numbers of EVENT."""
+"""Columns that are numbers of EVENT."""
 FLAGS = tuple(column for column in RECORDED if column.flag)
-"""Bits of its flags: plain, in every row."""
+"""Columns that are bits of its flags: plain, in every row."""
 SCHEMA = pa.schema([(column.name, _TYPES[column.stored or column.type]) for column in RECORDED])
-"""What is stored: bytes as they came; arguments each ended by a NUL, of a cgroup row the JSON of a CgroupFact."""
+"""The stored columns: bytes as they came; arguments each ended by a NUL, of a cgroup row the JSON of a CgroupFact."""
 EXPORTED = pa.schema([(column.name, _TYPES[column.type]) for column in columns_in(Output.EXPORT)])
-"""What is exported, for readers that know nothing of nstrace."""
+"""The exported columns, for readers that know nothing of nstrace."""

@@ -1,4 +1,4 @@
-"""The recorded source: as the live one, from files."""
+"""The recorded source: like the live one, but from files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FOREVER_NS = 1 << 64
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
-    targets: (): everything that was recorded.
+    targets: what it shows; (): everything that was recorded.
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
@@ -37,7 +37,7 @@ class RecordedSource:
         self.attribution = Attribution()
         self.table: Table | None = None
         self.lost = 0
-        self.found = 0  # rows of processes that the targets mean, so far
+        self.found = 0  # how many rows of processes the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, self._selection))
         self._held = Undecided(self._selection)
@@ -46,17 +46,17 @@ class RecordedSource:
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """The names of its files."""
         more = f" and {len(self.recordings) - 1} more" if len(self.recordings) > 1 else ""
         return f"{self.recordings[0].name}{more}"
 
     def __str__(self) -> str:
-        """For people: which run it is."""
+        """Which run it is, for people."""
         return f"{self.name} (host {safe_text(self.recordings[0].facts.host)}, {self.span()})"
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Whom it shows; (): everybody."""
+        """What it shows; (): all processes."""
         return self._selection.targets
 
     @property
@@ -66,19 +66,19 @@ class RecordedSource:
 
     @property
     def is_complete(self) -> bool:
-        """Whether, as far as read, nothing is missing: all files were closed, none is damaged, none is not there."""
+        """Whether nothing is missing as far as it was read: all files exist, were closed, and are not damaged."""
         return not any(recording.is_torn or recording.damages for recording in self.recordings) and all(
             _goes_on(before, after) for before, after in itertools.pairwise(self.recordings)
         )
 
     def show(self, window: Span) -> None:
-        """From now on only what happened in this window."""
+        """Show only what happened in this window from now on."""
         self._from_ns = max(0, window.begin_ns - self.wall_offset_ns)
         self._to_ns = max(0, window.end_ns - self.wall_offset_ns)
 
     def span(self) -> Span:
-        """From when to when the files tell of events, from their headers alone; of a stream it is known when it ends
-        as soon as it has."""
+        """From when to when the files have events, from their headers alone; a stream's end is known after it was
+        read."""
         began_ns = self.recordings[0].facts.began_ns
         if self.is_stream:
             last_ns = max(recording.last_ns for recording in self.recordings) + self.wall_offset_ns
@@ -91,7 +91,7 @@ class RecordedSource:
         return Span(first + self.wall_offset_ns, last + self.wall_offset_ns)
 
     def _bound(self, target: Target) -> Target:
-        """pid:N is the namespace of the first process that has this number on the host."""
+        """A target pid:N, bound to the namespace of the first process that has this number on the host."""
         if target.kind != TargetKind.PID:
             return target
         for recording in self.recordings:
@@ -107,12 +107,12 @@ class RecordedSource:
 
     @property
     def is_stream(self) -> bool:
-        """Whether one of its files is a pipe: it can be read once, and when it ends is not known."""
+        """Whether one of its files is a pipe: it can be read once, and its end is not known before."""
         return any(not isinstance(recording.input, FileInput) for recording in self.recordings)
 
     def means_anybody(self) -> bool:
-        """Whether the targets mean anybody, in the window or out of it. Of a stream with a window that is not known any
-        more, and said to be so."""
+        """Whether the targets mean any process, in the window or out of it. For a stream with a window that is not
+        known any more, and counts as true."""
         if self.found or not self._has_window:
             return self.found > 0
         if self.is_stream:
@@ -121,13 +121,13 @@ class RecordedSource:
         return any(again.found for _batch in again.batches(lambda: 0.0))
 
     def container_names(self) -> set[str]:
-        """Of all containers that were told of so far."""
+        """The names of all containers that were reported so far."""
         facts = map(self.attribution.cgroups.get, list(self.attribution.cgroups))
         containers = (fact.container for fact in facts if fact and fact.container)
         return {container.name or container.id[:12] for container in containers}
 
     def listed_ns(self) -> int | None:
-        """When all processes had been listed that were there already, by the wall clock; None: there were none."""
+        """When all processes of the beginning had been listed, by the wall clock, in ns; None: there were none."""
         for part in () if self.is_stream else self.recordings[0].again().parts():
             if part.batch is not None and len(part.batch):
                 rows = part.batch.rows
@@ -137,12 +137,12 @@ class RecordedSource:
 
     @property
     def read_bytes(self) -> int:
-        """How much of the files has been read or skipped."""
+        """How many bytes of the files have been read or skipped."""
         return sum(recording.input.at for recording in self.recordings)
 
     @property
     def total_bytes(self) -> int:
-        """How long the files are; 0: there is a stream among them."""
+        """How many bytes the files have; 0: one of them is a stream."""
         inputs = [recording.input for recording in self.recordings]
         return 0 if self.is_stream else sum(found.size for found in inputs if isinstance(found, FileInput))
 
@@ -170,7 +170,7 @@ class RecordedSource:
         return chosen
 
     def _batches_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
-        """What a file tells that the one before has not; a gap where there is a file missing in between."""
+        """The batches of a file without what the one before has; a gap where a file in between is missing."""
         goes_on = before is not None and _goes_on(before, recording)
         if before is not None and not goes_on:
             yield _missing_part(before, recording)
@@ -198,7 +198,7 @@ class RecordedSource:
 
 
 def _cgroup_before(selection: Selection, part: Batch, at: int) -> int:
-    """The cgroup that the process of a MOVE row comes from, where the targets mean it there; else 0."""
+    """The cgroup that the process of a MOVE row leaves, if the targets mean the process there; else 0."""
     row = part.rows[at]
     old = int(row["seq"]) if row["kind"] == Kind.MOVE else 0
     return old if old and selection.means(part, at, old) else 0
@@ -213,7 +213,7 @@ def _goes_on(before: Recording, after: Recording) -> bool:
 
 
 def _missing_part(before: Recording, after: Recording) -> Batch:
-    """The row that stands for the parts of a rotated recording that are not there: how many events is not known."""
+    """The row in place of missing parts of a rotated recording: how many events they had is not known."""
     row = np.zeros(1, EVENT)
     row["kind"], row["cpu"] = Kind.GAP, NO_CPU
     row["start_ns"], row["ts_ns"] = (

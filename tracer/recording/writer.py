@@ -17,7 +17,7 @@ from tracer.stream.attribution import teaches
 from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
-MAX_ROWS = 1 << 15  # a batch twice as large takes 30 MB more memory to make
+MAX_ROWS = 1 << 15  # a batch twice as large needs 30 MB more memory
 MAX_HEAP_BYTES = 1 << 24
 FLUSH_S = 1.0
 SLOW_FLUSH_S = 5.0
@@ -25,7 +25,7 @@ SLOW_ROWS = 256  # fewer than these may wait longer: each batch costs some KiB
 
 
 class FileSink:
-    """An open file that ends with a whole message, whatever happens. name: for what is said about it. write: instead of
+    """An open file that ends with a complete message, whatever happens. name: for error messages. write: instead of
     os.write, for a pipe."""
 
     def __init__(
@@ -41,7 +41,7 @@ class FileSink:
         self._fsync, self._write = fsync, write
 
     def write(self, message: bytes) -> None:
-        """Append a message. Raises NstraceError, and takes back what was written of it; ReaderGone for a pipe."""
+        """Append a message. Raises NstraceError, after removing what was written of it; ReaderGone for a pipe."""
         at = 0
         try:
             while at < len(message):
@@ -51,7 +51,7 @@ class FileSink:
         except BrokenPipeError as error:
             raise ReaderGone from error
         except OSError as error:
-            with contextlib.suppress(OSError):  # a pipe takes nothing back
+            with contextlib.suppress(OSError):  # a pipe cannot be truncated
                 os.ftruncate(self.fd, self.bytes)
             raise NstraceError(
                 f"recording to {self.name} ends here: {error.strerror}", "what was recorded until now can be replayed"
@@ -59,16 +59,16 @@ class FileSink:
         self.bytes += len(message)
 
     def close(self) -> None:
-        """No more messages. May be called again."""
+        """Finish the file. May be called again."""
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = -1
 
 
 class Writer:
-    """Takes batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them.
+    """Receives batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them.
 
-    Whoever uses it gives it an empty batch now and then, so that what waits is written in time.
+    Callers pass an empty batch now and then, so that what waits is written in time.
     """
 
     def __init__(self, sink: FileSink, facts: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
@@ -86,27 +86,27 @@ class Writer:
 
     @property
     def name(self) -> str:
-        """Where it goes."""
+        """The name of the file."""
         return self._sink.name
 
     @property
     def bytes(self) -> int:
-        """Written so far."""
+        """How many bytes have been written."""
         return self._sink.bytes
 
     def carry(self, batch: Batch) -> None:
-        """Begin with what the file before has told, as it is now."""
+        """Begin with what the file before has reported, as of now."""
         for part in _parts(batch):
             self._write(part, carried="1")
 
     def take(self, batch: Batch) -> None:
-        """Add the batch; write what waits if it is time. Raises NstraceError where it cannot be written."""
+        """Add the batch; write what waits if it is due. Raises NstraceError where it cannot be written."""
         self.add(batch)
         if self.is_due:
             self.flush()
 
     def add(self, batch: Batch) -> None:
-        """Let the batch wait."""
+        """Add the batch to what waits."""
         if len(batch):
             if not self._waiting:
                 self._since = self._clock()
@@ -116,22 +116,22 @@ class Writer:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether something waits to be written."""
+        """Whether rows wait to be written."""
         return bool(self._waiting)
 
     @property
     def is_due(self) -> bool:
-        """Whether what waits is to be written now."""
+        """Whether what waits should be written now."""
         if not self._waiting:
             return False
         if self._waiting_rows >= MAX_ROWS or self._waiting_bytes >= MAX_HEAP_BYTES:
             return True
         if self._waiting_rows >= SLOW_ROWS:
-            return self._clock() - self._flushed >= FLUSH_S  # not since it waits: it has gathered in the ring before
+            return self._clock() - self._flushed >= FLUSH_S  # before that, it gathered in the ring
         return self._clock() - self._since >= SLOW_FLUSH_S
 
     def flush(self) -> Batch:
-        """Write what waits; gives it back."""
+        """Write what waits, and return it."""
         batch = Batch.concat(self._waiting)
         self._waiting.clear()
         self._flushed = self._clock()
@@ -158,8 +158,8 @@ class Writer:
         self.lost += lost
 
     def close(self, until_ns: int = 0) -> None:
-        """Write what waits, and that nothing is missing behind it. until_ns: until when everything was told (boottime),
-        where that is later than the last event."""
+        """Write what waits, and a record that nothing is missing after it. until_ns: until when everything was reported
+        (boottime), where that is later than the last event."""
         self.flush()
         last_ns = str(max(self._last_ns, until_ns))
         last = {"first_row": str(self.rows), "first_ns": last_ns, "last_ns": last_ns, "end": "1", **self._whose}
@@ -168,7 +168,7 @@ class Writer:
 
 
 def _parts(batch: Batch) -> list[Batch]:
-    """Pieces that keep to the limits; one row alone may be larger."""
+    """The batch in pieces within the limits; one row alone may be larger."""
     heaps = (batch.starts + batch.lengths) // MAX_HEAP_BYTES
     cuts = np.flatnonzero(np.diff(heaps) != 0) + 1
     bounds = sorted({0, len(batch), *cuts.tolist(), *range(0, len(batch), MAX_ROWS)})

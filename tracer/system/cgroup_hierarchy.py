@@ -1,7 +1,7 @@
-"""Which hierarchy of cgroups tells containers apart: one rule for the probes and for /proc, so that they agree.
+"""The cgroup hierarchy that distinguishes containers: one rule for the probes and for /proc, so that they agree.
 
 A process is in one cgroup of each hierarchy (cgroups(7)): with version 1, or 1 and 2 side by side, it can be in a
-container by one and outside of it by another. Light: the loader imports nothing that is installed.
+container by one and outside of it by another. Imports the standard library alone: the loader uses it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ UNIFIED = ""
 
 @cache
 def controller() -> str:
-    """A controller of the hierarchy that counts on this host: of version 1, or UNIFIED for version 2."""
+    """A controller of the hierarchy that counts on this host: one of version 1, or UNIFIED for version 2."""
     return choose(_mounts())
 
 
 @cache
 def directory() -> str | None:
-    """Where the hierarchy that counts on this host is mounted; None: nowhere."""
+    """The mount point of the hierarchy that counts on this host; None: it is not mounted."""
     return mounted_at(_mounts(), controller())
 
 
@@ -31,8 +31,8 @@ def _mounts() -> list[str]:
 
 
 def choose(mounts: Iterable[str]) -> str:
-    """The same from the lines of /proc/self/mounts (proc(5)). Version 2 where it is what /sys/fs/cgroup shows; else the
-    first of version 1's that is mounted anywhere."""
+    """As `controller`, from the lines of /proc/self/mounts (proc(5)). Version 2 where /sys/fs/cgroup shows it; else the
+    first controller of version 1 that is mounted anywhere."""
     fields = [line.split() for line in mounts]
     if any(mount[1] == "/sys/fs/cgroup" and mount[2] == "cgroup2" for mount in fields):
         return UNIFIED
@@ -41,8 +41,8 @@ def choose(mounts: Iterable[str]) -> str:
 
 
 def mounted_at(mounts: Iterable[str], counting: str) -> str | None:
-    """Where the hierarchy that counts is mounted, from the lines of /proc/self/mounts; None: nowhere. counting: as
-    `controller` gives it."""
+    """The mount point of the hierarchy that counts, from the lines of /proc/self/mounts; None: it is not mounted.
+    counting: as `controller` returns it."""
     for _device, directory, kind, options, *_rest in (line.split() for line in mounts):
         if kind == "cgroup2" if counting == UNIFIED else kind == "cgroup" and counting in options.split(","):
             return directory
@@ -50,8 +50,8 @@ def mounted_at(mounts: Iterable[str], counting: str) -> str | None:
 
 
 def paths(text: str, counting: str) -> tuple[str, ...]:
-    """The different paths in /proc/PID/cgroup (lines of hierarchy:controllers:path), that of the hierarchy which counts
-    first, then version 2's. counting: as `controller` gives it."""
-    rows = [line.split(":", 2) for line in text.split("\n") if line]  # a name may hold what str.splitlines() cuts at
+    """The different paths in /proc/PID/cgroup (lines of hierarchy:controllers:path), first that of the hierarchy which
+    counts, then version 2's. counting: as `controller` returns it."""
+    rows = [line.split(":", 2) for line in text.split("\n") if line]  # a name may hold what str.splitlines() splits at
     rows.sort(key=lambda row: (counting not in row[1].split(","), row[0] != "0"))
     return tuple(dict.fromkeys(path for _hierarchy, _controllers, path in rows))

@@ -1,4 +1,4 @@
-"""How far the wall clock is ahead of the clock that events have."""
+"""The difference between the wall clock and the clock of events."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def _boottime_ns() -> int:
 def wall_offset_ns(wall_ns: Callable[[], int] = time.time_ns, boottime_ns: Callable[[], int] = _boottime_ns) -> int:
     """Wall clock minus boottime, in ns.
 
-    One is read between two readings of the other, and where these are far apart (on a host that is busy another program
-    can run for milliseconds in between) once more: the closest count.
+    One clock is read between two readings of the other, again where these are far apart (on a busy host another program
+    can run for milliseconds in between): the closest pair counts.
     """
     closest, offset_ns = 0, 0
     for tried in range(_TRIES):

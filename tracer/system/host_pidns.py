@@ -1,4 +1,4 @@
-"""The initial PID namespace, which every process of the host has a number in. Light: start-up needs it."""
+"""The initial PID namespace, in which every process of the host has a number. Light: start-up needs it."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""No import comes too late: after privileges were dropped a module may be out of reach (in a checkout in /root)."""
+"""Imports in time: after privileges were dropped a module may be unreadable (in a checkout in /root)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from types import ModuleType
 
 
 def load(*modules: str) -> None:
-    """Import these now."""
+    """Import these modules now."""
     for module in modules:
         importlib.import_module(module)
 
 
 def seal() -> None:
     """From now on warn of every import that reads a file: an ImportWarning, which Python ignores by default and our
-    tests turn into an error. The user whom we have become may not be allowed to enter the module's folder, so import
-    what is needed before."""
+    tests turn into an error. The user that this process runs as may not be permitted to read the module's folder, so
+    import what is needed before."""
     sys.meta_path[:] = [_Late(list(sys.meta_path))]
 
 
 class _Late:
-    """The finders that were there, with the warning ahead of what they find."""
+    """The earlier finders, with the warning ahead of what they find."""
 
     def __init__(self, finders: list[object]) -> None:
         self._finders = finders
@@ -32,7 +32,7 @@ class _Late:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Of sys.meta_path."""
+        """Called by the import system (sys.meta_path)."""
         found = (finder.find_spec(name, path, target) for finder in self._finders)  # type: ignore[attr-defined]
         spec: ModuleSpec | None = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.has_location:

@@ -7,7 +7,7 @@ import os
 
 
 def call(name: str, *args: object) -> None:
-    """Call a function that returns 0. Raises OSError with its errno where it returns anything else."""
+    """Call a function that returns 0. Raises OSError with its errno where it returns something else."""
     libc = ctypes.CDLL(None, use_errno=True)
     if getattr(libc, name)(*args):
         number = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""Gives up root before anything of strangers is parsed."""
+"""Gives up root before untrusted data is parsed."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC = 1, 1
 
 def caller() -> tuple[int, int] | None:
     """uid and gid of the user who called sudo, by SUDO_UID and SUDO_GID. None where they name no such user, or root:
-    anybody may have set them to anything."""
+    anyone may have set them to anything."""
     uid, gid = (_lesser_id(os.environ.get(name, "")) for name in ("SUDO_UID", "SUDO_GID"))
     return (uid, gid) if uid and gid else None
 
 
 def _lesser_id(text: str) -> int | None:
-    """The id of a user or group; None where this is none, or root's."""
+    """The id of a user or group; None where the text is none, or root's."""
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MAX_ID))):
         return None
     return int(text) if 0 < int(text) <= _MAX_ID else None
 
 
 def more_rights(capabilities: str) -> str:
-    """The hint for what was not permitted for lack of these capabilities."""
+    """The hint where an operation was not permitted for lack of these capabilities."""
     if os.geteuid() != 0:
         return "run it with sudo"
     return f"root lacks {capabilities} here (a container needs --privileged), or the kernel is locked down"
 
 
 def lesser_user() -> tuple[int, int]:
-    """uid and gid of who we become: the user who called sudo, else nobody; ourselves where we are not root."""
+    """uid and gid to run as: the user who called sudo, else nobody; our own where we are not root."""
     if os.geteuid() != 0 or _is_root_here_alone():
         return os.geteuid(), os.getegid()
     return caller() or _NOBODY
 
 
 def drop() -> None:
-    """Be the lesser user for good, without capabilities, and execute nothing any more. Open and import what is needed
-    before. Raises NstraceError where root cannot be given up: then nothing of strangers is to be parsed."""
+    """Become the lesser user permanently, without capabilities, and execute nothing any more. Open and import what is
+    needed before. Raises NstraceError where root cannot be given up: then nothing untrusted may be parsed."""
     imports.seal()
     try:
         if lesser_user() != (os.geteuid(), os.getegid()):
@@ -70,7 +70,7 @@ def drop() -> None:
 
 
 def become(uid: int, gid: int) -> None:
-    """Be this user for good, in all threads, in no group but this one, and with nothing in the bounding set. Raises
+    """Become this user permanently, in all threads, in no group but this one, and with an empty bounding set. Raises
     OSError."""
     with contextlib.suppress(PermissionError):  # without CAP_SETPCAP; no_new_privs does as much
         _empty_bounding_set()
@@ -80,7 +80,7 @@ def become(uid: int, gid: int) -> None:
 
 
 def renounce() -> None:
-    """Let this thread's capabilities go, and gain none by what is executed. Raises OSError."""
+    """Drop this thread's capabilities, and gain none by an exec. Raises OSError."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     call("capset", header, (ctypes.c_uint32 * 6)())  # ambient ones go with inheritable ones: capabilities(7)
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -91,19 +91,19 @@ def _empty_bounding_set() -> None:
         for capability in range(64):
             call("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # which says that the kernel has no such capability: it was the last
+        if error.errno != errno.EINVAL:  # which means that the kernel has no such capability: all are dropped
             raise
 
 
 def _is_root_here_alone() -> bool:
-    """Whether we are in a user namespace that one user has made for himself: root is a name of his there, and there is
-    nobody else to become (user_namespaces(7))."""
+    """Whether we are in a user namespace that one user has made: root is a name of that user there, and no other user
+    exists (user_namespaces(7))."""
     inside, outside, count = Path("/proc/self/uid_map").read_text().split()[:3]
     return inside == "0" and outside != "0" and count == "1"
 
 
 def _forbid() -> None:
-    """Where the kernel can, have it refuse what no reader needs to all threads; those that libraries have begun get
+    """Make the kernel, where it can, refuse to all threads what no reader needs; threads that libraries have begun get
     no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC)."""
     number = seccomp.number("seccomp")
     if number is not None:
@@ -118,18 +118,18 @@ class _Program(ctypes.Structure):
 
 
 def in_child(work: Callable[[], None], folder: Path | None = None) -> None:
-    """Do something in a child without privileges, which shares our descriptors. folder: where it is to be; of the way
-    there it may see nothing. Raises its NstraceError."""
+    """Call work in a child without privileges, which shares our descriptors. folder: its working directory, which it
+    may be unable to reach by a path. Raises the child's NstraceError."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         _work(work, folder, writer)
     os.close(writer)
     with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
-        told = answer.read()
+        answered = answer.read()
     _pid, status = os.waitpid(child, 0)
-    if told:
-        message, hint, code, detail = json.loads(told)
+    if answered:
+        message, hint, code, detail = json.loads(answered)
         raise NstraceError(message, hint, ExitCode(code), detail)
     if status:
         raise NstraceError(f"the child that reads ended with {os.waitstatus_to_exitcode(status)}", "please report it")
@@ -143,11 +143,11 @@ def _work(work: Callable[[], None], folder: Path | None, writer: int) -> None:
         work()
         os._exit(0)
     except NstraceError as error:
-        told = (error.message, error.hint, int(error.exit_code), error.detail)
+        failure = (error.message, error.hint, int(error.exit_code), error.detail)
     except KeyboardInterrupt:
         os._exit(130)
     except BaseException as error:
         hint = "run nstrace --debug ... for a report"
-        told = (f"unexpected {type(error).__name__}: {error}", hint, 1, traceback.format_exc())
-    os.write(writer, json.dumps(told).encode()[:65536])
+        failure = (f"unexpected {type(error).__name__}: {error}", hint, 1, traceback.format_exc())
+    os.write(writer, json.dumps(failure).encode()[:65536])
     os._exit(1)

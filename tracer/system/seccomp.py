@@ -1,4 +1,4 @@
-"""Filters of system calls, as seccomp(2) takes them: which ones are let through, by name and by arguments."""
+"""Filters of system calls for seccomp(2): which calls are allowed, by name and by arguments."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _NR_AT, _ARCH_AT, _ARGS_AT, _ARG_BYTES = 0, 4, 16, 8  # struct seccomp_data
 
 
 class SyscallRule(NamedTuple):
-    """A system call that is meant. arguments: what the low halves of some of them must be, by their place."""
+    """A system call. arguments: the required low halves of some of its arguments, by their position."""
 
     name: str
     arguments: tuple[tuple[int, int], ...] = ()
 
 
 def number(name: str) -> int | None:
-    """The number of a system call on this machine; None: it is of an architecture that is not known here."""
+    """The number of a system call on this machine; None: its architecture is not known here."""
     return _NUMBERS.get(os.uname().machine, {}).get(name)
 
 
 def filter_of(rules: Iterable[SyscallRule], answer: int, other: int, machine: str = os.uname().machine) -> bytes:
-    """The instructions of a filter: struct sock_filter, one after the other. answer: to the calls that the rules mean;
-    other: to all others, and to one that a rule names but whose arguments differ. Raises KeyError for a machine that is
-    not known."""
+    """The instructions of a filter: struct sock_filter, one after the other. answer: for the calls that the rules name;
+    other: for all others, and for one that a rule names but whose arguments differ. Raises KeyError for a machine that
+    is not known."""
     parts = [
         _INSN.pack(_LOAD, 0, 0, _ARCH_AT),
         _INSN.pack(_JUMP_IF_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
@@ -62,7 +62,7 @@ def filter_of(rules: Iterable[SyscallRule], answer: int, other: int, machine: st
 
 
 def _body(rule: SyscallRule, answer: int, other: int) -> list[bytes]:
-    """What is done with a call of this name."""
+    """The instructions for a call of this name."""
     checks: list[bytes] = []
     for place, value in rule.arguments:
         checks += [

@@ -22,8 +22,8 @@ MAX_LINE_BYTES = 1 << 20
 
 
 class Annotator:
-    """Takes text in any pieces, gives whole lines. translate: a number -> what it is in the other world, None: not a
-    PID that is known. replace: put the answer in place of the number, else behind it in brackets."""
+    """Receives text in any pieces, returns whole lines. translate: a number -> its translation, None: not a known PID.
+    replace: put the translation in place of the number, else after it in brackets."""
 
     def __init__(self, translate: Callable[[int], bytes | None], replace: bool) -> None:
         self._translate, self._replace = translate, replace
@@ -39,7 +39,7 @@ class Annotator:
         return self._annotated(text[:end])
 
     def finish(self) -> bytes:
-        """What is left where the last line has no end."""
+        """The rest, where the last line has no end."""
         rest, self._rest = self._rest, b""
         return self._annotated(rest)
 
@@ -55,6 +55,6 @@ class Annotator:
 
 
 def _last_gap(text: bytes) -> int:
-    """Where the last word ends; the end of the text where it is one word."""
+    """The offset of the end of the last word; the end of the text where it is one word."""
     ends = max(text.rfind(gap) for gap in (b" ", b"\t", b"\0"))
     return ends if ends > 0 else len(text)

@@ -1,4 +1,4 @@
-"""Wall clock times of events."""
+"""Wall clock times of events, as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Clock:
         self._second = lru_cache(64)(lambda second: time.strftime(pattern, zone(second)))
 
     def put(self, sheet: Sheet, ts_ns: NDArray[np.uint64]) -> None:
-        """Add a column of boottimes as wall clock times, shape (n,)."""
+        """Add a column of boottimes (ns) as wall clock times, shape (n,)."""
         wall_ns = ts_ns + np.uint64(self._offset_ns)
         seconds = wall_ns // np.uint64(_SECOND_NS)
         first, of_row = distinct(seconds)
@@ -37,6 +37,6 @@ class Clock:
         sheet.digits(((wall_ns - seconds * np.uint64(_SECOND_NS)) // np.uint64(self._unit_ns)), self._digits)
 
     def text(self, ts_ns: int) -> str:
-        """One boottime as wall clock time."""
+        """One boottime (ns) as wall clock time."""
         second, rest = divmod(ts_ns + self._offset_ns, _SECOND_NS)
         return f"{self._second(second)}.{rest // self._unit_ns:0{self._digits}}"

@@ -6,7 +6,7 @@ _MAX_SHOWN = 8
 
 
 def near(text: str, names: list[str]) -> str:
-    """A question after the names that look like this one, with a blank behind it; else nothing."""
+    """A question with the names that look like this one, and a blank after it; "" where none does."""
     import difflib  # takes as long to import as all else here
 
     found = difflib.get_close_matches(text, names)
@@ -14,6 +14,6 @@ def near(text: str, names: list[str]) -> str:
 
 
 def shown(names: list[str]) -> str:
-    """As many names as fit a line."""
+    """As many names as fit on a line."""
     more = len(names) - _MAX_SHOWN
     return ", ".join(names[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

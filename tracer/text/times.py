@@ -9,13 +9,13 @@ _MILLISECOND_NS = 1_000_000
 
 
 def rfc3339(wall_ns: int) -> str:
-    """For JSON: UTC, with nanoseconds."""
+    """A time for JSON: UTC, with nanoseconds."""
     second, rest = divmod(wall_ns, _SECOND_NS)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:09}Z"
 
 
 def short(wall_ns: int, now_ns: int) -> str:
-    """For a column: of today the time of day, of this year the day, else the date. Local time."""
+    """A time for a column: of today the time of day, of this year the day, else the date. Local time."""
     then, now = (time.localtime(ns // _SECOND_NS) for ns in (wall_ns, now_ns))
     if then[:3] == now[:3]:
         return time.strftime("%H:%M:%S", then)
@@ -23,19 +23,19 @@ def short(wall_ns: int, now_ns: int) -> str:
 
 
 def full(wall_ns: int) -> str:
-    """For one line alone: local date and time, with its offset from UTC."""
+    """A time for a line of its own: local date and time, with its offset from UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(wall_ns // _SECOND_NS))
 
 
 def precise(wall_ns: int) -> str:
-    """For what was recorded: local date and time, to the millisecond, which is never rounded up."""
+    """A recorded time: local date and time, to the millisecond, which is never rounded up."""
     second, rest = divmod(wall_ns, _SECOND_NS)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))}.{rest // 1_000_000:03}"
 
 
 def between(begin_ns: int, end_ns: int | None) -> str:
-    """For a time that is asked about: as `precise`, cut so that both ends are still in it; the day once where it is
-    one. end_ns None: it is not known."""
+    """A period: both ends as `precise`, cut so that both are still in it; the day once where it is the same. end_ns:
+    None: not known."""
     first = precise(begin_ns + _MILLISECOND_NS - 1)
     if end_ns is None:
         return f"from {first} on"
@@ -47,7 +47,7 @@ def between(begin_ns: int, end_ns: int | None) -> str:
 
 
 def duration(ns: int) -> str:
-    """A length of time in its largest unit."""
+    """A duration in its largest unit."""
     if ns < 10**6:
         return f"{ns // 10**3} us"
     if ns < 10**9:

@@ -1,4 +1,4 @@
-"""What a wait status says: exit code, signal, core."""
+"""The parts of a wait status: exit code, signal, core."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExitStatus(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def ending(status: int) -> ExitStatus:
-    """The parts of a status as wait(2) gives it."""
+    """The parts of a status as wait(2) reports it."""
     number = status & 0x7F
     if number:
         return ExitStatus(None, _signal_name(number), bool(status & 0x80))

@@ -1,29 +1,29 @@
-"""How many columns of a terminal a text takes: wide characters take two, combining ones none. Pure."""
+"""The number of terminal columns of a text: wide characters have two, combining ones none. Pure."""
 
 from __future__ import annotations
 
 from unicodedata import category, east_asian_width
 
-_NO_WIDTH = ("Mn", "Me")  # of printable characters; what else has none was escaped before
+_NO_WIDTH = ("Mn", "Me")  # of printable characters; all others without width were escaped before
 
 
 def width(text: str) -> int:
-    """Columns that the text takes."""
+    """How many columns the text has."""
     return len(text) if text.isascii() else sum(map(_char_width, text))
 
 
 def pad(text: str, columns: int) -> str:
-    """The text with spaces behind it up to this many columns; longer text stays whole."""
+    """The text with spaces after it up to this many columns; longer text stays whole."""
     return text + " " * (columns - width(text))
 
 
 def pad_left(text: str, columns: int) -> str:
-    """As `pad`, the spaces in front."""
+    """As `pad`, with the spaces before it."""
     return " " * (columns - width(text)) + text
 
 
 def cut(text: str, columns: int) -> str:
-    """The text in at most this many columns: what had to be cut ends with …"""
+    """The text in at most this many columns: a text that was cut ends with …"""
     if width(text) <= columns:
         return text
     left = columns - 1

@@ -39,12 +39,12 @@ _EXAMPLES = "for example 08:15:19, 2026-11-24T08:15:19.5Z, +90s (from its beginn
 
 
 UNKNOWN_NS = (1 << 63) - 1
-_MAX_TOLD = 3
+_MAX_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Span:
-    """From when to when a recording tells of events: wall clock, ns. end_ns: UNKNOWN_NS where it is a stream."""
+    """From when to when a recording has events: wall clock, ns. end_ns: UNKNOWN_NS where it is a stream."""
 
     begin_ns: int
     end_ns: int
@@ -54,12 +54,12 @@ class Span:
         return self.begin_ns <= other.end_ns and self.end_ns >= other.begin_ns
 
     def __str__(self) -> str:
-        """For people."""
+        """The span as local times, for people."""
         return between(self.begin_ns, None if self.end_ns == UNKNOWN_NS else self.end_ns)
 
 
 def parse_moment(text: str, span: Span) -> int:
-    """Wall clock in ns. Raises NstraceError (usage)."""
+    """A moment as wall clock in ns. Raises NstraceError (usage)."""
     text = text.strip()
     if text[:1] in ("+", "-"):
         length_ns = _length_ns(text[1:])
@@ -80,7 +80,7 @@ def parse_moment(text: str, span: Span) -> int:
 
 
 def parse_range(text: str, spans: Sequence[Span]) -> list[Span | None]:
-    """A..B, as `parse_windows`."""
+    """The windows of A..B, as `parse_windows`."""
     first, dots, last = text.partition("..")
     if not dots:
         raise NstraceError(
@@ -90,8 +90,8 @@ def parse_range(text: str, spans: Sequence[Span]) -> list[Span | None]:
 
 
 def parse_windows(first: str | None, last: str | None, spans: Sequence[Span]) -> list[Span | None]:
-    """The window that is meant of each of these recordings, None where it does not meet it. Without first it begins
-    with the recording, without last it ends with it. Raises NstraceError (usage) where it meets none, or is empty."""
+    """The window in each of these recordings, None where it does not meet it. Without first it begins with the
+    recording, without last it ends with it. Raises NstraceError (usage) where it meets none, or is empty."""
     if first is None and last is None:
         return list(spans)
     windows = [_window(first, last, span) for span in spans]
@@ -113,14 +113,14 @@ def _window(first: str | None, last: str | None, span: Span) -> Span:
 
 
 def outside(text: str, spans: Sequence[Span]) -> NstraceError:
-    """What to say of a time that none of these recordings tells of."""
-    told = ", ".join(map(str, spans[:_MAX_TOLD])) + (", ..." if len(spans) > _MAX_TOLD else "")
+    """The error for a time at which none of these recordings has events."""
+    shown = ", ".join(map(str, spans[:_MAX_SHOWN])) + (", ..." if len(spans) > _MAX_SHOWN else "")
     what = "the recording" if len(spans) == 1 else "all recordings"
-    return NstraceError(f"{text} is outside {what} ({told})", _EXAMPLES, ExitCode.USAGE)
+    return NstraceError(f"{text} is outside {what} ({shown})", _EXAMPLES, ExitCode.USAGE)
 
 
 def _length_ns(text: str) -> int | None:
-    """1h2m3.5s, or plain seconds."""
+    """The length of 1h2m3.5s, or of plain seconds, in ns; None: the text is neither."""
     steps = _STEPS.findall(text)
     if not steps or "".join(number + unit for number, unit in steps) != text or not text.isascii():
         return None
@@ -142,7 +142,7 @@ def _clock_ns(match: re.Match[str], span: Span) -> int:
     first = datetime.fromtimestamp(span.begin_ns // _SECOND_NS).astimezone()
     days = (first.date() + timedelta(days=offset) for offset in (-1, 0, 1))
     moments = [_stamp(f"{day.isoformat()}T{clock}", zone) + fraction_ns for day in days]
-    # of the three the one that is in the recording, else the one that is nearest
+    # of the three the one inside the recording, else the nearest
     end_ns = span.begin_ns if span.end_ns == UNKNOWN_NS else span.end_ns
     return min(moments, key=lambda moment: max(span.begin_ns - moment, moment - end_ns, 0))
 

@@ -1,6 +1,6 @@
-"""Which process is meant: the PROC arguments, parsed. Pure, and light.
+"""The PROC arguments, parsed: which process the user means. Pure, and light.
 
-40123  a PID on the host                     web/15             number 15 inside of a container
+40123  a PID on the host                     web/15             number 15 inside a container
 pid:N/15  in the PID namespace of process N  pidns:INUM/15      in the PID namespace with this inode number
 """
 
@@ -18,7 +18,7 @@ _EXAMPLES = "for example web/15, 40123, pidns:4026532180/15 or pid:40123/15"
 
 
 class Space(StrEnum):
-    """Where a number was given."""
+    """What a number is relative to."""
 
     HOST = "host"
     CONTAINER = "container"  # by name or id
@@ -37,7 +37,7 @@ class Proc:
 
 
 def parse_proc(text: str) -> Proc:
-    """The process that the user typed. Raises NstraceError (usage) for one that cannot mean anything."""
+    """The parsed PROC. Raises NstraceError (usage) for a text that cannot mean any process."""
     where, slash, number = text.rpartition("/")
     where = where.removeprefix("/")  # docker's own notation
     if not _is_number(number) or bool(slash) != bool(where):
@@ -48,12 +48,12 @@ def parse_proc(text: str) -> Proc:
 
 
 def proc_of(given: str | SupportsIndex) -> Proc:
-    """As `parse_proc`, from Python: a number alone is a PID on the host. Raises TypeError for what is neither."""
+    """As `parse_proc`, from Python: a number alone is a PID on the host. Raises TypeError for any other type."""
     return parse_proc(given if isinstance(given, str) else str(operator.index(given)))
 
 
 def parse_space(where: str) -> tuple[Space, str]:
-    """Where numbers are given: what stands in front of the slash, "" or host for the host."""
+    """What numbers are relative to: the part of a PROC before the slash, "" or host for the host."""
     prefix, colon, value = where.partition(":")
     if where in ("", "host"):
         return Space.HOST, ""

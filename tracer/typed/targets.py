@@ -1,4 +1,4 @@
-"""What to follow: the TARGET arguments, parsed, and whether a process is meant by one. Pure.
+"""The TARGET arguments, parsed, and whether one means a process. Pure.
 
 web  a container's name or the beginning of its id      web-*  a glob over names
 label:K[=V]  image:NAME  compose:SERVICE                all    every container, every PID namespace but the host's
@@ -37,14 +37,14 @@ class TargetKind(StrEnum):
 
 
 BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
-"""What only an engine can tell of a container."""
+"""Forms that need what only an engine reports of a container."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One TARGET. value: what stands behind the colon, or the name; text: as the user typed it.
+    """One TARGET. value: the part after the colon, or the name; text: as the user typed it.
 
-    gen: for PIDNS, the generation of the namespace that was meant when it was looked up; None: any.
+    gen: for PIDNS, the generation of the namespace that the number meant at the look-up; None: any.
     """
 
     kind: TargetKind
@@ -53,7 +53,7 @@ class Target:
     gen: int | None = None
 
     def means(self, containers: tuple[Container, ...], chain: Chain) -> bool:
-        """Whether a process with this chain, in these containers (its own and those around it), is meant."""
+        """Whether it means a process with this chain, in these containers (its own and those around it)."""
         match self.kind:
             case TargetKind.ALL:
                 return bool(containers) or chain[-1].pidns.inum != INITIAL_PIDNS_INUM
@@ -61,7 +61,7 @@ class Target:
                 return not containers and chain[-1].pidns.inum == INITIAL_PIDNS_INUM
             case TargetKind.PIDNS:
                 if int(self.value) == INITIAL_PIDNS_INUM:
-                    return True  # everyone has a number there
+                    return True  # all processes have a number there
                 return any(self._is(number.pidns) for number in chain)
             case TargetKind.PID:
                 return False
@@ -69,8 +69,8 @@ class Target:
                 return any(self._names(container) for container in containers)
 
     def waits(self, containers: tuple[Container, ...], chain: Chain) -> bool:
-        """Whether `means` may yet answer otherwise, where an engine has still to say of one of the containers how it is
-        named, or that the process is in one."""
+        """Whether the answer of `means` may still change, where an engine has yet to report the name of one of the
+        containers, or that the process is in one."""
         match self.kind:
             case TargetKind.ALL | TargetKind.HOST:
                 return not containers and chain[-1].pidns.inum == INITIAL_PIDNS_INUM
@@ -101,12 +101,12 @@ class Target:
 
 
 def _same_image(image: str, wanted: str) -> bool:
-    """nginx means nginx:1.27 and docker.io/library/nginx:1.27 too."""
+    """Whether the names mean one image: nginx means nginx:1.27 and docker.io/library/nginx:1.27 too."""
     return image == wanted or re.sub(r"(:[^/:]+)?(@.*)?$", "", image) == wanted or image.endswith("/" + wanted)
 
 
 def parse_target(text: str) -> Target:
-    """The target that the user typed. Raises NstraceError (usage) for one that cannot mean anything."""
+    """The parsed TARGET. Raises NstraceError (usage) for a text that cannot mean anything."""
     prefix, colon, value = text.partition(":")
     if text in ("all", "host"):
         return Target(TargetKind(text), "", text)
