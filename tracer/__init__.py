@@ -12,7 +12,7 @@
         print(event.event, event.ts_ns)
     tracer.open("web.arrows").events()            # and .typed_events(): those of a recording
 
-Whatever cannot be done raises tracer.NstraceError, with a message and a hint; an argument of a wrong type is a
+What cannot be done raises tracer.NstraceError, with a message and a hint; an argument of a wrong type is a
 TypeError, as everywhere. Importing this is cheap: what a function needs is imported when it is called.
 """
 
@@ -36,7 +36,7 @@ __all__ = ["NstraceError", "follow", "follow_typed", "open", "translate"]
 
 
 def translate(proc: str | SupportsIndex) -> Translation:
-    """The living process that is meant, with all its PIDs: as `nstrace translate PROC`.
+    """The living process that proc means, with all its PIDs: as `nstrace translate PROC`.
 
     proc: 40123 or "40123" (a PID on the host), "web/15", "pidns:4026532180/15" or "pid:40123/15". Raises NstraceError
     where there is no such process.
@@ -54,7 +54,7 @@ def translate(proc: str | SupportsIndex) -> Translation:
 def open(file: _File | Iterable[_File], *files: _File | Iterable[_File]) -> Recorded:
     """A recording: one file, a folder, the name of one that was rotated, or all its parts, one by one or in a list.
 
-    Raises NstraceError for what is no recording; files of several runs of nstrace are not one.
+    Raises NstraceError for what is not a recording; files of several runs of nstrace are not one.
     """
     from tracer.api import Recorded, each
 
@@ -70,11 +70,11 @@ def follow(
     """Events as they happen, each as the object that a line of `nstrace follow --json` holds; gaps are among them.
 
     targets: as for nstrace follow ("web", "web-*", "label:tier=db", "pid:4711", ...), one by one or in a list; all
-    containers without any. events: which of them; threads: those of threads too. duration: seconds. Ends when nobody
-    of the targets can come any more.
+    containers without any. events: which of them; threads: those of threads too. duration: seconds. Ends when no more
+    processes of the targets can appear.
 
-    Tracing begins with the first event that is asked for. It ends when the iterator is closed, which leaves nothing
-    open: `with contextlib.closing(tracer.follow("web")) as events`. Raises NstraceError, mostly at the first event.
+    Tracing begins when the first event is requested. It ends when the iterator is closed, which leaves nothing open:
+    `with contextlib.closing(tracer.follow("web")) as events`. Raises NstraceError, mostly at the first event.
     """
     from tracer.api import follow_objects, plain
 
@@ -87,7 +87,7 @@ def follow_typed(
     threads: bool = False,
     duration: float | None = None,
 ) -> Generator[Event, None, None]:
-    """As `follow`, each as an object of `tracer.stream.typed`, with the names and values of the JSON."""
+    """As `follow`, each event as an object of `tracer.stream.typed`, with the names and values of the JSON."""
     from tracer.api import follow_objects
     from tracer.stream.typed import event_of
 

@@ -1,4 +1,4 @@
-"""What `tracer.open` and `tracer.follow` give: wiring as in the commands, for use from Python."""
+"""What `tracer.open` and `tracer.follow` return: wiring as in the commands, for use from Python."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 def each(*given: object) -> list[Any]:
-    """What was given one by one or in lists, as one list. Raises NstraceError where only empty lists were."""
+    """The arguments, each one value or a list of them, as one list. Raises NstraceError where all lists were empty."""
     found: list[Any] = []
     for one in given:
         found += one if isinstance(one, Iterable) and not isinstance(one, str | bytes | os.PathLike) else [one]
@@ -42,13 +42,13 @@ def each(*given: object) -> list[Any]:
 
 
 class Recorded:
-    """A recording. Its files are read when something is asked, and again for each table; nothing is printed.
+    """A recording. Its files are read at each question, and again for each table; nothing is printed.
 
-    Files of strangers are read with the caller's privileges: those of nstrace's commands give them up first.
+    Untrusted files are read with the caller's privileges: nstrace's commands give them up first.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
-        """Raises NstraceError where they are none."""
+        """Raises NstraceError where the files are no recording."""
         self._files = files
         self._source()
 
@@ -66,14 +66,14 @@ class Recorded:
 
     @property
     def span(self) -> Span:
-        """From when to when it tells of everybody: wall clock, ns."""
+        """From when to when it has all events: wall clock, in ns."""
         return self.past.span
 
     def translate(self, proc: str | SupportsIndex, *, at: str | datetime | None = None) -> list[Translation]:
-        """Who it was: as `nstrace translate --from FILE`. At a moment one process; without one all who had the number,
-        in order of their start. at: a time as for --at, or a datetime.
+        """The processes that proc means: as `nstrace translate --from FILE`. At a moment one process; without a moment
+        all that had the number, in order of their start. at: a time as for --at, or a datetime.
 
-        Raises NstraceError where nobody had it, or where lost events leave that unsure.
+        Raises NstraceError where no process had it, or where lost events leave that unsure.
         """
         from tracer.past.translation import Hindsight
 
@@ -96,11 +96,11 @@ class Recorded:
         return int(at.astimezone().timestamp()) * 1_000_000_000 + at.microsecond * 1000
 
     def events(self, events: str | Collection[str] = EVENT_NAMES, *, threads: bool = False) -> Iterator[dict[str, Any]]:
-        """Its events in their order, as `tracer.follow` yields them, gaps among them. Raises NstraceError."""
+        """Its events in their order, as `tracer.follow` yields them, gaps included. Raises NstraceError."""
         return self._events(names_of(events), threads, plain)
 
     def typed_events(self, events: str | Collection[str] = EVENT_NAMES, *, threads: bool = False) -> Iterator[Event]:
-        """As `events`, each as an object of `tracer.stream.typed`."""
+        """As `events`, each event as an object of `tracer.stream.typed`."""
         from tracer.stream.typed import event_of
 
         return self._events(names_of(events), threads, event_of)
@@ -123,7 +123,7 @@ class Recorded:
         return pa.concat_tables([FLAT.empty_table(), *tables([self._source()])])
 
     def to_pandas(self) -> pd.DataFrame:
-        """As `to_arrow`, as a frame. Needs pandas, which nstrace does not bring along. Raises NstraceError."""
+        """As `to_arrow`, as a DataFrame. Needs pandas, which nstrace does not install. Raises NstraceError."""
         try:
             return self.to_arrow().to_pandas()
         except ModuleNotFoundError as error:
@@ -131,7 +131,7 @@ class Recorded:
 
 
 def names_of(events: str | Collection[str]) -> Collection[str]:
-    """Names of events as given: in a list, or in one text with commas. Raises NstraceError for an unknown one."""
+    """Names of events: from a list, or from one text with commas. Raises NstraceError for an unknown one."""
     names = events.split(",") if isinstance(events, str) else events
     if unknown := set(names) - set(EVENT_NAMES):
         raise NstraceError(f"{min(unknown)!r} is not an event", f"use {', '.join(EVENT_NAMES)}", ExitCode.USAGE)
@@ -139,7 +139,7 @@ def names_of(events: str | Collection[str]) -> Collection[str]:
 
 
 def plain(line: bytes) -> dict[str, Any]:
-    """The object of a line of JSON."""
+    """The object in a line of JSON."""
     return msgspec.json.decode(line, type=dict[str, Any])
 
 
@@ -154,7 +154,7 @@ def follow_objects(
     duration: float | None,
     decode: Callable[[bytes], T],
 ) -> Generator[T, None, None]:
-    """`tracer.follow`: the arguments are checked at once. decode: makes of a line of JSON what is yielded."""
+    """`tracer.follow`, with the arguments checked at once. decode: converts a line of JSON to what is yielded."""
     texts = each(*targets)
     for text in texts:
         if not isinstance(text, str):

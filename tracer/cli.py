@@ -35,7 +35,7 @@ VERBS = {
 
 
 class Verbs(click.Group):
-    """Loads tracer.commands.<verb> when it is asked for."""
+    """The group of commands: loads tracer.commands.<verb> when it is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of the help."""
@@ -50,7 +50,7 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of verbs without importing any."""
+        """Write the list of verbs without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
@@ -82,11 +82,11 @@ def nstrace(ctx: click.Context, debug: bool) -> None:
 
 
 class WithoutPandas:
-    """Where pandas is installed, pyarrow imports it with the first array: 0.2 s and 30 MB that no command needs."""
+    """Hides pandas: where it is installed, pyarrow imports it with the first array, 0.2 s and 30 MB for nothing."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> None:
-        """Of sys.meta_path: None leaves it to others."""
+        """Called by the import system (sys.meta_path). Returns None: other finders look for the module."""
         if name == "pandas":
             raise ModuleNotFoundError("No module named 'pandas'", name=name)
 
@@ -99,15 +99,15 @@ def main(argv: list[str] | None = None) -> None:
         sys.meta_path.insert(0, WithoutPandas())
         code = _run(sys.argv[1:] if argv is None else argv)
         interrupt.end()
-    except KeyboardInterrupt:  # while it was said how it ended
+    except KeyboardInterrupt:  # while the last lines were written
         interrupt.end()
         code = 130
     sys.exit(code)
 
 
 def _mend_streams() -> None:
-    """Streams that can always be written to: one that was closed goes nowhere, what one cannot encode is escaped.
-    Nothing that we open becomes 0, 1 or 2: a library's last words to stderr would end up in a recording."""
+    """Make all streams writable: one that was closed becomes /dev/null, what cannot be encoded is escaped. No file that
+    is opened later becomes 0, 1 or 2: a library's last message on stderr would end up in a recording."""
     while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(spare)
@@ -120,7 +120,7 @@ def _mend_streams() -> None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """Characters as JSON writes them in ASCII: \\uNNNN, two of them for one beyond 16 bits."""
+    """The characters as JSON escapes them in ASCII: \\uNNNN, two of them for one beyond 16 bits."""
     assert isinstance(error, UnicodeEncodeError)
     units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
     codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
@@ -176,6 +176,6 @@ def _say(message: str, hint: str, exit_code: int, detail: str = "") -> int:
 
 
 def _closed_pipe() -> int:
-    """Whoever read us has gone: a normal end. Keeps Python from complaining at exit."""
+    """The reader of stdout has closed it: a normal end. Keeps Python from complaining at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

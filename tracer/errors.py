@@ -1,4 +1,4 @@
-"""The one exception that a user sees: what is wrong, how to mend it, and the exit code. Printed by cli.py alone."""
+"""The one exception that a user sees: what is wrong, how to fix it, and the exit code. Only cli.py prints it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ExitCode(IntEnum):
 class NstraceError(Exception):
     """Something that the user can act on.
 
-    message: one line, what is wrong. hint: one line, how to mend it, or "". detail: what only --debug prints.
+    message: one line, what is wrong. hint: one line, how to fix it, or "". detail: what only --debug prints.
     """
 
     def __init__(self, message: str, hint: str = "", exit_code: ExitCode = ExitCode.FAILURE, detail: str = "") -> None:
@@ -30,15 +30,15 @@ class NstraceError(Exception):
 
 
 class ReaderGone(Exception):
-    """Whoever read our output has closed it: a normal end. No OSError, because click makes exit code 1 of those."""
+    """The reader of our output has closed it: a normal end. No OSError, because click makes exit code 1 of those."""
 
 
 class ReaderStuck(ReaderGone):
-    """Whoever reads our output keeps us waiting, and a signal has said not to wait any longer."""
+    """The reader of our output does not read, and a signal has said not to wait any longer."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came before anything had begun that is to be ended in order. exit_code: as a shell reports it."""
+    """A signal came before anything had begun that needs an orderly end. exit_code: as a shell reports it."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""What Ctrl-C does before and behind a command's own work: no traceback, whatever it interrupts.
+"""What Ctrl-C does before and after a command's own work: no traceback, whatever it interrupts.
 
-Imports nothing that Python has not imported itself: these are the first of our lines to run. A KeyboardInterrupt among
-imports is a traceback, turns into an ImportError, or is swallowed; so it is not raised there.
+Imports nothing that Python has not imported itself: these are the first of our lines to run. A KeyboardInterrupt during
+an import is a traceback, turns into an ImportError, or is swallowed; so it is not raised there.
 """
 
 import os
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 def begin() -> None:
-    """From now on Ctrl-C ends us at once, unless we were started to ignore it: there is nothing to tidy up."""
+    """From now on Ctrl-C ends the process at once, unless it was started to ignore it: there is nothing to clean up."""
     if getsignal(SIGINT) is default_int_handler:
         signal(SIGINT, _leave)
 
 
 def work() -> None:
-    """From now on it is a KeyboardInterrupt, but among imports."""
+    """From now on Ctrl-C is a KeyboardInterrupt, except during imports."""
     if getsignal(SIGINT) in (default_int_handler, _leave):
         signal(SIGINT, _interrupt)
 
 
 def end() -> None:
-    """From now on it changes nothing: all is done, and Python takes itself apart."""
+    """From now on Ctrl-C changes nothing: all is done, and Python shuts down."""
     signal(SIGINT, SIG_IGN)
 
 
 def leave_while_importing(number: int, frame: "FrameType | None") -> None:
-    """In a handler of a signal: end at once where it has interrupted an import. Nothing is half done then that anybody
-    would miss. frame: what was interrupted."""
+    """In a signal handler: end at once where the signal has interrupted an import, since nothing is half done then.
+    frame: what was interrupted."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             _leave(number, frame)

@@ -1,3 +1,3 @@
-"""The version of nstrace: what is installed, and what a checkout says that is not."""
+"""The version of nstrace: of the installed package, or of a checkout that is not installed."""
 
 VERSION = "0.1.0"

@@ -1,4 +1,4 @@
 """One click command a file: options and help, then wiring.
 
-Top: nobody imports these but cli. May import everything, inside of functions.
+Top: only cli imports these. May import everything, inside of functions.
 """

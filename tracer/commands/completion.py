@@ -1,4 +1,4 @@
-"""nstrace completion: what makes a shell complete commands, options, containers and PIDs."""
+"""nstrace completion: the script that makes a shell complete commands, options, containers and PIDs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from click.shell_completion import (
 VARIABLE = "_NSTRACE_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
-# The line up to the cursor, not bash's words: those are split at : and =, which stand in targets and options.
+# The line up to the cursor, not bash's words: bash splits at : and =, which targets and options contain.
 _BASH = """\
 %(complete_func)s() {
     local type value
@@ -40,27 +40,27 @@ complete -o nosort -F %(complete_func)s %(prog_name)s 2>/dev/null || complete -F
 
 
 class Bash(BashComplete):
-    """click's, with whole words: `label:tier=web` is one."""
+    """click's completion for bash, with whole words: `label:tier=web` is one."""
 
     source_template = _BASH
 
     def source(self) -> str:
-        """The script. Asks no bash for its version."""
+        """The script, without click's check of bash's version."""
         return self.source_template % self.source_vars()
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one that the cursor is at, without the command itself, and that one."""
+        """The words before the one at the cursor, without the command itself, and that word."""
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)
         incomplete = "" if not words or line[-1:].isspace() else words.pop()
         return words[1:], incomplete
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """What bash puts in place of its own idea of the word: that begins behind the last break."""
+        """What bash inserts for its own idea of the word: the part behind the last break."""
         _, incomplete = self.get_completion_args()
         breaks = os.environ.get("COMP_BREAKS", "")
         behind = max((at + 1 for at, char in enumerate(incomplete) if char in breaks), default=0)
-        value = item.value.removeprefix(incomplete[:behind])  # of an option's value click gives that alone
+        value = item.value.removeprefix(incomplete[:behind])  # of an option click passes the value alone
         return f"{item.type},{value}"
 
 

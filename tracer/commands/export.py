@@ -74,7 +74,7 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
 
 
 def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:
-    """All of it, or nothing: written under another name, by a child without privileges."""
+    """Write the whole file or nothing: under another name, by a child without privileges."""
     from tracer.recording.files import created_whole
     from tracer.system.privileges import in_child
 
@@ -111,7 +111,7 @@ def _into_folder(convert: Convert, form: str, out: Path) -> None:
 
 
 def _own(folder: Path) -> None:
-    """Take what the child made as our own; it may have made anything."""
+    """Make our own user the owner of what the child made; the child is not trusted."""
     for _path, _folders, files, fd in os.fwalk(folder):
         os.fchown(fd, os.geteuid(), os.getegid())
         for name in files:

@@ -64,22 +64,22 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
     if process is None or process.proc_id != translation.entry.proc_id:
         raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET)
     try:
-        told = details(process)
+        found = details(process)
     except ProcessLookupError as error:
         raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET) from error
     return Inspection(
         translation=translation,
         age_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - process.proc_id.start_ns,
-        details=told,
+        details=found,
         parents=_parents(lookup, translation.entry),
         cgroups=process.cgroups,
-        shared=shared_with_host(told.namespaces),
-        env=split_args(told.environ) if env else None,
+        shared=shared_with_host(found.namespaces),
+        env=split_args(found.environ) if env else None,
     )
 
 
 def _parents(lookup: Lookup, entry: Entry) -> list[Entry]:
-    """The parents, the nearest first, as far as they are known."""
+    """The parents, nearest first, as far as they are known."""
     from tracer.host.census import entry_of
 
     found: list[Entry] = []

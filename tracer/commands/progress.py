@@ -19,7 +19,7 @@ _STEP_S = 0.2
 
 
 def is_wanted(quiet: bool, to_stdout: bool) -> bool:
-    """Whether people look at stderr, and see nothing else happen. To be asked while we still may read everything."""
+    """Whether a person watches stderr, and sees nothing else happen. Call it before privileges are given up."""
     wanted = not quiet and sys.stderr.isatty() and not (to_stdout and sys.stdout.isatty())
     if wanted:
         with _bar(io.StringIO()) as bar:  # unseen: rich imports much of itself when it draws
@@ -43,7 +43,7 @@ def _bar(out: TextIO) -> Progress:
 
 @contextmanager
 def progress(sources: Sequence[RecordedSource], is_wanted: bool) -> Iterator[None]:
-    """While this lasts, show how much of the files has been read; nothing for short ones, or streams."""
+    """While this lasts, show how much of the files has been read; nothing for short files, or streams."""
     sizes = [source.total_bytes for source in sources]
     if not is_wanted or not all(sizes) or sum(sizes) < _LONG_BYTES:
         yield

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | None:
-    """A factor; None: as fast as it goes."""
+    """The value of --speed as a factor; None: as fast as possible."""
     if value == "max":
         return None
     try:
@@ -88,7 +88,7 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
 
 
 def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None) -> list[RecordedSource]:
-    """Those that tell of the window, set to show it alone. Raises NstraceError (usage) where none does."""
+    """The sources that have events in the window, set to show it alone. Raises NstraceError (usage) where none has."""
     from tracer.typed.moments import parse_windows
 
     if begin is None and end is None:

@@ -75,7 +75,7 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
 
 @contextlib.contextmanager
 def _opened(file: Path | None, force: bool) -> Iterator[TextIO]:
-    """Where the events go."""
+    """The text stream to which events are written."""
     from tracer.recording.files import create
 
     if file is None:

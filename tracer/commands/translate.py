@@ -107,7 +107,7 @@ def _asking_the_host(show: Callable[[Translation], str], quiet: bool) -> Callabl
 
 
 def _shower(quiet: bool, json: bool, is_living: bool) -> Callable[[Translation], str]:
-    """How an answer is printed. Users of a recording's host are told by number: they are none of ours."""
+    """How an answer is printed. Users of a recorded host are shown by number: their names are not known here."""
     if quiet:
         return lambda translation: f"{translation.result}\n"
     from tracer.views.objects import json_line
@@ -121,7 +121,7 @@ def _shower(quiet: bool, json: bool, is_living: bool) -> Callable[[Translation],
 
 
 def _is_filter(procs: tuple[str, ...], to_container: bool, to_host: bool, where: str | None, replace: bool) -> bool:
-    """Whether a stream is to be read. Raises UsageError for what does not go together."""
+    """Whether to read a stream. Raises UsageError for options that exclude each other."""
     if procs != ("-",):
         if "-" in procs or to_container or to_host or where or replace:
             raise click.UsageError("--to-container, --to-host, --in and --replace go with - alone: a stream to read")

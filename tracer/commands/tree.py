@@ -48,7 +48,7 @@ def command(
 
 
 def _marks() -> Marks:
-    """What stdout can show."""
+    """The marks that the encoding of stdout can show."""
     from tracer.views.tree import ASCII, UNICODE
 
     try:

@@ -27,10 +27,10 @@ _PROSE_WIDTH, _LEAST_WIDTH = 80, 40
 
 
 class _WithOptionalSeconds(click.Command):
-    """--live takes a number when one follows: what else follows is a TARGET."""
+    """A command whose --live takes a number if one follows; anything else that follows is a TARGET."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, --live alone filled up."""
+        """As click does, with the default number added to a lone --live."""
         pairs = itertools.zip_longest(args, args[1:], fillvalue="")
         alone = [arg == "--live" and not _is_number(following) for arg, following in pairs]
         filled = [f"{arg}={_LIVE_S}" if fill else arg for arg, fill in zip(args, alone, strict=True)]
@@ -120,7 +120,7 @@ def _print_table(verdict: Verdict, explain: bool, color: bool, quiet: bool) -> N
 
 
 def _rounds(verifier: Verifier, watch: Watch | None) -> list[Round]:
-    """Readings, until one leaves no doubt, at most three."""
+    """Readings until one leaves no doubt, at most three."""
     import time
 
     rounds = [verifier.read()]
@@ -146,7 +146,7 @@ def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
 
 
 def _asked(verdict: Verdict) -> list[Witness]:
-    """The sources that were asked, in their order."""
+    """The sources that were asked, in the order of Witness."""
     from tracer.answers.verification import Witness
 
     return [
@@ -157,7 +157,7 @@ def _asked(verdict: Verdict) -> list[Witness]:
 
 
 def _nothing_compared(verdict: Verdict, targets: tuple[str, ...]) -> NstraceError:
-    """The error where no process was found, or none that is ours to see."""
+    """The error where no process was found, or none that can be read."""
     for one in verdict.unanswered:
         return NstraceError(f"nothing was compared: {one.error.message}", one.error.hint, one.error.exit_code)
     where = ", ".join(targets) or "any container or nested PID namespace"

@@ -1,6 +1,6 @@
-"""Rows of text in aligned columns, each as wide as what stands in it. Pure.
+"""Rows of text in aligned columns, each as wide as its widest text. Pure.
 
-No rich here: it takes longer to import than all of this to run, and 100 us a line.
+Without rich: it takes longer to import than all of this to run, and 100 us a line.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import NamedTuple
 from tracer.text.width import cut, pad, pad_left, width
 
 _MAX_WIDTH = 40  # longer text overflows its column: one long name must not push all lines apart
-_LEAST, _LAST = 8, 24  # columns that one which gives way keeps, and that the last one is given for it
+_LEAST, _LAST = 8, 24  # least widths: of a column that gives way, and of the last column
 
 
 class TextColumn(NamedTuple):
-    """right: numbers, aligned on the right. gives_way: is cut where a line would be too long."""
+    """right: align on the right, for numbers. gives_way: is cut where a line would be too long."""
 
     title: str
     right: bool = False
@@ -23,7 +23,7 @@ class TextColumn(NamedTuple):
 
 
 class TextColumns(NamedTuple):
-    """A header line, and one line for each row; none is ended by a newline."""
+    """A header line, and one line for each row; without newlines."""
 
     header: str
     lines: list[str]
@@ -60,7 +60,7 @@ def columns(titles: Sequence[TextColumn], rows: Sequence[Sequence[str]], line_wi
 
 
 def _narrow(titles: Sequence[TextColumn], widths: list[int], line_width: int) -> None:
-    """Take from the columns that give way what the last one lacks, the rightmost first."""
+    """Take the width that the last column lacks from the columns that give way, the rightmost first."""
     lacking = sum(widths[:-1]) + len(widths) - 1 + min(widths[-1], _LAST) - line_width
     for index in reversed(range(len(titles))):
         if titles[index].gives_way and lacking > 0:

@@ -34,7 +34,7 @@ def _row(one: Running, now_ns: int) -> list[str]:
     return [
         place(one.init),
         safe_text(found.short_id) if found else "-",
-        # of a namespace that nobody names its first process says most
+        # the first process describes a namespace without a name best
         safe_text(found.image or "-") if found else f"({safe(one.init.comm)})",
         found.runtime if found else "-",
         str(one.init.proc_id.tgid),
@@ -46,7 +46,7 @@ def _row(one: Running, now_ns: int) -> list[str]:
 
 
 def container_json(one: Running) -> dict[str, Any]:
-    """The same as JSON, with the names of schema 1."""
+    """A container or namespace as JSON, with the names of schema 1."""
     found = one.container
     return {
         "id": found.id if found else None,

@@ -20,7 +20,7 @@ _NOT_OURS = "not readable without more privileges"
 
 
 def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line_width: int | None) -> str:
-    """Lines of name and value; a value that has several goes on below. line_width: lines are cut to it."""
+    """Lines of name and value; a value with several parts continues below. line_width: lines are cut to it."""
     lines = []
     for name, values in _facts(found, name_of, show_secrets):
         for index, value in enumerate(values):
@@ -29,7 +29,7 @@ def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line
 
 
 def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) -> dict[str, Any]:
-    """As `ps --json` has a process, and all else. env: there when it was asked for."""
+    """The members of `ps --json`, and all other facts. env: only where it was requested."""
     details = found.details
     result = json_object(found.translation, name_of) | {
         "threads": details.threads,
@@ -86,7 +86,7 @@ def _state(found: Inspection) -> str:
 
 
 def _user(details: Details, name_of: NameOf) -> str:
-    """As the host counts; and as its user namespace does, where that is another number."""
+    """The user in the initial user namespace; and in the process's own, where that is another number."""
     real, effective = details.uids[0], details.uids[1]
     text = _named(real, name_of)
     if effective != real:
@@ -115,7 +115,7 @@ def _pid(here: Place, level: int) -> str:
 
 
 def _parents(found: Inspection) -> Iterator[str]:
-    """Up to the host's first process; where a namespace begins, that is said."""
+    """The parents up to the host's first process; marks where a namespace begins."""
     for parent in found.parents:
         begins = parent.level > 0 and parent.numbers[-1] == 1
         mark = f"  <- number 1 of {place(parent) if parent.container else 'its namespace'}" if begins else ""

@@ -1,7 +1,7 @@
 """JSON lines, schema 1: flat, snake_case, times in RFC 3339 with nanoseconds, absent = null.
 
-Which members a line has, and in which order, `tracer.stream.schema` says. A number that is a field of the record needs
-nothing here; how anything else is written stands here once.
+`tracer.stream.schema` declares which members a line has, and their order. A number that is a field of the record needs
+no code here; how any other value is written is here, once.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from tracer.views.objects import container_object
 from tracer.views.sheet import Sheet, render, sheet_of
 
 _HOLE = "\0"
-# The form of a row is what the constant parts of its line depend on; where in one number its parts begin:
+# The form of a row is what the constant parts of its line depend on; the bit at which each part begins in one number:
 _KIND, _LEVEL, _HAS_PARENT = 0, 4, 6
 _MAX_KNOWN = 4096
 _MARKS = [b"", b',"inferred":true', b',"carried":true', b',"inferred":true,"carried":true']
 _MARK_OF_FLAGS = np.array([bool(f & Flag.INFERRED) + 2 * bool(f & Flag.CARRIED) for f in range(256)])
 _SHORT_BYTES = 512
 _CONSTANT = {"event", "container", "incarnation", "pidns", "pidns_gen", "level", "pidns_chain", "cgroup_id"}
-"""The same in all lines of a form."""
+"""Members that are the same in all lines of a form."""
 _EVERY = frozenset(members_of(Kind.FORK))
-"""Members of all processes' and threads' lines; the others are their kind's own and stand behind them."""
+"""Members of the lines of all processes and threads; the others belong to a kind and come after them."""
 _COMMAND, _LAST = ("exe", "args"), ("old_tid", "duration_ns")
-"""Of a kind's own members: those that only this row has, and the number that ends a line."""
+"""Among a kind's own members: those that differ in each row, and the number that ends a line."""
 
 
 _GAP = ("time", "event", "lost", "cpu", "container", "incarnation", "pidns", "pidns_gen", "cgroup_id", "throttled")
 _NOTES = {Kind.GAP: (*_GAP, "since", "until", "ts_ns"), Kind.REPAIR: ("time", "event", "since", "ts_ns")}
-"""The members of the lines that are of no process, in order."""
+"""The members of lines that are about no process, in order."""
 
 
 class JsonLines:
-    """One object a line. kinds: what to show, gaps always; threads: with tid and ns_tid.
+    """One object a line. kinds: the kinds to show, gaps always; threads: with tid and ns_tid.
 
     wall_offset_ns: wall clock minus boottime when the trace began.
 
@@ -114,7 +114,7 @@ class JsonLines:
         return sheet
 
     def _forms(self, batch: Batch, known: Known, containers: Attribution) -> tuple[list[list[bytes]], NDArray[np.intp]]:
-        """The forms of line that there are, each as its constant parts, and which of them each row has."""
+        """The forms of line in a batch, each as its constant parts, and the index of each row's form."""
         rows, keys = batch.rows, batch.pairs.keys
         codes = (
             rows["kind"].astype(np.int64) << _KIND
@@ -138,7 +138,7 @@ class JsonLines:
         return parts
 
     def _line(self, batch: Batch, index: int, container: Container | None) -> str:
-        """A row's line up to its kind's own members, with holes for all that can differ within a form."""
+        """A row's line up to its kind's own members, with holes for values that can differ within a form."""
         row = batch.rows[index]
         chain = chain_of(batch, index)
         inside = chain if row["level"] else ()
@@ -187,14 +187,14 @@ class JsonLines:
 
 
 def _where(column: Column, known: Known) -> NDArray[np.bool_] | None:
-    """In which lines of processes it is known; None: in all, whatever they are."""
+    """In which lines of processes a column is known, shape (n,); None: in all."""
     rule = column.rule
     return None if rule is None or (rule.where is None and rule.inferred >= PROCESS_KINDS) else known(column.name)
 
 
 @lru_cache(256)
 def _own_members(kind: Kind, is_inferred: bool) -> tuple[Column, ...]:
-    """The kind's own, in order, but for its command."""
+    """The members of a kind alone, in order, without its command."""
     members = members_of(kind, is_inferred=is_inferred)
     return tuple(column for column in members if column not in _EVERY and column.name not in _COMMAND)
 
@@ -209,12 +209,12 @@ def _comm(raw: bytes, is_known: bool) -> str:
 
 
 def _between(batch: Batch, index: int) -> bytes:
-    """The numbers between the host's and the innermost, to stand ahead of the latter."""
+    """The numbers between the host's and the innermost, to be written ahead of the innermost."""
     return "".join(f"{number.nr}," for number in chain_of(batch, index)[:-1]).encode()
 
 
 def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
-    """What only some kinds have, behind what all have and ahead of the last number: in which rows, and what."""
+    """The members of some kinds only, between those of all kinds and the last number: in which rows, and their text."""
     rows, commands, is_exit = batch.rows, known("args_truncated"), batch.rows["kind"] == Kind.EXIT
     masks = [known(name) for name in _Has._fields]
     values = np.where(known("status"), rows["status"], np.where(known("state"), rows["state"], 0))
@@ -222,8 +222,8 @@ def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]
     has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
     different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
     endings = [different[number] for number in of_row.tolist()]
-    told = np.flatnonzero(commands)
-    for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
+    at_rows = np.flatnonzero(commands)
+    for at, (raw, exe_len) in zip(at_rows.tolist(), batch.commands(at_rows), strict=True):
         command = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
         endings[at] = command + endings[at]
     own = np.flatnonzero(commands | is_exit)
@@ -231,16 +231,16 @@ def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]
 
 
 def _put_last_number(sheet: Sheet, rows: NDArray[np.void], known: Known) -> None:
-    """The number that ends a line: how long a process lived, or the tid that an exec has changed."""
+    """Add the number that ends a line: how long a process lived, or the tid that an exec has changed."""
     lived_ns = rows["ts_ns"].astype(np.int64) - rows["start_ns"].astype(np.int64)
     lived = known("duration_ns")
     sheet.number(np.where(lived, lived_ns, rows["old_tid"]), where=lived & (lived_ns >= 0) | known("old_tid"))
-    odd = np.flatnonzero(lived & (lived_ns < 0))  # no kernel tells that, but a recording could
+    odd = np.flatnonzero(lived & (lived_ns < 0))  # no kernel reports that, but a recording could
     sheet.own(odd, [str(ns).encode() for ns in lived_ns[odd].tolist()])
 
 
 def _marks(rows: NDArray[np.void]) -> NDArray[np.intp]:
-    """Which of _MARKS each row has."""
+    """For each row which of _MARKS it has."""
     marks: NDArray[np.intp] = _MARK_OF_FLAGS.take(rows["flags"])
     return marks
 
@@ -254,7 +254,7 @@ class _Has(NamedTuple):
 
 
 def _ending(row: np.void, has: _Has) -> str:
-    """The members of a row's kind behind its command, up to the last number."""
+    """The members of a row's kind after its command, up to the last number."""
     how = ending(int(row["status"]))._asdict() if has.status else {}
     letter = chr(row["state"]) if has.state else None
     text = ""
@@ -269,7 +269,7 @@ def _ending(row: np.void, has: _Has) -> str:
 
 
 def _members(members: dict[str, Any]) -> str:
-    """To follow other members of an object."""
+    """The members as text that follows other members of an object."""
     return "," + _json(members)[1:-1]
 
 
@@ -278,4 +278,4 @@ def _command(raw: bytes, exe_len: int) -> bytes:
     return safe_json(_members({"exe": exe or None, "args": args if raw else None})).encode()
 
 
-_short_command = lru_cache(4096)(_command)  # the same few again and again, mostly
+_short_command = lru_cache(4096)(_command)  # mostly the same few

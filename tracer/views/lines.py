@@ -34,7 +34,7 @@ _COLORS = {
 }
 _FAILED, _RESET = "\x1b[31m", "\x1b[0m"
 _CONTAINER, _COMM = 12, 15
-_PARENTS = (2, 3)  # columns of numbers that are the parent's
+_PARENTS = (2, 3)  # columns with the parent's numbers
 _MARKS = {Flag.INFERRED: "inferred", Flag.CARRIED: "carried"}
 _MARKED = np.uint8(sum(_MARKS))
 _NOBODY = "-".ljust(_CONTAINER)
@@ -93,17 +93,17 @@ class Lines:
         return sheet
 
     def _infos(self, batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
-        """The column INFO: in which rows there can be something, and what."""
+        """The column INFO: the rows that can have a text in it, and the texts."""
         rows, infos = batch.rows, [b""] * len(batch)
         commands, exits = known("args"), known("status")
         more = (rows["level"] >= 2) | (rows["flags"] & _MARKED != 0)
-        told = np.flatnonzero(commands)
-        for at, (raw, exe_len) in zip(told.tolist(), batch.commands(told), strict=True):
+        at_rows = np.flatnonzero(commands)
+        for at, (raw, exe_len) in zip(at_rows.tolist(), batch.commands(at_rows), strict=True):
             infos[at] = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
-        for at in told[rows["flags"][told] & Flag.ARGS_TRUNCATED != 0].tolist():
+        for at in at_rows[rows["flags"][at_rows] & Flag.ARGS_TRUNCATED != 0].tolist():
             infos[at] += " …".encode()
-        told = np.flatnonzero(exits)
-        for at, text in zip(told.tolist(), self._endings(rows, told), strict=True):
+        at_rows = np.flatnonzero(exits)
+        for at, text in zip(at_rows.tolist(), self._endings(rows, at_rows), strict=True):
             infos[at] = text
         for at in np.flatnonzero((rows["kind"] == Kind.EXIT) & ~exits).tolist():
             infos[at] = b"ended unseen"
@@ -113,7 +113,7 @@ class Lines:
         return own, [infos[at] for at in own.tolist()]
 
     def _endings(self, rows: NDArray[np.void], exits: NDArray[np.intp]) -> list[bytes]:
-        """How the processes in these rows ended, and after which time: few different ones, as it is shown."""
+        """How the processes in these rows ended, and after which time: only few different texts, as shown."""
         lived_ns = rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)
         lived_ns -= lived_ns % np.where(lived_ns < 10**6, 10**3, np.where(lived_ns < 10**9, 10**6, 1))
         first, of_row = distinct(rows["status"][exits], lived_ns)
@@ -137,7 +137,7 @@ class Lines:
         return self._gap(batch.rows[index : index + 1], pad(_label(batch, index, containers), _CONTAINER))
 
     def _gap(self, rows: NDArray[np.void], label: str) -> str:
-        """rows: the one of the gap."""
+        """The line of a gap. rows: the row of the gap alone."""
         row, known = rows[0], Known(rows)
         since = self._clock.text(int(row["start_ns"])) if known("since")[0] else "the start"
         until = self._clock.text(int(row["ts_ns"]))
@@ -174,7 +174,7 @@ def _command(raw: bytes, exe_len: int) -> bytes:
     return (command_line(split_args(raw[exe_len:])) or safe(raw[:exe_len])).encode()
 
 
-_short_command = lru_cache(4096)(_command)  # the same few again and again, mostly
+_short_command = lru_cache(4096)(_command)  # mostly the same few
 
 
 def _with_more(info: str, batch: Batch, index: int) -> str:

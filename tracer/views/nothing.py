@@ -1,4 +1,4 @@
-"""The view of who only records."""
+"""The view of commands that only record."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from tracer.stream.batch import Batch
 
 
 class Nothing:
-    """Shows nothing."""
+    """A view that shows nothing."""
 
     header = ""
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
-        """Nothing."""
+        """No text, whatever the batch."""
         return b""

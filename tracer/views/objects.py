@@ -14,12 +14,12 @@ from tracer.views.table import NameOf
 
 
 def json_line(item: dict[str, Any]) -> str:
-    """One object on a line that no terminal acts on, ended by a newline."""
+    """One object on a line without effect on a terminal, ended by a newline."""
     return safe_json(msgspec.json.encode(item).decode()) + "\n"
 
 
 def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
-    """What is known of a process; null is what is not ours to see."""
+    """What is known of a process; null is what cannot be read."""
     return {
         "container": container_object(entry.container),
         "incarnation": entry.container.incarnation if entry.container else None,
@@ -46,7 +46,7 @@ def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
 
 
 def _as_of_object(entry: Entry, as_of: AsOf) -> dict[str, Any]:
-    """Of a recording, when comm, uid, container and parent were reported so, and what the next event says otherwise."""
+    """For a recorded process, the moment of comm, uid, container and parent, and what had changed by the next event."""
     last = as_of.last_parent if entry.parent is None else None
     return {
         "as_of": rfc3339(as_of.at_ns),
@@ -74,7 +74,7 @@ def _time(wall_ns: int | None) -> str | None:
 
 
 def container_object(container: Container | None) -> dict[str, str | None] | None:
-    """The container as every line of JSON names it."""
+    """The container as it is in every line of JSON."""
     if container is None:
         return None
     return {"id": container.id, "name": container.name, "image": container.image, "runtime": container.runtime}

@@ -11,12 +11,12 @@ _NAME = re.compile(
     r"|cookie|session_?id|signature|salt|dsn\Z|connection_?string|webhook|(?:^|_)(?:pw|pin|otp|jwt|sas)\Z",
     re.IGNORECASE,
 )
-# What tells by itself that it is secret: keys in PEM, JWTs, tokens with a known beginning.
+# Values that are recognised as secret by themselves: keys in PEM, JWTs, tokens with a known beginning.
 _VALUE = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{8,}\.[\w-]{8,}\.|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
     r"|\b(?:gh[opsur]_|github_pat_|glpat-|xox[abprs]-|sk-|sk_live_|npm_|hf_)[\w-]{10,}"
 )
-# Repetitions are bounded: values come from strangers.
+# Repetitions are bounded: the values are not trusted.
 _URL_PASSWORD = re.compile(r"(://[^\s/@:]{0,256}):[^\s/@]{1,1024}@")  # scheme://user:password@host
 _URL_PARAMETER = re.compile(
     r"([?&;](?:[\w-]{0,32}(?:pass|secret|token|key|sig)[\w-]{0,32}|auth)=)[^&;\s]+", re.IGNORECASE

@@ -1,8 +1,8 @@
 """Many lines of text made column by column with numpy: some 10 ns a number. Pure.
 
 Lines lie below each other as rows of bytes, every column as wide as its widest text. What a row does not fill is NUL
-and left out in the end; texts that are each row's own stand there as a mark until then. So no text may hold either:
-both are control characters, which no view lets through.
+and left out in the end; a text that belongs to one row is a mark until then. So no text may hold either: both are
+control characters, which no view lets through.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tracer.stream.distinct import distinct
 from tracer.stream.schema import NOTE_KINDS
 
 _MARK, _MARK_BYTE = 1, b"\1"
-_ROWS = 2048  # at a time: what they take fits a processor's cache
+_ROWS = 2048  # at a time: their bytes fit a processor's cache
 _MANY = 128
 _GROUP = 4  # digits that are written as one number of four bytes
 _BASE = 10**_GROUP
 _Fill = Callable[[NDArray[np.uint8], int, slice], None]
-"""Lines, where the column ends in them, and which of the sheet's lines they are."""
+"""Lines, the offset at which the column ends in them, and which of the sheet's lines they are."""
 
 
 class Sheet:
-    """So many lines. Columns are added from the left to the right; texts are UTF-8."""
+    """A number of lines. Columns are added from the left to the right; texts are UTF-8."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -37,7 +37,7 @@ class Sheet:
         self._own: list[tuple[NDArray[np.intp], Sequence[bytes]]] = []
 
     def text(self, text: bytes) -> None:
-        """The same in all lines."""
+        """Add the same text to all lines."""
         letters = np.frombuffer(text, np.uint8)
 
         def fill(lines: NDArray[np.uint8], end: int, _part: slice) -> None:
@@ -46,7 +46,7 @@ class Sheet:
         self._add(len(text), fill)
 
     def choice(self, texts: Sequence[bytes], which: NDArray[Any]) -> None:
-        """One of few texts in each line. which: its index, shape (count,)."""
+        """Add one of few texts to each line. which: its index, shape (count,)."""
         if len(set(texts)) == 1:
             return self.text(texts[0])
         table = np.array(texts, bytes)
@@ -58,14 +58,14 @@ class Sheet:
         self._add(width, fill)
 
     def names(self, raw: NDArray[np.bytes_], flag: NDArray[np.bool_], show: Callable[[bytes, bool], str]) -> None:
-        """Names of 16 bytes, each as shown with its flag; both of shape (count,)."""
+        """Add names of 16 bytes, each as shown with its flag; both of shape (count,)."""
         halves = np.ascontiguousarray(raw).view(np.uint64).reshape(-1, 2)
         first, of_row = distinct(halves[:, 0], halves[:, 1], flag)
         names = zip(raw[first].tolist(), flag[first].tolist(), strict=True)
         self.choice([show(name, flagged).encode() for name, flagged in names], of_row)
 
     def own(self, rows: NDArray[np.intp], texts: Sequence[bytes]) -> None:
-        """A text of its own in each of these rows, whose numbers rise."""
+        """Add a text of its own to each of these rows, whose numbers rise."""
         if not len(rows):
             return
         marks = np.zeros(self._count, np.uint8)
@@ -80,15 +80,15 @@ class Sheet:
     def number(
         self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None, absent: bytes = b""
     ) -> None:
-        """Numbers that are not negative, in decimal, on the right of so many columns; larger ones are longer. where:
-        lines that have one, shape (count,); absent: what stands in the others."""
+        """Add numbers that are not negative, in decimal, aligned on the right in a width; larger ones are longer.
+        where: lines that have one, shape (count,); absent: the text in the others."""
         if where is not None and not where.all():
             values = np.where(where, values, 0)
         else:
             values, where = np.ascontiguousarray(values), None
         most, letters = len(str(values.max())), np.frombuffer(absent if where is not None else b"", np.uint8)
         if where is None and most >= width and len(str(values.min())) == most:
-            return self.digits(values, most)  # all are as long
+            return self.digits(values, most)  # all have this length
         longest = max(most, width, len(letters))
 
         def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
@@ -99,7 +99,7 @@ class Sheet:
                 entry = rest - above * _BASE
                 entry += (above == 0) * entry.dtype.type(leading if at else last)
                 if where is not None:
-                    entry[~where[part]] = leading  # nothing at all
+                    entry[~where[part]] = leading  # no digits at all
                 _put(lines, end - at, forms[entry])
                 rest = above
             if longest > width > 0:
@@ -111,7 +111,7 @@ class Sheet:
         self._add(longest, fill)
 
     def digits(self, values: NDArray[Any], width: int) -> None:
-        """Numbers in decimal, zeros in front up to so many columns; none is longer."""
+        """Add numbers in decimal, with leading zeros up to a width; none is longer."""
 
         def fill(lines: NDArray[np.uint8], end: int, part: slice) -> None:
             rest = values[part]
@@ -137,7 +137,7 @@ class Sheet:
         return b"".join(whole)
 
     def _part(self, part: slice) -> bytes:
-        """Filled from the right: a number is written in whole groups, and what these write too far is written over."""
+        """A part of the lines, filled from the right: numbers are written in whole groups, an excess is overwritten."""
         end = _GROUP + sum(width for width, _fill in self._columns)
         lines = np.empty((part.stop - part.start, end), np.uint8)
         for width, fill in reversed(self._columns):
@@ -155,7 +155,7 @@ class Sheet:
 
 
 class Few(Sheet):
-    """The same for lines that are too few for that: column by column costs some 10 us a column, however few."""
+    """A sheet of few lines, made line by line: column by column costs some 10 us a column, however few lines."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
@@ -171,8 +171,8 @@ class Few(Sheet):
 
     def own(self, rows: NDArray[np.intp], texts: Sequence[bytes]) -> None:
         """As `Sheet.own`."""
-        told = dict(zip(rows.tolist(), texts, strict=True))
-        self._cells.append([told.get(row, b"") for row in range(self._count)])
+        by_row = dict(zip(rows.tolist(), texts, strict=True))
+        self._cells.append([by_row.get(row, b"") for row in range(self._count)])
 
     def number(
         self, values: NDArray[Any], width: int = 0, where: NDArray[np.bool_] | None = None, absent: bytes = b""
@@ -194,7 +194,7 @@ class Few(Sheet):
 
 
 def sheet_of(count: int) -> Sheet:
-    """For so many lines."""
+    """The sheet for so many lines."""
     return Few(count) if count < _MANY else Sheet(count)
 
 
@@ -204,8 +204,8 @@ def _put(lines: NDArray[np.uint8], end: int, groups: NDArray[np.uint32]) -> None
 
 @cache
 def _decimals(blank: bytes) -> NDArray[np.uint32]:
-    """All numbers of a group as text, each one number of four bytes, in three forms one after the other: with zeros in
-    front; with blanks in their place, but 0 is a digit; with blanks alone for 0 too."""
+    """All numbers of a group as text, each one number of four bytes, in three forms one after the other: with leading
+    zeros; with blanks in their place, but 0 is a digit; with blanks alone for 0 too."""
     values, places = np.arange(_BASE)[:, None], 10 ** np.arange(_GROUP)[::-1]
     digits = values // places % 10 + ord("0")
     counts = values >= places
@@ -214,7 +214,7 @@ def _decimals(blank: bytes) -> NDArray[np.uint32]:
 
 
 def render(batch: Batch, sheet: Callable[[Batch], Sheet], aside: Callable[[int], str]) -> bytes:
-    """A line for each row. sheet: for those of events; aside: the line of a gap or a repair, by its index."""
+    """A line for each row. sheet: makes those of events; aside: the line of a gap or a repair, by its index."""
     is_aside = of_kind(batch.rows, *NOTE_KINDS)
     asides = [(at, aside(at)) for at in np.flatnonzero(is_aside).tolist()]
     events = batch.select(~is_aside)
@@ -222,7 +222,7 @@ def render(batch: Batch, sheet: Callable[[Batch], Sheet], aside: Callable[[int],
 
 
 def with_lines(text: bytes, lines: Sequence[tuple[int, str]]) -> bytes:
-    """The text with some more lines at these places of what comes out, which rise."""
+    """The text with more lines inserted. lines: line numbers in the result, which rise, and texts."""
     if not lines:
         return text
     all_lines = text.split(b"\n")

@@ -17,7 +17,7 @@ _STATES = {
 }  # fmt: skip
 
 NameOf = Callable[[int], str]
-"""uid of the host -> what the column USER shows."""
+"""uid in the initial user namespace -> what the column USER shows."""
 
 
 def process_table(
@@ -56,14 +56,14 @@ def process_table(
 
 
 def _numbers(entry: Entry) -> list[str]:
-    """PID NSPID PPID NSPPID; of one in nested namespaces NSPID is all numbers but the host's, the innermost last."""
+    """PID NSPID PPID NSPPID; in nested namespaces NSPID is all numbers except the host's, the innermost last."""
     inside = ">".join(map(str, entry.numbers[1:] or entry.numbers))
     parent = entry.parent.tgid if entry.parent else None
     return [str(entry.numbers[0]), inside, *(UNKNOWN if nr is None else str(nr) for nr in (parent, entry.ns_ppid))]
 
 
 def place(entry: Entry) -> str:
-    """What the column CONTAINER shows: as follow does."""
+    """The column CONTAINER, as follow shows it."""
     if entry.container:
         return safe_text(entry.container.label)
     if entry.level == 0:
@@ -88,7 +88,7 @@ def command_of(entry: Entry) -> str:
 
 
 def user_of(entry: Entry, name_of: NameOf) -> str:
-    """Its user; with a ? behind it where the next event reports another, so that it may have been that one already."""
+    """Its user; with a ? after it where the next event reports another, so that it may have been that one already."""
     if entry.uid is None:
         return UNKNOWN
     is_other = entry.as_of and entry.as_of.later and entry.as_of.later.uid is not None
@@ -96,6 +96,6 @@ def user_of(entry: Entry, name_of: NameOf) -> str:
 
 
 def reaper(census: Census, entry: Entry) -> str:
-    """Of a zombie, who does not reap it."""
+    """For a zombie, the process that does not reap it."""
     parent = census.parent(entry)
     return f"not reaped by {chain(parent)} {safe(parent.comm)}" if parent else "not reaped by its parent"

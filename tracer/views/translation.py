@@ -22,7 +22,7 @@ _INDENT = "  "
 
 
 def block(translation: Translation, name_of: NameOf, line_width: int | None) -> str:
-    """Who it is in a line, all its numbers with namespace and container, and what else tells it from others.
+    """The process in a line, all its numbers with namespace and container, and what else distinguishes it.
 
     name_of: uid -> the user's name. line_width: lines are cut to it, None: they stay whole.
     """
@@ -40,7 +40,7 @@ def block(translation: Translation, name_of: NameOf, line_width: int | None) -> 
 
 
 def json_object(translation: Translation, name_of: NameOf) -> dict[str, Any]:
-    """As `ps --json` has a process, with what was asked and the container of each number."""
+    """The members of `ps --json`, with the number that was asked and the container of each number."""
     return {
         "asked": translation.asked,
         "result": translation.result,
@@ -52,7 +52,7 @@ def json_object(translation: Translation, name_of: NameOf) -> dict[str, Any]:
 
 
 def _end_object(life: Life | None) -> dict[str, Any]:
-    """Of a recorded process how it ended; seen: until then it lived for certain."""
+    """How a recorded process ended; seen: until then it lived for certain. None: the process lives."""
     if life is None:
         return {}
     end = None if life.status is None else ending(life.status)
@@ -88,7 +88,7 @@ def _answer(translation: Translation) -> str:
 
 
 def _inside(translation: Translation) -> str:
-    """The innermost number of a process that was asked for by the host's."""
+    """The innermost number, of a process that was asked for by the host's."""
     entry, home = translation.entry, translation.home
     zombie = ", a zombie" if entry.is_zombie else ""
     own = safe_text(entry.container.label) if entry.container else ""
@@ -111,7 +111,7 @@ def _label(container: Container | None, place: Place) -> str:
 
 
 def _reported(translation: Translation, name_of: NameOf) -> list[str]:
-    """User and parent of a living process; those of a recorded one have lines of their own."""
+    """User and parent of a living process; a recorded one has lines of their own for them."""
     entry = translation.entry
     if entry.as_of:
         return []

@@ -17,7 +17,7 @@ _GAP = "   "
 
 
 class Marks(NamedTuple):
-    """What a branch is drawn with: one with others behind it, the last, and what stands below the former."""
+    """The marks of a branch: one with others after it, the last one, and what is below the former."""
 
     mid: str = "├─ "
     last: str = "└─ "
@@ -29,7 +29,7 @@ ASCII = Marks("|- ", "`- ", "|  ")
 
 
 class Group(NamedTuple):
-    """Who share a branch: the processes of one container in one PID namespace. container: its label."""
+    """The processes of a branch: those of one container in one PID namespace. container: its label."""
 
     container: str
     container_id: str
@@ -61,7 +61,7 @@ def group_of(entry: Entry) -> Group:
 
 
 def branches(shown: Sequence[Entry]) -> Iterator[Branch]:
-    """The lines in their order. Who has no parent among shown stands at the top, below its group's heading."""
+    """The lines in their order. A process without a parent in shown is at the top, below its group's heading."""
     present = {entry.proc_id for entry in shown}
     children: dict[ProcId | None, list[Entry]] = {}
     for entry in shown:
@@ -84,7 +84,7 @@ def processes(shown: Sequence[Entry]) -> Iterator[tuple[int, Entry]]:
 
 
 def _walk(tops: Sequence[Entry], children: dict[ProcId | None, list[Entry]], seen: set[ProcId]) -> Iterator[Branch]:
-    """Depth first, without recursion: who forks 10 000 times in a row is 10 000 deep."""
+    """Depth first, without recursion: a process that forks 10 000 times in a row makes a tree 10 000 deep."""
     stack = [*reversed(list(_level(tops, HOST, 0)))]
     while stack:
         branch, below = stack.pop()
@@ -101,7 +101,7 @@ _Item = tuple[Branch, Sequence[Entry]]
 
 
 def _level(entries: Iterable[Entry], around: Group, depth: int) -> Iterator[_Item]:
-    """What stands below one process: those of its own group, then the other groups with their headings."""
+    """The lines below one process: those of its own group, then the other groups with their headings."""
     groups: dict[Group, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(group_of(entry), []).append(entry)
@@ -118,10 +118,10 @@ def _processes(entries: Sequence[Entry], group: Group, depth: int, more: bool = 
 
 
 def tree(census: Census, shown: Sequence[Entry], line_width: int | None = None, marks: Marks = UNICODE) -> str:
-    """The tree as text. line_width: lines are cut to it, None: they stay whole; what is indented beyond half of it
-    keeps the end of its indentation, behind a …"""
+    """The tree as text. line_width: lines are cut to it, None: they stay whole; an indentation beyond half of it is cut
+    to its end, after a …"""
     limit = _MAX_INDENT if line_width is None else max(len(_GAP) * 2, line_width // 2)
-    indents = [""]  # by depth: what stands in front of the children's own mark
+    indents = [""]  # by depth: the text before the children's own mark
     last_groups: list[Group] = [HOST]
     lines = []
     for branch in branches(shown):
@@ -142,7 +142,7 @@ def _process(census: Census, entry: Entry) -> str:
 
 
 def heading(group: Group, around: Group) -> str:
-    """The line of a group, as far as the group around it does not say it already."""
+    """The line of a group, without what the group around it says already."""
     space = f"pidns:{group.pidns.inum if group.pidns else UNKNOWN}" if group.level else ""
     level = f", level {group.level}" if group.level > 1 else ""
     if not group.container:

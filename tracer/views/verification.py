@@ -97,7 +97,7 @@ def _result(finding: Finding) -> str:
 
 
 def unanswered_lines(unanswered: Sequence[Unanswered]) -> list[str]:
-    """What was not told, by whom and why, a line for each reason."""
+    """What was not answered, by whom and why, a line for each reason."""
     asked: dict[tuple[str, str], list[str]] = {}
     for one in unanswered:
         hint = f" ({one.error.hint})" if one.error.hint else ""
@@ -106,8 +106,8 @@ def unanswered_lines(unanswered: Sequence[Unanswered]) -> list[str]:
 
 
 def finding_object(finding: Finding) -> dict[str, Any]:
-    """The same as JSON. A source is null that was not asked, that knows nobody, or that gave no answer: then it is in
-    not_known too. ok is null where less than two sources told anything."""
+    """A finding as JSON. A source is null that was not asked, that knows no such process, or that did not answer: then
+    it is in not_known too. ok is null where fewer than two sources reported anything."""
     member = finding.member
     return {
         "container": container_object(member.container) if member else None,

@@ -9,10 +9,9 @@ from tracer.stream.batch import Batch
 
 
 class View(Protocol):
-    """Turns batches into text. Takes events, returns text, opens nothing."""
+    """Turns batches into text. Receives events, returns text, opens no files."""
 
     header: str
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
-        """The lines of all rows to show, in UTF-8, each ended by a newline. containers: has the batch's facts
-        already."""
+        """The lines of all rows to show, in UTF-8, each ended by a newline. containers: has the batch's facts."""

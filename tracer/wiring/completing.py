@@ -1,4 +1,4 @@
-"""What TARGET and PROC may be, for the shell's completion: quickly, and without ever an error."""
+"""Candidates for TARGET and PROC, for the shell's completion: fast, and without ever an error."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterator
 import click
 from click.shell_completion import CompletionItem
 
-_LIMIT_S, _AGAIN_S = 0.3, 0.02  # who waits for a key to answer does not wait longer
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label comes from strangers, and ends in a command line
+_LIMIT_S, _AGAIN_S = 0.3, 0.02  # a user who has pressed a key does not wait longer
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label is untrusted, and becomes part of a command line
 
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """The TARGETs that begin so: running containers first."""
+    """The TARGETs that begin with incomplete, running containers first."""
     from tracer.host import completions
 
     return _in_time(completions.targets, incomplete)
 
 
 def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-    """The PROCs that begin so: containers, and behind the slash the numbers inside."""
+    """The PROCs that begin with incomplete: containers, and after the slash the numbers inside."""
     from tracer.host import completions
 
     return _in_time(completions.procs, incomplete)
 
 
 def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: str) -> list[CompletionItem[str]]:
-    """What was offered until the time was over, or something failed."""
+    """The candidates that were found before the time was over, or something failed."""
     found: list[CompletionItem[str]] = []
     with contextlib.suppress(Exception), _alarm():
         for item in offer(incomplete):

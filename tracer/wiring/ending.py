@@ -1,10 +1,9 @@
-"""How signals end a run: in one place, from before its trace is opened until its last line is said.
+"""How signals end a run: in one place, from before its trace is opened until its last line is written.
 
-The first of SIGINT, SIGTERM and SIGHUP ends a run as its own end would: what the kernel has told by then is shown and
-recorded, the file is closed, the summary is right. One that comes while a run ends shortens the waiting, never the
-truth: whoever reads our output may keep us waiting for PATIENCE_S more; then it is cut off, which is said and is a
-failure. Still another one, when that has not helped for INSISTENT_S, ends the process at once, whatever it is at, and
-says so.
+The first of SIGINT, SIGTERM and SIGHUP ends a run as its own end would: what the kernel has reported by then is shown
+and recorded, the file is closed, the summary is right. One that comes while a run ends shortens the waiting, never the
+truth: the reader of our output may delay the end for PATIENCE_S more; then it is cut off, which is reported and is a
+failure. Another one, when that has not helped for INSISTENT_S, ends the process at once, whatever it does, and says so.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ class Endable(Protocol):
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it ends already."""
+        """Whether it is ending already."""
 
     def stop(self) -> None:
         """End soon, in order."""
 
 
 class Ending:
-    """Handles the signals while it lasts; to be entered by a command that has nothing to do behind it.
+    """Handles the signals while it lasts; for commands that do nothing after it.
 
-    Until `hold` a signal raises Interrupted: nothing has begun yet that must be ended in order. wakeup: a descriptor
-    that becomes readable when a signal arrives, so that a wait ends at once. pass_on: asked of every signal first;
-    True: somebody else has taken it.
+    Until `hold` a signal raises Interrupted: nothing has begun yet that needs an orderly end. wakeup: a descriptor that
+    becomes readable when a signal arrives, so that a wait ends at once. pass_on: called with every signal first; True:
+    it has been passed on.
     """
 
     def __init__(self) -> None:
@@ -55,10 +54,10 @@ class Ending:
         self._cut_off: list[str] = []
         self._run: Endable | None = None
         self._raises = True
-        self._number = 0  # the last signal that nobody else took
-        self._hurried_s: float | None = None  # since when nobody may keep us waiting
-        self._waiting: tuple[int, float] | None = None  # for which descriptor, and since when
-        self._waited_s = defaultdict[int, float](float)  # by descriptor, how long before that
+        self._number = 0  # the last signal that was not passed on
+        self._hurried_s: float | None = None  # since when no wait may take long
+        self._waiting: tuple[int, float] | None = None  # the descriptor that is waited for, and since when
+        self._waited_s = defaultdict[int, float](float)  # by descriptor, the time of earlier waits
         self.wakeup, self._arriving = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -69,75 +68,75 @@ class Ending:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """Say what was cut off. What comes behind that comes too late to change anything."""
+        """Report what was cut off. Signals that arrive after that change nothing."""
         for what in self._cut_off:
             self.say(f"nstrace: cut off: {what}")
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in (*_SIGNALS, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
-        if self._raises and self._number and isinstance(error, Exception):  # what the signal broke on its way
+        if self._raises and self._number and isinstance(error, Exception):  # an error that the signal caused
             raise Interrupted(self._number) from error
 
     def hold(self) -> None:
-        """From now on a signal is remembered until there is a run for it to end."""
+        """From now on remember a signal until there is a run for it to end."""
         self._raises = False
 
     def check(self) -> None:
-        """Raise Interrupted where a signal has come since."""
+        """Raises Interrupted where a signal has come since `hold`."""
         if self._number:
             raise Interrupted(self._number)
 
     def ends(self, run: Endable) -> None:
-        """From now on this is what signals end."""
+        """From now on signals end this run."""
         self._run = run
         if self._number or not self.has_reader:
             run.stop()
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether a signal has come that nobody else took, or whoever reads the events has gone."""
+        """Whether a signal has come that was not passed on, or the reader of the events has closed its side."""
         return self._number > 0 or not self.has_reader
 
     @property
     def is_closed(self) -> bool:
-        """Whether whoever read the events has closed them: then nobody wants to hear how it ended."""
+        """Whether the reader of the events has closed its side: then no one reads how it ended."""
         return not self.has_reader and not self._cut_off
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether somebody did not get all."""
+        """Whether a reader did not get all output."""
         return len(self._cut_off) > 0
 
     def cut_off(self, what: str) -> None:
-        """what: a sentence for people, what is missing where."""
+        """Note that output was cut off. what: a sentence for people, what is missing where."""
         self._cut_off.append(what)
 
     def reader_gone(self, error: ReaderGone) -> None:
-        """Nobody reads the events any more: this ends the run too."""
+        """Note that the reader of the events has closed its side, and end the run."""
         self.has_reader = False
         if isinstance(error, ReaderStuck):
             self.cut_off("the events were not read in time after a second signal")
         self.stop()
 
     def stop(self) -> None:
-        """End the run, in order."""
+        """End the run in order."""
         if self._run:
             self._run.stop()
 
     def say(self, line: str, end: str = "\n") -> None:
-        """Write a line for people to stderr, as far as anybody takes it."""
+        """Write a line for people to stderr, as far as its reader reads."""
         rest = memoryview((line.rstrip("\n") + end).encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
         with contextlib.suppress(OSError, ReaderGone):
             while rest:
                 rest = rest[self.write(sys.stderr.fileno(), rest) :]
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
-        """As `os.write`, to whoever may keep us waiting. Raises ReaderGone; ReaderStuck where that took too long."""
+        """As `os.write`, to a reader that may be slow. Raises ReaderGone; ReaderStuck where that took too long."""
         with self._patience(fd):
             try:
                 return os.write(fd, data)
-            except BlockingIOError:  # others who share it have made it so
+            except BlockingIOError:  # another process that shares it has made it non-blocking
                 select.select([], [fd], [])
                 return 0
             except OSError as error:
@@ -146,7 +145,7 @@ class Ending:
                 raise
 
     def wait_for(self, fd: int, is_done: Callable[[float], bool]) -> bool:
-        """Until whoever writes to this descriptor is done, or that took too long. is_done: waits so many seconds."""
+        """Wait until the writer of this descriptor is done, or that took too long. is_done: waits so many seconds."""
         with contextlib.suppress(ReaderStuck), self._patience(fd):
             while not is_done(_LOOK_S):
                 pass
@@ -168,7 +167,7 @@ class Ending:
 
     @property
     def _is_over(self) -> bool:
-        """Whether somebody has kept us waiting for too long."""
+        """Whether a reader or writer has made us wait for too long."""
         if self._hurried_s is None or self._waiting is None:
             return False
         fd, since_s = self._waiting
@@ -180,15 +179,15 @@ class Ending:
             if not self.pass_on(number):
                 self._take(number, frame)
         if called_for not in (signal.SIGALRM, *arrived) and not self._number:
-            # The kernel gives a signal to any thread; Python may call us here before that thread has written it down.
+            # The kernel gives a signal to any thread; Python may call this before that thread has written the number.
             signal.setitimer(signal.ITIMER_REAL, _LOOK_S)
         if self._number:
-            os.write(self._arriving, b"\0")  # no wait for events is worth it any more
+            os.write(self._arriving, b"\0")  # ends a wait for events
         if self._is_over:
             raise ReaderStuck
 
     def _arrived(self) -> list[int]:
-        """All that have come: Python calls a handler once for several that come at once."""
+        """All signals that have arrived: Python calls a handler once for several that come at the same time."""
         with contextlib.suppress(BlockingIOError):
             return [number for number in os.read(self.wakeup, 4096) if number in _SIGNALS]
         return []
@@ -199,7 +198,7 @@ class Ending:
         if self._raises:
             leave_while_importing(number, frame)
             raise Interrupted(number)
-        # A signal that comes between a look at it and a wait does not end the wait; the next tick does.
+        # A signal that comes between a check for it and a wait does not end the wait; the next tick does.
         signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
         if not is_ending:
             if self._run:
@@ -211,7 +210,7 @@ class Ending:
 
 
 def _leave(number: int) -> NoReturn:
-    """At once: nothing is closed."""
+    """End the process at once: nothing is closed."""
     if select.select([], [sys.stderr.fileno()], [], 0)[1]:
         name = signal.Signals(number).name
         os.write(sys.stderr.fileno(), f"nstrace: cut off by {name}: what was not written by now is missing\n".encode())

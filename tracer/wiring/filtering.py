@@ -1,4 +1,4 @@
-"""Wiring of translate as a filter: stdin through an annotator to stdout, every piece as it comes."""
+"""Wiring of translate as a filter: stdin through an annotator to stdout, every piece as it arrives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PIECE_BYTES = 1 << 16
 
 
 def to_container(replace: bool) -> None:
-    """PIDs of the host, in the text that comes, -> container and number inside."""
+    """Translate PIDs of the host in the text to container and number inside."""
     from tracer.host.lookup import Lookup
     from tracer.host.numbers import ToContainer
     from tracer.wiring.printing import note
@@ -24,8 +24,7 @@ def to_container(replace: bool) -> None:
 
 
 def to_host(where: str, replace: bool) -> None:
-    """Numbers of one PID namespace, in the text that comes, -> PIDs on the host. Raises NstraceError where there is no
-    such namespace."""
+    """Translate numbers of one PID namespace in the text to PIDs on the host. Raises NstraceError if there is none."""
     from tracer.host.lookup import Lookup
     from tracer.host.numbers import ToHost
     from tracer.typed.processes import parse_space

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from tracer.wiring.live import LiveSource
     from tracer.wiring.recorders import RecordOptions
 
-RESTART_S = 1.0  # a container that restarts has nobody in it for a moment
+RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 
 class Followed(NamedTuple):
-    """A running trace of targets. is_over: whether nobody of them can come any more."""
+    """A running trace of targets. is_over: whether no more of their processes can appear."""
 
     source: LiveSource
     is_over: Callable[[], bool]
@@ -32,7 +32,7 @@ class Followed(NamedTuple):
 def followed(
     targets: Sequence[str], load_options: LoadOptions, max_processes: int, say: Callable[[str], None]
 ) -> Iterator[Followed]:
-    """Trace the TARGETs, all containers where there are none, as long as this lasts. say: takes a line for people.
+    """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
     Raises NstraceError."""
     from tracer.wiring.tracing import Tracing
 
@@ -57,7 +57,7 @@ def follow_live(
     view: Callable[[int], View],
     record: RecordOptions | None,
 ) -> int:
-    """Follow the TARGETs until they or we end; the exit code. view: made when wall_offset_ns is known."""
+    """Follow the TARGETs until they or we end; returns the exit code. view: called when wall_offset_ns is known."""
     from tracer.wiring.ending import Ending
 
     with Ending() as ending:
@@ -101,13 +101,13 @@ def _follow_until(
         give_way()
         summary = stream_to(source, shown, options, limits, write, ending, recorder)
         if recorder:
-            recorder.until_ns = source.told_until_ns
+            recorder.until_ns = source.reported_until_ns
     has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)
     return exit_code(summary, options) or int(has_failed)
 
 
 def _patience_s(record: RecordOptions | None) -> float:
-    """How long events may gather: fewer looks cost less, and not everyone minds."""
+    """How long events may gather, in s: fewer reads cost less, and only a screen needs events at once."""
     from tracer.kernel.trace import FILE_S, LIVE_S, UNSEEN_S
 
     if record and not record.has_view:

@@ -39,13 +39,13 @@ _PIECE_ROWS = 2048
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
 Inits = Callable[[Collection[str]], Mapping[int, str]]
-"""The first processes of all running containers but those of these ids, by an engine's word: host PID -> id."""
+"""Host PID -> id: first processes, as an engine reports them, of all running containers except those with these ids."""
 
 
 class LiveSource:
-    """Batches of a running trace, in order of time: the processes that are there first.
+    """Batches of a running trace, in order of time: first the processes that exist already.
 
-    told_until_ns: until when everything was told (boottime); 0 before the end.
+    reported_until_ns: until when everything was reported (boottime); 0 before the end.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class LiveSource:
         inits: Inits = lambda _but: {},
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        """early: what the trace has reported before (the self-check's by-catch). table: takes the batches that are
-        yielded; after a gap it is compared with the kernel's list. say: takes a line for people."""
+        """early: what the trace has reported before, during the self-check. table: receives the batches that are
+        yielded; after a gap it is compared with the kernel's list. say: writes a line for people."""
         self.trace = trace
         self._early = early
         self.attribution, self.table = Attribution(), table
@@ -74,15 +74,15 @@ class LiveSource:
         self._repairs, self._echoes = Schedule(), Echoes()
         self._names_due = time.monotonic() + _NAMES_EVERY_S
         self._has_said_silent = False
-        self.told_until_ns = 0
+        self.reported_until_ns = 0
 
     @property
     def lost(self) -> int:
-        """Events that the ring refused, as far as found, and those that nobody could decide about."""
+        """How many events the ring refused, as far as found, and how many could not be decided about."""
         return self.trace.lost + self._held.lost
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
-        """The events that the targets mean; the table has taken them when they are yielded. timeout_s: how long the
+        """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
         next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
         for batch in self._batches(timeout_s):
             self.table.apply(batch)
@@ -91,25 +91,25 @@ class LiveSource:
     def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         yield from self._choose(self._first())
         while (wait := timeout_s()) is not None:
-            yield from self._told(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
+            yield from self._events_of(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
             if self._repairs.due_in(time.monotonic()) == 0:
                 yield from self._repair()
             yield from self._late_names()
         until_ns = now_ns()
-        yield from self._told(self.trace.finish())
+        yield from self._events_of(self.trace.finish())
         if self.table.unsure:
             yield from self._repair()
         yield from self._renew()
         yield from self._give_up()
-        self.told_until_ns = until_ns
+        self.reported_until_ns = until_ns
 
     def account(self) -> Account:
-        """What the programs have counted against what came; ends the trace."""
+        """What the programs have counted compared with what arrived; ends the trace."""
         self.trace.finish()
         return self.trace.account()
 
     def _first(self) -> Batch:
-        """The processes that are there, and the events since the trace began."""
+        """The processes that exist, and the events since the trace began."""
         snapshot = self.trace.snapshot()
         early = Decoded.concat([self._early, self.trace.drain()])
         hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns)
@@ -129,7 +129,7 @@ class LiveSource:
 
     def _moved(self, snapshot: Batch, facts: Mapping[int, CgroupFact]) -> Batch:
         """PIDNS rows for containers whose processes were moved out of their cgroups. Raises NstraceError for one that a
-        target means and nothing tells apart."""
+        target means and that cannot be distinguished."""
         ids = {fact.container.id for fact in facts.values() if fact.container}
         moved = Claims(self._inits(ids), snapshot, facts, self._cgroups.moved)
         for container, tgid in moved.indistinct:
@@ -142,12 +142,13 @@ class LiveSource:
         return moved.owners(self.trace.began_ns)
 
     def _bind(self, snapshot: Batch) -> None:
-        """A target pidns:INUM means the namespace that has this number now, not a later one."""
+        """Bind a target pidns:INUM to the namespace that has this number now, not a later one."""
         self._selection.targets = tuple(
             bound(target, snapshot) if target.kind == TargetKind.PIDNS else target for target in self._selection.targets
         )
 
-    def _told(self, decoded: Decoded) -> Iterator[Batch]:
+    def _events_of(self, decoded: Decoded) -> Iterator[Batch]:
+        """What was read, reduced to the targets, with new facts ahead of it; a gap schedules a repair."""
         if _has_gap(decoded.batch):
             self._repairs.want(time.monotonic())
         batch = self._echoes.drop(decoded.batch, now_ns())
@@ -155,27 +156,27 @@ class LiveSource:
         return self._choose(Batch.concat([self._facts(decoded.cgroups, facts_ns), batch]))
 
     def _repair(self) -> Iterator[Batch]:
-        """The three steps of `tracer.stream.repair`, and what they have shown."""
+        """Take the three steps of `tracer.stream.repair`, and yield what they have shown."""
         began_ns, began_s = now_ns(), time.monotonic()
         living = self.table.living()
         listed = self.trace.snapshot()
         self._repairs.done(began_s, time.monotonic())
         found_ns = now_ns()
-        told = self.trace.drain()
-        found_ns = max(found_ns, last_ns(told.batch))  # between what is drained and what comes next
-        yield from self._told(Decoded(told.batch, [*listed.cgroups, *told.cgroups]))
-        gone = vanished(living, listed.batch, self.table, has_process)
-        found = Batch.concat([exit_rows(gone), *self._unseen(listed.batch, told.batch)])
-        found.rows["ts_ns"] = found_ns  # what happened is not known, nor when
+        reported = self.trace.drain()
+        found_ns = max(found_ns, last_ns(reported.batch))  # between what is drained and what comes next
+        yield from self._events_of(Decoded(reported.batch, [*listed.cgroups, *reported.cgroups]))
+        ended = vanished(living, listed.batch, self.table, has_process)
+        found = Batch.concat([exit_rows(ended), *self._unseen(listed.batch, reported.batch)])
+        found.rows["ts_ns"] = found_ns  # neither what happened is known, nor when
         self._echoes.expect(found.rows[found.rows["kind"] != Kind.EXIT], now_ns())
         yield from self._choose(found)
         if self.table.unsure:
             yield repair_row(began_ns, found_ns)
 
-    def _unseen(self, listed: Batch, told: Batch) -> Iterator[Batch]:
+    def _unseen(self, listed: Batch, reported: Batch) -> Iterator[Batch]:
         if self.table.lost_since_ns is not None:
             meant = listed.select(self._selection.may_mean(listed) & ~self._held.holds(listed))
-            yield born(meant, self.table, told, self.table.lost_since_ns)
+            yield born(meant, self.table, reported, self.table.lost_since_ns)
         yield changed(listed, self.table)
 
     def _choose(self, batch: Batch) -> Iterator[Batch]:
@@ -196,7 +197,7 @@ class LiveSource:
         return _fact_rows(self._cgroups.learn(names), ts_ns)
 
     def _late_names(self) -> Iterator[Batch]:
-        """Names that the engine did not tell in time, told now."""
+        """Names that the engine did not report in time, reported now."""
         if time.monotonic() >= self._names_due and self._cgroups.is_open:
             self._names_due = time.monotonic() + _NAMES_EVERY_S
             yield from self._renew()
@@ -232,16 +233,16 @@ class LiveSource:
         return Batch.concat(self._with_commands(batch))
 
     def _with_commands(self, batch: Batch) -> Iterator[Batch]:
-        """The batch, in pieces; rows that come from a list with what each process runs, from /proc."""
+        """The batch, in pieces; rows that come from a list have what each process runs, from /proc."""
         rows = batch.rows
         is_listed = of_kind(rows, Kind.SNAPSHOT) | of_kind(rows, Kind.FORK, Kind.EXEC) & _is_inferred(rows)
         if not is_listed.any():
             yield batch
             return
-        is_listed &= rows["comm"] != b""  # of what ran before an exec nothing is known
-        is_listed &= rows["exe_len"] + rows["args_len"] == 0  # else it was held, and has it
+        is_listed &= rows["comm"] != b""  # what ran before an exec is not known
+        is_listed &= rows["exe_len"] + rows["args_len"] == 0  # else it was held, and has its command
         for start in range(0, len(batch), _PIECE_ROWS):
-            stop = min(len(batch), start + _PIECE_ROWS)  # what is made of each takes memory
+            stop = min(len(batch), start + _PIECE_ROWS)  # each needs memory for its commands
             yield self._with_commands_of(batch.part(start, stop), np.flatnonzero(is_listed[start:stop]))
 
     def _with_commands_of(self, batch: Batch, asked: NDArray[np.intp]) -> Batch:

@@ -1,4 +1,4 @@
-"""How this process treats memory that it has freed."""
+"""How this process reuses memory that it has freed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _KEPT_BYTES, _LARGE_BYTES = 64 << 20, 32 << 20
 
 
 def keep_freed() -> None:
-    """What one batch of events frees the next one takes again, instead of having the kernel clear new pages for each:
-    some 0.2 us an event less. Without glibc nothing changes."""
+    """Let the next batch of events reuse what the last one freed, instead of having the kernel clear new pages for
+    each: some 0.2 us an event less. Without glibc nothing changes."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)

@@ -1,4 +1,4 @@
-"""Opens recordings for commands: files first, then no privileges any more, and only then is anything parsed."""
+"""Opens recordings for commands: files first, then privileges are given up, and only then is anything parsed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from tracer.typed.targets import Target
 
 SUFFIX = ".arrows"
-# What numpy, Python and we ourselves import at the first use of something: that may be when we may not read any more.
+# What numpy, Python and nstrace import at the first use of something: the files may be unreadable by then.
 _LAZY = ("numpy.ma", "numpy.strings", "tokenize", "encodings.utf_16_be", "difflib")
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
-    """TARGETs as typed. Raises NstraceError (usage)."""
+    """TARGETs as typed, parsed. Raises NstraceError (usage)."""
     from tracer.typed.targets import parse_target
 
     return tuple(map(parse_target, texts))
@@ -32,7 +32,7 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def find_files(names: Sequence[str]) -> list[str]:
-    """Folders become the recordings in them, and the name of one that was rotated its parts."""
+    """The files of these names: a folder's recordings, and the parts of a recording that was rotated."""
     from tracer.recording.files import parts_of
 
     found: dict[str, None] = {}
@@ -56,9 +56,9 @@ def open_sources(
     targets: tuple[Target, ...] = (),
     say: Callable[[str], None] = lambda _line: None,
 ) -> list[RecordedSource]:
-    """The recorded sources of these files, one for each run of nstrace, in order of time. Privileges are gone then:
-    what is needed afterwards is opened and imported before. uses: modules with which the caller goes on; they are
-    imported here. say: takes a line for people. Raises NstraceError."""
+    """The recorded sources of these files, one for each run of nstrace, in order of time. Privileges are given up then:
+    open and import before what is needed afterwards. uses: modules that the caller needs; they are imported here. say:
+    writes a line for people. Raises NstraceError."""
     from tracer.system.privileges import drop
 
     parse = open_later(names, uses, targets, say)
@@ -69,8 +69,8 @@ def open_sources(
 def open_later(
     names: Sequence[str], uses: Sequence[str], targets: tuple[Target, ...], say: Callable[[str], None]
 ) -> Callable[[], list[RecordedSource]]:
-    """As `open_sources`, but privileges are the caller's to give up: the files are open, and nothing is parsed before
-    what this returns is called."""
+    """As `open_sources`, but the caller gives up privileges: the files are open, and nothing is parsed before the
+    returned function is called."""
     from tracer.recording.files import open_input
     from tracer.recording.reader import Recording
     from tracer.recording.runs import runs_of
@@ -89,7 +89,7 @@ def open_later(
 
 
 def sayer(quiet: bool) -> Callable[[str], None]:
-    """Lines for people, on stderr; none where they were not wanted."""
+    """A function that writes lines for people to stderr; with quiet it does nothing."""
 
     def say(line: str) -> None:
         if not quiet:

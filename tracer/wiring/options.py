@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they become."""
+"""Options that several commands share, and their values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 
 
 def _ring_bytes(ctx: click.Context, param: click.Parameter, value: float) -> int:
-    """The ring's size: the next that the kernel makes from as many MiB as asked for."""
+    """The ring's size in bytes: the next one that the kernel makes from as many MiB as requested."""
     return ring_bytes_for(int(value * 1024 * 1024))
 
 
@@ -106,7 +106,7 @@ _OPTIONS = {
 
 
 def _adding(*names: str) -> Callable[[F], F]:
-    """A decorator that adds these options to a command; collect them with `stream`."""
+    """A decorator that adds these options to a command; `stream` collects them."""
 
     def add(function: F) -> F:
         for name in reversed(names):
@@ -125,7 +125,7 @@ replay_options = _adding("events", "threads", "count", "output", "as_json", "col
 
 
 def stream(values: dict[str, Any]) -> StreamOptions:
-    """What the user chose; what a command has no option for is as if not given."""
+    """What the user chose; an option that a command does not have has its default."""
     return StreamOptions(
         events=values.get("events", EVENT_NAMES),
         threads=values["threads"],
@@ -143,7 +143,7 @@ def stream(values: dict[str, Any]) -> StreamOptions:
 
 
 def wants_color(choice: str) -> bool:
-    """Whether to color what goes to stdout."""
+    """Whether to color the output to stdout."""
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,4 +1,4 @@
-"""What commands share that print once: their options, notes on stderr, how wide lines may be."""
+"""What commands that print once share: their options, notes on stderr, the width of lines."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def output_options(function: F) -> F:
 
 
 def note(text: str, quiet: bool) -> None:
-    """A line on stderr."""
+    """Write a line to stderr."""
     if not quiet:
         print(text, file=sys.stderr, flush=True)
 
 
 def line_width() -> int | None:
-    """What a line may take: the terminal's width; None where stdout is none: what is piped is never cut."""
+    """The width of a line: the terminal's; None where stdout is none: piped output is never cut."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -52,7 +52,7 @@ def user_name(uid: int) -> str:
 
 
 def answer_each(procs: tuple[str, ...], ask: Callable[[Proc], str]) -> None:
-    """Print what is found of all PROCs that were asked for; then, as an error, what is not."""
+    """Print the answers to all PROCs that have one; then raise the errors of those that have none."""
     from tracer.typed.processes import parse_proc
 
     missing: list[NstraceError] = []

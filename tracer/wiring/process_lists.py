@@ -1,4 +1,4 @@
-"""From TARGETs to what ps, tree and containers show: of the living host, or of a moment of a recording."""
+"""From TARGETs to the data of ps, tree and containers: of the living host, or of a moment of a recording."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _VIEWS = tuple(f"tracer.views.{name}" for name in ("containers", "objects", "tab
 
 @dataclass(frozen=True)
 class Gathered:
-    """census: everyone; entries: whom the targets mean, those of a container together; moment_ns: by the wall clock;
-    name_of: uid -> what to show. init_of: id -> the first process of a container by the engine's word, its host PID.
-    say_the_rest: notes on stderr, behind the output."""
+    """census: all processes; entries: those that the targets mean, those of a container together; moment_ns: by the
+    wall clock; name_of: uid -> the name to show. init_of: id -> host PID of a container's first process, as the engine
+    reports it. say_the_rest: writes notes to stderr, after the output."""
 
     census: Census
     targets: tuple[Target, ...]
@@ -49,7 +49,7 @@ def moment_options(function: F) -> F:
 
 
 def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
-    """What the TARGETs mean, all containers without any. Raises NstraceError."""
+    """The processes that the TARGETs mean, all containers without any. Raises NstraceError."""
     if file is None:
         if at is not None:
             raise click.UsageError("--at goes with --from FILE")
@@ -75,8 +75,8 @@ def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
 
 
 def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, quiet: bool) -> None:
-    """Raise NstraceError where a TARGET means a running container that none of the processes is known to be in: it must
-    not look as if it had none. Among all containers it is only said."""
+    """Raises NstraceError where a TARGET means a running container to which no process is known to belong: it must not
+    look empty. For all containers it is only a note."""
     from tracer.typed.targets import TargetKind
 
     found = {container.id for entry in census for container in entry.containers}
@@ -98,7 +98,7 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     moment_ns = _moment_ns(source, at)
     listed_ns = source.listed_ns()
     if listed_ns is not None and moment_ns < listed_ns:
-        moment_ns = listed_ns  # of those who were there already nothing is known before
+        moment_ns = listed_ns  # the processes that existed already are not known before
         note(f"nstrace: as of {precise(listed_ns)}, when the processes were listed that were there", quiet)
     census, losses = read_census(source, moment_ns)
     hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
@@ -110,7 +110,7 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
 
 
 def _bound(target: Target, census: Census, when: str) -> Target:
-    """pid:N is the PID namespace of the process that had this number then."""
+    """A target pid:N, bound to the PID namespace of the process that had this number then."""
     from tracer.typed.targets import TargetKind
 
     if target.kind != TargetKind.PID:
@@ -122,7 +122,7 @@ def _bound(target: Target, census: Census, when: str) -> Target:
 
 
 def _moment_ns(source: RecordedSource, at: str | None) -> int:
-    """The moment that is meant; without one the recording's end. Raises NstraceError (usage)."""
+    """The moment in ns, by the wall clock; at None: the end of the recording. Raises NstraceError (usage)."""
     from tracer.typed.moments import outside, parse_moment
 
     if source.is_stream:
@@ -135,8 +135,8 @@ def _moment_ns(source: RecordedSource, at: str | None) -> int:
 
 
 def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, quiet: bool) -> list[Entry]:
-    """The processes that the targets mean. Notes on stderr what means nobody; where none of the targets that were
-    named means anybody, that is an error."""
+    """The processes that the targets mean. Notes on stderr targets that mean none; where none of the named targets
+    means any, that is an error."""
     from tracer.typed.targets import TargetKind
     from tracer.views.table import place
 
@@ -151,7 +151,7 @@ def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, q
 
 
 def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
-    """What could not be read: processes and namespaces without root, names without an engine."""
+    """Note on stderr what could not be read: processes and namespaces without root, names without an engine."""
     from tracer.host import procfs
     from tracer.system.privileges import more_rights
 

@@ -1,4 +1,4 @@
-"""Wiring of translate --from: a recording, reduced to the numbers that are asked for, and its answers."""
+"""Wiring of translate --from: a recording, reduced to the numbers that are looked up, and its answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 def asking_a_recording(
     file: str, procs: Sequence[str], at: str | None, during: str | None, show: Callable[[Translation], str], quiet: bool
 ) -> Callable[[Proc], str]:
-    """What answers about these PROCs at a moment, or during a time: text to print. Raises NstraceError."""
+    """A function that returns the answer to one of these PROCs, at a moment or during a time: text to print.
+
+    Raises NstraceError, and so does the function.
+    """
     from tracer.past.translation import Hindsight
     from tracer.recording.multiple_runs import run_of
     from tracer.recording.past import read_past

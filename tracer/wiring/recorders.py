@@ -1,4 +1,4 @@
-"""Options of a recording, and the recorder that they become."""
+"""Options of a recording, and the recorder that they make."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "s": 1, "m": 60, "h": 3600,
 @dataclass(frozen=True)
 class RecordOptions:
     """Where to record to. path: "-" is stdout. rotate: (bytes, seconds, files) at most; None: no limit. has_view:
-    something else is shown as well."""
+    events are shown as well."""
 
     path: str
     force: bool
@@ -47,12 +47,12 @@ class RecordOptions:
 
     @property
     def rotates(self) -> bool:
-        """Whether there will be several files."""
+        """Whether there can be several files."""
         return self.rotate[:2] != (None, None)
 
 
 def _amount(units: str, least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A callback for numbers with a unit, as plain numbers."""
+    """A click callback that converts numbers with a unit to plain numbers."""
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
         if value is None:
@@ -67,7 +67,7 @@ def _amount(units: str, least: int) -> Callable[[click.Context, click.Parameter,
 
 
 def record_options(required: bool) -> Callable[[F], F]:
-    """Add -w and what goes with it to a command; collect them with `record_of`."""
+    """Add -w and the options that go with it to a command; `record_of` collects them."""
     options = (
         click.option("-w", "--write", metavar="FILE", required=required, help="Record to FILE; - is stdout."),
         click.option("--force", is_flag=True, help="Replace FILE if it is there."),
@@ -111,7 +111,7 @@ def record_of(values: dict[str, Any], has_view: bool) -> RecordOptions | None:
 
 
 def check_record(options: RecordOptions) -> None:
-    """Raise NstraceError where it cannot begin: before anything else is done."""
+    """Raises NstraceError where the recording cannot begin: before anything else is done."""
     from tracer.recording.files import check_new, parts_of
 
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
@@ -128,7 +128,7 @@ def check_record(options: RecordOptions) -> None:
 
 
 class Recorder:
-    """Gives batches to a writer. A failure ends the run, unless something else is shown as well: then it is said once,
+    """Passes batches to a writer. A failure ends the run, unless events are shown as well: then it is reported once,
     and the view goes on. error: that failure. until_ns: as for `Writer.close`.
     """
 
@@ -154,7 +154,7 @@ class Recorder:
         self._guarded(lambda: self._writer.close(self.until_ns))
 
     def line(self) -> str:
-        """How much was recorded, for people."""
+        """A line for people: how much was recorded."""
         writer = self._writer
         return f"{writer.name}: {writer.rows} rows in {_size(writer.bytes)}, {writer.lost} events lost"
 
@@ -199,7 +199,7 @@ def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Write
 
 @contextlib.contextmanager
 def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions, ending: Ending) -> Iterator[Recorder]:
-    """A recorder, closed in the end. Raises the NstraceError with which it ended, where nothing else was shown."""
+    """A recorder, closed in the end. Raises the NstraceError with which it ended, where no events were shown."""
     from tracer.recording.merge import merge
     from tracer.recording.writer import Writer
 
@@ -225,7 +225,7 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
 def beside_recording(
     view: View, options: StreamOptions, containers: Attribution, ending: Ending
 ) -> Iterator[tuple[View, Callable[[bytes], None]]]:
-    """The view and what writes its text to stdout, both such that a recording never waits for who reads it."""
+    """The view and a function that writes its text to stdout; neither makes a recording wait for the reader."""
     from tracer.wiring.stdout_queue import Outlet, PatientView
     from tracer.wiring.streaming import kinds_of
 

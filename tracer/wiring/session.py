@@ -1,4 +1,4 @@
-"""The loop: for every batch of a source: view, recorder, counts. One thread, one way."""
+"""The loop: for every batch of a source, call view and recorder, and count. One thread, one direction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INFERRED = int(Flag.INFERRED)
 
 @dataclass
 class Limits:
-    """When to stop of our own accord. is_over: asked when nobody of the targets has lived for grace_s."""
+    """When to stop by itself. is_over: called when no process of the targets has lived for grace_s."""
 
     duration_s: float | None = None
     count: int | None = None
@@ -31,8 +31,8 @@ class Limits:
 
 @dataclass
 class Summary:
-    """What a session has seen. inferred: rows that no event told, not among events. evicted: living processes that the
-    table had no room for."""
+    """What a session has seen. inferred: rows that no event reported, not counted as events. evicted: living processes
+    for which the table had no room."""
 
     events: Counter[Kind] = field(default_factory=Counter)
     lost: int = 0
@@ -43,16 +43,16 @@ class Summary:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing was lost, and nothing is missing that the programs have counted."""
+        """Whether no event was lost, and none is missing that the programs have counted."""
         return not self.lost and not (self.account and (self.account.differences() or self.account.broken()))
 
     @property
     def total(self) -> int:
-        """Events, snapshot rows not counted."""
+        """How many events, without snapshot rows."""
         return sum(self.events[kind] for kind in SUMMARY_KINDS)
 
     def line(self) -> str:
-        """One line for people."""
+        """A line for people."""
         parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in SUMMARY_KINDS if self.events[kind])
         shown = f" ({parts})" if parts else ""
         inferred = f", {self.inferred} inferred" if self.inferred else ""
@@ -61,7 +61,7 @@ class Summary:
 
 
 class Session:
-    """Runs a source into a view. `stop()` may be called from a signal handler."""
+    """Passes a source's batches to a view. `stop()` may be called from a signal handler."""
 
     def __init__(
         self,
@@ -81,22 +81,22 @@ class Session:
         self._started = time.monotonic()
 
     def stop(self) -> None:
-        """End at the next opportunity; what the kernel has told by then is still shown."""
+        """End at the next opportunity; what the kernel has reported by then is still shown."""
         self._stopping = True
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it has been told to, or has reached a limit."""
+        """Whether `stop` was called, or a limit is reached."""
         return self._stopping
 
     def run(self, write: Callable[[bytes], None]) -> Summary:
-        """Until stopped, a limit is reached, or the targets have ended."""
+        """Run until stopped, a limit is reached, or the targets have ended."""
         for _step in self.steps(write):
             pass
         return self.summary
 
     def steps(self, write: Callable[[bytes], None]) -> Iterator[None]:
-        """As `run`, with a pause behind each batch."""
+        """As `run`, yielding after each batch."""
         for batch in self._source.batches(self._wait):
             if len(batch):
                 self._take(batch, write)
@@ -126,7 +126,7 @@ class Session:
             write(text)
 
     def _left(self) -> int | None:
-        """How many events may still be shown."""
+        """How many events may still be shown; None: no limit."""
         if self._limits.count is None:
             return None
         shown = sum(self.summary.events[kind] for kind in self._counted)
@@ -137,15 +137,15 @@ class Session:
         left = self._left()
         if left is None:
             return batch
-        told = batch.rows["flags"] & Flag.INFERRED == 0
-        counted = np.cumsum(of_kind(batch.rows, *self._counted) & told)
+        reported = batch.rows["flags"] & Flag.INFERRED == 0
+        counted = np.cumsum(of_kind(batch.rows, *self._counted) & reported)
         if len(counted) and counted[-1] >= left:
             self._stopping = True
             return batch.select(np.arange(len(batch)) <= np.searchsorted(counted, left))
         return batch
 
     def _wait(self) -> float | None:
-        """How long the source may wait for the next event; None: no longer."""
+        """How long the source may wait for the next event, in s; None: stop."""
         now = time.monotonic()
         left = IDLE_S
         if self._limits.duration_s is not None:

@@ -1,6 +1,6 @@
-"""stdout beside a recording: its reader may be slow, or go away, and the recording must not wait for it.
+"""stdout beside a recording: its reader may be slow, or exit, and the recording must not wait for it.
 
-A thread of its own writes what is to be shown. What the reader is too slow for is left out, and told as a gap.
+A thread of its own writes what is to be shown. What the reader is too slow for is left out, and reported as a gap.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _MAX_BYTES = 8 << 20
 
 
 class Outlet:
-    """Text on its way to a descriptor. say: takes a line for people, from the thread that writes. error: why it could
-    not write, where the reader has not just gone."""
+    """Text on its way to a descriptor. say: writes a line for people, called from the writing thread. error: why
+    writing failed, unless the reader has closed its side."""
 
     def __init__(self, fd: int, say: Callable[[str], None], max_bytes: int = _MAX_BYTES) -> None:
         self._fd, self._say, self._max_bytes = fd, say, max_bytes
@@ -41,7 +41,7 @@ class Outlet:
 
     @property
     def has_room(self) -> bool:
-        """Whether the reader keeps up, so far."""
+        """Whether the reader has kept up so far."""
         return not self._is_gone and self._bytes < self._max_bytes
 
     @property
@@ -50,7 +50,7 @@ class Outlet:
         return self._is_gone
 
     def write(self, text: bytes) -> None:
-        """Hand text over. Never waits."""
+        """Queue text. Never waits."""
         with self._changed:
             if not self._is_gone:
                 self._texts.append(text)
@@ -58,7 +58,7 @@ class Outlet:
                 self._changed.notify()
 
     def close(self, seconds: float) -> bool:
-        """Wait so long until the reader has all of it, or has gone. Whether that is so; may be asked again."""
+        """Wait at most so long until the reader has read all, or has closed. Returns whether it has."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -89,7 +89,7 @@ class Outlet:
 
 
 class PatientView:
-    """A view before an outlet: renders what there is room for; the rest is a gap. kinds: what the view shows."""
+    """A view before an outlet: renders what there is room for; the rest becomes a gap. kinds: what the view shows."""
 
     def __init__(self, view: View, outlet: Outlet, kinds: frozenset[Kind]) -> None:
         self.header = view.header
@@ -107,7 +107,7 @@ class PatientView:
         return text + self._view.render(batch, containers)
 
     def last(self, containers: Attribution) -> bytes:
-        """The gap that has not been told yet, if there is one."""
+        """The gap that has not been reported yet, if there is one."""
         if not self._gap["seq"][0]:
             return b""
         text = self._view.render(Batch(self._gap), containers)

@@ -1,4 +1,4 @@
-"""Wiring that follow and run share: from options to a running session, and what is said around it."""
+"""Wiring that follow and run share: from options to a running session, and the messages around it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kinds_of(options: StreamOptions) -> frozenset[Kind]:
 
 
 def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
-    """The kinds of these events, of threads too."""
+    """The kinds with these names of events, with threads those of threads too."""
     from tracer.stream.schema import Kind
 
     kinds = {Kind[name.upper()] for name in events}
@@ -41,12 +41,12 @@ def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
 
 
 def view_module(options: StreamOptions) -> str:
-    """The module that `make_view` imports."""
+    """The name of the module that `make_view` imports."""
     return "tracer.views.jsonl" if options.json else "tracer.views.lines"
 
 
 def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
-    """Text columns or JSON lines."""
+    """The view for these options: text columns or JSON lines."""
     if options.json:
         from tracer.views.jsonl import JsonLines
 
@@ -57,9 +57,10 @@ def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
 
 
 def give_way() -> None:
-    """Let the traced go first where CPUs are scarce. Without it a reader that cannot keep up, which never sleeps, takes
-    as much of a CPU as each of them; with it, a third of that (sched(7)), and what the ring has no room for meanwhile
-    is told as lost. A reader that keeps up sleeps most of the time and gets a CPU when it wakes, nice or not."""
+    """Let the traced processes run first where CPUs are scarce. Without it a reader that cannot keep up, which never
+    sleeps, uses as much of a CPU as each of them; with it, a third of that (sched(7)), and what the ring has no room
+    for meanwhile is reported as lost. A reader that keeps up sleeps most of the time and gets a CPU when it wakes, nice
+    or not."""
     os.nice(NICE)
 
 
@@ -73,8 +74,8 @@ def stream_to(
     recorder: BatchSink | None = None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> Summary:
-    """Run a session until it ends or a signal ends it; header first, summary last. Nobody who has closed our output
-    wants a summary, unless events must not be lost and were. on_ready: called behind the header."""
+    """Run a session until it ends or a signal ends it; header first, summary last. Where the reader has closed our
+    output there is no summary, unless events must not be lost and were. on_ready: called after the header."""
     from tracer.wiring.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
@@ -103,7 +104,7 @@ def _account_lines(account: Account | None, whole: bool, attribution: Attributio
 
 
 def _whose(attribution: Attribution, pair: PairKey) -> str:
-    """The name of a pair of namespace and cgroup."""
+    """The name of a pair of namespace and cgroup, for people."""
     from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId
     from tracer.text.escape import safe_text
 
@@ -115,14 +116,14 @@ def _whose(attribution: Attribution, pair: PairKey) -> str:
 
 
 def exit_code(summary: Summary, options: StreamOptions) -> int:
-    """0, or 5 where events were lost and must not be."""
+    """The exit code: 0, or 5 where events were lost and must not be."""
     return int(ExitCode.EVENTS_LOST) if options.require_complete and not summary.is_complete else 0
 
 
 def writer_to(out: TextIO, ending: Ending) -> Callable[[bytes], None]:
-    """Lines in UTF-8 go out whole, at once, in the encoding of out. Past Python's own buffers: a signal while they wait
-    for a pipe's reader makes them lose what they had taken (CPython 3.11, measured). When the reader has gone the run
-    ends, and what there is to write goes nowhere."""
+    """A function that writes lines whole, at once, in the encoding of out. It bypasses Python's own buffers: a signal
+    while they wait for a pipe's reader makes them lose what they had accepted (CPython 3.11, measured). When the reader
+    has closed, the run ends, and further lines are dropped."""
     descriptor, encoding = out.fileno(), out.encoding
     keeps = codecs.lookup(encoding).name == "utf-8"
     write_some = writing(descriptor, ending)
@@ -139,5 +140,5 @@ def writer_to(out: TextIO, ending: Ending) -> Callable[[bytes], None]:
 
 
 def writing(descriptor: int, ending: Ending) -> Callable[[int, bytes | memoryview], int]:
-    """os.write, for what never waits for a reader; else one that ends with the run."""
+    """os.write, where a write never waits for a reader; else a write that ends with the run."""
     return os.write if stat.S_ISREG(os.fstat(descriptor).st_mode) else ending.write

@@ -1,4 +1,4 @@
-"""Whether a live stream lasts when nobody of its targets lives: somebody may come yet."""
+"""Whether a live stream lasts when no process of its targets lives: one may come later."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MAY_COME = ("running", "restarting", "paused")
 
 
 class TargetLifetime:
-    """Asked when nobody has lived for a while. state: id of a container -> the engine's word for how it is. say: takes
-    a line for people."""
+    """Called when no process has lived for a while. state: id of a container -> its state, as the engine reports it.
+    say: writes a line for people."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class TargetLifetime:
 
     def is_over(self) -> bool:
         """Whether all targets are namespaces, which have ended, or containers that have stopped. What the engine does
-        not say is not over: it may start them again when it is back."""
+        not report is not over: it may start them again when it is back."""
         if any(target.kind not in (TargetKind.PIDNS, TargetKind.ID) for target in self._targets):
             return False
         return not any(self._may_come(target) for target in self._targets if target.kind == TargetKind.ID)

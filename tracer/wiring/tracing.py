@@ -1,4 +1,4 @@
-"""How a trace is begun and given back, in one place: loader child, self-check, live source. Combines the edges."""
+"""How a trace is begun and closed, in one place: loader child, self-check, live source. Combines the edges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Tracing:
     """A trace that is being opened. As a context it leaves neither a loader child nor a descriptor behind.
 
     In this order: make it, and the programs are compiled and loaded while the caller imports and looks up what it
-    needs; `begin`; `source`. trace: from `begin` on.
+    needs; `begin`; `source`. trace: valid from `begin` on.
     """
 
     trace: Trace
@@ -42,11 +42,11 @@ class Tracing:
     def begin(self) -> None:
         """Wait for the programs and check what they report. Raises NstraceError.
 
-        Events are collected from now on. No thread of ours may run yet: the self-check forks, and what another thread
-        is amid then, an import or a lock, stays so in the child for ever.
+        Events are collected from now on. No thread of ours may run yet: the self-check forks, and an import or a lock
+        that another thread holds then stays held in the child for ever.
         """
         from tracer.kernel.selfcheck import checked_trace
-        from tracer.wiring import live  # noqa: F401 - `source` needs it; while the programs are loaded it costs nothing
+        from tracer.wiring import live  # noqa: F401 - `source` needs it; costs nothing while the programs are loaded
 
         self.trace, self._early = checked_trace(self._loading.wait(), self._options)
         self._opened.callback(self.trace.close)
@@ -69,6 +69,6 @@ class Tracing:
         return LiveSource(self.trace, targets, Cgroups(describe), self._early, Table(max_processes), inits, say)
 
     def close(self) -> None:
-        """Detach, and give everything back. What was read remains."""
+        """Detach, and close everything. What was read remains."""
         self._loading.abandon()
         self._opened.close()

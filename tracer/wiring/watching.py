@@ -15,7 +15,7 @@ _WAIT_S, _CATCH_UP_S = 0.05, 1.0
 
 
 class Watch:
-    """table: all processes, from the moment that this is made, as far as `run` has read."""
+    """A table of all processes, from the moment that this is made, as far as `run` has read."""
 
     def __init__(self, describe: Describe) -> None:
         with ExitStack() as stack:
@@ -29,7 +29,7 @@ class Watch:
 
     @property
     def lost(self) -> int:
-        """Events that the ring refused so far."""
+        """How many events the ring has refused so far."""
         return self._source.lost
 
     def run(self, seconds: float) -> None:
@@ -41,7 +41,7 @@ class Watch:
                 return
 
     def close(self) -> None:
-        """Read what is left, detach, and give everything back. The table remains."""
+        """Read what is left, detach, and close everything. The table remains."""
         self._stopping = True
         with self._opened:
             for _batch in self._batches:
