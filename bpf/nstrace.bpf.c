@@ -2,9 +2,9 @@
 /*
  * The probes: fork, exec, exit and moves between cgroups, each with the
  * process's number in every PID namespace. Compiled by BCC; the constants come
- * as -D flags (tracer/kernel/loader.py): PAGE_SIZE, RING_BYTES, URGE_AFTER,
- * RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of its last
- * piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
+ * as -D flags (tracer/kernel/loader_child.py): PAGE_SIZE, RING_BYTES,
+ * URGE_AFTER, RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of
+ * its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
  * an event and its pieces stand together on their CPU, and plain increments
@@ -20,10 +20,10 @@
 #define MAX_MOVED 32768
 
 /*
- * What the reader is at; it says so in wake[0]. look goes up each time it looks.
- * Nothing is reported before it opens the trace, when all programs are attached,
- * nor after it has closed it: so the stream begins and ends at one moment for
- * all of them. No execution is without the fork that lies between these.
+ * The state of the reader, from wake[0]. look goes up whenever the reader
+ * looks. Nothing is reported before the reader opens the trace, when all
+ * programs are attached, nor after it has closed it: so the stream begins and
+ * ends at one moment for all of them. No exec in between is without its fork.
  */
 enum reader_state { READER_CLOSED, READER_AT_WORK, READER_ASLEEP, READER_URGED };
 
@@ -57,7 +57,7 @@ struct share {
 BPF_RINGBUF_OUTPUT(ring, RING_BYTES / PAGE_SIZE);
 BPF_PERCPU_ARRAY(counts, struct counts, 1);
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
-BPF_TABLE("lru_hash", u64, u8, told_cgroups, 16384);
+BPF_TABLE("lru_hash", u64, u8, named_cgroups, 16384);
 BPF_TABLE("percpu_hash", struct pair, struct loss, losses, 1024);
 BPF_TABLE("lru_hash", struct pair, struct share, shares, 16384);
 BPF_ARRAY(wake, struct reader, 1);
@@ -101,11 +101,11 @@ static __always_inline struct piece *new_piece(u64 seq, u8 kind)
 	return p;
 }
 
-static __always_inline bool is_told(struct kernfs_node *cgroup)
+static __always_inline bool is_named(struct kernfs_node *cgroup)
 {
 	u64 id = READ(cgroup, id);
 
-	return told_cgroups.lookup(&id);
+	return named_cgroups.lookup(&id);
 }
 
 static __always_inline void mark_cgroups(struct kernfs_node *cgroup)
@@ -116,16 +116,16 @@ static __always_inline void mark_cgroups(struct kernfs_node *cgroup)
 	for (int i = 0; i < MAX_CGROUP_DEPTH && cgroup; i++) {
 		u64 id = READ(cgroup, id);
 
-		if (told_cgroups.lookup(&id))
+		if (named_cgroups.lookup(&id))
 			break;
-		told_cgroups.update(&id, &yes);
+		named_cgroups.update(&id, &yes);
 		cgroup = READ(cgroup, parent);
 	}
 }
 
 /*
- * Names of a cgroup and those above it, as far as they were never told. They
- * count as told only when all went out: a child without its parents says
+ * Names of a cgroup and those above it, unless they were reported before. They
+ * count as reported only when all went out: a child without its parents says
  * nothing. false: no room. Then the event must not go out either: the reader
  * would decide about a cgroup that it does not know.
  */
@@ -137,7 +137,7 @@ static __always_inline bool put_cgroups(u64 seq, struct kernfs_node *cgroup)
 	for (int i = 0; i < MAX_NAME_PIECES && naming.cgroup; i++) {
 		struct piece *p;
 
-		if (is_told(naming.cgroup))
+		if (is_named(naming.cgroup))
 			break;
 		p = new_piece(seq, KIND_PIECE_CGROUP);
 		if (!p)
@@ -232,7 +232,7 @@ static __always_inline struct pair pair_of(struct event *e)
 			      .inum = e->chain[0].inum };
 }
 
-/* There was no room for an event. Told for its pair as far as there is room for pairs. */
+/* There was no room for an event; counted for its pair if that has a slot. */
 static __always_inline int refused(struct counts *c, u32 kind,
 				   struct pair *pair, bool throttled)
 {
@@ -250,7 +250,7 @@ static __always_inline int refused(struct counts *c, u32 kind,
 
 /*
  * Older BCCs have no map.ringbuf_query(). They make of map.ringbuf_output(args)
- * the call bpf_ringbuf_output(MAP, args), and compile that: so it can be named.
+ * the call bpf_ringbuf_output(MAP, args), and compile that: so a macro will do.
  */
 #define bpf_ringbuf_output(map, data, size, flags) bpf_ringbuf_query(map, flags)
 
@@ -259,7 +259,7 @@ static __always_inline u64 bytes_in_ring(void)
 	return ring.ringbuf_output(NULL, 0, BPF_RB_AVAIL_DATA);
 }
 
-/* One more event of a pair since the reader's look; how many that makes. */
+/* Count one more event of a pair since the reader's look; returns the count. */
 static __always_inline u32 count_share(struct pair *pair, u32 look)
 {
 	struct share new = { .look = look }, *share;
@@ -275,13 +275,13 @@ static __always_inline u32 count_share(struct pair *pair, u32 look)
 }
 
 /*
- * A flood in one container must not hide the others. While the reader keeps
- * up there is room for all, and any fixed rate would throttle bursts that the
- * ring can hold. So this begins when the ring is filled to RESERVE_FROM, the
- * reader having fallen behind. From then on a pair of namespace and cgroup that
- * makes more than an eighth of all events is kept out: those who are quiet find
- * the rest of the ring free. SHARE_EVENTS for each look of the reader are free
- * for everyone. Exits count, but are never refused here: a process without its
+ * A flood in one container must not hide the others. While the reader keeps up
+ * there is room for all, and any fixed rate would throttle bursts that the ring
+ * can hold. So this begins when the ring is filled to RESERVE_FROM, because the
+ * reader has fallen behind. From then on a pair of namespace and cgroup that
+ * makes more than an eighth of all events is refused: quiet pairs find the rest
+ * of the ring free. For each look of the reader a pair may always make
+ * SHARE_EVENTS. Exits count, but are never refused here: a process without its
  * end would live for ever.
  */
 static __always_inline bool is_flooding(u32 kind, struct pair *pair,
@@ -307,7 +307,7 @@ static __always_inline struct reader *open_reader(void)
 	return reader && reader->state != READER_CLOSED ? reader : NULL;
 }
 
-/* The identity of a process: as identities() in tracer/repair.py. */
+/* The identity of a process: as identities() in tracer/stream/repair.py. */
 static __always_inline u64 identity_of(struct task_struct *leader)
 {
 	return leader->start_boottime << 22 ^ leader->tgid;
@@ -316,7 +316,7 @@ static __always_inline u64 identity_of(struct task_struct *leader)
 /*
  * Decisions are about pairs of namespace and cgroup. A process that has moved
  * may have been reported before, whatever its pair is now, so all that it does
- * itself goes out: the reader knows. Its children are what their own pair says.
+ * itself goes out: the reader decides. Its children follow their own pair.
  */
 static __always_inline bool has_moved(struct who *who, u32 kind)
 {
@@ -329,7 +329,7 @@ static __always_inline bool has_moved(struct who *who, u32 kind)
 	return true;
 }
 
-/* false: no room. */
+/* Returns false where there is no room. */
 static __always_inline bool mark_moved(struct who *who)
 {
 	u64 id = identity_of(who->leader);
@@ -339,8 +339,8 @@ static __always_inline bool mark_moved(struct who *who)
 }
 
 /*
- * One event: counted, filtered, its pieces, itself. head has what only this
- * kind knows; exe is NULL but for an exec.
+ * One event: count it, filter it, write its pieces and itself. head has what
+ * only this kind knows; exe is NULL except for an exec.
  */
 static __always_inline int emit(struct event *head, struct task_struct *t,
 				const char *exe)
@@ -445,8 +445,8 @@ int nstrace_exit(struct bpf_raw_tracepoint_args *ctx)
 
 /*
  * A process has come into another cgroup: cgroup_attach_task()
- * (kernel/cgroup/cgroup.c) tells of each hierarchy when it is done, of a single
- * thread and of who has ended as well.
+ * (kernel/cgroup/cgroup.c) reports each hierarchy when it is done, single
+ * threads and exited processes as well.
  */
 int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -460,10 +460,10 @@ int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /*
- * The processes that are there: one event each, told as above, but written to
- * the iterator's file. The kernel takes back and repeats all of a task whose
- * output did not fit (bpf_seq_read(), kernel/bpf/bpf_iter.c), so cgroups count
- * as told only behind their event.
+ * The existing processes: one event each, reported as above, but written to the
+ * iterator's file. The kernel takes back and repeats all of a task whose output
+ * did not fit (bpf_seq_read(), kernel/bpf/bpf_iter.c), so cgroups count as
+ * reported only after their event.
  */
 static __always_inline bool write_cgroups(void *seq, struct kernfs_node *cgroup)
 {
@@ -473,7 +473,7 @@ static __always_inline bool write_cgroups(void *seq, struct kernfs_node *cgroup)
 	for (int i = 0; i < MAX_NAME_PIECES && naming.cgroup; i++) {
 		struct piece p = {};
 
-		if (is_told(naming.cgroup))
+		if (is_named(naming.cgroup))
 			break;
 		fill_cgroup_piece(&p, &naming);
 		if (bpf_seq_write(seq, &p, sizeof(p)))

@@ -2,13 +2,13 @@
 /*
  * How a fact is read from a task.
  *
- * The structures hold just the members named in tracer/kernel/layout.py, at
- * the running kernel's offsets. What a tracepoint passes, and what that leads
- * to, is loaded like any memory: the verifier holds each load against the
- * kernel's own types, and one from a bad address gives 0 (PTR_TO_BTF_ID). It
- * looks up a type by its name for each pointer that is followed, in a list of
- * 100 000: so follow one only once, and never in a loop. All else takes a call,
- * READ(), that costs the traced process more.
+ * The structures hold just the members named in tracer/kernel/btf.py, at the
+ * running kernel's offsets. What a tracepoint passes, and what that leads to,
+ * is loaded like any memory: the verifier checks each load against the kernel's
+ * own types, and one from a bad address gives 0 (PTR_TO_BTF_ID). It looks up a
+ * type by its name for each pointer that is followed, in a list of 100 000: so
+ * follow one only once, and never in a loop. All other loads are calls, READ(),
+ * that cost the traced process more.
  *
  * BCC rewrites member access in the main file: so it stands here.
  */
@@ -27,7 +27,7 @@
 		value_;                                                        \
 	})
 
-/* The key of a decision: who shares a namespace and a cgroup is one case. */
+/* The key of a decision: processes that share a namespace and a cgroup. */
 struct pair {
 	u64 gen;
 	u64 cgroup_id;
@@ -44,13 +44,13 @@ static __always_inline bool is_thread(struct task_struct *t)
 static __always_inline void read_upid(struct upid *upid, struct pid *pid,
 				      u32 level)
 {
-	level &= 2 * MAX_LEVELS - 1; /* the verifier wants a bound */
+	level &= 2 * MAX_LEVELS - 1; /* the verifier needs a bound */
 	bpf_probe_read_kernel(upid, sizeof(*upid),
 			      (char *)&pid->numbers +
 				      level * sizeof(struct upid));
 }
 
-/* n->nr is that of upid; the rest says of which namespace. */
+/* n->nr is that of upid; the rest identifies its namespace. */
 static __always_inline void fill_number(struct number *n, struct upid *upid,
 					u32 level)
 {
@@ -79,7 +79,7 @@ static __always_inline void read_number(struct number *n, struct pid *pid,
 	fill_number(n, &upid, level);
 }
 
-/* Its cgroup, by the node that has its name. */
+/* The cgroup of a task, by the node that has its name. */
 static __always_inline struct kernfs_node *cgroup_of(struct task_struct *t)
 {
 	struct css_set *set = t->cgroups;
@@ -93,7 +93,7 @@ static __always_inline struct kernfs_node *cgroup_of(struct task_struct *t)
 	return cgroup->kn;
 }
 
-/* Who an event is about: what is followed once and needed again. */
+/* The task of an event: what is read once and needed again. */
 struct who {
 	struct task_struct *task;
 	struct task_struct *leader;
@@ -103,8 +103,8 @@ struct who {
 };
 
 /*
- * What decides whether anyone wants to know of this process. A process is its
- * leader, alive or not: threads may be in other cgroups than it.
+ * What decides whether a process is followed. A process is its leader, alive or
+ * not: threads may be in other cgroups than it.
  */
 static __always_inline void fill_pair(struct event *e, struct who *who,
 				      struct task_struct *t)
@@ -119,7 +119,7 @@ static __always_inline void fill_pair(struct event *e, struct who *who,
 	e->cgroup_id = who->cgroup->id;
 }
 
-/* As task_tgid_nr_ns(parent, the child's namespace): 0 when not in there. */
+/* As task_tgid_nr_ns(parent, the child's namespace): 0 if not in there. */
 static __always_inline u32 number_inside(struct pid *parent, u32 level,
 					 struct pid_namespace *ns)
 {
@@ -164,8 +164,9 @@ static __always_inline void fill_chain(struct event *e, struct pid *pid)
 }
 
 /*
- * All else but seq, kind and what only one kind has; e is zeroed. Whichever
- * thread ends last, an exit is the process's, which has its leader's name.
+ * All other fields except seq, kind and those of one kind only; e is zeroed.
+ * Whichever thread ends last, an exit is the process's and has its leader's
+ * name.
  */
 static __always_inline void fill(struct event *e, struct who *who)
 {
@@ -189,7 +190,7 @@ static __always_inline void fill(struct event *e, struct who *who)
 	fill_parent(e, who);
 }
 
-/* The next PIECE_LEVELS of the chain, from index `from` counted innermost first. */
+/* The next PIECE_LEVELS of the chain, from index `from`, innermost first. */
 static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 					     u32 level, u32 from)
 {
@@ -207,20 +208,20 @@ static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 	}
 }
 
-/* Where telling names of cgroups has come to. */
+/* The position in the names of a cgroup and of those above it. */
 struct naming {
 	struct kernfs_node *cgroup;
 	u32 at; /* byte of its name */
 };
 
 /*
- * The next piece of these names. Without a branch: the verifier walks through
- * a loop as often as it can run, in every way through it.
+ * The next piece of these names. Without a branch: the verifier follows every
+ * path through a loop, as often as the loop can run.
  */
 static __always_inline void fill_cgroup_piece(struct piece *p,
 					      struct naming *naming)
 {
-	/* by a call, so that it has no type: those do not bear arithmetic */
+	/* a call, so that it has no type: typed ones allow no arithmetic */
 	struct kernfs_node *cgroup = READ(naming, cgroup);
 	struct kernfs_node *parent = READ(cgroup, parent);
 	int len = bpf_probe_read_kernel_str(p->bytes, PIECE_BYTES,
@@ -240,7 +241,7 @@ static __always_inline void fill_cgroup_piece(struct piece *p,
 	naming->at = (naming->at + PIECE_BYTES - 1) & same;
 }
 
-/* As wait(2) will give it: wait_task_zombie(), kernel/exit.c. */
+/* The status as wait(2) will report it: wait_task_zombie(), kernel/exit.c. */
 static __always_inline u32 exit_status(struct task_struct *t)
 {
 	struct signal_struct *signal = t->signal;
