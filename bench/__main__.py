@@ -1,4 +1,4 @@
-"""scripts/bench: measures, prints tables, keeps every result, so that a run that was broken off can go on."""
+"""scripts/bench: measures, prints tables, keeps every result, so that a run that was interrupted can continue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BUILD = ROOT / "build" / "bench"
 
 
 def build() -> tuple[Path, Path]:
-    """The workload and the floors, compiled."""
+    """Compile the workload and the floors; the paths of the two programs."""
     programs = BUILD / STORM, BUILD / "floor"
     flags = ["-O2", "-Wall", "-static", "-pthread"]
     for source, program in zip(("storm.c", "floor.c"), programs, strict=True):
@@ -34,7 +34,7 @@ def build() -> tuple[Path, Path]:
 
 
 def first_events(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
-    """From the start to the first line."""
+    """Measure the time from the start to the first line."""
     for turn in range(size.most_rounds):
         for tool in tools:
             if tool.streams:
@@ -42,7 +42,7 @@ def first_events(results: Results, tools: Sequence[Tool], size: Size, storm: Pat
 
 
 def latencies(results: Results, tools: Sequence[Tool], size: Size, storm: Path) -> None:
-    """From fork to line: lone events, and in a storm."""
+    """Measure the time from fork to line: for lone events, and in a storm."""
     workloads = {"lone": Workload("fork", size.lone, 20), "storm": Workload("spawn", size.storm)}
     for tool in tools:
         for name, workload in workloads.items():
@@ -52,23 +52,23 @@ def latencies(results: Results, tools: Sequence[Tool], size: Size, storm: Path) 
 
 
 def probes(results: Results, size: Size, storm: Path, quiet_pid: int) -> None:
-    """ns of each probe: of what is followed, and of what is filtered."""
+    """Measure the ns of each probe: for what is followed, and for what is filtered."""
     for name, args in (("followed", ["follow"]), ("filtered", ["follow", f"pid:{quiet_pid}"])):
         results.once({"what": "probes", "case": name}, _probe_costs, args, size, storm)
 
 
 def _probe_costs(args: list[str], size: Size, storm: Path) -> Result:
     known = set(kernel.programs())
-    told, argv = BUILD / "told", [*OURS[0].argv[:3], *args]
-    with told.open("wb") as out, kernel.counting(), Running(argv, out, BUILD / "err") as tracer:
-        await_bytes([told], tracer)
+    out_path, argv = BUILD / "told", [*OURS[0].argv[:3], *args]
+    with out_path.open("wb") as out, kernel.counting(), Running(argv, out, BUILD / "err") as tracer:
+        await_bytes([out_path], tracer)
         subprocess.check_output(Workload("spawn", size.storm // 4).argv(storm))
         ours = [program for number, program in kernel.programs().items() if number not in known]
     return {"programs": [program._asdict() for program in ours]}
 
 
 def machine() -> dict[str, Any]:
-    """Where this was measured."""
+    """The machine on which this was measured."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())  # fmt: skip
     return {
@@ -103,7 +103,7 @@ def show(results: Results, modes: Sequence[str]) -> str:
 
 
 def _where(results: Results, options: argparse.Namespace) -> str:
-    """By which command, when and where."""
+    """The command, time and host of the results."""
     at = results.of("machine")[0]
     where = f"{at['cpus']} CPUs ({at['cpu']}), Linux {at['kernel']}, Python {at['python']}"
     words = [f"--{name}" for name in ("scale", "quick", "full", "peers") if getattr(options, name)]
@@ -153,7 +153,7 @@ def _options() -> argparse.Namespace:
 
 
 def measure(results: Results, tools: dict[str, list[Tool]], size: Size, storm: Path) -> None:
-    """The storms of these modes, each with its tools; what is no storm goes with that of spawns."""
+    """Measure the storms of these modes, each with its tools; all else with the storm of spawns."""
     with quiet_namespace(storm) as quiet_pid:
         for mode, chosen in tools.items():
             storms.run(results, mode, chosen, size, storm, quiet_pid)

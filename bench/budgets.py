@@ -1,4 +1,4 @@
-"""What tracing may cost, and what it was seen to cost."""
+"""The budgets of tracing, and the measured cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WAYS = {"text": "nstrace follow", "JSON": "nstrace follow --json", "record": "ns
 
 
 def rows(results: Results) -> Rows:
-    """What, at most, and seen: a row for each budget that something was measured for."""
+    """The budget and the measured value: a row for each budget that something was measured for."""
     return [row for row in (*_of_storms(results), *_of_latencies(results), *_of_starts(results)) if row[2]]
 
 
@@ -63,11 +63,11 @@ def _of_starts(results: Results) -> Rows:
 
 
 def _seen(values: dict[str, list[float]], most: dict[str, float], digits: int) -> str:
-    """The median of each way."""
+    """The median of each way, as text."""
     return ", ".join(f"{_bold(median(found), most[way], digits)} ({way})" for way, found in values.items() if found)
 
 
 def _bold(value: float, most: float, digits: int) -> str:
-    """In bold where it is more, as it is shown."""
+    """A value as text, in bold where it exceeds the budget as shown."""
     text = f"{value:.{digits}f}"
     return f"**{text}**" if float(text) > most else text

@@ -1,4 +1,4 @@
-"""What the probes cost in the kernel: runs and ns of each program, as the kernel counts them when asked to."""
+"""What the probes cost in the kernel: runs and ns of each program, as the kernel counts them on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JITED_LEN, _XLATED_LEN, _NAME, _RUN_TIME, _RUN_COUNT, _VERIFIED = 16, 20, 64, 1
 
 
 class Program(NamedTuple):
-    """One loaded program. instructions: after the verifier; verified: how many it walked through."""
+    """One loaded program. instructions: after the verifier; verified: how many the verifier processed."""
 
     name: str
     instructions: int
@@ -28,7 +28,7 @@ class Program(NamedTuple):
 
 @contextlib.contextmanager
 def counting() -> Iterator[None]:
-    """Let the kernel count runs and ns: a clock read before and after each run, so not while anything else is timed."""
+    """Make the kernel count runs and ns: it reads the clock before and after each run, so not while else is timed."""
     before = _SYSCTL.read_text()
     _SYSCTL.write_text("1")
     try:
@@ -45,7 +45,7 @@ def programs() -> dict[int, Program]:
     while not libbpf.bpf_prog_get_next_id(number, ctypes.byref(number)):
         fd = libbpf.bpf_prog_get_fd_by_id(number)
         if fd < 0:
-            continue  # gone since
+            continue  # unloaded meanwhile
         info, length = ctypes.create_string_buffer(_INFO_BYTES), ctypes.c_uint32(_INFO_BYTES)
         libbpf.bpf_obj_get_info_by_fd(fd, info, ctypes.byref(length))
         os.close(fd)

@@ -23,9 +23,9 @@ _BATCH = 300
 
 
 def births(first: int, count: int) -> Batch:
-    """So many forks, each process with a number of its own, in namespaces of PER_SPACE."""
-    told = batch(count, first)
-    born = told.select(told.rows["kind"] == Kind.FORK)
+    """A batch of forks, each process with a number of its own, in namespaces of PER_SPACE."""
+    lives = batch(count, first)
+    born = lives.select(lives.rows["kind"] == Kind.FORK)
     order = first + np.arange(count)
     born.rows["tgid"] = _FIRST_TGID + order
     born.rows["chain"]["nr"][:, 0], born.rows["chain"]["inum"][:, 0] = 1 + order % PER_SPACE, PIDNS + order // PER_SPACE
@@ -33,15 +33,15 @@ def births(first: int, count: int) -> Batch:
 
 
 def main() -> None:
-    """Let so many be born, in batches as they come from the ring; then ask for some of them, both ways."""
+    """Apply so many forks, in batches as they come from the ring; then look some of them up, both ways."""
     count = int(sys.argv[1])
     table = Table()
     gc.collect()
     before, spent_ns = _resident_bytes(), 0
     for first in range(0, count, _BATCH):
-        told = births(first, min(_BATCH, count - first))
+        batch_of_births = births(first, min(_BATCH, count - first))
         begin = time.perf_counter_ns()
-        table.apply(told)
+        table.apply(batch_of_births)
         spent_ns += time.perf_counter_ns() - begin
     mib = (_resident_bytes() - before) / 2**20
     assert table.live == count

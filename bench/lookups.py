@@ -14,7 +14,7 @@ LOOKUPS = 1_000_000
 
 
 def main() -> None:
-    """Numbers and moments at random, of the namespaces that the recording tells of."""
+    """Look up numbers at moments, both at random, in the namespaces of the recording."""
     history = tracer.open(sys.argv[1]).past.history
     random = np.random.default_rng(1)
     spaces = random.integers(0, len(history.spaces), LOOKUPS)

@@ -1,4 +1,4 @@
-"""One measurement: a tool, a workload, and what both say in the end."""
+"""One measurement: a tool, a workload, and the results of both."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LATE_S = 3.0
 
 
 class CannotRun(Exception):
-    """Why a tool could not be measured here."""
+    """The reason why a tool could not be measured here."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What the storm does: mode, how often, at which rate (0: full speed), and how many of them at the same time."""
+    """The work of a storm: mode, how often, at which rate (0: full speed), and how many copies at the same time."""
 
     mode: str
     count: int
@@ -43,11 +43,11 @@ class Workload:
     copies: int = 1
 
     def argv(self, storm: Path, log: Path | None = None) -> list[str]:
-        """Its command."""
+        """The command that runs it."""
         return [str(storm), self.mode, str(self.count), str(self.rate), *([str(log)] if log else [])]
 
     def run(self, storm: Path) -> dict[str, Any]:
-        """To its end; the ledger of all copies together, the time and the operations those of the slowest."""
+        """Run it to its end; the ledger of all copies together, with the time and the operations of the slowest."""
         copies = [subprocess.Popen(self.argv(storm), stdout=subprocess.PIPE) for _copy in range(self.copies)]
         ledgers: list[dict[str, Any]] = [json.loads(copy.communicate()[0]) for copy in copies]
         whole = max(ledgers, key=lambda ledger: float(ledger["seconds"]))
@@ -56,7 +56,7 @@ class Workload:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    """A new folder, in memory where that can be had: no tool is to wait for the disk."""
+    """A new folder, in memory where possible: no tool should wait for the disk."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     path = Path(tempfile.mkdtemp(prefix="nstrace-bench-", dir=base))
     try:
@@ -66,13 +66,13 @@ def _folder() -> Iterator[Path]:
 
 
 def _cannot(tracer: Running, folder: Path) -> CannotRun:
-    """Its own last words, or how it ended without any."""
+    """The last line of the tool's stderr, or how it ended."""
     lines = (folder / "err").read_text(errors="backslashreplace").strip().splitlines()
     return CannotRun(lines[-1].strip()[:100] if lines else tracer.ending)
 
 
 def under_storm(tool: Tool, workload: Workload, storm: Path, quiet_pid: int) -> Result:
-    """The whole measurement. Raises CannotRun."""
+    """Measure a tool under a storm. Raises CannotRun."""
     if reason := tool.why_not():
         raise CannotRun(reason)
     with _folder() as folder:
@@ -92,21 +92,21 @@ def under_storm(tool: Tool, workload: Workload, storm: Path, quiet_pid: int) -> 
                 raise _cannot(tracer, folder)
             cpu_ns = tracer.cpu_ns() - before_ns
         result = {"seconds": ledger["seconds"], "op_ns": ledger["op_ns"], "cpu_ns": cpu_ns, "rss": tracer.peak_bytes}
-        return result | _told(tool, ledger, folder, before_bytes)
+        return result | _reported(tool, ledger, folder, before_bytes)
 
 
-def _await_first(told: Path, tracer: Running, storm: Path) -> None:
-    """Until an event of the workload has been told."""
+def _await_first(stdout: Path, tracer: Running, storm: Path) -> None:
+    """Wait until an event of the workload has been reported."""
     deadline = time.monotonic() + _READY_S
     with _running_storm(storm):
         while time.monotonic() < deadline and not tracer.has_ended:
-            if STORM.encode() in told.read_bytes():
+            if STORM.encode() in stdout.read_bytes():
                 return
             time.sleep(0.05)
 
 
 def await_bytes(files: Sequence[Path], tracer: Running) -> None:
-    """Until something is in one of these files: nstrace has attached its probes and told who is there."""
+    """Wait until one of these files has content: nstrace has attached its probes and listed the processes."""
     deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline and not tracer.has_ended:
         if any(path.exists() and path.stat().st_size for path in files):
@@ -114,9 +114,9 @@ def await_bytes(files: Sequence[Path], tracer: Running) -> None:
         time.sleep(0.05)
 
 
-def _told(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -> Result:
-    """What it told of the ledger's events, and what telling costs behind the run. before_bytes: of stdout, from before
-    the workload."""
+def _reported(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -> Result:
+    """How many of the ledger's events the tool reported, and what decoding costs after the run. before_bytes: length of
+    stdout before the workload."""
     text, data = folder / "stdout", folder / ("out" if tool.after else "stdout")
     after_ns = 0
     if tool.after:
@@ -129,26 +129,26 @@ def _told(tool: Tool, ledger: dict[str, Any], folder: Path, before_bytes: int) -
     with text.open("rb") as lines:
         lines.seek(0 if tool.after else before_bytes)
         counts = tool.count(lines)
-    expected = sum(ledger[kind] for kind in tool.told)
-    told = sum(min(counts[kind], ledger[kind]) for kind in tool.told)
+    expected = sum(ledger[kind] for kind in tool.reported)
+    reported = sum(min(counts[kind], ledger[kind]) for kind in tool.reported)
     written = data.stat().st_size - (0 if tool.after else before_bytes) if data.exists() else 0
     events = max(1, sum(counts.values()))
     return {
-        "expected": expected, "told": told, "after_ns": after_ns,
+        "expected": expected, "told": reported, "after_ns": after_ns,
         "bytes_per_event": written / events,
     }  # fmt: skip
 
 
 def first_event(tool: Tool, storm: Path) -> Result:
-    """From the tool's start to the first line of an event that reaches the reader of its pipe; the workload makes some
-    all the time. Raises CannotRun."""
+    """The time from the tool's start to the first line of an event in its pipe, while the workload makes some all the
+    time. Raises CannotRun."""
     if reason := tool.why_not():
         raise CannotRun(reason)
     with _folder() as folder, _running_storm(storm):
         begin = time.monotonic()
         argv = tool.command(folder)
         if tool.group == "nstrace":
-            argv += ["--events", "fork,exec,exit"]  # the processes that are there are no events
+            argv += ["--events", "fork,exec,exit"]  # not for the processes that exist already
         with Running(argv, subprocess.PIPE, folder / "err") as tracer:
             for at_s, data in _chunks(tracer, _within(_READY_S)):
                 if STORM.encode() in data:
@@ -185,7 +185,7 @@ def _within(seconds: float) -> Callable[[], float]:
 
 
 def _chunks(tracer: Running, deadline: Callable[[], float]) -> Iterator[tuple[float, bytes]]:
-    """What comes out of its pipe, with time.monotonic() of the arrival, until it ends or the time is over."""
+    """The data from its pipe, with time.monotonic() of the arrival, until it ends or the time is over."""
     assert tracer.process.stdout
     pipe = tracer.process.stdout.fileno()
     while time.monotonic() < deadline():
@@ -198,20 +198,20 @@ def _chunks(tracer: Running, deadline: Callable[[], float]) -> Iterator[tuple[fl
 
 
 def latency(tool: Tool, workload: Workload, storm: Path) -> Result:
-    """From the workload's clock before each fork to the arrival of its line at the pipe's reader. Raises CannotRun.
+    """The time from the workload's clock before each fork to the arrival of its line in the pipe. Raises CannotRun.
 
     Lines and forks are paired by their order: the workload makes one process after the other.
     """
     if reason := tool.why_not():
         raise CannotRun(reason)
-    if "forks" not in tool.told:
+    if "forks" not in tool.reported:
         raise CannotRun("it tells no forks")
     with _folder() as folder, Running(tool.command(folder), subprocess.PIPE, folder / "err") as tracer:
         with _running_storm(storm):
             any(STORM.encode() in data for _at_s, data in _chunks(tracer, _within(_READY_S)))
         if tracer.has_ended:
             raise _cannot(tracer, folder)
-        collections.deque(_chunks(tracer, _within(1)), 0)  # what was told of that
+        collections.deque(_chunks(tracer, _within(1)), 0)  # what was reported of that
         offset_s = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
         work = subprocess.Popen(workload.argv(storm, folder / "log"), stdout=subprocess.DEVNULL)
         ended_s: list[float] = []

@@ -1,4 +1,4 @@
-"""Figures in pages of the documentation: where they come from, and their place."""
+"""Figures in pages of the documentation: their origin, and their place."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def put(path: Path, figures: str) -> None:
-    """Into a page, between its marks; what people wrote around them stays."""
+    """Write figures into a page, between its marks; the text around them stays."""
     before, _begin, rest = path.read_text().partition(BEGIN)
     _old, _end, behind = rest.partition(END)
     path.write_text(f"{before}{BEGIN}\n{figures}\n{END}{behind}")
 
 
 def origin(command: str) -> str:
-    """By which command, when and where, now."""
+    """The command, time and host of figures that are made now."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                 if line.startswith("model name")), platform.machine())  # fmt: skip
     commit = subprocess.check_output(["git", "-C", ROOT, "describe", "--always", "--dirty"], text=True).strip()

@@ -1,4 +1,4 @@
-"""A tool at work: started in a session of its own, what it and its children cost, and its end."""
+"""A running tool: started in a session of its own, the cost of it and its children, and its end."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Running:
         return f"it ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
 
     def cpu_ns(self) -> int:
-        """What all its living threads have spent (/proc/PID/schedstat)."""
+        """CPU time of all its living threads (/proc/PID/schedstat), in ns."""
         return sum(int(text.split()[0]) for pid in self._tree() for text in _read_all(pid, "task/*/schedstat"))
 
     def settle(self, deadline_s: float = 15.0) -> None:
-        """Wait until it has nothing more to do."""
+        """Wait until it is idle."""
         deadline = time.monotonic() + deadline_s
         before = self.cpu_ns()
         while time.monotonic() < deadline and not self.has_ended:
@@ -60,7 +60,7 @@ class Running:
             before = now
 
     def stop(self) -> None:
-        """Note its memory, then end it: Ctrl-C for all of its session; by force what does not end."""
+        """Note its memory, then end it: Ctrl-C for its whole session; SIGKILL for what does not end."""
         if not self.has_ended:
             self.peak_bytes = sum(_peak_bytes(pid) for pid in self._tree())
             self._signal(signal.SIGINT)
@@ -86,7 +86,7 @@ def _read_all(pid: int, pattern: str) -> Iterator[str]:
         try:
             yield path.read_text()
         except OSError:
-            continue  # gone since
+            continue  # exited meanwhile
 
 
 def _peak_bytes(pid: int) -> int:
@@ -98,7 +98,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def run_to_end(argv: list[str], stdout: IO[bytes]) -> tuple[int, int]:
-    """Run a command to its end: its CPU in ns, its peak memory in bytes. Raises CalledProcessError."""
+    """Run a command to its end: its CPU time in ns, its peak memory in bytes. Raises CalledProcessError."""
     child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.DEVNULL)
     _pid, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)

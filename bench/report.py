@@ -1,4 +1,4 @@
-"""Results as tables for people: medians, with the least and the most of all rounds."""
+"""Results as tables for people: medians, with the least and the greatest of all rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Results = Sequence[dict[str, Any]]
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """The median, and in brackets least and most where there are several."""
+    """The median, and in brackets least and greatest where there are several."""
     if not values:
         return "-"
     middle = f"{median(values):.{digits}f}"
@@ -20,7 +20,7 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of all does not exceed."""
+    """The least value that at least this share of all does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -35,7 +35,7 @@ def table(header: list[str], rows: Rows) -> str:
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Whether the middle half of them is more apart than a figure may be; of one value that cannot be said."""
+    """Whether the middle half of the values is too far apart for a figure; False for a single value."""
     if len(values) < 2:
         return False
     lower, middle, upper = quantiles(values, n=4, method="inclusive")
@@ -49,7 +49,7 @@ HEADLINE = ["tool", "all CPUs busy", "a CPU to spare", *HEADER[2:], "first event
 
 
 def slow_downs(results: Results) -> dict[str, list[float]]:
-    """By tool: how much longer a storm took than with no tool right before and behind, once for each time."""
+    """By tool: how much longer a storm took than without a tool before and after it, once for each time."""
     without = {(r["round"], r["place"]): _took(r) for r in results if r["tool"] == "none" and "seconds" in r}
     found: dict[str, list[float]] = {}
     for result in results:
@@ -59,12 +59,12 @@ def slow_downs(results: Results) -> dict[str, list[float]]:
 
 
 def _took(result: dict[str, Any]) -> float:
-    """How long the storm took; at a rate, where it always takes as long, an operation."""
+    """How long the storm took; at a fixed rate, an operation."""
     return float(result["op_ns"]["p50"] if result["mode"] == "rate" else result["seconds"])
 
 
 def _slow_down(result: dict[str, Any], without: dict[tuple[int, int], float]) -> float:
-    """Against the runs without a tool beside it; 0: there are none."""
+    """The ratio to the runs without a tool beside it; 0: there are none."""
     step = 2 if result["tool"] == "none" else 1
     beside = [without.get((result["round"], result["place"] + way)) for way in (-step, step)]
     found = [seconds for seconds in beside if seconds]
@@ -72,7 +72,7 @@ def _slow_down(result: dict[str, Any], without: dict[tuple[int, int], float]) ->
 
 
 def storm_rows(results: Results) -> Rows:
-    """A row for each tool of what `bench.measure.under_storm` gave of one kind of storm."""
+    """A row for each tool, from the results of `bench.measure.under_storm` for one kind of storm."""
     ratios = slow_downs(results)
     return [
         _storm_row(tool, [r for r in results if r["tool"] == tool], ratios.get(tool, []))
@@ -86,7 +86,7 @@ def _storm_row(tool: str, results: Results, slow: list[float]) -> list[str]:
         return [tool, results[-1]["why_not"], *[""] * (len(HEADER) - 2)]
     if tool == "none":
         return [tool, spread(slow), *["-"] * (len(HEADER) - 2)]
-    expected, told = sum(r["expected"] for r in good), sum(r["told"] for r in good)
+    expected, reported = sum(r["expected"] for r in good), sum(r["told"] for r in good)
     rss = spread([r["rss"] / 2**20 for r in good], 0)
     if not expected:
         return [tool, spread(slow), "-", f"{spread([r['cpu_ns'] / 1e6 for r in good], 0)} ms in all", rss, "-"]
@@ -95,7 +95,7 @@ def _storm_row(tool: str, results: Results, slow: list[float]) -> list[str]:
     return [
         tool,
         spread(slow),
-        "all" if told == expected else f"{math.floor(10_000 * told / expected) / 100:.2f} %",
+        "all" if reported == expected else f"{math.floor(10_000 * reported / expected) / 100:.2f} %",
         f"{cpu} + {after:.1f} later" if after else cpu,
         rss,
         f"{median(r['bytes_per_event'] for r in good):.0f}",
@@ -103,12 +103,12 @@ def _storm_row(tool: str, results: Results, slow: list[float]) -> list[str]:
 
 
 def us_per_event(results: Results) -> list[float]:
-    """CPU of the reader while the storm went on, by the events that it told."""
+    """CPU of the reader during the storm, for each event that it reported, in us."""
     return [result["cpu_ns"] / max(1, result["told"]) / 1e3 for result in results]
 
 
 def headline_rows(busy: Results, spawn: Results, firsts: Results) -> Rows:
-    """A row for each tool: its slow-down on CPUs that are all busy, and with one to spare; all else of the first."""
+    """A row for each tool: its slow-down on busy CPUs, and with a CPU to spare; all else under the first."""
     spare = slow_downs(spawn)
     rows = []
     for tool, slow, *rest in storm_rows(busy):
@@ -119,7 +119,7 @@ def headline_rows(busy: Results, spawn: Results, firsts: Results) -> Rows:
 
 
 def summary(busy: Results, spawn: Results) -> str:
-    """The small table: ours, the peers that tell events as they happen, two floors."""
+    """The small table: nstrace, the peers that report events as they happen, two floors."""
     named = {row[0]: row[:6] for row in headline_rows(busy, spawn, [])}
     return table(HEADLINE[:6], [named[name] for name in _IN_SUMMARY if name in named])
 
@@ -132,7 +132,7 @@ _IN_SUMMARY = (
 
 
 def latency_rows(results: Results) -> Rows:
-    """A row for each tool and workload of what `bench.measure.latency` gave."""
+    """A row for each tool and workload, from the results of `bench.measure.latency`."""
     keys = list(dict.fromkeys((r["tool"], r["workload"]) for r in results))
     rows = []
     for tool, workload in keys:

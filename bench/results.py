@@ -1,4 +1,4 @@
-"""What has been measured so far, kept in a file, so that a run that was broken off can go on."""
+"""The results so far, kept in a file, so that a run that was interrupted can continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.report import percentile
 
 
 class Results:
-    """All results so far, in a file with one object a line; what is in there is not measured again."""
+    """All results so far, in a file with one object a line; what is in the file is not measured again."""
 
     def __init__(self, path: Path, resume: bool) -> None:
         self._path = path
@@ -24,7 +24,7 @@ class Results:
             path.write_text("")
 
     def once(self, key: dict[str, Any], measure: Callable[..., Result], *args: Any) -> None:
-        """Measure what key names, unless it has been."""
+        """Measure what key names, unless the file has it."""
         if any(all(result.get(name) == value for name, value in key.items()) for result in self.all):
             return
         try:
@@ -54,5 +54,5 @@ def _brief(result: Result) -> str:
 
 
 def say(line: str) -> None:
-    """A line for people."""
+    """Print a line for people."""
     print(f"bench: {line}", file=sys.stderr, flush=True)

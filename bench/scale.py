@@ -23,7 +23,7 @@ FOLLOW = OURS[0]
 SPAWNS = 3_000
 _PID_MAX = Path("/proc/sys/kernel/pid_max")
 _NSTRACE = [sys.executable, "-m", "tracer"]
-_LIVES = 20_000  # a batch of a made recording
+_LIVES = 20_000  # in a batch of a made recording
 
 SIZES: dict[str, tuple[int, ...]] = {
     "table": (1_000, 10_000, 100_000),
@@ -32,7 +32,7 @@ SIZES: dict[str, tuple[int, ...]] = {
     "targets": (1, 10, 100, 1_000),
     "events": (10_000, 100_000, 1_000_000, 10_000_000),
 }
-"""The last of each is for --full."""
+"""The last size of each is for --full."""
 HEADERS = {
     "table": ["processes in table", "MiB", "update us", "lookup us"],
     "processes": ["living processes", "first event s", "reader us/event", "peak MiB"],
@@ -52,7 +52,7 @@ COLUMNS = {
 
 @contextlib.contextmanager
 def _numbers_for(count: int) -> Iterator[None]:
-    """So many PIDs at the same time, where the host has fewer of them."""
+    """Allow so many PIDs at the same time, where the host has fewer."""
     before = int(_PID_MAX.read_text())
     if before > 2 * count:
         yield
@@ -69,7 +69,7 @@ def _numbers_for(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _beside(storm: Path, mode: str, count: int) -> Iterator[list[int]]:
-    """That many processes or namespaces; the host PIDs of theirs."""
+    """Run that many processes or namespaces; the host PIDs of theirs."""
     most = int(Path("/proc/sys/kernel/threads-max").read_text())
     if most < 1.5 * count:
         raise CannotRun(f"this machine has room for {most} threads")
@@ -110,7 +110,7 @@ def _recording(events: int, folder: Path) -> Result:
     with Path(os.devnull).open("wb") as nowhere:
         replay_ns, replay_bytes = run_to_end([*_NSTRACE, "replay", str(path)], nowhere)
         middle = events // 6
-        moment = f"+{(middle * LIFE_NS + 50_000) / 1e9:.6f}s"  # it has run its program, and not ended
+        moment = f"+{(middle * LIFE_NS + 50_000) / 1e9:.6f}s"  # after its exec, before its exit
         question = f"pidns:{PIDNS}/{10 + middle % 20_000}"
         begin = time.monotonic()
         _ns, at_bytes = run_to_end([*_NSTRACE, "translate", "--from", str(path), "--at", moment, question], nowhere)
@@ -126,14 +126,14 @@ def _recording(events: int, folder: Path) -> Result:
 
 
 def _write(path: Path, events: int) -> int:
-    """Make a recording of so many events; the CPU that writing them took."""
+    """Make a recording of so many events; the CPU time that writing them took, in ns."""
     path.unlink(missing_ok=True)
     writer = Writer(FileSink(create(path, False), str(path)), of_this_host(0, ["scripts/bench"]))
     spent_ns = 0
     for first in range(0, events // 3, _LIVES):
-        told = batch(min(_LIVES, events // 3 - first), first)
+        made = batch(min(_LIVES, events // 3 - first), first)
         begin = time.thread_time_ns()
-        writer.take(told)
+        writer.take(made)
         spent_ns += time.thread_time_ns() - begin
     begin = time.thread_time_ns()
     writer.close()
@@ -151,7 +151,7 @@ def rows(what: str, results: list[Result]) -> list[list[str]]:
 
 
 def plot(results: dict[str, list[Result]], path: Path) -> None:
-    """All of it as one picture: cost of an event against size."""
+    """Plot all of it as one picture: cost of an event against size."""
     from matplotlib import pyplot  # only here: pip install '.[bench]'
 
     figure, axes = pyplot.subplots(1, len(results), figsize=(14, 3.2), constrained_layout=True)

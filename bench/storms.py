@@ -1,4 +1,4 @@
-"""The storms: what each is, who is measured under it, and how often."""
+"""The storms: what each is, which tools are measured under it, and how often."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SAID = {
     "flood": "fork, exit, wait on all CPUs at once, with a small ring: the reader lets the others go first.",
 }
 HEADLINE = ("busy", "spawn")
-"""Those that every tool is measured under, again and again until its figure is narrow."""
+"""Storms that every tool is measured under, repeated until its figure is narrow."""
 
 
 @dataclass(frozen=True)
 class Size:
     """How much is measured. storm: processes or threads of a storm; lone: events for the latency of lone ones.
 
-    rounds: of the headline storms; up to most_rounds for tools whose figure is wide, as long as the storm has not taken
-    patience_s.
+    rounds: of the headline storms; up to most_rounds for tools whose figure is wide, as long as the storm has taken
+    less than patience_s.
     """
 
     storm: int
@@ -42,7 +42,7 @@ class Size:
     lone: int
 
     def workloads(self) -> dict[str, Workload]:
-        """By mode. flood: more than a reader can take."""
+        """The workloads by mode. flood: more than a reader can process."""
         cpus = os.cpu_count() or 1
         return {
             "busy": Workload("spawn", self.storm // min(2, cpus), copies=cpus),
@@ -62,7 +62,7 @@ SIZES = {
 
 
 def run(results: Results, mode: str, tools: Sequence[Tool], size: Size, storm: Path, quiet_pid: int) -> None:
-    """Every tool in turn, and no tool before and behind each."""
+    """Measure every tool in turn, and no tool before and after each."""
     workload, began = size.workloads()[mode], time.monotonic()
     for turn in itertools.count():
         due = _due(results, mode, tools, size, turn, time.monotonic() - began)
@@ -74,7 +74,7 @@ def run(results: Results, mode: str, tools: Sequence[Tool], size: Size, storm: P
 
 
 def _due(results: Results, mode: str, tools: Sequence[Tool], size: Size, turn: int, elapsed_s: float) -> Sequence[Tool]:
-    """Who is measured in this round."""
+    """The tools that are measured in this round."""
     if turn < (size.rounds if mode in HEADLINE else 1):
         return tools
     if mode not in HEADLINE or turn >= size.most_rounds or elapsed_s >= size.patience_s:
@@ -84,7 +84,7 @@ def _due(results: Results, mode: str, tools: Sequence[Tool], size: Size, turn: i
 
 
 def tools_for(mode: str, everyone: Sequence[Tool]) -> list[Tool]:
-    """All tools see the headline storms; ours, the floors and a few peers the others."""
+    """All tools for the headline storms; ours, the floors and a few peers for the others."""
     some = [tool for tool in everyone if tool.group != "peer" or tool.name in SHORT]
     if mode == "thread":
         return of_threads(some)

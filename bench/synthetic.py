@@ -13,8 +13,8 @@ EXE, ARGS = b"/usr/bin/true", b"/usr/bin/true\0--version\0"
 
 
 def records(lives: int, first: int = 0) -> NDArray[np.void]:
-    """fork, exec with two pieces, and exit of so many processes in container web, one after the other, as the ring
-    holds them: array of EVENT, shape (5 * lives,). first: how many lived before."""
+    """fork, exec with two pieces, and exit of so many processes in container web, one after the other, as the ring has
+    them: array of EVENT, shape (5 * lives,). first: how many processes lived before."""
     made = np.zeros((lives, 5), EVENT)
     numbers = first + np.arange(lives)
     events = made[:, [0, 3, 4]]
@@ -41,5 +41,5 @@ def records(lives: int, first: int = 0) -> NDArray[np.void]:
 
 
 def batch(lives: int, first: int = 0) -> Batch:
-    """The same, decoded."""
+    """The same events, decoded."""
     return Joiner().join(records(lives, first)).batch

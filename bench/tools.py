@@ -14,7 +14,7 @@ _COMM = STORM.encode()
 _SCHED = [f"sched:sched_process_{name}" for name in ("fork", "exec", "exit")]
 _NSTRACE = [sys.executable, "-m", "tracer"]
 
-# Peers that want tracefs get it in a mount namespace of their own; trace-cmd wants to write what it may not write here.
+# Peers that need tracefs get it in a mount namespace of their own; trace-cmd writes where it may not write here.
 _MOUNT = (
     "mount -t tracefs none /sys/kernel/tracing; "
     "echo 1 >$0 && mount --bind $0 /proc/sys/kernel/ftrace_enabled; "
@@ -27,7 +27,7 @@ tracepoint:sched:sched_process_exit { printf("exit %d %s\\n", args->pid, comm); 
 """
 
 Counts = dict[str, int]
-"""Events by kind: forks, execs, exits; only those that the tool tells of."""
+"""Events by kind: forks, execs, exits; only those that the tool reports."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Tool:
     """One way of tracing. argv and after (a decoder that is run in the end): {out} is a file to write, in a folder of
     its own. count: the workload's events in stdout, or in what after wrote.
 
-    needs: the program that must be installed. streams: tells events as they happen, on stdout. told: kinds that it
-    tells of.
+    needs: the program that must be installed. streams: reports events as they happen, on stdout. reported: the kinds
+    that it reports.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Tool:
     after: tuple[str, ...] = ()
     needs: str = ""
     streams: bool = True
-    told: tuple[str, ...] = ("forks", "execs", "exits")
+    reported: tuple[str, ...] = ("forks", "execs", "exits")
 
     def why_not(self) -> str:
-        """Why it cannot be started here; empty if it can."""
+        """The reason why it cannot be started here; empty if it can."""
         if not self.needs or shutil.which(self.needs):
             return ""
         return f"{self.needs} is not installed: scripts/bench --peers installs it"
 
     def command(self, folder: Path, quiet_pid: int = 0) -> list[str]:
-        """What to run, with its files in this folder."""
+        """The command, with its files in this folder."""
         return [_in_folder(word, folder).replace(QUIET, str(quiet_pid)) for word in self.argv]
 
     def decoder(self, folder: Path) -> list[str]:
-        """What makes text of what was recorded in this folder."""
+        """The command that converts what was recorded in this folder to text."""
         return [_in_folder(word, folder) for word in self.after]
 
 
@@ -68,7 +68,7 @@ def _in_folder(word: str, folder: Path) -> str:
 
 
 def _by_word(words: dict[bytes, str]) -> Callable[[Iterable[bytes]], Counts]:
-    """Count the lines that name the workload by the first of these that is in them."""
+    """A function that counts the lines that name the workload, by the first of these words in them."""
 
     def count(lines: Iterable[bytes]) -> Counts:
         counts = dict.fromkeys(words.values(), 0)
@@ -85,7 +85,7 @@ def _by_word(words: dict[bytes, str]) -> Callable[[Iterable[bytes]], Counts]:
 
 
 def _by_json(lines: Iterable[bytes]) -> Counts:
-    """The last line is an object of counts."""
+    """The last line, which is an object of counts."""
     counts: Counts = json.loads(list(lines)[-1])
     return counts
 
@@ -114,7 +114,7 @@ def _nothing(_lines: Iterable[bytes]) -> Counts:
 QUIET = "{quiet}"
 """In argv: the host PID of a process in a PID namespace where nothing happens."""
 
-NONE = Tool("none", "none", ("sleep", "infinity"), _nothing, streams=False, told=())
+NONE = Tool("none", "none", ("sleep", "infinity"), _nothing, streams=False, reported=())
 
 OURS = (
     Tool("nstrace follow", "nstrace", (*_NSTRACE, "follow"), _in_text),
@@ -125,7 +125,7 @@ OURS = (
         (*_NSTRACE, "follow", f"pid:{QUIET}"),
         _nothing,
         streams=False,
-        told=(),
+        reported=(),
     ),
     Tool(
         "nstrace record",
@@ -144,22 +144,22 @@ THREADS = Tool(
     "nstrace",
     (*_NSTRACE, "follow", "--threads"),
     _by_word({b" thread_fork ": "threads", b" thread_exit ": "thread_exits"}),
-    told=_OF_THREADS,
+    reported=_OF_THREADS,
 )
 
 
 def of_threads(tools: Iterable[Tool]) -> list[Tool]:
-    """The tools for a storm of threads: ours with and without --threads, and those that tell what the kernel's
-    tracepoints do, for which a thread is as good as a process."""
+    """The tools for a storm of threads: ours with and without --threads, and those that report what the kernel's
+    tracepoints report, which makes no difference between a thread and a process."""
 
     def counting(tool: Tool) -> Tool:
         def count(lines: Iterable[bytes]) -> Counts:
             counts = tool.count(lines)
             return {"threads": counts.get("forks", 0), "thread_exits": counts.get("exits", 0)}
 
-        return replace(tool, count=count, told=_OF_THREADS if tool.told else ())
+        return replace(tool, count=count, reported=_OF_THREADS if tool.reported else ())
 
-    without = replace(OURS[0], name="nstrace follow, without threads", count=_nothing, told=())
+    without = replace(OURS[0], name="nstrace follow, without threads", count=_nothing, reported=())
     hear_threads = [tool for tool in tools if tool.group == "floor" or tool.name in _HEAR_THREADS]
     return [THREADS, without, *map(counting, hear_threads)]
 
@@ -172,9 +172,9 @@ def floors(floor: Path) -> tuple[Tool, ...]:
         "ring": "ring, C reader that counts",
         "woken": "the same, woken by every event",
     }
-    kinds = Tool.told
+    kinds = Tool.reported
     return tuple(
-        Tool(name, "floor", (str(floor), mode), _by_json, streams=False, told=() if mode == "nothing" else kinds)
+        Tool(name, "floor", (str(floor), mode), _by_json, streams=False, reported=() if mode == "nothing" else kinds)
         for mode, name in said.items()
     )
 
@@ -213,14 +213,19 @@ PEERS = (
         _with_tracefs("sh", "-c", "execsnoop & exec exitsnoop"),
         _in_snoops,
         needs="execsnoop",
-        told=("execs", "exits"),
+        reported=("execs", "exits"),
     ),
     Tool(
-        "bcc exitsnoop", "peer", _with_tracefs("exitsnoop-bpfcc"), _in_snoops, needs="exitsnoop-bpfcc", told=("exits",)
+        "bcc exitsnoop",
+        "peer",
+        _with_tracefs("exitsnoop-bpfcc"),
+        _in_snoops,
+        needs="exitsnoop-bpfcc",
+        reported=("exits",),
     ),
 )
 PACKAGES = ("forkstat", "bpftrace", "linux-perf", "trace-cmd", "libbpf-tools", "bpfcc-tools")
 FLOODED = (replace(OURS[0], name="nstrace follow --buffer-size 1", argv=(*OURS[0].argv, "--buffer-size", "1")),)
 SHORT = ("forkstat", "bpftrace", "perf record")
-"""Peers that are enough beside the spawn storm, which all of them see."""
+"""Peers that are enough beside the spawn storm, under which all are measured."""
 _HEAR_THREADS = ("bpftrace", "perf record")
