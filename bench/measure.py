@@ -229,6 +229,6 @@ def latency(tool: Tool, workload: Workload, storm: Path) -> Result:
         work.wait()
         forked_ns = np.fromfile(folder / "log", _ENTRY)["boottime_ns"]
         if len(arrivals) < len(forked_ns):
-            raise CannotRun(f"told {len(arrivals)} of {len(forked_ns)} forks")
+            raise CannotRun(f"reported {len(arrivals)} of {len(forked_ns)} forks")
         arrived_s = np.array(arrivals[-len(forked_ns) :]) + offset_s
         return {"ms": ((arrived_s - forked_ns / 1e9) * 1e3).tolist()}

@@ -41,7 +41,7 @@ class Running:
         """How it ended, in words."""
         code = self.process.poll()
         if code is None:
-            return "it told nothing in time"
+            return "it reported nothing in time"
         return f"it ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with {code}"
 
     def cpu_ns(self) -> int:

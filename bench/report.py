@@ -44,7 +44,7 @@ def is_wide(values: Sequence[float]) -> bool:
 
 _NARROW = 0.03
 
-HEADER = ["tool", "time with/without", "told", "reader us/event", "peak MiB", "bytes/event"]
+HEADER = ["tool", "time with/without", "events", "reader us/event", "peak MiB", "bytes/event"]
 HEADLINE = ["tool", "all CPUs busy", "a CPU to spare", *HEADER[2:], "first event s"]
 
 
