@@ -366,7 +366,7 @@ def long_forms(address: str | None, file: Path, resume: bool) -> tuple[bool, lis
 
 
 LAST_FAILED, NOTHING_TO_DO = ("--last-failed", "--last-failed-no-failures=none"), 5  # of pytest
-HEADER = ["what", "how much", "events reported", "lost, and said", "wrong", "and"]
+HEADER = ["what", "how much", "events reported", "lost, and reported", "wrong", "and"]
 
 
 def main() -> int:
