@@ -137,9 +137,11 @@ def _owned(fd: int) -> int:
 
 
 class Input(Protocol):
-    """Bytes in order. at: the position, in bytes from the beginning."""
+    """Bytes in order."""
 
-    at: int
+    @property
+    def at(self) -> int:
+        """The position, in bytes from the beginning."""
 
     def read(self, length: int) -> bytes:
         """The next bytes, fewer than length only at the end."""

@@ -98,11 +98,11 @@ def record_options(required: bool) -> Callable[[F], F]:
 def record_of(values: dict[str, Any], has_view: bool) -> RecordOptions | None:
     """What the user chose; None: no recording."""
     rotate = (values["rotate_size"], values["rotate_interval"], values["max_files"])
-    options = RecordOptions(values["write"], values["force"], values["fsync"], rotate, has_view)
-    if options.path is None:
+    if values["write"] is None:
         if values["force"] or values["fsync"] or any(rotate):
             raise click.UsageError("--force, --fsync, --rotate-... and --max-files go with -w FILE")
         return None
+    options = RecordOptions(values["write"], values["force"], values["fsync"], rotate, has_view)
     if values["max_files"] and not options.rotates:
         raise click.UsageError("--max-files goes with --rotate-size or --rotate-interval")
     if options.rotates and options.path == "-":
