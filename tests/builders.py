@@ -5,7 +5,7 @@ a generation as third. What is not given has a plain value.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -51,7 +51,7 @@ def row(
     **fields: int,
 ) -> Row:
     """A row of any kind. fields: further fields of EVENT."""
-    event = np.zeros((), EVENT)
+    event: np.void = np.zeros(1, EVENT)[0]
     numbers = [(inum, nr, *(rest or (1,))) for inum, nr, *rest in inside] or [(INITIAL_PIDNS_INUM, tgid, 1)]
     innermost_first = np.array([(inum, nr, gen) for inum, nr, gen in reversed(numbers)], NUMBER)
     inline = innermost_first[:INLINE_LEVELS]
@@ -65,16 +65,16 @@ def row(
     }  # fmt: skip
     for name, value in (values | fields).items():
         event[name] = value
-    return Row(event[()], b"".join(heap))
+    return Row(event, b"".join(heap))
 
 
-def fork(tgid: int, inside: Sequence[tuple[int, ...]] = (), **fields: int) -> Row:
-    """A process is born."""
+def fork(tgid: int, inside: Sequence[tuple[int, ...]] = (), **fields: Any) -> Row:
+    """A process is born. fields: as of row."""
     return row(Kind.FORK, tgid, inside, **({"ts_ns": fields.get("start_ns", SECOND_NS)} | fields))
 
 
-def exits(tgid: int, inside: Sequence[tuple[int, ...]] = (), *, status: int = 0, **fields: int) -> Row:
-    """A process ends; status as wait(2) gives it."""
+def exits(tgid: int, inside: Sequence[tuple[int, ...]] = (), *, status: int = 0, **fields: Any) -> Row:
+    """A process ends; status as wait(2) gives it. fields: as of row."""
     return row(Kind.EXIT, tgid, inside, status=status, **fields)
 
 
@@ -87,31 +87,31 @@ def gap(
     flags: int = 0,
 ) -> Row:
     """Events were lost. pair: whose, innermost PID namespace (inum, gen) and cgroup."""
-    event = np.zeros((), EVENT)
+    event: np.void = np.zeros(1, EVENT)[0]
     event["chain"]["inum"][0], event["chain"]["gen"][0], event["cgroup_id"] = pair
     event["flags"] = flags
     event["kind"], event["seq"], event["cpu"] = Kind.GAP, lost, cpu
     event["start_ns"], event["ts_ns"] = since_ns, until_ns
-    return Row(event[()], b"")
+    return Row(event, b"")
 
 
 def repair(began_ns: int = 3 * SECOND_NS) -> Row:
     """The processes were compared with the kernel's list."""
-    event = np.zeros((), EVENT)
+    event: np.void = np.zeros(1, EVENT)[0]
     event["kind"], event["start_ns"], event["ts_ns"] = Kind.REPAIR, began_ns, began_ns + 1
-    return Row(event[()], b"")
+    return Row(event, b"")
 
 
 def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/", pending: bool = False) -> Row:
     """What a cgroup id stands for."""
     payload = msgspec.json.encode(CgroupFact(path, container, pending))
-    event = np.zeros((), EVENT)
+    event: np.void = np.zeros(1, EVENT)[0]
     event["kind"], event["cgroup_id"], event["ts_ns"] = Kind.CGROUP, cgroup_id, SECOND_NS
     event["args_len"] = event["args_total"] = len(payload)
-    return Row(event[()], payload)
+    return Row(event, payload)
 
 
-def owner(tgid: int, inside: Sequence[tuple[int, ...]], container: Container, **fields: int) -> Row:
+def owner(tgid: int, inside: Sequence[tuple[int, ...]], container: Container, **fields: Any) -> Row:
     """The namespace that this process has begun is a container's, by an engine's word."""
     payload = msgspec.json.encode(container)
     first = row(Kind.PIDNS, tgid, inside, args_len=len(payload), args_total=len(payload), **fields)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
@@ -27,12 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Iterator[Any]:
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     return fail_skipped((yield))
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report() -> Iterator[Any]:
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
     return fail_skipped((yield))
 
 
@@ -167,7 +167,8 @@ def inner_engine(start_container: Callable[..., Any], receiver: Receiver, tmp_pa
     import docker
 
     socket, data = tmp_path / "engine", tmp_path / "data"
-    socket.mkdir(), data.mkdir()
+    socket.mkdir()
+    data.mkdir()
     machine = ("/usr:/usr:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro", "/etc/ssl:/etc/ssl:ro")
     outer = start_container(
         "dockerd --storage-driver=vfs --iptables=false --ip6tables=false --ip-forward=false --bridge=none"
@@ -183,7 +184,8 @@ def inner_engine(start_container: Callable[..., Any], receiver: Receiver, tmp_pa
     address = f"unix://{socket}/sock"
     wait_for(lambda: not why_no_answer(address))
     subprocess.run([ROOT / "scripts/image", "inner"], check=True, env={**os.environ, "DOCKER_HOST": address})
-    with closing(docker.DockerClient(address)) as client:
+    client: Any = docker.DockerClient(address)  # to which we add
+    with closing(client):
         client.outer, client.image = outer, "inner"
         mounts = [f"{WORKLOAD}:{WORKLOAD}:ro", f"{Path(SOCKET).parent}:{Path(SOCKET).parent}"]
         client.workload = lambda *args: client.containers.run(

@@ -33,7 +33,7 @@ def copy_to(folder: Path) -> None:
 
 def is_green(folder: Path, tests: tuple[str, ...], say: bool = False) -> bool:
     """Whether these tests pass in the copy. say: print what pytest has to say if not."""
-    argv = [ROOT / ".venv/bin/python", "-m", "pytest", "-q", "-x", *tests]
+    argv: list[str | Path] = [ROOT / ".venv/bin/python", "-m", "pytest", "-q", "-x", *tests]
     env = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "NSTRACE_REQUIRE": "1"}
     try:
         done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, timeout=TIMEOUT_S)

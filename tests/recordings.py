@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, row
 
@@ -46,7 +47,7 @@ def storm(first: int, count: int) -> Batch:
     rows = []
     for nr in range(first, first + count):
         begin = SECOND_NS + nr * 1_000_000
-        shared = {"start_ns": begin, "cgroup_id": 7, "parent_tgid": 1000}
+        shared: dict[str, Any] = {"start_ns": begin, "cgroup_id": 7, "parent_tgid": 1000}
         inside = [(PIDNS, nr)]
         rows += [
             fork(1000 + nr, inside, ts_ns=begin, **shared),

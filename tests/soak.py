@@ -91,7 +91,7 @@ class Told:
 
     def forget(self, where: tuple[int, int]) -> None:
         for counts in (self.forks, self.exits, self.tgids):
-            counts.pop(where, None)  # type: ignore[attr-defined]
+            counts.pop(where, None)
 
 
 class Soak:
@@ -215,9 +215,11 @@ class Containers:
 
     def _bomb(self) -> None:
         """A fork bomb for a second, with little room."""
-        options = {"pids_limit": 16, "network_mode": "none", "volumes": [f"{self._workload}:{WORKLOAD}:ro"]}
         told, lost = self._told, self._told.lost
-        container = self._engine.containers.run(IMAGE, [WORKLOAD, "bomb"], detach=True, **options)
+        volumes = [f"{self._workload}:{WORKLOAD}:ro"]
+        container = self._engine.containers.run(
+            IMAGE, [WORKLOAD, "bomb"], detach=True, pids_limit=16, network_mode="none", volumes=volumes
+        )
         try:
             container.reload()
             inum = int(Path(f"/proc/{container.attrs['State']['Pid']}/ns/pid").readlink().name.strip("pid:[]"))
@@ -289,7 +291,8 @@ def soak(minutes: float, options: list[str], folder: Path, address: str | None) 
     assert follow.stdout
     told = Told(iter(follow.stdout.readline, b""))
     run, containers = Soak(workload, told), None
-    memory_kb, descriptors = [], []
+    memory_kb: list[int] = []
+    descriptors: list[int] = []
     try:
         eventually(lambda: told.events["snapshot"] > 0 or follow.poll() is not None)
         containers = Containers(address, workload, told, run.wrong) if address else None

@@ -118,7 +118,8 @@ class Stack:
         innermost = rows["chain"][:, 0]
         first = (rows["tgid"] == space.init) & (innermost["inum"] == space.inum)
         own = (innermost["inum"] == space.inum) & (innermost["gen"] == innermost["gen"][first][-1])
-        return rows[own & np.isin(rows["kind"], kinds) & (rows["flags"] & Flag.INFERRED == 0)]
+        found: np.ndarray = rows[own & np.isin(rows["kind"], kinds) & (rows["flags"] & Flag.INFERRED == 0)]
+        return found
 
     def pidns(self, inum: int) -> PidnsId:
         """The namespace that has this inode number now, as the table knows it."""

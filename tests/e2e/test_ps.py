@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def test_containers_are_what_the_engine_says(start_container: Start) -> None:
 
 
 @pytest.fixture
-def plain_namespace() -> Any:
+def plain_namespace() -> Iterator[int]:
     """The host PID of number 1 in a PID namespace that no engine knows."""
     argv = ["unshare", "--fork", "--pid", "--kill-child", "sleep", "600"]
     child = subprocess.Popen(argv)
@@ -153,7 +153,7 @@ def test_verify_agrees_with_the_kernels_pairs(start_container: Start, holding_re
     assert {finding["engine_pid"] for finding in findings} == {init(container), None}
 
 
-def test_verify_while_processes_come_and_go(start_container: Start, run_ledger: Any) -> None:
+def test_verify_while_processes_come_and_go(start_container: Start) -> None:
     container = start_container(["sh", "-c", "while :; do for i in 1 2 3 4 5 6; do sleep 0.01 & done; wait; done"])
     done = run("verify", container.name, "--live", "1", "--explain")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -170,7 +170,12 @@ LIES = [
 
 @pytest.mark.parametrize(("source", "lie", "said"), LIES, ids=[source for source, _lie, _said in LIES])
 def test_verify_is_red_when_a_source_lies(
-    source: str, lie: Any, said: str, start_container: Start, monkeypatch: Any, capsys: Any
+    source: str,
+    lie: Any,
+    said: str,
+    start_container: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     container = start_container()
     monkeypatch.setattr(source, lie)
@@ -187,7 +192,7 @@ NONSENSE = [{"Pid": "x"}, {"Pid": [1]}, {"Pid": 0}, {"Pid": None}, {}]
 
 @pytest.mark.parametrize("state", [{"Pid": -1}, *NONSENSE], ids=str)
 def test_an_engine_that_answers_nonsense_does_not_agree(
-    state: Object, start_container: Start, monkeypatch: Any, capsys: Any
+    state: Object, start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     container = start_container()
     monkeypatch.setattr("tracer.containers.http_api.HttpApi.inspect_container", lambda *_: {"State": state})
@@ -202,7 +207,7 @@ def test_an_engine_that_answers_nonsense_does_not_agree(
 
 
 def test_an_engine_that_does_not_answer_keeps_nobody_waiting(
-    start_container: Start, monkeypatch: Any, capsys: Any
+    start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = []
 
@@ -220,11 +225,13 @@ def test_an_engine_that_does_not_answer_keeps_nobody_waiting(
     assert capsys.readouterr().out.count("?") == len(containers)
 
 
-def test_verify_is_red_when_the_table_of_events_is_wrong(start_container: Start, monkeypatch: Any, capsys: Any) -> None:
+def test_verify_is_red_when_the_table_of_events_is_wrong(
+    start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tracer.stream.table import Process
 
     container = start_container()
-    right = Process.chain.fget
+    right = vars(Process)["chain"].fget
     monkeypatch.setattr(Process, "chain", property(lambda self: [n._replace(nr=n.nr + 1) for n in right(self)]))
     with pytest.raises(SystemExit) as exited:
         main(["verify", "--live", "0.1", container.name])

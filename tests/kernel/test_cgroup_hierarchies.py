@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def make_cgroup() -> Iterator[Make]:
         return not place.exists()
 
     for place in reversed(made):
-        eventually(lambda place=place: is_removed(place))
+        eventually(partial(is_removed, place))
 
 
 def enter(cgroup: Path, tgid: int) -> None:

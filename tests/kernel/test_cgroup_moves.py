@@ -6,6 +6,7 @@ import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def container_cgroup() -> Iterator[Path]:
     own.mkdir(parents=True)
     yield own
     for directory in (own, own.parent, top):
-        wait_for(lambda directory=directory: _is_removed(directory))
+        wait_for(partial(_is_removed, directory))
 
 
 def _is_removed(directory: Path) -> bool:
@@ -48,7 +49,8 @@ def stories(batch: Batch, tgid: int) -> Story:
 
 def children(batch: Batch, tgid: int) -> list[int]:
     rows = batch.rows
-    return rows["tgid"][(rows["parent_tgid"] == tgid) & (rows["kind"] == Kind.FORK)].tolist()
+    born: list[int] = rows["tgid"][(rows["parent_tgid"] == tgid) & (rows["kind"] == Kind.FORK)].tolist()
+    return born
 
 
 def run_and_move(script: str, *cgroups: Path, reach: Callable[[int], None] = lambda _pid: None) -> int:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_stream_of_numbers_inside(kernel: str) -> None:
             assert found is not None
             assert numbers(found.numbers[-1]) == b"host:%d" % child
             os.kill(child, signal.SIGKILL)
-            wait_for(lambda child=child: not Path(f"/proc/{child}/exe").exists())
+            wait_for(partial(is_over, child))
         assert len(children) == 20
         assert numbers(4_000_000) is None
         numbers.close()
@@ -156,11 +157,19 @@ def test_an_inode_number_that_was_used_before_is_another_namespace(kernel: str) 
             wait_a_tick()
 
 
+def is_over(tgid: int) -> bool:
+    return not Path(f"/proc/{tgid}/exe").exists()
+
+
 def wait_a_tick() -> None:
     """Start times in /proc are ticks: namespaces that began in one and have one inode number cannot be told apart."""
     before = os.times().elapsed
     while os.times().elapsed - before < 0.02:
         pass
+
+
+def translated(proc: str) -> object:
+    return translate(Lookup(), parse_proc(proc))
 
 
 def as_nobody(ask: Callable[[], object]) -> str:
@@ -193,7 +202,7 @@ def test_without_privileges_what_can_be_told_is() -> None:
         assert translation == repr(found.numbers)
         assert as_nobody(lambda: translate(Lookup(), parse_proc(str(tgid))).entry.chain) == "None"
         for proc in (f"pid:{tgid}/1", f"pidns:{pidns_inum(tgid)}/1"):
-            said = as_nobody(lambda proc=proc: translate(Lookup(), parse_proc(proc)))
+            said = as_nobody(partial(translated, proc))
             assert said.startswith("NOT_PERMITTED: ")
         assert as_nobody(lambda: ToContainer(host())(tgid)) == "None"  # whose it is cannot be told
 

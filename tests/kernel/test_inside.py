@@ -26,7 +26,7 @@ def children(tgid: int) -> list[int]:
 
 
 @pytest.fixture
-def first() -> int:
+def first() -> Iterator[int]:
     """The host PID of number 1 in a namespace with a few processes, one of them a zombie."""
     script = "sleep 600 & sleep 600 & true & exec sleep 600"
     started = subprocess.Popen(["unshare", "--fork", "--pid", "--kill-child", "sh", "-c", script])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import polars
@@ -44,12 +45,16 @@ def replay(path: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*NSTRACE, "replay", str(path), *args], capture_output=True, text=True, timeout=60)
 
 
+def has_begun(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 10_000
+
+
 @pytest.mark.timeout(30 * KILLS)
 def test_kill_9_loses_no_more_than_the_last_interval(ledger: Path, tmp_path: Path) -> None:
     for number in range(KILLS):
         path = tmp_path / f"{number}.arrows"
         recorder = subprocess.Popen([*NSTRACE, "record", "-q", "-w", path, "host"])
-        wait_for(lambda path=path: path.exists() and path.stat().st_size > 10_000)
+        wait_for(partial(has_begun, path))
         time.sleep(random.uniform(0, 1.5))  # a random moment is what is tested
         killed_ns = time.time_ns()
         recorder.kill()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import wait_for
@@ -21,8 +22,8 @@ NSTRACE = [sys.executable, "-m", "tracer"]
 DEADLINE_S = 30
 
 
-def run(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*NSTRACE, "run", *args], capture_output=True, text=True, timeout=DEADLINE_S, **options)  # type: ignore[call-overload,no-any-return]
+def run(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*NSTRACE, "run", *args], capture_output=True, text=True, timeout=DEADLINE_S, **options)
 
 
 def test_events_and_the_commands_output_never_mix() -> None:
@@ -92,10 +93,10 @@ STUBBORN = "trap '' INT TERM HUP; sleep 600 & while :; do sleep 1; done"
 
 
 @contextmanager
-def running(*argv: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+def running(*argv: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """nstrace run, in which a command runs."""
     argv = (*NSTRACE, "run", *argv)
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, **options) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, **options) as process:
         try:
             wait_for(lambda: "sleep" in processes_below(process.pid).values())
             yield process
@@ -108,7 +109,7 @@ def running(*argv: str, **options: object) -> Iterator[subprocess.Popen[str]]:
 
 def processes_below(pid: int) -> dict[int, str]:
     """Everyone whom a process has started, and they in turn: PID -> name."""
-    found = {}
+    found: dict[int, str] = {}
     with suppress(OSError):
         for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
             found |= {child: Path(f"/proc/{child}/comm").read_text().strip()} | processes_below(child)

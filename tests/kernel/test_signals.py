@@ -16,8 +16,10 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pyarrow
 import pytest
@@ -42,9 +44,12 @@ def storm(workload: Path) -> Iterator[None]:
     space.kill()
 
 
-def start(*argv: str | Path, **options: object) -> subprocess.Popen[bytes]:
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen([*NSTRACE, *argv], **options)  # type: ignore[call-overload,no-any-return]
+def start(
+    *argv: str | Path, stdout: int | IO[bytes] = subprocess.DEVNULL, preexec_fn: Callable[[], object] | None = None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*NSTRACE, *argv], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, preexec_fn=preexec_fn
+    )
 
 
 def end(process: subprocess.Popen[bytes], *signals: tuple[float, int]) -> list[str]:
@@ -141,7 +146,7 @@ def test_a_signal_before_it_begins_ends_it_without_a_word(storm: None, tmp_path:
         chance, path = random.Random(seed), tmp_path / f"{seed}.arrows"
         number = chance.choice((signal.SIGINT, signal.SIGTERM))
         recorder = start("record", "-w", path, *SMALL)
-        wait_for(lambda pid=recorder.pid: has_loader(pid))
+        wait_for(partial(has_loader, recorder.pid))
         lines = end(recorder, (chance.uniform(0, 1.5), number))
         if recorder.returncode == 128 + number:
             assert (lines, path.exists()) == ([""] * len(lines), False), seed

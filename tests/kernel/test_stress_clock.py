@@ -153,7 +153,7 @@ def is_in_its_time(events: list[Event], pair: Pair) -> bool:
 def translated(arrows: Path, pair: Pair, offset_ns: int) -> int | None:
     """Whose host PID its number inside was, when it looked at the clock."""
     moment = "@%d.%09d" % divmod(pair.boottime_ns + offset_ns, 1_000_000_000)  # noqa: UP031
-    argv = [*NSTRACE, "translate", "-q", "--from", arrows, "--at", moment, f"pidns:{pair.pidns}/{pair.ns_pid}"]
+    argv = [*NSTRACE, "translate", "-q", "--from", str(arrows), "--at", moment, f"pidns:{pair.pidns}/{pair.ns_pid}"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return int(done.stdout) if done.returncode == 0 else None
 

@@ -102,7 +102,7 @@ def test_processes_put_into_a_namespace_from_outside(workload: Path, receiver: R
         init = crowd.init
         for index in range(count):
             code = index % 200
-            argv = ["nsenter", "-t", str(init), "-p", workload, "pair", receiver.path, str(index), str(code)]
+            argv = ["nsenter", "-t", str(init), "-p", str(workload), "pair", str(receiver.path), str(index), str(code)]
             assert subprocess.run(argv, check=False).returncode == code
         left = subprocess.Popen(["nsenter", "-t", str(init), "-p", "sleep", "600"])
         stack.read(

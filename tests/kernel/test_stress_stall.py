@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import figures
@@ -170,6 +171,10 @@ def programs_of(pid: int | str) -> set[bytes]:
     return held
 
 
+def has_programs(pid: int) -> bool:
+    return bool(programs_of(pid))
+
+
 def programs_of_nobody() -> set[bytes]:
     """Ids of eBPF programs of ours that no living process holds: what would stay attached for ever."""
     import ctypes
@@ -194,7 +199,7 @@ def test_killed_at_any_moment_it_leaves_nothing_behind() -> None:
     for number in range(size(8, 60)):
         follow = subprocess.Popen([*NSTRACE, "follow", "-q", "all"], stdout=subprocess.DEVNULL)
         if number == 0:
-            eventually(lambda pid=follow.pid: bool(programs_of(pid)))
+            eventually(partial(has_programs, follow.pid))
         with suppress(subprocess.TimeoutExpired):
             follow.wait(random.uniform(0, 1.5))  # a random moment is what is tested
         attached += bool(programs_of(follow.pid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import figures
@@ -25,6 +26,14 @@ CPUS_APART_NS = 50_000_000
 def is_hidden(stack: Stack, tgid: int) -> bool:
     """Whether the kernel's iterator over tasks leaves it out."""
     return tgid not in stack.trace.snapshot().batch.rows["tgid"]
+
+
+def has_told(stack: Stack, rows: int) -> bool:
+    return len(stack.batch) > rows
+
+
+def is_past(moment_ns: int) -> bool:
+    return now_ns() > moment_ns
 
 
 def finish(stack: Stack, space: Space) -> bytes:
@@ -147,7 +156,7 @@ def test_the_stream_is_in_order_from_its_first_row_to_its_last(workload: Path) -
     storm = Space(workload, "storm", 1_000_000, CPUS, "exec")
     for _ in range(size(5, 50)):
         with Stack("all", "host") as stack:
-            stack.read(lambda stack=stack: len(stack.batch) > 5000)
+            stack.read(partial(has_told, stack, 5000))
             hides_init = is_hidden(stack, 1)
             rows = stack.stop().rows
         assert not stack.account.differences()
@@ -172,10 +181,10 @@ def test_whose_fork_is_told_at_the_start_is_told_to_end(workload: Path) -> None:
     for _ in range(attached):
         with Stack() as stack:
             since_ns = now_ns()
-            stack.read(lambda since_ns=since_ns: now_ns() > since_ns + 100_000_000)
+            stack.read(partial(is_past, since_ns + 100_000_000))
             there = set(numbers_of_proc(storm.inum).values())
             asked_ns = now_ns()
-            stack.read(lambda asked_ns=asked_ns: now_ns() > asked_ns + 100_000_000)  # whoever had gone has been told
+            stack.read(partial(is_past, asked_ns + 100_000_000))  # whoever had gone has been told
             alive = [process for process in stack.table.living() if process.path[-1].inum == storm.inum]
             stale += sum(process.start_ns < since_ns and process.tgid not in there for process in alive)
             stack.stop()

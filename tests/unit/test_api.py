@@ -127,19 +127,22 @@ def test_recorded_processes_by_number(file: Path) -> None:
     assert tracer.open(file).translate("web/2")[0].pid == 1002
 
 
+unchecked: Any = tracer  # as a caller without a type checker sees it
+
+
 @pytest.mark.parametrize(
     "call",
     [
-        lambda file: tracer.open(),
-        lambda file: tracer.open(3),
-        lambda file: tracer.open(None),
-        lambda file: tracer.translate(None),
-        lambda file: tracer.translate(1.5),
-        lambda file: tracer.translate(["web/1"]),
-        lambda file: tracer.follow(4711),
-        lambda file: tracer.follow(["web", 4711]),
-        lambda file: tracer.follow("web", duration="5"),
-        lambda file: tracer.open(file).translate("web/2", at=1_700_000_000),
+        lambda file: unchecked.open(),
+        lambda file: unchecked.open(3),
+        lambda file: unchecked.open(None),
+        lambda file: unchecked.translate(None),
+        lambda file: unchecked.translate(1.5),
+        lambda file: unchecked.translate(["web/1"]),
+        lambda file: unchecked.follow(4711),
+        lambda file: unchecked.follow(["web", 4711]),
+        lambda file: unchecked.follow("web", duration="5"),
+        lambda file: unchecked.open(file).translate("web/2", at=1_700_000_000),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_a_type_error(file: Path, call: Callable[[Path], object]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -39,8 +41,8 @@ class Libbpf:
 
 def test_each_probe_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
     libbpf = Libbpf()
-    monkeypatch.setattr(attaching.ctypes, "CDLL", lambda *_args, **_options: libbpf)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: libbpf)
     programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
-    btf = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
+    btf: Any = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
     attaching.attach(CompiledPrograms((), programs), btf)
     assert libbpf.attached == list(attaching.PROBES)

@@ -5,8 +5,9 @@ import msgspec
 import numpy as np
 from builders import PIDNS, WEB
 
-from tracer.stream.attribution import Attribution, Container, reduce
+from tracer.stream.attribution import Attribution, reduce
 from tracer.stream.batch import Batch
+from tracer.stream.metadata import Container
 from tracer.stream.pidns import PidnsId, chain_of
 from tracer.stream.schema import Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM

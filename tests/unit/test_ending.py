@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import batch, exits, fork
@@ -39,8 +40,9 @@ def running(body: str) -> Iterator[subprocess.Popen[str]]:
     """A process that runs this in the with of an Ending `it`, with a `run` to end. Its first line has been read."""
     code = RUN.format(body="\n    ".join(body.strip().splitlines()))
     argv = [sys.executable, "-c", code]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(argv, cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=ROOT, text=True, **pipes) as process:
+        assert process.stdout
         assert process.stdout.readline() == "ready\n"
         yield process
         process.kill()
@@ -212,9 +214,9 @@ def long(tmp_path: Path) -> Path:
     return tmp_path / "long.arrows"
 
 
-def replaying(path: Path, *more: str, **options: object) -> subprocess.Popen[str]:
+def replaying(path: Path, *more: str, **options: Any) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "tracer", "replay", str(path), *more]
-    return subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -15,9 +15,11 @@ from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import engine as engine_module
 from tracer.containers import http_api
-from tracer.containers.engine import Description, Engine, FoundContainer
+from tracer.containers.cgroups import Description
+from tracer.containers.engine import Engine, FoundContainer
 from tracer.errors import ExitCode, NstraceError
 
+Serve = Callable[[str], FakeEngine]
 NONSENSE = "gives an answer that cannot be read"
 
 
@@ -29,14 +31,14 @@ def no_engine_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[str], FakeEngine]]:
+def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts an engine on a socket of this name."""
     with ExitStack() as stack:
         yield lambda name: stack.enter_context(serving(tmp_path / name))
 
 
 @pytest.fixture
-def fake(serve: Callable[[str], FakeEngine]) -> FakeEngine:
+def fake(serve: Serve) -> FakeEngine:
     return serve("docker.sock")
 
 
@@ -62,7 +64,9 @@ def failure(call: Callable[[], object]) -> NstraceError:
     "host",
     ["tcp://10.0.0.1:2375", "ssh://me@far", "npipe:////./pipe/docker", "http://far:2375", "https://far", "far:2375"],
 )
-def test_a_remote_engine_is_refused_without_asking_it(host: str, fake: FakeEngine, monkeypatch: Any) -> None:
+def test_a_remote_engine_is_refused_without_asking_it(
+    host: str, fake: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     error = failure(Engine.connect)
     assert error.message == f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host"
@@ -77,7 +81,7 @@ def test_a_socket_has_an_absolute_path(host: str, monkeypatch: pytest.MonkeyPatc
     assert failure(Engine.connect).message == f"DOCKER_HOST={host!r} is not an absolute path"
 
 
-def test_docker_host_goes_before_the_default(fake: FakeEngine, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_host_goes_before_the_default(fake: FakeEngine, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     other = serve("other.sock")
     monkeypatch.setenv("DOCKER_HOST", other.address)
     connected = Engine.connect()
@@ -85,7 +89,9 @@ def test_docker_host_goes_before_the_default(fake: FakeEngine, serve: Any, monke
 
 
 @pytest.mark.parametrize("host", [None, "", " "])
-def test_the_default_goes_before_podman(host: str | None, fake: FakeEngine, serve: Any, monkeypatch: Any) -> None:
+def test_the_default_goes_before_podman(
+    host: str | None, fake: FakeEngine, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     podman = serve("podman.sock")
     if host is not None:
         monkeypatch.setenv("DOCKER_HOST", host)
@@ -93,13 +99,15 @@ def test_the_default_goes_before_podman(host: str | None, fake: FakeEngine, serv
     assert (connected.address, fake.asked, podman.asked) == (fake.address, ["/version"], [])
 
 
-def test_podman_answers_where_docker_does_not(serve: Any) -> None:
+def test_podman_answers_where_docker_does_not(serve: Serve) -> None:
     podman = serve("podman.sock")
     connected = Engine.connect()
     assert (connected.address, podman.asked) == (podman.address, ["/version"])
 
 
-def test_podman_is_not_asked_for_the_engine_of_docker_host(serve: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def test_podman_is_not_asked_for_the_engine_of_docker_host(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     podman = serve("podman.sock")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     assert failure(Engine.connect).message == f"no container engine answers on unix://{tmp_path}/none.sock"
@@ -145,7 +153,7 @@ def test_an_answer_without_end(fake: FakeEngine, engine: Engine, monkeypatch: py
     assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
 
 
-def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_permitted(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(_self: object, _path: str) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -158,7 +166,7 @@ def test_not_permitted(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_a_socket_must_answer(hangs: bool, fake: FakeEngine, serve: Any) -> None:
+def test_a_socket_must_answer(hangs: bool, fake: FakeEngine, serve: Serve) -> None:
     podman = serve("podman.sock")
     fake.hangs = hangs
     connected = Engine.connect(timeout_s=0.1)
@@ -265,7 +273,9 @@ def test_an_engine_that_fails(fake: FakeEngine, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, None, "x", [{"Id": 5}], [{}], [container(A, "web", Labels=[1])]])
-def test_an_engine_that_talks_nonsense(fake: FakeEngine, engine: Engine, monkeypatch: Any, answer: Any) -> None:
+def test_an_engine_that_talks_nonsense(
+    fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
     monkeypatch.setattr(fake, "listing", lambda _query: answer)
     assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from enum import IntEnum, IntFlag
 from pathlib import Path
 
 import numpy as np
@@ -38,30 +39,36 @@ def c_members(structure: str, source: str = HEADER) -> tuple[list[tuple[str, int
     return members, at + -at % 8
 
 
+def members_of(dtype: np.dtype) -> list[tuple[str, int]]:
+    assert dtype.names and dtype.fields
+    return [(name, dtype.fields[name][1]) for name in dtype.names]
+
+
 @pytest.mark.parametrize(("structure", "dtype"), [("event", EVENT), ("piece", PIECE), ("number", NUMBER)])
 def test_same_members_at_the_same_offsets(structure: str, dtype: np.dtype) -> None:
     members, size = c_members(structure)
-    assert members == [(name, dtype.fields[name][1]) for name in dtype.names]
+    assert members == members_of(dtype)
     assert size == dtype.itemsize
 
 
 def test_the_counters_are_read_as_they_are_declared() -> None:
     members, size = c_members("counts", PROBES)
-    assert members == [(name, COUNTS.fields[name][1]) for name in COUNTS.names]
+    assert members == members_of(COUNTS)
     assert size == COUNTS.itemsize
 
 
 def test_one_size_for_all_records() -> None:
     assert EVENT.itemsize == PIECE.itemsize == 160
+    assert EVENT.fields and PIECE.fields
     for shared in ("seq", "kind", "cpu"):
         assert EVENT.fields[shared] == PIECE.fields[shared]
 
 
 @pytest.mark.parametrize(("prefix", "enum"), [("KIND_", Kind), ("KIND_PIECE_", PieceKind), ("FLAG_", Flag)])
-def test_same_enumerators(prefix: str, enum: type) -> None:
+def test_same_enumerators(prefix: str, enum: type[IntEnum] | type[IntFlag]) -> None:
     in_c = {name: int(value) for name, value in re.findall(rf"\b{prefix}([A-Z_]+) = (\d+)", HEADER)}
     in_c = {name: value for name, value in in_c.items() if not name.startswith("PIECE_")}
-    made = [member for member in enum if enum is not Kind or KINDS[member].maker is not Maker.READER]
+    made = [member for member in enum if not isinstance(member, Kind) or KINDS[member].maker is not Maker.READER]
     assert in_c == {member.name: int(member) for member in made}
 
 

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 
-from tracer.stream.attribution import Attribution, Container
+from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
+from tracer.stream.metadata import Container
 from tracer.stream.schema import NO_CPU, Flag, Kind
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
@@ -37,7 +39,8 @@ VIEWS: dict[str, View] = {
 
 def everything() -> Batch:
     """Rows of every kind, of host, containers and nested namespaces, with every oddity that a field can have."""
-    web, db = {"cgroup_id": 7, "uid": 1000}, {"cgroup_id": 8}
+    web: dict[str, Any] = {"cgroup_id": 7, "uid": 1000}
+    db: dict[str, Any] = {"cgroup_id": 8}
     inside = [(PIDNS, 15)]
     return batch(
         cgroup(7, WEB),

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import builders
 import numpy as np
@@ -44,15 +45,15 @@ def at(second: float) -> int:
     return round(second * SECOND_NS)
 
 
-def there(tgid: int, inside: list[tuple[int, ...]], cgroup_id: int, *, began: float = 0.5) -> Row:
+def there(tgid: int, inside: Sequence[tuple[int, ...]], cgroup_id: int, *, began: float = 0.5) -> Row:
     return row(Kind.SNAPSHOT, tgid, inside, args=[b"sleep", b"600"], exe=b"/bin/sleep", comm=b"sleep",
                start_ns=at(began), ts_ns=at(1), cgroup_id=cgroup_id)  # fmt: skip
 
 
 def lives(
-    tgid: int, inside: list[tuple[int, ...]], cgroup_id: int, began: float, ended: float, status: int = 0
+    tgid: int, inside: Sequence[tuple[int, ...]], cgroup_id: int, began: float, ended: float, status: int = 0
 ) -> list[Row]:
-    fields = {"start_ns": at(began), "cgroup_id": cgroup_id}
+    fields: dict[str, Any] = {"start_ns": at(began), "cgroup_id": cgroup_id}
     return [
         fork(tgid, inside, ts_ns=at(began), **fields),
         row(Kind.EXEC, tgid, inside, args=[b"job"], comm=b"job", ts_ns=at(began) + 1, **fields),
@@ -219,7 +220,7 @@ def test_a_gap_is_told_where_it_matters(tmp_path: Path) -> None:
 
 def test_what_was_run_is_known_of_those_who_were_found_after_a_gap(tmp_path: Path) -> None:
     inside = [number(WEB_NS, 15)]
-    listed = {"cgroup_id": IN_WEB, "start_ns": at(2), "comm": b"ls", "exe": b"/bin/ls", "args": [b"ls"]}
+    listed: dict[str, Any] = {"cgroup_id": IN_WEB, "start_ns": at(2), "comm": b"ls", "exe": b"/bin/ls", "args": [b"ls"]}
     rows = [cgroup(IN_WEB, WEB), there(100, [number(WEB_NS, 1)], IN_WEB), gap(3, at(2), at(3))]
     fork = row(Kind.FORK, 101, inside, ts_ns=at(3.5), flags=Flag.INFERRED, **listed)
     execed = row(Kind.EXEC, 101, inside, ts_ns=at(5), flags=Flag.INFERRED, **listed | {"args": [b"ls", b"-l"]})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +29,11 @@ def history(*rows: Row, begin: int = BEGIN, end: int = END) -> History:
     return History(batch(*rows), begin, end)
 
 
-def execs(tgid: int, inside: list[tuple[int, ...]], **fields: int) -> Row:
+def execs(tgid: int, inside: Sequence[tuple[int, ...]], **fields: Any) -> Row:
     return row(Kind.EXEC, tgid, inside, **fields)
 
 
-def there(tgid: int, inside: list[tuple[int, ...]], **fields: int) -> Row:
+def there(tgid: int, inside: Sequence[tuple[int, ...]], **fields: Any) -> Row:
     return row(Kind.SNAPSHOT, tgid, inside, ts_ns=BEGIN, **fields)
 
 

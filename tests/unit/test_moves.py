@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import builders
 from builders import WEB, Row
 
@@ -42,7 +44,7 @@ class Stream:
             ]
 
 
-def move(tgid: int, cgroup_id: int, **fields: int) -> Row:
+def move(tgid: int, cgroup_id: int, **fields: Any) -> Row:
     return builders.row(Kind.MOVE, tgid, cgroup_id=cgroup_id, flags=Flag.MOVED, **fields)
 
 

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import msgspec
@@ -31,8 +32,16 @@ from tracer.views.lines import Lines
 
 ROOT = Path(__file__).parents[2]
 JSON, TEXT = JsonLines(ALL_KINDS, True, WALL_NS), Lines(ALL_KINDS, False, True, WALL_NS)
-NUMBERS = {"ts_ns": 9 * SECOND_NS, "seq": 3, "state": ord("S"), "cpu": 2, "exec_id": 4, "start_ns": 5 * SECOND_NS}
-NUMBERS |= {"parent_start_ns": 4, "cgroup_id": 7, "tid": 61, "vtid": 16, "old_tid": 62, "parent_tgid": 63}
+NUMBERS: dict[str, Any] = {"ts_ns": 9 * SECOND_NS, "seq": 3, "state": ord("S"), "cpu": 2, "exec_id": 4}
+NUMBERS |= {
+    "start_ns": 5 * SECOND_NS,
+    "parent_start_ns": 4,
+    "cgroup_id": 7,
+    "tid": 61,
+    "vtid": 16,
+    "old_tid": 62,
+    "parent_tgid": 63,
+}
 NUMBERS |= {"parent_vtgid": 64, "uid": 65, "status": 3 << 8}
 
 
@@ -159,6 +168,7 @@ def test_a_line_is_as_the_published_schema_says(told: Batch) -> None:
 
 
 def test_whether_a_value_is_known_is_asked_of_every_field() -> None:
+    assert EVENT.fields
     assert EVENT.fields["flags"][1] == EVENT.fields["kind"][1] + 1
     rows = of_every_kind().rows
     known = Known(rows)

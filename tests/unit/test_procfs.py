@@ -74,7 +74,7 @@ def test_a_command_name_may_hold_anything(name: bytes) -> None:
 
 def test_all_processes_while_some_end() -> None:
     children = [subprocess.Popen(["/bin/sleep", "600"]) for _ in range(5)]
-    seen = []
+    seen: list[int] = []
     for found in procfs.processes(SPACES.of):
         if not seen:
             for child in children[1:]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, row
@@ -38,11 +39,11 @@ def everyone(*batches: Batch) -> dict[int, Entry]:
     return {entry.proc_id.tgid: entry for entry in recall(*batches).census()}
 
 
-def snapshot(tgid: int, inside: Sequence[tuple[int, ...]], **fields: int) -> Row:
+def snapshot(tgid: int, inside: Sequence[tuple[int, ...]], **fields: Any) -> Row:
     return row(Kind.SNAPSHOT, tgid, inside, exe=b"/bin/sh", args=[b"sh", b"-c", b"x"], cgroup_id=7, **fields)
 
 
-def exec_of(tgid: int, *args: bytes, **fields: int) -> Row:
+def exec_of(tgid: int, *args: bytes, **fields: Any) -> Row:
     return row(Kind.EXEC, tgid, [(PIDNS, tgid - 200)], args=args, exe=b"/bin/" + args[0], cgroup_id=7, **fields)
 
 
@@ -60,7 +61,7 @@ def test_who_was_there_and_who_came() -> None:
 
 
 def test_what_is_run_is_known_of_those_who_were_found_after_a_gap() -> None:
-    listed = {"cgroup_id": 7, "flags": Flag.INFERRED, "exe": b"/bin/ls", "args": [b"ls"]}
+    listed: dict[str, Any] = {"cgroup_id": 7, "flags": Flag.INFERRED, "exe": b"/bin/ls", "args": [b"ls"]}
     found = everyone(batch(*FIRST, gap(2), row(Kind.FORK, 202, [(PIDNS, 2)], **listed), row(Kind.EXEC, 201, **listed)))
     assert [found[tgid].args for tgid in (201, 202)] == [b"ls\0", b"ls\0"]
 
@@ -83,7 +84,7 @@ def test_a_number_that_was_used_again_is_another_process() -> None:
     assert (found[202].args, found[202].started_ns) == (None, OFFSET_NS + 9 * SECOND_NS)
 
 
-OF_FIRST = {"parent_tgid": 201, "parent_start_ns": SECOND_NS, "parent_vtgid": 1}
+OF_FIRST: dict[str, Any] = {"parent_tgid": 201, "parent_start_ns": SECOND_NS, "parent_vtgid": 1}
 
 
 def test_the_parent_of_an_orphan_is_not_known_but_when_it_had_ended() -> None:
@@ -95,7 +96,7 @@ def test_the_parent_of_an_orphan_is_not_known_but_when_it_had_ended() -> None:
 
 
 def test_a_later_event_tells_who_took_an_orphan_over() -> None:
-    reaper = {"parent_tgid": 203, "parent_start_ns": SECOND_NS, "parent_vtgid": 3}
+    reaper: dict[str, Any] = {"parent_tgid": 203, "parent_start_ns": SECOND_NS, "parent_vtgid": 3}
     rows = [*FIRST, fork(203, [(PIDNS, 3)]), fork(202, [(PIDNS, 2)], **OF_FIRST), exits(201, INSIDE)]
     adopted = everyone(batch(*rows), batch(row(Kind.EXEC, 202, [(PIDNS, 2)], args=[b"x"], **reaper)))[202]
     assert (adopted.parent, adopted.ns_ppid) == (ProcId(203, SECOND_NS), 3)

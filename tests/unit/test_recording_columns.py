@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pyarrow as pa
-from builders import WEB, batch, cgroup, exits, fork, gap, repair, row
+from builders import WEB, Row, batch, cgroup, exits, fork, gap, repair, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,7 +90,7 @@ def same(one: Batch, other: Batch) -> None:
 
 @given(st.lists(STREAM, max_size=12))
 @settings(deadline=None)
-def test_there_and_back(stream: list) -> None:
+def test_there_and_back(stream: list[Row]) -> None:
     before = batch(*stream)
     arrow = to_arrow(before, OFFSET_NS)
     arrow.validate(full=True)
@@ -148,11 +148,11 @@ def test_what_no_event_told_is_null() -> None:
 def test_every_field_of_the_record_has_its_column() -> None:
     others = {"ts_ns", "kind", "flags", "chain", "deep_len", "exe_len", "args_len", "comm", "state"}
     passing = {"exec_id"}  # for a comparison with the living alone
-    assert {column.field for column in NUMBERS} | others | passing == set(EVENT.names)
+    assert {column.field for column in NUMBERS} | others | passing == set(EVENT.names or ())
     for one, other in itertools.combinations(NUMBERS, 2):  # a field has several, for different kinds
         assert one.field != other.field or not RULES[one.name].reported & RULES[other.name].reported
     public = {flag for flag in Flag if not flag & INTERNAL_FLAGS}
-    assert {column.name: column.flag for column in FLAGS} == {flag.name.lower(): flag for flag in public}
+    assert {column.name: column.flag for column in FLAGS} == {(flag.name or "").lower(): flag for flag in public}
     assert set(FLAGS_SAY) == set(Flag)
     assert set(KINDS) == set(Kind)
     for column in NUMBERS:  # signed, and wide enough, or of the same width

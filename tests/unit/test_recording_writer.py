@@ -65,7 +65,12 @@ def test_written_when_there_is_much_of_it(writer: Writer, monkeypatch: pytest.Mo
 def test_one_write_a_batch(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or write(fd, data))
+
+    def counted(fd: int, data: memoryview) -> int:
+        sizes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", counted)
     writer.take(storm(1, 100))
     writer.flush()
     assert len(sizes) == 1

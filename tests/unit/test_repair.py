@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import builders
 import pytest
 from builders import PIDNS, SECOND_NS
@@ -22,11 +24,13 @@ def table_of(*rows: builders.Row) -> Table:
     return table
 
 
-def listed(*tgids: int, **fields: int) -> builders.Batch:
+def listed(*tgids: int, **fields: Any) -> Batch:
     return builders.batch(*(builders.row(Kind.SNAPSHOT, tgid, [(PIDNS, tgid - 85)], **fields) for tgid in tgids))
 
 
-def gone(table: Table, snapshot: Batch, living: list[Process] | None = None, there: frozenset[int] = frozenset()):
+def gone(
+    table: Table, snapshot: Batch, living: list[Process] | None = None, there: frozenset[int] = frozenset()
+) -> list[int]:
     living = table.living() if living is None else living
     return [process.tgid for process in vanished(living, snapshot, table, there.__contains__)]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import SECOND_NS, WEB, batch, cgroup, exits, fork, row
@@ -14,7 +16,7 @@ from recordings import WALL_NS, facts, read, record, rotated, storm
 
 from tracer.errors import NstraceError
 from tracer.recording.files import open_input
-from tracer.recording.reader import Recording
+from tracer.recording.reader import Index, Recording
 from tracer.recording.replay_speed import Paced
 from tracer.recording.source import RecordedSource
 from tracer.stream.attribution import Attribution
@@ -105,7 +107,7 @@ def test_a_window_of_several_recordings(arrows: Path, tmp_path: Path) -> None:
 
 
 def test_a_window_behind_a_move_shows_who_was_reported_before(tmp_path: Path) -> None:
-    said = {"cgroup_id": 8, "start_ns": SECOND_NS}
+    said: dict[str, Any] = {"cgroup_id": 8, "start_ns": SECOND_NS}
     born = batch(cgroup(7, WEB), cgroup(8), fork(100, cgroup_id=7))
     moved = batch(row(Kind.MOVE, 100, seq=7, ts_ns=2 * SECOND_NS, **said))
     record(tmp_path / "x.arrows", [born, moved, storm(1, 1), batch(exits(100, ts_ns=9 * SECOND_NS, **said))])
@@ -185,9 +187,14 @@ def test_which_arguments_are_files(tmp_path: Path) -> None:
 
 def test_a_window_reads_what_it_needs_alone(arrows: Path) -> None:
     recording = Recording("web", open_input(str(arrows)), pytest.fail)
-    wanted = []
+    wanted: list[Index] = []
+
+    def pass_over(index: Index) -> bool:
+        wanted.append(index)
+        return False
+
     source = RecordedSource([recording])
-    source._is_wanted = lambda index: wanted.append(index) or False  # type: ignore[method-assign]
+    source._is_wanted = pass_over  # type: ignore[method-assign]
     assert list(source.batches(lambda: 0.0)) == []
     assert [index.facts for index in wanted] == [2, 0, 0]  # the fact, and the birth of the container's first process
     span = source.span()
@@ -205,8 +212,8 @@ class Played:
     def account(self) -> None:
         pass
 
-    def batches(self, timeout_s: object) -> list[Batch]:
-        return self._batches
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        yield from self._batches
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

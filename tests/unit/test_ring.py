@@ -1,6 +1,7 @@
 """The ring buffer's reader, on a file that is laid out as the kernel lays out its ring."""
 
 import os
+import select
 from collections.abc import Iterator
 
 import numpy as np
@@ -46,7 +47,7 @@ class KernelRing:
 def page_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     for module in (options, ring):
         monkeypatch.setattr(module, "PAGE_BYTES", request.param)
-    monkeypatch.setattr(ring.select, "epoll", NoPoll)
+    monkeypatch.setattr(select, "epoll", NoPoll)
     yield request.param
 
 

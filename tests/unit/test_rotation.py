@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import builders
 import numpy as np
@@ -38,7 +39,7 @@ class Clock:
         return self.now
 
 
-def record(path: Path, batches: list[Batch], **rotation: float) -> RotatingWriter:
+def record(path: Path, batches: list[Batch], **rotation: Any) -> RotatingWriter:
     made = {"wall_offset_ns": str(WALL_NS)}
     writer = RotatingWriter(path, {**of_this_host(0, []), **made}, Rotation(**rotation), clock=Clock())
     for part in batches:
@@ -84,7 +85,7 @@ def test_a_later_file_alone_knows_who_lives_and_where(tmp_path: Path) -> None:
     assert told.rows["tgid"].tolist()[2:] == [100, 102]
     assert told.payload(2).args == b"sh\0"
     assert abs(int(told.rows["ts_ns"][2]) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)) < 600 * SECOND_NS
-    assert [alone.attribution.of_row(told, index).name for index in (2, 3)] == ["web", "web"]  # type: ignore[union-attr]
+    assert [alone.attribution.of_row(told, index) for index in (2, 3)] == [WEB, WEB]
     assert rows(source(third)).rows["tgid"].tolist()[2:] == [100, 102]
     assert rows(source(first, third)).rows["kind"].tolist().count(Kind.SNAPSHOT) == 2  # one is missing in between
 

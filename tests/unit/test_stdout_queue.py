@@ -39,7 +39,8 @@ def test_all_arrives_in_order(pipe: tuple[int, int]) -> None:
 
 def test_a_slow_reader_makes_nobody_wait_and_a_gap_tells_what_it_missed(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    outlet = Outlet(writer, [].append, max_bytes=1 << 20)
+    said: list[str] = []
+    outlet = Outlet(writer, said.append, max_bytes=1 << 20)
     containers = Attribution()
     view = PatientView(Lines(KINDS, color=False, threads=False, wall_offset_ns=0), outlet, KINDS)
     rows = batch(*(fork(tgid) for tgid in range(1000)))

@@ -150,7 +150,7 @@ def test_who_lives_can_be_gone_through_while_the_table_is_asked_and_changes() ->
 def test_after_a_gap_the_living_are_not_told_until_the_repair() -> None:
     table = table_of(builders.fork(100, [(PIDNS, 15)]), builders.gap(3, 4 * SECOND_NS, 5 * SECOND_NS))
     assert table.unsure
-    assert table.to_host(OUTER, 15) is table.chain(100) is None
+    assert (table.to_host(OUTER, 15), table.chain(100)) == (None, None)
     table.apply(builders.batch(builders.repair(began_ns=4 * SECOND_NS)))  # begun before the last loss
     assert table.to_host(OUTER, 15) is None
     table.apply(builders.batch(builders.repair(began_ns=6 * SECOND_NS)))

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from builders import PIDNS, batch, exits, fork, row
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer.stream import short_lived
-from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
 from tracer.stream.schema import Kind
 from tracer.stream.table import Table
+
+
+@dataclass
+class Life:
+    proc_id: ProcId
+    numbers: set[tuple[int, int]]
+    alive: bool = True
 
 
 class Model:
     """What is promised, as plainly as can be: lives in their order, searched from the latest."""
 
     def __init__(self) -> None:
-        self.lives: list[dict[str, object]] = []
+        self.lives: list[Life] = []
 
     def fork(self, tgid: int, start_ns: int, numbers: set[tuple[int, int]]) -> None:
         numbers = numbers | {(0, tgid)}
-        self.lives = [life for life in self.lives if not numbers & life["numbers"]]  # type: ignore[operator]
-        self.lives.append({"id": (tgid, start_ns), "numbers": numbers, "alive": True})
+        self.lives = [life for life in self.lives if not numbers & life.numbers]
+        self.lives.append(Life(ProcId(tgid, start_ns), numbers))
 
     def exit(self, tgid: int, start_ns: int) -> None:
         for life in self.lives:
-            if life["id"] == (tgid, start_ns):
-                life["alive"] = False
+            if life.proc_id == (tgid, start_ns):
+                life.alive = False
 
 
 LIVES = st.one_of(
-    st.lists(st.tuples(number, st.lists(number, max_size=depth), st.booleans(), st.booleans()), max_size=60)
-    for number in (st.integers(1, 6), st.integers(1, 16), st.integers(1, 60))
-    for depth in (1, 4)
+    [
+        st.lists(st.tuples(number, st.lists(number, max_size=depth), st.booleans(), st.booleans()), max_size=60)
+        for number in (st.integers(1, 6), st.integers(1, 16), st.integers(1, 60))
+        for depth in (1, 4)
+    ]
 )
 
 
@@ -61,11 +72,11 @@ def test_as_the_model(lives: list[tuple[int, list[int], bool, bool]], batch_size
         for at in range(0, len(rows), batch_size):
             known.apply(batch(*rows[at : at + batch_size]))
     assert len(known) == len(model.lives)
-    assert known.live == sum(bool(life["alive"]) for life in model.lives)
+    assert known.live == sum(life.alive for life in model.lives)
     for life in model.lives:
-        for inum, nr in life["numbers"]:  # type: ignore[attr-defined]
+        for inum, nr in life.numbers:
             found = known.find(PidnsId(inum, 1) if inum else INITIAL_PIDNS, nr)
-            assert found and found.proc_id == life["id"] and (found.exited_ns is None) == life["alive"]
+            assert found and found.proc_id == life.proc_id and (found.exited_ns is None) == life.alive
     assert len(known) == len(model.lives)
 
 

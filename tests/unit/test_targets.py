@@ -3,7 +3,7 @@
 import pytest
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.stream.attribution import Container
+from tracer.stream.metadata import Container
 from tracer.stream.pidns import Chain, Number, PidnsId
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.typed.targets import Target, TargetKind, parse_target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from builders import PIDNS, WEB
@@ -32,9 +33,9 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.localtime", __import__("time").gmtime)
 
 
-def shown(width: int | None = None, entry: dict[str, object] | None = None, **changes: object) -> list[str]:
-    changed = dataclasses.replace(ENTRY, **(entry or {}))  # type: ignore[arg-type]
-    return block(dataclasses.replace(ANSWER, entry=changed, **changes), name_of, width).splitlines()  # type: ignore[arg-type]
+def shown(width: int | None = None, entry: dict[str, Any] | None = None, **changes: Any) -> list[str]:
+    changed = dataclasses.replace(ENTRY, **(entry or {}))
+    return block(dataclasses.replace(ANSWER, entry=changed, **changes), name_of, width).splitlines()
 
 
 def test_a_block() -> None:
@@ -80,8 +81,8 @@ def test_a_block() -> None:
         ({"life": Life(None, False, 5, None, False)}, "web/15 may have been PID 40123 on the host: sleep 600"),
     ],
 )  # fmt: skip
-def test_who_it_is(changes: dict[str, object], first: str) -> None:
-    assert shown(**changes)[0] == first  # type: ignore[arg-type]
+def test_who_it_is(changes: dict[str, Any], first: str) -> None:
+    assert shown(**changes)[0] == first
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from builders import WEB
@@ -51,14 +52,16 @@ def test_all_agree() -> None:
 
 @pytest.mark.parametrize("source", list(Witness))
 def test_whoever_lies_is_found(source: Witness) -> None:
-    lie = reading(**{source.name.lower(): {100: 1, 101: 8}})
+    told: dict[str, Any] = {source.name.lower(): {100: 1, 101: 8}}
+    lie = reading(**told)
     assert list(problems(lie, lie, lie)) == [101]
     assert f"{source}: 8" in problems(lie)[101]
 
 
 @pytest.mark.parametrize("source", list(Witness))
 def test_whoever_keeps_silent_is_found(source: Witness) -> None:
-    silent = reading(**{source.name.lower(): {100: 1}})
+    told: dict[str, Any] = {source.name.lower(): {100: 1}}
+    silent = reading(**told)
     assert f"{source}: nobody" in problems(silent, silent)[101]
 
 
