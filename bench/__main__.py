@@ -19,6 +19,7 @@ from bench.process import Running
 from bench.results import Results, say
 from bench.storms import Size
 from bench.tools import OURS, PACKAGES, PEERS, STORM, Tool, floors
+from tracer.stream.schema import EVENT_BYTES
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "bench"
@@ -27,7 +28,7 @@ BUILD = ROOT / "build" / "bench"
 def build() -> tuple[Path, Path]:
     """Compile the workload and the floors; the paths of the two programs."""
     programs = BUILD / STORM, BUILD / "floor"
-    flags = ["-O2", "-Wall", "-static", "-pthread"]
+    flags = ["-O2", "-Wall", "-static", "-pthread", f"-DRECORD_BYTES={EVENT_BYTES}"]
     for source, program in zip(("storm.c", "floor.c"), programs, strict=True):
         subprocess.run(["gcc", *flags, "-o", program, ROOT / "bench" / source], check=True)
     return programs

@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define RING_BYTES (16 << 20)
-#define RECORD_BYTES 160
 #define HEADER_BYTES 8
 #define KINDS 3
 

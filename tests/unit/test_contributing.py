@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tracer
+
 ROOT = Path(__file__).parents[2]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 LISTS = dict(re.findall(r"<!-- files: (\w+) -->\n(.*?)\n\n", CONTRIBUTING + "\n\n", re.S))
@@ -38,3 +40,24 @@ def test_the_table_of_packages_is_whole() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     listed = set(re.findall(r"^\| `tracer/(\w+)` \|", text, re.M))
     assert listed == {path.parent.name for path in ROOT.glob("tracer/*/__init__.py")}
+
+
+def test_files_that_are_named_in_sources_are_there() -> None:
+    """In comments and docstrings: a stranger follows them."""
+    sources = [
+        *ROOT.glob("tracer/**/*.py"),
+        *ROOT.glob("bpf/*.[ch]"),
+        *ROOT.glob("bench/*.py"),
+        *ROOT.glob("scripts/*"),
+    ]
+    for source in sources:
+        text = source.read_text()
+        files = re.findall(r"(?<![\w/.])((?:tracer|bpf|tests|scripts|docs)/[\w/.]*\w\.\w+)", text)
+        modules = re.findall(r"`tracer\.([a-z_.]+[a-z_])(?:\.[A-Z]\w*)?`", text)
+        named = [ROOT / file for file in files if not file.startswith("tracer/bpf")]
+        missing = [file for file in named if not file.exists()]
+        assert not missing, (source, missing)
+        for module in modules:
+            place = ROOT / "tracer" / module.replace(".", "/")
+            is_there = place.with_suffix(".py").exists() or place.is_dir() or place.parent.with_suffix(".py").exists()
+            assert is_there or hasattr(tracer, module), (source, module)

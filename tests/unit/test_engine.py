@@ -117,7 +117,7 @@ def test_podman_is_not_asked_for_the_engine_of_docker_host(
 def test_no_engine(tmp_path: Path) -> None:
     error = failure(Engine.connect)
     assert error.message == f"no container engine answers on unix://{tmp_path}/docker.sock"
-    assert error.hint.startswith("start it (systemctl start docker), or follow pid:N, pidns:INUM")
+    assert error.hint.startswith("start it (systemctl start docker), or name pid:N, pidns:INUM")
     assert error.exit_code == ExitCode.FAILURE
     assert "No such file" in error.detail
 

@@ -10,7 +10,7 @@ import pytest
 
 from tracer.stream.account import COUNTS
 from tracer.stream.batch import EVENT, NUMBER, PIECE
-from tracer.stream.schema import COUNTED_KINDS, COUNTER_SLOTS, KINDS, Flag, Kind, Maker, PieceKind
+from tracer.stream.schema import COUNTED_KINDS, COUNTER_SLOTS, EVENT_BYTES, KINDS, Flag, Kind, Maker, PieceKind
 
 BPF = Path(__file__).parents[2] / "bpf"
 HEADER = (BPF / "event.h").read_text()
@@ -58,7 +58,7 @@ def test_the_counters_are_read_as_they_are_declared() -> None:
 
 
 def test_one_size_for_all_records() -> None:
-    assert EVENT.itemsize == PIECE.itemsize == 160
+    assert EVENT.itemsize == PIECE.itemsize == EVENT_BYTES
     assert EVENT.fields and PIECE.fields
     for shared in ("seq", "kind", "cpu"):
         assert EVENT.fields[shared] == PIECE.fields[shared]

@@ -15,15 +15,15 @@ from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, rep
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
 from tracer.stream.metadata import Container
-from tracer.stream.schema import NO_CPU, Flag, Kind
+from tracer.stream.schema import EVENT_NAMES, NO_CPU, NOTE_KINDS, SHOWN_KINDS, Flag, Kind
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 from tracer.views.view import View
 
 GOLDEN = Path(__file__).parent / "golden"
 WALL_OFFSET_NS = 1_700_000_000 * SECOND_NS
-KINDS = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
-ALL_KINDS = KINDS | {Kind.THREAD_FORK, Kind.THREAD_EXIT}
+KINDS = frozenset(Kind[name.upper()] for name in EVENT_NAMES)
+ALL_KINDS = SHOWN_KINDS - NOTE_KINDS
 DB = Container("b" * 64, "podman", 'odd "name" 100%\u202e日本', "img:%d", incarnation=2)
 UNNAMED = Container("c" * 64, "containerd")
 DEEP = [(PIDNS + level, 10 + level) for level in range(6)]

@@ -161,6 +161,17 @@ def test_every_field_of_the_record_has_its_column() -> None:
         assert str(type_).startswith("int")
 
 
+def test_a_column_that_an_older_recording_lacks_is_null_in_it() -> None:
+    """A missing column is read as absent: that must be no value, but for those that every recording has."""
+    everywhere = {"pid", "ppid", "ns_ppid", "level", "tid", "ns_tid", "start_ns", "parent_start_ns", "uid", "status"}
+    everywhere |= {"lost", "args_bytes"}
+    for column in NUMBERS:
+        if column.name not in everywhere:
+            rows = np.concatenate([batch(row(kind, 60)).rows for kind in KINDS])
+            rows[column.field] = column.absent
+            assert not Known(rows)(column.name).any(), f"{column.name}: its rule needs a value that means unknown"
+
+
 def test_columns_and_kinds_of_a_later_nstrace_are_passed_over() -> None:
     before = batch(fork(1), fork(2, [(5, 6)]), fork(3))
     arrow = to_arrow(before, OFFSET_NS).append_column("later", pa.array([1, 2, 3]))

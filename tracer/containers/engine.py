@@ -179,7 +179,7 @@ def _failure(address: str, error: Exception) -> NstraceError:
         return NstraceError(message, "is this an engine? DOCKER_HOST names its socket", detail=detail)
     return NstraceError(
         f"no container engine answers on {address}",
-        "start it (systemctl start docker), or follow pid:N, pidns:INUM, host or all, which need none",
+        "start it (systemctl start docker), or name pid:N, pidns:INUM, host or all, which need none",
         detail=detail,
     )
 

@@ -18,11 +18,11 @@ from tracer.kernel.attach import PROGRAMS, Attached, attach
 from tracer.kernel.btf import Btf, kernel_types
 from tracer.kernel.options import PAGE_BYTES, LoadOptions
 from tracer.kernel.program_cache import CompiledPrograms, Store, key_of
+from tracer.stream.schema import EVENT_BYTES, PIECE_BYTES
 from tracer.system import cgroup_hierarchy
 
 MAPS = ("ring", "counts", "decisions", "losses", "wake")
-PIECE_BYTES = 128
-RECORD_BYTES = 168  # with the ring's own header
+RECORD_BYTES = EVENT_BYTES + 8  # with the ring's own header
 
 
 def _cgroup_subsys(btf: Btf) -> int:

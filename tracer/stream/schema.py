@@ -126,7 +126,9 @@ METADATA_KINDS = tuple(kind for kind, traits in KINDS.items() if not traits.is_s
 NOTE_KINDS = frozenset(SHOWN_KINDS & set(STREAM_KINDS))
 """Kinds that are always shown, in lines of their own form: they say how complete the stream is."""
 LIFE_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.is_life)
-"""Kinds of rows after which the process lives, and is as the row describes it."""
+"""Kinds of rows after which the process lives."""
+TRACED_KINDS = tuple(kind for kind in COUNTED_KINDS if KINDS[kind].is_event)
+"""What processes do in their lives, as --events names it."""
 COMMAND_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.has_command)
 """Kinds of rows that carry a file name and arguments."""
 EVENT_NAMES = tuple(kind.name.lower() for kind, traits in KINDS.items() if traits.is_event)
@@ -177,7 +179,7 @@ INTERNAL_FLAGS = Flag.UNDECIDED
 NO_CPU = 0xFFFF
 """The cpu of a GAP row whose CPU is not known."""
 
-INLINE_LEVELS, PIECE_BYTES, COMM_BYTES = 3, 128, 16
+INLINE_LEVELS, COMM_BYTES = 3, 16
 
 
 class Field(NamedTuple):
@@ -237,6 +239,22 @@ PIECE_FIELDS = (
     Field("bytes", "char[PIECE_BYTES]"),
 )
 """struct piece: of the same size; seq, kind and cpu are where the event has them."""
+
+
+_SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "char": 1, "struct number": 16}
+_LENGTHS = {"": 1, "INLINE_LEVELS": INLINE_LEVELS, "PIECE_BYTES": 0, str(COMM_BYTES): COMM_BYTES}
+
+
+def _size(fields: tuple[Field, ...]) -> int:
+    """In bytes, without padding."""
+    types = (field.type.removesuffix("]").partition("[") for field in fields)
+    return sum(_SIZES[base] * _LENGTHS[length] for base, _, length in types)
+
+
+EVENT_BYTES = _size(EVENT_FIELDS)
+"""A multiple of 8: C pads the structure to that."""
+PIECE_BYTES = EVENT_BYTES - _size(PIECE_FIELDS)
+"""What a piece has room for, so that it is as long as an event."""
 
 
 class Rule(NamedTuple):

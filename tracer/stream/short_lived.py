@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tracer.stream.batch import Batch, of_kind, pick
 from tracer.stream.distinct import distinct
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
-from tracer.stream.schema import INLINE_LEVELS, LIFE_KINDS, Flag, Kind
+from tracer.stream.schema import INLINE_LEVELS, LIFE_KINDS, TRACED_KINDS, Flag, Kind
 
 _FEW = 128  # fewer are faster one by one
 _ODD = int(Flag.INFERRED | Flag.ENDED)
@@ -44,7 +44,7 @@ def split(batch: Batch) -> tuple[Batch, ShortLived | None]:
     in_slot[slots[births]] = births  # a process that loses its slot to another is not set aside
     birth = in_slot[slots]
     is_theirs = is_birth[birth] & (tgids == tgids[birth]) & (starts == starts[birth])
-    is_theirs &= of_kind(rows, Kind.FORK, Kind.EXEC, Kind.EXIT)
+    is_theirs &= of_kind(rows, *TRACED_KINDS)
     has_ended = np.zeros(len(rows), bool)
     has_ended[birth[is_theirs & (kinds == Kind.EXIT) & (rows["flags"] & _ODD == 0)]] = True
     is_theirs &= has_ended[birth]

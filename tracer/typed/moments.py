@@ -11,6 +11,7 @@ In the end of a window + counts from where it begins, and a time of day is one a
 
 from __future__ import annotations
 
+import operator
 import re
 import time
 from collections.abc import Sequence
@@ -97,9 +98,10 @@ def parse_windows(first: str | None, last: str | None, spans: Sequence[Span]) ->
     windows = [_window(first, last, span) for span in spans]
     found = [window if window.meets(span) else None for window, span in zip(windows, spans, strict=True)]
     text = " to ".join(repr(moment) for moment in (first, last) if moment is not None)
-    if not any(found):
+    is_empty = [window.end_ns <= window.begin_ns for window in windows]
+    if not any(found) and not (first is not None and last is not None and all(is_empty)):
         raise outside(text, spans)
-    if last is not None and any(window and window.end_ns <= window.begin_ns for window in found):
+    if last is not None and (not any(found) or any(map(operator.and_, map(bool, found), is_empty))):
         raise NstraceError(
             f"{text} is empty: its end is not after its beginning", "put the earlier time first", ExitCode.USAGE
         )

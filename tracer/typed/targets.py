@@ -112,7 +112,10 @@ def parse_target(text: str) -> Target:
         return Target(TargetKind(text), "", text)
     if colon and prefix in ("pid", "pidns"):
         if not value.isascii() or not value.isdigit() or int(value) == 0:
-            raise _usage(f"{text!r}: {prefix}: wants a positive number", f"for example {prefix}:4026532180")
+            raise _usage(
+                f"{text!r}: {prefix}: wants a positive number",
+                f"for example {prefix}:{4026532180 if prefix == 'pidns' else 4711}",
+            )
         return Target(TargetKind(prefix), str(int(value)), text)
     if colon and prefix in ("label", "image", "compose"):
         if not value:
