@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import wait_for
 from following import Event, Following
 from oracle import SOCKET, WORKLOAD, Receiver, pidns_inum
 
@@ -129,6 +131,42 @@ def test_processes_that_were_moved_out_of_its_cgroup(folder: str, name: str, sta
     (listed,) = (one for one in objects("containers") if one["name"] == name)
     assert (listed["init_pid"], listed["id"]) == (first, container.id)
     assert run("translate", "-q", f"{name}/1", first).stdout == f"{first}\n1\n"
+
+
+def test_a_session_in_its_cgroup_does_not_hide_that_the_others_were_moved_out(
+    folder: str, name: str, start_container: Start
+) -> None:
+    container = start_container("sh -c 'while true; do sleep 0.2; done'", name=name)
+    first = init(container)
+    move(first, folder)
+    container.exec_run("sleep 600", detach=True)
+    wait_for(lambda: len(objects("ps", f"pid:{first}")) >= 3)
+    with Following(name) as follow:
+        events = follow.until(lambda events: sum(event["event"] == "exit" for event in events) >= 3)
+        follow.stop()
+    assert {event["container"]["name"] for event in events if event["event"] != "gap"} == {name}
+    assert first in {process["pid"] for process in objects("ps", name)}
+    (listed,) = (one for one in objects("containers") if one["name"] == name)
+    assert listed["init_pid"] == first
+
+
+def test_a_visitor_with_a_lower_pid_than_the_first_process(name: str, start_container: Start) -> None:
+    """PIDs wrap on every host that runs long: the list of processes, which is by PID, has the visitor first."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    last.write_text("20000")
+    first = init(start_container(["sleep", "600"], name=name))
+    last.write_text("12000")
+    loop = ["nsenter", "-t", str(first), "-p", "-m", "sh", "-c", "while true; do sleep 0.2; done"]
+    with subprocess.Popen(loop, start_new_session=True) as visitor:
+        try:
+            wait_for(lambda: len(objects("ps", name)) >= 3)
+            assert min(process["pid"] for process in objects("ps", name)) < first
+            with Following(name) as follow:
+                events = follow.until(lambda events: sum(event["event"] == "exit" for event in events) >= 3)
+                follow.stop()
+        finally:
+            os.killpg(visitor.pid, signal.SIGKILL)
+    assert {event["container"]["name"] for event in events if event["event"] != "gap"} == {name}
 
 
 @pytest.mark.parametrize(

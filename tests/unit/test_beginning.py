@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.stream.batch import Batch
-from tracer.stream.beginning import in_order
+from tracer.stream.beginning import in_order, owners_first
 from tracer.stream.repair import identities
 from tracer.stream.schema import Flag, Kind
 
@@ -93,3 +93,18 @@ def test_in_order_and_one_beginning_each(events: list[tuple[Kind, int]], there: 
         begins = [kind for kind in kinds if kind == Kind.SNAPSHOT]
         assert kinds[0] in (Kind.FORK, Kind.SNAPSHOT)
         assert len(begins) == (kinds[0] == Kind.SNAPSHOT)
+
+
+def test_the_first_process_of_a_namespace_is_listed_first() -> None:
+    """PIDs wrap: who entered the namespace later can have a lower one. What makes a container known comes first."""
+    deep = [(builders.PIDNS, 5), (builders.PIDNS + 1, 1)]
+    rows = [
+        builders.row(Kind.SNAPSHOT, 3, start_ns=1, ts_ns=100),
+        builders.row(Kind.SNAPSHOT, 12, [(builders.PIDNS, 7)], start_ns=40, ts_ns=110),
+        builders.row(Kind.SNAPSHOT, 15, deep, start_ns=50, ts_ns=115),
+        builders.row(Kind.SNAPSHOT, 20, [(builders.PIDNS, 1)], start_ns=30, ts_ns=120),
+    ]
+    ordered = owners_first(builders.batch(*rows))
+    told = list(zip(ordered.rows["tgid"].tolist(), ordered.rows["ts_ns"].tolist(), strict=True))
+    assert told == [(20, 100), (15, 100), (3, 100), (12, 110)]
+    assert owners_first(builders.batch()).rows.tolist() == []

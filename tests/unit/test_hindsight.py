@@ -364,3 +364,27 @@ def test_the_command_says_what_it_cannot(args: list[str], code: int, said: str, 
 def test_a_moment_wants_a_recording() -> None:
     done = nstrace("--at", "+1s", "1")
     assert (done.returncode, "--from FILE" in done.stderr) == (2, True)
+
+
+def test_before_its_first_report_nothing_is_known_but_numbers(tmp_path: Path) -> None:
+    """Of a process whose fork was lost, or that moved in: what is reported later is no answer about before."""
+    inferred = row(
+        Kind.FORK, 700, [number(DB_NS, 30)], exe=b"/bin/sleep", args=[b"sleep"], comm=b"sleep", uid=33, start_ns=at(3),
+        ts_ns=at(6), cgroup_id=IN_DB, flags=Flag.INFERRED,
+    )  # fmt: skip
+    moved = row(
+        Kind.SNAPSHOT, 701, [], exe=b"/bin/py", args=[b"py"], comm=b"py", uid=44, start_ns=at(3), ts_ns=at(6),
+        cgroup_id=IN_WEB, flags=Flag.MOVED,
+    )  # fmt: skip
+    path = write(tmp_path / "x.arrows", [*ROWS, inferred, moved])
+    for proc, uid, comm in (("700", 33, b"sleep"), ("701", 44, b"py")):
+        before, after = (only(hindsight(path), proc, second).entry for second in (4, 7))
+        assert (before.uid, before.comm, before.args, before.parent) == (None, b"", None, None)
+        assert before.as_of and before.as_of.later
+        assert (before.as_of.later.at_ns, before.as_of.later.uid, before.as_of.later.comm) == (
+            WALL_NS + at(6),
+            uid,
+            comm,
+        )
+        assert (after.uid, after.comm) == (uid, comm)
+    assert only(hindsight(path), "701", 4).entry.container is None

@@ -17,9 +17,12 @@ from recordings import WALL_NS, facts, record, rotated, storm
 
 import tracer
 from tracer.errors import ExitCode
-from tracer.recording.files import open_input
+from tracer.recording.files import create, open_input
+from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording
 from tracer.recording.runs import runs_of
+from tracer.recording.source import RecordedSource
+from tracer.recording.writer import FileSink, Writer
 from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
@@ -170,3 +173,13 @@ def test_the_same_recording_as_a_file_and_as_a_stream_is_read_once(folder: Path)
     done = subprocess.run(argv, input=(folder / "c.arrows").read_bytes(), capture_output=True, timeout=60)
     assert hosts_pids(done.stdout.decode().splitlines()) == [100, 101]
     assert b"- holds no more of the same part of a recording than" in done.stderr
+
+
+def test_a_recording_reaches_to_its_end_not_to_its_last_event(tmp_path: Path) -> None:
+    """A quiet container's recording has moments behind its last event: every command answers about them."""
+    path = tmp_path / "quiet.arrows"
+    writer = Writer(FileSink(create(path, force=False), path.name), of_this_host(WALL_NS, []))
+    writer.take(batch(row(Kind.SNAPSHOT, 60, ts_ns=SECOND_NS)))
+    writer.close(9 * SECOND_NS)
+    source = RecordedSource([Recording(path.name, open_input(str(path)), pytest.fail)])
+    assert source.span().end_ns == WALL_NS + 9 * SECOND_NS == tracer.open(path).span.end_ns

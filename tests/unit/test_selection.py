@@ -10,7 +10,7 @@ from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import PidnsId
-from tracer.stream.schema import Flag
+from tracer.stream.schema import Flag, Kind
 from tracer.stream.selection import Decision, Selection
 from tracer.typed.targets import TargetKind, parse_target
 
@@ -134,3 +134,15 @@ def test_a_decision_is_made_again_where_an_engine_comes_later() -> None:
     assert [decision.follow for decision in selection.take_fresh()] == [False]
     assert selected(selection, builders.batch(builders.cgroup(10, BARE), row)) == [True, True]
     assert [decision.follow for decision in selection.take_fresh()] == [True]
+
+
+def test_who_is_seen_ahead_of_its_namespaces_first_process_is_decided_about_again() -> None:
+    """As a container, by its cgroup, is found only then."""
+    selection = Selection((parse_target("web"),), Attribution())
+    visitor = builders.fork(101, [(PIDNS, 7)], cgroup_id=1)
+    facts = builders.cgroup(10, WEB), builders.cgroup(1)
+    assert selected(selection, builders.batch(*facts, visitor)) == [True, True, False]
+    assert [decision.follow for decision in selection.take_fresh()] == [False]
+    first = builders.row(Kind.SNAPSHOT, 200, [(PIDNS, 1)], cgroup_id=10)
+    assert selected(selection, builders.batch(first, visitor)) == [True, True]
+    assert Decision(PidnsId(PIDNS, 1), 1, True) in selection.take_fresh()

@@ -6,6 +6,7 @@ Combines /proc, the namespaces' descriptors and the names that an engine reports
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from tracer.containers import cgroup_paths
@@ -18,6 +19,7 @@ from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId
 from tracer.system.clock_offset import wall_offset_ns
 
 _MS_NS = 1_000_000
+_INITS_EVERY_S = 1.0
 
 
 class Host:
@@ -35,6 +37,8 @@ class Host:
         self._spaces = PidnsIds()
         self._containers: dict[str, Container | None] = {}
         self._owners: dict[PidnsId, Container | None] = {}
+        self._first_of: Mapping[int, str] = {}
+        self._inits_due_s = 0.0
         self.wall_offset_ns = wall_offset_ns()
 
     def process(self, nr: int) -> LivingProcess | None:
@@ -127,8 +131,9 @@ class Host:
     def _by_engine(self, tgid: int) -> Container | None:
         """The container whose first process this is, as the engine reports. Asked only for a process that is the first
         in its namespace and in no container's cgroup: it was moved there."""
-        known = {container.id for container in self._containers.values() if container}
-        container_id = self._inits(known).get(tgid)
+        if time.monotonic() >= self._inits_due_s:  # all: a session in a container's own cgroup is not its first process
+            self._first_of, self._inits_due_s = self._inits(()), time.monotonic() + _INITS_EVERY_S
+        container_id = self._first_of.get(tgid)
         return container_of(container_id, self._describe(container_id)) if container_id else None
 
 

@@ -17,6 +17,7 @@ from tracer.kernel.options import LoadOptions
 from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.stream.account import Account
 from tracer.stream.batch import EVENT, Batch
+from tracer.stream.beginning import owners_first
 from tracer.stream.decoding import Decoded, GapFinder, Joiner, missed_rows
 from tracer.stream.losses import LossLedger, Share
 from tracer.stream.schema import COUNTER_SLOTS
@@ -176,4 +177,5 @@ class Trace:
             os.close(fd)
         records = np.frombuffer(raw, EVENT)
         records["cpu"] = 0  # one stream, whatever CPU we ran on
-        return Joiner().join(records)
+        decoded = Joiner().join(records)
+        return decoded._replace(batch=owners_first(decoded.batch))

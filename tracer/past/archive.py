@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import Entry
 from tracer.past.history import History, Lifetime
-from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
+from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of, unreported
 from tracer.stream.attribution import Attribution, teaches
 from tracer.stream.batch import Batch
 from tracer.stream.known import Known
@@ -55,12 +55,16 @@ class Past:
         return [pidns for pidns in self.history.spaces if pidns.inum == inum]
 
     def reported(self, lifetime: Lifetime, moment_ns: int) -> Reported:
-        """A process as it was at a moment, by what was reported until then, or first."""
+        """A process as it was at a moment, by what was reported until then. The list at the beginning counts as of the
+        beginning. Of a process that was reported only later (its fork was lost, or it moved in) nothing is known yet
+        but its numbers; what the first report says is a change by then."""
         batch, rows = self.history.batch, self.history.rows_of(lifetime.process)
         times = batch.rows["ts_ns"][rows].astype(np.int64)
-        is_past, is_report = times <= max(moment_ns, int(times[0])), reporting(batch.rows[rows])
+        was_listed = _is_listed(batch.rows[rows[0]])
+        is_past = times <= (max(moment_ns, int(times[0])) if was_listed else moment_ns)
+        is_report = reporting(batch.rows[rows])
         past, later = rows[is_past & is_report], rows[~is_past & is_report]
-        report = self._report(past[-1] if len(past) else rows[0])
+        report = self._report(past[-1]) if len(past) else unreported(self._report(rows[0]), lifetime.proc_id.start_ns)
         inner = chain_of(batch, int(rows[0]))
         chain = inner if batch.rows["level"][rows[0]] else ()
         described = Described(
@@ -90,6 +94,11 @@ class Past:
             return UNKNOWN_COMMAND
         _deep, exe, args = batch.payload(int(rows[having[-1]]))
         return Command(exe, args)
+
+
+def _is_listed(row: np.void) -> bool:
+    """Whether a process's first row says that it existed when the recording began."""
+    return bool(row["kind"] == Kind.SNAPSHOT and not row["flags"] & Flag.MOVED)
 
 
 def _status(rows: NDArray[np.void]) -> int | None:

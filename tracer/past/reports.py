@@ -23,7 +23,8 @@ from tracer.stream.schema import LIFE_KINDS, Flag, Kind
 
 class Report(NamedTuple):
     """What one event reports. uid, parent: None: not known. ns_ppid: the parent's number in the process's innermost
-    namespace, 0: it has none there. is_carried: of an earlier event, which another file of the recording holds."""
+    namespace, 0: it has none there. is_carried: of an earlier event, which another file of the recording holds.
+    is_reported: False: there was no report yet."""
 
     kind: Kind
     ts_ns: int
@@ -33,6 +34,7 @@ class Report(NamedTuple):
     ns_ppid: int
     cgroup_id: int
     is_carried: bool
+    is_reported: bool = True
 
 
 class Command(NamedTuple):
@@ -82,6 +84,11 @@ def reports_of(rows: NDArray[np.void]) -> list[Report]:
     ]
 
 
+def unreported(first: Report, start_ns: int) -> Report:
+    """What is known of a process before its first report: nothing that it can change."""
+    return first._replace(ts_ns=start_ns, uid=None, comm=b"", parent=None, ns_ppid=0, cgroup_id=0, is_reported=False)
+
+
 class Described(NamedTuple):
     """A process at a moment: its last report until then, the next one, what it runs, and what became of its parent."""
 
@@ -125,6 +132,8 @@ class Described(NamedTuple):
 
 
 def _changes(before: Report, after: Report, wall_offset_ns: int) -> Later | None:
+    if not before.is_reported:
+        return Later(after.ts_ns + wall_offset_ns, after.uid, after.comm or None, after.parent)
     uid = None if before.uid is None or after.uid == before.uid else after.uid
     parent = None if before.parent is None or after.parent == before.parent else after.parent
     is_renamed = after.kind != Kind.EXEC and b"" not in (before.comm, after.comm) and before.comm != after.comm

@@ -84,10 +84,12 @@ class RecordedSource:
             last_ns = max(recording.last_ns for recording in self.recordings) + self.wall_offset_ns
             has_ended = all(recording.is_closed or _has_ended(recording) for recording in self.recordings)
             return Span(began_ns, max(began_ns, last_ns) if has_ended else UNKNOWN_NS)
-        indices = [index for recording in self.recordings for index in recording.indices() if index.last_ns]
+        headers = [recording.again() for recording in self.recordings]
+        indices = [part.index for found in headers for part in found.parts(lambda _index: False) if part.index.last_ns]
         if not indices:
             return Span(began_ns, began_ns)
-        first, last = min(index.first_ns for index in indices), max(index.last_ns for index in indices)
+        first = min(index.first_ns for index in indices)
+        last = max(found.last_ns for found in headers)  # the mark at the end says until when nothing more happened
         return Span(first + self.wall_offset_ns, last + self.wall_offset_ns)
 
     def _bound(self, target: Target) -> Target:

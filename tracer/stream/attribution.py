@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import CgroupFact, Container
-from tracer.stream.pidns import Chain, PidnsId, chain_of
+from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, chain_of
 from tracer.stream.schema import INLINE_LEVELS, Kind
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
@@ -26,8 +26,8 @@ class Attribution:
     """Containers by cgroup id and by the PID namespaces that their processes began. Receives every batch.
 
     Bounded: what was looked up longest ago is forgotten first. Sources remember less than this does, so that they
-    report again what was forgotten. changes: how often a fact arrived that may change earlier answers, because an
-    engine names a container late.
+    report again what was forgotten. changes: how often a fact arrived that may change earlier answers: an engine names
+    a container late, or a namespace's first process appears after others in it.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,7 @@ class Attribution:
         self.changes = 0
         self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
+        self._ownerless: Lru[PidnsId, bool] = Lru(MAX_FACTS)  # asked about before any first process was seen
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
 
     def split_and_learn(self, batch: Batch) -> Iterator[Batch]:
@@ -75,6 +76,7 @@ class Attribution:
         if before is None or (own and before != cgroup_id):
             self._births.put(pidns, cgroup_id)
             if own:
+                self.changes += before is None and pidns in self._ownerless
                 self._cache.clear()
 
     def _of_cgroup(self, cgroup_id: int | None) -> Container | None:
@@ -83,7 +85,11 @@ class Attribution:
 
     def owner(self, pidns: PidnsId) -> Container | None:
         """The container whose process was the first of this namespace; None: of no container, or not known."""
-        return self._by_engine.get(pidns) or self._of_cgroup(self._births.get(pidns))
+        birth = self._births.get(pidns)
+        found = self._by_engine.get(pidns) or self._of_cgroup(birth)
+        if found is None and birth is None and pidns != INITIAL_PIDNS:
+            self._ownerless.put(pidns, True)
+        return found
 
     def by_engine(self, pidns: PidnsId) -> Container | None:
         """As `owner`, where an engine reports it and the cgroup does not show it."""

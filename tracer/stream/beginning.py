@@ -17,6 +17,23 @@ from tracer.stream.schema import STREAM_KINDS, Flag, Kind
 _ENDS = np.uint8(~(Flag.ENDING | Flag.ENDED) & 0xFF)
 
 
+def owners_first(listed: Batch) -> Batch:
+    """SNAPSHOT rows as the kernel lists them, by PID, with the first processes of nested PID namespaces ahead of all
+    others, outer namespaces first: they show which container a namespace belongs to. PIDs wrap, so a process that
+    entered the namespace later (nsenter) can have a lower one. Their time becomes that of the first row: they were born
+    before."""
+    rows = listed.rows
+    is_first = (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1) if len(rows) else np.zeros(0, bool)
+    is_first &= rows["start_ns"] < rows["ts_ns"][:1]
+    if not is_first.any():
+        return listed
+    first = np.flatnonzero(is_first)
+    first = first[np.argsort(rows["level"][first], kind="stable")]
+    ordered = listed.take(np.concatenate([first, np.flatnonzero(~is_first)]))
+    ordered.rows["ts_ns"][: len(first)] = rows["ts_ns"].min()
+    return ordered
+
+
 def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
     """All rows in order of time. Each process that existed at the beginning has one SNAPSHOT row, ahead of its events;
     one that was forked since has none.

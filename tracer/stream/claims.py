@@ -37,6 +37,8 @@ class Claims:
             container = container_of(container_id)
             for at in np.flatnonzero(rows["tgid"] == tgid).tolist():  # else it has ended meanwhile
                 fact = facts.get(int(rows["cgroup_id"][at]))
+                if fact and fact.container and fact.container.id == container_id:
+                    continue  # its cgroup shows it
                 if rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
                     self._found.append((snapshot.part(at, at + 1), container))
                 else:

@@ -130,7 +130,10 @@ class LiveSource:
     def _moved(self, snapshot: Batch, facts: Mapping[int, CgroupFact]) -> Batch:
         """PIDNS rows for containers whose processes were moved out of their cgroups. Raises NstraceError for one that a
         target means and that cannot be distinguished."""
-        ids = {fact.container.id for fact in facts.values() if fact.container}
+        rows = snapshot.rows
+        first = (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1)
+        cgroups = set(rows["cgroup_id"][first].tolist())  # a process that came later says nothing of the first one
+        ids = {fact.container.id for cgroup_id, fact in facts.items() if fact.container and cgroup_id in cgroups}
         moved = Claims(self._inits(ids), snapshot, facts, self._cgroups.moved)
         for container, tgid in moved.indistinct:
             meant = [target.kind for target in self._selection.targets if target.means((container,), ())]
