@@ -42,3 +42,10 @@ def test_the_long_help_and_a_wrong_command_are_as_ever() -> None:
         done = run(word)
         assert (done.returncode, done.stdout) == (2, "")
         assert "see nstrace --help" in done.stderr
+
+
+def test_a_misspelt_command_gets_a_suggestion() -> None:
+    done = run("folow", "web")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0] == "nstrace: no such command 'folow'; did you mean follow?"
+    assert "did you mean" not in run("zzz").stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,16 @@ def arrows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nstrace(*args: object) -> str:
     argv = [sys.executable, "-m", "tracer", *map(str, args)]
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_pipe_that_is_closed_is_a_normal_end(form: str, arrows: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-m", "tracer", "export", "--to", form, "-w", "-", str(arrows)]
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def plain(event: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracer.errors import ExitCode
-from tracer.wiring.options import StreamOptions, replay_options, stream
+from tracer.wiring.options import Number, StreamOptions, replay_options, stream
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -39,7 +39,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
     metavar="N",
     help="1 = real time, 10 = ten times as fast, max = without pauses.",
 )
-@click.option("--max-idle", type=click.FloatRange(0), metavar="S", help="With --speed: cut pauses to S seconds.")
+@click.option("--max-idle", type=Number(0), metavar="S", help="With --speed: cut pauses to S seconds.")
 @replay_options
 def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **values: Any) -> int:
     """Show what recordings hold as nstrace follow would have shown it: anywhere, without root, eBPF or Docker.

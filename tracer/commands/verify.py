@@ -12,7 +12,7 @@ import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_target
-from tracer.wiring.options import wants_color
+from tracer.wiring.options import Number, wants_color
 from tracer.wiring.printing import output_options
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _is_number(text: str) -> bool:
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option(
     "--live",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=Number(0, 3600, min_open=True),
     metavar="[S]",
     help=f"Also the table that eBPF events build in S seconds (--live alone: {_LIVE_S:.0f}).",
 )

@@ -16,6 +16,18 @@ from tracer.stream.schema import EVENT_NAMES
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Number(click.FloatRange):
+    """click's, with a name that people read in messages."""
+
+    name = "number"
+
+
+class WholeNumber(click.IntRange):
+    """The same without fractions."""
+
+    name = "whole number"
+
+
 @dataclass(frozen=True)
 class StreamOptions:
     """How a stream of events is filtered, bounded and shown."""
@@ -53,12 +65,10 @@ _OPTIONS = {
     "events": click.option(
         "--events", callback=_events, metavar="LIST", help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all."
     ),
-    "threads": click.option("--threads", is_flag=True, help="Also show threads, with TID and NSTID."),
-    "duration": click.option(
-        "--duration", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop after S seconds."
-    ),
+    "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
+    "duration": click.option("--duration", type=Number(0, min_open=True), metavar="S", help="Stop after S seconds."),
     "count": click.option(
-        "--count", type=click.IntRange(1), metavar="N", help="Stop after N events (snapshot not counted)."
+        "--count", type=WholeNumber(1), metavar="N", help="Stop after N events (snapshot not counted)."
     ),
     "output": click.option(
         "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
@@ -70,10 +80,10 @@ _OPTIONS = {
         default="auto",
         help="Use of colors; NO_COLOR is respected.",
     ),
-    "quiet": click.option("-q", "--quiet", is_flag=True, help="Events only: no header, warnings or summary."),
+    "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
     "buffer_size": click.option(
         "--buffer-size",
-        type=click.FloatRange(0.0625, 1024),
+        type=Number(0.0625, 1024),
         default=16,
         show_default=True,
         callback=_ring_bytes,
@@ -82,7 +92,7 @@ _OPTIONS = {
     ),
     "max_args_bytes": click.option(
         "--max-args-bytes",
-        type=click.IntRange(1, 16384),
+        type=WholeNumber(1, 16384),
         default=4096,
         show_default=True,
         metavar="N",
@@ -90,7 +100,7 @@ _OPTIONS = {
     ),
     "max_processes": click.option(
         "--max-processes",
-        type=click.IntRange(256),
+        type=WholeNumber(256),
         default=262144,
         show_default=True,
         metavar="N",

@@ -16,7 +16,7 @@ import click
 
 from tracer.errors import ExitCode, NstraceError, ReaderGone, ReaderStuck
 from tracer.wiring.ending import Ending
-from tracer.wiring.options import StreamOptions
+from tracer.wiring.options import StreamOptions, WholeNumber
 from tracer.wiring.streaming import writing
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def record_options(required: bool) -> Callable[[F], F]:
             metavar="TIME",
             help="A new file every TIME (90s, 15m, 1h).",
         ),
-        click.option("--max-files", type=click.IntRange(1), metavar="N", help="Keep the latest N files."),
+        click.option("--max-files", type=WholeNumber(1), metavar="N", help="Keep the latest N files."),
         click.option("--fsync", is_flag=True, help="Sync the file to disk (fsync) once a second."),
     )
 
