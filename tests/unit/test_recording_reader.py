@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from tracer.recording.row_filter import RowFilter
 from tracer.recording.schema import SCHEMA
 from tracer.stream.batch import Batch
 from tracer.stream.schema import NO_CPU, Kind
+from tracer.text.clock import Clock
+from tracer.views.sheet import Sheet
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40), storm(121, 40)]
 
@@ -227,10 +230,40 @@ def test_a_batch_that_would_unpack_to_too_much_is_not_unpacked(monkeypatch: pyte
     assert "a batch of" in said[0]
 
 
-def test_a_container_that_cannot_be_read() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("wall_offset_ns", value) for value in (1 << 62 << 1, -(1 << 62), 10**30)),
+        *(("realtime_ns", value) for value in (-1, 10**30, -(10**30), 1 << 63)),
+        *(("part", value) for value in (0, -5, 10**25)),
+    ],
+)
+def test_metadata_of_no_time_and_no_part(name: str, value: int) -> None:
+    with pytest.raises(NstraceError, match=rf"damaged at byte 0: its {name} is not plausible"):
+        read(frames.of_schema(of_this_host(0, []) | {name: str(value)}))
+
+
+def test_a_clock_that_says_1970_on_a_host_that_is_up_for_days() -> None:
+    day_ns = 86_400 * 10**9
+    data = frames.of_schema(of_this_host(-day_ns, []) | {"realtime_ns": "5"})
+    assert read(data)[2].facts.wall_offset_ns == -day_ns
+    sheet, times = Sheet(1), np.array([day_ns + 1_500_000_000], np.uint64)
+    clock = Clock(-day_ns, "%Y-%m-%dT%H:%M:%S", 3, time.gmtime)
+    clock.put(sheet, times)
+    assert sheet.render().decode().strip() == clock.text(int(times[0])) == "1970-01-01T00:00:01.500"
+
+
+def unreadable(fill: bytes) -> Batch:
+    """Facts about cgroups that are replaced by these bytes; the first of them is cut or repeated to fit."""
     bad = facts()
-    bad.heap = b"\xff" * len(bad.heap)
-    batches, said, _recording = read(hostile(to_arrow(bad, 0)))
+    at = bad.rows["kind"] == Kind.CGROUP
+    bad.rows["args_len"][at] = bad.rows["args_total"][at] = len(fill)
+    return Batch(bad.rows[at], fill * int(at.sum()))
+
+
+@pytest.mark.parametrize("fill", [b"\xff" * 50, b'{"unknown":' + b"[" * 100_000])
+def test_a_container_that_cannot_be_read(fill: bytes) -> None:
+    batches, said, _recording = read(hostile(to_arrow(unreadable(fill), 0)))
     assert batches == []
     assert "a container that cannot be read" in said[0]
 

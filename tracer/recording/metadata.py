@@ -14,13 +14,16 @@ from pathlib import Path
 
 from tracer.recording.schema import VERSION
 
-_MAX_OFFSET_NS = 1 << 62
+_MAX_NS = 7_258_118_400 * 10**9  # the year 2200
+_MIN_OFFSET_NS = -315_360_000 * 10**9  # a clock that says 1970 on a host that has been up for ten years
+_MAX_PART = 1 << 31
 
 
 @dataclass(frozen=True)
 class Metadata:
     """The metadata, as a reader uses it. session: one run of nstrace; part: the number of the file in it, from 1;
-    began_ns: when the file was begun, wall clock."""
+    began_ns: when the file was begun, wall clock. Times are between the years 1970 and 2200: what is worked out from
+    them fits in 64 bits."""
 
     schema: int
     wall_offset_ns: int
@@ -33,18 +36,23 @@ class Metadata:
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> Metadata:
         """The metadata. Raises KeyError or ValueError where it is not that of a recording."""
-        offset_ns = int(metadata["wall_offset_ns"])
-        if abs(offset_ns) > _MAX_OFFSET_NS:
-            raise ValueError("a clock that is too far off")
         return cls(
             schema=int(metadata["nstrace_schema"]),
-            wall_offset_ns=offset_ns,
-            began_ns=int(metadata["realtime_ns"]),
+            wall_offset_ns=_number(metadata, "wall_offset_ns", _MIN_OFFSET_NS, _MAX_NS),
+            began_ns=_number(metadata, "realtime_ns", 0, _MAX_NS),
             host=metadata["host"],
             session=metadata["session"],
-            part=int(metadata["part"]),
+            part=_number(metadata, "part", 1, _MAX_PART),
             command=metadata["command"],
         )
+
+
+def _number(metadata: Mapping[str, str], name: str, least: int, most: int) -> int:
+    """Raises KeyError or ValueError where there is no such number from least to most."""
+    number = int(metadata[name])
+    if not least <= number <= most:
+        raise ValueError(f"its {name} is not plausible")
+    return number
 
 
 def of_this_host(wall_offset_ns: int, command: list[str]) -> dict[str, str]:

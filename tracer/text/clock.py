@@ -13,6 +13,7 @@ from tracer.stream.distinct import distinct
 from tracer.views.sheet import Sheet
 
 _SECOND_NS = 1_000_000_000
+_MASK = (1 << 64) - 1
 
 
 class Clock:
@@ -30,7 +31,7 @@ class Clock:
 
     def put(self, sheet: Sheet, ts_ns: NDArray[np.uint64]) -> None:
         """Add a column of boottimes (ns) as wall clock times, shape (n,)."""
-        wall_ns = ts_ns + np.uint64(self._offset_ns)
+        wall_ns = ts_ns + np.uint64(self._offset_ns & _MASK)  # negative where the clock says 1970: adding wraps around
         seconds = wall_ns // np.uint64(_SECOND_NS)
         first, of_row = distinct(seconds)
         sheet.choice([f"{self._second(second)}.".encode() for second in seconds[first].tolist()], of_row)
