@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
@@ -24,7 +24,8 @@ def container(container_id: str, name: str, state: str = "running", **more: Any)
 
 class FakeEngine(ThreadingUnixStreamServer):
     """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing;
-    trickles: answers, a byte at a time."""
+    trickles: answers, a byte at a time. raw: sent in place of an answer, headers and all, but for the version;
+    sent_bytes: how much of it was taken."""
 
     daemon_threads = True
 
@@ -38,6 +39,8 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.released = threading.Event()
         self.asked: list[str] = []
         self.product = "Engine"
+        self.raw: Iterable[bytes] | None = None
+        self.sent_bytes = 0
         super().__init__(str(path), _Handler)
 
     def listing(self, query: dict[str, list[str]]) -> Any:
@@ -64,11 +67,20 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.pause_s)
         if url.path.removeprefix("/v1.41") == "/version":
             self._answer({"ApiVersion": "1.41", "Components": [{"Name": self.server.product}]}, 200)
+        elif self.server.raw is not None:
+            self._send_raw(self.server.raw)
         elif url.path.endswith(f"/containers/{A}/json"):
             self._answer({"Id": A, "State": self.server.state_of_a}, 200)
         else:
             assert url.path.removeprefix("/v1.41") == "/containers/json", "inspect for the first process alone"
             self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
+
+    def _send_raw(self, raw: Iterable[bytes]) -> None:
+        self.close_connection = True
+        with suppress(OSError):
+            for part in raw:
+                self.connection.sendall(part)
+                self.server.sent_bytes += len(part)
 
     def _answer(self, what: Any, status: int) -> None:
         body = json.dumps(what).encode()

@@ -195,7 +195,8 @@ def test_an_engine_that_answers_nonsense_does_not_agree(
     state: Object, start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     container = start_container()
-    monkeypatch.setattr("tracer.containers.http_api.HttpApi.inspect_container", lambda *_: {"State": state})
+    answer = json.dumps({"State": state}).encode()
+    monkeypatch.setattr("tracer.containers.http_api.HttpApi.inspect_container", lambda *_: answer)
     with pytest.raises(SystemExit) as exited:
         main(["verify", f"pidns:{pidns_inum(init(container))}"])
     out, err = capsys.readouterr()

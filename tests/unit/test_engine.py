@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -278,6 +280,85 @@ def test_an_engine_that_talks_nonsense(
 ) -> None:
     monkeypatch.setattr(fake, "listing", lambda _query: answer)
     assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
+
+
+def answered(body: bytes, status: str = "200 OK") -> list[bytes]:
+    return [b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status.encode(), len(body)), body]
+
+
+def chunked(*parts: bytes) -> list[bytes]:
+    return [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *parts]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        answered(b"[" * 200_000),
+        answered(b'[{"Unknown":' + b"[" * 200_000),
+        answered(b'[{"Id":"\xff\xfe","Names":["/x"]}]'),
+        answered(b"[" + b"[]," * 1000 + b"[]]"),
+        chunked(b"-5\r\n", b"x" * 100),
+        chunked(b"-1\r\n", b"x" * 100),
+        chunked(b"-fffffffffffffffff\r\n", b"x" * 100),
+        chunked(b"fffffffffffffffff\r\n", b"x" * 100),
+        [b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"["],
+    ],
+    ids=range(9),
+)
+def test_answers_that_nobody_can_read(raw: list[bytes], fake: FakeEngine, engine: Engine) -> None:
+    fake.raw = raw
+    assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
+    assert failure(lambda: engine.init_tgid(A)).message == f"the container engine on {fake.address} {NONSENSE}"
+
+
+@pytest.mark.parametrize("body", [b'{"x":' + b"[" * 200_000, b'{"message":"\xff"}', b"\xff", b"["])
+def test_a_failure_without_an_explanation_that_can_be_read(body: bytes, fake: FakeEngine, engine: Engine) -> None:
+    fake.raw = answered(body, "500 no")
+    assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 500 no\r\n\r\n",
+    ],
+)
+def test_of_a_flood_only_so_much_is_taken(
+    head: bytes, fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_api, "MAX_ANSWER_BYTES", 1 << 20)
+    fake.raw = itertools.chain([head], itertools.repeat(b"x" * 65536, 1000))
+    assert failure(engine.all).message == f"the container engine on {fake.address} {NONSENSE}"
+    assert fake.sent_bytes < 4 << 20
+
+
+def test_the_socket_itself_has_a_limit(fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_api, "MAX_ANSWER_BYTES", 0)
+    monkeypatch.setattr(http_api, "_MAX_AROUND_BYTES", 10_000)
+    fake.raw = itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n" * 100, 10_000)
+    error = failure(engine.all)
+    assert (error.message, "more than" in error.detail) == (f"the container engine on {fake.address} {NONSENSE}", True)
+
+
+def test_what_is_not_needed_of_an_answer_becomes_no_object(fake: FakeEngine, engine: Engine) -> None:
+    unneeded = b"[" + b"[]," * 300_000 + b"[]]"
+    fake.raw = answered(b'[{"Id":"%s","Names":["/web"],"State":"running","Mounts":%s}]' % (A.encode(), unneeded))
+    tracemalloc.start()
+    try:
+        assert [found.name for found in engine.all()] == ["web"]
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 5 * len(unneeded)
+
+
+def test_chunks_are_joined(fake: FakeEngine, engine: Engine) -> None:
+    body = b'[{"Id":"%s","Names":["/web"],"State":"running"}]' % A.encode()
+    fake.raw = chunked(*(b"1\r\n%c\r\n" % byte for byte in body), b"0\r\n\r\n")
+    assert [found.name for found in engine.all()] == ["web"]
 
 
 def test_an_engine_that_has_gone(fake: FakeEngine, engine: Engine) -> None:

@@ -10,7 +10,7 @@ import http.client
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -145,10 +145,10 @@ class Engine:
             self._runtime = "podman" if any(name.startswith("Podman") for name in names) else "docker"
         return self._runtime
 
-    def _ask(self, question: Callable[[], Any], answer: type[T]) -> T:
+    def _ask(self, question: Callable[[], bytes], answer: type[T]) -> T:
         try:
-            return msgspec.convert(question(), answer)
-        except (OSError, Refused, http.client.HTTPException, msgspec.MsgspecError) as error:
+            return msgspec.json.decode(question(), type=answer)
+        except (OSError, Refused, http.client.HTTPException, ValueError, RecursionError) as error:
             raise _failure(self.address, error) from error
 
 

@@ -19,6 +19,8 @@ TIMEOUT_S = 2.0
 """The time limit of a whole answer where the caller sets none."""
 MAX_ANSWER_BYTES = 64 << 20
 """A list of 50 000 containers has 40 MB."""
+_MAX_AROUND_BYTES = 1 << 20  # headers, and the sizes of chunks
+_PIECE_BYTES = 1 << 16
 
 
 class Refused(Exception):
@@ -35,41 +37,51 @@ class _Message(msgspec.Struct):
 
 
 class HttpApi:
-    """Asks the engine on a local socket; one connection for each question. All methods return decoded JSON, and raise
-    OSError (TimeoutError too), Refused, http.client.HTTPException or msgspec.MsgspecError."""
+    """Asks the engine on a local socket; one connection for each question. All methods return JSON as it came, so that
+    who asks decodes what is needed of it and nothing else becomes an object. They raise OSError (TimeoutError too),
+    Refused, http.client.HTTPException or ValueError."""
 
     def __init__(self, path: str) -> None:
         """path: of the engine's socket."""
         self._path = path
 
-    def version(self, timeout_s: float = TIMEOUT_S) -> Any:
+    def version(self, timeout_s: float = TIMEOUT_S) -> bytes:
         """GET /version."""
         return self._get("/version", timeout_s)
 
-    def containers(self, filters: dict[str, list[str]], timeout_s: float = TIMEOUT_S) -> Any:
+    def containers(self, filters: dict[str, list[str]], timeout_s: float = TIMEOUT_S) -> bytes:
         """GET /containers/json: stopped ones too."""
         query = {"all": "1"}
         if filters:
             query["filters"] = msgspec.json.encode(filters).decode()
         return self._get(f"/containers/json?{urlencode(query)}", timeout_s)
 
-    def inspect_container(self, container_id: str, timeout_s: float = TIMEOUT_S) -> Any:
+    def inspect_container(self, container_id: str, timeout_s: float = TIMEOUT_S) -> bytes:
         """GET /containers/ID/json."""
         return self._get(f"/containers/{quote(container_id, safe='')}/json", timeout_s)
 
-    def _get(self, target: str, timeout_s: float) -> Any:
+    def _get(self, target: str, timeout_s: float) -> bytes:
         connection = _UnixConnection(self._path, time.monotonic() + timeout_s)
         try:
             connection.request("GET", target)
             answer = connection.getresponse()
-            body = answer.read(MAX_ANSWER_BYTES + 1)
+            body = _read(answer)
         finally:
             connection.close()
         if answer.status != http.client.OK:
             raise Refused(answer.status, _explanation(body))
+        return body
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """The body. In pieces into one buffer: read() makes an object of every chunk, and reads without bound where the
+    size of a chunk is -1."""
+    body, piece = bytearray(), bytearray(_PIECE_BYTES)
+    while count := answer.readinto(piece):
+        body += memoryview(piece)[:count]
         if len(body) > MAX_ANSWER_BYTES:
             raise http.client.HTTPException(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
-        return msgspec.json.decode(body)
+    return bytes(body)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -88,9 +100,11 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _Socket(socket.socket):
-    """A socket whose time-out, for each system call, is what is left of the time for all of them."""
+    """A socket whose time-out, for each system call, is what is left of the time for all of them, and that receives so
+    much and no more."""
 
     until_s = 0.0
+    received_bytes = 0
 
     def keep_time(self) -> None:
         left_s = self.until_s - time.monotonic()
@@ -101,11 +115,15 @@ class _Socket(socket.socket):
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         """Receive; everything that is read passes through here (socket.SocketIO.readinto)."""
         self.keep_time()
-        return super().recv_into(*args, **kwargs)
+        count = super().recv_into(*args, **kwargs)
+        self.received_bytes += count
+        if self.received_bytes > MAX_ANSWER_BYTES + _MAX_AROUND_BYTES:
+            raise http.client.HTTPException(f"more than {MAX_ANSWER_BYTES} bytes")
+        return count
 
 
 def _explanation(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Message).message
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return ""
