@@ -161,7 +161,7 @@ def _run(argv: list[str]) -> int:
         hint = f"see {error.ctx.command_path} --help" if error.ctx else "see nstrace --help"
         return _say(" ".join(error.format_message().split()), hint, 2)
     except click.ClickException as error:
-        return _say(error.format_message(), "", error.exit_code)
+        return _say(" ".join(error.format_message().split()), "", error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
         return getattr(error.__cause__ or error, "exit_code", 130)
     except (ReaderGone, BrokenPipeError):
@@ -176,9 +176,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _unexpected(error: Exception, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    return _say(f"unexpected {type(error).__name__}: {error}", "run nstrace --debug ... for a report", 1)
+    message = " ".join(f"unexpected {type(error).__name__}: {error}".split())
+    return _say(message, "run nstrace --debug ... for a report", 1, traceback.format_exc() if debug else "")
 
 
 def _first_verb(argv: list[str]) -> int:
@@ -186,12 +185,15 @@ def _first_verb(argv: list[str]) -> int:
 
 
 def _say(message: str, hint: str, exit_code: int, detail: str = "") -> int:
+    """Print an error. Names of files and containers in it may hold anything: here they become safe to print."""
+    from tracer.text.escape import safe_lines, safe_text
+
     with contextlib.suppress(BrokenPipeError):
         if detail:
-            print(detail, file=sys.stderr)
-        print(f"nstrace: {message}", file=sys.stderr)
+            print(safe_lines(detail.rstrip("\n")), file=sys.stderr)
+        print(f"nstrace: {safe_text(message)}", file=sys.stderr)
         if hint:
-            print(f"  {hint}", file=sys.stderr)
+            print(f"  {safe_text(hint)}", file=sys.stderr)
     return exit_code
 
 

@@ -158,6 +158,20 @@ it.say("the summary")
         assert last.startswith("nstrace: cut off: the events were not read")
 
 
+def test_what_it_says_has_no_effect_on_a_terminal() -> None:
+    body = r"""
+print("ready", flush=True)
+it.cut_off("a \x1b[31m name")
+it.say("w\x1b]0;x\x07\u202e\x9b2J\neb", before="\r\x1b[K")
+"""
+    with running(body) as process:
+        assert said_by(process).splitlines() == [
+            "",
+            "\x1b[K" + r"w\x1b]0;x\x07\u202e\x9b2J\x0aeb",
+            r"nstrace: cut off: a \x1b[31m name",
+        ]
+
+
 def test_still_another_one_ends_it_at_once_and_says_so() -> None:
     body = """
 it.hold()

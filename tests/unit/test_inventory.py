@@ -11,6 +11,7 @@ from tracer.typed.targets import parse_target
 from tracer.views.containers import container_json, container_table
 from tracer.views.objects import json_line
 
+HOSTILE = msgspec.structs.replace(WEB, name="n\x1b[2J", image="i\x07", runtime="r\x1b[31m\u202e")
 NOW_NS = 1_700_000_500 * SECOND_NS
 LXC = msgspec.structs.replace(WEB, id="box", name=None, image=None, runtime="lxc")
 GUEST = msgspec.structs.replace(WEB, id="b" * 64, name="guest")
@@ -116,3 +117,10 @@ def test_targets_mean_containers_by_their_init() -> None:
     assert hidden.is_meant(parse_target("all"))
     assert not hidden.is_meant(parse_target("host"))
     assert entry([200, 1], None, WEB).is_meant(parse_target("label:tier=front"))
+
+
+def test_whatever_a_recording_says_of_a_container_has_no_effect_on_a_terminal() -> None:
+    (one,) = found(entry([200, 1], None, HOSTILE))
+    (line,) = container_table([one], NOW_NS).lines
+    assert line.isprintable()
+    assert r"r\x1b[31m\u202e" in line

@@ -141,3 +141,12 @@ def test_the_beginning_of_several_ids() -> None:
     assert error.message == "'eda' is not the name of a container, and 2 container ids begin with it"
     assert error.hint == "give a name or more of the id: web (eda3eda3eda3), db (eda4eda4eda4)"
     assert error.exit_code == ExitCode.NO_TARGET
+
+
+def test_names_in_hints_have_no_effect_on_a_terminal() -> None:
+    hostile = FoundContainer("0" * 64, "worker-front\x1b\u202e\n", "nginx", True)
+    error = failure("worker-front", engine=lambda: FakeEngine(hostile))
+    assert error.hint == r"did you mean worker-front\x1b\u202e\x0a? running: worker-front\x1b\u202e\x0a"
+    twins = [hostile, FoundContainer("0" * 63 + "1", "x\x9b2J", "nginx", True)]
+    hint = failure("000", engine=lambda: FakeEngine(*twins)).hint
+    assert hint.endswith(r": worker-front\x1b\u202e\x0a (000000000000), x\x9b2J (000000000000)")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tracer.wiring.open_recordings import sayer
+from tracer.wiring.printing import note
+
 ROOT = Path(__file__).parents[2]
 NSTRACE = [sys.executable, "-m", "tracer"]
 
@@ -54,3 +57,41 @@ def test_nothing_that_we_open_takes_the_place_of_a_closed_stream() -> None:
     os.close(writing)
     with open(reading, "rb") as said:  # noqa: PTH123 - a descriptor
         assert said.read() == b"[True, False, False, False]"
+
+
+@pytest.mark.parametrize("verb", ["replay", "export --to csv -w -", "ps --from", "translate 1 --from"])
+@pytest.mark.parametrize("what", ["missing", "folder", "fifo", "foreign"])
+def test_names_of_files_have_no_effect_on_a_terminal(verb: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "x\x1b]0;y\x07\x1b[31m\x9b2J\u202e\nnstrace: z.arrows"
+    if what == "folder":
+        path.mkdir()
+    elif what == "fifo":
+        os.mkfifo(path)
+    elif what == "foreign":
+        path.write_bytes(b"x")
+    done = run(f'"$0" "$@" {verb} "$FILE"', FILE=str(path))
+    assert done.returncode != 0
+    assert "unexpected" not in done.stderr
+    assert all(line.isprintable() for line in done.stderr.splitlines())
+    assert r"x\x1b]0;y\x07\x1b[31m\x9b2J\u202e\x0anstrace: z" in done.stderr
+
+
+@pytest.mark.parametrize("debug", ["", "--debug"])
+def test_an_error_that_nobody_expected_is_safe_to_print(debug: str) -> None:
+    code = (
+        "from tracer import cli; import tracer.commands.ps as ps\n"
+        "def fail(**_): raise RuntimeError('a\\x1b[31m\\nb')\n"
+        "ps.command.callback = fail; import sys; cli.main(sys.argv[1:])"
+    )
+    argv = [sys.executable, "-c", code, *debug.split(), "ps"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT)
+    lines = done.stderr.splitlines()
+    assert lines[-2:] == [r"nstrace: unexpected RuntimeError: a\x1b[31m b", "  run nstrace --debug ... for a report"]
+    assert all(line.isprintable() for line in lines)
+    assert any("Traceback" in line for line in lines) == bool(debug)
+
+
+def test_notes_have_no_effect_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    note("nstrace: \x1b[31m\u202e", quiet=False)
+    sayer(quiet=False)("\x1b[31m\nx")
+    assert capsys.readouterr().err == "nstrace: \\x1b[31m\\u202e\nnstrace: \\x1b[31m\\x0ax\n"

@@ -101,3 +101,9 @@ def test_depth_counts_ancestors_that_are_shown() -> None:
     told = [(depth, entry.proc_id.tgid) for depth, entry in processes(EVERYONE)]
     assert told == [(0, 100), (1, 300), (1, 200), (2, 201), (3, 202), (3, 203), (4, 204), (1, 205)]
     assert [depth for depth, _entry in processes([WORKER, DEEPER])] == [0, 0]
+
+
+def test_whatever_a_recording_says_of_a_container_has_no_effect_on_a_terminal() -> None:
+    hostile = msgspec.structs.replace(WEB, id="\x1b[31m", name="n\x1b[2J", runtime="r\x1b")
+    heading, _process = drawn([entry([200, 1], SHIM, hostile)])
+    assert heading == rf"n\x1b[2J (r\x1b \x1b[31m, pidns:{PIDNS})"

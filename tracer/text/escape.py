@@ -24,6 +24,11 @@ def safe_text(text: str) -> str:
     return text if text.isprintable() else "".join(map(_printable, text))
 
 
+def safe_lines(text: str) -> str:
+    """As `safe_text`, for text of several lines: newlines and tabs stay."""
+    return "".join(char if char in "\n\t" else _printable(char) for char in text)
+
+
 def _printable(char: str) -> str:
     if char.isprintable():
         return char

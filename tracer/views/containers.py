@@ -36,7 +36,7 @@ def _row(one: Running, now_ns: int) -> list[str]:
         safe_text(found.short_id) if found else "-",
         # the first process describes a namespace without a name best
         safe_text(found.image or "-") if found else f"({safe(one.init.comm)})",
-        found.runtime if found else "-",
+        safe_text(found.runtime) if found else "-",
         str(one.init.proc_id.tgid),
         str(one.pidns.inum) if one.pidns else UNKNOWN,
         str(one.init.level),

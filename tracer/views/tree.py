@@ -57,7 +57,8 @@ def group_of(entry: Entry) -> Group:
     if entry.container is None:
         return HOST._replace(level=entry.level, pidns=pidns)
     found = entry.container
-    return Group(safe_text(found.label), found.id, safe_text(found.short_id), found.runtime, entry.level, pidns)
+    label, short_id, runtime = map(safe_text, (found.label, found.short_id, found.runtime))
+    return Group(label, found.id, short_id, runtime, entry.level, pidns)
 
 
 def branches(shown: Sequence[Entry]) -> Iterator[Branch]:

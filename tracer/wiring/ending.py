@@ -22,6 +22,7 @@ from typing import NoReturn, Protocol, Self
 
 from tracer.errors import Interrupted, ReaderGone, ReaderStuck
 from tracer.interrupt import leave_while_importing
+from tracer.text.escape import safe_text
 
 PATIENCE_S, INSISTENT_S = 1.0, 3.0
 _LOOK_S = 0.1
@@ -124,9 +125,11 @@ class Ending:
         if self._run:
             self._run.stop()
 
-    def say(self, line: str, end: str = "\n") -> None:
-        """Write a line for people to stderr, as far as its reader reads."""
-        rest = memoryview((line.rstrip("\n") + end).encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
+    def say(self, line: str, end: str = "\n", before: str = "") -> None:
+        """Write a line for people to stderr, safe for a terminal, as far as its reader reads. before: control
+        characters that are ours."""
+        text = before + safe_text(line.rstrip("\n")) + end
+        rest = memoryview(text.encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
         with contextlib.suppress(OSError, ReaderGone):
             while rest:
                 rest = rest[self.write(sys.stderr.fileno(), rest) :]

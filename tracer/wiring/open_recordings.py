@@ -89,10 +89,11 @@ def open_later(
 
 
 def sayer(quiet: bool) -> Callable[[str], None]:
-    """A function that writes lines for people to stderr; with quiet it does nothing."""
+    """A function that writes lines for people to stderr, safe for a terminal; with quiet it does nothing."""
+    from tracer.text.escape import safe_text
 
     def say(line: str) -> None:
         if not quiet:
-            print(f"nstrace: {line}", file=sys.stderr, flush=True)
+            print(f"nstrace: {safe_text(line)}", file=sys.stderr, flush=True)
 
     return say

@@ -30,9 +30,11 @@ def output_options(function: F) -> F:
 
 
 def note(text: str, quiet: bool) -> None:
-    """Write a line to stderr."""
+    """Write a line to stderr, safe for a terminal."""
+    from tracer.text.escape import safe_text
+
     if not quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(safe_text(text), file=sys.stderr, flush=True)
 
 
 def line_width() -> int | None:

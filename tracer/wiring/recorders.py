@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.errors import ExitCode, NstraceError, ReaderGone, ReaderStuck
+from tracer.text.escape import safe_text
 from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions, WholeNumber
 from tracer.wiring.streaming import writing
@@ -145,12 +146,12 @@ class Recorder:
         self._guarded(lambda: self._writer.take(batch))
         if self._progress and time.monotonic() - self._said_at >= _PROGRESS_S:
             self._said_at = time.monotonic()
-            self._ending.say(f"{_CLEAR}nstrace: {self.line()}", end="")
+            self._ending.say(f"nstrace: {self.line()}", end="", before=_CLEAR)
 
     def close(self) -> None:
         """Finish the file."""
         if self._progress:
-            self._ending.say(_CLEAR, end="")
+            self._ending.say("", end="", before=_CLEAR)
         self._guarded(lambda: self._writer.close(self.until_ns))
 
     def line(self) -> str:
@@ -169,7 +170,8 @@ class Recorder:
         except NstraceError as error:
             self.error = error
             if self._has_view:
-                self._ending.say(f"nstrace: {error.message}\n  {error.hint}")
+                self._ending.say(f"nstrace: {error.message}")
+                self._ending.say(f"  {error.hint}")
             else:
                 self._ending.stop()
 
@@ -236,7 +238,7 @@ def beside_recording(
     def say_from_a_thread(line: str) -> None:
         with contextlib.suppress(OSError):
             if not options.quiet:
-                os.write(sys.stderr.fileno(), f"nstrace: {line}\n".encode())
+                os.write(sys.stderr.fileno(), f"nstrace: {safe_text(line)}\n".encode())
 
     outlet = Outlet(sys.stdout.fileno(), say_from_a_thread)
     patient = PatientView(view, outlet, kinds_of(options))
