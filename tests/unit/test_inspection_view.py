@@ -56,6 +56,13 @@ def test_secrets_are_masked_unless_asked_for() -> None:
     assert "env" not in inspection_object(inspection(), str, False)
 
 
+def test_an_environment_that_was_cut_is_marked() -> None:
+    cut = dataclasses.replace(inspection(env=[b"A=1"]), env_truncated=True)
+    assert text(cut).splitlines()[-2:] == [f"{'environment':<11} A=1", f"{'':<11} …"]
+    assert inspection_object(cut, str, False)["env_truncated"] is True
+    assert "env_truncated" not in inspection_object(inspection(env=[b"A=1"]), str, False)
+
+
 def test_nothing_acts_on_a_terminal_and_lines_fit() -> None:
     shown = text(inspection(env=ENV), width=40).splitlines()
     assert all(line.isprintable() and len(line) <= 40 for line in shown)

@@ -1,16 +1,23 @@
 """What /proc says of processes whose facts are known here."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tracer.host import procfs
+from tracer.host.census import entry_of
 from tracer.host.pidns_ids import PidnsIds
+from tracer.host.process_details import details, with_more_args
+from tracer.host.processes import Host
 from tracer.stream.pidns import INITIAL_PIDNS, Number
 
 SPACES = PidnsIds()
@@ -33,6 +40,48 @@ def test_a_process_whole() -> None:
         child.kill()
         child.communicate()
     assert procfs.living(child.pid, SPACES.of) is None
+
+
+@contextmanager
+def long_winded() -> Iterator[int]:
+    """The PID of a process with half a MB of arguments and more than a MB of environment."""
+    argv = ["sh", "-c", "echo; read x", *["a" * 120_000] * 4]
+    environment = {f"V{number}": "x" * 120_000 for number in range(10)}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, env=environment, **pipes) as child:
+        assert child.stdout and child.stdout.readline()
+        yield child.pid
+        child.communicate(b"\n")
+
+
+def test_of_long_arguments_the_beginning_is_read() -> None:
+    with long_winded() as tgid:
+        found = procfs.living(tgid, SPACES.of)
+        listed = next(process for process in procfs.processes(SPACES.of) if process.tgid == tgid)
+        assert found is not None
+        for process in (found, listed):
+            assert process.args == (b"sh\0-c\0echo; read x\0" + b"a" * 5000)[:4096]
+            assert process.args_truncated
+        assert len(procfs.command(tgid, found.proc_id.start_ns, 300_000).args) == 300_000
+    ours = procfs.living(os.getpid(), SPACES.of)
+    assert ours is not None
+    assert not ours.args_truncated
+
+
+def test_one_process_is_read_further_but_not_without_end() -> None:
+    host = Host(lambda _id: None)
+    with long_winded() as tgid:
+        process = host.process(tgid)
+        assert process is not None
+        entry = entry_of(host, process)
+        assert (len(entry.args or b""), entry.args_truncated) == (4096, True)
+        more = with_more_args(entry)
+        assert (len(more.args or b""), more.args_truncated) == (128 << 10, True)
+        found = details(process)
+        assert (len(found.environ), found.environ_truncated) == (1 << 20, True)
+    short = dataclasses.replace(entry, args=b"sh\0", args_truncated=False)
+    assert with_more_args(short) is short
+    assert with_more_args(entry) is entry  # it has exited
 
 
 def test_a_zombie_is_there_until_it_is_reaped() -> None:
@@ -89,8 +138,6 @@ def test_all_processes_while_some_end() -> None:
 
 
 def test_when_it_began_by_the_wall_clock() -> None:
-    from tracer.host.processes import Host
-
     host = Host(lambda _id: None)
     before = time.time_ns()
     child = subprocess.Popen(["/bin/sleep", "600"])

@@ -76,6 +76,13 @@ def test_the_last_exec_counts() -> None:
     assert (found[202].args, found[202].exe, found[202].uid) == (b"b\0", b"/bin/b", 9)
 
 
+def test_arguments_that_were_cut_when_they_were_recorded_are_marked() -> None:
+    found = everyone(batch(*FIRST, exec_of(202, b"a", flags=Flag.ARGS_TRUNCATED)))
+    assert (found[202].args_truncated, found[201].args_truncated) == (True, False)
+    found = everyone(batch(*FIRST, exec_of(202, b"a", flags=Flag.ARGS_TRUNCATED)), batch(exec_of(202, b"b")))
+    assert not found[202].args_truncated
+
+
 def test_a_number_that_was_used_again_is_another_process() -> None:
     found = everyone(
         batch(*FIRST, exec_of(202, b"a"), exits(202, [(PIDNS, 2)])),

@@ -1,15 +1,18 @@
 """ps as text: numbers, parents, zombies, widths."""
 
 import dataclasses
+import tracemalloc
 from collections.abc import Sequence
 
 import msgspec
 from builders import SECOND_NS, WEB, entry
 
 from tracer.answers.census import Census, Entry
+from tracer.stream.metadata import first_args
 from tracer.text.width import width
 from tracer.views.columns import TextColumns
-from tracer.views.table import process_table
+from tracer.views.objects import process_object
+from tracer.views.table import command_of, process_table
 
 HEADER = ("CONTAINER", "PID", "NSPID", "PPID", "NSPPID", "USER", "STARTED", "STATE", "COMMAND")
 NOW_NS = 1_700_000_500 * SECOND_NS
@@ -100,3 +103,28 @@ def test_five_thousand() -> None:
     result = table(everyone, 80)
     assert len(result.lines) == 5000
     assert max(map(width, result.lines)) <= 80
+
+
+def test_arguments_that_were_cut_are_marked() -> None:
+    cut = dataclasses.replace(entry([100], args=b"ls\0-l"), args_truncated=True)
+    assert command_of(cut) == "ls -l …"
+    assert process_object(cut, str)["args_truncated"] is True
+    assert "args_truncated" not in process_object(entry([100], args=b"ls\0-l\0"), str)
+    assert command_of(entry([100], args=b"ls\0-l\0")) == "ls -l"
+
+
+def test_of_very_many_arguments_only_so_many_become_text() -> None:
+    many = entry([100], args=bytes(64 << 20))
+    tracemalloc.start()
+    try:
+        text = command_of(many)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert text == "'' " * (1 << 14) + "…"
+    assert peak_bytes < 80 << 20  # one copy of what is not shown
+    assert first_args(b"a\0b\0", 2) == ([b"a", b"b"], False)
+    assert first_args(b"a\0b\0c", 2) == ([b"a", b"b"], True)
+    assert first_args(b"a\0b", 2) == ([b"a", b"b"], False)
+    assert first_args(b"\0", 2) == ([b""], False)
+    assert first_args(b"", 2) == ([], False)

@@ -52,9 +52,9 @@ class Entry:
     number in the process's innermost namespace, 0 where it has none there, None: not known. numbers: its PIDs, the
     host's first; chain: the same with their namespaces, None where those cannot be read. containers: its own, then
     those around it; () on the host. comm, exe: b"" where they are not known. args: NUL-ended, as the kernel keeps them;
-    None: not known. uid: in the initial user namespace; None: not known. state: the letter of proc(5), "" where it is
-    not known. started_ns: by the wall clock. as_of: of a recording, the moment of comm, uid, containers and parent;
-    None: now.
+    None: not known; args_truncated: there are more than these. uid: in the initial user namespace; None: not known.
+    state: the letter of proc(5), "" where it is not known. started_ns: by the wall clock. as_of: of a recording, the
+    moment of comm, uid, containers and parent; None: now.
     """
 
     proc_id: ProcId
@@ -70,6 +70,7 @@ class Entry:
     state: str
     started_ns: int
     as_of: AsOf | None = None
+    args_truncated: bool = False
 
     @property
     def container(self) -> Container | None:

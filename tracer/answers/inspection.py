@@ -15,7 +15,7 @@ class Details:
 
     namespaces: inode numbers by the names of ns/. uids, gids: real, effective, saved and of the file system, in the
     initial user namespace. ns_uid: the real one in its user namespace, None where it has no number there.
-    environ: as it was at the exec, each NAME=value ended by a NUL.
+    environ: as it was at the exec, each NAME=value ended by a NUL; environ_truncated: there is more of it.
     """
 
     cwd: bytes
@@ -26,12 +26,13 @@ class Details:
     ns_uid: int | None
     namespaces: Mapping[str, int]
     environ: bytes
+    environ_truncated: bool = False
 
 
 @dataclass(frozen=True)
 class Inspection:
     """age_ns: how long it has lived. parents: of the process, the nearest first. cgroups: its paths. shared: names of
-    the namespaces that it shares with the host. env: NAME=value; None: not requested."""
+    the namespaces that it shares with the host. env: NAME=value; None: not requested. env_truncated: there are more."""
 
     translation: Translation
     age_ns: int
@@ -40,6 +41,7 @@ class Inspection:
     cgroups: Sequence[str]
     shared: frozenset[str]
     env: Sequence[bytes] | None
+    env_truncated: bool = False
 
     @property
     def entry(self) -> Entry:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tracer.typed.processes import Proc
 
 
+_MAX_VARIABLES = 1 << 14
+
+
 @click.command("inspect")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
 @click.option(
@@ -52,12 +55,13 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 
 def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
     import time
+    from dataclasses import replace
 
     from tracer.answers.inspection import Inspection
     from tracer.errors import ExitCode, NstraceError
-    from tracer.host.process_details import details, shared_with_host
+    from tracer.host.process_details import details, shared_with_host, with_more_args
     from tracer.host.translation import translate
-    from tracer.stream.metadata import split_args
+    from tracer.stream.metadata import first_args
 
     translation = translate(lookup, proc)
     process = lookup.host.process(translation.entry.proc_id.tgid)
@@ -67,14 +71,16 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
         found = details(process)
     except ProcessLookupError as error:
         raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET) from error
+    variables, has_more = first_args(found.environ, _MAX_VARIABLES)
     return Inspection(
-        translation=translation,
+        translation=replace(translation, entry=with_more_args(translation.entry)),
         age_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - process.proc_id.start_ns,
         details=found,
         parents=_parents(lookup, translation.entry),
         cgroups=process.cgroups,
         shared=shared_with_host(found.namespaces),
-        env=split_args(found.environ) if env else None,
+        env=variables if env else None,
+        env_truncated=has_more or found.environ_truncated,
     )
 
 

@@ -35,6 +35,7 @@ def entry_of(host: Host, process: LivingProcess, parent: LivingProcess | None = 
         uid=process.uid,
         state=process.state,
         started_ns=host.started_ns(process),
+        args_truncated=process.args_truncated,
     )
 
 

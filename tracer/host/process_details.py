@@ -5,11 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
+from tracer.answers.census import Entry
 from tracer.answers.inspection import Details
-from tracer.host.procfs import TICK_NS, LivingProcess, contents, link, opened_process, stat_fields, status_field
+from tracer.host.procfs import (
+    TICK_NS,
+    LivingProcess,
+    beginning,
+    command,
+    contents,
+    link,
+    opened_process,
+    stat_fields,
+    status_field,
+)
 
 _FIRST_OF_OTHERS = 0xF0000000
+MAX_ARGS_BYTES = 1 << 17
+"""How much is read of the arguments of one process: as much as the longest single argument has (execve(2))."""
+MAX_ENVIRON_BYTES = 1 << 20
 
 
 def details(process: LivingProcess) -> Details:
@@ -17,6 +32,7 @@ def details(process: LivingProcess) -> Details:
     try:
         with opened_process(process.tgid) as directory:
             status = contents(directory, "status")
+            environ = _environ(directory)
             uids = tuple(map(int, status_field(status, b"Uid").split()))
             found = Details(
                 cwd=link(directory, "cwd"),
@@ -26,7 +42,8 @@ def details(process: LivingProcess) -> Details:
                 gids=tuple(map(int, status_field(status, b"Gid").split())),
                 ns_uid=_mapped(uids[0], contents(directory, "uid_map")),
                 namespaces=_namespaces(directory),
-                environ=_environ(directory),
+                environ=environ[:MAX_ENVIRON_BYTES],
+                environ_truncated=len(environ) > MAX_ENVIRON_BYTES,
             )
             began = int(stat_fields(directory)[1][19]) * TICK_NS
     except FileNotFoundError as error:
@@ -36,9 +53,19 @@ def details(process: LivingProcess) -> Details:
     return found
 
 
+def with_more_args(entry: Entry) -> Entry:
+    """The entry of a living process, with more of its arguments where they were cut."""
+    if not entry.args_truncated:
+        return entry
+    args = command(entry.proc_id.tgid, entry.proc_id.start_ns, MAX_ARGS_BYTES + 1).args
+    if not args:  # it has exited meanwhile
+        return entry
+    return replace(entry, args=args[:MAX_ARGS_BYTES], args_truncated=len(args) > MAX_ARGS_BYTES)
+
+
 def _environ(directory: int) -> bytes:
     try:
-        return contents(directory, "environ")
+        return beginning(directory, "environ", MAX_ENVIRON_BYTES + 1)
     except ProcessLookupError:
         return b""  # a zombie has no memory; whether it has exited shows in what else is read
 

@@ -16,6 +16,8 @@ from tracer.system.privileges import more_rights
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CHUNK_BYTES = 1 << 16
+MAX_ARGS_BYTES = 4096
+"""How much is read of a process's arguments where all processes are read: as much as events have by default."""
 
 SpacesOf = Callable[[int], tuple[PidnsId, ...]]
 """Descriptor of a PID namespace -> that namespace and all around it, outermost (below the initial one) first."""
@@ -43,7 +45,7 @@ def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         directory = open_process(tgid)
         try:
-            found = Command(link(directory, "exe"), contents(directory, "cmdline", max_args_bytes))
+            found = Command(link(directory, "exe"), beginning(directory, "cmdline", max_args_bytes))
             # /proc counts in ticks: truncate ours before comparing
             return found if int(stat_fields(directory)[1][19]) == start_ns // TICK_NS else nobodys
         finally:
@@ -77,7 +79,8 @@ class LivingProcess:
 
     proc_id: start_ns is cut to a clock tick, as in /proc. numbers: its PIDs, outermost first, the host's included;
     chain: the same with their namespaces, None where those cannot be read. parent_tgid: 0 where there is none. args:
-    NUL-ended; exe: b"" where there is none or it cannot be read. state: proc(5), Z is a zombie. cgroups: its different
+    NUL-ended, the first MAX_ARGS_BYTES; args_truncated: there are more. exe: b"" where there is none or it cannot be
+    read. state: proc(5), Z is a zombie. cgroups: its different
     paths, that of the hierarchy which distinguishes containers first; () where none can be read. uid: the real one, in
     the initial user namespace.
     """
@@ -89,6 +92,7 @@ class LivingProcess:
     comm: bytes
     exe: bytes
     args: bytes
+    args_truncated: bool
     state: str
     uid: int
     cgroups: tuple[str, ...]
@@ -218,6 +222,7 @@ def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
     comm, fields = stat_fields(directory)
     status = contents(directory, "status")
     numbers = _numbers(status, b"NStgid")
+    args = beginning(directory, "cmdline", MAX_ARGS_BYTES + 1)
     return LivingProcess(
         proc_id=ProcId(numbers[0], int(fields[19]) * TICK_NS),
         numbers=numbers,
@@ -225,7 +230,8 @@ def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
         parent_tgid=int(fields[1]),
         comm=comm,
         exe=link(directory, "exe"),
-        args=contents(directory, "cmdline"),
+        args=args[:MAX_ARGS_BYTES],
+        args_truncated=len(args) > MAX_ARGS_BYTES,
         state=fields[0].decode(),
         uid=int(status_field(status, b"Uid").split()[0]),
         cgroups=cgroup_hierarchy.paths(os.fsdecode(contents(directory, "cgroup")), cgroup_hierarchy.controller()),
@@ -239,17 +245,34 @@ def stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
     return comm, rest.split()
 
 
-def contents(directory: int, name: str, max_bytes: int = 1 << 30) -> bytes:
-    """A file of a process, at most max_bytes of it; b"" where it cannot be read."""
+def contents(directory: int, name: str) -> bytes:
+    """A file of a process that the kernel writes, whole; b"" where it cannot be read."""
+    with _opened_file(directory, name) as fd:
+        if fd is None:
+            return b""
+        parts = [os.read(fd, _CHUNK_BYTES)]
+        while len(parts[-1]) == _CHUNK_BYTES:
+            parts.append(os.read(fd, _CHUNK_BYTES))
+        return b"".join(parts)
+
+
+def beginning(directory: int, name: str, max_bytes: int) -> bytes:
+    """The first bytes of a process's own memory in /proc, which it may make as long as it likes (PR_SET_MM_MAP,
+    prctl(2)): cmdline or environ, of which one read(2) gives as much as there is. b"" where it cannot be read."""
+    with _opened_file(directory, name) as fd:
+        return b"" if fd is None else os.read(fd, max_bytes)
+
+
+@contextlib.contextmanager
+def _opened_file(directory: int, name: str) -> Iterator[int | None]:
+    """A descriptor of a file of a process; None: it is not ours to read."""
     try:
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     except PermissionError:
-        return b""
+        yield None
+        return
     try:
-        parts = [os.read(fd, min(max_bytes, _CHUNK_BYTES))]
-        while len(parts[-1]) == _CHUNK_BYTES and (left := max_bytes - _CHUNK_BYTES * len(parts)):
-            parts.append(os.read(fd, min(left, _CHUNK_BYTES)))
-        return b"".join(parts)
+        yield fd
     finally:
         os.close(fd)
 

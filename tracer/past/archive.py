@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import Entry
 from tracer.past.history import History, Lifetime
-from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of, unreported
+from tracer.past.reports import (
+    UNKNOWN_COMMAND,
+    Command,
+    Described,
+    Fate,
+    Report,
+    command_in,
+    reporting,
+    reports_of,
+    unreported,
+)
 from tracer.stream.attribution import Attribution, teaches
 from tracer.stream.batch import Batch
 from tracer.stream.known import Known
@@ -92,8 +102,7 @@ class Past:
         having = np.flatnonzero(known("args_truncated"))
         if not len(having) or not known("args")[having[-1]]:
             return UNKNOWN_COMMAND
-        _deep, exe, args = batch.payload(int(rows[having[-1]]))
-        return Command(exe, args)
+        return command_in(batch, int(rows[having[-1]]))
 
 
 def _is_listed(row: np.void) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracer.answers.census import Census, Entry
-from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, reporting, reports_of
+from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, command_in, reporting, reports_of
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, pick
 from tracer.stream.known import Known
@@ -64,7 +64,7 @@ class Recall:
             before = self._reported.get(one := int(ids[at]))
             command = before.command if before else UNKNOWN_COMMAND
             if has_command[at]:
-                command = Command(*batch.payload(at)[1:]) if has_args[at] else UNKNOWN_COMMAND
+                command = command_in(batch, at) if has_args[at] else UNKNOWN_COMMAND
             self._reported[one] = _Reported(report, command)
 
     def living(self) -> set[int]:

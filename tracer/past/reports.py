@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import NOBODY, AsOf, Entry, Later
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import of_kind
+from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.pidns import Chain, ProcId
 from tracer.stream.schema import LIFE_KINDS, Flag, Kind
@@ -38,10 +38,11 @@ class Report(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What a process runs. args: None: not known."""
+    """What a process runs. args: None: not known; args_truncated: there were more than were recorded."""
 
     exe: bytes
     args: bytes | None
+    args_truncated: bool = False
 
 
 class Fate(NamedTuple):
@@ -53,6 +54,12 @@ class Fate(NamedTuple):
 
 
 UNKNOWN_COMMAND = Command(b"", None)
+
+
+def command_in(batch: Batch, index: int) -> Command:
+    """The command that a row reports whose arguments are known."""
+    payload = batch.payload(index)
+    return Command(payload.exe, payload.args, bool(batch.rows["flags"][index] & Flag.ARGS_TRUNCATED))
 
 
 def reporting(rows: NDArray[np.void]) -> NDArray[np.bool_]:
@@ -118,6 +125,7 @@ class Described(NamedTuple):
             state="",
             started_ns=self.proc_id.start_ns + wall_offset_ns,
             as_of=self._as_of(wall_offset_ns),
+            args_truncated=self.command.args_truncated,
         )
 
     def _as_of(self, wall_offset_ns: int) -> AsOf:

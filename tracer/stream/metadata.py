@@ -75,3 +75,13 @@ def split_args(raw: bytes) -> list[bytes]:
     if raw.endswith(b"\0"):
         parts.pop()
     return parts
+
+
+def first_args(raw: bytes, most: int) -> tuple[list[bytes], bool]:
+    """As `split_args`, but no more than this many arguments; and whether there are more: a megabyte of NULs is a
+    million arguments."""
+    if not raw:
+        return [], False
+    parts = raw.split(b"\0", most)
+    rest = parts.pop() if len(parts) > most or raw.endswith(b"\0") else b""
+    return parts, bool(rest)

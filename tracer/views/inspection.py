@@ -29,7 +29,8 @@ def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line
 
 
 def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) -> dict[str, Any]:
-    """The members of `ps --json`, and all other facts. env: only where it was requested."""
+    """The members of `ps --json`, and all other facts. env: only where it was requested; env_truncated: only where
+    there is more of it."""
     details = found.details
     result = json_object(found.translation, name_of) | {
         "threads": details.threads,
@@ -53,6 +54,8 @@ def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) ->
     if found.env is not None:
         pairs = [_pair(variable, show_secrets) for variable in found.env]
         result["env"] = [{"name": name, "value": value, "masked": is_masked} for name, value, is_masked in pairs]
+        if found.env_truncated:
+            result["env_truncated"] = True
     return result
 
 
@@ -140,6 +143,7 @@ def _environment(found: Inspection, show_secrets: bool) -> list[str]:
         return ["empty" if found.details.namespaces else _NOT_OURS]
     pairs = [_pair(variable, show_secrets) for variable in found.env]
     lines = [f"{safe_text(name)}={safe_text(value)}" for name, value, _is_masked in pairs]
+    lines += ["…"] if found.env_truncated else []
     hidden = sum(is_masked for _name, _value, is_masked in pairs)
     return [*lines, f"({hidden} masked as {MASK}: --show-secrets)"] if hidden else lines
 

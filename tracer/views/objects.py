@@ -19,7 +19,7 @@ def json_line(item: dict[str, Any]) -> str:
 
 
 def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
-    """What is known of a process; null is what cannot be read."""
+    """What is known of a process; null is what cannot be read. args_truncated is there only where it is true."""
     return {
         "container": container_object(entry.container),
         "incarnation": entry.container.incarnation if entry.container else None,
@@ -41,6 +41,7 @@ def process_object(entry: Entry, name_of: NameOf) -> dict[str, Any]:
         "state": entry.state or None,
         "exe": decode(entry.exe) or None,
         "args": None if entry.args is None else [decode(arg) for arg in split_args(entry.args)],
+        **({"args_truncated": True} if entry.args_truncated else {}),
         **(_as_of_object(entry, entry.as_of) if entry.as_of else {}),
     }
 
