@@ -148,6 +148,21 @@ def test_the_oldest_go(tmp_path: Path) -> None:
     assert [path.name for path in parts_of(tmp_path / "web.arrows")] == [f"web.00000{n}.arrows" for n in (7, 8, 9)]
 
 
+def test_only_files_of_the_folder_that_it_began_in_go(tmp_path: Path) -> None:
+    mine, victim = tmp_path / "mine", tmp_path / "victim"
+    for folder in (mine, victim):
+        folder.mkdir()
+    facts_of_it = {**of_this_host(0, []), "wall_offset_ns": str(WALL_NS)}
+    writer = RotatingWriter(mine / "web.arrows", facts_of_it, Rotation(max_bytes=1, max_files=1), clock=Clock())
+    mine.rename(tmp_path / "moved")
+    (victim / "web.000001.arrows").write_bytes(b"precious")
+    mine.symlink_to(victim)
+    writer.take(storm(1, 5))
+    writer.close()
+    assert [(entry.name, entry.read_bytes()) for entry in victim.iterdir()] == [("web.000001.arrows", b"precious")]
+    assert [entry.name for entry in (tmp_path / "moved").iterdir()] == ["web.000002.arrows"]
+
+
 def test_a_name_without_an_ending_gets_one(tmp_path: Path) -> None:
     record(tmp_path / "web", [storm(1, 5), storm(6, 5)], max_bytes=1)
     assert [path.name for path in parts_of(tmp_path / "web")] == [f"web.00000{n}.arrows" for n in (1, 2, 3)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,26 +91,19 @@ def _into_stdout(convert: Convert, form: str) -> None:
 
 def _into_folder(convert: Convert, form: str, out: Path) -> None:
     from tracer.recording.files import errors_of
+    from tracer.recording.folder import created_folder
     from tracer.system.privileges import caller, in_child, lesser_user
 
-    new = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
-    with errors_of(out):
-        if out.is_symlink() or out.exists():
-            raise NstraceError(f"{out} already exists", "write to another folder")
-        new.mkdir(mode=0o700)
-        try:
-            os.chown(new, *lesser_user())
-            in_child(lambda: convert(lambda sources: _partition(sources, form)), new)
-            if not caller():
-                _own(new)
-            new.rename(out)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+    with errors_of(out), created_folder(out) as folder:
+        os.fchown(folder, *lesser_user())
+        in_child(lambda: convert(lambda sources: _partition(sources, form)), folder)
+        if not caller():
+            _own(folder)
 
 
-def _own(folder: Path) -> None:
+def _own(folder: int) -> None:
     """Make our own user the owner of what the child made; the child is not trusted."""
-    for _path, _folders, files, fd in os.fwalk(folder):
+    for _path, _folders, files, fd in os.fwalk(".", dir_fd=folder):
         os.fchown(fd, os.geteuid(), os.getegid())
         for name in files:
             os.chown(name, os.geteuid(), os.getegid(), dir_fd=fd, follow_symlinks=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import select
 import stat
 import weakref
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tracer.errors import NstraceError
+from tracer.recording.folder import Folder, beside
 from tracer.system.privileges import caller
 
 SUFFIX = ".arrows"
@@ -26,31 +26,53 @@ def check_new(path: Path, force: bool) -> None:
     with errors_of(path):
         found = _status(path)
         if found is None:
-            if not path.parent.is_dir():
-                raise NstraceError(f"{path} cannot be written: there is no folder {path.parent}", "make it first")
-        elif not stat.S_ISREG(found.st_mode) and not _is_null(found):
-            raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
-        elif not force and not _is_null(found):
-            raise NstraceError(f"{path} already exists", "--force replaces it")
+            folder_of(path)
+        _check(path, found, force)
 
 
-def create(path: Path, force: bool) -> int:
+def folder_of(path: Path) -> Folder:
+    """The folder in which a file is to be created. Raises NstraceError."""
+    with errors_of(path):
+        try:
+            return Folder(path.parent)
+        except FileNotFoundError as error:
+            missing = f"{path} cannot be written: there is no folder {path.parent}"
+            raise NstraceError(missing, "make it first") from error
+
+
+def _check(path: Path, found: os.stat_result | None, force: bool) -> None:
+    """Raise NstraceError where what has this name may not be replaced. found: its status."""
+    if found is None or _is_null(found):
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
+    if not force:
+        raise NstraceError(f"{path} already exists", "--force replaces it")
+
+
+def create(path: Path, force: bool, folder: Folder | None = None) -> int:
     """A descriptor of a new file that only its owner may read; under sudo that is the calling user. Every output file
     that a user names is created here: no existing file is written into, no link is followed, no FIFO waited for.
 
-    force: an existing file is replaced, in one step; it must be a regular file. /dev/null needs no force. Raises
-    NstraceError.
+    force: an existing file is replaced, in one step; it must be a regular file. /dev/null needs no force. folder: the
+    path's, if it is open already. Raises NstraceError.
     """
-    check_new(path, force)
     with errors_of(path):
-        found = _status(path)
+        folder = folder or folder_of(path)
+        found = folder.status(path.name)
+        _check(path, found, force)
         if found is None:
-            return _made(path)
+            return owned(folder.create(path.name))
         if _is_null(found):
-            return _opened_null(path)
-        new = _beside(path)
-        fd = _made(new)
-        new.rename(path)
+            return _opened_null(path, folder)
+        new = beside(path.name)
+        fd = owned(folder.create(new))
+        try:
+            folder.rename(new, path.name, os.fstat(fd))
+        except BaseException:
+            folder.remove(new, os.fstat(fd))
+            os.close(fd)
+            raise
         return fd
 
 
@@ -59,29 +81,29 @@ def created_whole(path: Path, force: bool) -> Iterator[int]:
     """As `create`, for a file that gets its name only when it is complete: after a failure nothing is left of it. The
     caller closes the descriptor."""
     check_new(path, force)
-    if (found := _status(path)) and _is_null(found):
-        yield create(path, force)
+    with errors_of(path):
+        folder = Folder(path.parent)
+        found = folder.status(path.name)
+    if found and _is_null(found):
+        yield create(path, force, folder)
         return
-    new = _beside(path)
+    with errors_of(path):
+        new = beside(path.name)
+        fd = owned(folder.create(new))
+        made = os.fstat(fd)
     try:
-        yield create(new, force=False)
-        check_new(path, force)
+        yield fd
         with errors_of(path):
-            new.rename(path)
+            _check(path, folder.status(path.name), force)
+            folder.rename(new, path.name, made)
     finally:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.remove(new, made)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-
-
-def _made(path: Path) -> int:
-    return _owned(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-
-
-def _opened_null(path: Path) -> int:
-    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened_null(path: Path, folder: Folder) -> int:
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path.name, flags, dir_fd=folder.fd)
     if not _is_null(os.fstat(fd)):  # it was when we looked
         os.close(fd)
         raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
@@ -97,12 +119,6 @@ def errors_of(path: Path) -> Iterator[None]:
         raise NstraceError(f"{path} cannot be written: {error.strerror}", "write to another FILE") from error
 
 
-def discard(path: Path) -> None:
-    """Remove a file, if it exists. Raises NstraceError."""
-    with errors_of(path):
-        path.unlink(missing_ok=True)
-
-
 def part_of(path: Path, number: int) -> Path:
     """The name of a part of a recording that is rotated: web.arrows -> web.000001.arrows."""
     return path.with_name(f"{path.stem}.{number:06}{path.suffix or SUFFIX}")
@@ -110,10 +126,24 @@ def part_of(path: Path, number: int) -> Path:
 
 def parts_of(path: Path) -> list[Path]:
     """The existing parts of a recording of this name, in order."""
-    pattern = re.compile(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX))
     with contextlib.suppress(OSError):
-        return sorted(entry for entry in path.parent.iterdir() if pattern.fullmatch(entry.name))
+        return sorted(entry for entry in path.parent.iterdir() if _is_part(entry.name, path))
     return []
+
+
+def discard_parts(path: Path) -> None:
+    """Remove all parts of a recording of this name. Raises NstraceError."""
+    folder, names = folder_of(path), []
+    with contextlib.suppress(OSError):  # one that we may not list
+        names = folder.names()
+    with errors_of(path):
+        for name in names:
+            if _is_part(name, path):
+                folder.remove(name)
+
+
+def _is_part(name: str, path: Path) -> bool:
+    return bool(re.fullmatch(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX), name))
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -128,7 +158,8 @@ def _is_null(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
 
 
-def _owned(fd: int) -> int:
+def owned(fd: int) -> int:
+    """The descriptor, after its file was given to the user who called sudo."""
     owner = caller()
     if os.geteuid() == 0 and owner:
         with contextlib.suppress(OSError):  # a file system without owners

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.recording.carry_over import CarryOver
-from tracer.recording.files import create, discard, part_of
-from tracer.recording.merge import merge
-from tracer.recording.writer import FileSink, Writer
+from tracer.recording.file_writer import FileWriter
+from tracer.recording.files import errors_of, folder_of, part_of
 from tracer.stream.batch import Batch
 
 
@@ -35,6 +34,7 @@ class RotatingWriter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
+        self._folder = folder_of(path)
         self._living = CarryOver()
         self._part = 0
         self._done_rows = self._done_bytes = self._done_lost = 0
@@ -82,15 +82,17 @@ class RotatingWriter:
         self._part += 1
         self._began = self._clock()
         path = part_of(self._path, self._part)
-        sink = FileSink(create(path, force=False), str(path), self._fsync)
         now = {"part": str(self._part), "realtime_ns": str(time.time_ns())}
-        self._writer = Writer(sink, {**self._facts, **now}, self._clock)
+        facts = {**self._facts, **now}
+        self._writer = FileWriter(path, facts, fsync=self._fsync, clock=self._clock, folder=self._folder)
         self._carried_rows = 0
         if self._part > 1:
             self._writer.carry(self._living.snapshot(time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
             self._carried_rows = self._writer.rows
         if self._rotation.max_files and self._part > self._rotation.max_files:
-            discard(part_of(self._path, self._part - self._rotation.max_files))
+            old = part_of(self._path, self._part - self._rotation.max_files)
+            with errors_of(old):
+                self._folder.remove(old.name)
 
     def _close(self) -> None:
         self.close()
@@ -101,4 +103,3 @@ class RotatingWriter:
     def close(self, until_ns: int = 0) -> None:
         """As `Writer.close`."""
         self._writer.close(until_ns)
-        merge(part_of(self._path, self._part), self._writer.facts, self._fsync)

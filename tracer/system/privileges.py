@@ -117,9 +117,9 @@ class _Program(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))  # struct sock_fprog
 
 
-def in_child(work: Callable[[], None], folder: Path | None = None) -> None:
-    """Call work in a child without privileges, which shares our descriptors. folder: its working directory, which it
-    may be unable to reach by a path. Raises the child's NstraceError."""
+def in_child(work: Callable[[], None], folder: int | None = None) -> None:
+    """Call work in a child without privileges, which shares our descriptors. folder: the descriptor of its working
+    directory, which it may be unable to reach by a path. Raises the child's NstraceError."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -135,10 +135,10 @@ def in_child(work: Callable[[], None], folder: Path | None = None) -> None:
         raise NstraceError(f"the child that reads ended with {os.waitstatus_to_exitcode(status)}", "please report it")
 
 
-def _work(work: Callable[[], None], folder: Path | None, writer: int) -> None:
+def _work(work: Callable[[], None], folder: int | None, writer: int) -> None:
     try:
-        if folder:
-            os.chdir(folder)
+        if folder is not None:
+            os.fchdir(folder)
         drop()
         work()
         os._exit(0)

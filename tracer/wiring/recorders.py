@@ -183,7 +183,8 @@ class Recorder:
 
 
 def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Writer | RotatingWriter:
-    from tracer.recording.files import create, discard, parts_of
+    from tracer.recording.file_writer import FileWriter
+    from tracer.recording.files import discard_parts
     from tracer.recording.metadata import of_this_host
     from tracer.recording.rotate import RotatingWriter, Rotation
     from tracer.recording.writer import FileSink, Writer
@@ -191,20 +192,16 @@ def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Write
     facts = of_this_host(wall_offset_ns, sys.argv)
     path = Path(record.path)
     if record.rotates:
-        for part in parts_of(path):  # --force
-            discard(part)
+        discard_parts(path)  # --force
         return RotatingWriter(path, facts, Rotation(*record.rotate), record.fsync)
     if record.path == "-":
         return Writer(FileSink(os.dup(1), "stdout", record.fsync, writing(1, ending)), facts)
-    return Writer(FileSink(create(path, record.force), record.path, record.fsync), facts)
+    return FileWriter(path, facts, force=record.force, fsync=record.fsync)
 
 
 @contextlib.contextmanager
 def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions, ending: Ending) -> Iterator[Recorder]:
     """A recorder, closed in the end. Raises the NstraceError with which it ended, where no events were shown."""
-    from tracer.recording.merge import merge
-    from tracer.recording.writer import Writer
-
     try:
         writer = _writer(record, wall_offset_ns, ending)
     except ReaderGone as error:
@@ -215,8 +212,6 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
         yield recorder
     finally:
         recorder.close()
-        if isinstance(writer, Writer) and record.path != "-" and not recorder.error:
-            merge(Path(record.path), writer.facts, record.fsync)
     if recorder.error and not record.has_view:
         raise recorder.error
     if not options.quiet and not recorder.error:

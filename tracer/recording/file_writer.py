@@ -1,0 +1,51 @@
+"""A recording in a file of its own: begun, written, and merged when it is complete."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tracer.errors import NstraceError, ReaderGone
+from tracer.recording.files import create, errors_of, folder_of
+from tracer.recording.folder import Folder
+from tracer.recording.merge import Written, merge
+from tracer.recording.writer import FileSink, Writer
+
+
+class FileWriter(Writer):
+    """As `Writer`, into a new file; where not even its beginning can be written, none is left.
+
+    force: as for `tracer.recording.files.create`. folder: the path's, if it is open already.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        facts: Mapping[str, str],
+        *,
+        force: bool = False,
+        fsync: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        folder: Folder | None = None,
+    ) -> None:
+        folder = folder or folder_of(path)
+        fd = create(path, force, folder)
+        self._fsync = fsync
+        self._written = Written.of(fd, folder, path.name)
+        sink = FileSink(fd, str(path), fsync)
+        try:
+            super().__init__(sink, facts, clock)
+        except (NstraceError, ReaderGone):
+            with errors_of(path):
+                folder.remove(path.name, os.fstat(fd))
+            sink.close()
+            self._written.close()
+            raise
+
+    def close(self, until_ns: int = 0) -> None:
+        """As `Writer.close`."""
+        super().close(until_ns)
+        merge(self._written, self.facts, self._fsync)
+        self._written.close()
