@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import errno
 import importlib
 import io
 import os
@@ -16,7 +15,7 @@ from typing import Any
 import click
 
 from tracer import interrupt
-from tracer.errors import NstraceError, ReaderGone
+from tracer.errors import NstraceError, ReaderGone, unwritable
 from tracer.version import VERSION
 
 VERBS = {
@@ -167,10 +166,11 @@ def _run(argv: list[str]) -> int:
     except (ReaderGone, BrokenPipeError):
         return _closed_pipe()
     except OSError as error:
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or error.filename:
+        known = unwritable(error)
+        if debug or not known:
             return _unexpected(error, debug)
         _closed_pipe()
-        return _say(f"the output cannot be written: {error.strerror}", "", 1)
+        return _say(known.message, known.hint, int(known.exit_code))
     except Exception as error:
         return _unexpected(error, debug)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import IntEnum
 
 
@@ -27,6 +29,14 @@ class NstraceError(Exception):
         self.hint = hint
         self.exit_code = exit_code
         self.detail = detail
+
+
+def unwritable(error: OSError) -> NstraceError | None:
+    """The error to print where an output could not be written for lack of room, or since the disk has failed; None:
+    it is another error, or one of a file that is named."""
+    if error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return None
+    return NstraceError(f"the output cannot be written: {os.strerror(error.errno)}")
 
 
 class ReaderGone(Exception):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from recordings import facts, record, storm
 
 from tracer.commands import export
 from tracer.errors import NstraceError
@@ -153,3 +157,18 @@ def test_a_folder_that_is_renamed_is_still_the_folder(shared: Path, victim: Path
     assert folder.names() == ["secret"]
     folder.remove("secret")
     assert (folder.names(), (victim / "secret").read_bytes()) == ([], b"precious")
+
+
+@pytest.mark.parametrize("args", [["csv"], ["parquet"], ["jsonl"], ["csv", "--partition"]], ids=" ".join)
+def test_an_export_for_which_there_is_no_room(args: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    record(path, [facts(), storm(1, 3000)])
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # EFBIG; Python ignores SIGXFSZ
+
+    argv = [sys.executable, "-m", "tracer", "export", str(path), "--to", *args]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, preexec_fn=no_room, timeout=60)
+    assert done.stderr == "nstrace: the output cannot be written: File too large\n"
+    assert done.returncode == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.arrows"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from tracer.errors import NstraceError
 from tracer.system import privileges
 
 NOBODY_CALLED = [
@@ -33,3 +36,24 @@ def test_without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SUDO_UID", "SUDO_GID"):
         monkeypatch.delenv(name, raising=False)
     assert privileges.caller() is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])
+def test_a_child_that_cannot_write(number: int) -> None:
+    def work() -> None:
+        raise OSError(number, "whatever a library says")
+
+    with pytest.raises(NstraceError, match=r"^the output cannot be written: ") as failure:
+        privileges.in_child(work)
+    assert (failure.value.hint, failure.value.exit_code) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full", "/a/file"), OSError(errno.EBADF, "bad"), KeyError("x")]
+)
+def test_a_child_that_fails_otherwise(error: Exception) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(NstraceError, match=f"^unexpected {type(error).__name__}: "):
+        privileges.in_child(work)

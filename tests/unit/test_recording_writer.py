@@ -11,8 +11,10 @@ from recordings import read, storm
 
 from tracer.errors import NstraceError, ReaderGone
 from tracer.recording import writer as writing
+from tracer.recording.file_writer import FileWriter
 from tracer.recording.files import check_new, create, created_whole
 from tracer.recording.metadata import of_this_host
+from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.writer import FileSink, Writer
 from tracer.stream.batch import Batch
 
@@ -95,6 +97,27 @@ def test_a_write_that_fails_half_way_is_taken_back(
     batches, said, _recording = read((tmp_path / "x.arrows").read_bytes())
     assert len(Batch.concat(batches)) == 300
     assert "not closed cleanly" in said[0]
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+def test_where_not_even_a_beginning_fits_no_file_is_left(
+    rotates: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, room = os.write, iter([100])
+
+    def full(fd: int, data: memoryview) -> int:
+        for size in room:
+            return write(fd, data[:size])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(NstraceError, match="cannot be written: No space left") as failure:
+        if rotates:
+            RotatingWriter(tmp_path / "x.arrows", of_this_host(0, []), Rotation(max_bytes=1))
+        else:
+            FileWriter(tmp_path / "x.arrows", of_this_host(0, []))
+    assert "replayed" not in failure.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pipe_that_nobody_reads_any_more() -> None:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from tracer.errors import ExitCode, NstraceError
+from tracer.errors import ExitCode, NstraceError, unwritable
 from tracer.system import imports, seccomp
 from tracer.system.libc import call
 
@@ -147,7 +147,9 @@ def _work(work: Callable[[], None], folder: int | None, writer: int) -> None:
     except KeyboardInterrupt:
         os._exit(130)
     except BaseException as error:
+        known = unwritable(error) if isinstance(error, OSError) else None
         hint = "run nstrace --debug ... for a report"
-        failure = (f"unexpected {type(error).__name__}: {error}", hint, 1, traceback.format_exc())
+        known = known or NstraceError(f"unexpected {type(error).__name__}: {error}", hint)
+        failure = (known.message, known.hint, int(known.exit_code), traceback.format_exc())
     os.write(writer, json.dumps(failure).encode()[:65536])
     os._exit(1)
