@@ -34,6 +34,11 @@ VERBS = {
 }
 
 
+# Keeps numpy and pyarrow from beginning threads with their import: those would keep capabilities, for capset(2) is of
+# one thread (tracer.system.privileges.drop).
+_NO_THREADS = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+
 class Verbs(click.Group):
     """The group of commands: loads tracer.commands.<verb> when it is run."""
 
@@ -45,6 +50,8 @@ class Verbs(click.Group):
         """The click command of a verb."""
         if cmd_name not in VERBS:
             return None
+        if cmd_name != "run":  # whose command gets our environment
+            os.environ.update(_NO_THREADS)
         module = importlib.import_module(f"tracer.commands.{cmd_name}")
         command: click.Command = module.command
         return command

@@ -152,11 +152,77 @@ def test_no_thread_of_a_replay_can_gain_anything(private: Path) -> None:
         assert int(threads[0]["CapBnd"], 16) == 0
 
 
-@pytest.mark.parametrize("call", ["os.execv('/bin/true', ['true'])", "socket.socket()"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.execv('/bin/true', ['true'])",
+        "socket.socket()",
+        "socket.socketpair()",
+        "os.memfd_create('x')",
+        "call('unshare', 0x10000000)",
+        "call('setns', os.open('/proc/self/ns/mnt', 0), 0)",
+    ],
+)
 def test_a_reader_executes_and_connects_to_nothing(call: str, private: Path) -> None:
-    code = f"import os, socket; from tracer.system.privileges import drop; drop(); {call}"
+    code = "import os, socket; from tracer.system.libc import call; from tracer.system.privileges import drop"
+    code += f"; drop(); {call}"
     done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
     assert "PermissionError" in done.stderr
+
+
+def test_a_reader_can_make_threads_and_children(private: Path) -> None:
+    code = """
+import os, threading
+from tracer.system.privileges import drop
+drop()
+thread = threading.Thread(target=lambda: print("thread", flush=True))
+thread.start()
+thread.join()
+if os.fork() == 0:
+    print("child", flush=True)
+    os._exit(0)
+os.wait()
+"""
+    done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
+    assert done.stdout.split() == ["thread", "child"], done.stderr
+
+
+# As a user who is not root and may read all files all the same.
+CAPABLE = [
+    *("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+]
+THEN_DROP = "from tracer.system.privileges import drop; drop(); print('reads')"
+
+
+def test_a_user_with_capabilities_keeps_none_in_any_thread(private: Path) -> None:
+    code = """
+from pathlib import Path
+from tracer import cli
+from tracer.system import privileges
+forbid = privileges._forbid
+def look():
+    forbid()
+    for status in Path("/proc/self/task").glob("*/status"):
+        print(status.read_text().split("CapPrm:")[1].split()[0], flush=True)
+privileges._forbid = look
+cli.main(["replay", "web.arrows"])
+"""
+    argv = [*CAPABLE, sys.executable, "-c", code]
+    env = ENV | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=private)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()[:1]) == {"0" * 16}
+    assert len(done.stdout.splitlines()) >= 50
+
+
+def test_a_user_whose_threads_would_keep_capabilities_reads_nothing(private: Path) -> None:
+    code = f"import threading; threading.Thread(target=threading.Event().wait, daemon=True).start(); {THEN_DROP}"
+    argv = [*CAPABLE, sys.executable, "-c", code]
+    env = ENV | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=private)
+    assert "a thread of a library keeps capabilities" in done.stderr
+    assert done.stdout == ""
 
 
 def test_root_that_may_not_become_another_user_reads_nothing(private: Path) -> None:

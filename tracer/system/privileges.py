@@ -17,7 +17,16 @@ from tracer.system.libc import call
 
 _NOBODY = (65534, 65534)
 _MAX_ID = 0xFFFFFFFE  # the one above means "leave it as it is": setresuid(2)
-_FORBIDDEN = ("execve", "execveat", "socket", "ptrace", "bpf")
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: clone(2)
+# What starts programs, connects to others, reads other processes, or is a large or privileged part of the kernel.
+_FORBIDDEN = (
+    *("execve", "execveat", "socket", "socketpair"),
+    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd"),
+    *("bpf", "perf_event_open", "userfaultfd", "memfd_create", "io_uring_setup", "io_uring_enter", "io_uring_register"),
+    *("unshare", "setns", "chroot", "pivot_root", "mount", "umount2", "move_mount", "open_tree", "mount_setattr"),
+    *("fsopen", "fsconfig", "fsmount", "fspick", "open_by_handle_at", "add_key", "request_key", "keyctl"),
+    *("kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module"),
+)
 
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -66,6 +75,7 @@ def drop() -> None:
             "run it as another user; a container needs --cap-add SETUID --cap-add SETGID, or --user 65534",
             ExitCode.NOT_PERMITTED,
         ) from error
+    _check_threads()
     _forbid()
 
 
@@ -102,15 +112,50 @@ def _is_root_here_alone() -> bool:
     return inside == "0" and outside != "0" and count == "1"
 
 
+def _check_threads() -> None:
+    """Raise NstraceError where another thread still has capabilities: capset(2) is of one thread, while a change of the
+    user is of all. A thread that a library has begun is one only for a user who has capabilities without being root;
+    cli.py keeps libraries from beginning any."""
+    for status in Path("/proc/self/task").glob("*/status"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            if int(status.read_text().split("\nCapPrm:")[1].split()[0], 16):
+                raise NstraceError(
+                    "privileges cannot be given up: a thread of a library keeps capabilities",
+                    "run it as a user without capabilities",
+                    ExitCode.NOT_PERMITTED,
+                )
+
+
+def forbidden(machine: str = os.uname().machine) -> bytes:
+    """The instructions of the filter that refuses what no reader needs. Processes and threads can be made, but not in
+    new namespaces; a filter cannot see the flags of clone3, and without it the C library makes threads by clone."""
+    rules = [seccomp.SyscallRule(name) for name in _FORBIDDEN]
+    rules.append(seccomp.SyscallRule("clone", bits=(0, _NEW_NAMESPACES)))
+    rules.append(seccomp.SyscallRule("clone3", answer=seccomp.NOT_IMPLEMENTED))
+    return seccomp.filter_of(rules, seccomp.NOT_PERMITTED, seccomp.ALLOW, machine)
+
+
 def _forbid() -> None:
-    """Make the kernel, where it can, refuse to all threads what no reader needs; threads that libraries have begun get
-    no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC)."""
+    """Make the kernel, where it has such filters, refuse to all threads what no reader needs; threads that libraries
+    have begun get no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC). Raises NstraceError."""
     number = seccomp.number("seccomp")
-    if number is not None:
-        instructions = seccomp.filter_of(map(seccomp.SyscallRule, _FORBIDDEN), seccomp.NOT_PERMITTED, seccomp.ALLOW)
-        program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
-        flags = _SECCOMP_FILTER_FLAG_TSYNC
-        ctypes.CDLL(None).syscall(number, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(program))
+    if number is None or _seccomp(number, None) in (errno.ENOSYS, errno.EINVAL):  # it would be EFAULT
+        return
+    instructions = forbidden()
+    program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
+    if failure := _seccomp(number, ctypes.byref(program)):
+        raise NstraceError(
+            f"the kernel refuses the filter of system calls that readers run under: {os.strerror(failure)}",
+            "a container's seccomp profile has to permit seccomp(2)",
+            ExitCode.NOT_PERMITTED,
+        )
+
+
+def _seccomp(number: int, program: object) -> int:
+    """Set a filter for all threads. Returns 0, or the errno; ESRCH where a thread has a filter that is not ours."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = libc.syscall(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, program)
+    return ctypes.get_errno() if result < 0 else errno.ESRCH if result else 0
 
 
 class _Program(ctypes.Structure):
