@@ -1,7 +1,6 @@
 """The record is declared once, and laid out in C as the numpy dtypes say."""
 
 import re
-import subprocess
 from enum import IntEnum, IntFlag
 from pathlib import Path
 
@@ -70,10 +69,6 @@ def test_same_enumerators(prefix: str, enum: type[IntEnum] | type[IntFlag]) -> N
     in_c = {name: value for name, value in in_c.items() if not name.startswith("PIECE_")}
     made = [member for member in enum if not isinstance(member, Kind) or KINDS[member].maker is not Maker.READER]
     assert in_c == {member.name: int(member) for member in made}
-
-
-def test_what_is_generated_is_as_declared() -> None:
-    subprocess.run([BPF.parent / "scripts/generate", "--check"], check=True)
 
 
 def test_every_kind_that_is_counted_has_a_counter_of_its_own() -> None:

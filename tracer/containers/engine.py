@@ -148,7 +148,7 @@ class Engine:
     def _ask(self, question: Callable[[], bytes], answer: type[T]) -> T:
         try:
             return msgspec.json.decode(question(), type=answer)
-        except (OSError, Refused, http.client.HTTPException, ValueError, RecursionError) as error:
+        except (OSError, Refused, http.client.HTTPException, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise _failure(self.address, error) from error
 
 

@@ -125,5 +125,5 @@ class _Socket(socket.socket):
 def _explanation(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_Message).message
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""

@@ -287,7 +287,7 @@ class Recording:
             self._facts_left -= 1
             try:
                 msgspec.json.decode(batch.payload(index).args, type=CgroupFact)
-            except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise InvalidColumns("a container that cannot be read") from error
         if self._facts_left < 0:
             raise InvalidColumns(f"more than {_MAX_FACTS} cgroups")

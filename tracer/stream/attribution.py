@@ -159,7 +159,7 @@ def reported_owner(args: bytes) -> Container | None:
     """The container in the args of a PIDNS row; None: the row is about the namespace alone."""
     try:
         return msgspec.json.decode(args, type=Container) if args else None
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None  # recorded before such rows named a container: the arguments of a first process
 
 
