@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 import tracer
 from tracer.recording.export import TABLES, tables
-from tracer.recording.export_rows import FLAT
 from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
+from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
 from tracer.text.escape import decode, safe_text
 

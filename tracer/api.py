@@ -118,7 +118,7 @@ class Recorded:
         import pyarrow as pa
 
         from tracer.recording.export import tables
-        from tracer.recording.export_rows import FLAT
+        from tracer.recording.schema import FLAT
 
         return pa.concat_tables([FLAT.empty_table(), *tables([self._source()])])
 

@@ -22,7 +22,7 @@ from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, row
 from recordings import WALL_NS, record
 from test_golden import ALL_KINDS, everything, shown
 
-from tracer.recording.export_rows import FLAT
+from tracer.recording.schema import FLAT
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
 from tracer.stream.schema import NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of

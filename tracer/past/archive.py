@@ -25,7 +25,7 @@ from tracer.past.reports import (
     unreported,
 )
 from tracer.stream.attribution import Attribution, teaches
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.metadata import RUNTIME_COMM, Container
 from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
@@ -121,7 +121,7 @@ def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Co
     in the same cgroup) counts as well, one that it has begun inside of it does not. Where its processes are in no
     cgroup of its own, an engine has reported which namespace is its."""
     begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # without the runtime's helpers, which enter its cgroup
-    commands = np.flatnonzero(np.isin(batch.rows["kind"], COMMAND_KINDS) & begun_inside)
+    commands = np.flatnonzero(of_kind(batch.rows, *COMMAND_KINDS) & begun_inside)
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
     around: dict[str, PidnsId | None] = {}  # by the label, which no other life has
     for index in commands.tolist():

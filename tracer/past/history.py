@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tracer.past.gaps import NEVER_NS, Gaps, Hole
 from tracer.past.reports import Fate
-from tracer.stream.batch import NUMBER, Batch
+from tracer.stream.batch import NUMBER, Batch, of_kind
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
 from tracer.stream.schema import STREAM_KINDS, Flag, Kind
 
@@ -59,7 +59,7 @@ class History:
         self.batch, self.begins_ns, self.ends_ns = batch, begins_ns, ends_ns
         self.gaps = Gaps(batch.rows)
         rows = batch.rows
-        about = np.flatnonzero(~np.isin(rows["kind"], STREAM_KINDS))
+        about = np.flatnonzero(~of_kind(rows, *STREAM_KINDS))
         tgid, start = rows["tgid"][about], rows["start_ns"][about].astype(np.int64)
         order = np.lexsort((tgid, start))
         tgid, start = tgid[order], start[order]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.stream.attribution import reduce
-from tracer.stream.batch import EVENT, Batch
+from tracer.stream.batch import EVENT, Batch, of_kind
 from tracer.stream.repair import identities, identity
 from tracer.stream.schema import LIFE_KINDS, NO_CPU, NOTE_KINDS, Flag, Kind
 
@@ -23,19 +23,18 @@ class CarryOver:
 
     def apply(self, batch: Batch) -> None:
         """Update the rows with a batch."""
-        kinds = batch.rows["kind"]
-        about = Batch.concat([self._processes, batch.select(np.isin(kinds, [*LIFE_KINDS, Kind.EXIT]))])
+        about = Batch.concat([self._processes, batch.select(of_kind(batch.rows, *LIFE_KINDS, Kind.EXIT))])
         latest = about.select(_is_last(identities(about.rows)))
         ended = (latest.rows["kind"] == Kind.EXIT) | (latest.rows["flags"] & Flag.ENDED != 0)
         self._processes = _without_parents(latest.select(~ended), identities(latest.rows[ended]))
-        self._move(batch.rows[kinds == Kind.MOVE])
-        teaching = batch.select(np.isin(kinds, [Kind.CGROUP, *LIFE_KINDS, Kind.PIDNS, Kind.MOVE]))
+        self._move(batch.rows[of_kind(batch.rows, Kind.MOVE)])
+        teaching = batch.select(of_kind(batch.rows, Kind.CGROUP, *LIFE_KINDS, Kind.PIDNS, Kind.MOVE))
         births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)
         if len(births):
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
-        self._note_losses(batch.rows[np.isin(kinds, list(NOTE_KINDS))])
+        self._note_losses(batch.rows[of_kind(batch.rows, *NOTE_KINDS)])
 
     def _move(self, moves: NDArray[np.void]) -> None:
         ids = identities(self._processes.rows) if len(moves) else np.empty(0, np.uint64)

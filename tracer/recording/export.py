@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from tracer.recording.export_rows import FLAT, flat, rows_as_text
+from tracer.recording.export_rows import flat, rows_as_text
 from tracer.recording.files import create
+from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
 from tracer.text.escape import safe_text
 

@@ -14,15 +14,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracer.recording.columns import offsets_of, to_arrow
-from tracer.recording.schema import EXPORTED
+from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.schema import METADATA_KINDS
 from tracer.text.escape import decode
 from tracer.text.wait_status import ending
-
-FLAT = EXPORTED
 
 
 def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:

@@ -31,5 +31,5 @@ FLAGS = tuple(column for column in RECORDED if column.flag)
 """Columns that are bits of its flags: plain, in every row."""
 SCHEMA = pa.schema([(column.name, _TYPES[column.stored or column.type]) for column in RECORDED])
 """The stored columns: bytes as they came; arguments each ended by a NUL, of a cgroup row the JSON of a CgroupFact."""
-EXPORTED = pa.schema([(column.name, _TYPES[column.type]) for column in columns_in(Output.EXPORT)])
+FLAT = pa.schema([(column.name, _TYPES[column.type]) for column in columns_in(Output.EXPORT)])
 """The exported columns, for readers that know nothing of nstrace."""

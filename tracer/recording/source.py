@@ -12,7 +12,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.recording.files import FileInput, StreamInput
 from tracer.recording.reader import Index, Recording
 from tracer.stream.attribution import Attribution, reduce
-from tracer.stream.batch import EVENT, Batch
+from tracer.stream.batch import EVENT, Batch, of_kind
 from tracer.stream.cgroup_moves import CgroupMoves
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import NO_CPU, STREAM_KINDS, Flag, Kind
@@ -100,7 +100,7 @@ class RecordedSource:
             for part in recording.again().parts() if isinstance(recording.input, FileInput) else ():
                 if part.batch is None:
                     continue
-                mine = (part.batch.rows["tgid"] == int(target.value)) & ~np.isin(part.batch.rows["kind"], STREAM_KINDS)
+                mine = (part.batch.rows["tgid"] == int(target.value)) & ~of_kind(part.batch.rows, *STREAM_KINDS)
                 for index in np.flatnonzero(mine)[:1].tolist():
                     pidns = chain_of(part.batch, index)[-1].pidns
                     return Target(TargetKind.PIDNS, str(pidns.inum), target.text, pidns.gen)
@@ -167,7 +167,7 @@ class RecordedSource:
         yield from map(self._counted, self._held.give_up())
 
     def _counted(self, chosen: Batch) -> Batch:
-        self.found += int((~np.isin(chosen.rows["kind"], STREAM_KINDS)).sum())
+        self.found += int((~of_kind(chosen.rows, *STREAM_KINDS)).sum())
         self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
         return chosen
 

@@ -111,27 +111,32 @@ KINDS = {
 }  # fmt: skip
 """The properties of every kind."""
 
-COUNTED_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.maker is Maker.PROBE)
+
+def _kinds_with(has: Callable[[KindTraits], bool]) -> tuple[Kind, ...]:
+    return tuple(kind for kind, traits in KINDS.items() if has(traits))
+
+
+COUNTED_KINDS = _kinds_with(lambda traits: traits.maker is Maker.PROBE)
 """The kinds that the programs count."""
 COUNTER_SLOTS = 1 << max(COUNTED_KINDS).bit_length()
 """The dimension of the programs' counters: a kind is an index, masked for the verifier."""
-STREAM_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.subject is Subject.STREAM)
+STREAM_KINDS = _kinds_with(lambda traits: traits.subject is Subject.STREAM)
 """Kinds of rows that are about the stream itself, not about one process."""
-PROCESS_KINDS = frozenset(kind for kind, traits in KINDS.items() if traits.has_process)
+PROCESS_KINDS = frozenset(_kinds_with(lambda traits: traits.has_process))
 """Kinds of rows that identify a process."""
-SHOWN_KINDS = frozenset(kind for kind, traits in KINDS.items() if traits.is_shown)
+SHOWN_KINDS = frozenset(_kinds_with(lambda traits: traits.is_shown))
 """Kinds that users see."""
-METADATA_KINDS = tuple(kind for kind, traits in KINDS.items() if not traits.is_shown)
+METADATA_KINDS = _kinds_with(lambda traits: not traits.is_shown)
 """Kinds that users do not see as rows: they fill the columns about containers."""
 NOTE_KINDS = frozenset(SHOWN_KINDS & set(STREAM_KINDS))
 """Kinds that are always shown, in lines of their own form: they say how complete the stream is."""
-LIFE_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.is_life)
+LIFE_KINDS = _kinds_with(lambda traits: traits.is_life)
 """Kinds of rows after which the process lives."""
 TRACED_KINDS = tuple(kind for kind in COUNTED_KINDS if KINDS[kind].is_event)
 """What processes do in their lives, as --events names it."""
-COMMAND_KINDS = tuple(kind for kind, traits in KINDS.items() if traits.has_command)
+COMMAND_KINDS = _kinds_with(lambda traits: traits.has_command)
 """Kinds of rows that carry a file name and arguments."""
-EVENT_NAMES = tuple(kind.name.lower() for kind, traits in KINDS.items() if traits.is_event)
+EVENT_NAMES = tuple(kind.name.lower() for kind in _kinds_with(lambda traits: traits.is_event))
 """The names that --events accepts."""
 SUMMARY_KINDS = tuple(kind for kind in COUNTED_KINDS if kind in SHOWN_KINDS)
 """The kinds that a summary and --count count: events that happened while the stream ran."""

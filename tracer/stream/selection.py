@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind
 from tracer.stream.losses import PairKey
 from tracer.stream.lru import Lru
 from tracer.stream.pidns import Chain, PidnsId, chain_of
@@ -20,7 +20,6 @@ from tracer.stream.schema import STREAM_KINDS, Flag
 from tracer.typed.targets import Target
 
 MAX_PAIRS = 65536
-_PASSES = np.isin(np.arange(256), STREAM_KINDS)
 
 
 class Decision(NamedTuple):
@@ -55,7 +54,7 @@ class Selection:
         """True for the rows that a target means, shape (n,). The batch's facts must have been applied."""
         if self._changes != self.attribution.changes:
             self._decide_again()
-        passes, pairs = _PASSES[batch.rows["kind"]], batch.pairs
+        passes, pairs = of_kind(batch.rows, *STREAM_KINDS), batch.pairs
         follow = [self.follows(pair) for pair in pairs.keys]
         for number, pair in enumerate(pairs.keys):
             if pair not in self._pairs:
@@ -77,7 +76,7 @@ class Selection:
         """True for the rows of processes that cannot be decided about yet, shape (n,); call it after `mask`."""
         known = (self._pairs.get(pair) for pair in batch.pairs.keys)
         undecided = np.array([found is not None and found.follow is None for found in known], bool)
-        result: NDArray[np.bool_] = undecided[batch.pairs.of_row] & ~_PASSES[batch.rows["kind"]]
+        result: NDArray[np.bool_] = undecided[batch.pairs.of_row] & ~of_kind(batch.rows, *STREAM_KINDS)
         return result
 
     def may_mean(self, batch: Batch) -> NDArray[np.bool_]:

@@ -11,7 +11,6 @@ In the end of a window + counts from where it begins, and a time of day is one a
 
 from __future__ import annotations
 
-import operator
 import re
 import time
 from collections.abc import Sequence
@@ -49,6 +48,11 @@ class Span:
 
     begin_ns: int
     end_ns: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it ends where it begins, or before."""
+        return self.end_ns <= self.begin_ns
 
     def meets(self, other: Span) -> bool:
         """Whether they have a moment in common."""
@@ -98,13 +102,15 @@ def parse_windows(first: str | None, last: str | None, spans: Sequence[Span]) ->
     windows = [_window(first, last, span) for span in spans]
     found = [window if window.meets(span) else None for window, span in zip(windows, spans, strict=True)]
     text = " to ".join(repr(moment) for moment in (first, last) if moment is not None)
-    is_empty = [window.end_ns <= window.begin_ns for window in windows]
-    if not any(found) and not (first is not None and last is not None and all(is_empty)):
+    empty = NstraceError(
+        f"{text} is empty: its end is not after its beginning", "put the earlier time first", ExitCode.USAGE
+    )
+    if None not in (first, last) and all(window.is_empty for window in windows):
+        raise empty
+    if not any(found):
         raise outside(text, spans)
-    if last is not None and (not any(found) or any(map(operator.and_, map(bool, found), is_empty))):
-        raise NstraceError(
-            f"{text} is empty: its end is not after its beginning", "put the earlier time first", ExitCode.USAGE
-        )
+    if last is not None and any(window and window.is_empty for window in found):
+        raise empty
     return found
 
 

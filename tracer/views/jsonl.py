@@ -21,7 +21,7 @@ from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import chain_of
-from tracer.stream.schema import NOTE_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
+from tracer.stream.schema import PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import decode, safe_json
@@ -60,18 +60,18 @@ class JsonLines:
     header = ""
 
     def __init__(self, kinds: frozenset[Kind], threads: bool, wall_offset_ns: int) -> None:
-        self._shows = np.isin(np.arange(256), list(kinds | NOTE_KINDS))
+        self._kinds = kinds
         self._members = members_of(Kind.FORK, threads=threads)
         self._known: dict[tuple[int, ...], tuple[Container | None, list[bytes]]] = {}
         self._clock = Clock(wall_offset_ns, "%Y-%m-%dT%H:%M:%S", 9, time.gmtime)
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show."""
-        shown = batch.select(self._shows[batch.rows["kind"]])
         return render(
-            shown,
+            batch,
+            self._kinds,
             lambda events: self._events(events, containers),
-            lambda at: self._aside(shown, at, containers),
+            lambda notes, at: self._aside(notes, at, containers),
         )
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:

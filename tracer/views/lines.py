@@ -13,7 +13,7 @@ from tracer.stream.batch import Batch, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
 from tracer.stream.pidns import chain_of
-from tracer.stream.schema import NOTE_KINDS, Flag, Kind
+from tracer.stream.schema import Flag, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import command_line, safe, safe_text
@@ -48,7 +48,7 @@ class Lines:
     """
 
     def __init__(self, kinds: frozenset[Kind], color: bool, threads: bool, wall_offset_ns: int) -> None:
-        self._shows = np.isin(np.arange(256), list(kinds | NOTE_KINDS))
+        self._kinds = kinds
         self._color, self._threads = color, threads
         self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, time.localtime)
         width = max(len(_WORDS[kind]) for kind in kinds) if kinds else 4
@@ -65,11 +65,11 @@ class Lines:
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show; gaps always."""
-        shown = batch.select(self._shows[batch.rows["kind"]])
         return render(
-            shown,
+            batch,
+            self._kinds,
             lambda events: self._events(events, containers),
-            lambda at: self._aside(shown, at, containers),
+            lambda notes, at: self._aside(notes, at, containers),
         )
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:

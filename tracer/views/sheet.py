@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.distinct import distinct
-from tracer.stream.schema import NOTE_KINDS
+from tracer.stream.schema import NOTE_KINDS, Kind
 
 _MARK, _MARK_BYTE = 1, b"\1"
 _ROWS = 2048  # at a time: their bytes fit a processor's cache
@@ -213,11 +213,15 @@ def _decimals(blank: bytes) -> NDArray[np.uint32]:
     return np.concatenate(forms).astype(np.uint8).view(np.uint32)[:, 0]
 
 
-def render(batch: Batch, sheet: Callable[[Batch], Sheet], aside: Callable[[int], str]) -> bytes:
-    """A line for each row. sheet: makes those of events; aside: the line of a gap or a repair, by its index."""
-    is_aside = of_kind(batch.rows, *NOTE_KINDS)
-    asides = [(at, aside(at)) for at in np.flatnonzero(is_aside).tolist()]
-    events = batch.select(~is_aside)
+def render(
+    batch: Batch, kinds: Iterable[Kind], sheet: Callable[[Batch], Sheet], aside: Callable[[Batch, int], str]
+) -> bytes:
+    """A line for each row of these kinds, gaps and repairs always. sheet: makes those of events; aside: the line of a
+    gap or a repair, by its index in the batch."""
+    shown = batch.select(of_kind(batch.rows, *kinds, *NOTE_KINDS))
+    is_aside = of_kind(shown.rows, *NOTE_KINDS)
+    asides = [(at, aside(shown, at)) for at in np.flatnonzero(is_aside).tolist()]
+    events = shown.select(~is_aside)
     return with_lines(sheet(events).render() if len(events) else b"", asides)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracer.stream.batch import EVENT, Batch
+from tracer.stream.batch import EVENT, Batch, of_kind
 from tracer.stream.schema import NO_CPU, Kind
 from tracer.wiring.ending import GONE
 
@@ -95,7 +95,7 @@ class PatientView:
         self.header = view.header
         self.left_out = 0
         self._view, self._outlet = view, outlet
-        self._kinds = np.array(sorted(kinds))
+        self._kinds = kinds
         self._gap = np.zeros(1, EVENT)
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
@@ -115,7 +115,7 @@ class PatientView:
         return text
 
     def _leave_out(self, batch: Batch) -> None:
-        times = batch.rows["ts_ns"][np.isin(batch.rows["kind"], self._kinds)]
+        times = batch.rows["ts_ns"][of_kind(batch.rows, *self._kinds)]
         if self._outlet.is_gone or not len(times):
             return
         gap = self._gap
