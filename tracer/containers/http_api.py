@@ -37,8 +37,8 @@ class _Message(msgspec.Struct):
 
 
 class HttpApi:
-    """Asks the engine on a local socket; one connection for each question. All methods return JSON as it came, so that
-    who asks decodes what is needed of it and nothing else becomes an object. They raise OSError (TimeoutError too),
+    """Asks the engine on a local socket; one connection for each question. All methods return JSON as it came: the
+    caller decodes what it needs, and nothing else becomes an object. They raise OSError (TimeoutError too),
     Refused, http.client.HTTPException or ValueError."""
 
     def __init__(self, path: str) -> None:
@@ -100,8 +100,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _Socket(socket.socket):
-    """A socket whose time-out, for each system call, is what is left of the time for all of them, and that receives so
-    much and no more."""
+    """A socket whose time-out, for each system call, is what is left of the time for all of them, and that receives a
+    limited number of bytes."""
 
     until_s = 0.0
     received_bytes = 0
