@@ -110,7 +110,7 @@ def _opened_new(parent: Folder, name: str, path: Path) -> int:
 
 def _replaced(path: Path) -> NstraceError:
     return NstraceError(
-        f"{path} cannot be written: another process has replaced the folder that was made for it",
+        f"{path} cannot be written: the folder that was made for it is not the one that is there now",
         "write into a folder that only you may write, on a file system that keeps the owners of files",
     )
 
