@@ -18,6 +18,7 @@ from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 pytestmark = pytest.mark.kernel
+FIRST_UID = 0x80000000
 ENV = {name: os.environ[name] for name in ("PATH", "PYTHONWARNINGS")} | {"LANG": "C.UTF-8"}
 
 # In a mount namespace of its own, folders that only root may enter take the places of those that are given, up to --,
@@ -130,17 +131,38 @@ def replaying(private: Path, **environment: str) -> Iterator[list[dict[str, str]
     assert replay.returncode == 0
 
 
-@pytest.mark.parametrize(("uid", "gid"), NO_CALLER, ids=str)
-def test_replay_runs_as_nobody(uid: str, gid: str, private: Path) -> None:
+@pytest.mark.parametrize(("uid", "gid"), [("1234", "2345"), *NO_CALLER], ids=str)
+def test_replay_runs_as_a_user_that_nobody_else_is(uid: str, gid: str, private: Path) -> None:
     with replaying(private, SUDO_UID=uid, SUDO_GID=gid) as threads:
+        own = str(FIRST_UID + int(threads[0]["Pid"]))
         for thread in threads:
-            assert thread["Uid"].split() == thread["Gid"].split() == ["65534"] * 4
+            assert thread["Uid"].split() == thread["Gid"].split() == [own] * 4
 
 
-def test_replay_runs_as_who_called_sudo(private: Path) -> None:
-    with replaying(private, SUDO_UID="1234", SUDO_GID="2345") as threads:
-        for thread in threads:
-            assert (thread["Uid"].split(), thread["Gid"].split()) == (["1234"] * 4, ["2345"] * 4)
+# A replay in a user namespace that has only the first 65 536 users.
+FEW_USERS = """
+import ctypes, os
+from tracer.system.privileges import drop
+ready, gate = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    ctypes.CDLL(None).unshare(0x10000000)  # CLONE_NEWUSER
+    os.write(ready[1], b".")
+    os.read(gate[0], 1)
+    drop()
+    print(os.geteuid(), os.getegid(), flush=True)
+    os._exit(0)
+os.read(ready[0], 1)
+for name in ("uid_map", "gid_map"):
+    open(f"/proc/{child}/{name}", "w").write("0 0 65536")
+os.write(gate[1], b".")
+os.waitpid(child, 0)
+"""
+
+
+def test_where_there_are_few_users_it_is_nobody(private: Path) -> None:
+    done = subprocess.run(python(private, FEW_USERS), capture_output=True, text=True, env=ENV, cwd=private)
+    assert done.stdout.split() == ["65534", "65534"], done.stderr
 
 
 def test_no_thread_of_a_replay_can_gain_anything(private: Path) -> None:
@@ -156,35 +178,61 @@ def test_no_thread_of_a_replay_can_gain_anything(private: Path) -> None:
     "call",
     [
         "os.execv('/bin/true', ['true'])",
+        "os.open('/etc/shadow', 0, dir_fd=proc)",
+        "os.open('a', os.O_WRONLY | os.O_CREAT, dir_fd=temporary)",
+        "os.mkdir('a', dir_fd=temporary)",
+        "os.kill(1, 0)",
+        "os.kill(os.getppid(), 0)",
+        "os.fork()",
+        "call('syscall', 321 if os.uname().machine == 'x86_64' else 280, 0, 0, 0)",
+        "call('ptrace', 16, os.getppid(), 0, 0)",
         "socket.socket()",
         "socket.socketpair()",
         "os.memfd_create('x')",
         "call('unshare', 0x10000000)",
-        "call('setns', os.open('/proc/self/ns/mnt', 0), 0)",
+        "call('setns', mnt, 0)",
     ],
 )
 def test_a_reader_executes_and_connects_to_nothing(call: str, private: Path) -> None:
-    code = "import os, socket; from tracer.system.libc import call; from tracer.system.privileges import drop"
-    code += f"; drop(); {call}"
-    done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
-    assert "PermissionError" in done.stderr
-
-
-def test_a_reader_can_make_threads_and_children(private: Path) -> None:
-    code = """
-import os, threading
+    code = f"""
+import os, socket
+from tracer.system.libc import call
 from tracer.system.privileges import drop
+proc, temporary, mnt = (os.open(name, os.O_RDONLY) for name in ("/proc", "/tmp", "/proc/self/ns/mnt"))
 drop()
-thread = threading.Thread(target=lambda: print("thread", flush=True))
-thread.start()
-thread.join()
-if os.fork() == 0:
-    print("child", flush=True)
-    os._exit(0)
-os.wait()
+try:
+    {call}
+except PermissionError:
+    print("refused")
 """
     done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
-    assert done.stdout.split() == ["thread", "child"], done.stderr
+    assert done.stdout == "refused\n", done.stderr
+
+
+def test_a_reader_sees_no_file(private: Path) -> None:
+    code = """
+import os
+from tracer.system.privileges import drop
+drop()
+print([name for name in ("/etc/passwd", "/tmp", "../tmp", "/proc/self/status") if os.path.exists(name)])
+"""
+    done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_reader_makes_no_thread(private: Path) -> None:
+    code = """
+import os, resource, threading
+from tracer.system.privileges import drop
+drop()
+print(resource.getrlimit(resource.RLIMIT_NPROC))
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    print("refused")
+"""
+    done = subprocess.run(python(private, code), capture_output=True, text=True, env=ENV, cwd=private)
+    assert done.stdout == "(0, 0)\nrefused\n", done.stderr
 
 
 # As a user who is not root and may read all files all the same.
@@ -200,10 +248,10 @@ def test_a_user_with_capabilities_keeps_none_in_any_thread(private: Path) -> Non
 from pathlib import Path
 from tracer import cli
 from tracer.system import privileges
-forbid = privileges._forbid
-def look():
-    forbid()
-    for status in Path("/proc/self/task").glob("*/status"):
+forbid, own = privileges._forbid, Path("/proc/self/task")
+def look(may_write):
+    forbid(may_write)
+    for status in own.glob("*/status"):
         print(status.read_text().split("CapPrm:")[1].split()[0], flush=True)
 privileges._forbid = look
 cli.main(["replay", "web.arrows"])

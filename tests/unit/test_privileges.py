@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -42,28 +43,31 @@ def test_without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
 def test_a_kernel_that_has_no_filters(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_seccomp", lambda _number, program: number if program is None else 1 / 0)
-    privileges._forbid()
+    privileges._forbid(may_write=False)
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOMEM, errno.ESRCH, errno.EINVAL])
 def test_a_filter_that_is_refused_for_another_reason(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_seccomp", lambda _number, program: number if program else errno.EFAULT)
     with pytest.raises(NstraceError, match="refuses the filter") as failure:
-        privileges._forbid()
+        privileges._forbid(may_write=False)
     assert failure.value.exit_code == ExitCode.NOT_PERMITTED
 
 
 @pytest.mark.parametrize("permitted", ["0000000000000000", "0000000000000004"])
-def test_a_thread_that_keeps_capabilities(permitted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_keeps_capabilities(permitted: str, tmp_path: Path) -> None:
     for thread, mask in (("7", "0" * 16), ("8", permitted)):
         (tmp_path / thread).mkdir()
         (tmp_path / thread / "status").write_text(f"Name:\tx\nCapInh:\t{'0' * 16}\nCapPrm:\t{mask}\nCapEff:\t{mask}\n")
-    monkeypatch.setattr(privileges, "Path", lambda _path: tmp_path)
-    if int(permitted, 16):
-        with pytest.raises(NstraceError, match="a thread of a library keeps capabilities"):
-            privileges._check_threads()
-    else:
-        privileges._check_threads()
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        if int(permitted, 16):
+            with pytest.raises(NstraceError, match="a thread of a library keeps capabilities"):
+                privileges._check_threads(folder)
+        else:
+            privileges._check_threads(folder)
+    finally:
+        os.close(folder)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO])

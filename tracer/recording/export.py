@@ -24,6 +24,8 @@ from tracer.text.escape import safe_text
 GROUP_ROWS = 1 << 17
 _NEVER: Callable[[], float | None] = lambda: 0.0  # noqa: E731
 _WORDS = [field.name for field in FLAT if pa.types.is_string(field.type) and not field.name.endswith("_id")]
+# Reads the time zone now: what converts strangers' data may open no file.
+pa.scalar(0, pa.timestamp("ns", "UTC")).cast(pa.string())
 _INTEGERS = [field.name for field in FLAT if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)]
 
 

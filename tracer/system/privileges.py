@@ -7,30 +7,23 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError, unwritable
 from tracer.system import imports, seccomp
 from tracer.system.libc import call
+from tracer.system.reader_calls import reader_filter
 
 _NOBODY = (65534, 65534)
 _MAX_ID = 0xFFFFFFFE  # the one above means "leave it as it is": setresuid(2)
-_NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET: clone(2)
-# What starts programs, connects to others, reads other processes, or is a large or privileged part of the kernel.
-_FORBIDDEN = (
-    *("execve", "execveat", "socket", "socketpair"),
-    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd"),
-    *("bpf", "perf_event_open", "userfaultfd", "memfd_create", "io_uring_setup", "io_uring_enter", "io_uring_register"),
-    *("unshare", "setns", "chroot", "pivot_root", "mount", "umount2", "move_mount", "open_tree", "mount_setattr"),
-    *("fsopen", "fsconfig", "fsmount", "fspick", "open_by_handle_at", "add_key", "request_key", "keyctl"),
-    *("kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module"),
-)
-
+_FIRST_UID = 0x80000000  # from here on no uids are assigned (systemd, UIDS-GIDS.md); PIDs have 22 bits
+_EMPTY_ROOTS = ("/run", "/dev/shm", "/tmp")  # where a folder can be made and removed that becomes the root directory
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 _CAPABILITY_VERSION_3 = 0x20080522
-_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC = 1, 1
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 1, 4
 
 
 def caller() -> tuple[int, int] | None:
@@ -61,13 +54,21 @@ def lesser_user() -> tuple[int, int]:
     return caller() or _NOBODY
 
 
-def drop() -> None:
-    """Become the lesser user permanently, without capabilities, and execute nothing any more. Open and import what is
-    needed before. Raises NstraceError where root cannot be given up: then nothing untrusted may be parsed."""
+def drop(folder: int | None = None) -> None:
+    """Give up everything that a reader of strangers' data does not need, permanently: another user that nobody else is,
+    no capability, an empty root directory, no further process or thread, and no system call but those of
+    `tracer.system.reader_calls`. Open and import what is needed before.
+
+    folder: the descriptor of the one folder in which files may be created, which becomes the root directory; the user
+    is `lesser_user` then. Raises NstraceError where root cannot be given up: then nothing untrusted may be parsed.
+    """
     imports.seal()
+    threads = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if lesser_user() != (os.geteuid(), os.getegid()):
-            become(*lesser_user())
+        if os.geteuid() == 0 and not _is_root_here_alone():
+            users = [lesser_user()] if folder is not None else [(_FIRST_UID + os.getpid(),) * 2, _NOBODY]
+            _change_root(folder)
+            _become_first(users)
         renounce()
     except OSError as error:
         raise NstraceError(
@@ -75,8 +76,41 @@ def drop() -> None:
             "run it as another user; a container needs --cap-add SETUID --cap-add SETGID, or --user 65534",
             ExitCode.NOT_PERMITTED,
         ) from error
-    _check_threads()
-    _forbid()
+    _check_threads(threads)
+    os.close(threads)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    _forbid(folder is not None)
+
+
+def _become_first(users: Sequence[tuple[int, int]]) -> None:
+    """Become the first of these users that there is: in a user namespace only a few numbers are users. Raises
+    OSError."""
+    for uid, gid in users[:-1]:
+        with contextlib.suppress(OSError):
+            become(uid, gid)
+            return
+    become(*users[-1])
+
+
+def _change_root(folder: int | None) -> None:
+    """Make the folder the root directory, or one that is empty and has been removed: nothing can be made in it. Without
+    CAP_SYS_CHROOT the root directory stays."""
+    for parent in _EMPTY_ROOTS if folder is None else ("",):
+        with contextlib.suppress(OSError):
+            root = _removed_folder(parent) if folder is None else os.dup(folder)
+            os.fchdir(root)
+            os.chroot(".")
+            os.close(root)
+            return
+
+
+def _removed_folder(parent: str) -> int:
+    name = Path(f"{parent}/.nstrace-{os.urandom(8).hex()}")
+    name.mkdir(0o700)
+    try:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    finally:
+        name.rmdir()
 
 
 def become(uid: int, gid: int) -> None:
@@ -112,13 +146,15 @@ def _is_root_here_alone() -> bool:
     return inside == "0" and outside != "0" and count == "1"
 
 
-def _check_threads() -> None:
+def _check_threads(folder: int) -> None:
     """Raise NstraceError where another thread still has capabilities: capset(2) is of one thread, while a change of the
     user is of all. A thread that a library has begun is one only for a user who has capabilities without being root;
-    cli.py keeps libraries from beginning any."""
-    for status in Path("/proc/self/task").glob("*/status"):
+    cli.py keeps libraries from beginning any. folder: a descriptor of /proc/self/task."""
+    for thread in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
-            if int(status.read_text().split("\nCapPrm:")[1].split()[0], 16):
+            with open(os.open(f"{thread}/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)) as file:  # noqa: PTH123
+                status = file.read()
+            if int(status.split("\nCapPrm:")[1].split()[0], 16):
                 raise NstraceError(
                     "privileges cannot be given up: a thread of a library keeps capabilities",
                     "run it as a user without capabilities",
@@ -126,22 +162,13 @@ def _check_threads() -> None:
                 )
 
 
-def forbidden(machine: str = os.uname().machine) -> bytes:
-    """The instructions of the filter that refuses what no reader needs. Processes and threads can be made, but not in
-    new namespaces; a filter cannot see the flags of clone3, and without it the C library makes threads by clone."""
-    rules = [seccomp.SyscallRule(name) for name in _FORBIDDEN]
-    rules.append(seccomp.SyscallRule("clone", bits=(0, _NEW_NAMESPACES)))
-    rules.append(seccomp.SyscallRule("clone3", answer=seccomp.NOT_IMPLEMENTED))
-    return seccomp.filter_of(rules, seccomp.NOT_PERMITTED, seccomp.ALLOW, machine)
-
-
-def _forbid() -> None:
+def _forbid(may_write: bool) -> None:
     """Make the kernel, where it has such filters, refuse to all threads what no reader needs; threads that libraries
     have begun get no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC). Raises NstraceError."""
     number = seccomp.number("seccomp")
     if number is None or _seccomp(number, None) in (errno.ENOSYS, errno.EINVAL):  # it would be EFAULT
         return
-    instructions = forbidden()
+    instructions = reader_filter(may_write)
     program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
     if failure := _seccomp(number, ctypes.byref(program)):
         raise NstraceError(
@@ -152,9 +179,13 @@ def _forbid() -> None:
 
 
 def _seccomp(number: int, program: object) -> int:
-    """Set a filter for all threads. Returns 0, or the errno; ESRCH where a thread has a filter that is not ours."""
+    """Set a filter for all threads. Returns 0, or the errno; ESRCH where a thread has a filter that is not ours.
+
+    SPEC_ALLOW: before Linux 5.16 a filter made a process slower, to keep code that it runs for others from reading its
+    memory by speculation (2f46993d83ff); a reader runs no such code."""
     libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.syscall(number, _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, program)
+    flags = _SECCOMP_FILTER_FLAG_TSYNC | _SECCOMP_FILTER_FLAG_SPEC_ALLOW
+    result = libc.syscall(number, _SECCOMP_SET_MODE_FILTER, flags, program)
     return ctypes.get_errno() if result < 0 else errno.ESRCH if result else 0
 
 
@@ -163,8 +194,8 @@ class _Program(ctypes.Structure):
 
 
 def in_child(work: Callable[[], None], folder: int | None = None) -> None:
-    """Call work in a child without privileges, which shares our descriptors. folder: the descriptor of its working
-    directory, which it may be unable to reach by a path. Raises the child's NstraceError."""
+    """Call work in a child without privileges, which shares our descriptors. folder: as for `drop`; the child's working
+    directory. Raises the child's NstraceError."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -184,7 +215,7 @@ def _work(work: Callable[[], None], folder: int | None, writer: int) -> None:
     try:
         if folder is not None:
             os.fchdir(folder)
-        drop()
+        drop(folder)
         work()
         os._exit(0)
     except NstraceError as error:

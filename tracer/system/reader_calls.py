@@ -1,0 +1,65 @@
+"""The system calls of a process that reads strangers' data: what is not listed here, the kernel refuses to it.
+
+It reads and writes what is open already, waits, and manages its memory. It executes, connects, loads and mounts
+nothing, opens nothing to be written, makes no process and no thread, and signals nobody but itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tracer.system.seccomp import ALLOW, NOT_IMPLEMENTED, NOT_PERMITTED, SyscallRule, filter_of
+
+_DESCRIPTORS = """
+read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3 fcntl
+fsync fdatasync ftruncate fadvise64 fallocate copy_file_range sendfile
+poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 pipe2
+sendto recvfrom sendmsg recvmsg shutdown getsockopt getsockname getpeername
+"""
+_FILES = """
+fstat stat lstat newfstatat statx statfs fstatfs access faccessat readlink readlinkat getdents64 getcwd umask
+"""
+_MEMORY = "munmap mremap madvise brk membarrier mincore msync"
+_THREADS = "futex set_robust_list rseq sched_yield sched_getaffinity getcpu arch_prctl"
+_SIGNALS = """
+rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack restart_syscall
+"""
+_TIME = """
+nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time setitimer getitimer alarm pause times
+"""
+_PROCESSES = """
+wait4 waitid exit exit_group pidfd_open getpid getppid gettid getpgrp getpgid getsid
+getuid geteuid getgid getegid getgroups getresuid getresgid capget
+getrandom uname sysinfo getrusage getpriority
+"""
+_WRITING = "open openat mkdir mkdirat rename renameat renameat2 unlink unlinkat rmdir fchmod"
+
+_PROT_EXEC = 4
+_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+# TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2; not TIOCSTI, which types into a terminal
+_IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
+_PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41
+_NEW_CALLS = ("clone3", "openat2", "faccessat2")  # the C library has older ones for where these are missing
+
+
+def reader_filter(may_write: bool = False, machine: str = os.uname().machine) -> bytes:
+    """The instructions of the filter for this process: struct sock_filter, one after the other. may_write: it may also
+    create, rename and remove files. Raises KeyError for a machine that is not known."""
+    calls = " ".join((_DESCRIPTORS, _FILES, _MEMORY, _THREADS, _SIGNALS, _TIME, _PROCESSES)).split()
+    own = os.getpid()
+    rules = [
+        *map(SyscallRule, calls),
+        SyscallRule("mmap", without=(2, _PROT_EXEC)),
+        SyscallRule("mprotect", without=(2, _PROT_EXEC)),
+        SyscallRule("ioctl", one_of=(1, _IOCTLS)),
+        SyscallRule("kill", ((0, own),)),
+        SyscallRule("tgkill", ((0, own),)),
+        SyscallRule("prctl", one_of=(0, (_PR_SET_NAME, _PR_SET_VMA))),
+        SyscallRule("prlimit64", ((0, 0),)),  # 0: its own
+        *(SyscallRule(name, answer=NOT_IMPLEMENTED) for name in _NEW_CALLS),
+    ]
+    if may_write:
+        rules += map(SyscallRule, _WRITING.split())
+    else:
+        rules += [SyscallRule("open", without=(1, _TO_WRITE)), SyscallRule("openat", without=(2, _TO_WRITE))]
+    return filter_of(rules, ALLOW, NOT_PERMITTED, machine)
