@@ -121,9 +121,9 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     try:
         interrupt.work()
-        _mend_streams()
+        nowhere = _mend_streams()
         sys.meta_path.insert(0, WithoutPandas())
-        code = _run(sys.argv[1:] if argv is None else argv)
+        code = _run(sys.argv[1:] if argv is None else argv, nowhere)
         interrupt.end()
     except KeyboardInterrupt:  # while the last lines were written
         interrupt.end()
@@ -131,18 +131,19 @@ def main(argv: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _mend_streams() -> None:
+def _mend_streams() -> int:
     """Make all streams writable: one that was closed becomes /dev/null, what cannot be encoded is escaped. No file that
-    is opened later becomes 0, 1 or 2: a library's last message on stderr would end up in a recording."""
-    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+    is opened later becomes 0, 1 or 2: a library's last message on stderr would end up in a recording. Returns a
+    descriptor of /dev/null: a reader without privileges cannot open it."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
-    os.close(spare)
     codecs.register_error("nstrace", _escaped)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as we run
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="nstrace")
+    return nowhere
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -153,7 +154,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
     return "".join(f"\\u{code:04x}" for code in codes), error.end
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], nowhere: int) -> int:
     if "_NSTRACE_COMPLETE" in os.environ:
         importlib.import_module("tracer.commands.completion")  # knows how to talk to the shells
     debug = "--debug" in argv[: _first_verb(argv)]
@@ -171,12 +172,12 @@ def _run(argv: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         return getattr(error.__cause__ or error, "exit_code", 130)
     except (ReaderGone, BrokenPipeError):
-        return _closed_pipe()
+        return _closed_pipe(nowhere)
     except OSError as error:
         known = unwritable(error)
         if debug or not known:
             return _unexpected(error, debug)
-        _closed_pipe()
+        _closed_pipe(nowhere)
         return _say(known.message, known.hint, int(known.exit_code))
     except Exception as error:
         return _unexpected(error, debug)
@@ -204,7 +205,8 @@ def _say(message: str, hint: str, exit_code: int, detail: str = "") -> int:
     return exit_code
 
 
-def _closed_pipe() -> int:
-    """The reader of stdout has closed it: a normal end. Keeps Python from complaining at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _closed_pipe(nowhere: int) -> int:
+    """The reader of stdout has closed it: a normal end. Keeps Python from complaining at exit. nowhere: a descriptor of
+    /dev/null."""
+    os.dup2(nowhere, sys.stdout.fileno())
     return 0
