@@ -34,8 +34,9 @@ WAYS = ["back an hour", "ahead an hour", *(["back, the machine's", "ahead, the m
 
 
 class Clock(NamedTuple):
-    """environment: of the one whose clock it is. stepped: while the clock is another."""
+    """way: how it is set. environment: of the one whose clock it is. stepped: while the clock is another."""
 
+    way: str
     environment: dict[str, str]
     stepped: Callable[[], AbstractContextManager[None]]
 
@@ -44,11 +45,12 @@ class Clock(NamedTuple):
 def clock(request: pytest.FixtureRequest, tmp_path: Path) -> Clock:
     sign = -1 if request.param.startswith("back") else 1
     if request.param.endswith("machine's"):
-        return Clock({}, lambda: machine_stepped(2 * sign))
+        return Clock(request.param, {}, lambda: machine_stepped(2 * sign))
     library, step = tmp_path / "stepped_clock.so", tmp_path / "step"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-Wall", SOURCE, "-o", library], check=True)
     step.write_bytes(bytes(8))
-    return Clock({"LD_PRELOAD": str(library), "STEPPED_CLOCK": str(step)}, lambda: stepped(step, sign * HOUR_S))
+    environment = {"LD_PRELOAD": str(library), "STEPPED_CLOCK": str(step)}
+    return Clock(request.param, environment, lambda: stepped(step, sign * HOUR_S))
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def test_a_step_changes_no_order_no_duration_and_no_answer(
     exits = [event for event in events if event["event"] == "exit"]
     wrong += sum(not 0 <= event["duration_ns"] <= passed_ns for event in exits if event["pid"] == there.init)
     figures.note(
-        "the clock is set back or ahead",
+        f"the clock is set {clock.way}",
         f"{len(pairs)} processes",
         told=sum(event["event"] in ("fork", "exec", "exit") for event in events),
         lost=sum(event["lost"] for event in events if event["event"] == "gap"),
