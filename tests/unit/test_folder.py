@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +15,9 @@ from recordings import facts, record, storm
 
 from tracer.commands import export
 from tracer.errors import NstraceError
-from tracer.recording.files import create, created_whole
-from tracer.recording.folder import Folder, created_folder
+from tracer.recording import folder as folders
+from tracer.recording.files import create, created, errors_of
+from tracer.recording.folder import Folder
 from tracer.system import privileges
 
 
@@ -102,7 +105,7 @@ def create_in(folder: int, name: str) -> int:
 
 
 def test_a_folder_has_its_name_when_it_is_complete(shared: Path) -> None:
-    with created_folder(shared / "out") as folder:
+    with Folder(shared).created_folder("out") as folder:
         os.close(create_in(folder, "0.csv"))
         assert not (shared / "out").exists()
     assert [entry.name for entry in shared.iterdir()] == ["out"]
@@ -111,7 +114,7 @@ def test_a_folder_has_its_name_when_it_is_complete(shared: Path) -> None:
 
 
 def test_of_a_folder_that_fails_nothing_is_left(shared: Path, victim: Path) -> None:
-    with pytest.raises(ZeroDivisionError), created_folder(shared / "out") as folder:
+    with pytest.raises(ZeroDivisionError), Folder(shared).created_folder("out") as folder:
         os.close(create_in(folder, "0.csv"))
         os.mkdir("date=1", dir_fd=folder)
         os.close(create_in(folder, "date=1/0.csv"))
@@ -131,9 +134,9 @@ def test_nothing_is_replaced_by_a_folder(kind: str, shared: Path) -> None:
         else:
             (shared / "out").symlink_to("nowhere")
 
-    with pytest.raises(NstraceError, match="already exists"), created_folder(shared / "out"):
+    with pytest.raises(FileExistsError), Folder(shared).created_folder("out"):
         occupy()
-    with pytest.raises(NstraceError, match="already exists"), created_folder(shared / "out"):
+    with pytest.raises(FileExistsError), Folder(shared).created_folder("out"):
         pytest.fail("it was there")
     assert [entry.name for entry in shared.iterdir()] == ["out"]
 
@@ -141,7 +144,7 @@ def test_nothing_is_replaced_by_a_folder(kind: str, shared: Path) -> None:
 def test_a_file_that_is_replaced_while_it_is_written(shared: Path, victim: Path) -> None:
     with (
         pytest.raises(NstraceError, match="another process has replaced"),
-        created_whole(shared / "x", force=False) as fd,
+        created(shared / "x", force=False, is_whole=True) as fd,
     ):
         os.close(fd)
         stranger(shared, victim, "link")
@@ -157,6 +160,152 @@ def test_a_folder_that_is_renamed_is_still_the_folder(shared: Path, victim: Path
     assert folder.names() == ["secret"]
     folder.remove("secret")
     assert (folder.names(), (victim / "secret").read_bytes()) == ([], b"precious")
+
+
+@pytest.mark.parametrize("mask", [0, 0o22, 0o777])
+def test_what_is_made_is_ours_alone_whatever_the_umask(mask: int, shared: Path) -> None:
+    before = os.umask(mask)
+    try:
+        folder = Folder(shared)
+        fd = folder.create("file")
+        inner = folder.create_folder("folder").create_folder("inner")
+        with created(shared / "whole", force=False, is_whole=True) as whole:
+            os.close(whole)
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (*shared.rglob("*"),)}
+    assert modes == {"file": 0o600, "folder": 0o700, "inner": 0o700, "whole": 0o600}
+    assert inner.names() == []
+    os.write(fd, b"seen")
+    assert os.pread(fd, 9, 0) == b"seen"  # to read again, without its name
+    os.close(fd)
+
+
+@pytest.mark.parametrize("mask", [0, 0o777])
+def test_folders_of_a_partitioned_export_are_ours_alone(mask: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    record(path, [facts(), storm(1, 30)])
+    argv = [sys.executable, "-m", "tracer", "export", str(path), "--to", "parquet", "--partition", "-w"]
+    done = subprocess.run([*argv, str(tmp_path / "out")], capture_output=True, timeout=60, umask=mask)
+    assert done.returncode == 0, done.stderr
+    made = list((tmp_path / "out").rglob("*"))
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (tmp_path / "out", *made)}
+    assert (modes, len(made)) == ({(True, 0o700), (False, 0o600)}, 3)
+    assert {path.stat().st_uid for path in made} == {os.geteuid()}
+
+
+@pytest.mark.parametrize("host", ["..", "a/../../b", "x" * 300, "\u00e9" * 200])
+def test_a_host_of_a_partitioned_export_is_no_path(host: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.arrows"
+    record(path, [facts(), storm(1, 3)], host=host)
+    argv = [sys.executable, "-m", "tracer", "export", str(path), "--to", "csv", "--partition", "-w"]
+    done = subprocess.run([*argv, str(tmp_path / "out")], capture_output=True, text=True, timeout=60)
+    if len(host) < 200:
+        (file,) = (tmp_path / "out").rglob("*.csv")
+        assert [part.split("=")[0] for part in file.relative_to(tmp_path).parts] == ["out", "date", "host", "0.csv"]
+    else:
+        assert "cannot be written: File name too long\n" in done.stderr
+        assert (len(done.stderr.splitlines()), done.returncode) == (2, 1)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"x.arrows", *(["out"] if len(host) < 200 else [])}
+
+
+@pytest.mark.parametrize("can", [True, False], ids=["renameat2", "a file system without it"])
+def test_a_name_that_something_gets_meanwhile_is_not_replaced(
+    can: bool, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not can:
+
+        def refused(*_args: object) -> None:
+            raise OSError(errno.EINVAL, "renameat2: Invalid argument")
+
+        monkeypatch.setattr(folders, "call", refused)
+    with created(shared / "new", force=False, is_whole=True) as fd:
+        os.write(fd, b"ours")
+        os.close(fd)
+    with pytest.raises(NstraceError, match="already exists"), created(shared / "x", False, is_whole=True) as fd:
+        os.close(fd)
+        (shared / "x").write_bytes(b"precious")
+    folder = Folder(shared)
+    with pytest.raises(FileExistsError), folder.created("x", replaces=False) as fd:  # not looked at before
+        os.close(fd)
+    with created(shared / "x", force=True, is_whole=True) as fd:
+        os.write(fd, b"forced")
+        os.close(fd)
+    assert {path.name: path.read_bytes() for path in shared.iterdir()} == {"new": b"ours", "x": b"forced"}
+
+
+def test_names_that_are_swapped_all_the_time(shared: Path, victim: Path) -> None:
+    """Who owns the folder puts links to another's files in the place of all names, as fast as possible."""
+    swapping = subprocess.Popen([sys.executable, "-c", SWAPPER, str(shared), str(victim)])
+    before = (victim / "secret").stat()
+    outcomes = set()
+    try:
+        for number in range(200):
+            name = f"out{number % 5}"
+            for make in (_at_once, _whole, _partitioned):
+                try:
+                    make(shared / name)
+                    outcomes.add("made")
+                except NstraceError as error:
+                    outcomes.add("refused")
+                    assert "\n" not in error.message
+    finally:
+        swapping.kill()
+        swapping.wait()
+    after = (victim / "secret").stat()
+    assert [(entry.name, entry.read_bytes()) for entry in victim.iterdir()] == [("secret", b"precious")]
+    assert (after.st_uid, after.st_mode, after.st_ino) == (before.st_uid, before.st_mode, before.st_ino)
+    assert outcomes == {"made", "refused"}
+
+
+SWAPPER = """
+import os, sys
+os.chdir(sys.argv[1])
+number = 0
+while True:
+    number += 1
+    for name in os.listdir("."):
+        if not name.startswith("moved"):
+            try:
+                os.rename(name, f"moved{number}")
+                os.symlink(sys.argv[2] + ("/secret" if number % 2 else ""), name)
+            except OSError:
+                pass
+"""
+
+
+def _at_once(path: Path) -> None:
+    os.close(create(path, force=True))
+
+
+def _whole(path: Path) -> None:
+    with created(path, force=True, is_whole=True) as fd:
+        os.write(fd, b"ours")
+        os.close(fd)
+
+
+def _partitioned(path: Path) -> None:
+    with errors_of(path), Folder(path.parent).created_folder(path.name) as folder:
+        os.close(create_in(folder, "0.csv"))
+        os.fchown(folder, 65534 if os.geteuid() == 0 else -1, -1)
+
+
+def test_a_child_that_leaves_links_gets_no_others_files(shared: Path, tmp_path: Path) -> None:
+    """What the child of an export has made becomes ours, nothing else that stands there."""
+    if os.geteuid():
+        pytest.skip("changes owners: needs root")
+    others, childs = tmp_path / "others", shared / "childs"
+    for path, uid in ((others, 12345), (childs, 65534)):
+        path.write_bytes(b"x")
+        os.chown(path, uid, uid)
+    (shared / "hard").hardlink_to(others)
+    (shared / "soft").symlink_to(others)
+    os.mkfifo(shared / "fifo")
+    fd = os.open(shared, os.O_RDONLY | os.O_DIRECTORY)
+    export._own(fd, 65534)
+    os.close(fd)
+    assert (others.stat().st_uid, childs.stat().st_uid) == (12345, 0)
 
 
 @pytest.mark.parametrize("args", [["csv"], ["parquet"], ["jsonl"], ["csv", "--partition"]], ids=" ".join)

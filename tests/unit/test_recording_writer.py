@@ -12,7 +12,7 @@ from recordings import read, storm
 from tracer.errors import NstraceError, ReaderGone
 from tracer.recording import writer as writing
 from tracer.recording.file_writer import FileWriter
-from tracer.recording.files import check_new, create, created_whole
+from tracer.recording.files import check_new, create, created
 from tracer.recording.metadata import of_this_host
 from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.writer import FileSink, Writer
@@ -120,6 +120,31 @@ def test_where_not_even_a_beginning_fits_no_file_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["record", "record, rotated", "run", "export"])
+def test_where_not_even_a_beginning_fits_what_is_to_be_replaced_stays(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ("x.000001.arrows" if how == "record, rotated" else "x.arrows")
+    path.write_bytes(b"precious")
+
+    def full(*_args: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(NstraceError, match="cannot be written: No space left"):
+        if how == "record":
+            FileWriter(path, of_this_host(0, []), force=True)
+        elif how == "record, rotated":
+            RotatingWriter(tmp_path / "x.arrows", of_this_host(0, []), Rotation(max_bytes=1), force=True)
+        elif how == "run":
+            create(path, force=True)
+        else:
+            with created(path, force=True, is_whole=True) as fd, os.fdopen(fd, "wb", buffering=0) as file:
+                os.write(file.fileno(), b"x")
+    assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [(path.name, b"precious")]
+
+
 def test_a_pipe_that_nobody_reads_any_more() -> None:
     reader, into = os.pipe()
     os.close(reader)
@@ -169,7 +194,7 @@ def test_dev_null_takes_everything_and_stays_what_it_is(tmp_path: Path) -> None:
         fd = create(null, force)
         assert os.write(fd, b"x") == 1
         os.close(fd)
-        with created_whole(null, force) as fd:
+        with created(null, force, is_whole=True) as fd:
             os.close(fd)
     assert null.is_char_device()
     zero = tmp_path / "zero"
@@ -197,12 +222,12 @@ def test_another_name_of_a_file_keeps_what_it_has(tmp_path: Path) -> None:
 
 def test_what_is_not_whole_has_no_name(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    with pytest.raises(ZeroDivisionError), created_whole(path, force=False) as fd:
+    with pytest.raises(ZeroDivisionError), created(path, force=False, is_whole=True) as fd:
         os.close(fd)
         assert not path.exists()
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
-    with created_whole(path, force=False) as fd:
+    with created(path, force=False, is_whole=True) as fd:
         os.write(fd, b"all")
         os.close(fd)
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("x", b"all")]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import builders
+import click
 import numpy as np
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
 from recordings import WALL_NS, facts, storm
 
+from tracer.commands import record as record_command
+from tracer.errors import NstraceError
 from tracer.past.translation import Hindsight
+from tracer.recording import rotate
 from tracer.recording.carry_over import CarryOver
-from tracer.recording.files import FileInput, open_input, parts_of
+from tracer.recording.files import FileInput, discard_parts, open_input, parts_of
 from tracer.recording.metadata import of_this_host
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
@@ -163,9 +168,87 @@ def test_only_files_of_the_folder_that_it_began_in_go(tmp_path: Path) -> None:
     assert [entry.name for entry in (tmp_path / "moved").iterdir()] == ["web.000002.arrows"]
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "link", "fifo"])
+def test_a_name_that_is_planted_for_a_later_file_is_left_out(kind: str, tmp_path: Path) -> None:
+    path, said = tmp_path / "web.arrows", list[str]()
+    planted = [tmp_path / f"web.00000{number}.arrows" for number in (2, 3, 5)]
+    for place in planted:
+        if kind == "folder":
+            place.mkdir()
+        elif kind == "fifo":
+            os.mkfifo(place)
+        elif kind == "link":
+            place.symlink_to(tmp_path / "nowhere")
+        else:
+            place.write_bytes(b"strangers")
+    facts_of_it = {**of_this_host(0, []), "wall_offset_ns": str(WALL_NS)}
+    writer = RotatingWriter(path, facts_of_it, Rotation(max_bytes=1), clock=Clock(), say=said.append)
+    for part in (storm(1, 5), storm(6, 5), storm(11, 5)):
+        writer.take(part)
+    writer.close()
+    assert said == [f"{place} is not of this recording: its number is left out" for place in planted]
+    ours = [tmp_path / f"web.00000{number}.arrows" for number in (1, 4, 6, 7)]
+    told = rows(source(*ours))  # nothing is missing in between: the numbers of names are no numbers of parts
+    assert len(told) == writer.rows == 45
+    assert kind != "file" or {place.read_bytes() for place in planted} == {b"strangers"}
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_so_many_planted_names_are_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotate, "_MAX_SKIPPED", 3)
+    for number in (2, 3, 4):
+        (tmp_path / f"web.00000{number}.arrows").touch()
+    with pytest.raises(NstraceError, match=r"4\.arrows and 2 before it are there"):
+        record(tmp_path / "web.arrows", [storm(1, 5)], max_bytes=1)
+
+
+def test_a_file_that_took_the_place_of_an_old_one_stays(tmp_path: Path) -> None:
+    facts_of_it = {**of_this_host(0, []), "wall_offset_ns": str(WALL_NS)}
+    rotation = Rotation(max_bytes=1, max_files=1)
+    writer = RotatingWriter(tmp_path / "web.arrows", facts_of_it, rotation, clock=Clock())
+    first = tmp_path / "web.000001.arrows"
+    writer.take(storm(1, 5))
+    assert not first.exists()
+    second = tmp_path / "web.000002.arrows"
+    second.rename(tmp_path / "kept")
+    second.write_bytes(b"another's")
+    writer.take(storm(6, 5))
+    writer.close()
+    assert second.read_bytes() == b"another's"
+
+
+def test_parts_that_were_there_go_when_the_first_new_one_has_begun(tmp_path: Path) -> None:
+    path = tmp_path / "web.arrows"
+    record(path, [storm(1, 5), storm(6, 5)], max_bytes=1)
+    old = parts_of(path)
+    options = {"wall_offset_ns": str(WALL_NS)}
+    writer = RotatingWriter(path, {**of_this_host(0, []), **options}, Rotation(max_bytes=1), force=True)
+    assert parts_of(path) == old
+    discard_parts(path, but=Path(writer.name).name)
+    assert parts_of(path) == old[:1]
+    writer.close()
+    assert len(rows(source(*old[:1]))) == 0
+
+
 def test_a_name_without_an_ending_gets_one(tmp_path: Path) -> None:
     record(tmp_path / "web", [storm(1, 5), storm(6, 5)], max_bytes=1)
     assert [path.name for path in parts_of(tmp_path / "web")] == [f"web.00000{n}.arrows" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [("100k", 100_000), ("100K", 100_000), ("100kB", 100_000), ("100KB", 100_000), ("1M", 10**6), ("2GB", 2 * 10**9)],
+)
+def test_sizes_as_people_write_them(text: str, amount: int) -> None:
+    command = record_command.command
+    with command.make_context("record", ["-w", "x.arrows", "--rotate-size", text]) as context:
+        assert context.params["rotate_size"] == amount
+
+
+@pytest.mark.parametrize("text", ["100", "63K", "1m", "1.5M", "-1M", "1MM", "k", "1K ", "\u0661M"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="give a number and one of k, M, G"):
+        record_command.command.make_context("record", ["-w", "x.arrows", "--rotate-size", text])
 
 
 def test_by_time(tmp_path: Path) -> None:

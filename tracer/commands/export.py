@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,10 +75,10 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
 
 def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:
     """Write the whole file or nothing: under another name, by a child without privileges."""
-    from tracer.recording.files import created_whole
+    from tracer.recording.files import created
     from tracer.system.privileges import in_child
 
-    with created_whole(out, force) as fd, os.fdopen(fd, "wb") as file:
+    with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
         in_child(lambda: convert(lambda sources: _write(sources, form, file)))
 
 
@@ -90,23 +92,30 @@ def _into_stdout(convert: Convert, form: str) -> None:
 
 
 def _into_folder(convert: Convert, form: str, out: Path) -> None:
-    from tracer.recording.files import errors_of
-    from tracer.recording.folder import created_folder
+    from tracer.recording.files import errors_of, folder_of
     from tracer.system.privileges import caller, in_child, lesser_user
 
-    with errors_of(out), created_folder(out) as folder:
-        os.fchown(folder, *lesser_user())
+    parent = folder_of(out)
+    with errors_of(out), parent.created_folder(out.name) as folder:
+        uid, gid = lesser_user()
+        os.fchown(folder, uid, gid)
         in_child(lambda: convert(lambda sources: _partition(sources, form)), folder)
         if not caller():
-            _own(folder)
+            _own(folder, uid)
 
 
-def _own(folder: int) -> None:
-    """Make our own user the owner of what the child made; the child is not trusted."""
+def _own(folder: int, uid: int) -> None:
+    """Make our own user the owner of what the child made. It is not trusted: a process that it has left behind may put
+    links to other files there, so only its user's own files, which have no other name, are taken.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for _path, _folders, files, fd in os.fwalk(".", dir_fd=folder):
         os.fchown(fd, os.geteuid(), os.getegid())
         for name in files:
-            os.chown(name, os.geteuid(), os.getegid(), dir_fd=fd, follow_symlinks=False)
+            with contextlib.suppress(OSError), os.fdopen(os.open(name, flags, dir_fd=fd)) as file:
+                found = os.fstat(file.fileno())
+                if stat.S_ISREG(found.st_mode) and (found.st_uid, found.st_nlink) == (uid, 1):
+                    os.fchown(file.fileno(), os.geteuid(), os.getegid())
 
 
 def _write(sources: list[RecordedSource], form: str, file: IO[bytes]) -> None:

@@ -16,7 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from tracer.recording.export_rows import flat, rows_as_text
-from tracer.recording.files import create
+from tracer.recording.files import errors_of
+from tracer.recording.folder import Folder
 from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
 from tracer.text.escape import safe_text
@@ -116,7 +117,9 @@ class Partitions:
     """A folder with one file for each day and host: date=2026-11-24/host=web1/0.parquet, in the layout of Hive."""
 
     def __init__(self, folder: Path, suffix: str, make: Callable[[IO[bytes]], TableWriter]) -> None:
-        self._folder, self._suffix, self._make = folder, suffix, make
+        self._suffix, self._make = suffix, make
+        self._folder = Folder(folder)
+        self._days: dict[str, Folder] = {}
         self._tables: dict[tuple[str, str], tuple[IO[bytes], TableWriter]] = {}
 
     def write(self, table: pa.Table) -> None:
@@ -129,11 +132,15 @@ class Partitions:
 
     def _table(self, day: str, host: str) -> TableWriter:
         if (day, host) not in self._tables:
-            folder = self._folder / f"date={day}" / f"host={quote(host, safe='')}"
-            folder.mkdir(parents=True, exist_ok=True)
-            file = os.fdopen(create(folder / f"0{self._suffix}", force=False), "wb")
+            file = os.fdopen(self._create(f"date={day}", f"host={quote(host, safe='')}"), "wb")
             self._tables[day, host] = (file, self._make(file))
         return self._tables[day, host][1]
+
+    def _create(self, day: str, host: str) -> int:
+        with errors_of(Path(day, host)):
+            if day not in self._days:
+                self._days[day] = self._folder.create_folder(day)
+            return self._days[day].create_folder(host).create(f"0{self._suffix}")
 
     def close(self) -> None:
         """As `TableWriter.close`."""

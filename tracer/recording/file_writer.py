@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tracer.errors import NstraceError, ReaderGone
-from tracer.recording.files import create, errors_of, folder_of
+from tracer.recording.files import created, folder_of
 from tracer.recording.folder import Folder
 from tracer.recording.merge import Written, merge
 from tracer.recording.writer import FileSink, Writer
 
 
 class FileWriter(Writer):
-    """As `Writer`, into a new file; where not even its beginning can be written, none is left.
+    """As `Writer`, into a new file; where not even its beginning can be written, none is left, and what it was to
+    replace stays. made: the status of the file.
 
-    force: as for `tracer.recording.files.create`. folder: the path's, if it is open already.
+    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already.
     """
 
     def __init__(
@@ -31,21 +32,20 @@ class FileWriter(Writer):
         folder: Folder | None = None,
     ) -> None:
         folder = folder or folder_of(path)
-        fd = create(path, force, folder)
         self._fsync = fsync
-        self._written = Written.of(fd, folder, path.name)
-        sink = FileSink(fd, str(path), fsync)
-        try:
-            super().__init__(sink, facts, clock)
-        except (NstraceError, ReaderGone):
-            with errors_of(path):
-                folder.remove(path.name, os.fstat(fd))
-            sink.close()
-            self._written.close()
-            raise
+        with created(path, force, folder) as fd:
+            self.made = os.fstat(fd)
+            self._written = Written(os.dup(fd), folder, path.name)
+            sink = FileSink(fd, str(path), fsync)
+            try:
+                super().__init__(sink, facts, clock)
+            except (NstraceError, ReaderGone):
+                sink.close()
+                self._written.close()
+                raise
 
     def close(self, until_ns: int = 0) -> None:
         """As `Writer.close`."""
         super().close(until_ns)
-        merge(self._written, self.facts, self._fsync)
+        self.made = merge(self._written, self.facts, self._fsync)
         self._written.close()

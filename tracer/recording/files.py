@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Protocol
 
 from tracer.errors import NstraceError
-from tracer.recording.folder import Folder, beside
-from tracer.system.privileges import caller
+from tracer.recording.folder import Folder, is_null
 
 SUFFIX = ".arrows"
 _CHUNK_BYTES = 1 << 20
 _WAIT_MS = 200
+_FIRST_BYTES = 4096
+
+
+class AlreadyThere(NstraceError):
+    """Something has the name of a file that is to be created."""
 
 
 def check_new(path: Path, force: bool) -> None:
     """Raise what `create` would, as far as that is known in advance."""
+    folder = folder_of(path)
     with errors_of(path):
-        found = _status(path)
-        if found is None:
-            folder_of(path)
-        _check(path, found, force)
+        _check(path, folder.status(_name(path)), force)
 
 
 def folder_of(path: Path) -> Folder:
@@ -40,73 +42,80 @@ def folder_of(path: Path) -> Folder:
             raise NstraceError(missing, "make it first") from error
 
 
+def _name(path: Path) -> str:
+    """The last part of the path; of / and the working directory, which have none, the one that they have themselves."""
+    return path.name or "."
+
+
 def _check(path: Path, found: os.stat_result | None, force: bool) -> None:
-    """Raise NstraceError where what has this name may not be replaced. found: its status."""
-    if found is None or _is_null(found):
+    """Raise AlreadyThere where what has this name may not be replaced. found: its status."""
+    if found is None or is_null(found):
         return
     if not stat.S_ISREG(found.st_mode):
-        raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
+        raise AlreadyThere(f"{path} exists and is not a regular file", "write to another FILE")
     if not force:
-        raise NstraceError(f"{path} already exists", "--force replaces it")
+        raise AlreadyThere(f"{path} already exists", "--force replaces it")
 
 
-def create(path: Path, force: bool, folder: Folder | None = None) -> int:
+@contextlib.contextmanager
+def created(path: Path, force: bool, folder: Folder | None = None, is_whole: bool = False) -> Iterator[int]:
     """A descriptor of a new file that only its owner may read; under sudo that is the calling user. Every output file
     that a user names is created here: no existing file is written into, no link is followed, no FIFO waited for.
 
-    force: an existing file is replaced, in one step; it must be a regular file. /dev/null needs no force. folder: the
-    path's, if it is open already. Raises NstraceError.
+    force: a regular file of this name is replaced, in one step, when the block is left; where the block fails, it stays
+    as it was, and nothing is left of the new one. is_whole: the file gets its name only then even where it replaces
+    nothing. folder: the path's, if it is open already. /dev/null needs no force. The caller closes the descriptor,
+    within the block or after it.
+
+    Raises NstraceError; an OSError of the block is one of the file.
     """
+    folder = folder or folder_of(path)
+    name = _name(path)
     with errors_of(path):
-        folder = folder or folder_of(path)
-        found = folder.status(path.name)
+        found = folder.status(name)
         _check(path, found, force)
-        if found is None:
-            return owned(folder.create(path.name))
-        if _is_null(found):
-            return _opened_null(path, folder)
-        new = beside(path.name)
-        fd = owned(folder.create(new))
+        if found and is_null(found):
+            yield _opened_null(path, folder)
+        elif found or is_whole:
+            with folder.created(name, replaces=force) as fd:
+                yield fd
+                _check(path, folder.status(name), force)
+        else:
+            fd = folder.create(name)
+            made = os.fstat(fd)
+            try:
+                yield fd
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    folder.remove(name, made)
+                raise
+
+
+def create(path: Path, force: bool, folder: Folder | None = None) -> int:
+    """As `created`, for a file that is complete with its first byte. What it replaces is given up when there is room
+    for a beginning of the new one, and makes more room then."""
+    with created(path, force, folder) as fd:
         try:
-            folder.rename(new, path.name, os.fstat(fd))
+            _check_room(fd)
         except BaseException:
-            folder.remove(new, os.fstat(fd))
             os.close(fd)
             raise
         return fd
 
 
-@contextlib.contextmanager
-def created_whole(path: Path, force: bool) -> Iterator[int]:
-    """As `create`, for a file that gets its name only when it is complete: after a failure nothing is left of it. The
-    caller closes the descriptor."""
-    check_new(path, force)
-    with errors_of(path):
-        folder = Folder(path.parent)
-        found = folder.status(path.name)
-    if found and _is_null(found):
-        yield create(path, force, folder)
-        return
-    with errors_of(path):
-        new = beside(path.name)
-        fd = owned(folder.create(new))
-        made = os.fstat(fd)
-    try:
-        yield fd
-        with errors_of(path):
-            _check(path, folder.status(path.name), force)
-            folder.rename(new, path.name, made)
-    finally:
-        with contextlib.suppress(OSError):
-            folder.remove(new, made)
+def _check_room(fd: int) -> None:
+    """Raise OSError where an empty file cannot take some bytes."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        room = 0
+        while room < _FIRST_BYTES:
+            room += os.pwrite(fd, bytes(_FIRST_BYTES - room), room)
+        os.ftruncate(fd, 0)
 
 
 def _opened_null(path: Path, folder: Folder) -> int:
-    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path.name, flags, dir_fd=folder.fd)
-    if not _is_null(os.fstat(fd)):  # it was when we looked
-        os.close(fd)
-        raise NstraceError(f"{path} exists and is not a regular file", "write to another FILE")
+    fd = folder.open_null(_name(path))
+    if fd is None:  # it was when we looked
+        raise AlreadyThere(f"{path} exists and is not a regular file", "write to another FILE")
     return fd
 
 
@@ -115,6 +124,8 @@ def errors_of(path: Path) -> Iterator[None]:
     """Convert an OSError meanwhile into an NstraceError that the file cannot be written."""
     try:
         yield
+    except FileExistsError as error:
+        raise AlreadyThere(f"{path} already exists", "write to another FILE") from error
     except OSError as error:
         raise NstraceError(f"{path} cannot be written: {error.strerror}", "write to another FILE") from error
 
@@ -131,40 +142,19 @@ def parts_of(path: Path) -> list[Path]:
     return []
 
 
-def discard_parts(path: Path) -> None:
-    """Remove all parts of a recording of this name. Raises NstraceError."""
+def discard_parts(path: Path, but: str) -> None:
+    """Remove all parts of a recording of this name except one. Raises NstraceError."""
     folder, names = folder_of(path), []
     with contextlib.suppress(OSError):  # one that we may not list
         names = folder.names()
     with errors_of(path):
         for name in names:
-            if _is_part(name, path):
+            if _is_part(name, path) and name != but:
                 folder.remove(name)
 
 
 def _is_part(name: str, path: Path) -> bool:
     return bool(re.fullmatch(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX), name))
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """The status of the file with this name, links not followed; None: there is none."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.lstat()
-    return None
-
-
-def _is_null(status: os.stat_result) -> bool:
-    """Whether the file is /dev/null."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3)
-
-
-def owned(fd: int) -> int:
-    """The descriptor, after its file was given to the user who called sudo."""
-    owner = caller()
-    if os.geteuid() == 0 and owner:
-        with contextlib.suppress(OSError):  # a file system without owners
-            os.fchown(fd, *owner)
-    return fd
 
 
 class Input(Protocol):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tracer.errors import NstraceError
-from tracer.recording.files import FileInput, owned
-from tracer.recording.folder import Folder, beside
+from tracer.recording.files import FileInput
+from tracer.recording.folder import Folder
 from tracer.recording.reader import Recording
 from tracer.recording.writer import FileSink, Writer
 
@@ -18,57 +18,47 @@ SMALL_ROWS = 2048
 
 
 class Written(NamedTuple):
-    """A file that we have written. fd: to read it; None: it cannot be. name: in its folder."""
+    """A file that we have written. fd: to read it again: its name may be that of a stranger's recording by then, or of
+    a FIFO, which would make us wait for ever. name: in its folder."""
 
-    fd: int | None
+    fd: int
     folder: Folder
     name: str
 
-    @classmethod
-    def of(cls, fd: int, folder: Folder, name: str) -> Written:
-        """The file that this descriptor writes. It is opened by way of the descriptor: its name may be that of a
-        stranger's recording later, or of a FIFO, which would make us wait for ever."""
-        try:
-            return cls(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), folder, name)
-        except OSError:
-            return cls(None, folder, name)
-
     def close(self) -> None:
         """Close the descriptor."""
-        if self.fd is not None:
-            os.close(self.fd)
+        os.close(self.fd)
 
 
-def merge(written: Written, facts: Mapping[str, str], fsync: bool = False) -> None:
+def merge(written: Written, facts: Mapping[str, str], fsync: bool = False) -> os.stat_result:
     """Replace the file, in one step, where that saves much. Where anything fails, or the name is that of another file
-    now, everything stays as it is.
+    now, everything stays as it is. Returns the status of the file that is ours afterwards.
 
     facts: the stream's metadata.
     """
-    if written.fd is None:
-        return
+    made = os.fstat(written.fd)
     with contextlib.suppress(NstraceError, OSError):
+        os.lseek(written.fd, 0, os.SEEK_SET)
         recording = Recording(written.name, FileInput(written.fd), lambda _line: None)
         indices = recording.indices()
         rows = max((index.first_row for index in indices), default=0)
         if len(indices) < MIN_BATCHES or rows >= SMALL_ROWS * len(indices):
-            return
-        _replace(written.folder, written.name, os.fstat(written.fd), recording, facts, fsync)
+            return made
+        made = _replace(written.folder, written.name, made, recording, facts, fsync)
+    return made
 
 
 def _replace(
     folder: Folder, name: str, old: os.stat_result, recording: Recording, facts: Mapping[str, str], fsync: bool
-) -> None:
-    new = beside(name)
-    fd = owned(folder.create(new))
-    made = os.fstat(fd)
-    try:
-        with contextlib.closing(FileSink(fd, new, fsync)) as sink:
+) -> os.stat_result:
+    """Raises NstraceError, OSError where it stays as it is."""
+    with folder.created(name, replaces=True) as fd:
+        made = os.fstat(fd)
+        with contextlib.closing(FileSink(fd, name, fsync)) as sink:
             _copy(recording, Writer(sink, facts, clock=lambda: 0.0))
-        if recording.is_closed and not recording.damages and folder.holds(name, old):
-            folder.rename(new, name, made)
-    finally:
-        folder.remove(new, made)
+        if not recording.is_closed or recording.damages or not folder.holds(name, old):
+            raise NstraceError(f"{name} is not as it was written")
+    return made
 
 
 def _copy(recording: Recording, writer: Writer) -> None:

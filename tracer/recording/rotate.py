@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.recording.carry_over import CarryOver
 from tracer.recording.file_writer import FileWriter
-from tracer.recording.files import errors_of, folder_of, part_of
+from tracer.recording.files import AlreadyThere, errors_of, folder_of, part_of
 from tracer.stream.batch import Batch
+
+_MAX_SKIPPED = 10_000  # names in a row; to look at them takes some 0.1 s
 
 
 @dataclass(frozen=True)
@@ -23,22 +27,31 @@ class Rotation:
 
 
 class RotatingWriter:
-    """As `Writer`, into web.000001.arrows, web.000002.arrows, ... for a path web.arrows."""
+    """As `Writer`, into web.000001.arrows, web.000002.arrows, ... for a path web.arrows.
+
+    force: as for `FileWriter`, of the first file. A later one never replaces anything: a number whose name something
+    has by then is left out. say: receives a line for people about that.
+    """
 
     def __init__(
         self,
         path: Path,
         facts: Mapping[str, str],
         rotation: Rotation,
+        *,
+        force: bool = False,
         fsync: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
+        self._say = say
         self._folder = folder_of(path)
         self._living = CarryOver()
-        self._part = 0
+        self._kept = deque[tuple[str, os.stat_result]]()  # finished files, while their number is limited
+        self._number = self._part = 1
         self._done_rows = self._done_bytes = self._done_lost = 0
-        self._open()
+        self._open(force)
 
     @property
     def name(self) -> str:
@@ -67,7 +80,7 @@ class RotatingWriter:
             self._living.apply(self._writer.flush())
             if self._is_late or self._is_large:
                 self._close()
-                self._open()
+                self._open_next()
 
     @property
     def _is_large(self) -> bool:
@@ -78,27 +91,41 @@ class RotatingWriter:
         interval_s = self._rotation.interval_s
         return interval_s is not None and self._clock() - self._began >= interval_s
 
-    def _open(self) -> None:
+    def _open_next(self) -> None:
         self._part += 1
+        for _skipped in range(_MAX_SKIPPED):
+            self._number += 1
+            try:
+                self._open(force=False)
+            except AlreadyThere:
+                self._say(f"{part_of(self._path, self._number)} is not of this recording: its number is left out")
+                continue
+            break
+        else:
+            path = part_of(self._path, self._number)
+            raise AlreadyThere(f"{path} and {_MAX_SKIPPED - 1} before it are there", "record into another folder")
+        self._writer.carry(self._living.snapshot(time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
+        self._carried_rows = self._writer.rows
+        if self._rotation.max_files and len(self._kept) >= self._rotation.max_files:
+            name, made = self._kept.popleft()
+            with errors_of(self._path.with_name(name)):
+                self._folder.remove(name, made)
+
+    def _open(self, force: bool) -> None:
         self._began = self._clock()
-        path = part_of(self._path, self._part)
+        path = part_of(self._path, self._number)
         now = {"part": str(self._part), "realtime_ns": str(time.time_ns())}
         facts = {**self._facts, **now}
-        self._writer = FileWriter(path, facts, fsync=self._fsync, clock=self._clock, folder=self._folder)
+        self._writer = FileWriter(path, facts, force=force, fsync=self._fsync, clock=self._clock, folder=self._folder)
         self._carried_rows = 0
-        if self._part > 1:
-            self._writer.carry(self._living.snapshot(time.clock_gettime_ns(time.CLOCK_BOOTTIME)))
-            self._carried_rows = self._writer.rows
-        if self._rotation.max_files and self._part > self._rotation.max_files:
-            old = part_of(self._path, self._part - self._rotation.max_files)
-            with errors_of(old):
-                self._folder.remove(old.name)
 
     def _close(self) -> None:
         self.close()
         self._done_rows += self._writer.rows - self._carried_rows
         self._done_bytes += self._writer.bytes
         self._done_lost += self._writer.lost
+        if self._rotation.max_files:
+            self._kept.append((part_of(self._path, self._number).name, self._writer.made))
 
     def close(self, until_ns: int = 0) -> None:
         """As `Writer.close`."""

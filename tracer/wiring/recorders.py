@@ -32,7 +32,7 @@ _PROGRESS_S = 1.0
 _CLEAR = "\r\x1b[K"
 
 
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ class RecordOptions:
 
 
 def _amount(units: str, least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A click callback that converts numbers with a unit to plain numbers."""
+    """A click callback that converts numbers with a unit to plain numbers: 100k, 100K, 100kB are the same; 15m are
+    minutes, 15M a million."""
+    spelt = units.replace("k", "kK")
 
     def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
         if value is None:
             return None
-        match = re.fullmatch(rf"(\d{{1,12}})([{units}]?)B?", value, re.ASCII)
+        match = re.fullmatch(rf"(\d{{1,12}})([{spelt}]?)B?", value, re.ASCII)
         amount = int(match[1]) * _UNITS[match[2]] if match else 0
         if amount < least:
             raise click.BadParameter(f"{value!r}: give a number and one of {', '.join(units)}; at least {least}")
@@ -182,18 +184,22 @@ class Recorder:
         )
 
 
-def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Writer | RotatingWriter:
+def _writer(
+    record: RecordOptions, wall_offset_ns: int, ending: Ending, say: Callable[[str], None]
+) -> Writer | RotatingWriter:
     from tracer.recording.file_writer import FileWriter
     from tracer.recording.files import discard_parts
     from tracer.recording.metadata import of_this_host
     from tracer.recording.rotate import RotatingWriter, Rotation
     from tracer.recording.writer import FileSink, Writer
 
-    facts = of_this_host(wall_offset_ns, sys.argv)
+    facts = of_this_host(wall_offset_ns, ["nstrace", *sys.argv[1:]])
     path = Path(record.path)
     if record.rotates:
-        discard_parts(path)  # --force
-        return RotatingWriter(path, facts, Rotation(*record.rotate), record.fsync)
+        writer = RotatingWriter(path, facts, Rotation(*record.rotate), force=record.force, fsync=record.fsync, say=say)
+        if record.force:
+            discard_parts(path, but=Path(writer.name).name)
+        return writer
     if record.path == "-":
         return Writer(FileSink(os.dup(1), "stdout", record.fsync, writing(1, ending)), facts)
     return FileWriter(path, facts, force=record.force, fsync=record.fsync)
@@ -202,11 +208,16 @@ def _writer(record: RecordOptions, wall_offset_ns: int, ending: Ending) -> Write
 @contextlib.contextmanager
 def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions, ending: Ending) -> Iterator[Recorder]:
     """A recorder, closed in the end. Raises the NstraceError with which it ended, where no events were shown."""
+    progress = not record.has_view and not options.quiet and sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        if not options.quiet:
+            ending.say(f"nstrace: {line}", before=_CLEAR if progress else "")
+
     try:
-        writer = _writer(record, wall_offset_ns, ending)
+        writer = _writer(record, wall_offset_ns, ending, say)
     except ReaderGone as error:
         raise NstraceError("cut off: the recording is no longer read by anybody") from error
-    progress = not record.has_view and not options.quiet and sys.stderr.isatty()
     recorder = Recorder(writer, record.has_view, progress, ending)
     try:
         yield recorder
@@ -214,8 +225,8 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
         recorder.close()
     if recorder.error and not record.has_view:
         raise recorder.error
-    if not options.quiet and not recorder.error:
-        ending.say(f"nstrace: {recorder.line()}")
+    if not recorder.error:
+        say(recorder.line())
 
 
 @contextlib.contextmanager
