@@ -1,6 +1,8 @@
 """Compiled programs and their store: what was put comes back, and nothing that another could have written."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,11 +62,35 @@ def test_what_others_can_write_is_not_taken(tmp_path: Path) -> None:
 
 
 @needs_root
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"maps": [], "programs": [{}]}', b"\xff"])
-def test_a_damaged_file_is_as_none(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"maps": [], "programs": [{}]}', b"\xff", "cut", "bit"])
+def test_a_damaged_file_is_as_none(tmp_path: Path, content: bytes | str) -> None:
+    whole = OBJECTS.encode()
+    if content == "cut":
+        content = whole[:-1]
+    elif content == "bit":
+        content = whole.replace(b"4096", b"4097")
+    assert isinstance(content, bytes) and content != whole
     (tmp_path / "k").write_bytes(content)
     (tmp_path / "k").chmod(0o600)
     assert Store(tmp_path).get("k") is None
+
+
+@needs_root
+def test_without_room_nothing_is_left(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from tracer.kernel.program_cache import *\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "Store(Path(sys.argv[1])).put('k', CompiledPrograms((MapObject('ring', 27, 0, 0, 4096),), ()))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=30)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_root
+def test_nothing_is_stored_where_others_can_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    Store(tmp_path).put("k", OBJECTS)
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_root

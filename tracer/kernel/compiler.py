@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import site
@@ -79,8 +80,15 @@ def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: 
     bcc = import_bcc()
     # BCC looks for kernel headers here; never below $TMPDIR, where others may write.
     base = "/run" if os.access("/run", os.W_OK) else "/tmp"
-    with tempfile.TemporaryDirectory(prefix="nstrace-", dir=base) as root:
-        _stub_kernel_headers(Path(root), kernel_types)
+    with contextlib.ExitStack() as stack:
+        try:
+            root = stack.enter_context(tempfile.TemporaryDirectory(prefix="nstrace-", dir=base))
+            _stub_kernel_headers(Path(root), kernel_types)
+        except OSError as error:
+            raise NstraceError(
+                f"the programs cannot be compiled: {base} cannot be written: {os.strerror(error.errno or 0)}",
+                "make room in it; what was compiled once is kept in /var/cache/nstrace",
+            ) from error
         os.environ["BCC_KERNEL_SOURCE"] = root
         try:
             flags = [*cflags, "-g0", "-Wno-everything", f"-I{source.parent}"]
@@ -125,9 +133,10 @@ def _objects(bcc: Any, bpf: Any, names: tuple[str, ...]) -> CompiledPrograms:
 
 
 def _program(name: str, insns: bytes, index_of: dict[int, int]) -> ProgramObject:
-    maps = []
-    for at in range(0, len(insns), INSN_BYTES):
-        if (insns[at], insns[at + 1] >> 4) == _LOAD_MAP_FD:
-            fd = int.from_bytes(insns[at + 4 : at + 8], "little")
+    maps, code = [], bytearray(insns)
+    for at in range(0, len(code), INSN_BYTES):
+        if (code[at], code[at + 1] >> 4) == _LOAD_MAP_FD:
+            fd = int.from_bytes(code[at + 4 : at + 8], "little")
             maps.append((at // INSN_BYTES, index_of[fd]))
-    return ProgramObject(name, bytes(insns), tuple(maps))
+            code[at + 4 : at + 8] = bytes(4)  # of this process alone; the same source gives the same bytes
+    return ProgramObject(name, bytes(code), tuple(maps))

@@ -7,6 +7,7 @@ waits for it, so it imports as little as possible, and not even site: only bcc n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -17,7 +18,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.attach import PROGRAMS, Attached, attach
 from tracer.kernel.btf import Btf, kernel_types
 from tracer.kernel.options import PAGE_BYTES, LoadOptions
-from tracer.kernel.program_cache import CompiledPrograms, Store, key_of
+from tracer.kernel.program_cache import Store, key_of
 from tracer.stream.schema import EVENT_BYTES, PIECE_BYTES
 from tracer.system import cgroup_hierarchy
 
@@ -73,25 +74,23 @@ def _check_kernel(btf: Btf) -> None:
         )
 
 
-def _programs(btf: Btf, bpf_dir: Path, options: LoadOptions) -> CompiledPrograms:
-    """The programs, compiled for this kernel and these options, now or at an earlier start."""
-    types, cflags = kernel_types(btf), _cflags(btf, options)
-    sources = [path.read_text() for path in sorted(bpf_dir.glob("*.[ch]"))]
-    store, key = Store(), key_of(*sources, types, *cflags)
-    objects = store.get(key)
-    if objects is None:
-        from tracer.kernel.compiler import compile_programs
-
-        objects = compile_programs(bpf_dir / "nstrace.bpf.c", types, cflags, PROGRAMS)
-        store.put(key, objects)
-    return objects
-
-
-def load(bpf_dir: Path, options: LoadOptions) -> Attached:
-    """Load and attach all programs."""
+def load(bpf_dir: Path, options: LoadOptions, store: Store | None = None) -> Attached:
+    """Load and attach all programs, as they were compiled for this kernel and these options, at an earlier start or
+    now. What is stored and does not load is compiled again; only what has been loaded is stored."""
     btf = Btf()
     _check_kernel(btf)
-    return attach(_programs(btf, bpf_dir, options), btf)
+    types, cflags = kernel_types(btf), _cflags(btf, options)
+    sources = [path.read_text() for path in sorted(bpf_dir.glob("*.[ch]"))]
+    store, key = store or Store(), key_of(*sources, types, *cflags)
+    if stored := store.get(key):
+        with contextlib.suppress(NstraceError, LookupError):
+            return attach(stored, btf)
+    from tracer.kernel.compiler import compile_programs
+
+    compiled = compile_programs(bpf_dir / "nstrace.bpf.c", types, cflags, PROGRAMS)
+    attached = attach(compiled, btf)
+    store.put(key, compiled)
+    return attached
 
 
 def main() -> None:

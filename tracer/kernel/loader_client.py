@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import array
 import json
+import os
 import socket
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -66,7 +66,7 @@ class Loading:
 
     def __init__(self, options: LoadOptions) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._errors = os.fdopen(os.memfd_create("nstrace-loader"), "w+b")  # lives as long as the child
         self._ours.settimeout(_TIMEOUT_S)
         self._ours.send(json.dumps({"bpf_dir": str(bpf_dir()), **options._asdict()}).encode())
         self._child = subprocess.Popen(

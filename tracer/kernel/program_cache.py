@@ -53,21 +53,29 @@ class CompiledPrograms(NamedTuple):
     programs: tuple[ProgramObject, ...]
 
     def encode(self) -> bytes:
-        """The content of a file that `decode` reads."""
+        """The content of a file that `decode` reads: a checksum, and JSON."""
         programs = [
             program._asdict() | {"insns": base64.b64encode(program.insns).decode()} for program in self.programs
         ]
-        return json.dumps({"maps": [one._asdict() for one in self.maps], "programs": programs}).encode()
+        body = json.dumps({"maps": [one._asdict() for one in self.maps], "programs": programs}).encode()
+        return b"%s\n%s" % (_checksum(body), body)
 
     @staticmethod
     def decode(raw: bytes) -> CompiledPrograms:
         """What `encode` wrote. Raises ValueError, KeyError or TypeError for anything else."""
-        stored = json.loads(raw)
+        checksum, _, body = raw.partition(b"\n")
+        if checksum != _checksum(body):
+            raise ValueError("damaged")
+        stored = json.loads(body)
         programs = (
             ProgramObject(one["name"], base64.b64decode(one["insns"]), tuple((insn, nr) for insn, nr in one["maps"]))
             for one in stored["programs"]
         )
         return CompiledPrograms(tuple(MapObject(**one) for one in stored["maps"]), tuple(programs))
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()
 
 
 def key_of(*inputs: str) -> str:
@@ -84,7 +92,7 @@ class Store:
     def get(self, key: str) -> CompiledPrograms | None:
         """What was stored under this key; None: nothing, or nothing that only root could have written."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            fd = os.open(self._path / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(self._path / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(fd, "rb") as file:
                 if _is_private(self._path.stat()) and _is_private(os.fstat(fd)):
                     return CompiledPrograms.decode(file.read())
@@ -96,13 +104,23 @@ class Store:
             return
         with contextlib.suppress(OSError):
             self._path.mkdir(mode=0o700, exist_ok=True)
-            made = self._path / f"{key}.{os.getpid()}"
-            with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(objects.encode())
-            made.rename(self._path / key)
+            if not _is_private(self._path.stat()):
+                return
+            self._write(self._path / key, objects.encode())
             stored = sorted(self._path.iterdir(), key=lambda path: path.stat().st_mtime)
             for path in stored[:-_MAX_STORED]:
                 path.unlink()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        made = path.with_name(f"{path.name}.{os.getpid()}")
+        made.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+            made.rename(path)
+        except OSError:
+            made.unlink(missing_ok=True)
+            raise
 
 
 def _is_private(status: os.stat_result) -> bool:
