@@ -25,7 +25,7 @@ def container(container_id: str, name: str, state: str = "running", **more: Any)
 class FakeEngine(ThreadingUnixStreamServer):
     """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing;
     trickles: answers, a byte at a time. raw: sent in place of an answer, headers and all, but for the version;
-    sent_bytes: how much of it was taken."""
+    raw_version: for the version; sent_bytes: how much of either was taken."""
 
     daemon_threads = True
 
@@ -40,6 +40,7 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.asked: list[str] = []
         self.product = "Engine"
         self.raw: Iterable[bytes] | None = None
+        self.raw_version: Iterable[bytes] | None = None
         self.sent_bytes = 0
         super().__init__(str(path), _Handler)
 
@@ -65,14 +66,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         time.sleep(self.server.pause_s)
-        if url.path.removeprefix("/v1.41") == "/version":
+        is_version = url.path.removeprefix("/v1.41") == "/version"
+        raw = self.server.raw_version if is_version else self.server.raw
+        if raw is not None:
+            self._send_raw(raw)
+        elif is_version:
             self._answer({"ApiVersion": "1.41", "Components": [{"Name": self.server.product}]}, 200)
-        elif self.server.raw is not None:
-            self._send_raw(self.server.raw)
         elif url.path.endswith(f"/containers/{A}/json"):
             self._answer({"Id": A, "State": self.server.state_of_a}, 200)
+        elif url.path.endswith("/json") and url.path.removeprefix("/v1.41") != "/containers/json":
+            self._answer({"State": {"Pid": 0}}, 200)
         else:
-            assert url.path.removeprefix("/v1.41") == "/containers/json", "inspect for the first process alone"
+            assert url.path.removeprefix("/v1.41") == "/containers/json"
             self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
 
     def _send_raw(self, raw: Iterable[bytes]) -> None:

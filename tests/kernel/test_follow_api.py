@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import tracer
+from tracer.containers.names import Names
 from tracer.kernel import selfcheck
 from tracer.wiring.watching import Watch
 
@@ -64,7 +65,7 @@ def test_what_is_closed_holds_nothing(no_collector: None) -> None:
 
 def test_what_is_watched_is_given_back(no_collector: None) -> None:
     before = held()
-    with contextlib.closing(Watch(lambda _id: None)) as watch:
+    with contextlib.closing(Names()) as names, contextlib.closing(Watch(names)) as watch:
         watch.run(0.1)
     assert held() == before
 

@@ -43,3 +43,17 @@ def test_what_nothing_tells_apart() -> None:
 def test_who_has_ended_meanwhile() -> None:
     found = led((101, [(PIDNS, 1)], 1))
     assert (found.indistinct, len(found.owners(0))) == ([], 0)
+
+
+def test_a_lie_that_the_kernel_contradicts_is_not_believed() -> None:
+    """Web has a process in a cgroup of its own, in a namespace that the reported one is not in."""
+    facts = FACTS | {20: CgroupFact("/docker/web", WEB)}
+    for inside, cgroup_id in (([(77, 1)], 1), ([(77, 1)], 10), ([], 1)):
+        listed = batch(
+            row(Kind.SNAPSHOT, 100, inside, cgroup_id=cgroup_id), row(Kind.SNAPSHOT, 200, [(PIDNS, 7)], cgroup_id=20)
+        )
+        found = Claims({100: WEB.id}, listed, facts, lambda _id: WEB)
+        assert (found.refuted, found.indistinct, len(found.owners(0))) == ([(WEB, 100)], [], 0)
+    listed = batch(row(Kind.SNAPSHOT, 100, [(77, 1)], cgroup_id=1), row(Kind.SNAPSHOT, 200, [(77, 9)], cgroup_id=20))
+    believed = Claims({100: WEB.id}, listed, facts, lambda _id: WEB)
+    assert (believed.refuted, owner(believed.owners(0), 77)) == ([], WEB)

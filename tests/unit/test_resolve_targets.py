@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tracer.containers.engine import FoundContainer
+from tracer.containers.messages import FoundContainer
 from tracer.containers.resolve_targets import Resolved, choose, resolve
 from tracer.errors import ExitCode, NstraceError
 from tracer.typed.targets import Target, TargetKind, parse_target

@@ -75,6 +75,12 @@ def test_the_engine_has_another_first_process() -> None:
     assert problems(reading(engine=None)) == {}
 
 
+def test_what_the_kernel_says_of_it_is_named() -> None:
+    member = Compared(ProcId(100, 100), "web", WEB, engine_tgid=4711, engine_whose=", a process in the cgroup of db")
+    (finding,) = findings(Reading(INUM, {100: member}, {Witness.STATUS: {100: 1}}))
+    assert finding.problem == "the engine has 4711 for it, a process in the cgroup of db"
+
+
 def test_a_zombie_may_be_forgotten_by_the_table_alone() -> None:
     assert problems(reading(events={100: 1}, zombies=(101,))) == {}
     assert list(problems(reading(events=ALL | {101: 8}, zombies=(101,)))) == [101]

@@ -33,7 +33,8 @@ class Compared:
     """A process that the host's /proc sees in a namespace. place: what the column CONTAINER shows.
 
     engine_tgid: for a container's first process, the PID that the engine has for it; None: not asked, or not known.
-    engine_failed: the engine was asked, and did not answer.
+    engine_failed: the engine was asked, and did not answer. engine_whose: where that PID is not this process, what the
+    kernel says of it.
     """
 
     proc_id: ProcId
@@ -42,6 +43,7 @@ class Compared:
     is_zombie: bool = False
     engine_tgid: int | None = None
     engine_failed: bool = False
+    engine_whose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def findings(reading: Reading) -> list[Finding]:
 def _problem(tgid: int, member: Compared | None, numbers: Mapping[Witness, int | None]) -> str:
     parts = []
     if member and member.engine_tgid not in (None, tgid):
-        parts.append(f"the engine has {member.engine_tgid} for it")
+        parts.append(f"the engine has {member.engine_tgid} for it{member.engine_whose}")
     reported = dict(numbers)
     if member and member.is_zombie and reported.get(Witness.EVENTS, 0) is None:
         del reported[Witness.EVENTS]  # it has exited: that the table has forgotten it is no difference

@@ -140,7 +140,7 @@ def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
         return
     from tracer.wiring.watching import Watch
 
-    with contextlib.closing(Watch(names.describe)) as watch:
+    with contextlib.closing(Watch(names)) as watch:
         watch.run(seconds)
         yield watch
 

@@ -32,10 +32,12 @@ class Description:
 
 class Silence(Enum):
     """Why there is no answer about a container. NO_ENGINE: there is none, and was none. NO_ANSWER: the engine that
-    runs, or ran, does not answer: the container may be one of its own."""
+    runs, or ran, does not answer, or not yet: the container may be one of its own. NOT_YET: it was asked for a state a
+    moment ago."""
 
     NO_ENGINE = 1
     NO_ANSWER = 2
+    NOT_YET = 3
 
 
 Answer = Description | Silence | None
@@ -43,6 +45,11 @@ Answer = Description | Silence | None
 
 Describe = Callable[[str], Answer]
 """Id of 64 hex digits -> what the engine reports of the container now."""
+
+
+def ids_in(name: str) -> list[str]:
+    """What looks like a container's id in the name of a cgroup."""
+    return _ID.findall(name)
 
 
 def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
@@ -92,10 +99,14 @@ class Cgroups:
                 facts += self._settle(name)
         return facts
 
-    def renew(self) -> list[tuple[int, CgroupFact]]:
+    def renew(self, about: frozenset[str] | set[str] | None = None) -> list[tuple[int, CgroupFact]]:
         """Ask the engine again for what is missing; the facts that this changes. An engine that is slow, or starts
-        later, names its containers late."""
-        before = [(cgroup_id, opened) for cgroup_id in sorted(self._open) if (opened := self._open.get(cgroup_id))]
+        later, names its containers late. about: only what depends on these ids."""
+        before = [
+            (cgroup_id, opened)
+            for cgroup_id in sorted(self._open)
+            if (opened := self._open.get(cgroup_id)) and (about is None or not about.isdisjoint(opened.ids))
+        ]
         for _cgroup_id, opened in before:
             for container_id in opened.ids:
                 self._answers.pop(container_id)
@@ -109,7 +120,7 @@ class Cgroups:
             name = ready.pop()
             self._ancestry(name.parent_id)
             self._known.put(name.cgroup_id, name)
-            for container_id in _ID.findall(name.name):  # a new life: what the engine reported of the one before is old
+            for container_id in ids_in(name.name):  # a new life: what the engine reported of the one before is old
                 self._answers.pop(container_id)
             facts.append((name.cgroup_id, self._fact(name.cgroup_id)))
             ready += self._orphans.take(name.cgroup_id)

@@ -1,47 +1,36 @@
-"""The local container engine, asked for names, images and labels.
+"""The local container engine, asked for names, images and labels: what the process that asks knows of it.
 
 Asks by list: inspect waits for the lock that a container holds while it starts. Only the first process of a container
-is not in a list.
+is not in a list. Times are of CLOCK_MONOTONIC, and for a whole answer: connecting, and whatever is asked before.
 """
 
 from __future__ import annotations
 
 import http.client
-import os
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
-from typing import Annotated, TypeVar
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from tracer.containers.cgroups import Description
-from tracer.containers.http_api import TIMEOUT_S, HttpApi, Refused
+from tracer.containers.address import no_engine
+from tracer.containers.http_api import HttpApi, Refused, TooMuch
+from tracer.containers.messages import MAX_CONTAINERS, MAX_LABELS, MAX_TGID, Found, Id, Nonsense, Tgid, cut, cut_labels
 from tracer.errors import ExitCode, NstraceError
 
 T = TypeVar("T")
 
-DOCKER = "unix:///var/run/docker.sock"
-PODMAN = "unix:///run/podman/podman.sock"
+Dial = Callable[[int, float], int]
+"""The number of an address, and until when -> the descriptor of a new connection. Raises OSError."""
 
-_ALIVE = ("running", "paused", "stopping")
-
-
-@dataclass(frozen=True)
-class FoundContainer:
-    """A container that the engine lists. running: it has processes, paused or not. state: the engine's word for it."""
-
-    id: str
-    name: str
-    image: str
-    running: bool
-    state: str = field(default="", compare=False)
-    description: Description = field(default=Description(None, None), compare=False)
+_SHOWN_CHARS = 40
+_TOO_MANY = TooMuch(f"more than {MAX_CONTAINERS:,} containers")
 
 
 class _Listed(msgspec.Struct, rename="pascal"):
     """An entry of GET /containers/json: the members that are read."""
 
-    id: str
+    id: Id
     names: list[str] | None = None
     image: str | None = None
     labels: dict[str, str] | None = None
@@ -53,14 +42,14 @@ class _Listed(msgspec.Struct, rename="pascal"):
         names = [name.removeprefix("/") for name in self.names or ()]
         return next((name for name in names if "/" not in name), None)
 
-    def found(self, runtime: str) -> FoundContainer:
-        description = Description(self.name, self.image, self.labels or {}, runtime)
-        name, image = self.name or self.id[:12], self.image or ""
-        return FoundContainer(self.id, name, image, self.state in _ALIVE, self.state, description)
+    def found(self, number: int, runtime: str, room: int) -> Found:
+        """room: for how many labels there is room."""
+        name, image = (None if text is None else cut(text) for text in (self.name, self.image))
+        return Found(number, self.id, name, image, cut(self.state), runtime, cut_labels(self.labels or {}, room))
 
 
 class _State(msgspec.Struct, rename="pascal"):
-    pid: Annotated[int, msgspec.Meta(ge=0)] = 0
+    pid: msgspec.Raw = msgspec.Raw(b"0")
 
 
 class _Inspected(msgspec.Struct, rename="pascal"):
@@ -82,84 +71,86 @@ class _Version(msgspec.Struct, rename="pascal"):
 class Engine:
     """An engine that has answered on its local socket. All methods raise NstraceError where it fails."""
 
-    def __init__(self, address: str) -> None:
-        """address: unix:///path of its socket."""
+    def __init__(self, address: str, dial: Callable[[float], int]) -> None:
+        """address: unix:///path of its socket, for messages."""
         self.address = address
-        self._api = HttpApi(address.removeprefix("unix://"))
+        self._api = HttpApi(dial)
         self._runtime = ""
 
     @staticmethod
-    def connect(timeout_s: float = TIMEOUT_S) -> Engine:
-        """The engine on DOCKER_HOST, else docker's default socket, else podman's; it has answered. Contexts are not
-        read: they mostly name remote engines."""
-        host = os.environ.get("DOCKER_HOST", "").strip()
-        if host:
-            return Engine._open(_checked(host), timeout_s)
-        try:
-            return Engine._open(DOCKER, timeout_s)
-        except NstraceError as error:
-            if error.exit_code == ExitCode.NOT_PERMITTED:
-                raise
+    def connect(addresses: Sequence[str], dial: Dial, until_s: float) -> Engine:
+        """The engine on the first of these addresses that answers; each but the last has half of the time. An error is
+        that of the first."""
+        failure: NstraceError | None = None
+        for number, address in enumerate(addresses):
+            engine = Engine(address, lambda until_s, number=number: dial(number, until_s))  # type: ignore[misc]
+            now_s = time.monotonic()
+            is_last = number + 1 == len(addresses)
             try:
-                return Engine._open(PODMAN, timeout_s)
-            except NstraceError:
-                raise error from None
+                engine._name(until_s if is_last else now_s + (until_s - now_s) / 2)
+            except NstraceError as error:
+                failure = failure or error
+                if error.exit_code == ExitCode.NOT_PERMITTED:
+                    break
+            else:
+                return engine
+        assert failure, "there is an address"
+        raise failure
 
-    @staticmethod
-    def _open(address: str, timeout_s: float) -> Engine:
-        engine = Engine(address)
-        engine._name(timeout_s)
-        return engine
-
-    def find(self, text: str) -> list[FoundContainer]:
-        """As the engine itself resolves it: the container with this id or name, else all whose ids begin with it."""
-        everyone = self.all()
-        for exact in ([c for c in everyone if c.id == text], [c for c in everyone if c.name == text]):
-            if exact:
-                return exact
-        return [container for container in everyone if container.id.startswith(text)]
-
-    def all(self) -> list[FoundContainer]:
-        """All containers, stopped ones too."""
-        return list(self.listed(None, TIMEOUT_S).values())
-
-    def listed(self, ids: Collection[str] | None, timeout_s: float) -> dict[str, FoundContainer]:
-        """By id, those of these containers that exist, stopped ones too. ids: None: all containers."""
-        runtime = self._name(timeout_s)
+    def listed(self, number: int, ids: Collection[str] | None, until_s: float) -> list[Found]:
+        """Those of these containers that exist, stopped ones too. ids: None: all. number: of the question."""
+        runtime = self._name(until_s)
         if ids is not None and not ids:
-            return {}
+            return []
         filters = {} if ids is None else {"id": sorted(ids)}  # matches beginnings and patterns too
-        found = self._ask(lambda: self._api.containers(filters, timeout_s), list[_Listed])
-        return {one.id: one.found(runtime) for one in found if ids is None or one.id in ids}
+        found = self._ask(lambda: _counted(self._api.containers(filters, until_s)), list[_Listed])
+        if len(found) > MAX_CONTAINERS:
+            raise _failure(self.address, _TOO_MANY)
+        room, kept = MAX_LABELS, []
+        for one in found:
+            if ids is None or one.id in ids:
+                kept.append(one.found(number, runtime, room))
+                room -= len(kept[-1].labels)
+        return kept
 
-    def init_tgid(self, container_id: str) -> int | None:
-        """The host PID of a container's first process, as the engine reports it; None: the container is not running."""
-        found = self._ask(lambda: self._api.inspect_container(container_id), _Inspected)
-        return found.state.pid or None
+    def init_tgid(self, container_id: str, until_s: float) -> int | None:
+        """The host PID of a container's first process, as the engine reports it; None: the container is not running.
+        Raises Nonsense for what can be no PID."""
+        state = self._ask(lambda: self._api.inspect_container(container_id, until_s), _Inspected).state
+        try:
+            return msgspec.json.decode(state.pid, type=Tgid) or None
+        except msgspec.MsgspecError as error:
+            shown = _one_line(bytes(state.pid)[: _SHOWN_CHARS + 1].decode(errors="backslashreplace"))
+            raise Nonsense(
+                f"the container engine says that the first process of {container_id[:12]} is"
+                f" {shown[:_SHOWN_CHARS]}{'...' * (len(shown) > _SHOWN_CHARS)}, which is no PID",
+                f"a PID is a number up to {MAX_TGID}; is this an engine?",
+                detail=cut(str(error)),
+            ) from error
 
-    def _name(self, timeout_s: float) -> str:
+    def _name(self, until_s: float) -> str:
         """docker or podman, which has the same interface."""
         if not self._runtime:
-            version = self._ask(lambda: self._api.version(timeout_s), _Version)
+            version = self._ask(lambda: self._api.version(until_s), _Version)
             names = [component.name for component in version.components or ()]
             self._runtime = "podman" if any(name.startswith("Podman") for name in names) else "docker"
         return self._runtime
 
-    def _ask(self, question: Callable[[], bytes], answer: type[T]) -> T:
+    def _ask(self, question: Callable[[], bytearray], answer: type[T]) -> T:
         try:
             return msgspec.json.decode(question(), type=answer)
-        except (OSError, Refused, http.client.HTTPException, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except (OSError, Refused, TooMuch, MemoryError) as error:
+            raise _failure(self.address, error) from error
+        except (http.client.HTTPException, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise _failure(self.address, error) from error
 
 
-def _checked(host: str) -> str:
-    """The value of DOCKER_HOST, if it is a socket of this host. Raises NstraceError."""
-    if host.startswith("unix:///"):
-        return host
-    hint = "unset DOCKER_HOST, or set it to unix:///path/of/the/socket"
-    if host.startswith("unix:"):
-        raise NstraceError(f"DOCKER_HOST={host!r} is not an absolute path", hint)
-    raise NstraceError(f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host", hint)
+def _counted(answer: bytearray) -> bytearray:
+    """The answer. Raises TooMuch where it lists too many containers, before they become objects; how much becomes of
+    one that hides their number is limited by the memory of this process."""
+    if answer.count(b'"Id":') > MAX_CONTAINERS:
+        raise _TOO_MANY
+    return answer
 
 
 def _failure(address: str, error: Exception) -> NstraceError:
@@ -172,16 +163,15 @@ def _failure(address: str, error: Exception) -> NstraceError:
             ExitCode.NOT_PERMITTED,
             detail,
         )
+    if isinstance(error, TooMuch | MemoryError):
+        what = str(error) or "more than there is memory for"
+        return NstraceError(f"the container engine on {address} answers with {what}", detail=detail)
     if isinstance(error, Refused) and (explanation := _one_line(error.explanation)):
         return NstraceError(f"the container engine on {address} fails: {explanation}", detail=detail)
     if not isinstance(error, OSError):
         message = f"the container engine on {address} gives an answer that cannot be read"
         return NstraceError(message, "is this an engine? DOCKER_HOST names its socket", detail=detail)
-    return NstraceError(
-        f"no container engine answers on {address}",
-        "start it (systemctl start docker), or name pid:N, pidns:INUM, host or all, which need none",
-        detail=detail,
-    )
+    return no_engine(address, detail)
 
 
 def _one_line(words: str) -> str:

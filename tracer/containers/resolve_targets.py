@@ -11,7 +11,7 @@ from tracer.text.hints import near, shown
 from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind
 
 if TYPE_CHECKING:
-    from tracer.containers.engine import FoundContainer
+    from tracer.containers.messages import FoundContainer
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,14 @@ def indistinct(name: str, init_tgid: int | None) -> NstraceError:
         " its processes cannot be distinguished from others",
         f"pid:{init_tgid} means everyone in that PID namespace",
         ExitCode.NO_TARGET,
+    )
+
+
+def refuted(name: str, init_tgid: int) -> str:
+    """What to say where the kernel contradicts what the engine reports of a container's first process."""
+    return (
+        f"the container engine says that the first process of {name} is {init_tgid}, which is in none of the PID"
+        " namespaces of that container's cgroup: not believed"
     )
 
 

@@ -39,7 +39,7 @@ def _containers() -> Iterator[CompletionItem[str]]:
     names = Names()
     for container in sorted(names.all(), key=lambda container: (not container.running, container.name)):
         yield CompletionItem(container.name, help=container.image if container.running else "not running")
-    if names.engine is None:
+    if not names.is_there:
         for one in _running(names):
             if one.container:
                 yield CompletionItem(one.container.label, help=one.container.runtime)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tracer.answers.inventory import running
 from tracer.answers.translation import home
 from tracer.containers.cgroups import container_of
-from tracer.containers.engine import FoundContainer
+from tracer.containers.messages import FoundContainer
 from tracer.containers.names import Names
 from tracer.containers.resolve_targets import Resolved, choose, indistinct, resolve
 from tracer.errors import ExitCode, NstraceError
@@ -38,8 +38,8 @@ class Match(NamedTuple):
 class Lookup:
     """Finds processes and PID namespaces. All methods raise NstraceError where there is none, or it cannot be read."""
 
-    def __init__(self) -> None:
-        self.names = Names()
+    def __init__(self, names: Names | None = None) -> None:
+        self.names = names or Names()
         self.host = Host(self.names.describe, self.names.inits)
 
     def targets(self, texts: Iterable[str]) -> Resolved:
@@ -49,7 +49,7 @@ class Lookup:
     def _check(self, target: Target) -> None:
         """Raises NstraceError where only an engine knows which containers a target means, and none answers; except for
         a glob over names that cgroups have."""
-        if self.names.engine is None:
+        if not self.names.is_there:
             by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
             if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
                 self.names.require()
@@ -124,7 +124,7 @@ class Lookup:
         process = self.host.process(tgid) if tgid else None
         if process and process.level and process.numbers[-1] == 1:
             own = self.host.of_cgroup(process.cgroup)
-            if own is None or own.id == container.id:
+            if (own is None and not self.host.refutes(container.id, process.tgid)) or (own and own.id == container.id):
                 return process
         everyone = running(take_census(self.host), self.names.init_tgid)
         init = next((one.init for one in everyone if one.container and one.container.id == container.id), None)

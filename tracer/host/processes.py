@@ -134,7 +134,23 @@ class Host:
         if time.monotonic() >= self._inits_due_s:  # all: a session in a container's own cgroup is not its first process
             self._first_of, self._inits_due_s = self._inits(()), time.monotonic() + _INITS_EVERY_S
         container_id = self._first_of.get(tgid)
-        return container_of(container_id, self._describe(container_id)) if container_id else None
+        if container_id is None or self.refutes(container_id, tgid):
+            return None
+        return container_of(container_id, self._describe(container_id))
+
+    def refutes(self, container_id: str, tgid: int) -> bool:
+        """Whether a process cannot be the first of a container, as an engine reports: the container has processes in a
+        cgroup of its own, and none of them is in the PID namespace of that process."""
+        first = self.process(tgid)
+        if first is None or first.chain is None:
+            return False
+        inside = [process for process in self.processes() if self._is_of(process, container_id)]
+        spaces = [{number.pidns for number in process.chain or ()} for process in inside]
+        return bool(spaces) and all(known and first.chain[-1].pidns not in known for known in spaces)
+
+    def _is_of(self, process: LivingProcess, container_id: str) -> bool:
+        own = self.of_cgroup(process.cgroup)
+        return own is not None and own.id == container_id
 
 
 def has_number(process: LivingProcess, number: Number) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Mapping
 
 from tracer.answers.census import Census, Entry
@@ -21,8 +20,6 @@ from tracer.stream.table import Table
 from tracer.typed.targets import Target
 from tracer.views.table import place
 
-_ENGINE_S = 2.0  # without an answer, for all containers together
-
 
 class Verifier:
     """Reads from all sources what the targets mean. table: what eBPF events have built, None: without events."""
@@ -30,7 +27,6 @@ class Verifier:
     def __init__(self, lookup: Lookup, targets: tuple[Target, ...], table: Table | None) -> None:
         self._lookup, self._targets, self._table = lookup, targets, table
         self._no_view: dict[PidnsId, NstraceError] = {}
-        self._engine_waited_s = 0.0  # in vain
         self._unanswered: list[Unanswered] = []  # in the reading that is being made
 
     def read(self) -> Round:
@@ -42,7 +38,7 @@ class Verifier:
         engine = self._ask_engine(census)
         found = []
         for pidns, entries in _by_pidns(shown).items():
-            members = {entry.proc_id.tgid: _member(entry, engine) for entry in entries}
+            members = {entry.proc_id.tgid: _member(entry, engine, census) for entry in entries}
             numbers = {Witness.STATUS: {entry.proc_id.tgid: _number(entry, pidns) for entry in entries}}
             try:
                 numbers |= self._ask_namespace(pidns, entries)
@@ -93,15 +89,8 @@ class Verifier:
 
     def _init_tgid(self, container_id: str) -> int:
         """The host PID of a container's first process, as the engine reports it. Raises NstraceError where it reports
-        none, or has not answered for too long."""
-        if self._engine_waited_s > _ENGINE_S:
-            raise NstraceError("the container engine does not answer in time")
-        began = time.monotonic()
-        try:
-            tgid = self._lookup.names.require().init_tgid(container_id)
-        except NstraceError:
-            self._engine_waited_s += time.monotonic() - began
-            raise
+        none, or what can be none, or does not answer in time."""
+        tgid = self._lookup.names.first_tgid(container_id)
         if tgid is None:
             raise NstraceError("the container engine says that it is not running")
         return tgid
@@ -132,10 +121,24 @@ def _by_pidns(entries: list[Entry]) -> dict[PidnsId, list[Entry]]:
     return found
 
 
-def _member(entry: Entry, engine: Mapping[int, int | None]) -> Compared:
+def _member(entry: Entry, engine: Mapping[int, int | None], census: Census) -> Compared:
     tgid = entry.proc_id.tgid
-    failed = tgid in engine and engine[tgid] is None
-    return Compared(entry.proc_id, place(entry), entry.container, entry.is_zombie, engine.get(tgid), failed)
+    reported = engine.get(tgid)
+    failed = tgid in engine and reported is None
+    whose = "" if reported in (None, tgid) else _whose(reported, entry, census)
+    return Compared(entry.proc_id, place(entry), entry.container, entry.is_zombie, reported, failed, whose)
+
+
+def _whose(reported: int | None, entry: Entry, census: Census) -> str:
+    """What the kernel says of the PID that the engine reports in place of an entry's: its cgroup and PID namespace."""
+    other = next((one for one in census if one.proc_id.tgid == reported), None)
+    if other is None:
+        return ", which no process has"
+    if other.container != entry.container:
+        return f", a process {f'in the cgroup of {place(other)}' if other.container else 'in no container'}"
+    if other.pidns and entry.pidns and other.pidns != entry.pidns:
+        return f", a process in PID namespace {other.pidns.inum}"
+    return ""
 
 
 def _name(entries: list[Entry], pidns: PidnsId) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.stream.batch import Batch
@@ -20,7 +21,8 @@ class Claims:
 
     inits: host PID -> id, of containers that no cgroup of the list shows. snapshot: the list; facts: what is known of
     its cgroups. container_of: id -> container. indistinct: containers whose first process has begun no namespace, or is
-    in another container's cgroup: nothing distinguishes them.
+    in another container's cgroup: nothing distinguishes them. refuted: containers that have processes in a cgroup of
+    their own, none of which is in the namespace of the reported one: it is not believed.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Claims:
         container_of: Callable[[str], Container],
     ) -> None:
         self.indistinct: list[tuple[Container, int]] = []
+        self.refuted: list[tuple[Container, int]] = []
         self._found: list[tuple[Batch, Container]] = []
         rows = snapshot.rows
         for tgid, container_id in inits.items():
@@ -39,7 +42,9 @@ class Claims:
                 fact = facts.get(int(rows["cgroup_id"][at]))
                 if fact and fact.container and fact.container.id == container_id:
                     continue  # its cgroup shows it
-                if rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
+                if _is_refuted(rows, at, [at for at, fact in facts.items() if _is_of(fact, container_id)]):
+                    self.refuted.append((container, tgid))
+                elif rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
                     self._found.append((snapshot.part(at, at + 1), container))
                 else:
                     self.indistinct.append((container, tgid))
@@ -47,6 +52,18 @@ class Claims:
     def owners(self, ts_ns: int) -> Batch:
         """PIDNS rows that say which container owns each of the namespaces. ts_ns: when that was found."""
         return Batch.concat(_owner_row(first, container, ts_ns) for first, container in self._found)
+
+
+def _is_of(fact: CgroupFact, container_id: str) -> bool:
+    return fact.container is not None and fact.container.id == container_id
+
+
+def _is_refuted(rows: NDArray[np.void], at: int, cgroup_ids: list[int]) -> bool:
+    """Whether there are processes in these cgroups, and none of them in the innermost namespace of the row."""
+    chains = rows["chain"][np.isin(rows["cgroup_id"], cgroup_ids)]
+    claimed = rows["chain"][at, 0]
+    same = (chains["inum"] == claimed["inum"]) & (chains["gen"] == claimed["gen"])
+    return len(chains) > 0 and not same.any()
 
 
 def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:

@@ -70,6 +70,11 @@ class Undecided:
         if len(part):
             yield reduce(part, shown)
 
+    @property
+    def oldest_ns(self) -> int:
+        """The time of the oldest row that is held; 0: none is."""
+        return min((int(part.rows["ts_ns"].min()) for part in self._parts), default=0)
+
     def holds(self, batch: Batch) -> NDArray[np.bool_]:
         """True for the rows whose process is held, shape (n,)."""
         held = [identities(part.rows) for part in self._parts]

@@ -36,19 +36,27 @@ def followed(
     Raises NstraceError."""
     from tracer.wiring.tracing import Tracing
 
-    with Tracing(load_options) as tracing:  # compiles while we import the rest and resolve the targets
-        from tracer.containers.engine_thread import EngineThread
+    with contextlib.ExitStack() as stack:
+        tracing = stack.enter_context(Tracing(load_options))  # compiles while we import the rest, resolve the targets
+        from tracer.containers.names import Names
+
+        names = stack.enter_context(contextlib.closing(Names()))
+        channel = names.start()
+        from tracer.containers.enquiry import Enquiry
         from tracer.host.lookup import Lookup
         from tracer.wiring.target_lifetime import TargetLifetime
 
-        lookup = Lookup()
+        lookup = Lookup(names)
         resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
+        enquiry = Enquiry(channel, names.listed)
         tracing.begin()
-        with contextlib.closing(EngineThread(lookup.names.listed)) as enquiry:
-            source = tracing.source(resolved.targets, enquiry.describe, max_processes, lookup.names.inits, say)
-            yield Followed(source, TargetLifetime(resolved.targets, enquiry.state, say).is_over)
+        names.hurry()
+        if enquiry.fileno() >= 0:
+            tracing.trace.ring.wake_on(enquiry.fileno())
+        source = tracing.source(resolved.targets, enquiry.describe, max_processes, names.inits, say, enquiry)
+        yield Followed(source, TargetLifetime(resolved.targets, enquiry.state, say).is_over)
 
 
 def follow_live(

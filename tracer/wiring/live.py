@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.containers.cgroups import Cgroups
-from tracer.containers.resolve_targets import indistinct
+from tracer.containers.resolve_targets import indistinct, refuted
 from tracer.host import procfs
 from tracer.host.unlisted import find_unlisted
 from tracer.kernel.trace import Trace, last_ns, now_ns
@@ -33,8 +33,10 @@ from tracer.system.clock_offset import wall_offset_ns
 from tracer.system.pidfd import has_process
 from tracer.text.hints import shown
 from tracer.typed.targets import Target, TargetKind
+from tracer.wiring.naming import Background, Naming
 
 _NAMES_EVERY_S = 1.0
+_LATE_NS = 1_000_000_000
 _PIECE_ROWS = 2048
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
@@ -57,9 +59,11 @@ class LiveSource:
         table: Table,
         inits: Inits = lambda _but: {},
         say: Callable[[str], None] = lambda _line: None,
+        background: Background | None = None,
     ) -> None:
         """early: what the trace has reported before, during the self-check. table: receives the batches that are
-        yielded; after a gap it is compared with the kernel's list. say: writes a line for people."""
+        yielded; after a gap it is compared with the kernel's list. say: writes a line for people. background: what
+        `cgroups` asks, where its answers come later."""
         self.trace = trace
         self._early = early
         self.attribution, self.table = Attribution(), table
@@ -68,7 +72,9 @@ class LiveSource:
         self._selection = Selection(targets, self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, table))
         self._inits, self._say = inits, say
+        self._naming = Naming(background)
         self._late: Counter[str] = Counter()
+        self._late_since_ns: dict[str, int] = {}
         self._held = Undecided(self._selection, self._note_late)
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
@@ -91,12 +97,15 @@ class LiveSource:
     def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         yield from self._choose(self._first())
         while (wait := timeout_s()) is not None:
-            yield from self._events_of(self.trace.poll(min(wait, self._repairs.due_in(time.monotonic()))))
+            due_s = min(wait, self._repairs.due_in(time.monotonic()), self._naming.due_in())
+            decoded, news = self.trace.poll(due_s), self._naming.news()
+            yield from self._events_of_all(self._naming.take(decoded))
             if self._repairs.due_in(time.monotonic()) == 0:
+                yield from self._events_of_all(self._naming.release())
                 yield from self._repair()
-            yield from self._late_names()
+            yield from self._late_names(news)
         until_ns = now_ns()
-        yield from self._events_of(self.trace.finish())
+        yield from self._events_of_all([*self._naming.release(), self.trace.finish()])
         if self.table.unsure:
             yield from self._repair()
         yield from self._renew()
@@ -135,6 +144,8 @@ class LiveSource:
         cgroups = set(rows["cgroup_id"][first].tolist())  # a process that came later says nothing of the first one
         ids = {fact.container.id for cgroup_id, fact in facts.items() if fact.container and cgroup_id in cgroups}
         moved = Claims(self._inits(ids), snapshot, facts, self._cgroups.moved)
+        for container, tgid in moved.refuted:
+            self._say(refuted(container.label, tgid))
         for container, tgid in moved.indistinct:
             meant = [target.kind for target in self._selection.targets if target.means((container,), ())]
             error = indistinct(container.label, tgid)
@@ -149,6 +160,12 @@ class LiveSource:
         self._selection.targets = tuple(
             bound(target, snapshot) if target.kind == TargetKind.PIDNS else target for target in self._selection.targets
         )
+
+    def _events_of_all(self, read: list[Decoded]) -> Iterator[Batch]:
+        if not read:
+            yield Batch(np.empty(0, EVENT))
+        for decoded in read:
+            yield from self._events_of(decoded)
 
     def _events_of(self, decoded: Decoded) -> Iterator[Batch]:
         """What was read, reduced to the targets, with new facts ahead of it; a gap schedules a repair."""
@@ -199,32 +216,42 @@ class LiveSource:
             return Batch(np.empty(0, EVENT))
         return _fact_rows(self._cgroups.learn(names), ts_ns)
 
-    def _late_names(self) -> Iterator[Batch]:
-        """Names that the engine did not report in time, reported now."""
-        if time.monotonic() >= self._names_due and self._cgroups.is_open:
+    def _late_names(self, news: set[str]) -> Iterator[Batch]:
+        """Names that the engine did not report in time, reported now. news: the ids about which it has answered."""
+        is_due = time.monotonic() >= self._names_due
+        if (news or is_due) and self._cgroups.is_open:
+            yield from self._renew(None if is_due else news)
+        if is_due:
             self._names_due = time.monotonic() + _NAMES_EVERY_S
-            yield from self._renew()
-            if self._held.rows and not self._has_said_silent:
+            if self._is_old(self._held.oldest_ns) and not self._has_said_silent:
                 self._has_said_silent = True
                 self._say(
                     "the container engine does not answer: events of unnamed containers are held back until it does"
                 )
 
-    def _renew(self) -> Iterator[Batch]:
+    def _is_old(self, since_ns: int) -> bool:
+        """Whether people should know what has waited since then."""
+        return 0 < since_ns < now_ns() - _LATE_NS
+
+    def _renew(self, about: set[str] | None = None) -> Iterator[Batch]:
         lost = self._held.lost
-        if facts := self._cgroups.renew():
+        if facts := self._cgroups.renew(about):
             yield from self._choose(_fact_rows(facts, now_ns()))
         if self._held.lost > lost:
             self._repairs.want(time.monotonic())
         for label, events in self._late.items():
-            self._has_said_silent = False
-            self._say(f"{label}: {events} events are shown late: the container engine had not named it before")
+            if self._is_old(self._late_since_ns[label]):
+                self._has_said_silent = False
+                self._say(f"{label}: {events} events are shown late: the container engine had not named it before")
         self._late.clear()
+        self._late_since_ns.clear()
 
     def _note_late(self, batch: Batch) -> None:
         for at, pair in enumerate(batch.pairs.first):
             container = self.attribution.of_row(batch, pair)
-            self._late[container.label if container else "the host"] += int((batch.pairs.of_row == at).sum())
+            label, times = container.label if container else "the host", batch.rows["ts_ns"][batch.pairs.of_row == at]
+            self._late[label] += len(times)
+            self._late_since_ns[label] = min(self._late_since_ns.get(label, int(times.min())), int(times.min()))
 
     def _give_up(self) -> Iterator[Batch]:
         before = self._held.lost

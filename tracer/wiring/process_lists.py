@@ -158,6 +158,8 @@ def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
     if procfs.hides_others() or any(entry.chain is None for entry in entries):
         what = "other users' processes" if procfs.hides_others() else "PID namespaces of other users' processes"
         note(f"nstrace: {what} are not shown: {more_rights('CAP_SYS_PTRACE')}", quiet)
+    for doubt in names.doubts:
+        note(f"nstrace: {doubt}", quiet)
     if names.error and any(entry.container for entry in entries):
         note(f"nstrace: no names of containers: {names.error.message}", quiet)
 

@@ -32,6 +32,8 @@ class TargetLifetime:
 
     def _may_come(self, target: Target) -> bool:
         state = self._state(target.value)
+        if state is Silence.NOT_YET:
+            return True
         if state is Silence.NO_ANSWER and not self._is_waiting:
             self._say(f"{target.text} has no process left, and the container engine does not answer: waiting for it")
         self._is_waiting = state is Silence.NO_ANSWER

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tracer.kernel.trace import Trace
     from tracer.typed.targets import Target
     from tracer.wiring.live import Inits, LiveSource
+    from tracer.wiring.naming import Background
 
 
 class Tracing:
@@ -59,6 +60,7 @@ class Tracing:
         max_processes: int,
         inits: Inits = lambda _but: {},
         say: Callable[[str], None] = lambda _line: None,
+        background: Background | None = None,
     ) -> LiveSource:
         """The events of these targets, with a table of their processes. The parameters are those of `LiveSource`,
         `Cgroups` (describe) and `Table` (max_processes)."""
@@ -66,7 +68,8 @@ class Tracing:
         from tracer.stream.table import Table
         from tracer.wiring.live import LiveSource
 
-        return LiveSource(self.trace, targets, Cgroups(describe), self._early, Table(max_processes), inits, say)
+        table, cgroups = Table(max_processes), Cgroups(describe)
+        return LiveSource(self.trace, targets, cgroups, self._early, table, inits, say, background)
 
     def close(self) -> None:
         """Detach, and close everything. What was read remains."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from tracer.containers.cgroups import Describe
+from tracer.containers.enquiry import Enquiry
+from tracer.containers.names import Names
 from tracer.kernel.options import LoadOptions
 from tracer.stream.table import MAX_PROCESSES
 from tracer.typed.targets import parse_target
@@ -17,11 +18,13 @@ _WAIT_S, _CATCH_UP_S = 0.05, 1.0
 class Watch:
     """A table of all processes, from the moment that this is made, as far as `run` has read."""
 
-    def __init__(self, describe: Describe) -> None:
+    def __init__(self, names: Names) -> None:
         with ExitStack() as stack:
             tracing = stack.enter_context(Tracing(LoadOptions()))
+            enquiry = Enquiry(names.start(), names.listed)
             tracing.begin()
-            self._source = tracing.source((parse_target("all"), parse_target("host")), describe, MAX_PROCESSES)
+            targets = (parse_target("all"), parse_target("host"))
+            self._source = tracing.source(targets, enquiry.describe, MAX_PROCESSES, background=enquiry)
             self._opened = stack.pop_all()
         self.table = self._source.table
         self._stopping = False

@@ -1,0 +1,190 @@
+"""Our side of the process that asks the engine: questions that are sent, and answers that arrive when they do."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Collection
+from typing import Self
+
+import msgspec
+
+from tracer.containers import messages
+from tracer.containers.address import addresses
+from tracer.containers.connector import Running, start
+from tracer.containers.messages import (
+    MAX_CONTAINERS,
+    MAX_LABELS,
+    AskFirst,
+    AskList,
+    Done,
+    Failed,
+    First,
+    Found,
+    FoundContainer,
+    Nonsense,
+    Ready,
+    container_from,
+)
+from tracer.errors import ExitCode, NstraceError
+
+_AT_ONCE = 512  # so many packets are read before others have their turn
+_GRACE_S = 0.5  # a failure that is on its way
+
+
+class Asked:
+    """A question that was sent. found: the containers of a list, by id; tgid: a first process. failure: why there is no
+    answer. All of them are valid when is_done."""
+
+    def __init__(self, ids: Collection[str] | None, until_s: float) -> None:
+        self.ids, self.asked_s, self.until_s = ids, time.monotonic(), until_s
+        self.is_done = False
+        self.found: dict[str, FoundContainer] = {}
+        self.tgid: int | None = None
+        self.failure: NstraceError | None = None
+        self._labels = 0
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether even the failure to answer should be here by now."""
+        return time.monotonic() > self.until_s + _GRACE_S
+
+    def fail(self, failure: NstraceError) -> None:
+        """There is no answer."""
+        self.failure, self.is_done = failure, True
+
+    def take(self, answer: Found | Done | First | Failed) -> None:
+        """A part of the answer, or its end. Raises ValueError for what was not asked, or is too much."""
+        if isinstance(answer, Failed):
+            self.fail(_failure(answer))
+        elif isinstance(answer, Found):
+            self._labels += len(answer.labels)
+            if (self.ids is not None and answer.id not in self.ids) or self._labels > MAX_LABELS:
+                raise ValueError("a container that was not asked for")
+            self.found[answer.id] = container_from(answer)
+            if len(self.found) > MAX_CONTAINERS:
+                raise ValueError("too many containers")
+        else:
+            self.tgid = answer.tgid if isinstance(answer, First) else None
+            self.is_done = True
+
+
+class Channel:
+    """Questions to the process that asks. Nothing here waits but `wait`. As a context: closed at its end."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._open: dict[int, Asked] = {}
+        self._last = 0
+        self._is_ready = False
+        self._lost: NstraceError | None = None  # why there will be no answer any more
+
+    @classmethod
+    def opened(cls) -> Channel:
+        """With a new process, which is forked: before any thread runs, and before privileges are given up. Raises
+        NstraceError where DOCKER_HOST names no engine of this host."""
+        return cls(start(addresses()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process. What was asked stays without an answer."""
+        self._lose(_ended("it was ended"))
+
+    def fileno(self) -> int:
+        """A descriptor that is readable where an answer has arrived; -1: none will."""
+        return self._running.channel.fileno()
+
+    def ask_list(self, ids: Collection[str] | None, timeout_s: float) -> Asked:
+        """Ask which of these containers exist, at most MAX_IDS. None: all."""
+        self._last += 1
+        listed = None if ids is None else sorted(ids)
+        return self._send(AskList(self._last, listed, timeout_s), Asked(ids, time.monotonic() + timeout_s))
+
+    def ask_first(self, container_id: str, timeout_s: float) -> Asked:
+        """Ask for the first process of a container."""
+        self._last += 1
+        return self._send(AskFirst(self._last, container_id, timeout_s), Asked((), time.monotonic() + timeout_s))
+
+    def _send(self, question: messages.Question, asked: Asked) -> Asked:
+        if self._lost:
+            asked.fail(self._lost)
+            return asked
+        try:
+            self._running.channel.send(messages.encode(question))
+            self._open[question.number] = asked
+        except OSError as error:  # it has not read the questions before this one, or has ended
+            asked.fail(_ended(error.strerror or str(error)))
+        return asked
+
+    def receive(self) -> bool:
+        """Take answers that have arrived, some of them where there are many. Returns whether there was one."""
+        for count in range(_AT_ONCE):
+            if self._lost:
+                return count > 0
+            try:
+                packet = self._running.channel.recv(messages.MAX_PACKET_BYTES)
+            except BlockingIOError:
+                return count > 0
+            except OSError:
+                packet = b""
+            if packet:
+                self._take(packet)
+            else:
+                self._lose(_ended("it has ended"))
+        return True
+
+    def _take(self, packet: bytes) -> None:
+        """Take a message. What is none of ours comes from a process that an engine has taken over: it is ended."""
+        try:
+            answer = messages.decode_answer(packet)
+            if isinstance(answer, Ready):
+                if self._is_ready:
+                    self._fail_all(_ended("it has begun again"))
+                self._is_ready = True
+            elif isinstance(answer, Failed) and not answer.number:
+                self._lose(_failure(answer))
+            elif answer.number in self._open:
+                asked = self._open[answer.number]
+                asked.take(answer)
+                if asked.is_done:
+                    del self._open[answer.number]
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self._lose(_ended("it says what nobody has asked"))
+
+    def _lose(self, why: NstraceError) -> None:
+        self._lost = self._lost or why
+        self._fail_all(why)
+        self._running.close()
+
+    def _fail_all(self, why: NstraceError) -> None:
+        for asked in self._open.values():
+            asked.fail(why)
+        self._open.clear()
+
+    def wait(self, asked: Asked) -> None:
+        """Wait for an answer. Raises NstraceError where there is none in time."""
+        poll = select.poll()
+        while not asked.is_done:
+            left_s = asked.until_s + _GRACE_S - time.monotonic()
+            if left_s <= 0:
+                asked.fail(NstraceError("the container engine does not answer in time"))
+            elif self.fileno() >= 0:
+                poll.register(self.fileno(), select.POLLIN)
+                poll.poll(max(1, int(left_s * 1000)))
+                self.receive()
+        if asked.failure:
+            raise asked.failure
+
+
+def _failure(failed: Failed) -> NstraceError:
+    kind = Nonsense if failed.is_nonsense else NstraceError
+    return kind(failed.message, failed.hint, ExitCode(failed.exit_code), failed.detail)
+
+
+def _ended(why: str) -> NstraceError:
+    return NstraceError(f"the process that asks the container engine does not answer: {why}")

@@ -1,0 +1,172 @@
+"""The privileged side of asking the engine: connects to its socket, and parses nothing of what anybody says.
+
+`start` forks the connector, which forks the process that asks (tracer.containers.engine_process), again where that has
+ended. A request is one byte, the number of an address that was decided at the start; the answer is an errno, and with 0
+the descriptor of a connection.
+
+This module imports as little as possible: every command that names containers waits for the fork.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from tracer.containers.address import path_of
+from tracer.system.descriptors import keep_only
+from tracer.system.libc import name_process
+
+_AGAIN_S = 1.0  # at most so often a process that has ended gets a successor
+_BACKLOG_FULL_S = 0.02
+_CHANNEL_BYTES = 1 << 18
+
+
+class Running:
+    """The processes that `start` has made. channel: non-blocking, for questions and answers."""
+
+    def __init__(self, channel: socket.socket, pid: int) -> None:
+        self.channel = channel
+        self._pid = pid
+
+    def close(self) -> None:
+        """End them, whatever they do. Safe to call twice."""
+        if self._pid:
+            with contextlib.suppress(OSError):  # children of ours may have the channel too: it ends for all
+                self.channel.shutdown(socket.SHUT_RDWR)
+            self.channel.close()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def start(addresses: Sequence[str]) -> Running:
+    """Fork the connector and the process that asks. Call it before any thread runs. Raises OSError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        _in_child(lambda: _connect_for(theirs, addresses))
+    theirs.close()
+    ours.setblocking(False)
+    return Running(ours, pid)
+
+
+def _in_child(work: Callable[[], object]) -> NoReturn:
+    try:
+        work()
+    finally:
+        os._exit(1)
+
+
+def _connect_for(questions: socket.socket, addresses: Sequence[str]) -> None:
+    """Serve until nobody asks any more."""
+    _detach()
+    questions = socket.socket(fileno=fcntl.fcntl(questions, fcntl.F_DUPFD_CLOEXEC, 3))
+    questions.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BYTES)
+    keep_only(questions.fileno())
+    name_process("nstrace-connect")
+    while not _is_over(questions):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        began_s = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            _in_child(lambda connections=theirs: _ask(questions, connections, addresses))  # type: ignore[misc]
+        theirs.close()
+        serve_connections(ours, questions, [path_of(address) for address in addresses])
+        ours.close()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        if not _is_over(questions):
+            time.sleep(max(0.0, began_s + _AGAIN_S - time.monotonic()))
+
+
+def _ask(questions: socket.socket, connections: socket.socket, addresses: Sequence[str]) -> None:
+    from tracer.containers.engine_process import serve
+
+    keep_only(questions.fileno(), connections.fileno())
+    name_process("nstrace-engine")
+    serve(questions, connections, addresses)
+
+
+def _detach() -> None:
+    """Leave the terminal, whose signals are for the command, and the handlers of the process that we come from."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _is_over(questions: socket.socket, wait_ms: int = 0) -> bool:
+    poll = select.poll()
+    poll.register(questions, select.POLLRDHUP)
+    return bool(poll.poll(wait_ms))
+
+
+def serve_connections(connections: socket.socket, questions: socket.socket, paths: Sequence[str]) -> None:
+    """Connect as often as the process that asks wants it, until it has ended, or nobody asks it."""
+    poll = select.poll()
+    poll.register(connections, select.POLLIN)
+    poll.register(questions, select.POLLRDHUP)
+    while True:
+        ready = dict(poll.poll())
+        if questions.fileno() in ready:
+            return
+        try:
+            request = connections.recv(1)
+            if not request:
+                return
+            _answer(connections, paths[request[0]] if request[0] < len(paths) else "")
+        except OSError:
+            return
+
+
+def _answer(connections: socket.socket, path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as made:
+        code = _connected(made, path)
+        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [made.fileno()]))]
+        connections.sendmsg([bytes([code])], [] if code else passed)
+
+
+def _connected(made: socket.socket, path: str) -> int:
+    """Connect without waiting. Returns the errno, 0, or EAGAIN where others wait already (unix(7))."""
+    try:
+        return made.connect_ex(path) if path else errno.EINVAL
+    except (OSError, ValueError):  # no path at all: too long, or with a NUL
+        return errno.ENOENT
+
+
+def dial(connections: socket.socket, number: int, until_s: float) -> int:
+    """The process that asks: the descriptor of a new connection to the address of this number, close-on-exec. Where the
+    engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises OSError."""
+    while True:
+        connections.settimeout(max(0.001, until_s - time.monotonic()))
+        connections.send(bytes([number]))
+        code, descriptor = _received(connections)
+        if code == 0 and descriptor is not None:
+            return descriptor
+        if code != errno.EAGAIN:
+            raise OSError(code or errno.EIO, os.strerror(code or errno.EIO))
+        if time.monotonic() + _BACKLOG_FULL_S >= until_s:
+            raise TimeoutError("timed out")
+        time.sleep(_BACKLOG_FULL_S)
+
+
+def _received(connections: socket.socket) -> tuple[int, int | None]:
+    fds = array.array("i")
+    answer, extra, _flags, _address = connections.recvmsg(1, socket.CMSG_SPACE(fds.itemsize), socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in extra:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    if not answer:
+        raise ConnectionAbortedError(errno.ECONNABORTED, "nobody connects any more")
+    return answer[0], fds[0] if fds else None

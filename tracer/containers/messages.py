@@ -1,0 +1,139 @@
+"""What the process that asks the engine and the rest of nstrace say to each other: typed, and bounded in size. Pure.
+
+Each message is one packet. An answer is any number of `Found`, then `Done`; or `First`; or `Failed`. What an engine may
+make of our memory is bounded here: by the number of containers, and by how much is kept of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from tracer.containers.cgroups import Description
+from tracer.errors import NstraceError
+
+MAX_PACKET_BYTES = 1 << 16
+MAX_CONTAINERS = 1 << 16
+"""As many as `Cgroups` remembers. More in one answer are an error."""
+MAX_LABELS = 1 << 18
+"""In one answer, of all containers together; those beyond it are left out."""
+MAX_TGID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+MAX_IDS = 256
+"""In one question."""
+_MAX_TEXT = 1024
+_MAX_LABELS_BYTES = 1 << 15  # of one container
+_MAX_LABELS_OF_ONE = 1024
+
+Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Text = Annotated[str, Meta(max_length=_MAX_TEXT)]
+Number = Annotated[int, Meta(ge=0)]
+Tgid = Annotated[int, Meta(ge=0, le=MAX_TGID)]
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    number: Number
+
+
+class AskList(_Message, frozen=True, array_like=True, tag=1):
+    """Which of these containers exist? ids: None: all that there are. timeout_s: for the whole answer."""
+
+    ids: Annotated[list[Id], Meta(max_length=MAX_IDS)] | None
+    timeout_s: float
+
+
+class AskFirst(_Message, frozen=True, array_like=True, tag=2):
+    """Which is the first process of this container?"""
+
+    id: Id
+    timeout_s: float
+
+
+class Ready(_Message, frozen=True, array_like=True, tag=3):
+    """A process that asks has begun. Questions to the one before stay without an answer. number: 0."""
+
+
+class Found(_Message, frozen=True, array_like=True, tag=4):
+    """A container that the engine lists, as `Description` and `FoundContainer` have it."""
+
+    id: Id
+    name: Text | None
+    image: Text | None
+    state: Text
+    runtime: Text
+    labels: Annotated[dict[str, str], Meta(max_length=_MAX_LABELS_OF_ONE)]
+
+
+class Done(_Message, frozen=True, array_like=True, tag=5):
+    """All containers of the answer have been passed on."""
+
+
+class First(_Message, frozen=True, array_like=True, tag=6):
+    """tgid: None: the container is not running."""
+
+    tgid: Tgid | None
+
+
+class Failed(_Message, frozen=True, array_like=True, tag=7):
+    """There is no answer: an NstraceError. number: 0: there will be none to any question. is_nonsense: the engine has
+    answered, with what cannot be (`Nonsense`)."""
+
+    message: Text
+    hint: Text
+    exit_code: Annotated[int, Meta(ge=1, le=5)]
+    detail: Text
+    is_nonsense: bool = False
+
+
+class Nonsense(NstraceError):
+    """The engine has said of a process what cannot be."""
+
+
+Question = AskList | AskFirst
+Answer = Ready | Found | Done | First | Failed
+
+encode = msgspec.msgpack.Encoder().encode
+decode_question = msgspec.msgpack.Decoder(Question).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+
+@dataclass(frozen=True)
+class FoundContainer:
+    """A container that the engine lists. running: it has processes, paused or not. state: the engine's word for it."""
+
+    id: str
+    name: str
+    image: str
+    running: bool
+    state: str = field(default="", compare=False)
+    description: Description = field(default=Description(None, None), compare=False)
+
+
+_ALIVE = ("running", "paused", "stopping")
+
+
+def container_from(found: Found) -> FoundContainer:
+    """The container of a message."""
+    description = Description(found.name, found.image, found.labels, found.runtime)
+    name, image = found.name or found.id[:12], found.image or ""
+    return FoundContainer(found.id, name, image, found.state in _ALIVE, found.state, description)
+
+
+def cut(text: str) -> str:
+    """As much of a text as a message may have."""
+    return text[:_MAX_TEXT]
+
+
+def cut_labels(labels: Mapping[str, str], room: int) -> dict[str, str]:
+    """The labels of one container, as far as there is room: the first ones. room: how many labels may follow."""
+    kept: dict[str, str] = {}
+    size = 0
+    for key, value in labels.items():
+        size += len(key.encode()) + len(value.encode())
+        if size > _MAX_LABELS_BYTES or len(kept) >= min(room, _MAX_LABELS_OF_ONE):
+            break
+        kept[key] = value
+    return kept
