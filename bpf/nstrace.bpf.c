@@ -3,12 +3,12 @@
  * The probes: fork, exec, exit and moves between cgroups, each with the
  * process's number in every PID namespace. Compiled by BCC; the constants come
  * as -D flags (tracer/kernel/loader_child.py): PAGE_SIZE, RING_BYTES,
- * URGE_AFTER, RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES, LAST_ARGS_BYTES (of
- * its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
+ * CPUS, URGE_AFTER, RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES,
+ * LAST_ARGS_BYTES (of its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
  * an event and its pieces stand together on their CPU, and plain increments
- * of per-CPU counters are exact.
+ * of a CPU's own counters are exact.
  */
 #include "task.h"
 
@@ -41,7 +41,7 @@ struct counts {
 	u64 submitted[COUNTER_SLOTS];
 	u64 failed[COUNTER_SLOTS];
 	u64 throttled[COUNTER_SLOTS]; /* of those that failed */
-};
+} __attribute__((aligned(64))); /* no two CPUs share a cache line */
 
 struct loss {
 	u64 failed;
@@ -55,15 +55,22 @@ struct share {
 };
 
 BPF_RINGBUF_OUTPUT(ring, RING_BYTES / PAGE_SIZE);
-BPF_PERCPU_ARRAY(counts, struct counts, 1);
+BPF_ARRAY(counts, struct counts, CPUS); /* the reader maps it */
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
 BPF_TABLE("lru_hash", u64, u8, named_cgroups, 16384);
 BPF_TABLE("percpu_hash", struct pair, struct loss, losses, 1024);
 BPF_TABLE("lru_hash", struct pair, struct share, shares, 16384);
-BPF_ARRAY(wake, struct reader, 1);
+BPF_ARRAY(wake, struct reader, 1); /* the reader maps it */
 BPF_HASH(moved, u64, u8, MAX_MOVED);
 
 enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
+
+static __always_inline struct counts *own_counts(void)
+{
+	int cpu = bpf_get_smp_processor_id();
+
+	return counts.lookup(&cpu);
+}
 
 /*
  * Waking the reader costs the traced process more than all else here, so it is
@@ -345,9 +352,8 @@ static __always_inline bool mark_moved(struct who *who)
 static __always_inline int emit(struct event *head, struct task_struct *t,
 				const char *exe)
 {
-	int zero = 0;
 	u32 kind = head->kind & (COUNTER_SLOTS - 1), *decision;
-	struct counts *c = counts.lookup(&zero);
+	struct counts *c = own_counts();
 	struct reader *reader = open_reader();
 	bool is_known = false;
 	struct who who;
@@ -396,8 +402,7 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 
 static __always_inline int filtered(u32 kind)
 {
-	int zero = 0;
-	struct counts *c = counts.lookup(&zero);
+	struct counts *c = own_counts();
 
 	if (c && open_reader())
 		c->filtered[kind]++;

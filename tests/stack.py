@@ -15,6 +15,7 @@ import numpy as np
 from oracle import nspid
 
 from tracer.containers.cgroups import Cgroups
+from tracer.host.proc_operations import Proc, proc_operations
 from tracer.kernel.loader_client import Loading
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.trace import Trace
@@ -24,6 +25,8 @@ from tracer.stream.decoding import Decoded
 from tracer.stream.pidns import PidnsId
 from tracer.stream.schema import Flag, Kind
 from tracer.stream.table import Table
+from tracer.system.broker import Local
+from tracer.system.clock_offset import wall_offset_ns
 from tracer.typed.targets import parse_target
 from tracer.wiring.live import LiveSource
 
@@ -54,7 +57,9 @@ class Stack:
         self.trace = open_trace(options)
         self.table = Table() if table is None else table
         parsed = tuple(map(parse_target, targets or ("all",)))
-        self.source = LiveSource(self.trace, parsed, Cgroups(lambda _id: None), NOTHING, self.table)
+        proc = Proc(Local(proc_operations()))
+        cgroups = Cgroups(lambda _id: None)
+        self.source = LiveSource(self.trace, proc, wall_offset_ns(), parsed, cgroups, NOTHING, self.table)
         self._parts: list[Batch] = []
         self._wait: float | None = 0.05
         self._batches = self.source.batches(lambda: self._wait)

@@ -16,7 +16,9 @@ from tracer.wiring.streaming import NICE
 
 pytestmark = pytest.mark.kernel
 FOLLOW = [sys.executable, "-m", "tracer", "follow"]
-TWO_CAPABILITIES = ["setpriv", "--inh-caps=-all,+bpf,+perfmon", "--bounding-set=-all,+bpf,+perfmon"]
+TWO = "-all,+bpf,+perfmon"
+AS_ROOT = ["setpriv", f"--inh-caps={TWO}", f"--bounding-set={TWO}"]
+TWO_CAPABILITIES = [*AS_ROOT, "--reuid=1234", "--regid=1234", "--clear-groups", f"--ambient-caps={TWO}"]
 
 
 def test_two_capabilities_suffice() -> None:
@@ -31,8 +33,17 @@ def test_two_capabilities_suffice() -> None:
                 break
         assert event["uid"] == 0
         follow.send_signal(signal.SIGINT)
-        assert "0 lost" in follow.communicate(timeout=30)[1]
+        stderr = follow.communicate(timeout=30)[1]
+    assert "0 lost" in stderr
+    assert stderr.count("without CAP_SYS_PTRACE") == 1
     assert follow.returncode == 0
+
+
+def test_root_that_cannot_become_another_user_reads_nothing() -> None:
+    done = subprocess.run([*AS_ROOT, *FOLLOW, "--json", "host"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "root's privileges cannot be given up" in done.stderr
+    assert "run it as another user" in done.stderr
 
 
 def test_a_closed_pipe_is_a_quiet_end() -> None:

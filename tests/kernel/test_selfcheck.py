@@ -97,7 +97,8 @@ def test_a_ring_that_is_always_full_is_quiet_for_it(workload: Path) -> None:
     loaded = Loading(options).wait()
     storm = subprocess.Popen([workload, "storm", "10000000", "6"], stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        trace, early = selfcheck.checked_trace(loaded, options)
+        trace = Trace(loaded, options)
+        early = selfcheck.check(trace)
         assert (early.batch.rows["kind"] == Kind.GAP).any() == (trace.lost > 0)
         with contextlib.closing(trace):
             wait_for(lambda: bool((trace.poll(0.1).batch.rows["kind"] == Kind.FORK).any()))  # it is heard of again

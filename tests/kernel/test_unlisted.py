@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from stack import DEFAULT, Space, close_trace, open_trace
 
+from tracer.host.proc_operations import Proc, proc_operations
 from tracer.host.unlisted import Unlisted, find_unlisted
 from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
+from tracer.system.broker import Local
 
 pytestmark = pytest.mark.kernel
 
@@ -26,7 +28,7 @@ def unlisted(*left_out: int) -> tuple[Batch, Unlisted]:
     finally:
         close_trace(trace)
     told = listed.select(~np.isin(listed.rows["tgid"], left_out))
-    return listed, find_unlisted(told, events, trace.began_ns)
+    return listed, find_unlisted(Proc(Local(proc_operations())), told, events, trace.began_ns)
 
 
 def test_all_that_proc_shows_is_told() -> None:

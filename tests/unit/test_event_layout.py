@@ -27,7 +27,7 @@ def constant(text: str) -> int:
 
 def c_members(structure: str, source: str = HEADER) -> tuple[list[tuple[str, int]], int]:
     """Names and offsets by C's rules of alignment, and the size."""
-    body = re.search(rf"struct {structure} {{\n(.*?)\n}};", source, re.S)
+    body = re.search(rf"struct {structure} {{\n(.*?)\n}}(?: __attribute__\(\(aligned\((\d+)\)\)\))?;", source, re.S)
     assert body
     at, members = 0, []
     for c_type, name, count in re.findall(r"^\t(struct \w+|\w+) (\w+)(?:\[(\w+)\])?;", body[1], re.M):
@@ -35,7 +35,7 @@ def c_members(structure: str, source: str = HEADER) -> tuple[list[tuple[str, int
         at += -at % align
         members.append((name, at))
         at += SIZES[c_type] * (constant(count) if count else 1)
-    return members, at + -at % 8
+    return members, at + -at % int(body[2] or 8)
 
 
 def members_of(dtype: np.dtype) -> list[tuple[str, int]]:

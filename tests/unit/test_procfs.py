@@ -16,9 +16,11 @@ import pytest
 from tracer.host import procfs
 from tracer.host.census import entry_of
 from tracer.host.pidns_ids import PidnsIds
+from tracer.host.proc_operations import Proc, proc_operations
 from tracer.host.process_details import details, with_more_args
 from tracer.host.processes import Host
 from tracer.stream.pidns import INITIAL_PIDNS, Number
+from tracer.system.broker import Local
 
 SPACES = PidnsIds()
 
@@ -62,7 +64,7 @@ def test_of_long_arguments_the_beginning_is_read() -> None:
         for process in (found, listed):
             assert process.args == (b"sh\0-c\0echo; read x\0" + b"a" * 5000)[:4096]
             assert process.args_truncated
-        assert len(procfs.command(tgid, found.proc_id.start_ns, 300_000).args) == 300_000
+        assert len(Proc(Local(proc_operations())).commands([found.proc_id], 300_000)[0].args) == 300_000
     ours = procfs.living(os.getpid(), SPACES.of)
     assert ours is not None
     assert not ours.args_truncated

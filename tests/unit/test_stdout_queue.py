@@ -31,6 +31,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 def test_all_arrives_in_order(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     outlet = Outlet(writer, pytest.fail)
+    outlet.begin()
     for number in range(100):
         outlet.write(f"{number}\n".encode())
     assert outlet.close(DEADLINE_S)
@@ -41,6 +42,7 @@ def test_a_slow_reader_makes_nobody_wait_and_a_gap_tells_what_it_missed(pipe: tu
     reader, writer = pipe
     said: list[str] = []
     outlet = Outlet(writer, said.append, max_bytes=1 << 20)
+    outlet.begin()
     containers = Attribution()
     view = PatientView(Lines(KINDS, color=False, threads=False, wall_offset_ns=0), outlet, KINDS)
     rows = batch(*(fork(tgid) for tgid in range(1000)))
@@ -60,6 +62,7 @@ def test_a_reader_that_goes_away_is_said_once(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     said: list[str] = []
     outlet = Outlet(writer, said.append)
+    outlet.begin()
     view = PatientView(Lines(KINDS, color=False, threads=False, wall_offset_ns=0), outlet, KINDS)
     os.close(reader)
     outlet.write(b"x\n")

@@ -55,18 +55,20 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
         from tracer.kernel.new_pidns import Newborn
         from tracer.typed.targets import parse_target
         from tracer.wiring.session import Limits
-        from tracer.wiring.streaming import exit_code, give_way, make_view, stream_to, writer_to
+        from tracer.wiring.streaming import exit_code, give_way, make_view, stream_to, view_module, writer_to
 
-        tracing.begin()
+        tracing.load()
         ending.hold()
         newborn = Newborn(argv)
         give_way()  # the command does not
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
-        source = tracing.source((target,), lambda _id: None, options.max_processes)
-        source.trace.ring.wake_on(ending.wakeup)
-        limits = Limits(options.duration, options.count, lambda: True)
-        view = make_view(options, source.wall_offset_ns)
         with _opened(file, force) as out:
+            tracing.confine([view_module(options)], keep=newborn.descriptors, inlets=newborn.hand_over())
+            tracing.check()
+            source = tracing.source((target,), lambda _id: None, options.max_processes)
+            source.trace.ring.wake_on(ending.wakeup)
+            limits = Limits(options.duration, options.count, lambda: True)
+            view = make_view(options, source.wall_offset_ns)
             ending.check()
             ending.pass_on = newborn.take_signal
             summary = stream_to(source, view, options, limits, writer_to(out, ending), ending, on_ready=newborn.go)

@@ -9,17 +9,18 @@ from dataclasses import replace
 
 from tracer.answers.census import Entry
 from tracer.answers.inspection import Details
+from tracer.host.proc_operations import Proc, proc_operations
 from tracer.host.procfs import (
     TICK_NS,
     LivingProcess,
     beginning,
-    command,
     contents,
     link,
     opened_process,
     stat_fields,
     status_field,
 )
+from tracer.system.broker import Local
 
 _FIRST_OF_OTHERS = 0xF0000000
 MAX_ARGS_BYTES = 1 << 17
@@ -57,7 +58,7 @@ def with_more_args(entry: Entry) -> Entry:
     """The entry of a living process, with more of its arguments where they were cut."""
     if not entry.args_truncated:
         return entry
-    args = command(entry.proc_id.tgid, entry.proc_id.start_ns, MAX_ARGS_BYTES + 1).args
+    args = Proc(Local(proc_operations())).commands([entry.proc_id], MAX_ARGS_BYTES + 1)[0].args
     if not args:  # it has exited meanwhile
         return entry
     return replace(entry, args=args[:MAX_ARGS_BYTES], args_truncated=len(args) > MAX_ARGS_BYTES)

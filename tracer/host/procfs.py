@@ -23,13 +23,6 @@ SpacesOf = Callable[[int], tuple[PidnsId, ...]]
 """Descriptor of a PID namespace -> that namespace and all around it, outermost (below the initial one) first."""
 
 
-class Command(NamedTuple):
-    """What a process runs: the path of its executable, and its arguments as the kernel keeps them, NUL-ended."""
-
-    exe: bytes
-    args: bytes
-
-
 def start_ticks(tgid: int) -> int | None:
     """When the process began, in clock ticks since boot (proc(5), stat field 22); None: there is no such process."""
     try:
@@ -37,20 +30,6 @@ def start_ticks(tgid: int) -> int | None:
     except OSError:
         return None
     return int(stat[stat.rindex(b")") + 2 :].split()[19])
-
-
-def command(tgid: int, start_ns: int, max_args_bytes: int) -> Command:
-    """What this very process runs; empty where it has exited, or its number belongs to another process now."""
-    nobodys = Command(b"", b"")
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        directory = open_process(tgid)
-        try:
-            found = Command(link(directory, "exe"), beginning(directory, "cmdline", max_args_bytes))
-            # /proc counts in ticks: truncate ours before comparing
-            return found if int(stat_fields(directory)[1][19]) == start_ns // TICK_NS else nobodys
-        finally:
-            os.close(directory)
-    return nobodys
 
 
 def hides_others() -> bool:
@@ -216,31 +195,60 @@ def opened_process(nr: int) -> Iterator[int]:
         os.close(directory)
 
 
+class Contents(NamedTuple):
+    """What the kernel writes of a process, as it is: some files of its directory, and where the link exe points to."""
+
+    stat: bytes
+    status: bytes
+    cmdline: bytes
+    exe: bytes
+    cgroup: bytes
+
+
+def read_contents(directory: int, max_args_bytes: int = MAX_ARGS_BYTES + 1) -> Contents:
+    """What is in this directory of a process. Raises OSError where it has exited."""
+    return Contents(
+        stat=contents(directory, "stat"),
+        status=contents(directory, "status"),
+        cmdline=beginning(directory, "cmdline", max_args_bytes),
+        exe=link(directory, "exe"),
+        cgroup=contents(directory, "cgroup"),
+    )
+
+
 def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
     """The process of this directory; for a thread's directory its process, with the start of the thread. Raises OSError
     where it has exited."""
-    comm, fields = stat_fields(directory)
-    status = contents(directory, "status")
-    numbers = _numbers(status, b"NStgid")
-    args = beginning(directory, "cmdline", MAX_ARGS_BYTES + 1)
+    found = read_contents(directory)
+    return process_of(found, _chain(directory, _numbers(found.status, b"NStgid"), spaces_of))
+
+
+def process_of(found: Contents, chain: Chain | None) -> LivingProcess:
+    """The process that has these contents. chain: its PIDs with their namespaces."""
+    comm, fields = parse_stat(found.stat)
+    numbers = _numbers(found.status, b"NStgid")
     return LivingProcess(
         proc_id=ProcId(numbers[0], int(fields[19]) * TICK_NS),
         numbers=numbers,
-        chain=_chain(directory, numbers, spaces_of),
+        chain=chain,
         parent_tgid=int(fields[1]),
         comm=comm,
-        exe=link(directory, "exe"),
-        args=args[:MAX_ARGS_BYTES],
-        args_truncated=len(args) > MAX_ARGS_BYTES,
+        exe=found.exe,
+        args=found.cmdline[:MAX_ARGS_BYTES],
+        args_truncated=len(found.cmdline) > MAX_ARGS_BYTES,
         state=fields[0].decode(),
-        uid=int(status_field(status, b"Uid").split()[0]),
-        cgroups=cgroup_hierarchy.paths(os.fsdecode(contents(directory, "cgroup")), cgroup_hierarchy.controller()),
+        uid=int(status_field(found.status, b"Uid").split()[0]),
+        cgroups=cgroup_hierarchy.paths(os.fsdecode(found.cgroup), cgroup_hierarchy.controller()),
     )
 
 
 def stat_fields(directory: int) -> tuple[bytes, list[bytes]]:
+    """As `parse_stat`, of the process of this directory."""
+    return parse_stat(contents(directory, "stat"))
+
+
+def parse_stat(stat: bytes) -> tuple[bytes, list[bytes]]:
     """From /proc/PID/stat the command name, which may hold any bytes, and the fields behind it."""
-    stat = contents(directory, "stat")
     comm, _, rest = stat[stat.index(b"(") + 1 :].rpartition(b") ")
     return comm, rest.split()
 

@@ -7,17 +7,15 @@ They are reported as the list reports the others, where all that identifies them
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.host import procfs
+from tracer.host.proc_operations import Proc
 from tracer.host.procfs import TICK_NS, LivingProcess
 from tracer.stream.batch import EVENT, Batch, join_rows, of_kind, pick
 from tracer.stream.schema import STREAM_KINDS, Kind
-from tracer.system import cgroup_hierarchy
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 
@@ -28,17 +26,17 @@ class Unlisted(NamedTuple):
     unknown: tuple[int, ...]
 
 
-def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
+def find_unlisted(proc: Proc, listed: Batch, early: Batch, began_ns: int) -> Unlisted:
     """The processes that neither the list nor an event has reported. listed: SNAPSHOT rows; early: the events since
     began_ns (boottime). The rows have the time at which the list ends."""
     known = join_rows([listed.rows, pick(early.rows, ~of_kind(early.rows, *STREAM_KINDS))])
     rows, unknown = [], []
-    for tgid in sorted(set(procfs.tgids()).difference(known["tgid"].tolist())):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError), procfs.opened_process(tgid) as directory:
-            process = procfs.read_process(directory, lambda _fd: ())
+    for tgid in sorted(set(proc.tgids()).difference(known["tgid"].tolist())):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            process = proc.process(tgid)
             if process.proc_id.start_ns >= began_ns - TICK_NS:
                 continue  # its fork event is on its way
-            row = _row(process, known)
+            row = _row(proc, process, known)
             if row is None:
                 unknown.append(tgid)
             else:
@@ -48,9 +46,9 @@ def find_unlisted(listed: Batch, early: Batch, began_ns: int) -> Unlisted:
     return Unlisted(found, tuple(unknown))
 
 
-def _row(process: LivingProcess, known: NDArray[np.void]) -> NDArray[np.void] | None:
+def _row(proc: Proc, process: LivingProcess, known: NDArray[np.void]) -> NDArray[np.void] | None:
     """The row of a process; None: something that identifies it, or that decides about it, is not known."""
-    start_ns, cgroup_id = _exact_start_ns(process, known), _cgroup_id(process.cgroup)
+    start_ns, cgroup_id = _exact_start_ns(process, known), proc.cgroup_id(process.cgroup)
     if start_ns is None or cgroup_id is None or process.level:
         return None
     parents = known["start_ns"][known["tgid"] == process.parent_tgid]
@@ -70,11 +68,3 @@ def _exact_start_ns(process: LivingProcess, known: NDArray[np.void]) -> int | No
     starts = known["parent_start_ns"][known["parent_tgid"] == process.tgid]
     exact = starts[starts // TICK_NS == process.proc_id.start_ns // TICK_NS]
     return int(exact[0]) if len(exact) else None
-
-
-def _cgroup_id(path: str) -> int | None:
-    """The kernel's id of a cgroup is the inode number of its directory (kernfs_node.id, on 64-bit machines)."""
-    root = cgroup_hierarchy.directory()
-    with contextlib.suppress(OSError):
-        return Path(f"{root}{path}").stat().st_ino if root and path else None
-    return None

@@ -24,6 +24,7 @@ ITERATOR = "nstrace_tasks"
 PROGRAMS = (ITERATOR, *PROBES)  # first the one that takes longest to verify
 
 _TRACING, _TRACE_RAW_TP, _TRACE_ITER = 26, 23, 28  # BPF_PROG_TYPE_TRACING, BPF_TRACE_*: include/uapi/linux/bpf.h
+_ARRAY, _MMAPABLE = 2, 1 << 10  # BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE
 _LICENSE = b"GPL"  # the helpers that read kernel memory need a compatible one
 _LOG_BYTES = 1 << 20
 
@@ -43,6 +44,18 @@ class _ProgLoadOpts(ctypes.Structure):
                        "line_info_rec_size", "log_level", "log_size")),
         ("log_buf", ctypes.c_void_p),
     )  # fmt: skip
+
+
+class _MapCreateOpts(ctypes.Structure):
+    """struct bpf_map_create_opts of libbpf 1.0."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        *((name, ctypes.c_uint32) for name in ("btf_fd", "btf_key_type_id", "btf_value_type_id")),
+        *((name, ctypes.c_uint32) for name in ("btf_vmlinux_value_type_id", "inner_map_fd", "map_flags")),
+        ("map_extra", ctypes.c_uint64),
+        *((name, ctypes.c_uint32) for name in ("numa_node", "map_ifindex")),
+    )
 
 
 class Attached(NamedTuple):
@@ -73,7 +86,9 @@ def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
 
 def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
     kind, key_size, value_size, max_entries = sizes
-    fd: int = libbpf.bpf_map_create(kind, name.encode()[:15], key_size, value_size, max_entries, None)
+    flags = _MMAPABLE if kind == _ARRAY else 0  # the reader has no bpf(2)
+    options = _MapCreateOpts(sz=ctypes.sizeof(_MapCreateOpts), map_flags=flags)
+    fd: int = libbpf.bpf_map_create(kind, name.encode()[:15], key_size, value_size, max_entries, ctypes.byref(options))
     if fd < 0:
         raise _refused(f"the kernel did not make the map {name}", ctypes.get_errno())
     return fd

@@ -21,6 +21,7 @@ from tracer.kernel.options import PAGE_BYTES, LoadOptions
 from tracer.kernel.program_cache import Store, key_of
 from tracer.stream.schema import EVENT_BYTES, PIECE_BYTES
 from tracer.system import cgroup_hierarchy
+from tracer.system.cpus import cpu_count
 
 MAPS = ("ring", "counts", "decisions", "losses", "wake")
 RECORD_BYTES = EVENT_BYTES + 8  # with the ring's own header
@@ -40,6 +41,7 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
     flags = [
         f"-DPAGE_SIZE={PAGE_BYTES}",
         f"-DRING_BYTES={options.ring_bytes}",
+        f"-DCPUS={cpu_count()}",
         f"-DURGE_AFTER={_urge_after(options.ring_bytes)}",
         f"-DRESERVE_FROM={options.ring_bytes // 4 * 3}",
         f"-DSHARE_EVENTS={_share_events(options.ring_bytes)}",

@@ -17,7 +17,7 @@ from tracer.kernel.options import LoadOptions
 from tracer.system.host_pidns import require_initial_pidns
 from tracer.system.privileges import more_rights
 
-CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 19, 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader_child import main; main()"
 _TIMEOUT_S = 120.0

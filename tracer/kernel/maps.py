@@ -1,30 +1,30 @@
 """The maps that the reader shares with the programs: counters, decisions, and the state of the reader.
 
-bpf(2) through libbpf: with the descriptors in hand none of it needs a capability (Linux 5.19, c8644cd0efe7).
+The counters and the state are memory of ours; what needs bpf(2) is asked for (tracer.kernel.operations).
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-import struct
-from collections.abc import Iterable
+import contextlib
+import mmap
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
+from tracer.kernel import operations
+from tracer.kernel.operations import DECISIONS, LOSS_BYTES, MAX_DECISIONS, MISSES, PAIR
 from tracer.stream.account import COUNTS
 from tracer.stream.losses import Loser
 from tracer.stream.selection import Decision
+from tracer.system.broker import Privileged
+from tracer.system.cpus import cpu_count
+from tracer.system.fence import full_fence
 
-_PAIR = struct.Struct("<QQII")  # struct pair, bpf/task.h
 _LOSS = np.dtype([("failed", "<u8"), ("throttled", "<u8")])  # struct loss, bpf/nstrace.bpf.c
 _FOLLOW, _IGNORE = 1, 2
-_MAX_PAIRS = 1024  # the size of the map losses
-_INFO_BYTES = 232  # struct bpf_prog_info, include/uapi/linux/bpf.h
-_RECURSION_MISSES = 208  # its offset in there; 9ed9e9ba2337 (5.12) added it
 
 
 class Reader(IntEnum):
@@ -37,62 +37,84 @@ class Reader(IntEnum):
 
 
 class Maps:
-    """Access to the maps by their descriptors."""
+    """Access to the maps. privileged: who performs `tracer.kernel.operations`; may be exchanged.
 
-    def __init__(self, counts: int, decisions: int, losses: int, wake: int) -> None:
-        self._bpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
-        self._counts, self._decisions, self._losses, self._wake = counts, decisions, losses, wake
-        self._cpus = int(self._bpf.libbpf_num_possible_cpus())
+    counts, wake: descriptors of the maps of these names, which are not needed any more when this is made.
+    """
+
+    def __init__(self, counts: int, wake: int, privileged: Privileged) -> None:
+        self.privileged = privileged
+        self._cpus = cpu_count()
+        self._counts = np.frombuffer(_mapped(counts, COUNTS.itemsize * self._cpus, mmap.PROT_READ), COUNTS, self._cpus)
+        self._wake = np.frombuffer(_mapped(wake, 8, mmap.PROT_READ | mmap.PROT_WRITE), np.uint64, 1)
         self._look = 0
 
     def say(self, reader: Reader) -> None:
-        """Report the reader's state to the programs; each call counts as a look at the ring."""
+        """Report the reader's state to the programs, before anything that is read from now on; each call counts as a
+        look at the ring."""
         self._look = (self._look + 1) & 0xFFFFFFFF
-        self._update(self._wake, struct.pack("<I", 0), struct.pack("<II", reader, self._look))
+        self._wake[0] = reader | self._look << 32  # struct reader, bpf/nstrace.bpf.c; in one store
+        full_fence()
 
     def decide(self, decisions: Iterable[Decision]) -> None:
         """Make the programs follow or ignore pairs of namespace and cgroup from now on."""
-        for pidns, cgroup_id, follow in decisions:
-            key = _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0)
-            self._update(self._decisions, key, struct.pack("<I", _FOLLOW if follow else _IGNORE))
+        self._ask_each(operations.DECIDE, decisions)
 
     def forget(self, decisions: Iterable[Decision]) -> None:
         """Make pairs of namespace and cgroup undecided again."""
-        for pidns, cgroup_id, _follow in decisions:
-            self._bpf.bpf_map_delete_elem(self._decisions, _PAIR.pack(pidns.gen, cgroup_id, pidns.inum, 0))
+        self._ask_each(operations.FORGET, decisions)
+
+    def _ask_each(self, operation: str, decisions: Iterable[Decision]) -> None:
+        rest = [
+            PAIR.pack(pidns.gen, cgroup_id, pidns.inum, _FOLLOW if follow else _IGNORE)
+            for pidns, cgroup_id, follow in decisions
+        ]
+        for at in range(0, len(rest), MAX_DECISIONS):
+            part = rest[at : at + MAX_DECISIONS]
+            with _errors_of("a map of the programs cannot be written"):
+                self.privileged.ask(operation, DECISIONS.pack(len(part), b"".join(part)))
 
     def counts(self) -> NDArray[np.void]:
         """The programs' current counters: array of COUNTS, shape (cpus,)."""
-        buffer = ctypes.create_string_buffer(COUNTS.itemsize * self._cpus)
-        key = ctypes.c_uint32(0)
-        if self._bpf.bpf_map_lookup_elem(self._counts, ctypes.byref(key), buffer):
-            raise NstraceError(f"the counters cannot be read: {os.strerror(ctypes.get_errno())}")
-        return np.frombuffer(buffer.raw, COUNTS)
+        return self._counts.copy()
 
     def losses(self) -> dict[Loser, NDArray[np.uint64]]:
         """Losses by pair, as far as there was room for pairs: arrays of shape (cpus,)."""
-        found = {}
-        key, after = None, ctypes.create_string_buffer(_PAIR.size)
-        values = ctypes.create_string_buffer(_LOSS.itemsize * self._cpus)
-        for _ in range(_MAX_PAIRS):  # if another process deletes a key, the iteration would begin anew for ever
-            if self._bpf.bpf_map_get_next_key(self._losses, key, after):
-                break
-            key = after.raw
-            if not self._bpf.bpf_map_lookup_elem(self._losses, key, values):
-                gen, cgroup_id, inum, _pad = _PAIR.unpack(key)
-                loss = np.frombuffer(values.raw, _LOSS)
-                found[Loser((inum, gen, cgroup_id))] = loss["failed"] - loss["throttled"]
-                found[Loser((inum, gen, cgroup_id), throttled=True)] = loss["throttled"].copy()
+        found, data = {}, self.privileged.ask(operations.LOSSES).data
+        size = PAIR.size + LOSS_BYTES * self._cpus
+        for at in range(0, len(data), size):
+            gen, cgroup_id, inum, _pad = PAIR.unpack_from(data, at)
+            loss = np.frombuffer(data, _LOSS, self._cpus, at + PAIR.size)
+            found[Loser((inum, gen, cgroup_id))] = loss["failed"] - loss["throttled"]
+            found[Loser((inum, gen, cgroup_id), throttled=True)] = loss["throttled"].copy()
         return found
 
-    def missed(self, program: int) -> int:
-        """How often the kernel did not run a program because it was running on that CPU; 0 where it does not count."""
-        info = ctypes.create_string_buffer(_INFO_BYTES)
-        length = ctypes.c_uint32(_INFO_BYTES)
-        if self._bpf.bpf_obj_get_info_by_fd(program, info, ctypes.byref(length)):
-            raise NstraceError(f"a program's counters cannot be read: {os.strerror(ctypes.get_errno())}")
-        return int.from_bytes(info.raw[_RECURSION_MISSES : _RECURSION_MISSES + 8], "little")
+    def missed(self) -> int:
+        """How often the kernel did not run one of the programs because one was running on that CPU; 0 where it does not
+        count."""
+        with _errors_of("a program's counters cannot be read"):
+            return int(MISSES.unpack(self.privileged.ask(operations.MISSED).data)[0])
 
-    def _update(self, fd: int, key: bytes, value: bytes) -> None:
-        if self._bpf.bpf_map_update_elem(fd, key, value, ctypes.c_uint64(0)):
-            raise NstraceError(f"a map of the programs cannot be written: {os.strerror(ctypes.get_errno())}")
+    def open_tasks(self) -> int:
+        """A descriptor from which the records of all tasks can be read."""
+        with _errors_of("the kernel's list of tasks cannot be read"):
+            return self.privileged.ask(operations.TASKS).fds[0]
+
+    def close(self) -> None:
+        """Unmap them. No other method may be called afterwards."""
+        del self._counts, self._wake
+
+
+def _mapped(fd: int, length: int, protection: int) -> mmap.mmap:
+    """A mapping that a forked child does not inherit (MADV_DONTFORK, madvise(2))."""
+    mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, protection)
+    mapped.madvise(mmap.MADV_DONTFORK)
+    return mapped
+
+
+@contextlib.contextmanager
+def _errors_of(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NstraceError(f"{what}: {error.strerror}") from error

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere, close_own, mount_own_proc
@@ -31,6 +31,7 @@ class Newborn:
 
     def __init__(self, argv: Sequence[str]) -> None:
         gate, self._gate = os.pipe2(os.O_CLOEXEC)
+        self._terminal = _terminal()
         self._asked = deque[float](maxlen=_INSISTENT)
         self._is_killed = False
         try:
@@ -47,6 +48,28 @@ class Newborn:
                 ExitCode.NOT_PERMITTED,
             ) from error
         os.close(gate)
+        self._pidfd = os.pidfd_open(self.init)
+        self._sending: int | None = None
+        self._orders = -1
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What a process needs that signals the init for us."""
+        return (self._pidfd,)
+
+    def hand_over(self) -> Mapping[int, Callable[[], None]]:
+        """Let another process signal the init from now on, which may do so. Returns what it does when this descriptor
+        becomes readable."""
+        self._orders, self._sending = os.pipe2(os.O_CLOEXEC)
+        return {self._orders: self._obey}
+
+    def _obey(self) -> None:
+        for number in os.read(self._orders, 1):
+            self._signal(number)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
 
     def go(self) -> None:
         """Start the command."""
@@ -61,9 +84,13 @@ class Newborn:
         self._asked.append(time.monotonic())
         if len(self._asked) == _INSISTENT and self._asked[-1] - self._asked[0] <= _WITHIN_S:
             self._is_killed = True
-            os.kill(self.init, signal.SIGKILL)  # the end of a namespace's first process ends all of them
-        elif number != signal.SIGINT or not _is_in_foreground():
-            os.kill(self.init, number)
+            number = signal.SIGKILL  # the end of a namespace's first process ends all of them
+        elif number == signal.SIGINT and self._is_in_foreground:
+            return True
+        if self._sending is None:
+            self._signal(number)
+        else:
+            os.write(self._sending, bytes([number]))
         return True
 
     @property
@@ -72,21 +99,24 @@ class Newborn:
             return os.waitid(os.P_PID, self.init, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         return True  # and another process may have its number
 
+    @property
+    def _is_in_foreground(self) -> bool:
+        """Whether the terminal, if there is one, sends its signals to us, and so to the processes that we start."""
+        with contextlib.suppress(OSError):
+            return self._terminal is not None and os.tcgetpgrp(self._terminal) == os.getpgrp()
+        return False
+
     def wait(self) -> int:
         """Wait for the command. Its exit code; 128 + the signal's number where one ended it."""
         _pid, status = os.waitpid(self.init, 0)
         return _code_of(status)
 
 
-def _is_in_foreground() -> bool:
-    """Whether the terminal, if there is one, sends its signals to us, and so to the processes that we start."""
+def _terminal() -> int | None:
+    """A descriptor of the terminal that controls us; None: there is none."""
     with contextlib.suppress(OSError):
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
-        try:
-            return os.tcgetpgrp(terminal) == os.getpgrp()
-        finally:
-            os.close(terminal)
-    return False
+        return os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    return None
 
 
 @contextlib.contextmanager

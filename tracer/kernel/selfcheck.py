@@ -6,45 +6,23 @@ differs.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
-import subprocess
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.loader_client import CAP_SYS_ADMIN, Loaded, may
-from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere
-from tracer.kernel.options import LoadOptions
+from tracer.kernel.operations import END_SUBJECT, START_SUBJECT
+from tracer.kernel.subject import Facts, facts_of
 from tracer.kernel.trace import Trace
-from tracer.stream.batch import Batch, pad_args, split_args
+from tracer.stream.batch import Batch, split_args
 from tracer.stream.decoding import Decoded
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
 from tracer.stream.schema import Kind
 from tracer.stream.selection import Decision
-from tracer.system.libc import call
 
-_DEADLINE_S = 30.0  # a process among many may have to wait long until it runs
 _ATTEMPTS = 5
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-_EXIT_CODE = 7
-_ARGV = ["/bin/sh", "-c", f"(read line; exit {_EXIT_CODE}); exit $?", "nstrace-self-check"]
-_Facts = dict[str, object]
-
-
-def checked_trace(loaded: Loaded, options: LoadOptions) -> tuple[Trace, Decoded]:
-    """A trace of what was loaded, and the result of `check`. Raises NstraceError; then the trace is closed."""
-    trace = Trace(loaded, options)
-    try:
-        return trace, check(trace)
-    except BaseException:
-        trace.close()
-        raise
 
 
 def check(trace: Trace) -> Decoded:
@@ -83,7 +61,7 @@ class _Quiet:
     others."""
 
     def __init__(self, trace: Trace) -> None:
-        self.is_possible = may(CAP_SYS_ADMIN)
+        self.is_possible = trace.may_unshare
         self._maps = trace.maps
         self._ignored: set[Decision] = set()
 
@@ -102,66 +80,28 @@ class _Quiet:
         self._maps.decide(self._ignored)
 
 
-def _trace_one(trace: Trace, apart: bool) -> tuple[dict[int, _Facts], Decoded]:
+def _trace_one(trace: Trace, apart: bool) -> tuple[dict[int, Facts], Decoded]:
     """What /proc reports of two processes, by PID, and all events until their end. apart: in a new PID namespace."""
-    shell, parts = _started(apart), []
+    parts: list[Decoded] = []
 
-    def wait() -> None:
+    def meanwhile() -> None:
         parts.append(trace.poll(0.001))
 
     try:
-        inner = _only_child(shell.pid, wait)
-        expected = {pid: _facts_of_proc(pid, trace.options.max_args_bytes) for pid in (shell.pid, inner)}
-    finally:
-        shell.communicate(b"\n")
-    return expected, Decoded.concat([*parts, trace.drain()])  # the kernel reports an exit before a wait can return it
-
-
-def _started(apart: bool) -> subprocess.Popen[bytes]:
-    try:
-        with children_elsewhere() if apart else contextlib.nullcontext():
-            if apart:
-                call("unshare", CLONE_NEWPID)
-            return subprocess.Popen(_ARGV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=_new_pidns)
+        try:
+            started = trace.maps.privileged.ask(START_SUBJECT, bytes([apart]), meanwhile)
+        finally:
+            trace.maps.privileged.ask(END_SUBJECT, b"", meanwhile)
     except OSError as error:
         raise NstraceError(
-            f"the self-check's process cannot be started: {error.strerror}", "is /bin/sh there, and room for a process?"
+            f"the self-check's process cannot be started: {error.strerror}",
+            "is /proc mounted, is /bin/sh there, and room for a process?",
         ) from error
+    # the kernel reports an exit before a wait can return it
+    return facts_of(started.data), Decoded.concat([*parts, trace.drain()])
 
 
-def _new_pidns() -> None:
-    """Put the child's child into a new PID namespace, where permitted (CAP_SYS_ADMIN), to check a nested chain too."""
-    ctypes.CDLL(None).unshare(CLONE_NEWPID)
-
-
-def _only_child(pid: int, wait: Callable[[], None]) -> int:
-    """The PID of the one child of a process. wait: called again and again until there is a child."""
-    deadline = time.monotonic() + _DEADLINE_S
-    while time.monotonic() < deadline:
-        if children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            return int(children[0])
-        wait()
-    raise NstraceError("the self-check's process did not start", "is /proc mounted, and /bin/sh there?")
-
-
-def _facts_of_proc(pid: int, max_args_bytes: int) -> _Facts:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    status = dict(line.split(":", 1) for line in lines if ":" in line)
-    stat = Path(f"/proc/{pid}/stat").read_bytes()
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    return {
-        "PIDs": [int(nr) for nr in status["NSpid"].split()],
-        "PID namespace": Path(f"/proc/{pid}/ns/pid").stat().st_ino,
-        "parent": int(status["PPid"]),
-        "uid": int(status["Uid"].split()[0]),
-        "start time (ticks)": int(fields[19]),
-        "command name": status["Name"].strip().encode(),
-        "arguments": split_args(pad_args(map(str.encode, _ARGV))[:max_args_bytes]),
-        "exit code": _EXIT_CODE,
-    }
-
-
-def _facts_of_events(batch: Batch, pid: int, shell: int) -> _Facts:
+def _facts_of_events(batch: Batch, pid: int, shell: int) -> Facts:
     """The facts that the programs reported. The inner process does no exec: its arguments are the shell's."""
     rows = batch.rows
     mine = np.flatnonzero(rows["tgid"] == pid).tolist()
@@ -184,7 +124,7 @@ def _facts_of_events(batch: Batch, pid: int, shell: int) -> _Facts:
     }
 
 
-def _compare(proc: _Facts, events: _Facts) -> None:
+def _compare(proc: Facts, events: Facts) -> None:
     wrong = [f"{fact}: {events[fact]}, but the kernel says {proc[fact]}" for fact in proc if events[fact] != proc[fact]]
     if wrong:
         raise _mismatch("; ".join(wrong))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.errors import NstraceError
-from tracer.kernel.loader_client import Loaded
+from tracer.kernel.loader_client import CAP_SYS_ADMIN, Loaded, may
 from tracer.kernel.maps import Maps, Reader
+from tracer.kernel.operations import KernelOperations
 from tracer.kernel.options import LoadOptions
 from tracer.kernel.ring import Ring, wait_for_programs
 from tracer.stream.account import Account
@@ -21,11 +21,13 @@ from tracer.stream.beginning import owners_first
 from tracer.stream.decoding import Decoded, GapFinder, Joiner, missed_rows
 from tracer.stream.losses import LossLedger, Share
 from tracer.stream.schema import COUNTER_SLOTS
+from tracer.system.broker import Local, Operations, Privileged
 
 FIRST_LOOK_S = 0.002
 LIVE_S, FILE_S, UNSEEN_S = 0.024, 0.5, 1.0
 """How long events may gather before a read: for a screen, for a file, for a recording that is not shown."""
 _CHUNK_BYTES = 1 << 18
+_MISSES_EVERY_NS = 1_000_000_000
 
 
 def now_ns() -> int:
@@ -43,6 +45,7 @@ class Trace:
     """The events of the attached programs, decoded, with gaps in their places.
 
     They begin at began_ns (boottime), when this is made, and end with `finish`: of all kinds and on all CPUs at once.
+    may_unshare: whether processes can be put into new PID namespaces.
     """
 
     loaded: Loaded
@@ -50,8 +53,10 @@ class Trace:
 
     def __post_init__(self) -> None:
         loaded = self.loaded
-        self.maps = Maps(loaded.counts, loaded.decisions, loaded.losses, loaded.wake)
+        self._operations = KernelOperations(loaded, self.options.max_args_bytes)
+        self.maps = Maps(loaded.counts, loaded.wake, Local(self._operations.operations()))
         self.ring = Ring(loaded.ring, self.options.ring_bytes)
+        self.may_unshare = may(CAP_SYS_ADMIN)
         self._joiner = Joiner()
         self.began_ns = now_ns()
         self._gaps = GapFinder(self._whose, self.began_ns)
@@ -61,7 +66,19 @@ class Trace:
         self.gather_up_to_s = LIVE_S
         self._busy, self._gather_s = False, FIRST_LOOK_S
         self._links = list(loaded.links)
+        self._descriptors = [loaded.ring, loaded.counts, loaded.wake, *self._operations.descriptors]
         self.maps.say(Reader.AT_WORK)
+
+    def operations(self) -> tuple[Operations, Collection[int]]:
+        """What it needs privileges for, and the descriptors that are needed for it."""
+        return self._operations.operations(), self._operations.descriptors
+
+    def hand_over(self, broker: Privileged) -> None:
+        """From now on let the broker perform `operations`; we keep no descriptor of a map, the ring's excepted."""
+        self.maps.privileged = broker
+        for fd in self._descriptors[1:]:
+            os.close(fd)
+        del self._descriptors[1:]
 
     @property
     def lost(self) -> int:
@@ -71,7 +88,7 @@ class Trace:
     @property
     def refused(self) -> int:
         """How many events the programs counted as lost so far: also those whose gap has not been found yet."""
-        return int(self.maps.counts()["failed"].sum()) + self._count_missed()
+        return int(self.maps.counts()["failed"].sum()) + self.maps.missed()
 
     def poll(self, timeout_s: float) -> Decoded:
         """The next events; empty when none came in time. Sleeps when there are none; while events come it reads again
@@ -119,8 +136,10 @@ class Trace:
         return Decoded(Batch.concat([decoded.batch, tail, self._misses(until_ns)]), decoded.cgroups)
 
     def _misses(self, now: int) -> Batch:
-        """The GAP row for hits since the last call for which no program ran."""
-        missed = self._count_missed()
+        """The GAP row for hits since the last time for which no program ran; looks once a second, and in the end."""
+        if self._links and now - self._missed_ns < _MISSES_EVERY_NS:
+            return Batch.concat([])
+        missed = self.maps.missed()
         row = missed_rows(missed - self._missed, self._missed_ns, now) if missed > self._missed else Batch.concat([])
         self._missed, self._missed_ns = missed, now
         return row
@@ -147,28 +166,20 @@ class Trace:
         while self._links:
             os.close(self._links.pop())
         self.ring.close()
-        loaded = self.loaded
-        for fd in (loaded.ring, loaded.counts, loaded.decisions, loaded.losses, loaded.wake, loaded.iterator):
-            os.close(fd)
-        for fd in loaded.programs:
-            os.close(fd)
+        self.maps.close()
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
     def account(self) -> Account:
         """What the programs have counted, and what of it was read and reported. Adds up after finish()."""
         reported = np.array([self._gaps.reported[cpu] for cpu in range(len(self._delivered))])
         losses = {loser: int(lost.sum()) for loser, lost in self.maps.losses().items()}
         faults = tuple(sorted(self.ring.faults | self._gaps.faults))
-        return Account(self.maps.counts(), self._count_missed(), self._delivered.copy(), reported, losses, faults)
-
-    def _count_missed(self) -> int:
-        return sum(map(self.maps.missed, self.loaded.programs))
+        return Account(self.maps.counts(), self.maps.missed(), self._delivered.copy(), reported, losses, faults)
 
     def snapshot(self) -> Decoded:
         """All processes of this moment, which the kernel's iterator over tasks lists, as SNAPSHOT rows."""
-        libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
-        fd = libbpf.bpf_iter_create(self.loaded.iterator)
-        if fd < 0:
-            raise NstraceError(f"the kernel's list of tasks cannot be read: {os.strerror(ctypes.get_errno())}")
+        fd = self.maps.open_tasks()
         try:
             raw = bytearray()
             while chunk := os.read(fd, _CHUNK_BYTES):

@@ -142,9 +142,9 @@ def parts_of(path: Path) -> list[Path]:
     return []
 
 
-def discard_parts(path: Path, but: str) -> None:
-    """Remove all parts of a recording of this name except one. Raises NstraceError."""
-    folder, names = folder_of(path), []
+def discard_parts(path: Path, but: str, folder: Folder) -> None:
+    """Remove all parts of a recording of this name except one. folder: the path's. Raises NstraceError."""
+    names = []
     with contextlib.suppress(OSError):  # one that we may not list
         names = folder.names()
     with errors_of(path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -106,12 +107,15 @@ class Folder:
         Raises NstraceError where the temporary name is that of something else by now.
         """
         if not self.holds(temporary, made):
-            raise NstraceError(
-                f"{self.path / name} cannot be written: another process has replaced {temporary}, its temporary name",
-                "write into a folder that only you may write",
-            )
+            raise self._stolen(temporary, name)
         if replaces or not self._renamed_to_new(temporary, name):
             os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def _stolen(self, temporary: str, name: str) -> NstraceError:
+        return NstraceError(
+            f"{self.path / name} cannot be written: another process has replaced {temporary}, its temporary name",
+            "write into a folder that only you may write",
+        )
 
     def _renamed_to_new(self, temporary: str, name: str) -> bool:
         """Give it a name that nothing has. Returns False where the file system cannot do that in one step, and nothing
@@ -186,6 +190,12 @@ def is_null(status: os.stat_result) -> bool:
 def _beside(name: str) -> str:
     """A temporary name for what is to become `name`, in the same folder."""
     return f".{name}.{secrets.token_hex(4)}"
+
+
+def is_beside(temporary: str, name: re.Pattern[str]) -> bool:
+    """Whether this is a temporary name for what is to have a name that matches."""
+    final, _dot, token = temporary[1:].rpartition(".")
+    return temporary[:1] == "." and bool(name.fullmatch(final)) and bool(re.fullmatch("[0-9a-f]{8}", token))
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from tracer.recording.carry_over import CarryOver
 from tracer.recording.file_writer import FileWriter
 from tracer.recording.files import AlreadyThere, errors_of, folder_of, part_of
+from tracer.recording.folder import Folder
 from tracer.stream.batch import Batch
 
 _MAX_SKIPPED = 10_000  # names in a row; to look at them takes some 0.1 s
@@ -30,7 +31,8 @@ class RotatingWriter:
     """As `Writer`, into web.000001.arrows, web.000002.arrows, ... for a path web.arrows.
 
     force: as for `FileWriter`, of the first file. A later one never replaces anything: a number whose name something
-    has by then is left out. say: receives a line for people about that.
+    has by then is left out. say: receives a line for people about that. folder: the path's, if it
+    is open already.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class RotatingWriter:
         fsync: bool = False,
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda _line: None,
+        folder: Folder | None = None,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
         self._say = say
-        self._folder = folder_of(path)
+        self._folder = folder or folder_of(path)
         self._living = CarryOver()
         self._kept = deque[tuple[str, os.stat_result]]()  # finished files, while their number is limited
         self._number = self._part = 1

@@ -21,13 +21,17 @@ _MAX_LOSERS = 32
 MOST = 1 << 48
 """More than a CPU can count: a hundred million events a second for a month."""
 _COLUMNS = ("filtered", "attempts", "submitted", "failed", "throttled")
+_LINE_BYTES = 64  # of the cache
+_FIELDS: dict[str, tuple[str, int]] = {
+    **{"seq": ("<u8", 1), "look": ("<u4", 1), "since_look": ("<u4", 1)},
+    **dict.fromkeys(_COLUMNS, ("<u8", COUNTER_SLOTS)),
+}
 COUNTS = np.dtype(
-    [
-        ("seq", "<u8"),
-        ("look", "<u4"),
-        ("since_look", "<u4"),
-        *((name, "<u8", COUNTER_SLOTS) for name in _COLUMNS),
-    ]
+    {
+        "names": list(_FIELDS),
+        "formats": [unit if count == 1 else (unit, count) for unit, count in _FIELDS.values()],
+        "itemsize": -(-(16 + len(_COLUMNS) * COUNTER_SLOTS * 8) // _LINE_BYTES) * _LINE_BYTES,
+    }
 )
 """struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
 

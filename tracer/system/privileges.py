@@ -54,13 +54,14 @@ def lesser_user() -> tuple[int, int]:
     return caller() or _NOBODY
 
 
-def drop(folder: int | None = None) -> None:
+def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: None) -> None:
     """Give up everything that a reader of strangers' data does not need, permanently: another user that nobody else is,
     no capability, an empty root directory, no further process or thread, and no system call but those of
     `tracer.system.reader_calls`. Open and import what is needed before.
 
     folder: the descriptor of the one folder in which files may be created, which becomes the root directory; the user
-    is `lesser_user` then. Raises NstraceError where root cannot be given up: then nothing untrusted may be parsed.
+    is `lesser_user` then. begin_threads: called when there are no privileges, and threads can still be made. Raises
+    NstraceError where root cannot be given up: then nothing untrusted may be parsed.
     """
     imports.seal()
     threads = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -78,6 +79,7 @@ def drop(folder: int | None = None) -> None:
         ) from error
     _check_threads(threads)
     os.close(threads)
+    begin_threads()
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     _forbid(folder is not None)
 
@@ -127,6 +129,11 @@ def renounce() -> None:
     """Drop this thread's capabilities, and gain none by an exec. Raises OSError."""
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     call("capset", header, (ctypes.c_uint32 * 6)())  # ambient ones go with inheritable ones: capabilities(7)
+    gain_nothing()
+
+
+def gain_nothing() -> None:
+    """Gain no privilege by an exec any more. Raises OSError."""
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 

@@ -56,6 +56,7 @@ def reader_filter(may_write: bool = False, machine: str = os.uname().machine) ->
         SyscallRule("tgkill", ((0, own),)),
         SyscallRule("prctl", one_of=(0, (_PR_SET_NAME, _PR_SET_VMA))),
         SyscallRule("prlimit64", ((0, 0),)),  # 0: its own
+        SyscallRule("setpriority", ((0, 0), (1, 0))),  # its own, and without CAP_SYS_NICE only a lower one
         *(SyscallRule(name, answer=NOT_IMPLEMENTED) for name in _NEW_CALLS),
     ]
     if may_write:

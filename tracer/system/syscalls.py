@@ -125,6 +125,7 @@ _OF_EACH: dict[str, tuple[int | None, int | None]] = {
     "sendto": (44, 206),
     "set_robust_list": (273, 99),
     "setitimer": (38, 103),
+    "setpriority": (141, 140),
     "shutdown": (48, 210),
     "sigaltstack": (131, 132),
     "stat": (4, None),

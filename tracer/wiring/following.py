@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tracer.wiring.ending import Ending
     from tracer.wiring.live import LiveSource
     from tracer.wiring.recorders import RecordOptions
+    from tracer.wiring.tracing import Tracing
 
+_WITHOUT_PTRACE = "of other users' processes that began before, the executable is not known"
 RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 
@@ -30,10 +32,14 @@ class Followed(NamedTuple):
 
 @contextlib.contextmanager
 def followed(
-    targets: Sequence[str], load_options: LoadOptions, max_processes: int, say: Callable[[str], None]
+    targets: Sequence[str],
+    load_options: LoadOptions,
+    max_processes: int,
+    say: Callable[[str], None],
+    confine: Callable[[Tracing], object] = lambda _tracing: None,
 ) -> Iterator[Followed]:
     """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
-    Raises NstraceError."""
+    confine: called before anything of strangers is read from the kernel, to give privileges up. Raises NstraceError."""
     from tracer.wiring.tracing import Tracing
 
     with contextlib.ExitStack() as stack:
@@ -44,6 +50,7 @@ def followed(
         channel = names.start()
         from tracer.containers.enquiry import Enquiry
         from tracer.host.lookup import Lookup
+        from tracer.kernel.loader_client import CAP_SYS_PTRACE, may
         from tracer.wiring.target_lifetime import TargetLifetime
 
         lookup = Lookup(names)
@@ -51,7 +58,11 @@ def followed(
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
         enquiry = Enquiry(channel, names.listed)
-        tracing.begin()
+        if not may(CAP_SYS_PTRACE):
+            say(f"without CAP_SYS_PTRACE: {_WITHOUT_PTRACE}")
+        tracing.load()
+        confine(tracing)
+        tracing.check()
         names.hurry()
         if enquiry.fileno() >= 0:
             tracing.trace.ring.wake_on(enquiry.fileno())
@@ -80,31 +91,38 @@ def _follow_until(
     record: RecordOptions | None,
 ) -> int:
     from tracer.kernel.options import LoadOptions
+    from tracer.wiring.destination import Destination
     from tracer.wiring.memory import keep_freed
-    from tracer.wiring.recorders import beside_recording, check_record, recording
-    from tracer.wiring.streaming import exit_code, give_way, stream_to, writer_to
+    from tracer.wiring.recorders import beside_recording, outlet_of, recording
+    from tracer.wiring.session import Limits
+    from tracer.wiring.streaming import exit_code, give_way, stream_to, view_module, writer_to
 
     def say(line: str) -> None:
         if not options.quiet:
             ending.say(f"nstrace: {line}")
 
+    def confine(tracing: Tracing) -> None:
+        begin_threads = outlet.begin if outlet else lambda: None
+        if destination:
+            destination.confine(tracing, [view_module(options)], begin_threads)
+        else:
+            tracing.confine([view_module(options)], begin_threads=begin_threads)
+
     keep_freed()
-    if record:
-        check_record(record)
+    destination = Destination(record) if record else None
+    outlet = outlet_of(options) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     recorder = None
     with contextlib.ExitStack() as stack:
-        source, is_over = stack.enter_context(followed(targets, load_options, options.max_processes, say))
-        from tracer.wiring.session import Limits
-
+        source, is_over = stack.enter_context(followed(targets, load_options, options.max_processes, say, confine))
         limits = Limits(options.duration, options.count, is_over, RESTART_S)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)
-        if record and record.has_view:
-            shown, write = stack.enter_context(beside_recording(shown, options, source.attribution, ending))
-        if record:
-            recorder = stack.enter_context(recording(record, source.wall_offset_ns, options, ending))
+        if outlet:
+            shown, write = stack.enter_context(beside_recording(shown, outlet, options, source.attribution, ending))
+        if destination:
+            recorder = stack.enter_context(recording(destination, options, ending))
         source.trace.gather_up_to_s = _patience_s(record)
         give_way()
         summary = stream_to(source, shown, options, limits, write, ending, recorder)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tracer.containers.cgroups import Cgroups
 from tracer.containers.resolve_targets import indistinct, refuted
-from tracer.host import procfs
+from tracer.host.proc_operations import Proc
 from tracer.host.unlisted import find_unlisted
 from tracer.kernel.trace import Trace, last_ns, now_ns
 from tracer.stream.account import Account
@@ -29,7 +29,6 @@ from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
 from tracer.stream.selection import Selection
 from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
-from tracer.system.clock_offset import wall_offset_ns
 from tracer.system.pidfd import has_process
 from tracer.text.hints import shown
 from tracer.typed.targets import Target, TargetKind
@@ -53,6 +52,8 @@ class LiveSource:
     def __init__(
         self,
         trace: Trace,
+        proc: Proc,
+        wall_offset_ns: int,
         targets: tuple[Target, ...],
         cgroups: Cgroups,
         early: Decoded,
@@ -61,13 +62,13 @@ class LiveSource:
         say: Callable[[str], None] = lambda _line: None,
         background: Background | None = None,
     ) -> None:
-        """early: what the trace has reported before, during the self-check. table: receives the batches that are
-        yielded; after a gap it is compared with the kernel's list. say: writes a line for people. background: what
-        `cgroups` asks, where its answers come later."""
-        self.trace = trace
+        """proc: what /proc reports. wall_offset_ns: wall clock minus boottime. early: what the trace has reported
+        before, during the self-check. table: receives the batches that are yielded; after a gap it is compared with the
+        kernel's list. say: writes a line for people. background: what `cgroups` asks, where its answers come later."""
+        self.trace, self._proc = trace, proc
         self._early = early
         self.attribution, self.table = Attribution(), table
-        self.wall_offset_ns = wall_offset_ns()
+        self.wall_offset_ns = wall_offset_ns
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, table))
@@ -121,7 +122,7 @@ class LiveSource:
         """The processes that exist, and the events since the trace began."""
         snapshot = self.trace.snapshot()
         early = Decoded.concat([self._early, self.trace.drain()])
-        hidden = find_unlisted(snapshot.batch, early.batch, self.trace.began_ns)
+        hidden = find_unlisted(self._proc, snapshot.batch, early.batch, self.trace.began_ns)
         if hidden.unknown:
             pids = shown(list(map(str, hidden.unknown)))
             self._say(f"the kernel does not list these processes for eBPF, so they are not in the snapshot: {pids}")
@@ -278,7 +279,7 @@ class LiveSource:
     def _with_commands_of(self, batch: Batch, asked: NDArray[np.intp]) -> Batch:
         rows, heap, at, most = batch.rows.copy(), [], 0, self._max_args_bytes
         processes = zip(rows["tgid"][asked].tolist(), rows["start_ns"][asked].tolist(), strict=True)
-        commands = [procfs.command(tgid, start_ns, most + 1) for tgid, start_ns in processes]
+        commands = self._proc.commands(list(processes), most + 1)
         lengths = np.array([(len(exe), len(args)) for exe, args in commands], np.uint32).reshape(-1, 2)
         rows["flags"][asked[lengths[:, 1] > most]] |= np.uint8(Flag.ARGS_TRUNCATED)
         rows["exe_len"][asked] = lengths[:, 0]

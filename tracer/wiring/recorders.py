@@ -9,16 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tracer.errors import ExitCode, NstraceError, ReaderGone, ReaderStuck
+from tracer.errors import NstraceError, ReaderGone, ReaderStuck
 from tracer.text.escape import safe_text
 from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions, WholeNumber
-from tracer.wiring.streaming import writing
 
 if TYPE_CHECKING:
     from tracer.recording.rotate import RotatingWriter
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from tracer.stream.attribution import Attribution
     from tracer.stream.batch import Batch
     from tracer.views.view import View
+    from tracer.wiring.destination import Destination
+    from tracer.wiring.stdout_queue import Outlet
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROGRESS_S = 1.0
@@ -113,23 +113,6 @@ def record_of(values: dict[str, Any], has_view: bool) -> RecordOptions | None:
     return options
 
 
-def check_record(options: RecordOptions) -> None:
-    """Raises NstraceError where the recording cannot begin: before anything else is done."""
-    from tracer.recording.files import check_new, parts_of
-
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
-
-    if options.rotates:
-        if not options.force and (parts := parts_of(Path(options.path))):
-            raise NstraceError(f"{parts[0]} already exists", "--force replaces it, and the other parts")
-    elif options.path != "-":
-        check_new(Path(options.path), options.force)
-    elif options.has_view:
-        raise NstraceError("stdout cannot take events and a recording", "use nstrace record -w -", ExitCode.USAGE)
-    elif os.isatty(1):
-        raise NstraceError("a recording is binary, and stdout a terminal", "send it into a file", ExitCode.USAGE)
-
-
 class Recorder:
     """Passes batches to a writer. A failure ends the run, unless events are shown as well: then it is reported once,
     and the view goes on. error: that failure. until_ns: as for `Writer.close`.
@@ -184,30 +167,10 @@ class Recorder:
         )
 
 
-def _writer(
-    record: RecordOptions, wall_offset_ns: int, ending: Ending, say: Callable[[str], None]
-) -> Writer | RotatingWriter:
-    from tracer.recording.file_writer import FileWriter
-    from tracer.recording.files import discard_parts
-    from tracer.recording.metadata import of_this_host
-    from tracer.recording.rotate import RotatingWriter, Rotation
-    from tracer.recording.writer import FileSink, Writer
-
-    facts = of_this_host(wall_offset_ns, ["nstrace", *sys.argv[1:]])
-    path = Path(record.path)
-    if record.rotates:
-        writer = RotatingWriter(path, facts, Rotation(*record.rotate), force=record.force, fsync=record.fsync, say=say)
-        if record.force:
-            discard_parts(path, but=Path(writer.name).name)
-        return writer
-    if record.path == "-":
-        return Writer(FileSink(os.dup(1), "stdout", record.fsync, writing(1, ending)), facts)
-    return FileWriter(path, facts, force=record.force, fsync=record.fsync)
-
-
 @contextlib.contextmanager
-def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions, ending: Ending) -> Iterator[Recorder]:
+def recording(destination: Destination, options: StreamOptions, ending: Ending) -> Iterator[Recorder]:
     """A recorder, closed in the end. Raises the NstraceError with which it ended, where no events were shown."""
+    record = destination.record
     progress = not record.has_view and not options.quiet and sys.stderr.isatty()
 
     def say(line: str) -> None:
@@ -215,7 +178,7 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
             ending.say(f"nstrace: {line}", before=_CLEAR if progress else "")
 
     try:
-        writer = _writer(record, wall_offset_ns, ending, say)
+        writer = destination.writer(ending, say)
     except ReaderGone as error:
         raise NstraceError("cut off: the recording is no longer read by anybody") from error
     recorder = Recorder(writer, record.has_view, progress, ending)
@@ -229,24 +192,26 @@ def recording(record: RecordOptions, wall_offset_ns: int, options: StreamOptions
         say(recorder.line())
 
 
-@contextlib.contextmanager
-def beside_recording(
-    view: View, options: StreamOptions, containers: Attribution, ending: Ending
-) -> Iterator[tuple[View, Callable[[bytes], None]]]:
-    """The view and a function that writes its text to stdout; neither makes a recording wait for the reader."""
-    from tracer.wiring.stdout_queue import Outlet, PatientView
-    from tracer.wiring.streaming import kinds_of
-
-    def say(line: str) -> None:
-        if not options.quiet:
-            ending.say(f"nstrace: {line}")
+def outlet_of(options: StreamOptions) -> Outlet:
+    """stdout beside a recording, whose thread has not begun."""
+    from tracer.wiring.stdout_queue import Outlet
 
     def say_from_a_thread(line: str) -> None:
         with contextlib.suppress(OSError):
             if not options.quiet:
                 os.write(sys.stderr.fileno(), f"nstrace: {safe_text(line)}\n".encode())
 
-    outlet = Outlet(sys.stdout.fileno(), say_from_a_thread)
+    return Outlet(sys.stdout.fileno(), say_from_a_thread)
+
+
+@contextlib.contextmanager
+def beside_recording(
+    view: View, outlet: Outlet, options: StreamOptions, containers: Attribution, ending: Ending
+) -> Iterator[tuple[View, Callable[[bytes], None]]]:
+    """The view and a function that writes its text to stdout; neither makes a recording wait for the reader."""
+    from tracer.wiring.stdout_queue import PatientView
+    from tracer.wiring.streaming import kinds_of
+
     patient = PatientView(view, outlet, kinds_of(options))
     yield patient, outlet.write
     outlet.write(patient.last(containers))
@@ -254,8 +219,8 @@ def beside_recording(
         ending.cut_off("stdout was not read in time after a second signal; the recording is complete")
     elif outlet.error:
         ending.cut_off(f"stdout could not be written: {outlet.error.strerror}; the recording has all of it")
-    if patient.left_out:
-        say(f"the reader of stdout was slow: {patient.left_out} events are in the recording alone")
+    if patient.left_out and not options.quiet:
+        ending.say(f"nstrace: the reader of stdout was slow: {patient.left_out} events are in the recording alone")
 
 
 def _size(count: int) -> str:

@@ -25,8 +25,8 @@ _MAX_BYTES = 8 << 20
 
 
 class Outlet:
-    """Text on its way to a descriptor. say: writes a line for people, called from the writing thread. error: why
-    writing failed, unless the reader has closed its side."""
+    """Text on its way to a descriptor, written from `begin` on. say: writes a line for people, called from the writing
+    thread. error: why writing failed, unless the reader has closed its side."""
 
     def __init__(self, fd: int, say: Callable[[str], None], max_bytes: int = _MAX_BYTES) -> None:
         self._fd, self._say, self._max_bytes = fd, say, max_bytes
@@ -37,6 +37,9 @@ class Outlet:
         self._is_closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def begin(self) -> None:
+        """Begin the writing thread."""
         self._thread.start()
 
     @property

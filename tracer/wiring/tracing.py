@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 from tracer.kernel.loader_client import Loading, check_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tracer.containers.cgroups import Describe
     from tracer.kernel.options import LoadOptions
     from tracer.kernel.trace import Trace
+    from tracer.system.broker import Operations, Privileged
     from tracer.typed.targets import Target
     from tracer.wiring.live import Inits, LiveSource
     from tracer.wiring.naming import Background
 
+_USED = (
+    *(
+        "tracer.kernel.selfcheck",
+        "tracer.wiring.live",
+        "tracer.wiring.session",
+        "tracer.views.sheet",
+        "msgspec.msgpack",
+    ),
+    *("tracer.containers.cgroups", "tracer.stream.table", "tracer.text.hints", "numpy.ma", "numpy.strings"),
+)
+
 
 class Tracing:
-    """A trace that is being opened. As a context it leaves neither a loader child nor a descriptor behind.
+    """A trace that is being opened. As a context it leaves neither a child nor a descriptor behind.
 
     In this order: make it, and the programs are compiled and loaded while the caller imports and looks up what it
-    needs; `begin`; `source`. trace: valid from `begin` on.
+    needs; `load`; `confine`, which gives privileges up, unless the process is not ours to change; `check`; `source`.
+    trace: valid from `load` on. wall_offset_ns: as in `tracer.stream.source.Source`.
     """
 
     trace: Trace
 
     def __init__(self, options: LoadOptions) -> None:
         """Raises NstraceError where this host cannot be traced."""
+        from tracer.system.clock_offset import wall_offset_ns
+
         check_host()
+        self.wall_offset_ns = wall_offset_ns()
         self._options = options
         self._loading = Loading(options)
         self._opened = ExitStack()
@@ -40,18 +57,48 @@ class Tracing:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def begin(self) -> None:
-        """Wait for the programs and check what they report. Raises NstraceError.
+    def load(self) -> None:
+        """Wait for the programs. Events are collected from now on. Raises NstraceError."""
+        from tracer.host.proc_operations import Proc, proc_operations
+        from tracer.kernel.trace import Trace
+        from tracer.system.broker import Local
 
-        Events are collected from now on. No thread of ours may run yet: the self-check forks, and an import or a lock
-        that another thread holds then stays held in the child for ever.
-        """
-        from tracer.kernel.selfcheck import checked_trace
-        from tracer.wiring import live  # noqa: F401 - `source` needs it; costs nothing while the programs are loaded
-
-        self.trace, self._early = checked_trace(self._loading.wait(), self._options)
+        self.trace = Trace(self._loading.wait(), self._options)
         self._opened.callback(self.trace.close)
+        self._proc = Proc(Local(proc_operations()))
         self._loading.abandon()
+
+    def confine(
+        self,
+        modules: Sequence[str],
+        more: Operations = MappingProxyType({}),
+        keep: Collection[int] = (),
+        inlets: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+        begin_threads: Callable[[], None] = lambda: None,
+    ) -> Privileged:
+        """Give privileges up: from now on a child performs what needs them, as long as this is open. No thread of ours
+        may run yet. modules: what else is used afterwards. more: operations beside those of the trace; keep and inlets
+        as for `Broker`, begin_threads as for `tracer.system.privileges.drop`. Raises NstraceError."""
+        from tracer.host.proc_operations import proc_operations
+        from tracer.system import cgroup_hierarchy, imports
+        from tracer.system.broker import Broker
+        from tracer.system.privileges import drop
+
+        imports.load(*_USED, *modules)
+        cgroup_hierarchy.directory()  # remembers what it reads in /proc
+        operations, descriptors = self.trace.operations()
+        broker = Broker({**operations, **proc_operations(), **more}, {*descriptors, *keep}, inlets)
+        self._opened.callback(broker.close)
+        self.trace.hand_over(broker)
+        self._proc.privileged = broker
+        drop(begin_threads=begin_threads)
+        return broker
+
+    def check(self) -> None:
+        """Check what the programs report. Raises NstraceError."""
+        from tracer.kernel.selfcheck import check
+
+        self._early = check(self.trace)
 
     def source(
         self,
@@ -69,7 +116,8 @@ class Tracing:
         from tracer.wiring.live import LiveSource
 
         table, cgroups = Table(max_processes), Cgroups(describe)
-        return LiveSource(self.trace, targets, cgroups, self._early, table, inits, say, background)
+        parts = (self.trace, self._proc, self.wall_offset_ns, targets, cgroups, self._early, table)
+        return LiveSource(*parts, inits, say, background)
 
     def close(self) -> None:
         """Detach, and close everything. What was read remains."""

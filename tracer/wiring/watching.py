@@ -22,7 +22,8 @@ class Watch:
         with ExitStack() as stack:
             tracing = stack.enter_context(Tracing(LoadOptions()))
             enquiry = Enquiry(names.start(), names.listed)
-            tracing.begin()
+            tracing.load()
+            tracing.check()
             targets = (parse_target("all"), parse_target("host"))
             self._source = tracing.source(targets, enquiry.describe, MAX_PROCESSES, background=enquiry)
             self._opened = stack.pop_all()

@@ -1,0 +1,100 @@
+"""Whoever reads what strangers have written can do nothing: looked at from outside, and tried from inside."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trespass
+from conftest import wait_for
+
+pytestmark = pytest.mark.kernel
+
+NSTRACE = [sys.executable, "-m", "tracer"]
+ARRAY, RINGBUF = 2, 27
+FIRST_UID = 0x80000000
+REFUSED = {"EPERM", "EACCES", "ENOENT", "EAGAIN"}
+COMMANDS = [
+    ("run", "--json", "--", "sh", "-c", "read line"),
+    ("follow", "--json", "host", "all"),
+]
+IDS = [" ".join(words[:2]) for words in COMMANDS]
+
+
+@contextmanager
+def reading(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that has shown its first event."""
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    shown = "stderr" if "run" in argv else "stdout"
+    with subprocess.Popen(argv, bufsize=0, **streams) as process:
+        stream = getattr(process, shown)
+        try:
+            wait_for(lambda: stream.readline().startswith(b"{"))
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.stdin
+            process.stdin.close()
+            for stream in (process.stdout, process.stderr):
+                assert stream
+                stream.read()
+            process.wait()
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+
+
+def children(pid: int) -> list[int]:
+    return [int(nr) for nr in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descriptors(pid: int) -> list[str]:
+    return [fd.readlink().name.removeprefix("anon_inode:").strip("[]") for fd in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def map_types(pid: int) -> list[int]:
+    """enum bpf_map_type of each descriptor of a map."""
+    facts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return [int(fact.split("map_type:")[1].split()[0]) for fact in facts if "map_type:" in fact]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=IDS)
+def test_the_reader_holds_nothing(words: tuple[str, ...]) -> None:
+    with reading(*NSTRACE, *words) as process:
+        found = status(process.pid)
+        assert found["Uid"].split() == found["Gid"].split() == [str(FIRST_UID + process.pid)] * 4
+        assert found["Groups"] == ""
+        assert {int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        assert next(line for line in limits.splitlines() if line.startswith("Max processes")).split()[2:4] == ["0", "0"]
+        assert list(Path(f"/proc/{process.pid}/root").iterdir()) == []
+        assert {leads_to for leads_to in descriptors(process.pid) if "bpf" in leads_to} <= {"bpf-map", "bpf_link"}
+        assert set(map_types(process.pid)) == {ARRAY, RINGBUF}  # what it has mapped: bpf(2) is refused to it
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=IDS)
+def test_whoever_takes_it_over_is_refused_everything(words: tuple[str, ...]) -> None:
+    argv = trespass.command(*words)
+    done = subprocess.run(argv, input=b"\n", capture_output=True, timeout=60) if "run" in words else ended(argv)
+    found = trespass.results(done.stderr.decode())
+    assert {name: what for name, what in found.items() if what not in REFUSED} == {}
+    assert len(found) > 20
+
+
+def ended(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+    """The command, ended when it has shown something."""
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(argv, process.returncode, line + stdout, stderr)

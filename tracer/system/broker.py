@@ -1,0 +1,216 @@
+"""A process that keeps privileges for one that gives them up.
+
+The reader of strangers' data asks it for the few things that need privileges. Each operation has a name and takes a
+request of a fixed size; nothing else is accepted, and nothing is parsed. What comes back are bytes and descriptors.
+Where the reader keeps its privileges (from Python), `Local` performs the same operations in its own process.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, NoReturn, Protocol
+
+from tracer.errors import NstraceError
+from tracer.system.descriptors import keep_only
+from tracer.system.libc import name_process
+from tracer.system.privileges import gain_nothing
+
+_REQUEST = struct.Struct("=H")  # the operation's place in the list; its request follows
+_ANSWER = struct.Struct("=iIB")  # errno or 0, how many bytes follow, how many descriptors come with this
+MAX_FDS = 4
+_CHUNK_BYTES = 1 << 16
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Answer(NamedTuple):
+    """What an operation returns. fds: descriptors for the reader."""
+
+    data: bytes = b""
+    fds: tuple[int, ...] = ()
+
+
+class Operation(NamedTuple):
+    """Something that needs privileges. perform: called with a request of exactly request_bytes; raises OSError."""
+
+    request_bytes: int
+    perform: Callable[[bytes], Answer]
+
+
+Operations = Mapping[str, Operation]
+"""By name."""
+
+
+class Privileged(Protocol):
+    """Who performs operations: `Local` or `Broker`."""
+
+    def ask(self, name: str, request: bytes = b"", meanwhile: Callable[[], None] | None = None) -> Answer:
+        """Perform an operation. meanwhile: called again and again until there is an answer, where that is possible.
+        Raises the operation's OSError; NstraceError where there is no answer any more."""
+
+    def close(self) -> None:
+        """Ask nothing more."""
+
+
+class Local:
+    """Performs operations here."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def ask(self, name: str, request: bytes = b"", meanwhile: Callable[[], None] | None = None) -> Answer:
+        """As `Privileged.ask`; nothing happens meanwhile."""
+        return self._operations[name].perform(request)
+
+    def close(self) -> None:
+        """As `Privileged.close`."""
+
+
+@dataclass
+class _Waiting:
+    """A request that was sent, and when it is there the answer, or the errno."""
+
+    number: int = 0
+    answer: Answer | None = None
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise NstraceError("the process that keeps nstrace's privileges has ended", "was it killed?") from error
+
+
+class Broker:
+    """A child that performs these operations as long as this is open. No thread may run when it is made.
+
+    keep: the descriptors that the operations need; the child closes all others. inlets: what the child does when one of
+    these descriptors becomes readable, such as the end of a pipe: for what must not wait for an answer.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        keep: Collection[int] = (),
+        inlets: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+    ) -> None:
+        self._numbers = {name: number for number, name in enumerate(operations)}
+        self._sizes = {name: operation.request_bytes for name, operation in operations.items()}
+        self._waiting: deque[_Waiting] = deque()
+        self._ours, theirs = socket.socketpair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self._child = os.fork()
+            if self._child == 0:
+                _serve(theirs, list(operations.values()), keep, inlets)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def ask(self, name: str, request: bytes = b"", meanwhile: Callable[[], None] | None = None) -> Answer:
+        """As `Privileged.ask`."""
+        assert len(request) == self._sizes[name], name
+        waiting = _Waiting()
+        self._waiting.append(waiting)  # meanwhile may ask too: answers come in the order of the requests
+        self._send(_REQUEST.pack(self._numbers[name]) + request)
+        while waiting.answer is None:
+            if meanwhile and not select.select([self._ours], [], [], 0)[0]:
+                meanwhile()
+            else:
+                self._receive_next()
+        if waiting.number:
+            raise OSError(waiting.number, os.strerror(waiting.number))
+        return waiting.answer
+
+    def _send(self, request: bytes) -> None:
+        with _ended():
+            self._ours.sendall(request)
+
+    def _receive_next(self) -> None:
+        with _ended():
+            number, length, fds = _receive_header(self._ours)
+            answer = Answer(_receive(self._ours, length), fds)
+        waiting = self._waiting.popleft()
+        waiting.number, waiting.answer = number, answer
+
+    def close(self) -> None:
+        """As `Privileged.close`; waits until the child has ended."""
+        self._ours.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._child, 0)
+
+
+def _receive_header(channel: socket.socket) -> tuple[int, int, tuple[int, ...]]:
+    fds = array.array("i")
+    space = socket.CMSG_SPACE(MAX_FDS * fds.itemsize)
+    header, extra, _flags, _address = channel.recvmsg(_ANSWER.size, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in extra:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    number, length, _count = _ANSWER.unpack(header + _receive(channel, _ANSWER.size - len(header)))
+    return number, length, tuple(fds)
+
+
+def _receive(channel: socket.socket, length: int) -> bytes:
+    """So many bytes. Raises EOFError where there are fewer."""
+    found = bytearray()
+    while len(found) < length:
+        part = channel.recv(min(length - len(found), _CHUNK_BYTES))
+        if not part:
+            raise EOFError
+        found += part
+    return bytes(found)
+
+
+def _serve(
+    channel: socket.socket,
+    operations: list[Operation],
+    keep: Collection[int],
+    inlets: Mapping[int, Callable[[], None]],
+) -> NoReturn:
+    """The child: all signals are blocked in it, and it ends when the reader has closed its side."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        keep_only(channel.fileno(), *keep, *inlets)
+        name_process("nstrace-broker")
+        gain_nothing()
+        while True:
+            for fd in select.select([channel.fileno(), *inlets], [], [])[0]:
+                if fd in inlets:
+                    inlets[fd]()
+                else:
+                    _perform_next(channel, operations)
+    except BaseException:  # the reader has ended, or sends what it never sends
+        os._exit(0)
+
+
+def _perform_next(channel: socket.socket, operations: list[Operation]) -> None:
+    (number,) = _REQUEST.unpack(_receive(channel, _REQUEST.size))
+    operation = operations[number]
+    _answer(channel, operation.perform, _receive(channel, operation.request_bytes))
+
+
+def _answer(channel: socket.socket, perform: Callable[[bytes], Answer], request: bytes) -> None:
+    number, answer = 0, Answer()
+    try:
+        answer = perform(request)
+    except OSError as error:
+        number = error.errno or errno.EIO
+    header = _ANSWER.pack(number, len(answer.data), len(answer.fds))
+    socket.send_fds(channel, [header], answer.fds)
+    channel.sendall(answer.data)
+    for fd in answer.fds:
+        os.close(fd)

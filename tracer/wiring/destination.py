@@ -1,0 +1,81 @@
+"""Where a recording goes: looked at and opened while there are privileges, written when there are none any more."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.recording.brokered_folder import BrokeredFolder, FolderOperations
+from tracer.recording.files import check_new, folder_of, parts_of
+from tracer.recording.folder import Folder
+from tracer.recording.metadata import of_this_host
+from tracer.wiring.ending import Ending
+from tracer.wiring.recorders import RecordOptions
+from tracer.wiring.streaming import writing
+
+if TYPE_CHECKING:
+    from tracer.recording.rotate import RotatingWriter
+    from tracer.recording.writer import Writer
+    from tracer.wiring.tracing import Tracing
+
+_USED = (
+    *("tracer.recording.file_writer", "tracer.recording.rotate", "tracer.recording.writer", "tracer.recording.reader"),
+    *("tracer.wiring.recorders", "tracer.wiring.stdout_queue"),
+)
+
+
+class Destination:
+    """record: what the user chose. Raises NstraceError where the recording cannot begin."""
+
+    def __init__(self, record: RecordOptions) -> None:
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
+        self.record, self._path = record, Path(record.path)
+        self._folder: Folder | None = None
+        if record.path != "-":
+            self._folder = folder_of(self._path)
+        _check(record)
+
+    def confine(self, tracing: Tracing, modules: list[str], begin_threads: Callable[[], None]) -> None:
+        """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
+        self._facts = of_this_host(tracing.wall_offset_ns, ["nstrace", *sys.argv[1:]])
+        used = [*_USED, *modules]
+        if self._folder is None:
+            tracing.confine(used, begin_threads=begin_threads)
+            return
+        allowed = FolderOperations(self._folder, self._path)
+        broker = tracing.confine(used, allowed.operations(), allowed.descriptors, begin_threads=begin_threads)
+        self._folder = BrokeredFolder(self._path.parent, broker)
+
+    def writer(self, ending: Ending, say: Callable[[str], None]) -> Writer | RotatingWriter:
+        """The writer, which has begun. say: writes a line for people. Raises NstraceError, ReaderGone."""
+        from tracer.recording.file_writer import FileWriter
+        from tracer.recording.files import discard_parts
+        from tracer.recording.rotate import RotatingWriter, Rotation
+        from tracer.recording.writer import FileSink, Writer
+
+        record, folder = self.record, self._folder
+        if folder is None:
+            return Writer(FileSink(os.dup(1), "stdout", record.fsync, writing(1, ending)), self._facts)
+        options: dict[str, Any] = {"force": record.force, "fsync": record.fsync, "folder": folder}
+        if not record.rotates:
+            return FileWriter(self._path, self._facts, **options)
+        writer = RotatingWriter(self._path, self._facts, Rotation(*record.rotate), say=say, **options)
+        if record.force:
+            discard_parts(self._path, Path(writer.name).name, folder)
+        return writer
+
+
+def _check(options: RecordOptions) -> None:
+    if options.rotates:
+        if not options.force and (parts := parts_of(Path(options.path))):
+            raise NstraceError(f"{parts[0]} already exists", "--force replaces it, and the other parts")
+    elif options.path != "-":
+        check_new(Path(options.path), options.force)
+    elif options.has_view:
+        raise NstraceError("stdout cannot take events and a recording", "use nstrace record -w -", ExitCode.USAGE)
+    elif os.isatty(1):
+        raise NstraceError("a recording is binary, and stdout a terminal", "send it into a file", ExitCode.USAGE)
