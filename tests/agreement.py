@@ -21,7 +21,8 @@ from tracer.recording.files import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
-from tracer.text.escape import decode, safe_text
+from tracer.text.cells import cell
+from tracer.text.escape import decode
 
 Fact = dict[str, Any]
 NAMES = [name for name in FLAT.names if name not in ("time", "host")]  # time is ts_ns once more
@@ -105,11 +106,12 @@ def _of_csv(arrows: Path) -> list[Fact]:
 def _as_csv(fact: Fact) -> Fact:
     """Lists as text."""
     pids, spaces, args = (fact[name] for name in _LISTS)
-    return fact | {
+    lists = {
         "pids": pids and ">".join(map(str, pids)),
         "pidns_chain": spaces and ">".join(map(str, spaces)),
-        "args": None if args is None else " ".join(shlex.quote(safe_text(arg)) for arg in args),
+        "args": None if args is None else shlex.join(args),
     }
+    return {name: cell(value) if isinstance(value, str) else value for name, value in (fact | lists).items()}
 
 
 def _of_recording(arrows: Path) -> list[Fact]:

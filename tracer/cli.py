@@ -14,8 +14,9 @@ from typing import Any
 
 import click
 
-from tracer import interrupt
-from tracer.errors import NstraceError, ReaderGone, unwritable
+from tracer import gate, interrupt
+from tracer.errors import ExitCode, NstraceError, ReaderGone, unwritable
+from tracer.text.escape import json_escaped
 from tracer.version import VERSION
 
 VERBS = {
@@ -143,15 +144,13 @@ def _mend_streams() -> int:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for as long as we run
         if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="nstrace")
+    gate.install()
     return nowhere
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
-    """The characters as JSON escapes them in ASCII: \\uNNNN, two of them for one beyond 16 bits."""
     assert isinstance(error, UnicodeEncodeError)
-    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
-    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
-    return "".join(f"\\u{code:04x}" for code in codes), error.end
+    return json_escaped(error.object[error.start : error.end]), error.end
 
 
 def _run(argv: list[str], nowhere: int) -> int:
@@ -163,12 +162,12 @@ def _run(argv: list[str], nowhere: int) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except NstraceError as error:
-        return _say(error.message, error.hint, int(error.exit_code), error.detail if debug else "")
+        return _say(error, debug)
     except click.UsageError as error:
         hint = f"see {error.ctx.command_path} --help" if error.ctx else "see nstrace --help"
-        return _say(" ".join(error.format_message().split()), hint, 2)
+        return _say(NstraceError(_one_line(error.format_message()), hint, ExitCode.USAGE))
     except click.ClickException as error:
-        return _say(" ".join(error.format_message().split()), "", error.exit_code)
+        return _say(NstraceError(_one_line(error.format_message()), "", ExitCode(error.exit_code)))
     except (click.Abort, KeyboardInterrupt) as error:
         return getattr(error.__cause__ or error, "exit_code", 130)
     except (ReaderGone, BrokenPipeError):
@@ -178,31 +177,34 @@ def _run(argv: list[str], nowhere: int) -> int:
         if debug or not known:
             return _unexpected(error, debug)
         _closed_pipe(nowhere)
-        return _say(known.message, known.hint, int(known.exit_code))
+        return _say(known)
     except Exception as error:
         return _unexpected(error, debug)
 
 
 def _unexpected(error: Exception, debug: bool) -> int:
-    message = " ".join(f"unexpected {type(error).__name__}: {error}".split())
-    return _say(message, "run nstrace --debug ... for a report", 1, traceback.format_exc() if debug else "")
+    message = _one_line(f"unexpected {type(error).__name__}: {error}")
+    hint = "run nstrace --debug ... for a report"
+    return _say(NstraceError(message, hint, detail=traceback.format_exc()), debug)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _first_verb(argv: list[str]) -> int:
     return next((index for index, word in enumerate(argv) if not word.startswith("-")), len(argv))
 
 
-def _say(message: str, hint: str, exit_code: int, detail: str = "") -> int:
-    """Print an error. Names of files and containers in it may hold anything: here they become safe to print."""
-    from tracer.text.escape import safe_lines, safe_text
-
+def _say(error: NstraceError, debug: bool = False) -> int:
+    """Print an error; returns its exit code."""
     with contextlib.suppress(BrokenPipeError):
-        if detail:
-            print(safe_lines(detail.rstrip("\n")), file=sys.stderr)
-        print(f"nstrace: {safe_text(message)}", file=sys.stderr)
-        if hint:
-            print(f"  {safe_text(hint)}", file=sys.stderr)
-    return exit_code
+        if debug and error.detail:
+            print(error.detail.rstrip("\n"), file=sys.stderr)
+        print(f"nstrace: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+    return int(error.exit_code)
 
 
 def _closed_pipe(nowhere: int) -> int:

@@ -6,6 +6,8 @@ import errno
 import os
 from enum import IntEnum
 
+from tracer.text.escape import safe_text
+
 
 class ExitCode(IntEnum):
     """Exit codes of the nstrace command."""
@@ -20,13 +22,13 @@ class ExitCode(IntEnum):
 class NstraceError(Exception):
     """Something that the user can act on.
 
-    message: one line, what is wrong. hint: one line, how to fix it, or "". detail: what only --debug prints.
+    message: one line, what is wrong. hint: one line, how to fix it, or "". Names of files and containers in them may
+    hold anything: here both become safe to print, whoever prints them. detail: what only --debug prints.
     """
 
     def __init__(self, message: str, hint: str = "", exit_code: ExitCode = ExitCode.FAILURE, detail: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = safe_text(message), safe_text(hint)
+        super().__init__(self.message)
         self.exit_code = exit_code
         self.detail = detail
 

@@ -4,16 +4,19 @@ Each figure is for a whole batch of EVENTS events.
 """
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import WEB, cgroup
+from builders import WEB, cgroup, row
+from builders import batch as handmade
 
 from bench.synthetic import CGROUP, PIDNS, batch, records
 from tracer.recording.columns import from_arrow, to_arrow
 from tracer.recording.schema import SCHEMA
+from tracer.secrets.redactor import Redactor
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.decoding import GapFinder, Joiner
@@ -55,6 +58,21 @@ def test_select(benchmark: Any) -> None:
     selection = Selection((parse_target("web"),), attribution())
     mask = benchmark.pedantic(selection.mask, setup=fresh, rounds=200)
     assert mask.all()
+
+
+@pytest.mark.parametrize("kind", ["the same", "all different", "all secret"])
+def test_redact(kind: str, benchmark: Any) -> None:
+    """A third of the rows have a command line."""
+    redactor, numbers = Redactor(), itertools.count()
+    args = {"the same": "sleep\0001\0", "all different": "grep\0-r\0x{}\0/usr/lib\0", "all secret": "x\0--token={}\0"}
+
+    def next_batch() -> tuple[Any, dict[str, Any]]:
+        texts = [args[kind].format(next(numbers)).encode() for _ in range(LIVES)]
+        rows = [row(Kind.EXEC, 7, exe=b"/bin/x", args=text.split(b"\0")[:-1]) for text in texts]
+        return (Batch.concat([handmade(*rows), batch(LIVES).select(batch(LIVES).rows["kind"] != Kind.EXEC)]),), {}
+
+    assert len(benchmark.pedantic(redactor, setup=next_batch, rounds=100)) == EVENTS
+    assert (redactor.count > 0) == (kind == "all secret")
 
 
 def test_table_update(benchmark: Any) -> None:

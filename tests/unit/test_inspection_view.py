@@ -8,6 +8,7 @@ from builders import PIDNS, SECOND_NS, WEB, entry
 from tracer.answers.census import Entry
 from tracer.answers.inspection import Details, Inspection
 from tracer.answers.translation import Translation
+from tracer.commands.inspect import with_masked_args
 from tracer.views.inspection import inspection_object, inspection_text
 from tracer.views.objects import json_line
 
@@ -54,6 +55,19 @@ def test_secrets_are_masked_unless_asked_for() -> None:
     assert told["env"][0] == {"name": "TOKEN", "value": "****", "masked": True}
     assert told["env"][3] == {"name": "no equals sign", "value": "", "masked": False}
     assert "env" not in inspection_object(inspection(), str, False)
+
+
+def test_secrets_in_arguments_are_masked_unless_asked_for() -> None:
+    process = dataclasses.replace(WORKER, args=b"mysql\0-phunter2\0postgres://u:hunter2@h\0")
+    masked = with_masked_args(inspection(process))
+    assert text(masked).splitlines()[1:3] == [
+        f"{'command':<11} mysql '-p****' 'postgres://u:****@h'",
+        f"{'':<11} (2 masked as ****: --show-secrets)",
+    ]
+    told = inspection_object(masked, str, False)
+    assert (told["args"], told["args_masked"]) == (["mysql", "-p****", "postgres://u:****@h"], 2)
+    assert "args_masked" not in inspection_object(inspection(process), str, True)
+    assert with_masked_args(inspection()).masked_args == 0
 
 
 def test_an_environment_that_was_cut_is_marked() -> None:

@@ -32,7 +32,8 @@ class Details:
 @dataclass(frozen=True)
 class Inspection:
     """age_ns: how long it has lived. parents: of the process, the nearest first. cgroups: its paths. shared: names of
-    the namespaces that it shares with the host. env: NAME=value; None: not requested. env_truncated: there are more."""
+    the namespaces that it shares with the host. env: NAME=value; None: not requested. env_truncated: there are more.
+    masked_args: how many secrets were masked in the arguments."""
 
     translation: Translation
     age_ns: int
@@ -42,6 +43,7 @@ class Inspection:
     shared: frozenset[str]
     env: Sequence[bytes] | None
     env_truncated: bool = False
+    masked_args: int = 0
 
     @property
     def entry(self) -> Entry:

@@ -24,11 +24,11 @@ _MAX_VARIABLES = 1 << 14
 @click.option(
     "--env", is_flag=True, help="Also print its environment as of the last exec; values that look secret are masked."
 )
-@click.option("--show-secrets", is_flag=True, help="With --env: mask nothing.")
+@click.option("--show-secrets", is_flag=True, help="Mask nothing, neither in the arguments nor in the environment.")
 @output_options
 def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, as_json: bool, quiet: bool) -> None:
     """Print all there is to say of a process: PIDs, namespaces, container, user, command, and its parents up to the
-    host's first process.
+    host's first process. Secrets in its arguments are masked.
 
     PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
     """
@@ -38,13 +38,12 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
     from tracer.views.objects import json_line
     from tracer.wiring.printing import answer_each, line_width, user_name
 
-    if show_secrets and not env:
-        raise click.UsageError("--show-secrets goes with --env")
     require_initial_pidns()
     lookup = Lookup()
 
     def show(proc: Proc) -> str:
         found = _inspect(lookup, proc, env)
+        found = found if show_secrets else with_masked_args(found)
         if as_json or output == "json":
             return json_line(inspection_object(found, user_name, show_secrets))
         block = inspection_text(found, user_name, show_secrets, line_width())
@@ -82,6 +81,17 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
         env=variables if env else None,
         env_truncated=has_more or found.environ_truncated,
     )
+
+
+def with_masked_args(found: Inspection) -> Inspection:
+    """The process with the secrets in its arguments masked."""
+    from dataclasses import replace
+
+    from tracer.secrets.redactor import masked_args
+
+    args, count = masked_args(found.entry.args or b"", found.entry.args_truncated)
+    entry = replace(found.entry, args=args) if count else found.entry
+    return replace(found, translation=replace(found.translation, entry=entry), masked_args=count)
 
 
 def _parents(lookup: Lookup, entry: Entry) -> list[Entry]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from tracer.gate import ungated
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -48,7 +50,7 @@ def progress(sources: Sequence[RecordedSource], is_wanted: bool) -> Iterator[Non
     if not is_wanted or not all(sizes) or sum(sizes) < _LONG_BYTES:
         yield
         return
-    with _bar(sys.stderr) as bar:
+    with _bar(ungated(sys.stderr)) as bar:
         task = bar.add_task("", total=sum(sizes))
         shown_at = 0.0
 

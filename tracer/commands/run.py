@@ -46,16 +46,25 @@ def command(argv: tuple[str, ...], out: str | None, force: bool, **values: Any) 
 def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, options: StreamOptions) -> int:
     from tracer.kernel.options import LoadOptions
     from tracer.recording.files import check_new
+    from tracer.wiring.streaming import (
+        exit_code,
+        give_way,
+        make_redactor,
+        make_view,
+        stream_to,
+        view_module,
+        writer_to,
+    )
     from tracer.wiring.tracing import Tracing
 
     if file:
         check_new(file, force)
+    redactor = make_redactor(options)
     with Tracing(LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)) as tracing:
         from tracer.host import procfs
         from tracer.kernel.new_pidns import Newborn
         from tracer.typed.targets import parse_target
         from tracer.wiring.session import Limits
-        from tracer.wiring.streaming import exit_code, give_way, make_view, stream_to, view_module, writer_to
 
         tracing.load()
         ending.hold()
@@ -66,12 +75,14 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
             tracing.confine([view_module(options)], keep=newborn.descriptors, inlets=newborn.hand_over())
             tracing.check()
             source = tracing.source((target,), lambda _id: None, options.max_processes)
+            source.redact = redactor or source.redact
             source.trace.ring.wake_on(ending.wakeup)
             limits = Limits(options.duration, options.count, lambda: True)
             view = make_view(options, source.wall_offset_ns)
             ending.check()
             ending.pass_on = newborn.take_signal
-            summary = stream_to(source, view, options, limits, writer_to(out, ending), ending, on_ready=newborn.go)
+            write, go = writer_to(out, ending), newborn.go
+            summary = stream_to(source, view, options, limits, write, ending, on_ready=go, redactor=redactor)
             return newborn.wait() or exit_code(summary, options) or int(ending.is_cut_off)
 
 

@@ -58,7 +58,8 @@ def command(
     end). What lost events make unsure is said to be not known.
 
     As a filter (-) it marks the numbers in a stream that are PIDs of living processes or threads, and passes all else
-    on as it is, line by line. A number in a word, a version, a time, an address or an amount is no PID.
+    on as it is, line by line; to a terminal without control characters (| less -R shows colors). A number in a word, a
+    version, a time, an address or an amount is no PID.
 
     \b
     nstrace translate web/15

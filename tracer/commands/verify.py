@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.gate import ungated
 from tracer.wiring.completing import complete_target
 from tracer.wiring.options import Number, wants_color
 from tracer.wiring.printing import output_options
@@ -116,7 +117,7 @@ def _print_table(verdict: Verdict, explain: bool, color: bool, quiet: bool) -> N
         sys.stdout.write(explanation(sources, max(_LEAST_WIDTH, line_width() or _PROSE_WIDTH)))
     table = verification_table(verdict, sources, color, line_width())
     note(table.header, quiet)
-    sys.stdout.write(table.text)
+    (ungated(sys.stdout) if color else sys.stdout).write(table.text)
 
 
 def _rounds(verifier: Verifier, watch: Watch | None) -> list[Round]:

@@ -175,6 +175,5 @@ def _failure(address: str, error: Exception) -> NstraceError:
 
 
 def _one_line(words: str) -> str:
-    """The engine's own message on one line, safe to print."""
-    line = " ".join(words.split())[:200]
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    """The engine's own message on one line."""
+    return " ".join(words.split())[:200]

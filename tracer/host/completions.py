@@ -11,7 +11,7 @@ from tracer.containers.cgroups import Description
 from tracer.containers.names import Names
 from tracer.host.census import take_census
 from tracer.host.processes import Host
-from tracer.text.escape import safe
+from tracer.text.escape import decode
 from tracer.typed.targets import COMPOSE_LABEL
 from tracer.views.table import place
 
@@ -80,7 +80,7 @@ def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
         if where in _ways_to_say(one):
             members = {n.nr: entry for entry in census for n in entry.chain or () if n.pidns == one.pidns}
             for nr in sorted(members):
-                yield CompletionItem(f"{where}/{nr}", help=safe(members[nr].comm))
+                yield CompletionItem(f"{where}/{nr}", help=decode(members[nr].comm))
             return
 
 
@@ -92,7 +92,7 @@ def _owners() -> Iterator[CompletionItem[str]]:
         yield CompletionItem(f"{container.name}/", help=container.image)
     for one in _running(names):
         if one.container is None or one.container.id not in {container.id for container in known}:
-            yield CompletionItem(f"{place(one.init)}/", help=safe(one.init.comm))
+            yield CompletionItem(f"{place(one.init)}/", help=decode(one.init.comm))
 
 
 def _ways_to_say(one: Running) -> tuple[str, ...]:

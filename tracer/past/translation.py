@@ -10,7 +10,7 @@ from tracer.past.archive import Past
 from tracer.past.gaps import Hole
 from tracer.past.history import Holder, Lifetime
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
-from tracer.text.escape import safe
+from tracer.text.escape import decode
 from tracer.text.hints import near, shown
 from tracer.text.times import precise
 from tracer.typed.processes import Proc, Space
@@ -60,7 +60,7 @@ class Hindsight:
         """The error where a hole leaves no certain answer."""
         assert recalled.hole
         maybe = [translation.entry for translation in recalled.translations]
-        known = [f"it may have been PID {entry.numbers[0]} ({safe(entry.comm)})" for entry in maybe]
+        known = [f"it may have been PID {entry.numbers[0]} ({decode(entry.comm)})" for entry in maybe]
         return NstraceError(f"{proc.text}: not known: {self.missing(recalled.hole)}", "; ".join(known))
 
     def missing(self, hole: Hole) -> str:
@@ -141,7 +141,7 @@ class Hindsight:
 
     def _name(self, life: Lifetime) -> str:
         reported = self._past.reported(life, life.seen_ns)
-        return f"PID {reported.entry.numbers[0]} ({safe(reported.entry.comm)})"
+        return f"PID {reported.entry.numbers[0]} ({decode(reported.entry.comm)})"
 
     def _clock(self, moment_ns: int) -> str:
         return precise(moment_ns + self._past.wall_offset_ns)

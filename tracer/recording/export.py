@@ -20,7 +20,7 @@ from tracer.recording.files import errors_of
 from tracer.recording.folder import Folder
 from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
-from tracer.text.escape import safe_text
+from tracer.text.cells import SUSPECT, cell
 
 GROUP_ROWS = 1 << 17
 _NEVER: Callable[[], float | None] = lambda: 0.0  # noqa: E731
@@ -64,7 +64,7 @@ class ParquetTable:
 
 
 class CsvTable:
-    """CSV with a header; lists as text: 4711>15, and arguments as a shell accepts them."""
+    """CSV with a header; lists as text: 4711>15, and arguments as a shell accepts them. Text is as `cell` writes it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -73,7 +73,9 @@ class CsvTable:
     def write(self, table: pa.Table) -> None:
         """As `TableWriter.write`."""
         for batch in table.to_batches():
-            pa.csv.write_csv(rows_as_text(batch, _command_line), self._file, self._options)
+            text = rows_as_text(batch, shlex.join)
+            cells = [_cells(column) if pa.types.is_string(column.type) else column for column in text.columns]
+            pa.csv.write_csv(pa.RecordBatch.from_arrays(cells, text.schema.names), self._file, self._options)
             self._options = pa.csv.WriteOptions(include_header=False)
 
     def close(self) -> None:
@@ -83,8 +85,11 @@ class CsvTable:
 TABLES: dict[str, Callable[[IO[bytes]], TableWriter]] = {"parquet": ParquetTable, "csv": CsvTable}
 
 
-def _command_line(args: Sequence[str]) -> str:
-    return " ".join(shlex.quote(safe_text(arg)) for arg in args)
+def _cells(texts: pa.Array) -> pa.Array:
+    """Texts as cells of a spreadsheet."""
+    mask = pc.match_substring_regex(texts, SUSPECT).fill_null(False)
+    suspects = texts.filter(mask).to_pylist()
+    return pc.replace_with_mask(texts, mask, pa.array(map(cell, suspects), pa.string())) if suspects else texts
 
 
 def tables(sources: Sequence[RecordedSource]) -> Iterator[pa.Table]:

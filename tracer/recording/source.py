@@ -19,7 +19,6 @@ from tracer.stream.schema import NO_CPU, STREAM_KINDS, Flag, Kind
 from tracer.stream.selection import Selection
 from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
-from tracer.text.escape import safe_text
 from tracer.typed.moments import UNKNOWN_NS, Span
 from tracer.typed.targets import Target, TargetKind
 
@@ -52,7 +51,7 @@ class RecordedSource:
 
     def __str__(self) -> str:
         """Which run it is, for people."""
-        return f"{self.name} (host {safe_text(self.recordings[0].facts.host)}, {self.span()})"
+        return f"{self.name} (host {self.recordings[0].facts.host}, {self.span()})"
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -1,12 +1,20 @@
-"""Untrusted bytes -> text without effect on a terminal."""
+"""Untrusted bytes -> text without effect on a terminal, and without anything that a reader cannot see.
+
+The one place that says which characters are shown. What is not: controls, line and paragraph separators, blanks other
+than the space, format characters (zero-width and bidi marks, the soft hyphen, tags), what is not assigned; and what
+Unicode calls default-ignorable although it counts as a letter or a mark (fillers, joiners, variation selectors).
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
 
-# DEL, C1, line separators and bidi controls: legal in JSON, but terminals act on them.
-_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Default_Ignorable_Code_Point (DerivedCoreProperties.txt) of those that str.isprintable() lets pass; and the empty
+# braille pattern, a blank that counts as a symbol.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def decode(raw: bytes) -> str:
@@ -14,24 +22,30 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def is_shown(text: str) -> bool:
+    """Whether every character of the text is seen as it is, and does nothing else."""
+    return text.isprintable() and (text.isascii() or not _UNSEEN.search(text))
+
+
 def safe(raw: bytes) -> str:
-    """Text for a terminal: what cannot be printed (controls, bidi marks, line separators) becomes \\xNN or \\uNNNN."""
+    """Text for a terminal: what is not shown becomes \\xNN, \\uNNNN or \\UNNNNNNNN."""
     return safe_text(decode(raw))
 
 
 def safe_text(text: str) -> str:
     """As `safe`, for a str."""
-    return text if text.isprintable() else "".join(map(_printable, text))
+    return text if is_shown(text) else "".join(char if is_shown(char) else escaped(char) for char in text)
 
 
 def safe_lines(text: str) -> str:
     """As `safe_text`, for text of several lines: newlines and tabs stay."""
-    return "".join(char if char in "\n\t" else _printable(char) for char in text)
+    if is_shown(text):
+        return text
+    return "".join(char if char in "\n\t" or is_shown(char) else escaped(char) for char in text)
 
 
-def _printable(char: str) -> str:
-    if char.isprintable():
-        return char
+def escaped(char: str) -> str:
+    """One character as a number, in the shortest form of a Python literal that can hold it."""
     code = ord(char)
     if code < 0x100:
         return f"\\x{code:02x}"
@@ -44,7 +58,12 @@ def command_line(args: list[bytes]) -> str:
 
 
 def safe_json(line: str) -> str:
-    """An encoded JSON line in which characters that a terminal may act on are written as escapes."""
-    if line.isascii() and "\x7f" not in line:
-        return line
-    return _UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+    """An encoded JSON line in which what is not shown is written as escapes: the same value."""
+    return line if is_shown(line) else "".join(char if is_shown(char) else json_escaped(char) for char in line)
+
+
+def json_escaped(text: str) -> str:
+    """All characters as JSON escapes them in ASCII: \\uNNNN, two of them for one beyond 16 bits."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(f"\\u{code:04x}" for code in codes)

@@ -1,8 +1,6 @@
-"""Names in the hints of error messages, safe to print. Pure."""
+"""Names in the hints of error messages, which are made safe where they are printed. Pure."""
 
 from __future__ import annotations
-
-from tracer.text.escape import safe_text
 
 _MAX_SHOWN = 8
 
@@ -12,10 +10,10 @@ def near(text: str, names: list[str]) -> str:
     import difflib  # takes as long to import as all else here
 
     found = difflib.get_close_matches(text, names)
-    return f"did you mean {' or '.join(map(safe_text, found))}? " if found else ""
+    return f"did you mean {' or '.join(found)}? " if found else ""
 
 
 def shown(names: list[str]) -> str:
     """As many names as fit on a line."""
     more = len(names) - _MAX_SHOWN
-    return ", ".join(map(safe_text, names[:_MAX_SHOWN])) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(names[:_MAX_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -8,10 +8,11 @@ from typing import Any
 from tracer.answers.census import Entry
 from tracer.answers.inspection import Details, Inspection
 from tracer.answers.translation import Place
+from tracer.secrets.spans import MASK
+from tracer.secrets.values import masked
 from tracer.text.escape import decode, safe, safe_text
 from tracer.text.times import duration, full
 from tracer.text.width import cut
-from tracer.views.secrets import MASK, masked
 from tracer.views.table import UNKNOWN, NameOf, chain, command_of, place, state
 from tracer.views.translation import json_object
 
@@ -30,7 +31,7 @@ def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line
 
 def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) -> dict[str, Any]:
     """The members of `ps --json`, and all other facts. env: only where it was requested; env_truncated: only where
-    there is more of it."""
+    there is more of it. args_masked: only where there are some."""
     details = found.details
     result = json_object(found.translation, name_of) | {
         "threads": details.threads,
@@ -51,6 +52,8 @@ def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) ->
             for parent in found.parents
         ],
     }
+    if found.masked_args:
+        result["args_masked"] = found.masked_args
     if found.env is not None:
         pairs = [_pair(variable, show_secrets) for variable in found.env]
         result["env"] = [{"name": name, "value": value, "masked": is_masked} for name, value, is_masked in pairs]
@@ -63,7 +66,7 @@ def _facts(found: Inspection, name_of: NameOf, show_secrets: bool) -> Iterator[t
     entry, details = found.entry, found.details
     asked = f"; {safe_text(found.translation.asked)} is a thread of it" if found.translation.is_thread else ""
     yield "process", [f"{entry.proc_id}, named {safe(entry.comm)}{asked}"]
-    yield "command", [command_of(entry)]
+    yield "command", [command_of(entry), *_masked(found.masked_args)]
     yield "executable", [safe(entry.exe) or ("none" if details.namespaces else _NOT_OURS)]
     yield "directory", [safe(details.cwd) or ("none" if details.namespaces else _NOT_OURS)]
     yield "state", [_state(found)]
@@ -145,7 +148,11 @@ def _environment(found: Inspection, show_secrets: bool) -> list[str]:
     lines = [f"{safe_text(name)}={safe_text(value)}" for name, value, _is_masked in pairs]
     lines += ["…"] if found.env_truncated else []
     hidden = sum(is_masked for _name, _value, is_masked in pairs)
-    return [*lines, f"({hidden} masked as {MASK}: --show-secrets)"] if hidden else lines
+    return [*lines, *_masked(hidden)]
+
+
+def _masked(count: int) -> list[str]:
+    return [f"({count} masked as {MASK}: --show-secrets)"] if count else []
 
 
 def _pair(variable: bytes, show_secrets: bool) -> tuple[str, str, bool]:

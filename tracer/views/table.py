@@ -79,7 +79,7 @@ def chain(entry: Entry) -> str:
 
 def state(entry: Entry) -> str:
     """The state in a word; "" where it is not known."""
-    return _STATES.get(entry.state, entry.state)
+    return _STATES.get(entry.state) or safe_text(entry.state)
 
 
 def command_of(entry: Entry) -> str:

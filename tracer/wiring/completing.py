@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import click
 from click.shell_completion import CompletionItem
 
+from tracer.text.escape import safe_text
+
 _LIMIT_S, _AGAIN_S = 0.3, 0.02  # a user who has pressed a key does not wait longer
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label is untrusted, and becomes part of a command line
 
@@ -34,6 +36,7 @@ def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: 
     with contextlib.suppress(Exception), _alarm():
         for item in offer(incomplete):
             if item.value.startswith(incomplete) and _WORD.fullmatch(item.value):
+                item.help = safe_text(item.help or "") or None  # an image's name, in a protocol of lines
                 found.append(item)
     return found
 

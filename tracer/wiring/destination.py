@@ -29,11 +29,13 @@ _USED = (
 
 
 class Destination:
-    """record: what the user chose. Raises NstraceError where the recording cannot begin."""
+    """record: what the user chose. redact: secrets are masked in our own command line too, which is recorded. Raises
+    NstraceError where the recording cannot begin."""
 
-    def __init__(self, record: RecordOptions) -> None:
+    def __init__(self, record: RecordOptions, redact: bool) -> None:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
         self.record, self._path = record, Path(record.path)
+        self._command = _command(redact)
         self._folder: Folder | None = None
         if record.path != "-":
             self._folder = folder_of(self._path)
@@ -41,7 +43,7 @@ class Destination:
 
     def confine(self, tracing: Tracing, modules: list[str], begin_threads: Callable[[], None]) -> None:
         """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
-        self._facts = of_this_host(tracing.wall_offset_ns, ["nstrace", *sys.argv[1:]])
+        self._facts = of_this_host(tracing.wall_offset_ns, self._command)
         used = [*_USED, *modules]
         if self._folder is None:
             tracing.confine(used, begin_threads=begin_threads)
@@ -67,6 +69,16 @@ class Destination:
         if record.force:
             discard_parts(self._path, Path(writer.name).name, folder)
         return writer
+
+
+def _command(redact: bool) -> list[str]:
+    """Our own command line, as it may be recorded."""
+    command = ["nstrace", *sys.argv[1:]]
+    if not redact:
+        return command
+    from tracer.secrets.arguments import masked
+
+    return masked(command)[0]
 
 
 def _check(options: RecordOptions) -> None:

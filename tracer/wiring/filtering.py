@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 
 from tracer.errors import ReaderGone
+from tracer.text.escape import decode, safe_lines
 
 _STDIN, _STDOUT = 0, 1
 _PIECE_BYTES = 1 << 16
@@ -39,12 +40,18 @@ def _filter(translate: Callable[[int], bytes | None], replace: bool) -> None:
     from tracer.text.annotate import Annotator
 
     annotator = Annotator(translate, replace)
+    shown = _shown if os.isatty(_STDOUT) else bytes
     try:
         while piece := os.read(_STDIN, _PIECE_BYTES):
-            _write(annotator.take(piece))
-        _write(annotator.finish())
+            _write(shown(annotator.take(piece)))
+        _write(shown(annotator.finish()))
     except KeyboardInterrupt:
-        _write(annotator.finish())
+        _write(shown(annotator.finish()))
+
+
+def _shown(text: bytes) -> bytes:
+    """Whole lines for a terminal: the text is a stranger's, and a terminal obeys it."""
+    return safe_lines(decode(text).replace("\r\n", "\n")).encode()
 
 
 def _write(text: bytes) -> None:

@@ -95,7 +95,7 @@ def _follow_until(
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, outlet_of, recording
     from tracer.wiring.session import Limits
-    from tracer.wiring.streaming import exit_code, give_way, stream_to, view_module, writer_to
+    from tracer.wiring.streaming import exit_code, give_way, make_redactor, stream_to, view_module, writer_to
 
     def say(line: str) -> None:
         if not options.quiet:
@@ -109,12 +109,13 @@ def _follow_until(
             tracing.confine([view_module(options)], begin_threads=begin_threads)
 
     keep_freed()
-    destination = Destination(record) if record else None
+    destination = Destination(record, options.redact) if record else None
     outlet = outlet_of(options) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
-    recorder = None
+    recorder, redactor = None, make_redactor(options)
     with contextlib.ExitStack() as stack:
         source, is_over = stack.enter_context(followed(targets, load_options, options.max_processes, say, confine))
+        source.redact = redactor or source.redact
         limits = Limits(options.duration, options.count, is_over, RESTART_S)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)
@@ -125,7 +126,7 @@ def _follow_until(
             recorder = stack.enter_context(recording(destination, options, ending))
         source.trace.gather_up_to_s = _patience_s(record)
         give_way()
-        summary = stream_to(source, shown, options, limits, write, ending, recorder)
+        summary = stream_to(source, shown, options, limits, write, ending, recorder, redactor=redactor)
         if recorder:
             recorder.until_ns = source.reported_until_ns
     has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)

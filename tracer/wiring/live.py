@@ -46,7 +46,8 @@ Inits = Callable[[Collection[str]], Mapping[int, str]]
 class LiveSource:
     """Batches of a running trace, in order of time: first the processes that exist already.
 
-    reported_until_ns: until when everything was reported (boottime); 0 before the end.
+    reported_until_ns: until when everything was reported (boottime); 0 before the end. redact: what every batch goes
+    through, before anyone else sees it.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class LiveSource:
         self._names_due = time.monotonic() + _NAMES_EVERY_S
         self._has_said_silent = False
         self.reported_until_ns = 0
+        self.redact: Callable[[Batch], Batch] = lambda batch: batch
 
     @property
     def lost(self) -> int:
@@ -91,7 +93,7 @@ class LiveSource:
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
         next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
-        for batch in self._batches(timeout_s):
+        for batch in map(self.redact, self._batches(timeout_s)):
             self.table.apply(batch)
             yield batch
 

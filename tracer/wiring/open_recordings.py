@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracer.errors import NstraceError
+from tracer.wiring.printing import note
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -76,13 +76,12 @@ def open_later(
     from tracer.recording.runs import runs_of
     from tracer.recording.source import RecordedSource
     from tracer.system import imports
-    from tracer.text.escape import safe_text
 
     imports.load(*_LAZY, *uses)
     inputs = [(name, open_input(name)) for name in find_files(names)]
 
     def parse() -> list[RecordedSource]:
-        recordings = [Recording(safe_text(name), found, say) for name, found in inputs]
+        recordings = [Recording(name, found, say) for name, found in inputs]
         return [RecordedSource(run, targets) for run in runs_of(recordings, say)]
 
     return parse
@@ -90,10 +89,4 @@ def open_later(
 
 def sayer(quiet: bool) -> Callable[[str], None]:
     """A function that writes lines for people to stderr, safe for a terminal; with quiet it does nothing."""
-    from tracer.text.escape import safe_text
-
-    def say(line: str) -> None:
-        if not quiet:
-            print(f"nstrace: {safe_text(line)}", file=sys.stderr, flush=True)
-
-    return say
+    return lambda line: note(f"nstrace: {line}", quiet)

@@ -44,6 +44,7 @@ class StreamOptions:
     require_complete: bool
     stats: bool
     max_processes: int
+    redact: bool
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -98,6 +99,12 @@ _OPTIONS = {
         metavar="N",
         help="Cut command lines that are longer, and mark them.",
     ),
+    "redact": click.option(
+        "--redact",
+        is_flag=True,
+        help="Mask secrets in arguments before they are shown or recorded, and count them.",
+    ),
+    "no_args": click.option("--no-args", is_flag=True, help="Leave arguments out: the kernel does not copy them."),
     "max_processes": click.option(
         "--max-processes",
         type=WholeNumber(256),
@@ -126,9 +133,11 @@ def _adding(*names: str) -> Callable[[F], F]:
     return add
 
 
+_SECRECY = ("redact", "no_args")
+secrecy_options = _adding(*_SECRECY)
 stream_options = _adding(*_OPTIONS)
 capture_options = _adding(
-    *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", "max_processes", "stats"),
+    *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes", "stats"),
     "require_complete",
 )
 replay_options = _adding("events", "threads", "count", "output", "as_json", "color", "quiet", "require_complete")
@@ -145,10 +154,11 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         color=wants_color(values.get("color", "never")),
         quiet=values["quiet"],
         ring_bytes=values.get("buffer_size", 0),
-        max_args_bytes=values.get("max_args_bytes", 0),
+        max_args_bytes=0 if values.get("no_args") else values.get("max_args_bytes", 0),
         require_complete=values["require_complete"],
         stats=values.get("stats", False),
         max_processes=values.get("max_processes", 0),
+        redact=values.get("redact", False),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.text.escape import safe_text
 
 if TYPE_CHECKING:
     from tracer.typed.processes import Proc
@@ -31,8 +32,6 @@ def output_options(function: F) -> F:
 
 def note(text: str, quiet: bool) -> None:
     """Write a line to stderr, safe for a terminal."""
-    from tracer.text.escape import safe_text
-
     if not quiet:
         print(safe_text(text), file=sys.stderr, flush=True)
 

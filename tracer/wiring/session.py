@@ -32,13 +32,14 @@ class Limits:
 @dataclass
 class Summary:
     """What a session has seen. inferred: rows that no event reported, not counted as events. evicted: living processes
-    for which the table had no room."""
+    for which the table had no room. masked: secrets in arguments; None: nobody looked for them."""
 
     events: Counter[Kind] = field(default_factory=Counter)
     lost: int = 0
     inferred: int = 0
     account: Account | None = None
     evicted: int = 0
+    masked: int | None = None
     seconds: float = 0.0
 
     @property
@@ -57,7 +58,8 @@ class Summary:
         shown = f" ({parts})" if parts else ""
         inferred = f", {self.inferred} inferred" if self.inferred else ""
         evicted = f", {self.evicted} living processes evicted from the table" if self.evicted else ""
-        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost{inferred}{evicted}"
+        masked = "" if self.masked is None else f", {self.masked} secret{'s' if self.masked != 1 else ''} masked"
+        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost{inferred}{evicted}{masked}"
 
 
 class Session:

@@ -13,6 +13,7 @@ from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
+    from tracer.secrets.redactor import Redactor
     from tracer.stream.account import Account
     from tracer.stream.attribution import Attribution
     from tracer.stream.losses import PairKey
@@ -56,6 +57,15 @@ def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
     return Lines(kinds=kinds_of(options), color=options.color, threads=options.threads, wall_offset_ns=wall_offset_ns)
 
 
+def make_redactor(options: StreamOptions) -> Redactor | None:
+    """What masks the secrets in arguments, if it is wanted. It imports for some 0.1 s."""
+    if not options.redact:
+        return None
+    from tracer.secrets.redactor import Redactor
+
+    return Redactor()
+
+
 def give_way() -> None:
     """Let the traced processes run first where CPUs are scarce. Without it a reader that cannot keep up, which never
     sleeps, uses as much of a CPU as each of them; with it, a third of that (sched(7)), and what the ring has no room
@@ -73,9 +83,11 @@ def stream_to(
     ending: Ending,
     recorder: BatchSink | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    redactor: Redactor | None = None,
 ) -> Summary:
     """Run a session until it ends or a signal ends it; header first, summary last. Where the reader has closed our
-    output there is no summary, unless events must not be lost and were. on_ready: called after the header."""
+    output there is no summary, unless events must not be lost and were. on_ready: called after the header. redactor:
+    what the source's batches went through."""
     from tracer.wiring.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
@@ -84,6 +96,7 @@ def stream_to(
     ending.ends(session)
     on_ready()
     summary = session.run(write)
+    summary.masked = redactor.count if redactor else None
     if not options.quiet and (not ending.is_closed or exit_code(summary, options)):
         ending.say(f"nstrace: {summary.line()}")
         for line in _account_lines(summary.account, options.stats, source.attribution):
@@ -106,12 +119,11 @@ def _account_lines(account: Account | None, whole: bool, attribution: Attributio
 def _whose(attribution: Attribution, pair: PairKey) -> str:
     """The name of a pair of namespace and cgroup, for people."""
     from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId
-    from tracer.text.escape import safe_text
 
     pidns = PidnsId(*pair[:2])
     container = attribution.container((Number(pidns, 0),), pair[2])
     if container:
-        return safe_text(container.label)
+        return container.label
     return "the host" if pidns.inum == INITIAL_PIDNS.inum else f"pidns:{pidns.inum}"
 
 
