@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ import fuzz_recording
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.containers import cgroup_paths
+from tracer.containers import cgroup_paths, messages
 from tracer.containers.engine import Engine
 from tracer.errors import NstraceError
 from tracer.host import procfs
@@ -266,14 +267,15 @@ class _Answering:
 @target
 def engine_answer(data: bytes) -> None:
     """Bodies of answers, a NUL between them: to the version, the list, one container."""
-    engine = Engine("unix:///nowhere")
+    engine = Engine("unix:///nowhere", lambda _until_s: -1)
     engine._api = _Answering(data.split(b"\0"))  # type: ignore[assignment]
+    until_s = time.monotonic() + 60
     with contextlib.suppress(NstraceError):
-        for one in engine.all():
-            assert isinstance(one.name, str) and isinstance(one.image, str) and one.id is not None
-            assert all(isinstance(word, str) for word in (*one.description.labels, *one.description.labels.values()))
+        for found in engine.listed(1, None, until_s):
+            assert messages.decode_answer(messages.encode(found)) == found
+            assert len(messages.encode(found)) <= messages.MAX_PACKET_BYTES
     with contextlib.suppress(NstraceError):
-        tgid = engine.init_tgid("web")
+        tgid = engine.init_tgid("web", until_s)
         assert tgid is None or tgid > 0
 
 

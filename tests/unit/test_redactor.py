@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from builders import PIDNS, WEB, batch, cgroup, exits, fork, row
 
@@ -11,7 +9,7 @@ from tracer.secrets.redactor import Redactor
 from tracer.secrets.spans import MASK
 from tracer.stream.batch import Batch, split_args
 from tracer.stream.schema import Flag, Kind
-from tracer.wiring import recorders
+from tracer.wiring import destination
 
 SECRET = b"hunter2"
 MASKED = MASK.encode()
@@ -78,7 +76,8 @@ def test_a_file_name_is_text_too() -> None:
 def test_our_own_command_line_as_it_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["nstrace", "record", "-w", "x", "label:token=hunter2"])
     command = ["nstrace", "record", "-w", "x", f"label:token={MASK}"]
-    assert recorders._command(SimpleNamespace(redact=True)) == command  # type: ignore[arg-type]
+    assert destination._command(redact=True) == command
+    assert destination._command(redact=False)[-1] == "label:token=hunter2"
 
 
 def test_equal_command_lines_are_counted_each() -> None:

@@ -20,6 +20,7 @@ from tracer.past.translation import Hindsight
 from tracer.recording import rotate
 from tracer.recording.carry_over import CarryOver
 from tracer.recording.files import FileInput, discard_parts, open_input, parts_of
+from tracer.recording.folder import Folder
 from tracer.recording.metadata import of_this_host
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
@@ -224,7 +225,7 @@ def test_parts_that_were_there_go_when_the_first_new_one_has_begun(tmp_path: Pat
     options = {"wall_offset_ns": str(WALL_NS)}
     writer = RotatingWriter(path, {**of_this_host(0, []), **options}, Rotation(max_bytes=1), force=True)
     assert parts_of(path) == old
-    discard_parts(path, but=Path(writer.name).name)
+    discard_parts(path, Path(writer.name).name, Folder(tmp_path))
     assert parts_of(path) == old[:1]
     writer.close()
     assert len(rows(source(*old[:1]))) == 0
