@@ -32,7 +32,7 @@ BROKEN = {
     "proc": (procfs, "status_field", lambda status, name: status.split(name + b":\t")[1].split(b"\n")[0]),
     "cgroup_path": (cgroup_paths, "find", lambda _path, _runtime_of=None: cgroup_paths.Found("docker", "x", 1)),
     "log_lines": (Annotator, "finish", lambda _annotator: b""),
-    "engine_answer": (Engine, "init_tgid", lambda _engine, _id: -1),
+    "engine_answer": (Engine, "init_tgid", lambda _engine, _id, _until_s: -1),
     "recording": (frames, "verify_body", lambda _message, _body: 1 / 0),
 }
 
