@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from tracer.errors import ExitCode, NstraceError
+from tracer.errors import ExitCode, Interrupted, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind
 
 if TYPE_CHECKING:
@@ -58,12 +60,18 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     shows = is_wanted(quiet, to_stdout=out == "-")
     parse = open_later(files, [writer], targets_of(targets), sayer(quiet))
 
+    command_pid = os.getpid()
+
     def convert(write: Callable[[list[RecordedSource]], None]) -> None:
+        if os.getpid() != command_pid:
+            _default_signals()
         sources = parse()
         with progress(sources, shows):
             write(sources)
         check_found(sources)
 
+    if out != "-":
+        _interrupt_at_signals()
     if partition:
         _into_folder(convert, form, Path(out))
     elif out == "-":
@@ -71,6 +79,24 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
     else:
         _into_file(convert, form, Path(out), force)
     return 0
+
+
+def _interrupt_at_signals() -> None:
+    """Let signals end the command in order: nothing is left of what was begun."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def _default_signals() -> None:
+    """In the child that converts: end at once. Where only the command gets a signal, it ends the child."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import resource
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -208,8 +209,13 @@ def in_child(work: Callable[[], None], folder: int | None = None) -> None:
     if child == 0:
         _work(work, folder, writer)
     os.close(writer)
-    with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
-        answered = answer.read()
+    try:
+        with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
+            answered = answer.read()
+    except BaseException:  # a signal: the child does not go on alone
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     _pid, status = os.waitpid(child, 0)
     if answered:
         message, hint, code, detail = json.loads(answered)

@@ -1,13 +1,18 @@
-"""Wiring of translate as a filter: stdin through an annotator to stdout, every piece as it arrives."""
+"""Wiring of translate as a filter: stdin through an annotator to stdout, every piece as it arrives.
+
+The text comes from strangers: what reads it has given up its privileges before, and asks a child that keeps them.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tracer.errors import ReaderGone
 from tracer.text.escape import decode, safe_lines
+
+if TYPE_CHECKING:
+    from tracer.host.numbers import ToContainer, ToHost
 
 _STDIN, _STDOUT = 0, 1
 _PIECE_BYTES = 1 << 16
@@ -20,8 +25,7 @@ def to_container(replace: bool) -> None:
     from tracer.wiring.printing import note
 
     note("nstrace: PID namespaces of other users' processes are not seen: run it with sudo", quiet=os.geteuid() == 0)
-    with contextlib.closing(ToContainer(Lookup().host)) as numbers:
-        _filter(numbers, replace)
+    _filter(ToContainer(Lookup().host), replace)
 
 
 def to_host(where: str, replace: bool) -> None:
@@ -32,15 +36,18 @@ def to_host(where: str, replace: bool) -> None:
 
     lookup, space = Lookup(), parse_space(where)
     prefix = b"" if replace else b"host:"
-    with contextlib.closing(ToHost(lookup.host, lambda: lookup.opened_pidns(*space), prefix)) as numbers:
-        _filter(numbers, replace)
+    _filter(ToHost(lookup.host, lambda: lookup.opened_pidns(*space), prefix), replace)
 
 
-def _filter(translate: Callable[[int], bytes | None], replace: bool) -> None:
+def _filter(numbers: ToContainer | ToHost, replace: bool) -> None:
+    from tracer.system.privileges import drop
     from tracer.text.annotate import Annotator
+    from tracer.wiring.answering import answered_elsewhere
 
-    annotator = Annotator(translate, replace)
     shown = _shown if os.isatty(_STDOUT) else bytes
+    annotator = Annotator(answered_elsewhere(numbers), replace)
+    numbers.close()
+    drop()
     try:
         while piece := os.read(_STDIN, _PIECE_BYTES):
             _write(shown(annotator.take(piece)))

@@ -1,0 +1,104 @@
+"""Every command that reads what strangers wrote: who it is meanwhile, and what a stranger inside of it can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, wait_for
+from intruder import REFUSED, argv, environment, tried
+from recordings import facts, record, storm
+
+pytestmark = pytest.mark.kernel
+
+DECODE = "tracer.recording.reader:from_arrow"
+READERS = {
+    "replay FILE": DECODE,
+    "replay --json FILE": "tracer.views.jsonl:JsonLines.render",
+    "replay FILE ": "tracer.views.lines:Lines.render",
+    "export FILE --to parquet -w OUT": DECODE,
+    "export FILE --to csv -w OUT": "tracer.recording.export:rows_as_text",
+    "export FILE --to jsonl -w OUT": "tracer.views.jsonl:JsonLines.render",
+    "export FILE --to csv --partition -w OUT": DECODE,
+    "export FILE --to csv -w -": DECODE,
+    "translate --from FILE 1001": DECODE,
+    "translate --from FILE web/1": "tracer.past.translation:Hindsight.during",
+    "ps --from FILE": DECODE,
+    "ps --from FILE ": "tracer.views.table:process_table",
+    "tree --from FILE": "tracer.views.tree:tree",
+    "containers --from FILE": "tracer.views.containers:container_table",
+    "translate --to-container -": "tracer.text.annotate:Annotator.take",
+    "translate --to-host --in pid:SELF -": "tracer.text.annotate:Annotator.take",
+}
+
+
+@pytest.fixture
+def arrows(tmp_path: Path) -> Path:
+    record(tmp_path / "web.arrows", [facts(), storm(1, 20)])
+    return tmp_path / "web.arrows"
+
+
+def words(command: str, arrows: Path) -> list[str]:
+    names = {"FILE": str(arrows), "OUT": str(arrows.with_name("out"))}
+    return [names.get(word, word).replace("pid:SELF", f"pid:{os.getpid()}") for word in command.split()]
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_stranger_inside_can_do_nothing(command: str, arrows: Path) -> None:
+    line = argv(READERS[command], *words(command, arrows))
+    done = subprocess.run(line, input=b"pid 1\n", capture_output=True, env=environment(), cwd=ROOT, timeout=100)
+    said = done.stderr.decode()
+    came_to = tried(said)
+    assert {name: what for name, what in came_to.items() if what not in REFUSED} == {}
+    assert len(came_to) >= 20
+    assert done.returncode == 0, said
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
+
+
+def reader_of(pid: int) -> int:
+    """The process that reads: the command, or its child."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    readers = [one for one in [pid, *map(int, children)] if status(one)["NoNewPrivs"] == "1"]
+    return readers[0] if readers else 0
+
+
+@pytest.mark.parametrize("command", sorted({command.strip() for command in READERS}))
+def test_who_reads_while_it_waits(command: str, arrows: Path, tmp_path: Path) -> None:
+    """The beginning of a header comes through a FIFO; what is behind it does not come."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    holder = os.open(fifo, os.O_RDWR)
+    os.write(holder, arrows.read_bytes()[:12])
+    line = [sys.executable, "-m", "tracer", *words(command, fifo)]
+    reading = subprocess.Popen(line, stdin=holder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    try:
+        wait_for(lambda: reading.poll() is not None or reader_of(reading.pid) > 0)
+        assert reading.poll() is None, reading.communicate()
+        who = status(reader_of(reading.pid))
+        assert "0" not in who["Uid"].split() + who["Gid"].split()
+        assert who["Groups"] == ""
+        capabilities = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+        assert {name: int(who[name], 16) for name in capabilities} == dict.fromkeys(capabilities, 0)
+        wait_for(lambda: status(reader_of(reading.pid))["Seccomp"] == "2")
+    finally:
+        reading.terminate()
+        reading.communicate(timeout=60)
+        os.close(holder)
+
+
+@pytest.mark.parametrize("lacking", ["setgid", "setuid", "setuid,-setgid"])
+@pytest.mark.parametrize(
+    "command", ["replay FILE", "ps --from FILE", "export FILE --to csv -w OUT", "translate --to-container -"]
+)
+def test_a_root_that_cannot_give_up_is_told(lacking: str, command: str, arrows: Path) -> None:
+    line = ["setpriv", f"--bounding-set=-{lacking}", sys.executable, "-m", "tracer", *words(command, arrows)]
+    done = subprocess.run(line, input=b"pid 1\n", capture_output=True, cwd=ROOT, timeout=100)
+    assert (done.returncode, done.stdout) == (4, b"")
+    assert "root's privileges cannot be given up" in done.stderr.decode()
