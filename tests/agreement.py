@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 import tracer
 from tracer.recording.export import TABLES, tables
-from tracer.recording.files import open_input
+from tracer.recording.inputs import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def facts() -> Batch:
     return batch(cgroup(7, WEB))
 
 
-def record(path: Path, batches: Sequence[Batch], is_closed: bool = True, **metadata: str) -> list[int]:
+def record(path: Path, batches: Iterable[Batch], is_closed: bool = True, **metadata: str) -> list[int]:
     """Write batches, each as a message of its own, to a new file. Gives the offsets at which the messages begin, and
     at which the last of them ends. metadata: of the stream, where it is not as of this host."""
     sink = FileSink(create(path, force=False), path.name)

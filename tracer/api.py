@@ -55,7 +55,11 @@ class Recorded:
     def _source(self) -> RecordedSource:
         from tracer.recording.multiple_runs import run_of
 
-        return run_of(open_later(self._files, (), (), lambda _line: None)())
+        said: list[str] = []
+        source = run_of(open_later(self._files, (), (), said.append)())
+        if not source.is_all:
+            raise NstraceError(said[0], "give the files that are recordings", ExitCode.USAGE)
+        return source
 
     @cached_property
     def past(self) -> Past:

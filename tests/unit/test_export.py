@@ -21,7 +21,7 @@ from recordings import record, storm
 from tracer.recording import export
 from tracer.recording.export import tables
 from tracer.recording.export_rows import split
-from tracer.recording.files import open_input
+from tracer.recording.inputs import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 from tracer.stream.batch import Batch

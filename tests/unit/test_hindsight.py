@@ -20,7 +20,8 @@ from tracer.answers.census import AsOf, Later
 from tracer.answers.translation import Translation
 from tracer.errors import ExitCode, NstraceError
 from tracer.past.translation import Hindsight
-from tracer.recording.files import create, open_input
+from tracer.recording.files import create
+from tracer.recording.inputs import open_input
 from tracer.recording.metadata import of_this_host
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording

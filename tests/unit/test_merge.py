@@ -11,8 +11,9 @@ from recordings import facts, read, record, storm
 
 from tracer.recording import merge as merging
 from tracer.recording.file_writer import FileWriter
-from tracer.recording.files import create, open_input
+from tracer.recording.files import create
 from tracer.recording.folder import Folder
+from tracer.recording.inputs import open_input
 from tracer.recording.merge import Written, merge
 from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording

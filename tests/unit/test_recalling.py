@@ -14,7 +14,7 @@ from recordings import WALL_NS, record, storm
 
 from tracer.answers.census import AsOf, Entry, Later
 from tracer.past.census import LossWindow, Recall
-from tracer.recording.files import open_input
+from tracer.recording.inputs import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.source import RecordedSource
 from tracer.stream.attribution import Attribution

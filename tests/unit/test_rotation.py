@@ -19,8 +19,9 @@ from tracer.errors import NstraceError
 from tracer.past.translation import Hindsight
 from tracer.recording import rotate
 from tracer.recording.carry_over import CarryOver
-from tracer.recording.files import FileInput, discard_parts, open_input, parts_of
+from tracer.recording.files import discard_parts, parts_of
 from tracer.recording.folder import Folder
+from tracer.recording.inputs import FileInput, open_input
 from tracer.recording.metadata import of_this_host
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording

@@ -17,7 +17,8 @@ from recordings import WALL_NS, facts, record, rotated, storm
 
 import tracer
 from tracer.errors import ExitCode
-from tracer.recording.files import create, open_input
+from tracer.recording.files import create
+from tracer.recording.inputs import open_input
 from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording
 from tracer.recording.runs import runs_of

@@ -79,6 +79,8 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
         write = writer_to(sys.stdout, ending)
         ending.hold()
+        for source in chosen:
+            source.read_while(lambda: not ending.is_asked_for)
         with progress(chosen, shows):
             summary = stream_to(played, view, options, Limits(count=options.count), write, ending)
         if not any(source.found for source in chosen) and not ending.is_asked_for:

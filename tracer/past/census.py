@@ -17,6 +17,11 @@ from tracer.stream.repair import identities
 from tracer.stream.schema import Kind
 from tracer.stream.table import Process, Table
 
+MAX_PROCESSES = 131_072
+MAX_COMMAND_BYTES = 1 << 24
+_MOST_ARGS, _LEAST_ARGS = 1 << 14, 1 << 6
+_NO_LIMIT = (1 << 63) - 1
+
 
 class LossWindow(NamedTuple):
     """Events that were lost without a repair: which processes began or ended then is not known. Wall clock, ns."""
@@ -35,14 +40,25 @@ class _Reported(NamedTuple):
 
 class Recall:
     """Receives all batches up to the moment; then, if needed, those after it. wall_offset_ns: wall clock minus
-    boottime, in ns."""
+    boottime, in ns.
+
+    Bounded: of more than MAX_PROCESSES processes those that ended first, or appeared first, are forgotten; of commands
+    that are longer than MAX_COMMAND_BYTES altogether only the beginnings are kept. shortened: how many had to be cut.
+    """
 
     def __init__(self, attribution: Attribution, wall_offset_ns: int) -> None:
+        self.shortened = 0
         self._attribution, self._offset = attribution, wall_offset_ns
-        self._table = Table()
+        self._table = Table(MAX_PROCESSES)
         self._reported: dict[int, _Reported] = {}  # by identity
         self._later: dict[int, Report] = {}  # by identity
-        self._gaps: list[tuple[int, int, int]] = []
+        self._losses: LossWindow | None = None  # boottime
+        self._command_bytes, self._most_args = 0, _NO_LIMIT
+
+    @property
+    def forgotten(self) -> int:
+        """How many processes were forgotten while they lived."""
+        return self._table.evicted_living
 
     def take(self, batches: Iterable[Batch]) -> None:
         """Receive the next batches."""
@@ -50,6 +66,7 @@ class Recall:
             self._table.apply(batch)
             self._learn(batch)
             self._note_gaps(batch)
+            self._make_room()
 
     def _learn(self, batch: Batch) -> None:
         """Note what is reported of each process, except those that have ended within the batch."""
@@ -58,14 +75,37 @@ class Recall:
         has_command, has_args = known("args_truncated"), known("args")
         ended = ids[rows["kind"] == Kind.EXIT]
         for one in ended[np.isin(ended, np.fromiter(self._reported, np.uint64, len(self._reported)))].tolist():
-            del self._reported[one]
+            self._command_bytes -= _size(self._reported.pop(one).command)
         selected = np.flatnonzero(reporting(rows) & ~np.isin(ids, ended))
         for at, report in zip(selected.tolist(), reports_of(pick(rows, selected)), strict=True):
             before = self._reported.get(one := int(ids[at]))
             command = before.command if before else UNKNOWN_COMMAND
             if has_command[at]:
-                command = command_in(batch, at) if has_args[at] else UNKNOWN_COMMAND
+                self._command_bytes -= _size(command)
+                command = self._cut(command_in(batch, at)) if has_args[at] else UNKNOWN_COMMAND
+                self._command_bytes += _size(command)
             self._reported[one] = _Reported(report, command)
+
+    def _make_room(self) -> None:
+        if len(self._reported) > MAX_PROCESSES + MAX_PROCESSES // 4:  # of some no event has reported the end
+            known = {_identity(process.proc_id) for process in self._table.living()}
+            self._reported = {one: last for one, last in self._reported.items() if one in known}
+            self._command_bytes = sum(_size(last.command) for last in self._reported.values())
+        while self._command_bytes > MAX_COMMAND_BYTES and self._most_args > _LEAST_ARGS:
+            self._most_args = min(self._most_args, _MOST_ARGS) // 4
+            self._reported = {
+                one: last._replace(command=self._cut(last.command)) for one, last in self._reported.items()
+            }
+            self._command_bytes = sum(_size(last.command) for last in self._reported.values())
+
+    def _cut(self, command: Command) -> Command:
+        """The command, with no more of its file name and arguments than there is room for."""
+        if _size(command) <= self._most_args:
+            return command
+        self.shortened += not command.is_shortened
+        exe = command.exe[: self._most_args // 2]
+        args = None if command.args is None else command.args[: self._most_args // 2]
+        return Command(exe, args, args_truncated=True, is_shortened=True)
 
     def living(self) -> set[int]:
         """The host PIDs of the processes that live at the moment."""
@@ -85,18 +125,21 @@ class Recall:
                 return
 
     def _note_gaps(self, batch: Batch) -> None:
-        rows = batch.rows
-        for row in rows[rows["kind"] == Kind.GAP]:
-            self._gaps.append((int(row["seq"]), int(row["start_ns"]), int(row["ts_ns"])))
+        gaps = batch.rows[batch.rows["kind"] == Kind.GAP]
+        if len(gaps):
+            before = self._losses or LossWindow(0, _NO_LIMIT, 0)
+            self._losses = LossWindow(
+                before.lost + sum(gaps["seq"].tolist()),
+                min(before.since_ns, int(gaps["start_ns"].min())),
+                max(before.until_ns, int(gaps["ts_ns"].max())),
+            )
         if not self._table.unsure:
-            self._gaps.clear()
+            self._losses = None
 
     def losses(self) -> LossWindow | None:
         """The lost events that make the census unsure; None: there are none."""
-        if not self._gaps:
-            return None
-        lost, since, until = zip(*self._gaps, strict=True)
-        return LossWindow(sum(lost), min(since) + self._offset, max(until) + self._offset)
+        found = self._losses
+        return found and LossWindow(found.lost, found.since_ns + self._offset, found.until_ns + self._offset)
 
     def census(self) -> Census:
         """The processes that live at the moment."""
@@ -126,3 +169,7 @@ class Recall:
 
 def _identity(proc_id: ProcId) -> int:
     return (proc_id.start_ns << 22 ^ proc_id.tgid) & (1 << 64) - 1  # as identity() counts
+
+
+def _size(command: Command) -> int:
+    return len(command.exe) + len(command.args or b"")

@@ -38,11 +38,13 @@ class Report(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What a process runs. args: None: not known; args_truncated: there were more than were recorded."""
+    """What a process runs. args: None: not known; args_truncated: there were more than these. is_shortened: more were
+    recorded than are kept here."""
 
     exe: bytes
     args: bytes | None
     args_truncated: bool = False
+    is_shortened: bool = False
 
 
 class Fate(NamedTuple):

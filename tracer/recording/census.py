@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tracer.answers.census import Census
 from tracer.past.census import LossWindow, Recall
@@ -12,14 +13,24 @@ from tracer.stream.batch import Batch
 from tracer.typed.moments import Span
 
 
-def read_census(source: RecordedSource, moment_ns: int) -> tuple[Census, LossWindow | None]:
+class Recalled(NamedTuple):
+    """The processes; the lost events that make them unsure. forgotten: how many more lived, for which there was no
+    room; shortened: of how many commands only the beginnings are here."""
+
+    census: Census
+    losses: LossWindow | None
+    forgotten: int
+    shortened: int
+
+
+def read_census(source: RecordedSource, moment_ns: int) -> Recalled:
     """The census of a moment. moment_ns: by the wall clock. source: no stream, without targets. What comes after the
     moment is read for the next event of those that live then: it shows what they had changed."""
     recall = Recall(source.attribution, source.wall_offset_ns)
     source.show(Span(0, moment_ns))
     recall.take(source.batches(lambda: 0.0))
     recall.look_ahead(_behind(source, moment_ns - source.wall_offset_ns, RowsOf(recall.living())))
-    return recall.census(), recall.losses()
+    return Recalled(recall.census(), recall.losses(), recall.forgotten, recall.shortened)
 
 
 def _behind(source: RecordedSource, moment_ns: int, of_living: RowsOf) -> Iterator[Batch]:

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.recording.limits import MAX_CHAIN, MAX_HEAP_BYTES, MAX_ROW_BYTES
 from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
 from tracer.stream.batch import EVENT, NUMBER, Batch
 from tracer.stream.known import Known
 from tracer.stream.schema import INLINE_LEVELS, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
-_MAX_CHAIN = 33  # numbers of a process: MAX_PID_NS_LEVEL + 1, include/linux/pid_namespace.h
 _NAMES = pa.array([Kind(kind).name.lower() if kind in list(Kind) else None for kind in range(max(Kind) + 1)])
 _LETTERS = pa.array([None, *map(chr, range(1, 128))])
 _LISTS = ("pids", "pidns_chain", "pidns_gens")
@@ -215,8 +215,8 @@ def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArr
     for other in (spaces, gens):
         if not np.array_equal(np.diff(offsets_of(other)), counts):
             raise InvalidColumns("lists of different lengths in one row")
-    if len(counts) and counts.max() > _MAX_CHAIN:
-        raise InvalidColumns(f"a process with more than {_MAX_CHAIN} PIDs")
+    if len(counts) and counts.max() > MAX_CHAIN:
+        raise InvalidColumns(f"a process with more than {MAX_CHAIN} PIDs")
     places = _Places(counts)
     deep = np.zeros(len(places.deep), NUMBER)
     for field, array in (("nr", pids), ("inum", spaces), ("gen", gens)):
@@ -230,8 +230,10 @@ def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArr
 
 
 def _with_heap(rows: NDArray[np.void], deep: NDArray[np.void], exe: pa.Array, args: pa.Array) -> Batch:
-    count = len(rows)
-    cells = pa.concat_arrays([_binary(rows["deep_len"], deep), exe.fill_null(b""), args.fill_null(b"")])
+    count, exe, args = len(rows), exe.fill_null(b""), args.fill_null(b"")
+    if deep.nbytes + len(_data(exe)) + len(_data(args)) > MAX_HEAP_BYTES + MAX_ROW_BYTES:
+        raise InvalidColumns("more text than nstrace writes into a batch")
+    cells = pa.concat_arrays([_binary(rows["deep_len"], deep), exe, args])
     lengths = np.diff(offsets_of(cells)).reshape(3, count)
     rows["exe_len"], rows["args_len"] = lengths[1], lengths[2]
     if not len(_data(cells)):

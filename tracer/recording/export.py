@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import IO, Protocol
 from urllib.parse import quote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from tracer.errors import NstraceError
 from tracer.recording.export_rows import flat, rows_as_text
 from tracer.recording.files import errors_of
 from tracer.recording.folder import Folder
@@ -22,7 +24,8 @@ from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
 from tracer.text.cells import SUSPECT, cell
 
-GROUP_ROWS = 1 << 17
+GROUP_ROWS, GROUP_BYTES = 1 << 17, 1 << 23
+_MAX_OPEN = 256
 _NEVER: Callable[[], float | None] = lambda: 0.0  # noqa: E731
 _WORDS = [field.name for field in FLAT if pa.types.is_string(field.type) and not field.name.endswith("_id")]
 # Reads the time zone now: what converts strangers' data may open no file.
@@ -93,29 +96,36 @@ def _cells(texts: pa.Array) -> pa.Array:
 
 
 def tables(sources: Sequence[RecordedSource]) -> Iterator[pa.Table]:
-    """All rows in tables of about GROUP_ROWS, in order of time.
+    """All rows in tables of about GROUP_ROWS, or GROUP_BYTES, in order of time.
 
     Events of different CPUs and late gaps are slightly out of order: a whole group is held back to sort them in.
     """
     waiting: list[pa.RecordBatch] = []
+    rows = size = 0
     for source in sources:
         host = source.recordings[0].facts.host
         for part in source.batches(_NEVER):
             waiting.append(flat(part, source.attribution, source.wall_offset_ns, host))
-            if sum(map(len, waiting)) >= 2 * GROUP_ROWS:
-                ordered = _sorted(waiting)
-                yield ordered.slice(0, GROUP_ROWS)
-                waiting = ordered.slice(GROUP_ROWS).to_batches()
-    if ordered := _sorted(waiting):
-        yield ordered
+            rows, size = rows + len(waiting[-1]), size + waiting[-1].nbytes
+            if rows >= 2 * GROUP_ROWS or size >= 2 * GROUP_BYTES:
+                order = _order(waiting)
+                yield _taken(waiting, order[: rows // 2])
+                waiting = _taken(waiting, order[rows // 2 :]).to_batches()
+                rows, size = rows - rows // 2, sum(batch.nbytes for batch in waiting)
+    if waiting:
+        yield _taken(waiting, _order(waiting))
 
 
-def _sorted(batches: Sequence[pa.RecordBatch]) -> pa.Table:
-    """The rows in order of time; rows of the same time as they came."""
-    table = pa.Table.from_batches(batches, FLAT)
-    place = pa.array(range(len(table)), pa.int64())
-    keys = pa.table({"time": table["time"], "place": place})
-    return table.take(pc.sort_indices(keys, [("time", "ascending"), ("place", "ascending")]))
+def _order(batches: Sequence[pa.RecordBatch]) -> pa.Array:
+    """The places of the rows in order of time; rows of the same time as they came."""
+    times = pa.chunked_array([batch.column("time") for batch in batches])
+    keys = pa.table({"time": times, "place": np.arange(len(times))})
+    return pc.sort_indices(keys, [("time", "ascending"), ("place", "ascending")])
+
+
+def _taken(batches: Sequence[pa.RecordBatch], places: pa.Array) -> pa.Table:
+    """The rows at these places, in memory of their own."""
+    return pa.Table.from_batches(batches, FLAT).take(places)
 
 
 class Partitions:
@@ -137,6 +147,10 @@ class Partitions:
 
     def _table(self, day: str, host: str) -> TableWriter:
         if (day, host) not in self._tables:
+            if len(self._tables) >= _MAX_OPEN:
+                raise NstraceError(
+                    f"events of more than {_MAX_OPEN} days and hosts", "export them one by one, or without --partition"
+                )
             file = os.fdopen(self._create(f"date={day}", f"host={quote(host, safe='')}"), "wb")
             self._tables[day, host] = (file, self._make(file))
         return self._tables[day, host][1]

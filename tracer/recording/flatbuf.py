@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 _U8, _U16, _I32, _U32, _I64 = (struct.Struct(f"<{code}") for code in "BHiIq")
+_unpack_u16, _unpack_i32, _unpack_u32 = _U16.unpack_from, _I32.unpack_from, _U32.unpack_from
 
 
 class Malformed(Exception):
@@ -74,17 +75,32 @@ class FlatTable:
     def key_values(self, number: int) -> dict[str, str]:
         """The entries of a vector of KeyValue."""
         start, count = self.vector(number, 4)
-        pairs = (
-            FlatTable(self._buffer, at + _get(_U32, self._buffer, at)) for at in range(start, start + 4 * count, 4)
-        )
-        return {pair._string(0): pair._string(1) for pair in pairs}
-
-    def _string(self, number: int) -> str:
-        start, count = self.vector(number, 1)
         try:
-            return self._buffer[start : start + count].decode()
+            return dict([_key_value(self._buffer, at) for at in range(start, start + 4 * count, 4)])
+        except struct.error as error:
+            raise Malformed("an offset beyond the end") from error
         except UnicodeDecodeError as error:
             raise Malformed("text that is no UTF-8") from error
+
+
+def _key_value(buffer: bytes, at: int) -> tuple[str, str]:
+    """The KeyValue table that the offset at this place leads to. Every batch has some: written for speed. Raises
+    struct.error, UnicodeDecodeError."""
+    table = at + _unpack_u32(buffer, at)[0]
+    vtable = table - _unpack_i32(buffer, table)[0]
+    if vtable < 0:
+        raise struct.error
+    fields = min((_unpack_u16(buffer, vtable)[0] - 4) // 2, 2)
+    texts = ["", ""]
+    for number in range(fields):
+        if offset := _unpack_u16(buffer, vtable + 4 + 2 * number)[0]:
+            place = table + offset
+            text = place + _unpack_u32(buffer, place)[0]
+            end = text + 4 + _unpack_u32(buffer, text)[0]
+            if end > len(buffer):
+                raise struct.error
+            texts[number] = buffer[text + 4 : end].decode()
+    return texts[0], texts[1]
 
 
 def _vector(buffer: bytes, at: int, element_bytes: int) -> Vector:

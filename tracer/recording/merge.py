@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tracer.errors import NstraceError
-from tracer.recording.files import FileInput
 from tracer.recording.folder import Folder
+from tracer.recording.inputs import FileInput
 from tracer.recording.reader import Recording
 from tracer.recording.writer import FileSink, Writer
 

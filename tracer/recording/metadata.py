@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from tracer.recording.limits import MAX_NAME_BYTES, is_possible
 from tracer.recording.schema import VERSION
 
-_MAX_NS = 7_258_118_400 * 10**9  # the year 2200
-_MIN_OFFSET_NS = -315_360_000 * 10**9  # a clock that says 1970 on a host that has been up for ten years
-_MAX_PART = 1 << 31
+_MAX_DIGITS = 20
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata, as a reader uses it. session: one run of nstrace; part: the number of the file in it, from 1;
-    began_ns: when the file was begun, wall clock. Times are between the years 1970 and 2200: what is worked out from
-    them fits in 64 bits."""
+    """The metadata, as a reader uses it, within `tracer.recording.limits`. session: one run of nstrace; part: the
+    number of the file in it, from 1; began_ns: when the file was begun, wall clock."""
 
     schema: int
     wall_offset_ns: int
@@ -35,24 +33,32 @@ class Metadata:
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> Metadata:
-        """The metadata. Raises KeyError or ValueError where it is not that of a recording."""
+        """The metadata. Raises ValueError where it is not that of a recording."""
         return cls(
-            schema=int(metadata["nstrace_schema"]),
-            wall_offset_ns=_number(metadata, "wall_offset_ns", _MIN_OFFSET_NS, _MAX_NS),
-            began_ns=_number(metadata, "realtime_ns", 0, _MAX_NS),
-            host=metadata["host"],
-            session=metadata["session"],
-            part=_number(metadata, "part", 1, _MAX_PART),
-            command=metadata["command"],
+            schema=number_in(metadata, "nstrace_schema"),
+            wall_offset_ns=number_in(metadata, "wall_offset_ns"),
+            began_ns=number_in(metadata, "realtime_ns"),
+            host=_name(metadata, "host"),
+            session=_name(metadata, "session"),
+            part=number_in(metadata, "part"),
+            command=metadata.get("command", ""),
         )
 
 
-def _number(metadata: Mapping[str, str], name: str, least: int, most: int) -> int:
-    """Raises KeyError or ValueError where there is no such number from least to most."""
-    number = int(metadata[name])
-    if not least <= number <= most:
+def number_in(metadata: Mapping[str, str], name: str, absent: str = "") -> int:
+    """A number of the metadata, in its range. absent: its text where there is none. Raises ValueError."""
+    text = metadata.get(name, absent)
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < _MAX_DIGITS and is_possible(name, int(text))):
         raise ValueError(f"its {name} is not plausible")
-    return number
+    return int(text)
+
+
+def _name(metadata: Mapping[str, str], name: str) -> str:
+    text = metadata.get(name)
+    if text is None or len(text) > MAX_NAME_BYTES:
+        raise ValueError(f"its {name} is not plausible")
+    return text
 
 
 def of_this_host(wall_offset_ns: int, command: list[str]) -> dict[str, str]:

@@ -7,26 +7,72 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.errors import NstraceError
 from tracer.past.archive import Past
 from tracer.past.history import History
 from tracer.recording.reader import Index, Recording
 from tracer.recording.row_filter import RowFilter, RowsOf
 from tracer.recording.source import RecordedSource
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind, without_args
 from tracer.stream.repair import identities, identity
+from tracer.stream.schema import Kind
 from tracer.stream.table import ECHO_NS
+
+MAX_BYTES = 1 << 25
+"""Of rows about the numbers that are asked for, and of those that say whose they are."""
 
 
 def read_past(source: RecordedSource, about: RowFilter | None = None) -> Past:
-    """Everything that the source holds. about: leaves out rows that are not needed, before they are decoded."""
+    """Everything that the source holds. about: leaves out rows that are not needed, before they are decoded. Raises
+    NstraceError where more than MAX_BYTES are needed then."""
     for recording in source.recordings:
         recording.sieve = about
-    batch = Batch.concat(list(source.batches(lambda: 0.0)))
+    kept = Kept(source.name, about)
+    for part in source.batches(lambda: 0.0):
+        kept.add(part)
     if about and not source.is_stream:
-        batch = Batch.concat([batch, *_births(source, _unborn(batch.rows, about.parents))])
+        for part in _births(source, _unborn(Batch.concat(kept.parts).rows, about.parents)):
+            kept.add(part)
+    batch = Batch.concat(kept.parts)
     first, last = source.recordings[0], source.recordings[-1]
     history = History(batch, _begin_ns(first, batch), last.last_ns)
     return Past(history, source.attribution, source.wall_offset_ns)
+
+
+class Kept:
+    """The rows that are needed for a history, bounded where it is about some numbers. name: of the recording."""
+
+    def __init__(self, name: str, about: RowFilter | None) -> None:
+        self.parts: list[Batch] = []
+        self._name, self._about, self._bytes = name, about, 0
+
+    def add(self, part: Batch) -> None:
+        """Keep what is needed of the next rows. Raises NstraceError."""
+        if self._about:
+            part = _lean(part, self._about)
+        self.parts.append(part)
+        self._bytes += part.rows.nbytes + len(part.heap)
+        if self._about and self._bytes > MAX_BYTES:
+            raise NstraceError(
+                f"{self._name} has more than {MAX_BYTES >> 20} MB about these numbers",
+                "ask for fewer at once, or a part of a rotated recording; nstrace export --to parquet has all",
+            )
+
+
+def _lean(part: Batch, about: RowFilter) -> Batch:
+    """Without what no answer needs: the arguments of processes that nobody asks for, and all but the first and the last
+    of a process's threads, which show how long it lived at the least."""
+    rows = part.rows
+    asked = about.has_number(rows)
+    is_thread = of_kind(rows, Kind.THREAD_FORK, Kind.THREAD_EXIT)
+    if is_thread.any():
+        keep = ~is_thread
+        threads = np.flatnonzero(is_thread)
+        ids = identities(rows[threads])
+        for order in (slice(None), slice(None, None, -1)):
+            keep[threads[order][np.unique(ids[order], return_index=True)[1]]] = True
+        part, asked = part.select(keep), asked[keep]
+    return without_args(part, ~asked)
 
 
 def _begin_ns(first: Recording, batch: Batch) -> int:

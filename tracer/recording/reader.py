@@ -10,26 +10,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
 from tracer.recording import frames
+from tracer.recording.checks import Checks
 from tracer.recording.columns import InvalidColumns, from_arrow
-from tracer.recording.files import FileInput, Input
 from tracer.recording.frames import Damaged, Header, Message, Torn
-from tracer.recording.metadata import Metadata
+from tracer.recording.inputs import FileInput, Input
+from tracer.recording.metadata import Metadata, number_in
+from tracer.recording.scan import Scan
 from tracer.recording.schema import VERSION
 from tracer.stream.batch import EVENT, Batch
-from tracer.stream.metadata import CgroupFact
 from tracer.stream.schema import NO_CPU, Kind
 
-_SCAN_BYTES = 1 << 20
-_MAX_TRIES = 10_000  # places in a file where it might go on behind damage
-_MAX_FACTS = 1 << 20  # of cgroups, in a recording
 _SECOND_NS = 1_000_000_000
+_OTHER = "another recording, which is not read: give it a file of its own"
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,13 @@ class Index:
     @classmethod
     def parse(cls, metadata: dict[str, str]) -> Index:
         """The index in a message's metadata. Raises Damaged."""
-        texts = [metadata.get(field.name, "0") for field in fields(cls)]
-        if not all(text.isascii() and text.isdigit() and len(text) < 20 for text in texts):
-            raise Damaged("metadata that are no numbers")
-        return cls(*map(int, texts))
+        try:
+            return cls(*[number_in(metadata, name, "0") for name in _INDEX_NAMES])
+        except ValueError as error:
+            raise Damaged(f"metadata of no batch: {error}") from error
+
+
+_INDEX_NAMES = tuple(field.name for field in fields(Index))
 
 
 class Sieve(Protocol):
@@ -77,7 +78,8 @@ class Recording:
 
     say: writes a line for people. rows and last_ns: the position of the reader; missing: how many of these rows are
     missing; is_closed: its end was read; is_torn: it ended without one; damages: places where it is damaged. sieve:
-    leaves out rows that are not needed, before they are decoded.
+    leaves out rows that are not needed, before they are decoded. keep_reading: called again and again; where it returns
+    False, nothing more is read.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
@@ -86,9 +88,12 @@ class Recording:
         self.rows = self.missing = self.last_ns = self.damages = 0
         self.is_closed = self.is_torn = False
         self.sieve: Sieve | None = None
+        self.keep_reading: Callable[[], bool] = lambda: True
         self._say = say
         self._said = ""  # about damage since the last undamaged batch
-        self._facts_left, self._tries_left = _MAX_FACTS, _MAX_TRIES
+        self._checks, self._scan = Checks(), Scan(source)
+        self._end: Index | None = None
+        self._other = ""  # another recording in the same file
         self.facts, self._schema = self._begin()
 
     def _begin(self) -> tuple[Metadata, pa.Schema]:
@@ -104,7 +109,7 @@ class Recording:
             frames.verify_header(message)
             self._refuse_newer(message.metadata["nstrace_schema"])
             return Metadata.parse(message.metadata), frames.schema(message)
-        except (Damaged, KeyError, ValueError) as error:
+        except (Damaged, ValueError) as error:
             hint = "without its beginning it cannot be read"
             raise NstraceError(f"{self.name} is damaged at byte 0: {error}", hint) from error
 
@@ -135,30 +140,53 @@ class Recording:
         """The batches in order, with a GAP row where some are damaged. is_wanted: whether to read the batch with this
         index; a batch that is not wanted is skipped unread."""
         while (found := self._next(is_wanted)) is not None:
-            message, part = found
-            if part.index.first_row > self.rows:
-                self.missing += part.index.first_row - self.rows
-                yield Part(part.index, self._gap(part.index))
+            start, message, part = found
+            if part.index.end:
+                self._end = part.index
+                if self._goes_on():
+                    continue
+                break
+            yield from self._gap_before(start, part.index)
             self.rows = part.index.first_row + message.rows
             self.last_ns = max(self.last_ns, part.index.last_ns)
-            if part.index.end:
-                self._end()
-                return
             yield part
+        if self.keep_reading():
+            yield from self._finish()
+
+    def _finish(self) -> Iterator[Part]:
+        """What is missing at the end; a line where there is no end."""
+        end = self._end
+        if end is not None and end.first_row >= self.rows:
+            self.is_closed = True
+            yield from self._gap_before(self.input.at, end)
+            self.rows, self.last_ns = end.first_row, max(self.last_ns, end.last_ns)
+            return
         self.is_torn = True
         last_s = (self.last_ns + self.facts.wall_offset_ns) // _SECOND_NS
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last_s))
         what = f"{self.rows} rows, up to {until}" if self.rows else "nothing in it"
         self._say(f"{self.name} was not closed cleanly: {what}")
 
-    def _end(self) -> None:
-        """Note that the recording was closed, and check that a file ends here. A stream is not read on: it could
-        block."""
-        self.is_closed, at = True, self.input.at
-        if isinstance(self.input, FileInput):
-            rest = self.input.read(len(frames.END) + 1)
-            if not frames.END.startswith(rest):
-                self._damaged(at, Damaged("there is more behind its end, which is not read"))
+    def _gap_before(self, at: int, index: Index) -> Iterator[Part]:
+        """The row in place of batches that are missing ahead of this one, which is reported if nothing has been."""
+        missing = index.first_row - self.rows
+        if missing > 0:
+            if not self._said:
+                self._damaged(at, Damaged(f"{missing} rows are missing ahead of it"))
+            self.missing += missing
+            yield Part(index, self._gap(index))
+        self._said = ""
+
+    def _goes_on(self) -> bool:
+        """Whether there is more behind an end, which is reported then. An end that is not the last thing in a file does
+        not count: what belongs to the recording is read on."""
+        at = self.input.at
+        rest = self.input.read(len(frames.END) + 1)
+        if frames.END.startswith(rest):
+            return False
+        self.input.unread(rest.removeprefix(frames.END))
+        self._damaged(at, Damaged("there is more behind its end"))
+        return True
 
     def indices(self) -> list[Index]:
         """The indices of all batches, without reading them; [] for a stream."""
@@ -169,35 +197,34 @@ class Recording:
     def again(self) -> Recording:
         """The same recording from its beginning, with a position of its own, and without messages; not for a stream."""
         assert isinstance(self.input, FileInput)
-        return Recording(self.name, self.input.again(), lambda _line: None)
+        again = Recording(self.name, self.input.again(), lambda _line: None)
+        again.keep_reading = self.keep_reading
+        return again
 
-    def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[Message, Part] | None:
-        """The next undamaged batch; None: there is none."""
-        while True:
+    def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[int, Message, Part] | None:
+        """The next undamaged batch, and where it begins; None: there is none."""
+        while self.keep_reading():
             start = self.input.at
             try:
                 message = self._batch_header()
             except Damaged as damage:
-                found = self._resynchronise()
+                found = self._scan.find(self.facts.session, lambda: self.keep_reading())
                 if found or not isinstance(damage, Torn):
                     self._damaged(start, damage)
+                if self._scan.is_over:
+                    self._damaged(self.input.at, Damaged("there is too much damage to read on"))
                 if not found:
                     return None
                 continue
             if message is None:
                 return None
             try:
-                part = self._part(message, is_wanted)
+                return start, message, self._part(message, is_wanted)
             except Torn:
                 return None
             except Damaged as damage:  # its header is right, and so is its length: go on behind it
                 self._damaged(start, damage)
-                continue
-            missing = part.index.first_row - self.rows
-            if missing and not self._said:
-                self._damaged(start, Damaged(f"{missing} rows are missing ahead of it"))
-            self._said = ""
-            return message, part
+        return None
 
     def _damaged(self, at: int, damage: Damaged) -> None:
         """Note damage, and report it: the same in batch after batch only once."""
@@ -211,33 +238,18 @@ class Recording:
         if message is not None:
             try:
                 frames.verify_header(message)
-                if message.kind != Header.BATCH:
-                    raise Damaged("a second schema")
             except Damaged:
                 self.input.unread(message.header)
                 raise
         return message
 
-    def _resynchronise(self) -> bool:
-        """Go to where the next complete header begins. False: there is none."""
-        while True:
-            window = self.input.read(_SCAN_BYTES + frames.MAX_HEADER_BYTES)
-            at = window.find(frames.CONTINUATION)
-            while 0 <= at < _SCAN_BYTES and self._tries_left:
-                if at % 8 == 0:
-                    self._tries_left -= 1
-                    if frames.begins(window, at):
-                        self.input.unread(window[at:])
-                        return True
-                at = window.find(frames.CONTINUATION, at + 1)
-            if len(window) <= _SCAN_BYTES or not self._tries_left:
-                return False
-            self.input.unread(window[_SCAN_BYTES:])
-
     def _part(self, message: Message, is_wanted: Callable[[Index], bool]) -> Part:
         try:
+            self._check_kind(message)
             index = Index.parse(message.metadata)
             self._check_place(message.metadata, index)
+            if index.end == (message.rows > 0):
+                raise Damaged("an empty batch" if message.rows == 0 else "an end with rows in it")
         except Damaged:
             self._skip(message)
             raise
@@ -248,10 +260,22 @@ class Recording:
         if len(body) < message.body_bytes:
             raise Torn("it ends in the middle of a batch")
         frames.verify_body(message, body)
-        return Part(index, self._decode(message, body))
+        return Part(index, None if index.end else self._decode(message, body))
+
+    def _check_kind(self, message: Message) -> None:
+        """Raises Damaged where this is no batch but the beginning of a recording."""
+        if message.kind == Header.BATCH:
+            return
+        session = message.metadata.get("session", "")
+        if session == self.facts.session:
+            raise Damaged("a second beginning of it")
+        self._other = session
+        raise Damaged(_OTHER)
 
     def _check_place(self, metadata: dict[str, str], index: Index) -> None:
         """Raises Damaged where a batch does not belong here: its checksums are right wherever it was copied to."""
+        if self._other and metadata.get("session") == self._other:
+            raise Damaged(_OTHER)
         mine = {"session": self.facts.session, "part": str(self.facts.part)}
         if any(metadata.get(name, value) != value for name, value in mine.items()):
             raise Damaged("a batch of another recording")
@@ -266,7 +290,7 @@ class Recording:
         columns = self._columns(message, body)
         try:
             batch = from_arrow(columns, self.facts.wall_offset_ns)
-            self._check_facts(batch)
+            self._checks.check(batch)
         except InvalidColumns as error:
             raise Damaged(str(error)) from error
         return batch
@@ -281,16 +305,6 @@ class Recording:
         if not keep.any():
             return pa.RecordBatch.from_pylist([], self._schema)
         return frames.decode(message, body, self._schema).filter(pa.array(keep))
-
-    def _check_facts(self, batch: Batch) -> None:
-        for index in np.flatnonzero(batch.rows["kind"] == Kind.CGROUP).tolist():
-            self._facts_left -= 1
-            try:
-                msgspec.json.decode(batch.payload(index).args, type=CgroupFact)
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                raise InvalidColumns("a container that cannot be read") from error
-        if self._facts_left < 0:
-            raise InvalidColumns(f"more than {_MAX_FACTS} cgroups")
 
     def _gap(self, index: Index) -> Batch:
         """The row in place of batches that are missing ahead of this one."""

@@ -47,6 +47,11 @@ class RowFilter:
         self._keep_first(keep, np.flatnonzero(commands), values_of(cgroup_id))
         return keep
 
+    def has_number(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Which rows (array of EVENT) are of processes that have, or may have, one of the numbers, shape (n,)."""
+        found: NDArray[np.bool_] = np.isin(rows["tgid"], self._numbers) | (rows["deep_len"] > 0)
+        return found | np.isin(rows["chain"]["nr"], self._numbers).any(axis=1)
+
     def _keep_first(self, keep: NDArray[np.bool_], commands: _Numbers, cgroup_id: _Numbers) -> None:
         cgroups, first = np.unique(cgroup_id[commands], return_index=True)
         new = ~np.isin(cgroups, self._cgroups)

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from tracer.recording.files import FileInput
+from tracer.recording.inputs import FileInput
 from tracer.recording.reader import Recording
 
 _CHUNK_BYTES = 1 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.recording.files import FileInput, StreamInput
+from tracer.recording.inputs import FileInput, StreamInput
 from tracer.recording.reader import Index, Recording
 from tracer.stream.attribution import Attribution, reduce
 from tracer.stream.batch import EVENT, Batch, of_kind
@@ -23,18 +24,20 @@ from tracer.typed.moments import UNKNOWN_NS, Span
 from tracer.typed.targets import Target, TargetKind
 
 _FOREVER_NS = 1 << 64
+_PIECE_BYTES = 1 << 20
 
 
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
-    targets: what it shows; (): everything that was recorded.
+    targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
         self.recordings = list(recordings)
         self.attribution = Attribution()
         self.table: Table | None = None
+        self.is_all = True
         self.lost = 0
         self.found = 0  # how many rows of processes the targets mean, so far
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
@@ -66,9 +69,13 @@ class RecordedSource:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is missing as far as it was read: all files exist, were closed, and are not damaged."""
-        return not any(recording.is_torn or recording.damages for recording in self.recordings) and all(
-            _goes_on(before, after) for before, after in itertools.pairwise(self.recordings)
-        )
+        is_whole = not any(recording.is_torn or recording.damages for recording in self.recordings)
+        return self.is_all and is_whole and all(itertools.starmap(_goes_on, itertools.pairwise(self.recordings)))
+
+    def read_while(self, keep_reading: Callable[[], bool]) -> None:
+        """From now on read nothing more where this returns False: whatever is asked of the files."""
+        for recording in self.recordings:
+            recording.keep_reading = keep_reading
 
     def show(self, window: Span) -> None:
         """Show only what happened in this window from now on."""
@@ -156,14 +163,20 @@ class RecordedSource:
         for recording in self.recordings:
             if isinstance(recording.input, StreamInput):
                 recording.input.keep_waiting = lambda: timeout_s() is not None
-            for batch in self._batches_of(recording, before):
-                for chosen in itertools.chain.from_iterable(map(self._chosen, self.attribution.split_and_learn(batch))):
+            with _read_while(recording, lambda: timeout_s() is not None):
+                for chosen in self._chosen_of(recording, before):
                     yield self._counted(chosen)
                     self.on_progress()
                     if timeout_s() is None:
                         return
             before = recording
         yield from map(self._counted, self._held.give_up())
+
+    def _chosen_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
+        for batch in self._batches_of(recording, before):
+            for piece in _pieces(batch):
+                for part in self.attribution.split_and_learn(piece):
+                    yield from self._chosen(part)
 
     def _counted(self, chosen: Batch) -> Batch:
         self.found += int((~of_kind(chosen.rows, *STREAM_KINDS)).sum())
@@ -196,6 +209,26 @@ class RecordedSource:
             return
         shown = self._moves.apply(part, self._selection.mask(part))
         yield from self._held.take(part, shown & wanted, self._selection.waiting(part) & ~shown & wanted)
+
+
+@contextlib.contextmanager
+def _read_while(recording: Recording, keep_reading: Callable[[], bool]) -> Iterator[None]:
+    before = recording.keep_reading
+    recording.keep_reading = lambda: before() and keep_reading()
+    try:
+        yield
+    finally:
+        recording.keep_reading = before
+
+
+def _pieces(batch: Batch) -> Iterator[Batch]:
+    """The batch in pieces with little text each: views need several times as much memory as they show."""
+    if len(batch.heap) <= _PIECE_BYTES:
+        yield batch
+        return
+    cuts = np.flatnonzero(np.diff((batch.starts + batch.lengths) // _PIECE_BYTES)) + 1
+    for start, stop in itertools.pairwise([0, *cuts.tolist(), len(batch)]):
+        yield batch.part(start, stop)
 
 
 def _cgroup_before(selection: Selection, part: Batch, at: int) -> int:

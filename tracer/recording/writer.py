@@ -13,12 +13,12 @@ import numpy as np
 from tracer.errors import NstraceError, ReaderGone
 from tracer.recording import frames
 from tracer.recording.columns import to_arrow
+from tracer.recording.fitting import fitted
+from tracer.recording.limits import MAX_HEAP_BYTES, MAX_ROWS
 from tracer.stream.attribution import teaches
 from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
-MAX_ROWS = 1 << 15  # a batch twice as large needs 30 MB more memory
-MAX_HEAP_BYTES = 1 << 24
 FLUSH_S = 1.0
 SLOW_FLUSH_S = 5.0
 SLOW_ROWS = 256  # fewer than these may wait longer: each batch costs some KiB
@@ -171,7 +171,8 @@ class Writer:
 
 
 def _parts(batch: Batch) -> list[Batch]:
-    """The batch in pieces within the limits; one row alone may be larger."""
+    """The batch in pieces within `tracer.recording.limits`."""
+    batch = fitted(batch)
     heaps = (batch.starts + batch.lengths) // MAX_HEAP_BYTES
     cuts = np.flatnonzero(np.diff(heaps) != 0) + 1
     bounds = sorted({0, len(batch), *cuts.tolist(), *range(0, len(batch), MAX_ROWS)})

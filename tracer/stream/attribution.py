@@ -20,6 +20,8 @@ from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, chain_of
 from tracer.stream.schema import INLINE_LEVELS, Kind
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
+MAX_FACT_BYTES = 1 << 26  # of paths and labels: usually some hundred bytes each
+_LABEL_BYTES = 200  # what a short label needs
 
 
 class Attribution:
@@ -31,7 +33,7 @@ class Attribution:
     """
 
     def __init__(self) -> None:
-        self.cgroups: Lru[int, CgroupFact] = Lru(MAX_FACTS)
+        self.cgroups: Lru[int, CgroupFact] = Lru(MAX_FACTS, _size, MAX_FACT_BYTES)
         self.changes = 0
         self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
@@ -137,6 +139,12 @@ class Attribution:
             return self._cache[key]
         except KeyError:
             return self.container(chain_of(batch, index), key[1])
+
+
+def _size(fact: CgroupFact) -> int:
+    """About how many bytes of memory a fact needs, beside what each needs."""
+    labels = fact.container.labels if fact.container else {}
+    return len(fact.path) + sum(len(name) + len(value) + _LABEL_BYTES for name, value in labels.items())
 
 
 def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -> Iterator[int]:

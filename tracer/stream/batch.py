@@ -176,3 +176,18 @@ class Batch:
         if not parts:
             return Batch(np.empty(0, EVENT))
         return Batch(join_rows([part.rows for part in parts]), b"".join(part.heap for part in parts))
+
+
+def without_args(batch: Batch, which: NDArray[np.bool_]) -> Batch:
+    """The batch, a copy where it differs, without the arguments of these rows."""
+    rows = batch.rows
+    which = which & (rows["args_len"] > 0)
+    if not which.any():
+        return batch
+    keep = np.ones(len(batch.heap), bool)
+    ends = batch.starts + batch.lengths
+    for at in np.flatnonzero(which).tolist():
+        keep[ends[at] - int(rows["args_len"][at]) : ends[at]] = False
+    rows = rows.copy()
+    rows["args_len"][which] = 0
+    return Batch(rows, np.frombuffer(batch.heap, np.uint8)[keep].tobytes())

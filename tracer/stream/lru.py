@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -11,11 +11,15 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """A table for at most limit entries: the entry that was used longest ago is evicted. evicted: how many were."""
+    """A table for at most limit entries: the entry that was used longest ago is evicted. evicted: how many were.
 
-    def __init__(self, limit: int) -> None:
+    weigh: returns what a value counts; all together count max_weight at the most, unless one alone counts more.
+    """
+
+    def __init__(self, limit: int, weigh: Callable[[V], int] = lambda _value: 0, max_weight: int = 0) -> None:
         self.evicted = 0
         self._limit = limit
+        self._weigh, self._max_weight, self._weight = weigh, max_weight, 0
         self._entries: OrderedDict[K, V] = OrderedDict()
 
     def __len__(self) -> int:
@@ -30,7 +34,8 @@ class Lru(Generic[K, V]):
 
     def pop(self, key: K) -> None:
         """Remove the entry, if there is one."""
-        self._entries.pop(key, None)
+        if key in self._entries:
+            self._weight -= self._weigh(self._entries.pop(key))
 
     def get(self, key: K) -> V | None:
         """The value, which counts as just used; None: there is none."""
@@ -40,8 +45,9 @@ class Lru(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Add or replace an entry."""
+        self.pop(key)
         self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._limit:
-            self._entries.popitem(last=False)
+        self._weight += self._weigh(value)
+        while len(self._entries) > self._limit or (self._weight > self._max_weight and len(self._entries) > 1):
+            self.pop(next(iter(self._entries)))
             self.evicted += 1

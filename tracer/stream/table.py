@@ -207,7 +207,9 @@ class Table:
             else:
                 self._evict(next(iter(self._host.values())))  # all live: in the order in which they appeared
         asked_from_ns = (now_ns if self.lost_since_ns is None else self.lost_since_ns) - ECHO_NS
-        while self._evicted and next(iter(self._evicted)).start_ns < asked_from_ns:
+        while self._evicted and (
+            next(iter(self._evicted)).start_ns < asked_from_ns or len(self._evicted) > self._max_processes
+        ):
             self._evicted.popitem(last=False)
 
     def _evict(self, process: Process) -> None:
@@ -218,7 +220,8 @@ class Table:
 
     def was_evicted(self, proc_id: ProcId) -> bool:
         """Whether the process lived when it was evicted: it is forgotten, but it was seen. Known for those that began
-        at most ECHO_NS before events were lost, or before now: no comparison with a list needs older ones."""
+        at most ECHO_NS before events were lost, or before now: no comparison with a list needs older ones; and for no
+        more of them than the table has room for."""
         return proc_id in self._evicted
 
     def _forget(self, process: Process) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,21 +34,33 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def find_files(names: Sequence[str]) -> list[str]:
     """The files of these names: a folder's recordings, and the parts of a recording that was rotated."""
+    return list(_found(names))
+
+
+def _found(names: Sequence[str]) -> dict[str, bool]:
+    """As `find_files`; True: it was not named, but is in a folder that was."""
     from tracer.recording.files import parts_of
 
-    found: dict[str, None] = {}
+    found: dict[str, bool] = {}
     for name in names:
         path = Path(name)
         if name != "-" and path.is_dir():
-            inside = sorted(str(entry) for entry in path.iterdir() if entry.name.endswith(SUFFIX))
-            if not inside:
-                raise NstraceError(f"no recording is in {name}", f"their names end in {SUFFIX}")
-            found |= dict.fromkeys(inside)
+            found |= dict.fromkeys(_inside(path), True)
         elif name != "-" and not path.exists() and (parts := parts_of(path)):
-            found |= dict.fromkeys(map(str, parts))
+            found |= dict.fromkeys(map(str, parts), False)
         else:
-            found[name] = None
-    return list(found)
+            found[name] = False
+    return found
+
+
+def _inside(folder: Path) -> list[str]:
+    try:
+        inside = sorted(str(entry) for entry in folder.iterdir() if entry.name.endswith(SUFFIX))
+    except OSError as error:
+        raise NstraceError(f"{folder} cannot be read: {error.strerror}") from error
+    if not inside:
+        raise NstraceError(f"no recording is in {folder}", f"their names end in {SUFFIX}")
+    return inside
 
 
 def open_sources(
@@ -71,20 +84,48 @@ def open_later(
 ) -> Callable[[], list[RecordedSource]]:
     """As `open_sources`, but the caller gives up privileges: the files are open, and nothing is parsed before the
     returned function is called."""
-    from tracer.recording.files import open_input
+    from tracer.recording.inputs import allow_many_files, open_input, open_regular
     from tracer.recording.reader import Recording
     from tracer.recording.runs import runs_of
     from tracer.recording.source import RecordedSource
     from tracer.system import imports
 
     imports.load(*_LAZY, *uses)
-    inputs = [(name, open_input(name)) for name in find_files(names)]
+    found = _found(names)
+    allow_many_files(len(found))
+    left_out: list[NstraceError] = []
+    opened = []
+    for name, is_inside in found.items():
+        with _leaving_out(left_out, is_inside):
+            opened.append((name, (open_regular if is_inside else open_input)(name), is_inside))
 
     def parse() -> list[RecordedSource]:
-        recordings = [Recording(name, found, say) for name, found in inputs]
-        return [RecordedSource(run, targets) for run in runs_of(recordings, say)]
+        recordings = []
+        for name, data, is_inside in opened:
+            with _leaving_out(left_out, is_inside):
+                recordings.append(Recording(name, data, say))
+        if not recordings:
+            raise left_out[0]
+        for error in left_out:
+            say(f"left out: {error.message}")
+        sources = [RecordedSource(run, targets) for run in runs_of(recordings, say)]
+        for source in sources:
+            source.is_all = not left_out
+        return sources
 
     return parse
+
+
+@contextlib.contextmanager
+def _leaving_out(left_out: list[NstraceError], is_inside: bool) -> Iterator[None]:
+    """What is in a folder, whoever put it there, and is no recording that can be read, is left out; what was named is
+    an error."""
+    try:
+        yield
+    except NstraceError as error:
+        if not is_inside:
+            raise
+        left_out.append(error)
 
 
 def sayer(quiet: bool) -> Callable[[str], None]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tracer.answers.census import Census, Entry
     from tracer.containers.names import Names
     from tracer.host.lookup import Lookup
-    from tracer.past.census import LossWindow
+    from tracer.recording.census import Recalled
     from tracer.recording.source import RecordedSource
     from tracer.typed.targets import Target
 
@@ -100,12 +100,13 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     if listed_ns is not None and moment_ns < listed_ns:
         moment_ns = listed_ns  # the processes that existed already are not known before
         note(f"nstrace: as of {precise(listed_ns)}, when the processes were listed that were there", quiet)
-    census, losses = read_census(source, moment_ns)
+    recalled = read_census(source, moment_ns)
+    census = recalled.census
     hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
     when = f" at {precise(moment_ns)}"
     targets = tuple(_bound(target, census, when) for target in parsed)
     entries = _chosen(census, targets, when, hint, quiet)
-    rest = lambda: _say_what_is_unsure(losses, quiet)  # noqa: E731
+    rest = lambda: _say_what_is_unsure(recalled, quiet)  # noqa: E731
     return Gathered(census, targets, entries, moment_ns, str, lambda _id: None, rest)
 
 
@@ -164,10 +165,10 @@ def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
         note(f"nstrace: no names of containers: {names.error.message}", quiet)
 
 
-def _say_what_is_unsure(losses: LossWindow | None, quiet: bool) -> None:
+def _say_what_is_unsure(recalled: Recalled, quiet: bool) -> None:
     from tracer.text.times import precise
 
-    if losses:
+    if losses := recalled.losses:
         since, until = precise(losses.since_ns), precise(losses.until_ns)
         lost = f"{losses.lost} events" if losses.lost else "events"
         note(
@@ -175,3 +176,7 @@ def _say_what_is_unsure(losses: LossWindow | None, quiet: bool) -> None:
             " missing, who ended then may still be shown",
             quiet,
         )
+    if recalled.forgotten:
+        note(f"nstrace: {recalled.forgotten} more processes lived then, for which there is no room", quiet)
+    if recalled.shortened:
+        note(f"nstrace: {recalled.shortened} commands are cut: all of them are longer than there is room for", quiet)

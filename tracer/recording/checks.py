@@ -1,0 +1,61 @@
+"""What is checked of a decoded batch before anything else sees it: times, texts and facts are within the limits.
+
+What is larger, or lies outside of the calendar, was not written by nstrace (`tracer.recording.limits`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from tracer.recording.columns import InvalidColumns
+from tracer.recording.fitting import too_large
+from tracer.recording.limits import MAX_BOOT_NS, MAX_COUNT, MAX_FACTS, is_possible
+from tracer.stream.attribution import reported_owner
+from tracer.stream.batch import Batch
+from tracer.stream.metadata import CgroupFact
+from tracer.stream.schema import Kind
+
+_TIMES = ("ts_ns", "start_ns", "parent_start_ns")
+
+
+class Checks:
+    """Checks the batches of one recording, which may hold MAX_FACTS facts altogether."""
+
+    def __init__(self) -> None:
+        self._facts_left = MAX_FACTS
+
+    def check(self, batch: Batch) -> None:
+        """Raises InvalidColumns where a batch holds what no version of nstrace writes."""
+        rows = batch.rows
+        if not len(rows):
+            return
+        for name in _TIMES:
+            if rows[name].max() > MAX_BOOT_NS:
+                raise InvalidColumns(f"a {name} that is not plausible")
+        if too_large(batch).any():
+            raise InvalidColumns("a row with more text than nstrace writes")
+        gaps = rows["seq"][rows["kind"] == Kind.GAP]
+        if len(gaps) and gaps.max() > MAX_COUNT:
+            raise InvalidColumns("a number of lost events that is not plausible")
+        self._check_facts(batch)
+
+    def _check_facts(self, batch: Batch) -> None:
+        rows = batch.rows
+        is_fact = (rows["kind"] == Kind.CGROUP) | (rows["kind"] == Kind.PIDNS) & (rows["args_len"] > 0)
+        places = np.flatnonzero(is_fact).tolist()
+        self._facts_left -= len(places)
+        if self._facts_left < 0:
+            raise InvalidColumns(f"more than {MAX_FACTS} cgroups")
+        for index in places:
+            args = batch.payload(index).args
+            try:
+                container = (
+                    msgspec.json.decode(args, type=CgroupFact).container
+                    if rows["kind"][index] == Kind.CGROUP
+                    else reported_owner(args)
+                )
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise InvalidColumns("a container that cannot be read") from error
+            if container and not is_possible("incarnation", container.incarnation):
+                raise InvalidColumns("a container whose incarnation is not plausible")
