@@ -10,7 +10,7 @@ import json
 import sys
 
 _PROGRAM = """
-import ctypes, errno, json, os, socket, sys, threading
+import ctypes, errno, importlib, json, mmap, os, socket, sys, threading
 from tracer.cli import main
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -53,7 +53,7 @@ ATTEMPTS = {
     "make a namespace": lambda: call("unshare", 0x10000000),
     "become root": lambda: os.setuid(0),
     "type into the terminal": lambda: call("ioctl", 2, 0x5412, b"x"),
-    "make memory executable": lambda: __import__("mmap").mmap(-1, 4096, prot=7),
+    "make memory executable": lambda: mmap.mmap(-1, 4096, prot=7),
     "leave the root directory": lambda: os.chroot("."),
 }
 
@@ -79,17 +79,18 @@ def trespass():
 
 
 def broken(render):
-    def rendering(self, *args, **kwargs):
-        if not hasattr(self, "_has_trespassed"):
-            self._has_trespassed = True
+    done = []
+    def rendering(*args, **kwargs):
+        if not done:
+            done.append(True)
             trespass()
-        return render(self, *args, **kwargs)
+        return render(*args, **kwargs)
     return rendering
 
 
 MODULE, CLASS, METHOD = {where!r}
-import importlib
-owner = getattr(importlib.import_module(MODULE), CLASS)
+owner = importlib.import_module(MODULE)
+owner = getattr(owner, CLASS) if CLASS else owner
 setattr(owner, METHOD, broken(getattr(owner, METHOD)))
 main()
 """
@@ -100,7 +101,7 @@ NOTHING = ("tracer.views.nothing", "Nothing", "render")
 
 def command(*arguments: str, where: tuple[str, str, str] = VIEW) -> list[str]:
     """The command line of nstrace with these arguments, in which this method of a class tries everything once.
-    where: module, class, method."""
+    where: module, class, method; without a class it is a function."""
     return [sys.executable, "-c", _PROGRAM.replace("{where!r}", repr(where)), *arguments]
 
 
