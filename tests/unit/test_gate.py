@@ -46,7 +46,7 @@ CORPUS = [
 ]
 HOSTILE = "".join(CORPUS).replace("/", "")
 NAME = "x" + HOSTILE  # of a file
-OURS = re.compile(r"\x1b\[(?:32|36|2|1;33|1;31|31|0)m")  # our own colors: the corpus has others
+OURS = re.compile(r"\x1b\[(?:32|36|2|1;33|1;31|31|0)m|\r\x1b\[K")  # our own colors, and progress: not in the corpus
 
 
 def is_harmless(char: str) -> bool:
@@ -176,13 +176,14 @@ def _all_of(readers: list[int], child: int) -> list[bytes]:
     return list(texts.values())
 
 
+RECORD = ["--duration", "1.3", "--force", "-w", f"{NAME}.new.arrows", "host"]  # long enough for a line of progress
 UNKNOWN = re.sub(r"[][*?]", "", HOSTILE)  # no glob, which would wait for a container
 FILE, BAD, TORN, FOLDER = f"{NAME}.arrows", f"{NAME}.bad.arrows", f"{NAME}.torn.arrows", f"{NAME}.d"
 TARGETS = [f"{kind}{HOSTILE}" for kind in ("", "label:", "label:k=", "image:", "compose:", "pid:", "pidns:")] + ["web"]
 FILES = [FILE, BAD, TORN, FOLDER, f"{NAME}.missing.arrows"]
 BASES = {  # how each command is run, with strangers' words wherever there is room for them
     "follow": [["-w", "/nowhere/x", UNKNOWN], ["-w", FILE], [UNKNOWN], ["--duration", "0.2", HOSTILE, "host"]],
-    "record": [["-w", f"/nowhere/{NAME}", UNKNOWN], ["-w", FILE], ["-w", f"{NAME}/x"]],
+    "record": [["-w", f"/nowhere/{NAME}", UNKNOWN], ["-w", FILE], ["-w", f"{NAME}/x"], RECORD],
     "replay": [
         *([*how, file] for how in ([], ["--json"], ["--color", "always"], ["--threads"]) for file in FILES),
         *([FILE, target] for target in TARGETS),
@@ -254,6 +255,14 @@ def test_no_command(on_pty: bool, place: Path) -> None:
         out, err, _code = ran(place, argv, on_pty)
         check(out + err)
         assert b"Usage: nstrace " in out or "--help" not in argv
+
+
+def test_variables(place: Path) -> None:
+    for address in (f"unix:///{HOSTILE}", f"tcp://{HOSTILE}", HOSTILE):
+        for verb in ("ps", "containers", "verify", "translate"):
+            out, err, _code = ran(place, [verb, *(["1"] if verb == "translate" else [])], False, DOCKER_HOST=address)
+            check(out + err)
+    assert ran(place, ["ps", "web"], False, DOCKER_HOST=f"unix:///{UNKNOWN}")[1].count(rb"\x1b0;title\x07") == 1
 
 
 @pytest.mark.parametrize("shell", ["bash_complete", "zsh_complete", "fish_complete"])

@@ -35,8 +35,8 @@ class _Word(NamedTuple):
 
 
 _NAMES_BY = frozenset({"set", "add", "put"})  # aws configure set NAME VALUE
-_LAST_OF = frozenset({"htpasswd", "rabbitmqctl"})  # whose last word can be a secret
-_RABBITS = frozenset({"add_user", "change_password", "authenticate_user"})
+_LOGON = re.compile(r"[\w$#\"]{1,128}/(?P<secret>[^\s@/]{1,256})(?:@|\Z)")
+_LEAST_WORDS = 3  # a program, a user and a secret
 
 
 def masked(args: Sequence[str], is_cut: bool = False) -> tuple[list[str], int]:
@@ -93,18 +93,20 @@ def _unquoted(match: re.Match[str]) -> _Word:
 
 def _of_command(words: Sequence[_Word]) -> Iterator[tuple[int, Span]]:
     """The secrets that options show: which word they are in, and where."""
-    program, habits = "", Habits()
+    habits = Habits()
     for index, word in enumerate(words):
         behind = words[index + 1] if index + 1 < len(words) else None
         name = word.text.rpartition("/")[2]
-        if name in HABITS or name in _LAST_OF:
-            program, habits = name, HABITS.get(name, Habits())
+        if name in HABITS:
+            habits = HABITS[name]
         elif word.text.startswith(("-", *habits.joined)):
             yield from _of_option(index, word, behind, habits)
+        elif habits.logon and (logon := _LOGON.match(word.text)):
+            yield index, (word.start + logon.start("secret"), word.start + logon.end("secret"))
         elif behind and index and words[index - 1].text in _NAMES_BY and is_secret(word.text, behind.text):
             yield index + 1, (behind.start, behind.end)
-    if program and (last := words[-1]) and _ends_with_secret(program, [word.text for word in words]):
-        yield len(words) - 1, (last.start, last.end)
+    if habits.last and len(words) >= _LEAST_WORDS and any(word.text in habits.last for word in words[:-1]):
+        yield len(words) - 1, (words[-1].start, words[-1].end)
 
 
 def _of_option(index: int, word: _Word, behind: _Word | None, habits: Habits) -> Iterator[tuple[int, Span]]:
@@ -136,10 +138,3 @@ def _of_user(index: int, word: _Word, behind: _Word | None, option: str, separat
     place = word.text.find(separator, at)
     if place >= 0:
         yield index, (word.start + place + 1, word.end)
-
-
-def _ends_with_secret(program: str, words: Sequence[str]) -> bool:
-    """Whether the last word of a command is a secret for its place alone."""
-    if program == "htpasswd":
-        return len(words) > 2 and any(word.startswith("-") and "b" in word for word in words)
-    return program == "rabbitmqctl" and len(words) > 3 and not _RABBITS.isdisjoint(words)

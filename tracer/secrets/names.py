@@ -7,7 +7,8 @@ import re
 _CERTAIN = re.compile(
     r"(?<!by)(?<!com)(?<!sur)pass(?!ive|enger|through|[_-]?thru|age|ing)|pwd\Z|bearer|secret|token(?!i[sz])|passwd"
     r"|credential|creds?(?:\Z|[_.-])|api[_-]?key|access[_-]?key|account[_-]?key|authorization|authtok|connection[_-]?str"
-    r"|cookie|session[_-]?id|webhook|dsn\Z|(?:^|[_.-])(?:pw|pin|otp|jwt|sas|pat)\Z|(?:bind|root|user|admin|ldap|db)pw\Z",
+    r"|cookie|session[_-]?id|webhook|dsn\Z|(?:^|[_.-])(?:pin|otp|jwt|sas|pat|psk)\Z|pw\Z"
+    r"|pswd|mnemonic|seed[_-]?phrase|hmac|snmp[_-]?community",
     re.IGNORECASE,
 )
 _LIKELY = re.compile(

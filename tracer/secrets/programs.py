@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 class Habits(NamedTuple):
     """What a program's options mean. joined: options with the secret in the same word (-pSECRET); behind: options whose
-    next word is the secret (-p SECRET); user: options with USER:SECRET, by that separator."""
+    next word is the secret (-p SECRET); user: options with USER:SECRET, by that separator; logon: words may be
+    USER/SECRET@PLACE; last: the last word is the secret where these words are ahead of it."""
 
     joined: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
     user: tuple[str, ...] = ()
     separator: str = ":"
+    logon: bool = False
+    last: frozenset[str] = frozenset()
 
 
 _TABLE = {
@@ -23,8 +26,14 @@ _TABLE = {
     "ldappasswd": Habits(("-w",), ("-w", "-s", "-a")),
     "sqlcmd bcp zip unzip zipcloak ipmitool mosquitto_pub mosquitto_sub mosquitto_rr": Habits(("-P",), ("-P",)),
     "mongo mongosh mongodump mongorestore mongoexport mongoimport cqlsh": Habits(behind=("-p",)),
-    "login rabbitmqadmin useradd usermod rdesktop": Habits(behind=("-p",)),  # login: docker login, az login
-    "sshpass": Habits(joined=("-p",), behind=("-p",)),
+    "rabbitmqadmin useradd usermod rdesktop twine": Habits(behind=("-p",)),
+    "sshpass login": Habits(joined=("-p",), behind=("-p",)),  # login: docker login, az login
+    "ssh-keygen": Habits(behind=("-N", "-P")),
+    "sqlplus expdp impdp sqlldr rman": Habits(logon=True),
+    "htpasswd": Habits(last=frozenset({"-b", "-bc", "-cb", "-nb", "-bn", "-Bb", "-bB", "-nbB", "-bnB", "-Bbn"})),
+    "rabbitmqctl": Habits(last=frozenset({"add_user", "change_password", "authenticate_user"})),
+    "mc": Habits(last=frozenset({"alias"})),
+    "wpa_passphrase": Habits(last=frozenset({"wpa_passphrase"})),
     "xfreerdp": Habits(joined=("/p:",)),
     "snmpwalk snmpget snmpset snmpbulkwalk": Habits(behind=("-A", "-X", "-c")),
     "plink pscp psftp": Habits(behind=("-pw",)),

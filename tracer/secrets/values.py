@@ -36,6 +36,12 @@ _HOOK = re.compile(
     r"(?:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)|discord(?:app)?\.com/api/webhooks"
     r"|\.webhook\.office\.com/webhookb2|api\.telegram\.org/bot|hooks\.zapier\.com/hooks/catch)/?(?P<path>[\w/:.~%+@-]{1,1024})"
 )
+# netrc(5), and SQL's IDENTIFIED BY 'x', WITH PASSWORD 'x'
+_SPOKEN = re.compile(
+    r"\b(?:login\s{1,8}\S{1,256}\s{1,8}password\s{1,8}(?P<netrc>\S+)"
+    r"|(?:identified\s{1,8}(?:with\s{1,8}\w{1,64}\s{1,8})?by|password)\s{1,8}'(?P<sql>[^']+)')",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9_])(?:"
     r"hv[sbr]\.[\w-]{16,}|s\.[A-Za-z0-9]{24}(?!\w)|AIza[\w-]{30,}|ya29\.[\w-]{16,}|GOCSPX-[\w-]{16,}"
@@ -76,6 +82,7 @@ def spans(text: str) -> Iterator[Span]:
             yield from _in_urls(text)
         yield from (match.span("path") for match in _HOOK.finditer(text))
     if " " in text:
+        yield from (match.span(match.lastgroup or 0) for match in _SPOKEN.finditer(text))
         yield from (match.span("value") for match in _SCHEME.finditer(text) if _is_mixed(match["value"]))
     if (len(text) >= _SHORTEST and any(map(_is_mixed, _RUN.findall(text)))) or "xox" in text:
         yield from (match.span() for match in _TOKEN.finditer(text))
