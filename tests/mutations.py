@@ -279,6 +279,41 @@ MUTATIONS = (
         "whose losses: exact or silent", "tracer/stream/losses.py", "if len(since) == 1:", "if since:", unit("losses")
     ),
     Mutation(
+        "what is invisible is not shown",
+        "tracer/text/escape.py",
+        "text.isprintable() and (text.isascii() or not _UNSEEN.search(text))",
+        "text.isprintable()",
+        unit("gate", "-k", "json"),
+    ),
+    Mutation(
+        "what is printed as text passes the gate",
+        "tracer/gate.py",
+        "self.ungated.write(safe_lines(text))",
+        "self.ungated.write(text)",
+        unit("gate", "-k", "run"),
+    ),
+    Mutation(
+        "no cell is a formula",
+        "tracer/recording/export.py",
+        "pa.array(map(cell, suspects), pa.string())",
+        "pa.array(suspects, pa.string())",
+        unit("cells"),
+    ),
+    Mutation(
+        "of arguments that were cut, the password is masked as far as it is there",
+        "tracer/secrets/arguments.py",
+        "if is_cut and shown",
+        "if False and shown",
+        unit("redactor"),
+    ),
+    Mutation(
+        "what exists already is redacted too",
+        LIVE,
+        "map(self.redact, self._batches(timeout_s))",
+        "self._batches(timeout_s)",
+        kernel("secrecy", "test_nothing_secret_is_in_a_recording"),
+    ),
+    Mutation(
         "the account finds what was not delivered",
         "tracer/stream/account.py",
         'np.nonzero(self.delivered != counts["submitted"])',

@@ -155,6 +155,7 @@ def test_a_command_line(line: str) -> None:
         "docker pull https://registry:5000/img@sha256:0123",
         "containerd-shim -namespace moby -id 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         "python -m serve --max-tokens=4096 --author=me --bypass=x --passive",
+        "glance-api-server-worker-1 npm_config_registry=https://x hf_transfer_enabled_now=1",
         "ffmpeg -i a.mp4 out.mp4",
         "ssh -i /root/.ssh/id_rsa git@github.com",
         "sh -c 'while true; do sleep 1; done'",

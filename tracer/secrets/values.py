@@ -45,10 +45,10 @@ _SPOKEN = re.compile(
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9_])(?:"
     r"hv[sbr]\.[\w-]{16,}|s\.[A-Za-z0-9]{24}(?!\w)|AIza[\w-]{30,}|ya29\.[\w-]{16,}|GOCSPX-[\w-]{16,}"
-    r"|gh[opsur]_\w{10,}|github_pat_\w{10,}|gl[a-z]{2,6}-[\w-]{16,}|xox[a-z](?:\.xox[a-z])?-[\w-]{8,}|xapp-[\w-]{8,}"
-    r"|sk-[\w-]{16,}|[rsp]k_(?:live|test)_\w{10,}|whsec_\w{16,}|npm_\w{10,}|hf_\w{10,}|do[opr]_v1_\w{16,}"
+    r"|gh[opsur]_[A-Za-z0-9]{16,}|github_pat_\w{10,}|gl(?:pat|dt|ft|soat|rt|cbt|ptt|agent|oas|imt|ffct)-[\w-]{16,}|xox[a-z](?:\.xox[a-z])?-[\w-]{8,}|xapp-[\w-]{8,}"
+    r"|sk-[\w-]{16,}|[rsp]k_(?:live|test)_\w{10,}|whsec_\w{16,}|npm_[A-Za-z0-9]{16,}|hf_[A-Za-z0-9]{16,}|do[opr]_v1_\w{16,}"
     r"|shp(?:at|ca|pa|ss)_\w{16,}|dckr_[po]at_[\w-]{16,}|AGE-SECRET-KEY-1\w{16,}|tskey-[\w-]{10,}|NRAK-\w{16,}"
-    r"|sntry[su]_[\w+/=-]{16,}|PMAK-[\w-]{16,}|lin_api_\w{16,}|figd_[\w-]{16,}|pul-\w{32,}|rubygems_\w{32,}|dapi\w{32}"
+    r"|sntry[su]_[\w+/=-]{16,}|PMAK-[\w-]{16,}|lin_api_\w{16,}|figd_[\w-]{16,}|pul-\w{32,}|rubygems_\w{32,}|dapi[0-9a-f]{32}"
     r"|gl(?:sa|c)_[\w+/=]{20,}|EAA[A-Za-z0-9]{40,}|AT[AC]TT3[\w=-]{20,}|ATBB\w{20,}|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"
     r"|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}|pypi-[\w-]{20,}|key-[0-9a-f]{32}"
     r"|sq0(?:csp|atp|idp)-[\w-]{16,}|ops_eyJ[\w-]{16,}|(?:IQoJb3JpZ2lu|FwoGZXIvYXdz)[\w/+=]{20,})"
