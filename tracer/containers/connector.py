@@ -3,8 +3,6 @@
 `start` forks the connector, which forks the process that asks (tracer.containers.engine_process), again where that has
 ended. A request is one byte, the number of an address that was decided at the start; the answer is an errno, and with 0
 the descriptor of a connection.
-
-This module imports as little as possible: every command that names containers waits for the fork.
 """
 
 from __future__ import annotations
@@ -24,6 +22,8 @@ from typing import NoReturn
 from tracer.containers.address import path_of
 from tracer.system.descriptors import keep_only
 from tracer.system.libc import name_process
+
+Serve = Callable[[socket.socket, socket.socket, Sequence[str]], NoReturn]
 
 _AGAIN_S = 1.0  # at most so often a process that has ended gets a successor
 _BACKLOG_FULL_S = 0.02
@@ -50,10 +50,12 @@ class Running:
 
 def start(addresses: Sequence[str]) -> Running:
     """Fork the connector and the process that asks. Call it before any thread runs. Raises OSError."""
+    from tracer.containers.engine_process import serve  # both have it then, and import nothing more
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _in_child(lambda: _connect_for(theirs, addresses))
+        _in_child(lambda: _connect_for(theirs, addresses, serve))
     theirs.close()
     ours.setblocking(False)
     return Running(ours, pid)
@@ -66,7 +68,7 @@ def _in_child(work: Callable[[], object]) -> NoReturn:
         os._exit(1)
 
 
-def _connect_for(questions: socket.socket, addresses: Sequence[str]) -> None:
+def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serve) -> None:
     """Serve until nobody asks any more."""
     _detach()
     questions = socket.socket(fileno=fcntl.fcntl(questions, fcntl.F_DUPFD_CLOEXEC, 3))
@@ -78,7 +80,7 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str]) -> None:
         began_s = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            _in_child(lambda connections=theirs: _ask(questions, connections, addresses))  # type: ignore[misc]
+            _in_child(lambda connections=theirs: _ask(questions, connections, addresses, serve))  # type: ignore[misc]
         theirs.close()
         serve_connections(ours, questions, [path_of(address) for address in addresses])
         ours.close()
@@ -88,9 +90,7 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str]) -> None:
             time.sleep(max(0.0, began_s + _AGAIN_S - time.monotonic()))
 
 
-def _ask(questions: socket.socket, connections: socket.socket, addresses: Sequence[str]) -> None:
-    from tracer.containers.engine_process import serve
-
+def _ask(questions: socket.socket, connections: socket.socket, addresses: Sequence[str], serve: Serve) -> None:
     keep_only(questions.fileno(), connections.fileno())
     name_process("nstrace-engine")
     serve(questions, connections, addresses)

@@ -6,7 +6,6 @@ is not in a list. Times are of CLOCK_MONOTONIC, and for a whole answer: connecti
 
 from __future__ import annotations
 
-import http.client
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
@@ -14,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from tracer.containers.address import no_engine
-from tracer.containers.http_api import HttpApi, Refused, TooMuch
+from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
 from tracer.containers.messages import MAX_CONTAINERS, MAX_LABELS, MAX_TGID, Found, Id, Nonsense, Tgid, cut, cut_labels
 from tracer.errors import ExitCode, NstraceError
 
@@ -141,7 +140,7 @@ class Engine:
             return msgspec.json.decode(question(), type=answer)
         except (OSError, Refused, TooMuch, MemoryError) as error:
             raise _failure(self.address, error) from error
-        except (http.client.HTTPException, msgspec.MsgspecError, ValueError, RecursionError) as error:
+        except (Malformed, msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise _failure(self.address, error) from error
 
 

@@ -1,25 +1,28 @@
 """The engine's HTTP interface, as far as names, images, labels and states need it: three GETs on a connected socket.
 
-Without the docker SDK: a process that asks and ends takes 100 ms and 6 MiB more with it (218 ms against 118, medians;
-docs/architecture.md), and a whole `nstrace translate` may take 60 ms beyond Python's start.
+Without http.client, whose import takes 25 ms (it parses headers as mails, and knows TLS), and without the docker SDK,
+whose import takes 100 ms more: a whole `nstrace translate` may take 60 ms beyond Python's start (docs/architecture.md).
 The limits on the time and size of an answer are here; what may become of one is in tracer.containers.messages.
 """
 
 from __future__ import annotations
 
-import http.client
+import re
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote, urlencode
 
 import msgspec
 
 MAX_ANSWER_BYTES = 64 << 20
 """A list of 65 536 containers has 50 MB."""
-_MAX_AROUND_BYTES = 1 << 20  # headers, and the sizes of chunks
+_MAX_AROUND_BYTES = 1 << 20  # headers, and the sizes of chunks, in an answer of that length
+_MAX_LINE_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16
+_MAX_HEADERS = 200
+_OK = 200
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: .*)?")
+_UNQUOTED = re.compile(r"[A-Za-z0-9_.~-]")
 
 
 class Refused(Exception):
@@ -39,6 +42,10 @@ class TooMuch(Exception):
     """The answer is larger than any that is read."""
 
 
+class Malformed(Exception):
+    """The answer is no HTTP."""
+
+
 Dial = Callable[[float], int]
 """Until when (CLOCK_MONOTONIC) -> the descriptor of a new connection to the engine. Raises OSError."""
 
@@ -46,8 +53,7 @@ Dial = Callable[[float], int]
 class HttpApi:
     """Asks the engine; one connection for each question. All methods return JSON as it came: the caller decodes what it
     needs, and nothing else becomes an object. until_s: when the whole answer must be there, connecting included
-    (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch, http.client.HTTPException or
-    ValueError."""
+    (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch or Malformed."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
@@ -58,74 +64,127 @@ class HttpApi:
 
     def containers(self, filters: dict[str, list[str]], until_s: float) -> bytearray:
         """GET /containers/json: stopped ones too."""
-        query = {"all": "1"}
-        if filters:
-            query["filters"] = msgspec.json.encode(filters).decode()
-        return self._get(f"/containers/json?{urlencode(query)}", until_s)
+        chosen = f"&filters={_quoted(msgspec.json.encode(filters).decode())}" if filters else ""
+        return self._get(f"/containers/json?all=1{chosen}", until_s)
 
     def inspect_container(self, container_id: str, until_s: float) -> bytearray:
         """GET /containers/ID/json."""
-        return self._get(f"/containers/{quote(container_id, safe='')}/json", until_s)
+        return self._get(f"/containers/{_quoted(container_id)}/json", until_s)
 
     def _get(self, target: str, until_s: float) -> bytearray:
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = _Socket.connected(self._dial(until_s), until_s)
-        try:
-            connection.request("GET", target)
-            answer = connection.getresponse()
-            body = _read(answer)
-        finally:
-            connection.close()
-        if answer.status != http.client.OK:
-            raise Refused(answer.status, _explanation(body))
+        with socket.socket(fileno=self._dial(until_s)) as connected:
+            answer = _Answer(connected, until_s)
+            answer.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            status = answer.status()
+            body = answer.body()
+        if status != _OK:
+            raise Refused(status, _explanation(body))
         return body
 
 
-def _read(answer: http.client.HTTPResponse) -> bytearray:
-    """The body. In pieces into one buffer: read() makes an object of every chunk, and reads without bound where the
-    size of a chunk is -1."""
-    body, piece = bytearray(), bytearray(_PIECE_BYTES)
-    while count := answer.readinto(piece):
-        body += memoryview(piece)[:count]
+def _quoted(text: str) -> str:
+    """As a part of a URL."""
+    return "".join(char if _UNQUOTED.fullmatch(char) else f"%{ord(char):02X}" for char in text)
+
+
+class _Answer:
+    """An answer as it arrives, in the time for all of it: RFC 9112. All methods raise OSError, TooMuch or Malformed."""
+
+    def __init__(self, connected: socket.socket, until_s: float) -> None:
+        self._socket, self._until_s = connected, until_s
+        self._piece = bytearray(_PIECE_BYTES)
+        self._waiting = bytearray()  # received, and not read yet
+        self._received_bytes = 0
+
+    def send(self, request: bytes) -> None:
+        """Send the question."""
+        self._keep_time()
+        self._socket.sendall(request)
+
+    def status(self) -> int:
+        """The status line's number; that of the last, where the engine says before that it goes on."""
+        while True:
+            found = _STATUS.fullmatch(self._line())
+            if not found:
+                raise Malformed("no status")
+            self._headers: dict[bytes, bytes] = {}
+            while line := self._line():
+                name, colon, value = line.partition(b":")
+                if not colon or len(self._headers) > _MAX_HEADERS:
+                    raise Malformed("no header, or too many")
+                self._headers[name.lower()] = value.strip(b" \t")
+            if found[1][:1] != b"1":
+                return int(found[1])
+
+    def body(self) -> bytearray:
+        """What follows the headers."""
+        body = bytearray()
+        if self._headers.get(b"transfer-encoding", b"").lower().endswith(b"chunked"):
+            while size := self._number(self._line().partition(b";")[0].strip(), 16):
+                self._read(size, body)
+                if self._line():
+                    raise Malformed("no end of a chunk")
+        elif b"content-length" in self._headers:
+            self._read(self._number(self._headers[b"content-length"], 10), body)
+        else:
+            self._take(len(self._waiting), body)
+            while self._receive():
+                self._take(len(self._waiting), body)
+        return body
+
+    @staticmethod
+    def _number(digits: bytes, base: int) -> int:
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,32}" if base == 16 else rb"[0-9]{1,32}", digits):
+            raise Malformed("no number")
+        return int(digits, base)
+
+    def _line(self) -> bytes:
+        """The next line, without its end."""
+        looked = 0
+        while (end := self._waiting.find(b"\n", looked)) < 0:
+            looked = len(self._waiting)
+            if looked > _MAX_LINE_BYTES:
+                raise Malformed("a line without an end")
+            self._require()
+        line = bytes(self._waiting[:end])
+        del self._waiting[: end + 1]
+        return line.removesuffix(b"\r")
+
+    def _read(self, count: int, body: bytearray) -> None:
+        """Append so many bytes."""
+        while count:
+            if not self._waiting:
+                self._require()
+            taken = min(count, len(self._waiting))
+            self._take(taken, body)
+            count -= taken
+
+    def _take(self, count: int, body: bytearray) -> None:
+        body += memoryview(self._waiting)[:count]
+        del self._waiting[:count]
         if len(body) > MAX_ANSWER_BYTES:
             raise TooMuch(f"more than {MAX_ANSWER_BYTES >> 20} MiB")
-    return body
 
+    def _require(self) -> None:
+        if not self._receive():
+            raise Malformed("it ends too early")
 
-class _Socket(socket.socket):
-    """A socket whose time-out, for each system call, is what is left of the time for all of them, and that receives a
-    limited number of bytes."""
+    def _receive(self) -> bool:
+        """Receive some more; False: that was all."""
+        self._keep_time()
+        count = self._socket.recv_into(self._piece)
+        self._waiting += memoryview(self._piece)[:count]
+        self._received_bytes += count
+        if self._received_bytes > MAX_ANSWER_BYTES + _MAX_AROUND_BYTES:
+            raise TooMuch(f"more than {MAX_ANSWER_BYTES >> 20} MiB")
+        return count > 0
 
-    until_s = 0.0
-    received_bytes = 0
-
-    @classmethod
-    def connected(cls, descriptor: int, until_s: float) -> _Socket:
-        """The socket of a descriptor, until this moment."""
-        made = cls(fileno=descriptor)
-        made.until_s = until_s
-        return made
-
-    def keep_time(self) -> None:
+    def _keep_time(self) -> None:
         """Set the time-out of the next call. Raises TimeoutError where the time is over."""
-        left_s = self.until_s - time.monotonic()
+        left_s = self._until_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("timed out")
-        self.settimeout(left_s)
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        """Send."""
-        self.keep_time()
-        super().sendall(*args, **kwargs)
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        """Receive; everything that is read passes through here (socket.SocketIO.readinto)."""
-        self.keep_time()
-        count = super().recv_into(*args, **kwargs)
-        self.received_bytes += count
-        if self.received_bytes > MAX_ANSWER_BYTES + _MAX_AROUND_BYTES:
-            raise TooMuch(f"more than {MAX_ANSWER_BYTES >> 20} MiB")
-        return count
+        self._socket.settimeout(left_s)
 
 
 def _explanation(body: bytearray) -> str:

@@ -48,6 +48,12 @@ class Names:
                 self._channel = Channel.opened()
         return self._channel
 
+    def prepare(self) -> None:
+        """Start the process that asks where it will be of use: it gets ready while others are imported."""
+        with contextlib.suppress(NstraceError):
+            if any(map(exists, addresses())):
+                self.start()
+
     @cached_property
     def is_there(self) -> bool:
         """Whether an engine answers."""

@@ -40,6 +40,7 @@ class Lookup:
 
     def __init__(self, names: Names | None = None) -> None:
         self.names = names or Names()
+        self.names.prepare()
         self.host = Host(self.names.describe, self.names.inits)
 
     def targets(self, texts: Iterable[str]) -> Resolved:
