@@ -33,6 +33,7 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.address = f"unix://{path}"
         self.containers: Any = []
         self.state_of_a: dict[str, Any] = {}
+        self.pids: dict[str, Any] = {}  # of the others
         self.status = 200
         self.pause_s = 0.0
         self.hangs = self.trickles = False
@@ -75,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.endswith(f"/containers/{A}/json"):
             self._answer({"Id": A, "State": self.server.state_of_a}, 200)
         elif url.path.endswith("/json") and url.path.removeprefix("/v1.41") != "/containers/json":
-            self._answer({"State": {"Pid": 0}}, 200)
+            self._answer({"State": {"Pid": self.server.pids.get(url.path.split("/")[-2], 0)}}, 200)
         else:
             assert url.path.removeprefix("/v1.41") == "/containers/json"
             self._answer(self.server.listing(parse_qs(url.query)), self.server.status)

@@ -6,11 +6,13 @@ Containers are cgroups with names as docker gives them, so that no real engine i
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import wait_for
-from engine_processes import engine_process_of, peak_bytes
+from engine_processes import children, engine_process_of, name_of, peak_bytes
 from fake_engine import FakeEngine, container, serving
 from following import Event, Following
 from oracle import pids_hierarchy
@@ -238,3 +240,38 @@ def test_nobody_is_left_behind(bystander: Bystander) -> None:
         assert asking
         follow.stop()
     wait_for(lambda: not Path(f"/proc/{asking}").exists())
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """The first process of a PID namespace that is no container's."""
+    with subprocess.Popen(["unshare", "--fork", "--pid", "--kill-child", "sleep", "600"]) as outside:
+        wait_for(lambda: children(outside.pid) != [] and name_of(children(outside.pid)[0]) == "sleep")
+        yield children(outside.pid)[0]
+        outside.kill()
+
+
+def test_a_first_process_that_the_kernel_contradicts_is_not_believed(
+    hosted: Hosted, fake: FakeEngine, bystander: Bystander, stranger: int
+) -> None:
+    """The engine says that c11 is in the stranger's PID namespace; the cgroup of c11 has a process, which is not."""
+    fake.pids = {hosted.ids[-1]: stranger}
+    done = nstrace("translate", "--json", str(stranger))
+    assert json.loads(done.stdout)["container"] is None
+    with Following(*ALL) as follow:
+        bystander.is_seen(follow)
+        follow.stop()
+    assert f"the first process of c11 is {stranger}, which is in none of the PID namespaces" in follow.stderr
+    assert "not believed" in follow.stderr
+
+
+def test_verify_names_the_difference(hosted: Hosted, fake: FakeEngine, bystander: Bystander, stranger: int) -> None:
+    for pid, whose in ((stranger, "a process in no container"), (4194303, "which no process has")):
+        fake.pids = {hosted.ids[-1]: pid}
+        done = nstrace("verify", "c11")
+        assert done.returncode == 1
+        assert f"the engine has {pid} for it, {whose}" in done.stdout
+
+
+def nstrace(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tracer", *words], capture_output=True, text=True, timeout=60)

@@ -39,10 +39,10 @@ class Running:
 
     def close(self) -> None:
         """End them, whatever they do. Safe to call twice."""
+        with contextlib.suppress(OSError):  # children of ours may have the channel too: it ends for all
+            self.channel.shutdown(socket.SHUT_RDWR)
+        self.channel.close()
         if self._pid:
-            with contextlib.suppress(OSError):  # children of ours may have the channel too: it ends for all
-                self.channel.shutdown(socket.SHUT_RDWR)
-            self.channel.close()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._pid, 0)
             self._pid = 0

@@ -37,33 +37,31 @@ class Claims:
         self._found: list[tuple[Batch, Container]] = []
         rows = snapshot.rows
         for tgid, container_id in inits.items():
-            container = container_of(container_id)
+            own = {
+                at: fact.container for at, fact in facts.items() if fact.container and fact.container.id == container_id
+            }
             for at in np.flatnonzero(rows["tgid"] == tgid).tolist():  # else it has ended meanwhile
                 fact = facts.get(int(rows["cgroup_id"][at]))
-                if fact and fact.container and fact.container.id == container_id:
+                if int(rows["cgroup_id"][at]) in own:
                     continue  # its cgroup shows it
-                if _is_refuted(rows, at, [at for at, fact in facts.items() if _is_of(fact, container_id)]):
-                    self.refuted.append((container, tgid))
+                if refuted := _refuted(rows, at, own):
+                    self.refuted.append((refuted, tgid))
                 elif rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
-                    self._found.append((snapshot.part(at, at + 1), container))
+                    self._found.append((snapshot.part(at, at + 1), container_of(container_id)))
                 else:
-                    self.indistinct.append((container, tgid))
+                    self.indistinct.append((container_of(container_id), tgid))
 
     def owners(self, ts_ns: int) -> Batch:
         """PIDNS rows that say which container owns each of the namespaces. ts_ns: when that was found."""
         return Batch.concat(_owner_row(first, container, ts_ns) for first, container in self._found)
 
 
-def _is_of(fact: CgroupFact, container_id: str) -> bool:
-    return fact.container is not None and fact.container.id == container_id
-
-
-def _is_refuted(rows: NDArray[np.void], at: int, cgroup_ids: list[int]) -> bool:
-    """Whether there are processes in these cgroups, and none of them in the innermost namespace of the row."""
-    chains = rows["chain"][np.isin(rows["cgroup_id"], cgroup_ids)]
-    claimed = rows["chain"][at, 0]
-    same = (chains["inum"] == claimed["inum"]) & (chains["gen"] == claimed["gen"])
-    return len(chains) > 0 and not same.any()
+def _refuted(rows: NDArray[np.void], at: int, own: Mapping[int, Container]) -> Container | None:
+    """The container, if there are processes in its own cgroups (by their ids), and none of them is in the innermost
+    namespace of the row; else None."""
+    claimed, members = rows["chain"][at, 0], rows[np.isin(rows["cgroup_id"], list(own))]
+    same = (members["chain"]["inum"] == claimed["inum"]) & (members["chain"]["gen"] == claimed["gen"])
+    return own[int(members["cgroup_id"][0])] if len(members) and not same.any() else None
 
 
 def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:
