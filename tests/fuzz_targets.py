@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from tracer.containers import cgroup_paths, messages
 from tracer.containers.engine import Engine
+from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
 from tracer.errors import NstraceError
 from tracer.host import procfs
 from tracer.recording import frames
@@ -277,6 +279,19 @@ def engine_answer(data: bytes) -> None:
     with contextlib.suppress(NstraceError):
         tgid = engine.init_tgid("web", until_s)
         assert tgid is None or tgid > 0
+
+
+@target
+def engine_http(data: bytes) -> None:
+    """What an engine sends on a connection, whole."""
+    ours, theirs = socket.socketpair()
+    sent = data[: 1 << 15]
+    with theirs, contextlib.suppress(OSError, Refused, TooMuch, Malformed):
+        theirs.sendall(sent)
+        theirs.shutdown(socket.SHUT_WR)
+        body = HttpApi(lambda _until_s: ours.detach()).version(time.monotonic() + 60)
+        left = iter(sent)
+        assert b"200" in sent and all(byte in left for byte in body)  # what was sent, in its order
 
 
 # --- log lines

@@ -187,6 +187,18 @@ def test_verify_is_red_when_a_source_lies(
     assert "they differ on 1 of 1 line" in err
 
 
+def test_verify_says_whose_process_the_engine_has(
+    start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container, other = start_container(), start_container()
+    reported = init(other)
+    monkeypatch.setattr("tracer.containers.engine.Engine.init_tgid", lambda _self, _id, _until_s: reported)
+    with pytest.raises(SystemExit) as exited:
+        main(["verify", container.name])
+    assert exited.value.code == 1
+    assert f"the engine has {reported} for it, a process in the cgroup of {other.name}" in capsys.readouterr().out
+
+
 NONSENSE = [{"Pid": -1}, {"Pid": 1 << 62}, {"Pid": "1"}, {"Pid": True}, {"Pid": [1]}, {"Pid": 0}, {"Pid": None}, {}]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fuzz_targets import SEEDS, TARGETS
 
-from tracer.containers import cgroup_paths
+from tracer.containers import cgroup_paths, http_api
 from tracer.containers.engine import Engine
 from tracer.host import procfs
 from tracer.recording import frames
@@ -33,6 +33,7 @@ BROKEN = {
     "cgroup_path": (cgroup_paths, "find", lambda _path, _runtime_of=None: cgroup_paths.Found("docker", "x", 1)),
     "log_lines": (Annotator, "finish", lambda _annotator: b""),
     "engine_answer": (Engine, "init_tgid", lambda _engine, _id, _until_s: -1),
+    "engine_http": (http_api, "_explanation", lambda _body: 1 / 0),
     "recording": (frames, "verify_body", lambda _message, _body: 1 / 0),
 }
 

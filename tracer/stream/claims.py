@@ -37,9 +37,8 @@ class Claims:
         self._found: list[tuple[Batch, Container]] = []
         rows = snapshot.rows
         for tgid, container_id in inits.items():
-            own = {
-                at: fact.container for at, fact in facts.items() if fact.container and fact.container.id == container_id
-            }
+            known = ((cgroup_id, fact.container) for cgroup_id, fact in facts.items())
+            own = {cgroup_id: found for cgroup_id, found in known if found and found.id == container_id}
             for at in np.flatnonzero(rows["tgid"] == tgid).tolist():  # else it has ended meanwhile
                 fact = facts.get(int(rows["cgroup_id"][at]))
                 if int(rows["cgroup_id"][at]) in own:
