@@ -8,6 +8,7 @@ all, without a fuzzer. `scripts/fuzz` looks for more.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import time
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import fuzz_recording
@@ -22,16 +24,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.containers import cgroup_paths, messages
+from tracer.containers.channel import Channel
 from tracer.containers.engine import Engine
 from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
 from tracer.errors import NstraceError
 from tracer.host import procfs
 from tracer.recording import frames
-from tracer.stream.batch import EVENT, PIECE
+from tracer.secrets.redactor import masked_args
+from tracer.stream.batch import EVENT, PIECE, split_args
 from tracer.stream.decoding import GapFinder, Joiner
 from tracer.stream.schema import COMM_BYTES, INLINE_LEVELS, PIECE_BYTES, Kind, PieceKind
 from tracer.system import cgroup_hierarchy
 from tracer.text.annotate import Annotator
+from tracer.text.cells import cell
+from tracer.text.escape import command_line, decode, is_shown, safe, safe_json, safe_text
 
 Target = Callable[[bytes], None]
 SEEDS = Path(__file__).parent / "seeds"
@@ -107,7 +113,7 @@ def joiner(data: bytes) -> None:
     queues: dict[int, list[NDArray[Any]]] = defaultdict(list)
     seqs: dict[int, int] = defaultdict(int)
     due: list[tuple[int, int, tuple[int, int, bytes, bytes, bytes] | tuple[int, bytes]]] = []
-    for _event in range(40):
+    for _event in range(16):
         if not dice:
             break
         cpu = dice.number(2)
@@ -254,31 +260,77 @@ def _read(files: dict[str, bytes], exe: bytes) -> procfs.LivingProcess:
 # --- answers of the engine
 
 
-class _Answering:
-    """Stands for the HTTP interface: gives the next part of the bytes as the body of each answer."""
-
-    def __init__(self, answers: list[bytes]) -> None:
-        self._answers = answers
-
-    def _next(self, *_args: object, **_options: object) -> bytes:
-        return self._answers.pop(0) if self._answers else b"{}"
-
-    version = containers = inspect_container = _next
-
-
 @target
 def engine_answer(data: bytes) -> None:
-    """Bodies of answers, a NUL between them: to the version, the list, one container."""
-    engine = Engine("unix:///nowhere", lambda _until_s: -1)
-    engine._api = _Answering(data.split(b"\0"))  # type: ignore[assignment]
+    """What a socket answers to the questions about the version, all containers and one of them, a NUL between them.
+    The first byte: whether HTTP goes ahead of each."""
+    is_body, answers = data[:1] < b"\x80", data[1:].split(b"\0")
+
+    def dial(_until_s: float) -> int:
+        body = answers.pop(0) if answers else b"{}"
+        ours, theirs = socket.socketpair()
+        theirs.send((b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) if is_body else b"") + body)
+        theirs.close()
+        return ours.detach()
+
+    engine = Engine("unix:///nowhere", dial)
     until_s = time.monotonic() + 60
     with contextlib.suppress(NstraceError):
         for found in engine.listed(1, None, until_s):
-            assert messages.decode_answer(messages.encode(found)) == found
-            assert len(messages.encode(found)) <= messages.MAX_PACKET_BYTES
+            packet = messages.encode(found)
+            assert len(packet) <= messages.MAX_PACKET_BYTES
+            assert messages.decode_answer(packet) == found
     with contextlib.suppress(NstraceError):
         tgid = engine.init_tgid("web", until_s)
-        assert tgid is None or tgid > 0
+        assert tgid is None or 0 < tgid <= messages.MAX_TGID
+
+
+@target
+def engine_process(data: bytes) -> None:
+    """What the process that asks the engine says, once an engine has taken it over: packets, FF between them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    ended = list[bool]()
+    running = SimpleNamespace(channel=ours, close=lambda: ended.append(True))
+    channel = Channel(running)  # type: ignore[arg-type]
+    asked = [channel.ask_list(None, 60), channel.ask_list({"a" * 64}, 60), channel.ask_first("a" * 64, 60)]
+    for packet in list(filter(None, data.split(b"\xff\xff")))[:64]:
+        theirs.send(packet)
+    theirs.close()
+    while channel.receive() and not ended:
+        pass
+    ours.close()
+    assert all(one.is_done for one in asked)
+    assert set(asked[1].found) <= {"a" * 64}
+    for one in asked:
+        assert one.tgid is None or 0 <= one.tgid <= messages.MAX_TGID
+        assert len(one.found) <= messages.MAX_CONTAINERS
+
+
+# --- what is shown
+
+
+@target
+def shown(data: bytes) -> None:
+    """Any bytes as text, JSON and a cell: nothing unseen, and JSON the same value."""
+    for text in (safe(data), safe_text(data.decode("utf-8", "surrogateescape")), cell(decode(data))):
+        assert is_shown(text)
+        text.encode()
+    assert is_shown(command_line(data.split(b"\0")))
+    plain = decode(data)
+    line = safe_json(json.dumps(plain, ensure_ascii=False))
+    assert is_shown(line) and json.loads(line) == plain
+    assert cell(plain)[:1] not in "=+-@\t\r" or not plain
+
+
+@target
+def arguments(data: bytes) -> None:
+    """Arguments whose secrets are masked: as many arguments as before, and nothing new is found in what is shown."""
+    is_cut, args = data[:1] >= b"\x80", data[1:]
+    masked, count = masked_args(args, is_cut)
+    assert len(split_args(masked)) == len(split_args(args))
+    assert count or masked == args
+    assert masked_args(masked, is_cut)[0].count(b"\0") == masked.count(b"\0")
 
 
 @target

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fuzz_targets
 import pytest
 from fuzz_targets import SEEDS, TARGETS
 
 from tracer.containers import cgroup_paths, http_api
+from tracer.containers.channel import Channel
 from tracer.containers.engine import Engine
 from tracer.host import procfs
 from tracer.recording import frames
 from tracer.stream import decoding
+from tracer.text import escape
 from tracer.text.annotate import Annotator
 
 FILES = sorted(SEEDS.rglob("*/*"))
@@ -33,6 +36,9 @@ BROKEN = {
     "cgroup_path": (cgroup_paths, "find", lambda _path, _runtime_of=None: cgroup_paths.Found("docker", "x", 1)),
     "log_lines": (Annotator, "finish", lambda _annotator: b""),
     "engine_answer": (Engine, "init_tgid", lambda _engine, _id, _until_s: -1),
+    "engine_process": (Channel, "_fail_all", lambda _channel, _why: None),
+    "shown": (escape, "is_shown", lambda _text: True),
+    "arguments": (fuzz_targets, "masked_args", lambda args, _is_cut: (args + b"\0x\0", 1)),
     "engine_http": (http_api, "_explanation", lambda _body: 1 / 0),
     "recording": (frames, "verify_body", lambda _message, _body: 1 / 0),
 }
