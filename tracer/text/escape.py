@@ -63,7 +63,10 @@ def safe_json(line: str) -> str:
 
 
 def json_escaped(text: str) -> str:
-    """All characters as JSON escapes them in ASCII: \\uNNNN, two of them for one beyond 16 bits."""
-    units = text.encode("utf-16-be", "surrogatepass")
-    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
-    return "".join(f"\\u{code:04x}" for code in codes)
+    """All characters as JSON escapes them in ASCII: \\uNNNN, two of them for one beyond 16 bits. Worked out here: the
+    codec would be a file, and a reader without privileges opens none."""
+    return "".join(f"\\u{unit:04x}" for char in text for unit in _utf16(ord(char)))
+
+
+def _utf16(code: int) -> tuple[int, ...]:
+    return (code,) if code < 0x10000 else (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".arrows"
 # What numpy, Python and nstrace import at the first use of something: the files may be unreadable by then.
-_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "encodings.utf_16_be", "difflib")
+_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
