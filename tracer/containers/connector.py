@@ -25,6 +25,9 @@ from tracer.system.libc import name_process
 
 Serve = Callable[[socket.socket, socket.socket, Sequence[str]], NoReturn]
 
+# CAP_DAC_OVERRIDE for sockets of other users, CAP_SYS_CHROOT and CAP_SETPCAP, CAP_SETUID and CAP_SETGID for the process
+# that asks to give everything up, CAP_KILL to end it then
+_CAPABILITIES = sum(1 << number for number in (1, 5, 6, 7, 8, 18))
 _AGAIN_S = 1.0  # at most so often a process that has ended gets a successor
 _BACKLOG_FULL_S = 0.02
 _CHANNEL_BYTES = 1 << 18
@@ -75,6 +78,9 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serv
     questions.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BYTES)
     keep_only(questions.fileno())
     name_process("nstrace-connect")
+    from tracer.system.privileges import keep
+
+    keep(_CAPABILITIES)
     while not _is_over(questions):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         began_s = time.monotonic()

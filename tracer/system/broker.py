@@ -24,11 +24,14 @@ from typing import NamedTuple, NoReturn, Protocol
 from tracer.errors import NstraceError
 from tracer.system.descriptors import keep_only
 from tracer.system.libc import name_process
-from tracer.system.privileges import gain_nothing
+from tracer.system.privileges import keep as keep_capabilities
 
 _REQUEST = struct.Struct("=H")  # the operation's place in the list; its request follows
 _ANSWER = struct.Struct("=iIB")  # errno or 0, how many bytes follow, how many descriptors come with this
 MAX_FDS = 4
+# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER for files of recordings, CAP_KILL for the command of
+# nstrace run, CAP_SYS_PTRACE for /proc, CAP_SYS_ADMIN for the self-check's PID namespace, CAP_PERFMON and CAP_BPF.
+_CAPABILITIES = sum(1 << number for number in (0, 1, 2, 3, 5, 19, 21, 38, 39))
 _CHUNK_BYTES = 1 << 16
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -186,7 +189,7 @@ def _serve(
             signal.signal(number, signal.SIG_IGN)
         keep_only(channel.fileno(), *keep, *inlets)
         name_process("nstrace-broker")
-        gain_nothing()
+        keep_capabilities(_CAPABILITIES)
         while True:
             for fd in select.select([channel.fileno(), *inlets], [], [])[0]:
                 if fd in inlets:

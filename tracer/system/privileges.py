@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError, unwritable
@@ -22,7 +22,8 @@ _NOBODY = (65534, 65534)
 _MAX_ID = 0xFFFFFFFE  # the one above means "leave it as it is": setresuid(2)
 _FIRST_UID = 0x80000000  # from here on no uids are assigned (systemd, UIDS-GIDS.md); PIDs have 22 bits
 _EMPTY_ROOTS = ("/run", "/dev/shm", "/tmp")  # where a folder can be made and removed that becomes the root directory
-_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 8, 24, 38
+_CAP_SYS_PTRACE = 19
 _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 1, 4
 
@@ -50,9 +51,7 @@ def more_rights(capabilities: str) -> str:
 
 def lesser_user() -> tuple[int, int]:
     """uid and gid to run as: the user who called sudo, else nobody; our own where we are not root."""
-    if os.geteuid() != 0 or _is_root_here_alone():
-        return os.geteuid(), os.getegid()
-    return caller() or _NOBODY
+    return caller() or _NOBODY if is_root() else (os.geteuid(), os.getegid())
 
 
 def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: None) -> None:
@@ -66,23 +65,49 @@ def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: 
     """
     imports.seal()
     threads = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if os.geteuid() == 0 and not _is_root_here_alone():
+    with _not_given_up():
+        if is_root():
             users = [lesser_user()] if folder is not None else [(_FIRST_UID + os.getpid(),) * 2, _NOBODY]
             _change_root(folder)
             _become_first(users)
         renounce()
+    _check_threads(threads)
+    os.close(threads)
+    begin_threads()
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    _forbid(reader_filter(may_write=folder is not None))
+
+
+def drop_but_look() -> None:
+    """As `drop`, for a command that reads the living host: root keeps CAP_SYS_PTRACE, without which namespaces,
+    executables and environments of other users' processes cannot be read, and what everyone may read can still be
+    opened. Processes can be looked at, and neither traced nor signalled. Raises NstraceError."""
+    imports.seal()
+    with _not_given_up():
+        if is_root():
+            call("prctl", _PR_SET_KEEPCAPS, 1, 0, 0, 0)
+            _become_first([(_FIRST_UID + os.getpid(),) * 2, _NOBODY])
+            _set_capabilities(1 << _CAP_SYS_PTRACE)
+        gain_nothing()
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    _forbid(reader_filter(may_look=True))
+
+
+@contextlib.contextmanager
+def _not_given_up() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise NstraceError(
             f"root's privileges cannot be given up: {error.strerror}",
             "run it as another user; a container needs --cap-add SETUID --cap-add SETGID, or --user 65534",
             ExitCode.NOT_PERMITTED,
         ) from error
-    _check_threads(threads)
-    os.close(threads)
-    begin_threads()
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    _forbid(folder is not None)
+
+
+def is_root() -> bool:
+    """Whether we are root, and somebody else could be."""
+    return os.geteuid() == 0 and not _is_root_here_alone()
 
 
 def _become_first(users: Sequence[tuple[int, int]]) -> None:
@@ -128,9 +153,25 @@ def become(uid: int, gid: int) -> None:
 
 def renounce() -> None:
     """Drop this thread's capabilities, and gain none by an exec. Raises OSError."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    call("capset", header, (ctypes.c_uint32 * 6)())  # ambient ones go with inheritable ones: capabilities(7)
+    _set_capabilities(0)
     gain_nothing()
+
+
+def keep(capabilities: int) -> None:
+    """Keep these capabilities, a bit each (capabilities(7)), as far as this thread has them; gain none. Raises
+    OSError."""
+    with open("/proc/thread-self/status") as file:  # noqa: PTH123
+        permitted = int(file.read().split("\nCapPrm:")[1].split()[0], 16)
+    _set_capabilities(capabilities & permitted)
+    gain_nothing()
+
+
+def _set_capabilities(mask: int) -> None:
+    """Make these the permitted and effective ones of this thread, which has them; none is inherited, and so none is
+    ambient: capabilities(7). Raises OSError."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    call("capset", header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))  # effective, permitted, inheritable
 
 
 def gain_nothing() -> None:
@@ -170,13 +211,12 @@ def _check_threads(folder: int) -> None:
                 )
 
 
-def _forbid(may_write: bool) -> None:
-    """Make the kernel, where it has such filters, refuse to all threads what no reader needs; threads that libraries
+def _forbid(instructions: bytes) -> None:
+    """Make the kernel, where it has such filters, refuse to all threads what this one refuses; threads that libraries
     have begun get no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC). Raises NstraceError."""
     number = seccomp.number("seccomp")
     if number is None or _seccomp(number, None) in (errno.ENOSYS, errno.EINVAL):  # it would be EFAULT
         return
-    instructions = reader_filter(may_write)
     program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
     if failure := _seccomp(number, ctypes.byref(program)):
         raise NstraceError(
@@ -202,12 +242,12 @@ class _Program(ctypes.Structure):
 
 
 def in_child(work: Callable[[], None], folder: int | None = None) -> None:
-    """Call work in a child without privileges, which shares our descriptors. folder: as for `drop`; the child's working
-    directory. Raises the child's NstraceError."""
+    """Call work in a child without privileges, which shares our descriptors and ends with us. folder: as for `drop`;
+    the child's working directory. Raises the child's NstraceError."""
     reader, writer = os.pipe()
-    child = os.fork()
+    parent, child = os.getpid(), os.fork()
     if child == 0:
-        _work(work, folder, writer)
+        _work(work, folder, writer, parent)
     os.close(writer)
     try:
         with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
@@ -224,11 +264,11 @@ def in_child(work: Callable[[], None], folder: int | None = None) -> None:
         raise NstraceError(f"the child that reads ended with {os.waitstatus_to_exitcode(status)}", "please report it")
 
 
-def _work(work: Callable[[], None], folder: int | None, writer: int) -> None:
+def _work(work: Callable[[], None], folder: int | None, writer: int, parent: int) -> None:
     try:
         if folder is not None:
             os.fchdir(folder)
-        drop(folder)
+        drop(folder, begin_threads=lambda: _end_with(parent))
         work()
         os._exit(0)
     except NstraceError as error:
@@ -242,3 +282,10 @@ def _work(work: Callable[[], None], folder: int | None, writer: int) -> None:
         failure = (known.message, known.hint, int(known.exit_code), traceback.format_exc())
     os.write(writer, json.dumps(failure).encode()[:65536])
     os._exit(1)
+
+
+def _end_with(parent: int) -> None:
+    """End when this process, our parent, has ended. A change of the user undoes it: commit_creds(), kernel/cred.c."""
+    call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
