@@ -105,3 +105,44 @@ def test_a_root_that_cannot_give_up_is_told(lacking: str, command: str, arrows: 
     done = subprocess.run(line, input=b"pid 1\n", capture_output=True, cwd=ROOT, timeout=100)
     assert (done.returncode, done.stdout) == (4, b"")
     assert "root's privileges cannot be given up" in done.stderr.decode()
+
+
+LOOKERS = {
+    "ps --json host": ("tracer.views.objects", "", "process_object"),
+    "ps host": ("tracer.views.table", "", "process_table"),
+    "tree host": ("tracer.views.tree", "", "tree"),
+    "containers": ("tracer.views.containers", "", "container_table"),
+    "translate SELF": ("tracer.views.translation", "", "block"),
+    "inspect --env SELF": ("tracer.views.inspection", "", "inspection_text"),
+    "inspect --json SELF": ("tracer.host.procfs", "", "parse_stat"),
+}
+ANYONE_MAY = {"read a file of everyone", "read a file by another way", "list the processes"}
+
+
+@pytest.mark.parametrize("command", LOOKERS)
+def test_whoever_looks_at_the_living_host_can_look_at_processes_and_no_more(command: str) -> None:
+    line = trespass.command(*command.replace("SELF", str(os.getpid())).split(), where=LOOKERS[command])
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=100)
+    found = trespass.results(done.stderr)
+    assert {name for name, what in found.items() if what not in REFUSED} <= ANYONE_MAY
+    assert found["read a file of root"] == "EACCES"
+    assert len(found) > 20
+    assert done.returncode == 0, done.stderr
+
+
+def test_whoever_looks_keeps_one_capability() -> None:
+    code = """
+from pathlib import Path
+from tracer.system.privileges import drop_but_look
+drop_but_look()
+print(Path("/proc/self/status").read_text())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    found = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    assert len(set(found["Uid"].split())) == len(set(found["Gid"].split())) == 1
+    assert int(found["Uid"].split()[0]) >= 0x80000000
+    assert {name: int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {
+        **dict.fromkeys(("CapInh", "CapBnd", "CapAmb"), 0),
+        **dict.fromkeys(("CapPrm", "CapEff"), 1 << 19),  # CAP_SYS_PTRACE
+    }
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")

@@ -249,8 +249,8 @@ from pathlib import Path
 from tracer import cli
 from tracer.system import privileges
 forbid, own = privileges._forbid, Path("/proc/self/task")
-def look(may_write):
-    forbid(may_write)
+def look(instructions):
+    forbid(instructions)
     for status in own.glob("*/status"):
         print(status.read_text().split("CapPrm:")[1].split()[0], flush=True)
 privileges._forbid = look

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,14 +45,14 @@ def test_without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
 def test_a_kernel_that_has_no_filters(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_seccomp", lambda _number, program: number if program is None else 1 / 0)
-    privileges._forbid(may_write=False)
+    privileges._forbid(bytes(8))
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOMEM, errno.ESRCH, errno.EINVAL])
 def test_a_filter_that_is_refused_for_another_reason(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_seccomp", lambda _number, program: number if program else errno.EFAULT)
     with pytest.raises(NstraceError, match="refuses the filter") as failure:
-        privileges._forbid(may_write=False)
+        privileges._forbid(bytes(8))
     assert failure.value.exit_code == ExitCode.NOT_PERMITTED
 
 
@@ -89,3 +91,22 @@ def test_a_child_that_fails_otherwise(error: Exception) -> None:
 
     with pytest.raises(NstraceError, match=f"^unexpected {type(error).__name__}: "):
         privileges.in_child(work)
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+
+        def work() -> None:
+            os.write(writing, b"begun")
+            signal.pause()
+
+        privileges.in_child(work)
+    os.close(writing)
+    assert os.read(reading, 5) == b"begun"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert select.select([reading], [], [], 20)[0]
+    assert os.read(reading, 1) == b""  # nobody has the other end any more
+    os.close(reading)

@@ -114,8 +114,8 @@ def test_a_reader_opens_nothing_to_be_written(machine: str) -> None:
         assert answer(program, arch, OPENAT[machine], 3, 0, flags) == ALLOW
     for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_TMPFILE | os.O_RDWR):
         assert answer(program, arch, OPENAT[machine], 3, 0, flags) == NOT_PERMITTED, flags
-        assert answer(reader_filter(True, machine), arch, OPENAT[machine], 3, 0, flags) == ALLOW
-    assert answer(reader_filter(True, machine), arch, MKDIRAT[machine]) == ALLOW
+        assert answer(reader_filter(may_write=True, machine=machine), arch, OPENAT[machine], 3, 0, flags) == ALLOW
+    assert answer(reader_filter(may_write=True, machine=machine), arch, MKDIRAT[machine]) == ALLOW
 
 
 @pytest.mark.parametrize("machine", list(ARCH))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _MAX_VARIABLES = 1 << 14
+_USED = ("tracer.answers.inspection", "tracer.secrets.redactor", "tracer.typed.processes")
 
 
 @click.command("inspect")
@@ -32,14 +33,14 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 
     PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
     """
-    from tracer.host.lookup import Lookup
-    from tracer.system.host_pidns import require_initial_pidns
+    from tracer.secrets.values import load
     from tracer.views.inspection import inspection_object, inspection_text
     from tracer.views.objects import json_line
+    from tracer.wiring.looking import look
     from tracer.wiring.printing import answer_each, line_width, user_name
 
-    require_initial_pidns()
-    lookup = Lookup()
+    load()
+    lookup = look(_USED)
 
     def show(proc: Proc) -> str:
         found = _inspect(lookup, proc, env)

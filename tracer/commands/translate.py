@@ -82,7 +82,6 @@ def command(
     if file is None:
         if at or during:
             raise click.UsageError("--at and --during ask a recording: --from FILE")
-        require_initial_pidns()
         answer_each(procs, _asking_the_host(show, quiet))
         return
     if at and during:
@@ -93,11 +92,11 @@ def command(
 
 
 def _asking_the_host(show: Callable[[Translation], str], quiet: bool) -> Callable[[Proc], str]:
-    from tracer.host.lookup import Lookup
     from tracer.host.translation import translate
+    from tracer.wiring.looking import look
     from tracer.wiring.process_lists import say_what_is_hidden
 
-    lookup = Lookup()
+    lookup = look(("tracer.views.objects", "tracer.views.translation", "tracer.typed.processes"))
 
     def ask(proc: Proc) -> str:
         found = translate(lookup, proc)

@@ -38,20 +38,23 @@ _PROT_EXEC = 4
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2; not TIOCSTI, which types into a terminal
 _IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
+# NS_GET_PARENT, NS_GET_ID, NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS, NS_GET_TGID_IN_PIDNS: ioctl_nsfs(2)
+_OF_NAMESPACES = (0xB702, 0x8008B70D, 0x8004B706, 0x8004B707, 0x8004B709)
 _PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41
 _NEW_CALLS = ("clone3", "openat2", "faccessat2")  # the C library has older ones for where these are missing
 
 
-def reader_filter(may_write: bool = False, machine: str = os.uname().machine) -> bytes:
+def reader_filter(may_write: bool = False, may_look: bool = False, machine: str = os.uname().machine) -> bytes:
     """The instructions of the filter for this process: struct sock_filter, one after the other. may_write: it may also
-    create, rename and remove files. Raises KeyError for a machine that is not known."""
+    create, rename and remove files. may_look: it may also ask about namespaces. Raises KeyError for a
+    machine that is not known."""
     calls = " ".join((_DESCRIPTORS, _FILES, _MEMORY, _THREADS, _SIGNALS, _TIME, _PROCESSES)).split()
     own = os.getpid()
     rules = [
         *map(SyscallRule, calls),
         SyscallRule("mmap", without=(2, _PROT_EXEC)),
         SyscallRule("mprotect", without=(2, _PROT_EXEC)),
-        SyscallRule("ioctl", one_of=(1, _IOCTLS)),
+        SyscallRule("ioctl", one_of=(1, _IOCTLS + (_OF_NAMESPACES if may_look else ()))),
         SyscallRule("kill", ((0, own),)),
         SyscallRule("tgkill", ((0, own),)),
         SyscallRule("prctl", one_of=(0, (_PR_SET_NAME, _PR_SET_VMA))),

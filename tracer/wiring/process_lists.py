@@ -61,11 +61,9 @@ def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
     import time
 
     from tracer.host.census import take_census
-    from tracer.host.lookup import Lookup
-    from tracer.system.host_pidns import require_initial_pidns
+    from tracer.wiring.looking import look
 
-    require_initial_pidns()
-    lookup = Lookup()
+    lookup = look(_VIEWS)
     targets = lookup.targets(texts or ("all",)).targets
     census = take_census(lookup.host)
     require_distinct(lookup, targets, census, quiet)
