@@ -66,13 +66,13 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
         from tracer.typed.targets import parse_target
         from tracer.wiring.session import Limits
 
-        tracing.load()
+        tracing.load([view_module(options)])
         ending.hold()
         newborn = Newborn(argv)
         give_way()  # the command does not
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
         with _opened(file, force) as out:
-            tracing.confine([view_module(options)], keep=newborn.descriptors, inlets=newborn.hand_over())
+            tracing.confine(keep=newborn.descriptors, inlets=newborn.hand_over())
             tracing.check()
             source = tracing.source((target,), lambda _id: None, options.max_processes)
             source.redact = redactor or source.redact

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _USED = (
     *("tracer.recording.file_writer", "tracer.recording.rotate", "tracer.recording.writer", "tracer.recording.reader"),
-    *("tracer.wiring.recorders", "tracer.wiring.stdout_queue"),
+    *("tracer.wiring.recorders", "tracer.wiring.stdout_queue", "numpy.ma", "numpy.strings"),
 )
 
 
@@ -41,15 +41,17 @@ class Destination:
             self._folder = folder_of(self._path)
         _check(record)
 
-    def confine(self, tracing: Tracing, modules: list[str], begin_threads: Callable[[], None]) -> None:
+    uses = _USED
+    """As for `Tracing.load`."""
+
+    def confine(self, tracing: Tracing, begin_threads: Callable[[], None]) -> None:
         """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
         self._facts = of_this_host(tracing.wall_offset_ns, self._command)
-        used = [*_USED, *modules]
         if self._folder is None:
-            tracing.confine(used, begin_threads=begin_threads)
+            tracing.confine(begin_threads=begin_threads)
             return
         allowed = FolderOperations(self._folder, self._path)
-        broker = tracing.confine(used, allowed.operations(), allowed.descriptors, begin_threads=begin_threads)
+        broker = tracing.confine(allowed.operations(), allowed.descriptors, begin_threads=begin_threads)
         self._folder = BrokeredFolder(self._path.parent, broker)
 
     def writer(self, ending: Ending, say: Callable[[str], None]) -> Writer | RotatingWriter:

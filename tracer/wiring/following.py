@@ -14,6 +14,7 @@ from tracer.wiring.options import StreamOptions
 if TYPE_CHECKING:
     from tracer.kernel.options import LoadOptions
     from tracer.views.view import View
+    from tracer.wiring.destination import Destination
     from tracer.wiring.ending import Ending
     from tracer.wiring.live import LiveSource
     from tracer.wiring.recorders import RecordOptions
@@ -36,10 +37,12 @@ def followed(
     load_options: LoadOptions,
     max_processes: int,
     say: Callable[[str], None],
+    uses: Sequence[str] = (),
     confine: Callable[[Tracing], object] = lambda _tracing: None,
 ) -> Iterator[Followed]:
     """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
-    confine: called before anything of strangers is read from the kernel, to give privileges up. Raises NstraceError."""
+    uses: as for `Tracing.load`. confine: called before anything of strangers is read from the kernel, to give
+    privileges up. Raises NstraceError."""
     from tracer.wiring.tracing import Tracing
 
     with contextlib.ExitStack() as stack:
@@ -60,7 +63,7 @@ def followed(
         enquiry = Enquiry(channel, names.listed)
         if not may(CAP_SYS_PTRACE):
             say(f"without CAP_SYS_PTRACE: {_WITHOUT_PTRACE}")
-        tracing.load()
+        tracing.load(uses)
         confine(tracing)
         tracing.check()
         names.hurry()
@@ -91,7 +94,6 @@ def _follow_until(
     record: RecordOptions | None,
 ) -> int:
     from tracer.kernel.options import LoadOptions
-    from tracer.wiring.destination import Destination
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, outlet_of, recording
     from tracer.wiring.session import Limits
@@ -104,17 +106,19 @@ def _follow_until(
     def confine(tracing: Tracing) -> None:
         begin_threads = outlet.begin if outlet else lambda: None
         if destination:
-            destination.confine(tracing, [view_module(options)], begin_threads)
+            destination.confine(tracing, begin_threads)
         else:
-            tracing.confine([view_module(options)], begin_threads=begin_threads)
+            tracing.confine(begin_threads=begin_threads)
 
     keep_freed()
-    destination = Destination(record, options.redact) if record else None
+    destination = _destination(record, options.redact) if record else None
     outlet = outlet_of(options) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     recorder, redactor = None, make_redactor(options)
     with contextlib.ExitStack() as stack:
-        source, is_over = stack.enter_context(followed(targets, load_options, options.max_processes, say, confine))
+        uses = (view_module(options), *(destination.uses if destination else ()))
+        tracing = followed(targets, load_options, options.max_processes, say, uses, confine)
+        source, is_over = stack.enter_context(tracing)
         source.redact = redactor or source.redact
         limits = Limits(options.duration, options.count, is_over, RESTART_S)
         ending.hold()
@@ -131,6 +135,12 @@ def _follow_until(
             recorder.until_ns = source.reported_until_ns
     has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)
     return exit_code(summary, options) or int(has_failed)
+
+
+def _destination(record: RecordOptions, redact: bool) -> Destination:
+    from tracer.wiring.destination import Destination  # and with it pyarrow, which nothing else here needs
+
+    return Destination(record, redact)
 
 
 def _patience_s(record: RecordOptions | None) -> float:

@@ -20,14 +20,8 @@ if TYPE_CHECKING:
     from tracer.wiring.naming import Background
 
 _USED = (
-    *(
-        "tracer.kernel.selfcheck",
-        "tracer.wiring.live",
-        "tracer.wiring.session",
-        "tracer.views.sheet",
-        "msgspec.msgpack",
-    ),
-    *("tracer.containers.cgroups", "tracer.stream.table", "tracer.text.hints", "numpy.ma", "numpy.strings"),
+    *("tracer.kernel.selfcheck", "tracer.wiring.live", "tracer.wiring.session", "tracer.views.sheet"),
+    *("tracer.containers.cgroups", "tracer.stream.table", "tracer.text.hints", "msgspec.msgpack", "numpy.ma"),
 )
 
 
@@ -57,12 +51,15 @@ class Tracing:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def load(self) -> None:
-        """Wait for the programs. Events are collected from now on. Raises NstraceError."""
+    def load(self, uses: Sequence[str] = ()) -> None:
+        """Wait for the programs. Events are collected from now on. uses: modules that the caller needs; they are
+        imported meanwhile, for later no file may be within reach. Raises NstraceError."""
         from tracer.host.proc_operations import Proc, proc_operations
         from tracer.kernel.trace import Trace
+        from tracer.system import imports
         from tracer.system.broker import Local
 
+        imports.load(*_USED, *uses)
         self.trace = Trace(self._loading.wait(), self._options)
         self._opened.callback(self.trace.close)
         self._proc = Proc(Local(proc_operations()))
@@ -70,21 +67,19 @@ class Tracing:
 
     def confine(
         self,
-        modules: Sequence[str],
         more: Operations = MappingProxyType({}),
         keep: Collection[int] = (),
         inlets: Mapping[int, Callable[[], None]] = MappingProxyType({}),
         begin_threads: Callable[[], None] = lambda: None,
     ) -> Privileged:
         """Give privileges up: from now on a child performs what needs them, as long as this is open. No thread of ours
-        may run yet. modules: what else is used afterwards. more: operations beside those of the trace; keep and inlets
-        as for `Broker`, begin_threads as for `tracer.system.privileges.drop`. Raises NstraceError."""
+        may run yet. more: operations beside those of the trace; keep and inlets as for `Broker`, begin_threads as for
+        `tracer.system.privileges.drop`. Raises NstraceError."""
         from tracer.host.proc_operations import proc_operations
-        from tracer.system import cgroup_hierarchy, imports
+        from tracer.system import cgroup_hierarchy
         from tracer.system.broker import Broker
         from tracer.system.privileges import drop
 
-        imports.load(*_USED, *modules)
         cgroup_hierarchy.directory()  # remembers what it reads in /proc
         operations, descriptors = self.trace.operations()
         broker = Broker({**operations, **proc_operations(), **more}, {*descriptors, *keep}, inlets)
