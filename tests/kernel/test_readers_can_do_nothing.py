@@ -146,3 +146,21 @@ print(Path("/proc/self/status").read_text())
         **dict.fromkeys(("CapPrm", "CapEff"), 1 << 19),  # CAP_SYS_PTRACE
     }
     assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Pacific/Honolulu", ":/usr/share/zoneinfo/Asia/Tokyo"])
+@pytest.mark.parametrize("command", ["replay FILE", "ps --from FILE", "translate --from FILE 1001"])
+def test_the_time_zone_is_known_before(command: str, zone: str, arrows: Path) -> None:
+    """Its file is out of reach afterwards."""
+    line = [sys.executable, "-m", "tracer", *words(command, arrows)]
+    done = subprocess.run(line, capture_output=True, cwd=ROOT, env=os.environ | {"TZ": zone}, timeout=100, check=True)
+    hour = "12" if "Honolulu" in zone else "07"
+    assert f"{hour}:13:2" in (done.stdout + done.stderr).decode()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-16-le", "iso8859-15"])
+def test_encodings_are_known_before(encoding: str, arrows: Path) -> None:
+    line = [sys.executable, "-m", "tracer", "replay", "--json", str(arrows)]
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(line, capture_output=True, cwd=ROOT, env=env, timeout=100, check=True)
+    assert len(done.stdout.decode(encoding).splitlines()) == 60

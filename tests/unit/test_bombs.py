@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,13 +20,22 @@ from fuzz_recording import messages
 from measuring import LIMIT_BYTES, ROOT, Done, measured
 from recordings import WALL_NS, facts, read, record, storm
 
+from tracer.errors import NstraceError
+from tracer.past import census as past
 from tracer.recording import frames, limits
+from tracer.recording import past as recording_past
+from tracer.recording.census import read_census
 from tracer.recording.columns import to_arrow
+from tracer.recording.inputs import open_input
 from tracer.recording.metadata import of_this_host
+from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
+from tracer.recording.row_filter import RowFilter
 from tracer.recording.schema import SCHEMA
+from tracer.recording.source import RecordedSource
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.metadata import Container
+from tracer.stream.pidns import INITIAL_PIDNS
 from tracer.stream.schema import Kind
 
 NULS = 120 << 20
@@ -368,6 +378,75 @@ def test_a_quarter_of_a_gigabyte_in_some_megabytes(command: str, large: Path, tm
     done = measured(*args, "-q", is_shown="replay" not in command)
     assert done.exit_code == 0, done.stderr
     assert done.peak_bytes < LIMIT_BYTES
+
+
+def test_more_processes_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(past, "MAX_PROCESSES", 50)
+    monkeypatch.setattr(past, "MAX_COMMAND_BYTES", 50_000)
+    living = [row(Kind.SNAPSHOT, 100 + n, start_ns=n + 1, args=[b"x" * 4000], ts_ns=SECOND_NS) for n in range(80)]
+    record(tmp_path / "x.arrows", [batch(*living[:40]), batch(*living[40:])])
+    source = RecordedSource([Recording("x", open_input(str(tmp_path / "x.arrows")), pytest.fail)])
+    recalled = read_census(source, WALL_NS + 2 * SECOND_NS)
+    entries = list(recalled.census)
+    assert (len(entries), recalled.forgotten) == (50, 30)
+    assert recalled.shortened
+    assert sum(len(entry.args or b"") for entry in entries) <= 50_000
+    assert all(entry.args_truncated for entry in entries)
+
+
+def test_translate_says_where_there_is_too_much_about_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execs = [row(Kind.EXEC, 5, args=[b"x" * 1000], ts_ns=SECOND_NS + n) for n in range(200)]
+    record(tmp_path / "x.arrows", [batch(*execs), storm(1, 10)])
+    source = RecordedSource([Recording("x", open_input(str(tmp_path / "x.arrows")), pytest.fail)])
+    monkeypatch.setattr(recording_past, "MAX_BYTES", 100_000)
+    with pytest.raises(NstraceError, match=r"x has more than \d+ MB about these numbers"):
+        read_past(source, RowFilter({5}))
+    again = RecordedSource([source.recordings[0].again()])
+    assert len(read_past(again, RowFilter({1001})).history) >= 1
+
+
+def test_threads_and_others_arguments_are_not_kept_for_an_answer(tmp_path: Path) -> None:
+    """What is left out changes no answer."""
+    threads = [row(Kind.THREAD_FORK, 5, tid=100 + n, ts_ns=SECOND_NS + n, start_ns=9) for n in range(100)]
+    others = [row(Kind.SNAPSHOT, 50 + n, args=[b"x" * 1000], ts_ns=SECOND_NS, start_ns=8) for n in range(20)]
+    born = row(Kind.EXEC, 5, args=[b"job"], start_ns=9, ts_ns=SECOND_NS)
+    record(tmp_path / "x.arrows", [batch(*others, born, *threads)])
+    whole, lean = (
+        read_past(RecordedSource([Recording("x", open_input(str(tmp_path / "x.arrows")), pytest.fail)]), about)
+        for about in (None, RowFilter({5}))
+    )
+    assert (len(whole.history.batch), len(lean.history.batch)) == (121, 23)
+    for past_ in (whole, lean):
+        holder = past_.history.at(INITIAL_PIDNS, 5, SECOND_NS + 99)
+        assert holder.living and holder.hole is None
+        assert holder.living.seen_ns == SECOND_NS + 99
+        assert past_.reported(holder.living, SECOND_NS + 99).entry.args == b"job\0"
+    assert len(lean.history.batch.heap) < 1000
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("form", ["csv", "csv --partition"])
+def test_an_export_that_a_signal_ends_leaves_nothing(form: str, number: int, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    beginning = b"".join(offsets(tmp_path)[:2])
+    argv = [sys.executable, "-m", "tracer", "export", "-", "--to", *form.split(), "-w", str(folder / "x")]
+    running = subprocess.Popen(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    assert running.stdin
+    try:
+        running.stdin.write(beginning)
+        running.stdin.flush()
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        wait_for(lambda: any(_is_asleep(int(pid)) for pid in children.read_text().split()))
+        child = os.pidfd_open(int(children.read_text()))
+        running.send_signal(number)
+        assert running.wait(timeout=60) == (130 if number == signal.SIGINT else 128 + number)
+        assert select.select([child], [], [], 60)[0]
+        os.close(child)
+        assert list(folder.iterdir()) == []
+    finally:
+        running.kill()
+        running.communicate()
 
 
 # Folders of strangers.
