@@ -153,8 +153,7 @@ def open_input(name: str) -> FileInput | StreamInput:
     try:
         fd = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        hint = "ulimit -n says how many; read fewer at once" if error.errno == errno.EMFILE else ""
-        raise NstraceError(f"{name} cannot be read: {error.strerror}", hint) from error
+        raise NstraceError(f"{name} cannot be read: {error.strerror}") from error
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return FileInput(fd, is_ours=name != "-")
@@ -175,9 +174,14 @@ def open_regular(name: str) -> FileInput:
 
 
 def allow_many_files(count: int) -> None:
-    """Let this process open so many files at once, as far as that is allowed: the usual limit is 1024."""
+    """Let this process open so many files at once: the usual limit is 1024. Raises NstraceError where that is not
+    allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if soft == resource.RLIM_INFINITY or wanted <= soft or count <= 1:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise NstraceError(
+            f"{count} files are more than may be open at once ({hard})", "ulimit -Hn; read fewer at once"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
