@@ -44,9 +44,9 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **values: Any) -> int:
     """Show what recordings hold as nstrace follow would have shown it: anywhere, without root, eBPF or Docker.
 
-    A FILE is a recording, - for stdin, a folder of recordings, or the name of one that was rotated. Further FILEs end
-    in .arrows. TARGETs are those of nstrace follow; without any, all that was recorded is shown. Text shows times of
-    this host's zone, JSON UTC.
+    A FILE is a recording, - for stdin, a folder of recordings (what else is in it is left out), or the name of one that
+    was rotated. Further FILEs end in .arrows. TARGETs are those of nstrace follow; without any, all that was recorded
+    is shown. Text shows times of this host's zone, JSON UTC.
 
     \b
     TIME is one of
