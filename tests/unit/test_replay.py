@@ -15,8 +15,9 @@ from builders import SECOND_NS, WEB, batch, cgroup, exits, fork, row
 from recordings import WALL_NS, facts, read, record, rotated, storm
 
 from tracer.errors import NstraceError
+from tracer.recording.index import Index
 from tracer.recording.inputs import open_input
-from tracer.recording.reader import Index, Recording
+from tracer.recording.reader import Recording
 from tracer.recording.replay_speed import Paced
 from tracer.recording.source import RecordedSource
 from tracer.stream.attribution import Attribution

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tracer.errors import NstraceError
 from tracer.past.archive import Past
 from tracer.past.history import History
-from tracer.recording.reader import Index, Recording
+from tracer.recording.index import Index
+from tracer.recording.reader import Recording
 from tracer.recording.row_filter import RowFilter, RowsOf
 from tracer.recording.source import RecordedSource
 from tracer.stream.batch import Batch, of_kind, without_args

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +19,9 @@ from tracer.recording import frames
 from tracer.recording.checks import Checks
 from tracer.recording.columns import InvalidColumns, from_arrow
 from tracer.recording.frames import Damaged, Header, Message, Torn
+from tracer.recording.index import Index
 from tracer.recording.inputs import FileInput, Input
-from tracer.recording.metadata import Metadata, number_in
+from tracer.recording.metadata import Metadata
 from tracer.recording.scan import Scan
 from tracer.recording.schema import VERSION
 from tracer.stream.batch import EVENT, Batch
@@ -28,32 +29,6 @@ from tracer.stream.schema import NO_CPU, Kind
 
 _SECOND_NS = 1_000_000_000
 _OTHER = "another recording, which is not read: give it a file of its own"
-
-
-@dataclass(frozen=True)
-class Index:
-    """What a batch's metadata says about it. first_row: how many rows precede it in the recording; facts: how many of
-    its rows are about containers, and moves between them; carried: it repeats what the file before has reported; end:
-    it is the last, and empty. Times are boottime."""
-
-    first_row: int
-    first_ns: int
-    last_ns: int
-    lost: int
-    facts: int
-    carried: int
-    end: int
-
-    @classmethod
-    def parse(cls, metadata: dict[str, str]) -> Index:
-        """The index in a message's metadata. Raises Damaged."""
-        try:
-            return cls(*[number_in(metadata, name, "0") for name in _INDEX_NAMES])
-        except ValueError as error:
-            raise Damaged(f"metadata of no batch: {error}") from error
-
-
-_INDEX_NAMES = tuple(field.name for field in fields(Index))
 
 
 class Sieve(Protocol):

@@ -10,8 +10,9 @@ from functools import partial
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.recording.index import Index
 from tracer.recording.inputs import FileInput, StreamInput
-from tracer.recording.reader import Index, Recording
+from tracer.recording.reader import Recording
 from tracer.stream.attribution import Attribution, reduce
 from tracer.stream.batch import EVENT, Batch, of_kind
 from tracer.stream.cgroup_moves import CgroupMoves
