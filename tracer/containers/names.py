@@ -26,14 +26,16 @@ _LIST_AGAIN_S = 1.0
 
 
 class Names:
-    """Names and other facts from an engine; works without one: `error` then says why there is none. doubts: what it has
-    said of processes that cannot be, or why it was not asked any more, a line each.
+    """Names and other facts from an engine; works without one: `error` then says why there is none. has_failed: there
+    may be one, and it does not answer as it should. doubts: what it has said of processes that cannot be, or why it was
+    not asked any more, a line each.
 
     The process that asks is started when it is needed first, or by `start`.
     """
 
     def __init__(self) -> None:
         self.error: NstraceError | None = None
+        self.has_failed = False
         self.doubts: dict[str, None] = {}
         self._channel: Channel | None = None
         self._listed: dict[str, FoundContainer] = {}
@@ -64,7 +66,7 @@ class Names:
             self.start()
             self._list()
         except NstraceError as error:
-            self.error = error
+            self.error, self.has_failed = error, self._channel is not None
             return False
         return True
 

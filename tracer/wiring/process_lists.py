@@ -159,7 +159,7 @@ def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
         note(f"nstrace: {what} are not shown: {more_rights('CAP_SYS_PTRACE')}", quiet)
     for doubt in names.doubts:
         note(f"nstrace: {doubt}", quiet)
-    if names.error and any(entry.container for entry in entries):
+    if names.error and (names.has_failed or any(entry.container for entry in entries)):
         note(f"nstrace: no names of containers: {names.error.message}", quiet)
 
 
