@@ -41,6 +41,9 @@ def translate(proc: str | SupportsIndex) -> Translation:
     proc: 40123 or "40123" (a PID on the host), "web/15", "pidns:4026532180/15" or "pid:40123/15". Raises NstraceError
     where there is no such process.
     """
+    from contextlib import closing
+
+    from tracer.containers.names import Names
     from tracer.host.lookup import Lookup
     from tracer.host.translation import translate
     from tracer.system.host_pidns import require_initial_pidns
@@ -48,7 +51,8 @@ def translate(proc: str | SupportsIndex) -> Translation:
 
     meant = proc_of(proc)
     require_initial_pidns()
-    return translate(Lookup(), meant)
+    with closing(Names()) as names:
+        return translate(Lookup(names), meant)
 
 
 def open(file: _File | Iterable[_File], *files: _File | Iterable[_File]) -> Recorded:

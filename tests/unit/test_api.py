@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from engine_processes import children
+from fake_engine import A, container, serving
 from recordings import WALL_NS, facts, record, storm
 
 import tracer
@@ -174,3 +176,15 @@ def test_the_documented_calls_are_there() -> None:
     for function in ("translate", "open", "follow"):
         assert f"tracer.{function}(" in (tracer.__doc__ or "")
     assert set(tracer.__all__) <= set(dir(tracer))
+
+
+def test_who_it_is_leaves_no_process_and_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where threads run, as they do in the programs of others."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/sock")
+    before = sorted(Path("/proc/self/fd").iterdir()), children(os.getpid())
+    with serving(tmp_path / "sock") as engine:
+        engine.containers = [container(A, "web")]
+        with pytest.raises(tracer.NstraceError, match="web"):
+            tracer.translate("web/1")
+        assert "/containers/json" in engine.asked
+    assert (sorted(Path("/proc/self/fd").iterdir()), children(os.getpid())) == before

@@ -40,6 +40,7 @@ class Names:
         self._channel: Channel | None = None
         self._listed: dict[str, FoundContainer] = {}
         self._listed_s = 0.0
+        self._first_list: Asked | None = None
         self._patience = _Patience()
 
     def start(self) -> Channel | None:
@@ -51,10 +52,10 @@ class Names:
         return self._channel
 
     def prepare(self) -> None:
-        """Start the process that asks where it will be of use: it gets ready while others are imported."""
+        """Ask for the first list, if there may be an engine, while the caller does something else."""
         with contextlib.suppress(NstraceError):
-            if any(map(exists, addresses())):
-                self.start()
+            if any(map(exists, addresses())) and (channel := self.start()):
+                self._first_list = channel.ask_list(None, TIMEOUT_S)
 
     @cached_property
     def is_there(self) -> bool:
@@ -100,8 +101,9 @@ class Names:
 
     def _list(self) -> None:
         assert self._channel
+        asked, self._first_list = self._first_list, None
         try:
-            asked = self._channel.ask_list(None, self._patience.timeout_s())
+            asked = asked or self._channel.ask_list(None, self._patience.timeout_s())
             self._listed = self._patience.wait(self._channel, asked).found
         finally:
             self._listed_s = time.monotonic()

@@ -39,8 +39,10 @@ class Lookup:
     """Finds processes and PID namespaces. All methods raise NstraceError where there is none, or it cannot be read."""
 
     def __init__(self, names: Names | None = None) -> None:
+        """names: None: for a process that ends after this, and needs names at once."""
         self.names = names or Names()
-        self.names.prepare()
+        if names is None:
+            self.names.prepare()
         self.host = Host(self.names.describe, self.names.inits)
 
     def targets(self, texts: Iterable[str]) -> Resolved:

@@ -50,6 +50,7 @@ def followed(
         from tracer.containers.names import Names
 
         names = stack.enter_context(contextlib.closing(Names()))
+        names.prepare()
         channel = names.start()
         from tracer.containers.enquiry import Enquiry
         from tracer.host.lookup import Lookup
