@@ -233,12 +233,14 @@ def test_the_process_that_asks_is_killed(hosted: Hosted, fake: FakeEngine, bysta
         follow.stop()
 
 
-def test_nobody_is_left_behind(bystander: Bystander) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nobody_is_left_behind(number: signal.Signals, bystander: Bystander) -> None:
     with Following(*ALL) as follow:
         bystander.is_seen(follow)
         asking = engine_process_of(follow.process.pid)
         assert asking
-        follow.stop()
+        follow.process.send_signal(number)
+        follow.ended()
     wait_for(lambda: not Path(f"/proc/{asking}").exists())
 
 

@@ -81,7 +81,8 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serv
     from tracer.system.privileges import keep
 
     keep(_CAPABILITIES)
-    while not _is_over(questions):
+    began_s = -_AGAIN_S
+    while not _is_over(questions, began_s + _AGAIN_S - time.monotonic()):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         began_s = time.monotonic()
         pid = os.fork()
@@ -92,8 +93,6 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serv
         ours.close()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        if not _is_over(questions):
-            time.sleep(max(0.0, began_s + _AGAIN_S - time.monotonic()))
 
 
 def _ask(questions: socket.socket, connections: socket.socket, addresses: Sequence[str], serve: Serve) -> None:
@@ -109,13 +108,15 @@ def _detach() -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # else the kernel reaps our children, and their PIDs are reused
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _is_over(questions: socket.socket, wait_ms: int = 0) -> bool:
+def _is_over(questions: socket.socket, within_s: float) -> bool:
+    """Whether nobody asks any more, now or within a time."""
     poll = select.poll()
     poll.register(questions, select.POLLRDHUP)
-    return bool(poll.poll(wait_ms))
+    return bool(poll.poll(max(0, int(within_s * 1000))))
 
 
 def serve_connections(connections: socket.socket, questions: socket.socket, paths: Sequence[str]) -> None:
@@ -154,6 +155,7 @@ def _connected(made: socket.socket, path: str) -> int:
 def dial(connections: socket.socket, number: int, until_s: float) -> int:
     """The process that asks: the descriptor of a new connection to the address of this number, close-on-exec. Where the
     engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises OSError."""
+    _forget_late(connections)
     while True:
         connections.settimeout(max(0.001, until_s - time.monotonic()))
         connections.send(bytes([number]))
@@ -165,6 +167,16 @@ def dial(connections: socket.socket, number: int, until_s: float) -> int:
         if time.monotonic() + _BACKLOG_FULL_S >= until_s:
             raise TimeoutError("timed out")
         time.sleep(_BACKLOG_FULL_S)
+
+
+def _forget_late(connections: socket.socket) -> None:
+    """Close what answers a request that was given up."""
+    connections.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            _code, descriptor = _received(connections)
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 def _received(connections: socket.socket) -> tuple[int, int | None]:
