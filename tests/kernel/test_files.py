@@ -21,7 +21,6 @@ TO_FILE = {
     "record, rotated": "record -w {}/x.arrows --rotate-size 64k pid:{pid}",
     "follow -w": "follow -w {}/x.arrows --json pid:{pid}",
     "run": "run --to {}/x.arrows -- true",
-    "run, json": "run --json --to {}/x.arrows -- true",
     "export, csv": "export {recording} --to csv -w {}/x.arrows",
     "export, parquet": "export {recording} --to parquet -w {}/x.arrows",
     "export, jsonl": "export {recording} --to jsonl -w {}/x.arrows",
@@ -35,10 +34,8 @@ TO_STDOUT = {
     "replay --json": "replay --json {recording}",
     "export": "export {recording} --to csv -w -",
     "translate": "translate {pid}",
-    "translate --json": "translate --json {pid}",
     "translate --from": "translate --from {recording} web/1",
     "ps": "ps pid:{pid}",
-    "ps --json": "ps --json pid:{pid}",
     "tree": "tree pid:{pid}",
     "inspect": "inspect {pid}",
     "containers": "containers --json",
@@ -52,6 +49,16 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recorded") / "web.arrows"
     record(path, [facts(), storm(1, 3000)])
     return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nested() -> Iterator[None]:
+    """A process in a PID namespace of its own: something that `nstrace containers` lists."""
+    argv = ["unshare", "--pid", "--kill-child", "--fork", "sh", "-c", "echo; exec sleep 600"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline()
+        yield
+        process.kill()
 
 
 @pytest.fixture
