@@ -12,15 +12,18 @@ that is found broken makes the exit code 1.
 from __future__ import annotations
 
 import argparse
+import base64
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS, LEARNED = ROOT / "tests/seeds", ROOT / "build/fuzz"
 NAMES = sorted(folder.name for folder in SEEDS.iterdir())
-MAX_BYTES, INPUT_S, MEMORY_MB = 1 << 16, 10, 2048
+MAX_BYTES, INPUT_S, MEMORY_MB = 1 << 16, 20, 2048
+_MAX_SHOWN = 1 << 15
 WORDS = ROOT / "tests/fuzz.dict"
 
 
@@ -66,7 +69,8 @@ def ended(name: str, process: subprocess.Popen[str]) -> bool:
     for path in found:
         kept = SEEDS / name / f"crash-{path.name.partition('-')[2][:12]}"
         shutil.copyfile(path, kept)
-        print(f"fuzz: {name}: broken by {kept.relative_to(ROOT)}, a case from now on", flush=True)
+        print(f"fuzz: {name}: broken by {kept.relative_to(ROOT)}, a case from now on; in base64, of zlib:", flush=True)
+        print(base64.b64encode(zlib.compress(path.read_bytes(), 9)).decode()[:_MAX_SHOWN], flush=True)
     if code or found:
         print("\n".join(log.splitlines()[-40:]), flush=True)
     return code == 0 and not found
