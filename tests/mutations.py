@@ -334,4 +334,40 @@ MUTATIONS = (
         "if True:",
         unit("selection"),
     ),
+    # what is written
+    Mutation(
+        "what another process has put in the place of a temporary name gets no name from us",
+        "tracer/recording/folder.py",
+        "if not self.holds(temporary, made):",
+        "if False:",
+        unit("folder"),
+    ),
+    Mutation(
+        "a name that something gets meanwhile is not replaced",
+        "tracer/recording/folder.py",
+        "if replaces or not self._renamed_to_new(temporary, name):",
+        "if True:",
+        unit("folder"),
+    ),
+    Mutation(
+        "what is made is private whatever the umask",
+        "tracer/recording/folder.py",
+        "before = os.umask(0o077)",
+        "before = os.umask(os.umask(0))",
+        unit("folder"),
+    ),
+    Mutation(
+        "a name that is planted for a later file does not end the recording",
+        "tracer/recording/rotate.py",
+        "except AlreadyThere:",
+        "except ZeroDivisionError:",
+        unit("rotation"),
+    ),
+    Mutation(
+        "what is stored and does not load is compiled again",
+        "tracer/kernel/loader_child.py",
+        "contextlib.suppress(NstraceError, LookupError)",
+        "contextlib.suppress(ZeroDivisionError)",
+        kernel("files", "test_a_stored_program_that_does_not_load_is_compiled_again"),
+    ),
 )
