@@ -196,7 +196,7 @@ def test_folders_of_a_partitioned_export_are_ours_alone(mask: int, tmp_path: Pat
     assert {path.stat().st_uid for path in made} == {os.geteuid()}
 
 
-@pytest.mark.parametrize("host", ["..", "a/../../b", "x" * 300, "\u00e9" * 200])
+@pytest.mark.parametrize("host", ["..", "a/../../b", "\u00e9" * 200])
 def test_a_host_of_a_partitioned_export_is_no_path(host: str, tmp_path: Path) -> None:
     path = tmp_path / "x.arrows"
     record(path, [facts(), storm(1, 3)], host=host)
