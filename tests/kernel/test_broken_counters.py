@@ -27,39 +27,24 @@ from tracer.system.cpus import cpu_count
 
 pytestmark = pytest.mark.kernel
 LIBBPF = ctypes.CDLL("libbpf.so.1", use_errno=True)
-RINGBUF, NAME_AT = 27, 24  # enum bpf_map_type, struct bpf_map_info: include/uapi/linux/bpf.h
+ARRAY, RINGBUF = 2, 27  # enum bpf_map_type, include/uapi/linux/bpf.h
 
 
-def map_of(pid: int, kind: int) -> int:
-    """A descriptor of our own of the map of this type that a process holds."""
+def map_of(pid: int, kind: int, value_bytes: int = 0) -> int:
+    """A descriptor of our own of the map of this type and size of values that a process holds."""
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         with suppress(FileNotFoundError):
             facts = dict(line.split(":", 1) for line in entry.read_text().splitlines())
-            if int(facts.get("map_type", -1)) == kind:
+            if int(facts.get("map_type", -1)) == kind and int(facts["value_size"]) == value_bytes:
                 fd: int = LIBBPF.bpf_map_get_fd_by_id(int(facts["map_id"]))
                 assert fd >= 0
                 return fd
     raise AssertionError(f"no map of type {kind}")
 
 
-def newest_map(name: bytes) -> int:
-    """A descriptor of our own of the map with this name that was made last."""
-    number, found = ctypes.c_uint32(), -1
-    while not LIBBPF.bpf_map_get_next_id(number, ctypes.byref(number)):
-        fd = LIBBPF.bpf_map_get_fd_by_id(number)
-        info, length = ctypes.create_string_buffer(80), ctypes.c_uint32(80)
-        assert not LIBBPF.bpf_obj_get_info_by_fd(fd, info, ctypes.byref(length))
-        stale = found if info.raw[NAME_AT : NAME_AT + 16].rstrip(b"\0") == name else fd
-        found = fd if stale != fd else found
-        if stale >= 0:
-            os.close(stale)
-    assert found >= 0
-    return found
-
-
-def write_counts(change: Callable[[np.ndarray], None]) -> None:
+def write_counts(pid: int, change: Callable[[np.ndarray], None]) -> None:
     """Change what each CPU has counted."""
-    fd, value = newest_map(b"counts"), ctypes.create_string_buffer(COUNTS.itemsize)
+    fd, value = map_of(pid, ARRAY, COUNTS.itemsize), ctypes.create_string_buffer(COUNTS.itemsize)
     for cpu in range(cpu_count()):
         assert not LIBBPF.bpf_map_lookup_elem(fd, struct.pack("<I", cpu), value)
         counts = np.frombuffer(bytearray(value.raw), COUNTS)
@@ -116,7 +101,7 @@ def test_counters_that_cannot_be(change: Callable[[np.ndarray], None], said: str
         follow.ready()
         subprocess.run(["/bin/true", "before"], check=True)
         follow.until(lambda events: any("before" in (event.get("args") or ()) for event in events))
-        write_counts(change)
+        write_counts(follow.process.pid, change)
         for _ in range(4 * (os.cpu_count() or 1)):
             subprocess.run(["/bin/true", "behind"], check=True)
         follow.until(lambda events: sum("behind" in (event.get("args") or ()) for event in events) > 0)
