@@ -63,6 +63,8 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets TARGET be what the test says; gives what is offered."""
     from tracer.host import completions
 
+    monkeypatch.setattr("tracer.system.privileges.drop_but_look", lambda: None)  # these are of this process
+
     def offered(incomplete: str, targets: Any) -> list[str]:
         monkeypatch.setattr(completions, "targets", targets)
         context = click.Context(click.Command("ps"))
@@ -73,11 +75,11 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_words_of_strangers_stay_out_of_the_command_line(offer: Any) -> None:
     hostile = ["label:a=$(reboot)", "label:a=`x`", "label:a=b c", "label:a;b", "label:a\nb", "label:a=b", "-x", "é"]
-    assert offer("", lambda _text: iter(map(item, hostile))) == ["label:a=b"]
+    assert offer("", lambda _names, _text: iter(map(item, hostile))) == ["label:a=b"]
 
 
 def test_what_was_offered_before_the_time_was_over_counts(offer: Any) -> None:
-    def slow(_text: str) -> Iterator[CompletionItem[str]]:
+    def slow(_names: object, _text: str) -> Iterator[CompletionItem[str]]:
         yield item("web")
         threading.Event().wait(60)
         yield item("never")
@@ -88,7 +90,7 @@ def test_what_was_offered_before_the_time_was_over_counts(offer: Any) -> None:
 
 
 def test_a_failure_is_silent(offer: Any) -> None:
-    def fails(_text: str) -> Iterator[CompletionItem[str]]:
+    def fails(_names: object, _text: str) -> Iterator[CompletionItem[str]]:
         yield item("web")
         raise RuntimeError
 

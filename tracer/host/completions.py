@@ -16,27 +16,26 @@ from tracer.typed.targets import COMPOSE_LABEL
 from tracer.views.table import place
 
 
-def targets(incomplete: str) -> Iterator[CompletionItem[str]]:
+def targets(names: Names, incomplete: str) -> Iterator[CompletionItem[str]]:
     """Candidates for a TARGET; not all of them begin with incomplete."""
     prefix, colon, _ = incomplete.partition(":")
     if colon:
-        yield from _with_prefix(prefix)
+        yield from _with_prefix(names, prefix)
         return
     yield CompletionItem("all", help="every container and PID namespace")
     yield CompletionItem("host", help="processes that are in no container")
     for name in ("label:", "image:", "compose:", "pid:", "pidns:"):
         yield CompletionItem(name)
-    yield from _containers()
+    yield from _containers(names)
 
 
-def procs(incomplete: str) -> Iterator[CompletionItem[str]]:
+def procs(names: Names, incomplete: str) -> Iterator[CompletionItem[str]]:
     """Candidates for a PROC; not all of them begin with incomplete."""
-    return _numbers(incomplete) if "/" in incomplete else _owners()
+    return _numbers(names, incomplete) if "/" in incomplete else _owners(names)
 
 
-def _containers() -> Iterator[CompletionItem[str]]:
+def _containers(names: Names) -> Iterator[CompletionItem[str]]:
     """Names, the running ones first; of every runtime where no engine answers."""
-    names = Names()
     for container in sorted(names.all(), key=lambda container: (not container.running, container.name)):
         yield CompletionItem(container.name, help=container.image if container.running else "not running")
     if not names.is_there:
@@ -45,8 +44,7 @@ def _containers() -> Iterator[CompletionItem[str]]:
                 yield CompletionItem(one.container.label, help=one.container.runtime)
 
 
-def _with_prefix(prefix: str) -> Iterator[CompletionItem[str]]:
-    names = Names()
+def _with_prefix(names: Names, prefix: str) -> Iterator[CompletionItem[str]]:
     if prefix in ("pid", "pidns"):
         for one in _running(names):
             if prefix == "pid":
@@ -71,10 +69,9 @@ def _values(prefix: str, description: Description) -> list[str]:
     return []
 
 
-def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
+def _numbers(names: Names, incomplete: str) -> Iterator[CompletionItem[str]]:
     """All numbers in the PID namespace of a container."""
     where = incomplete.rpartition("/")[0]
-    names = Names()
     census = take_census(Host(names.describe))
     for one in running(census):
         if where in _ways_to_say(one):
@@ -84,9 +81,8 @@ def _numbers(incomplete: str) -> Iterator[CompletionItem[str]]:
             return
 
 
-def _owners() -> Iterator[CompletionItem[str]]:
+def _owners(names: Names) -> Iterator[CompletionItem[str]]:
     """Containers that the engine knows first: to find all others every process is read."""
-    names = Names()
     known = [container for container in names.all() if container.running]
     for container in sorted(known, key=lambda container: container.name):
         yield CompletionItem(f"{container.name}/", help=container.image)

@@ -6,11 +6,15 @@ import contextlib
 import re
 import signal
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 from tracer.text.escape import safe_text
+
+if TYPE_CHECKING:
+    from tracer.containers.names import Names
 
 _LIMIT_S, _AGAIN_S = 0.3, 0.02  # a user who has pressed a key does not wait longer
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label is untrusted, and becomes part of a command line
@@ -30,11 +34,19 @@ def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return _in_time(completions.procs, incomplete)
 
 
-def _in_time(offer: Callable[[str], Iterator[CompletionItem[str]]], incomplete: str) -> list[CompletionItem[str]]:
-    """The candidates that were found before the time was over, or something failed."""
+def _in_time(
+    offer: Callable[[Names, str], Iterator[CompletionItem[str]]], incomplete: str
+) -> list[CompletionItem[str]]:
+    """The candidates that were found before the time was over, or something failed. Root's privileges but that of
+    looking are given up."""
+    from tracer.containers.names import Names
+    from tracer.system.privileges import drop_but_look
+
     found: list[CompletionItem[str]] = []
-    with contextlib.suppress(Exception), _alarm():
-        for item in offer(incomplete):
+    with contextlib.suppress(Exception), _alarm(), contextlib.closing(Names()) as names:
+        names.start()
+        drop_but_look()
+        for item in offer(names, incomplete):
             if item.value.startswith(incomplete) and _WORD.fullmatch(item.value):
                 item.help = safe_text(item.help or "") or None  # an image's name, in a protocol of lines
                 found.append(item)
