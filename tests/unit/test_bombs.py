@@ -449,6 +449,18 @@ def test_an_export_that_a_signal_ends_leaves_nothing(form: str, number: int, tmp
         running.communicate()
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_millions_of_empty_arguments(form: str, tmp_path: Path) -> None:
+    """Within all limits: 16 kB of NULs in each row."""
+    rows = np.zeros(1024, EVENT)
+    rows["kind"], rows["tgid"], rows["ts_ns"] = Kind.EXEC, np.arange(1000, 2024), SECOND_NS
+    rows["args_len"] = rows["args_total"] = 16_000
+    record(tmp_path / "x.arrows", [Batch(rows, bytes(16_000 * 1024))] * 2)
+    done = measured("export", tmp_path / "x.arrows", "--to", form, "-w", tmp_path / "out")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.peak_bytes < LIMIT_BYTES
+
+
 # Folders of strangers.
 
 

@@ -25,7 +25,7 @@ from tracer.recording.source import RecordedSource
 from tracer.text.cells import SUSPECT, cell
 
 GROUP_ROWS, GROUP_BYTES = 1 << 17, 1 << 23
-_MAX_OPEN = 256
+_MAX_OPEN, _BYTE_ARRAY_BYTES = 256, 16
 _NEVER: Callable[[], float | None] = lambda: 0.0  # noqa: E731
 _WORDS = [field.name for field in FLAT if pa.types.is_string(field.type) and not field.name.endswith("_id")]
 # Reads the time zone now: what converts strangers' data may open no file.
@@ -106,14 +106,21 @@ def tables(sources: Sequence[RecordedSource]) -> Iterator[pa.Table]:
         host = source.recordings[0].facts.host
         for part in source.batches(_NEVER):
             waiting.append(flat(part, source.attribution, source.wall_offset_ns, host))
-            rows, size = rows + len(waiting[-1]), size + waiting[-1].nbytes
+            rows, size = rows + len(waiting[-1]), size + _size(waiting[-1])
             if rows >= 2 * GROUP_ROWS or size >= 2 * GROUP_BYTES:
                 order = _order(waiting)
                 yield _taken(waiting, order[: rows // 2])
                 waiting = _taken(waiting, order[rows // 2 :]).to_batches()
-                rows, size = rows - rows // 2, sum(batch.nbytes for batch in waiting)
+                rows, size = rows - rows // 2, sum(map(_size, waiting))
     if waiting:
         yield _taken(waiting, _order(waiting))
+
+
+def _size(batch: pa.RecordBatch) -> int:
+    """How many bytes the rows need while they are written: Parquet's writer adds 16 for each text
+    (parquet::ByteArray), and arguments may be empty."""
+    size: int = batch.nbytes + _BYTE_ARRAY_BYTES * len(batch.column("args").values)
+    return size
 
 
 def _order(batches: Sequence[pa.RecordBatch]) -> pa.Array:
