@@ -22,6 +22,7 @@ from typing import Any
 import fuzz_recording
 import numpy as np
 from numpy.typing import NDArray
+from recordings import WALL_NS
 
 from tracer.containers import cgroup_paths, messages
 from tracer.containers.channel import Channel
@@ -30,8 +31,10 @@ from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
 from tracer.errors import NstraceError
 from tracer.host import procfs
 from tracer.recording import frames
+from tracer.recording.columns import to_arrow
+from tracer.recording.metadata import of_this_host
 from tracer.secrets.redactor import masked_args
-from tracer.stream.batch import EVENT, PIECE, split_args
+from tracer.stream.batch import EVENT, PIECE, Batch, split_args
 from tracer.stream.decoding import GapFinder, Joiner
 from tracer.stream.schema import COMM_BYTES, INLINE_LEVELS, PIECE_BYTES, Kind, PieceKind
 from tracer.system import cgroup_hierarchy
@@ -99,6 +102,34 @@ def _signed(data: bytes) -> bytes:
             parts.append(frames.sign(data[at : at + 8] + unsigned + data[at + 8 + length : end]))
             at = end
     return b"".join(parts) + data[at:]
+
+
+_FACTS = of_this_host(WALL_NS, ["nstrace"])
+
+
+@target
+def recorded_rows(data: bytes) -> None:
+    """A recording that is right in its form, of rows with any values: what a forger writes with our own code."""
+    dice = Dice(data)
+    rows, heap = np.zeros(1 + dice.number(11), EVENT), b""
+    for row in rows:
+        for name in EVENT.names or ():
+            how, size = dice.number(3), EVENT[name].itemsize
+            if how == 1 and EVENT[name].kind == "u":
+                row[name] = dice.number(255)
+            elif how == 2:
+                row[name] = np.frombuffer(dice.take(size).ljust(size, b"\0"), EVENT[name])[0]
+        deep, exe, args = dice.take(16 * dice.number(2)), dice.some(60), dice.some(90)
+        deep = deep[: len(deep) // 16 * 16]
+        row["kind"], row["level"] = dice.number(max(Kind)), dice.number(INLINE_LEVELS - 1) + len(deep) // 16
+        row["deep_len"], row["exe_len"], row["args_len"] = len(deep), len(exe), len(args)
+        heap += deep + exe + args
+    times = {"first_ns": str(rows["ts_ns"].min()), "last_ns": str(rows["ts_ns"].max())}
+    whose = {name: _FACTS[name] for name in ("session", "part")}
+    with contextlib.suppress(ValueError):  # our own writer refuses it
+        columns = to_arrow(Batch(rows, heap), WALL_NS)
+        message = frames.of_batch(columns, {"first_row": "0", "lost": "0", "facts": "1", **times, **whose})
+        fuzz_recording.show(frames.of_schema(_FACTS) + message)
 
 
 # --- the ring

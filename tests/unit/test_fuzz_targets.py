@@ -16,6 +16,7 @@ from tracer.recording import frames
 from tracer.stream import decoding
 from tracer.text import escape
 from tracer.text.annotate import Annotator
+from tracer.views.jsonl import JsonLines
 
 FILES = sorted(SEEDS.rglob("*/*"))
 
@@ -41,6 +42,7 @@ BROKEN = {
     "arguments": (fuzz_targets, "masked_args", lambda args, _is_cut: (args + b"\0x\0", 1)),
     "engine_http": (http_api, "_explanation", lambda _body: 1 / 0),
     "recording": (frames, "verify_body", lambda _message, _body: 1 / 0),
+    "recorded_rows": (JsonLines, "render", lambda _view, _batch, _containers: 1 / 0),
 }
 
 
