@@ -207,7 +207,9 @@ def split(length: int, pieces: int) -> Iterator[range]:
 
 def main() -> None:
     """All of it, on all processors."""
-    parser = argparse.ArgumentParser("scripts/fuzz", description="Tries to break the reader of recordings.")
+    parser = argparse.ArgumentParser(
+        "scripts/fuzz --exhaustive", description="Tries to break the reader of recordings."
+    )
     parser.add_argument("seconds", type=float, nargs="?", default=60.0, help="how long the random part takes (60)")
     parser.add_argument("seed", nargs="?", default="1", help="of the random part (1)")
     options = parser.parse_args()
