@@ -297,7 +297,7 @@ def engine_answer(data: bytes) -> None:
     The first byte: whether HTTP goes ahead of each."""
     is_body, answers = data[:1] < b"\x80", data[1:].split(b"\0")
 
-    def dial(_until_s: float) -> int:
+    def dial(_request: object, _until_s: float) -> int:
         body = answers.pop(0) if answers else b"{}"
         ours, theirs = socket.socketpair()
         theirs.send((b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) if is_body else b"") + body)
@@ -372,7 +372,7 @@ def engine_http(data: bytes) -> None:
     with theirs, contextlib.suppress(OSError, Refused, TooMuch, Malformed):
         theirs.sendall(sent)
         theirs.shutdown(socket.SHUT_WR)
-        body = HttpApi(lambda _until_s: ours.detach()).version(time.monotonic() + 60)
+        body = HttpApi(lambda _request, _until_s: ours.detach()).version(time.monotonic() + 60)
         left = iter(sent)
         assert b"200" in sent and all(byte in left for byte in body)  # what was sent, in its order
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for
+from conftest import ENGINE, wait_for
 from following import Event, Following, lost
 from oracle import SOCKET, WORKLOAD, Receiver
 from proxy import Proxy, proxy_to_engine
+
+from tracer.containers.address import path_of
+from tracer.containers.connector import dial, serve_connections
+from tracer.containers.requests import Kind, Request
 
 pytestmark = pytest.mark.e2e
 
@@ -169,3 +177,25 @@ def test_a_first_process_that_is_none_does_not_hide_a_container(
     argv = [sys.executable, "-m", "tracer", "translate", "-q", f"{name}/1"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == (f"{init}\n", 0), done.stderr
+
+
+def test_a_connection_is_for_one_answer_that_was_asked_for(start_container: Start) -> None:
+    """Whoever takes over the process that asks cannot ask anything else: not on the same connection either."""
+    container = start_container()
+    mine, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+    asking, asked = socket.socketpair()
+    path = path_of(ENGINE)
+    threading.Thread(target=serve_connections, args=[theirs, asked, [path]], daemon=True).start()
+    with mine, theirs, asking, asked:
+        number = dial(mine, 0, Request(Kind.LIST, (container.id,)), time.monotonic() + 30)
+        with socket.socket(fileno=number) as connected:
+            connected.settimeout(30)
+            with suppress(BrokenPipeError):
+                connected.sendall(f"POST /containers/{container.id}/kill HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            answer = b""
+            with suppress(ConnectionResetError):
+                while piece := connected.recv(65536):
+                    answer += piece
+    assert answer.count(b"HTTP/1.1 ") == 1 and container.id.encode() in answer
+    container.reload()
+    assert container.status == "running"

@@ -1,8 +1,9 @@
 """The privileged side of asking the engine: connects to its socket, and parses nothing of what anybody says.
 
 `start` forks the connector, which forks the process that asks (tracer.containers.engine_process), again where that has
-ended. A request is one byte, the number of an address that was decided at the start; the answer is an errno, and with 0
-the descriptor of a connection.
+ended. It receives packets of one size (tracer.containers.requests), connects to an address that was decided at the
+start, sends one of three GETs, and answers with an errno, and with 0 the descriptor: an answer can be read there, and
+nothing else be asked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from tracer.containers.address import path_of
+from tracer.containers.requests import PACKET_BYTES, Request, address_of, http_of, packed
 from tracer.system.descriptors import keep_only
 from tracer.system.libc import name_process
 
@@ -129,36 +131,50 @@ def serve_connections(connections: socket.socket, questions: socket.socket, path
         if questions.fileno() in ready:
             return
         try:
-            request = connections.recv(1)
-            if not request:
+            packet = connections.recv(PACKET_BYTES)
+            if not packet:
                 return
-            _answer(connections, paths[request[0]] if request[0] < len(paths) else "")
+            _answer(connections, packet, paths)
         except OSError:
             return
 
 
-def _answer(connections: socket.socket, path: str) -> None:
+def _answer(connections: socket.socket, packet: bytes, paths: Sequence[str]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as made:
-        code = _connected(made, path)
+        try:
+            code = _asked(made, paths[address_of(packet)], http_of(packet))
+        except (ValueError, IndexError):
+            code = errno.EINVAL
         passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [made.fileno()]))]
         connections.sendmsg([bytes([code])], [] if code else passed)
 
 
-def _connected(made: socket.socket, path: str) -> int:
-    """Connect without waiting. Returns the errno, 0, or EAGAIN where others wait already (unix(7))."""
+def _asked(made: socket.socket, path: str, request: bytes) -> int:
+    """Connect and ask without waiting: a new socket has room for a request. Returns the errno, 0, or EAGAIN where
+    others wait already (unix(7))."""
+    if code := _connected(made, path):
+        return code
     try:
-        return made.connect_ex(path) if path else errno.EINVAL
+        return 0 if made.send(request, socket.MSG_NOSIGNAL) == len(request) else errno.EAGAIN
+    except OSError as error:
+        return error.errno or errno.EIO
+
+
+def _connected(made: socket.socket, path: str) -> int:
+    try:
+        return made.connect_ex(path)
     except (OSError, ValueError):  # no path at all: too long, or with a NUL
         return errno.ENOENT
 
 
-def dial(connections: socket.socket, number: int, until_s: float) -> int:
-    """The process that asks: the descriptor of a new connection to the address of this number, close-on-exec. Where the
-    engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises OSError."""
+def dial(connections: socket.socket, number: int, request: Request, until_s: float) -> int:
+    """The process that asks: the descriptor of a new connection to the address of this number, on which that was asked;
+    close-on-exec. Where the engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises
+    OSError."""
     _forget_late(connections)
     while True:
         connections.settimeout(max(0.001, until_s - time.monotonic()))
-        connections.send(bytes([number]))
+        connections.send(packed(number, request))
         code, descriptor = _received(connections)
         if code == 0 and descriptor is not None:
             return descriptor

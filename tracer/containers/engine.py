@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -15,12 +16,14 @@ import msgspec
 from tracer.containers.address import no_engine
 from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
 from tracer.containers.messages import MAX_CONTAINERS, MAX_LABELS, MAX_TGID, Found, Id, Nonsense, Tgid, cut, cut_labels
+from tracer.containers.requests import Request
 from tracer.errors import ExitCode, NstraceError
 
 T = TypeVar("T")
 
-Dial = Callable[[int, float], int]
-"""The number of an address, and until when -> the descriptor of a new connection. Raises OSError."""
+Dial = Callable[[int, Request, float], int]
+"""The number of an address, what to ask, and until when -> the descriptor of a connection on which that was asked.
+Raises OSError."""
 
 _SHOWN_CHARS = 40
 _TOO_MANY = TooMuch(f"more than {MAX_CONTAINERS:,} containers")
@@ -70,7 +73,7 @@ class _Version(msgspec.Struct, rename="pascal"):
 class Engine:
     """An engine that has answered on its local socket. All methods raise NstraceError where it fails."""
 
-    def __init__(self, address: str, dial: Callable[[float], int]) -> None:
+    def __init__(self, address: str, dial: Callable[[Request, float], int]) -> None:
         """address: unix:///path of its socket, for messages."""
         self.address = address
         self._api = HttpApi(dial)
@@ -82,7 +85,7 @@ class Engine:
         that of the first."""
         failure: NstraceError | None = None
         for number, address in enumerate(addresses):
-            engine = Engine(address, lambda until_s, number=number: dial(number, until_s))  # type: ignore[misc]
+            engine = Engine(address, partial(dial, number))
             now_s = time.monotonic()
             is_last = number + 1 == len(addresses)
             try:
@@ -101,8 +104,7 @@ class Engine:
         runtime = self._name(until_s)
         if ids is not None and not ids:
             return []
-        filters = {} if ids is None else {"id": sorted(ids)}  # matches beginnings and patterns too
-        found = self._ask(lambda: _counted(self._api.containers(filters, until_s)), list[_Listed])
+        found = self._ask(lambda: _counted(self._api.containers(ids or (), until_s)), list[_Listed])
         if len(found) > MAX_CONTAINERS:
             raise _failure(self.address, _TOO_MANY)
         room, kept = MAX_LABELS, []

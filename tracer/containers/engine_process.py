@@ -1,8 +1,8 @@
-"""The process that asks the engine: it speaks HTTP and decodes JSON, and can do nothing else.
+"""The process that asks the engine: it reads HTTP and decodes JSON, and can do nothing else.
 
 It is forked by tracer.containers.connector, gives up everything before it asks for the first time, and has two
-descriptors: questions come by one, connections by the other. A flood of an answer ends in an error here, and where not,
-in the end of this process, which gets a successor.
+descriptors: questions come by one, connections on which the engine answers them by the other. A flood of an answer ends
+in an error here, and where not, in the end of this process, which gets a successor.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from tracer.containers import messages
 from tracer.containers.connector import dial
-from tracer.containers.engine import Engine
+from tracer.containers.engine import Dial, Engine
 from tracer.containers.messages import Answer, AskList, Done, Failed, First, Nonsense, Question, Ready, cut
 from tracer.errors import NstraceError
 from tracer.system import privileges
@@ -35,7 +36,7 @@ def serve(questions: socket.socket, connections: socket.socket, addresses: Seque
     except NstraceError as error:
         questions.send(messages.encode(_failed(0, error)))
         os._exit(1)
-    asker = _Asker(addresses, lambda number, until_s: dial(connections, number, until_s))
+    asker = _Asker(addresses, partial(dial, connections))
     questions.send(messages.encode(Ready(0)))
     while packet := questions.recv(messages.MAX_PACKET_BYTES):
         for answer in asker.answers(messages.decode_question(packet)):
@@ -65,7 +66,7 @@ def _data_bytes() -> int:
 class _Asker:
     """Answers one question after the other, with the engine that answered first."""
 
-    def __init__(self, addresses: Sequence[str], dial: Callable[[int, float], int]) -> None:
+    def __init__(self, addresses: Sequence[str], dial: Dial) -> None:
         self._addresses, self._dial = addresses, dial
         self._engine: Engine | None = None
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Asked, Channel
-from tracer.containers.messages import MAX_IDS, FoundContainer
+from tracer.containers.messages import FoundContainer
+from tracer.containers.requests import MAX_IDS
 from tracer.stream.lru import Lru
 
 PATIENCE_S = 30.0

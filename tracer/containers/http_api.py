@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
+
+from tracer.containers.requests import Kind, Request
 
 MAX_ANSWER_BYTES = 64 << 20
 """A list of 65 536 containers has 50 MB."""
@@ -22,7 +24,6 @@ _PIECE_BYTES = 1 << 16
 _MAX_HEADERS = 200
 _OK = 200
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: .*)?")
-_UNQUOTED = re.compile(r"[A-Za-z0-9_.~-]")
 
 
 class Refused(Exception):
@@ -46,45 +47,39 @@ class Malformed(Exception):
     """The answer is no HTTP."""
 
 
-Dial = Callable[[float], int]
-"""Until when (CLOCK_MONOTONIC) -> the descriptor of a new connection to the engine. Raises OSError."""
+Dial = Callable[[Request, float], int]
+"""What to ask, and until when (CLOCK_MONOTONIC) -> the descriptor of a connection on which that was asked. Raises
+OSError."""
 
 
 class HttpApi:
-    """Asks the engine; one connection for each question. All methods return JSON as it came: the caller decodes what it
-    needs, and nothing else becomes an object. until_s: when the whole answer must be there, connecting included
-    (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch or Malformed."""
+    """Reads an engine's answers; one connection for each question. All methods return JSON as it came: the caller
+    decodes what it needs, and nothing else becomes an object. until_s: when the whole answer must be there, connecting
+    included (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch or Malformed."""
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
 
     def version(self, until_s: float) -> bytearray:
         """GET /version."""
-        return self._get("/version", until_s)
+        return self._get(Request(Kind.VERSION), until_s)
 
-    def containers(self, filters: dict[str, list[str]], until_s: float) -> bytearray:
-        """GET /containers/json: stopped ones too."""
-        chosen = f"&filters={_quoted(msgspec.json.encode(filters).decode())}" if filters else ""
-        return self._get(f"/containers/json?all=1{chosen}", until_s)
+    def containers(self, ids: Collection[str], until_s: float) -> bytearray:
+        """GET /containers/json: stopped ones too. ids: which; empty: all."""
+        return self._get(Request(Kind.LIST, tuple(sorted(ids))), until_s)
 
     def inspect_container(self, container_id: str, until_s: float) -> bytearray:
         """GET /containers/ID/json."""
-        return self._get(f"/containers/{_quoted(container_id)}/json", until_s)
+        return self._get(Request(Kind.INSPECT, (container_id,)), until_s)
 
-    def _get(self, target: str, until_s: float) -> bytearray:
-        with socket.socket(fileno=self._dial(until_s)) as connected:
+    def _get(self, request: Request, until_s: float) -> bytearray:
+        with socket.socket(fileno=self._dial(request, until_s)) as connected:
             answer = _Answer(connected, until_s)
-            answer.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             status = answer.status()
             body = answer.body()
         if status != _OK:
             raise Refused(status, _explanation(body))
         return body
-
-
-def _quoted(text: str) -> str:
-    """As a part of a URL."""
-    return "".join(char if _UNQUOTED.fullmatch(char) else f"%{ord(char):02X}" for char in text)
 
 
 class _Answer:
@@ -95,11 +90,6 @@ class _Answer:
         self._piece = bytearray(_PIECE_BYTES)
         self._waiting = bytearray()  # received, and not read yet
         self._received_bytes = 0
-
-    def send(self, request: bytes) -> None:
-        """Send the question."""
-        self._keep_time()
-        self._socket.sendall(request)
 
     def status(self) -> int:
         """The status line's number; that of the last, where the engine says before that it goes on."""

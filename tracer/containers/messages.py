@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from tracer.containers.cgroups import Description
+from tracer.containers.requests import MAX_IDS
 from tracer.errors import NstraceError
 
 MAX_PACKET_BYTES = 1 << 16
@@ -22,8 +23,6 @@ MAX_CONTAINERS = 1 << 16
 MAX_LABELS = 1 << 18
 """In one answer, of all containers together; those beyond it are left out."""
 MAX_TGID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
-MAX_IDS = 256
-"""In one question."""
 _MAX_TEXT = 1024
 _MAX_LABELS_BYTES = 1 << 15  # of one container
 _MAX_LABELS_OF_ONE = 1024
