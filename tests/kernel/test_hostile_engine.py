@@ -160,6 +160,19 @@ def test_under_a_pattern_all_of_it_is_shown(hosted: Hosted, fake: FakeEngine) ->
         assert [event["time"] for event in mine] == sorted(event["time"] for event in mine)
 
 
+def test_what_has_just_begun_at_the_end_is_shown_too(hosted: Hosted, fake: FakeEngine, bystander: Bystander) -> None:
+    """The answer is on its way when the trace ends."""
+    with Following("--require-complete", "c*") as follow:
+        bystander.is_seen(follow)
+        fake.containers, fake.pause_s = everyone(hosted), 0.3
+        asked = len(fake.asked)
+        hosted.start(hosted.ids[0]).communicate(b"\n")
+        wait_for(lambda: len(fake.asked) > asked)
+        events = follow.stop()
+    assert ", 0 lost" in follow.stderr
+    assert names_of(events, hosted.ids[0]) == {"c0"}
+
+
 def has_ring(pid: int) -> bool:
     with suppress(OSError):
         return "bpf-map" in Path(f"/proc/{pid}/maps").read_text()

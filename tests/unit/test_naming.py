@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection
 
 import pytest
@@ -24,9 +25,13 @@ class Engine:
     def __init__(self) -> None:
         self.known: set[str] = set()
         self.fresh: set[str] = set()
+        self.number = -1
 
     def expect(self, container_ids: Collection[str]) -> set[str]:
         return set(container_ids) - self.known
+
+    def fileno(self) -> int:
+        return self.number
 
     def news(self) -> set[str]:
         fresh, self.fresh = self.fresh, set()
@@ -131,3 +136,15 @@ def test_a_repair_and_the_end_do_not_wait(naming: Naming, engine: Engine) -> Non
 def test_without_an_engine_nothing_is_held() -> None:
     naming, one = Naming(None), read(A)
     assert (naming.take(one), naming.news()) == ([one], set())
+
+
+def test_at_the_end_there_is_time_to_wait(naming: Naming, engine: Engine) -> None:
+    assert naming.wait(60) is None  # for whom no answer can come
+    reader, writer = os.pipe()
+    try:
+        engine.number, engine.fresh = reader, {A}
+        os.write(writer, b".")
+        assert naming.wait(60) == {A}
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -36,6 +36,7 @@ from tracer.wiring.naming import Background, Naming
 
 _NAMES_EVERY_S = 1.0
 _LATE_NS = 1_000_000_000
+_LAST_NAMES_S = 1.0
 _PIECE_ROWS = 2048
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
@@ -112,6 +113,7 @@ class LiveSource:
         if self.table.unsure:
             yield from self._repair()
         yield from self._renew()
+        yield from self._last_names()
         yield from self._give_up()
         self.reported_until_ns = until_ns
 
@@ -231,6 +233,14 @@ class LiveSource:
                 self._say(
                     "the container engine does not answer: events of unnamed containers are held back until it does"
                 )
+
+    def _last_names(self) -> Iterator[Batch]:
+        """Names that are on their way when nothing is read any more: now there is time to wait for them."""
+        until_s = time.monotonic() + _LAST_NAMES_S
+        while self._held.rows and (left_s := until_s - time.monotonic()) > 0:
+            if (news := self._naming.wait(left_s)) is None:
+                return
+            yield from self._renew(news)
 
     def _is_old(self, since_ns: int) -> bool:
         """Whether people should know what has waited since then."""

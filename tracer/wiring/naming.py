@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import time
 from collections.abc import Collection
 from typing import Protocol
@@ -23,6 +24,9 @@ class Background(Protocol):
 
     def news(self) -> set[str]:
         """The ids about which there was an answer since the last call."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when an answer has arrived; -1: none will."""
 
 
 class Naming:
@@ -47,6 +51,16 @@ class Naming:
                 self._is_late = time.monotonic() - asked_s > GRACE_S
         self._missing -= news
         return news
+
+    def wait(self, seconds: float) -> set[str] | None:
+        """As `news`, after waiting for an answer: at the end, when nothing is read any more. None: none will come."""
+        number = self._background.fileno() if self._background else -1
+        if number < 0:
+            return None
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        poll.poll(max(0, int(seconds * 1000)))
+        return self.news()
 
     def take(self, decoded: Decoded) -> list[Decoded]:
         """What may go on now, in its order."""
