@@ -66,9 +66,10 @@ def status(pid: int) -> dict[str, str]:
 
 
 def reader_of(pid: int) -> int:
-    """The process that reads: the command, or its child."""
+    """The process that reads: the command, or its child; not the one that connects to an engine."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    readers = [one for one in [pid, *map(int, children)] if status(one)["NoNewPrivs"] == "1"]
+    known = [(one, status(one)) for one in (pid, *map(int, children))]
+    readers = [one for one, found in known if found["NoNewPrivs"] == "1" and found["Name"] != "nstrace-connect"]
     return readers[0] if readers else 0
 
 

@@ -22,6 +22,7 @@ from conftest import wait_for
 from engine_processes import children, engine_process_of, name_of, peak_bytes
 from fake_engine import A, B, C, FakeEngine, container, serving
 
+from tracer.containers import channel as channel_module
 from tracer.containers import names as names_module
 from tracer.containers.cgroups import Description, Silence
 from tracer.containers.messages import FoundContainer
@@ -113,6 +114,18 @@ def test_a_remote_engine_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> No
     names = Names()
     assert names.start() is None
     assert "remote engine" in why_not(names)
+
+
+def test_where_no_process_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_addresses: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/sock")
+    (tmp_path / "sock").touch()
+    monkeypatch.setattr(channel_module, "start", full)
+    names = Names()
+    names.prepare()
+    assert why_not(names).endswith("cannot be started: Resource temporarily unavailable")
 
 
 def test_a_byte_every_half_second(hasty: None, fake: FakeEngine, names: Names) -> None:

@@ -82,8 +82,13 @@ class Channel:
     @classmethod
     def opened(cls) -> Channel:
         """With a new process, which is forked: before any thread runs, and before privileges are given up. Raises
-        NstraceError where DOCKER_HOST names no engine of this host."""
-        return cls(start(addresses()))
+        NstraceError where DOCKER_HOST names no engine of this host, or no process can be made."""
+        where = addresses()
+        try:
+            return cls(start(where))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise NstraceError(f"the process that asks the container engine cannot be started: {why}") from error
 
     def __enter__(self) -> Self:
         return self

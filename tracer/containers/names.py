@@ -64,7 +64,7 @@ class Names:
             where = addresses()
             if not any(map(exists, where)):
                 raise no_engine(where[0], "there is no socket")
-            self.start()
+            self._channel = self._channel or Channel.opened()
             self._list()
         except NstraceError as error:
             self.error, self.has_failed = error, self._channel is not None
