@@ -44,7 +44,7 @@ def _in_time(
 
     found: list[CompletionItem[str]] = []
     with contextlib.suppress(Exception), _alarm(), contextlib.closing(Names()) as names:
-        names.start()
+        names.prepare()
         drop_but_look()
         for item in offer(names, incomplete):
             if item.value.startswith(incomplete) and _WORD.fullmatch(item.value):

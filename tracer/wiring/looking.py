@@ -21,7 +21,7 @@ def look(uses: Sequence[str]) -> Lookup:
     Raises NstraceError."""
     require_initial_pidns()
     names = Names()
-    names.start()
+    names.prepare()
     imports.load(*_USED, *uses)
     cgroup_hierarchy.directory()
     with contextlib.suppress(KeyError):
