@@ -84,7 +84,7 @@ def test_the_reader_holds_nothing(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("words", COMMANDS, ids=IDS)
 def test_whoever_takes_it_over_is_refused_everything(words: tuple[str, ...]) -> None:
     argv = trespass.command(*words)
-    done = subprocess.run(argv, input=b"\n", capture_output=True, timeout=60) if "run" in words else ended(argv)
+    done = subprocess.run(argv, input=b"\n", capture_output=True, timeout=240) if "run" in words else ended(argv)
     found = trespass.results(done.stderr.decode())
     assert {name: what for name, what in found.items() if what not in REFUSED} == {}
     assert len(found) > 20
@@ -96,5 +96,5 @@ def ended(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
     assert process.stdout
     line = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=240)
     return subprocess.CompletedProcess(argv, process.returncode, line + stdout, stderr)
