@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from following import Following
 
 from tracer.wiring.streaming import NICE
@@ -21,8 +24,22 @@ AS_ROOT = ["setpriv", f"--inh-caps={TWO}", f"--bounding-set={TWO}"]
 TWO_CAPABILITIES = [*AS_ROOT, "--reuid=1234", "--regid=1234", "--clear-groups", f"--ambient-caps={TWO}"]
 
 
-def test_two_capabilities_suffice() -> None:
-    argv = [*TWO_CAPABILITIES, *FOLLOW, "--json", "host"]
+# The checkout, which others may be unable to enter, in a place where they can.
+BOUND = 'mount --bind "$1" "$2" && cd "$2" && shift 2 && exec "$@"'
+
+
+@pytest.fixture
+def everyones() -> Iterator[list[str]]:
+    """A command line that runs what is behind it in the checkout, as it is for everyone."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield ["unshare", "--mount", "sh", "-euc", BOUND, "sh", str(ROOT), folder]
+
+
+def test_two_capabilities_suffice(everyones: list[str]) -> None:
+    executable = Path(sys.executable)
+    python = executable.relative_to(ROOT) if executable.is_relative_to(ROOT) else executable
+    argv = [*everyones, *TWO_CAPABILITIES, str(python), *FOLLOW[1:], "--json", "host"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follow:
         assert follow.stdout
         assert any(json.loads(line)["event"] == "snapshot" for line in follow.stdout)  # what began ahead of it is ahead
