@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tracer.system.privileges import FIRST_UID
+
 COLUMNS = ("process", "user", "CapEff", "CapBnd", "no_new_privs", "seccomp", "processes", "root directory")
 
 
@@ -30,7 +32,7 @@ def row(pid: int, reader: int) -> tuple[str, ...]:
     root = Path(f"/proc/{pid}/root")
     return (
         "reader" if pid == reader else found["Name"],
-        "nobody else's" if user == 0x80000000 + pid else "root" if user == 0 else str(user),
+        "nobody else's" if user == FIRST_UID + pid else "root" if user == 0 else str(user),
         f"{int(found['CapEff'], 16):x}",
         f"{int(found['CapBnd'], 16):x}",
         found["NoNewPrivs"],

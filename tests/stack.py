@@ -57,7 +57,7 @@ class Stack:
         self.trace = open_trace(options)
         self.table = Table() if table is None else table
         parsed = tuple(map(parse_target, targets or ("all",)))
-        proc = Proc(Local(proc_operations()))
+        proc = Proc(Local(proc_operations(4097)))
         cgroups = Cgroups(lambda _id: None)
         self.source = LiveSource(self.trace, proc, wall_offset_ns(), parsed, cgroups, NOTHING, self.table)
         self._parts: list[Batch] = []

@@ -14,11 +14,12 @@ import pytest
 import trespass
 from conftest import wait_for
 
+from tracer.system.privileges import FIRST_UID
+
 pytestmark = pytest.mark.kernel
 
 NSTRACE = [sys.executable, "-m", "tracer"]
 ARRAY, RINGBUF = 2, 27
-FIRST_UID = 0x80000000
 REFUSED = {"EPERM", "EACCES", "ENOENT", "EAGAIN"}
 COMMANDS = [
     ("run", "--json", "--", "sh", "-c", "read line"),

@@ -12,6 +12,8 @@ import trespass
 from conftest import ROOT, wait_for
 from recordings import facts, record, storm
 
+from tracer.system.privileges import FIRST_UID
+
 pytestmark = pytest.mark.kernel
 
 REFUSED = {"EPERM", "EACCES", "ENOENT", "EAGAIN"}
@@ -141,7 +143,7 @@ print(Path("/proc/self/status").read_text())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     found = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
     assert len(set(found["Uid"].split())) == len(set(found["Gid"].split())) == 1
-    assert int(found["Uid"].split()[0]) >= 0x80000000
+    assert int(found["Uid"].split()[0]) >= FIRST_UID
     assert {name: int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {
         **dict.fromkeys(("CapInh", "CapBnd", "CapAmb"), 0),
         **dict.fromkeys(("CapPrm", "CapEff"), 1 << 19),  # CAP_SYS_PTRACE

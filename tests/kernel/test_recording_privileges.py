@@ -16,9 +16,9 @@ from recordings import record, storm
 
 from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
+from tracer.system.privileges import FIRST_UID
 
 pytestmark = pytest.mark.kernel
-FIRST_UID = 0x80000000
 ENV = {name: os.environ[name] for name in ("PATH", "PYTHONWARNINGS")} | {"LANG": "C.UTF-8"}
 
 # In a mount namespace of its own, folders that only root may enter take the places of those that are given, up to --,

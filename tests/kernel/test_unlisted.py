@@ -28,7 +28,7 @@ def unlisted(*left_out: int) -> tuple[Batch, Unlisted]:
     finally:
         close_trace(trace)
     told = listed.select(~np.isin(listed.rows["tgid"], left_out))
-    return listed, find_unlisted(Proc(Local(proc_operations())), told, events, trace.began_ns)
+    return listed, find_unlisted(Proc(Local(proc_operations(4097))), told, events, trace.began_ns)
 
 
 def test_all_that_proc_shows_is_told() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,11 @@ import pytest
 from tracer.errors import NstraceError
 from tracer.recording.brokered_folder import BrokeredFolder, FolderOperations
 from tracer.recording.files import AlreadyThere, create, discard_parts, parts_of
-from tracer.recording.folder import Folder, is_null
+from tracer.recording.folder import Folder
 from tracer.system.broker import Broker, Local, Privileged
 
-OWN = ["web.arrows", "web.000001.arrows", "web.1234567.arrows", ".web.arrows.0123abcd", ".web.000002.arrows.00000000"]
+OWN = ["web.arrows", ".web.arrows.0123abcd"]
+PARTS = ["web.000001.arrows", "web.1234567.arrows", ".web.000002.arrows.00000000"]
 OTHERS = [
     *(
         "passwd",
@@ -42,20 +43,28 @@ OTHERS = [
 
 
 @pytest.fixture(params=["broker", "local"])
-def privileged(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Privileged]:
-    allowed = FolderOperations(Folder(tmp_path), tmp_path / "web.arrows")
-    operations = allowed.operations()
-    with closing(Broker(operations, allowed.descriptors) if request.param == "broker" else Local(operations)) as made:
-        yield made
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., BrokeredFolder]]:
+    """Makes folders, for a recording of one file or in parts."""
+    with ExitStack() as stack:
+
+        def folder(rotates: bool = False, force: bool = False) -> BrokeredFolder:
+            allowed = FolderOperations(Folder(tmp_path), tmp_path / "web.arrows", rotates, force)
+            operations, is_broker = allowed.operations(), request.param == "broker"
+            made: Privileged = Broker(operations, allowed.descriptors) if is_broker else Local(operations)
+            stack.callback(made.close)
+            return BrokeredFolder(tmp_path, made)
+
+        yield folder
 
 
 @pytest.fixture
-def folder(privileged: Privileged, tmp_path: Path) -> BrokeredFolder:
-    return BrokeredFolder(tmp_path, privileged)
+def folder(opened: Callable[..., BrokeredFolder]) -> BrokeredFolder:
+    return opened()
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_its_own_files(name: str, folder: BrokeredFolder, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*OWN, *PARTS])
+def test_its_own_files(name: str, opened: Callable[..., BrokeredFolder], tmp_path: Path) -> None:
+    folder = opened(rotates=name in PARTS)
     assert folder.status(name) is None
     fd = folder.create(name)
     os.write(fd, b"x")
@@ -72,7 +81,7 @@ def test_its_own_files(name: str, folder: BrokeredFolder, tmp_path: Path) -> Non
     folder.remove(name, made)
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", [*OTHERS, *PARTS])
 def test_no_other_file(name: str, folder: BrokeredFolder, tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text("mine")
     (tmp_path / "sub").mkdir()
@@ -83,7 +92,6 @@ def test_no_other_file(name: str, folder: BrokeredFolder, tmp_path: Path) -> Non
     for forbidden in (
         lambda: folder.status(name),
         lambda: folder.create(name),
-        lambda: folder.open_null(name),
         lambda: folder.remove(name),
         lambda: folder.remove(name, made),
         lambda: folder.rename(".web.arrows.0123abcd", name, ours),
@@ -102,11 +110,37 @@ def test_a_name_that_is_too_long(folder: BrokeredFolder) -> None:
     assert failure.value.errno == errno.ENAMETOOLONG
 
 
-def test_a_file_is_replaced_as_in_the_folder_itself(folder: BrokeredFolder, tmp_path: Path) -> None:
+def test_what_was_there_stays(folder: BrokeredFolder, tmp_path: Path) -> None:
     (tmp_path / "web.arrows").write_text("old")
+    old = (tmp_path / "web.arrows").stat()
     with pytest.raises(AlreadyThere):
         create(tmp_path / "web.arrows", force=False, folder=folder)
-    assert (tmp_path / "web.arrows").read_text() == "old"
+    for made in (None, old):
+        with pytest.raises(PermissionError):
+            folder.remove("web.arrows", made)
+    with pytest.raises(PermissionError), folder.created("web.arrows", replaces=True):
+        pass
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_temporary_file_that_somebody_else_made_is_not_renamed(folder: BrokeredFolder, tmp_path: Path) -> None:
+    (tmp_path / ".web.arrows.0123abcd").write_text("a stranger's")
+    with pytest.raises(PermissionError):
+        folder.rename(".web.arrows.0123abcd", "web.arrows", (tmp_path / ".web.arrows.0123abcd").stat())
+    assert not (tmp_path / "web.arrows").exists()
+
+
+def test_its_own_file_is_replaced(folder: BrokeredFolder, tmp_path: Path) -> None:
+    os.close(folder.create("web.arrows"))
+    with folder.created("web.arrows", replaces=True) as fd:
+        os.write(fd, b"merged")
+        os.close(fd)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["merged"]
+
+
+def test_a_file_is_replaced_as_in_the_folder_itself(opened: Callable[..., BrokeredFolder], tmp_path: Path) -> None:
+    folder = opened(force=True)
+    (tmp_path / "web.arrows").write_text("old")
     os.close(create(tmp_path / "web.arrows", force=True, folder=folder))
     assert (tmp_path / "web.arrows").read_text() == ""
     with pytest.raises(RuntimeError), folder.created("web.arrows", replaces=True) as fd:
@@ -124,19 +158,10 @@ def test_a_temporary_name_that_somebody_took(folder: BrokeredFolder, tmp_path: P
     assert [path.read_text() for path in tmp_path.iterdir()] == ["a stranger's"]
 
 
-def test_parts_go_and_nothing_else(folder: BrokeredFolder, tmp_path: Path) -> None:
+def test_parts_go_and_nothing_else(opened: Callable[..., BrokeredFolder], tmp_path: Path) -> None:
+    folder = opened(rotates=True, force=True)
     for name in ("web.000001.arrows", "web.000002.arrows", "web.arrows", "web.1.arrows", "other"):
         (tmp_path / name).touch()
     discard_parts(tmp_path / "web.arrows", "web.000002.arrows", folder)
     assert [path.name for path in parts_of(tmp_path / "web.arrows")] == ["web.000002.arrows"]
     assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_the_null_device() -> None:
-    allowed = FolderOperations(Folder(Path("/dev")), Path("/dev/null"))
-    folder = BrokeredFolder(Path("/dev"), Local(allowed.operations()))
-    found = folder.status("null")
-    assert found and is_null(found)
-    fd = create(Path("/dev/null"), force=False, folder=folder)
-    os.write(fd, b"x")
-    os.close(fd)

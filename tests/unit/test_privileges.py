@@ -45,14 +45,14 @@ def test_without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL])
 def test_a_kernel_that_has_no_filters(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_seccomp", lambda _number, program: number if program is None else 1 / 0)
-    privileges._forbid(bytes(8))
+    privileges._forbid(lambda: bytes(8))
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.ENOMEM, errno.ESRCH, errno.EINVAL])
 def test_a_filter_that_is_refused_for_another_reason(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_seccomp", lambda _number, program: number if program else errno.EFAULT)
     with pytest.raises(NstraceError, match="refuses the filter") as failure:
-        privileges._forbid(bytes(8))
+        privileges._forbid(lambda: bytes(8))
     assert failure.value.exit_code == ExitCode.NOT_PERMITTED
 
 

@@ -64,7 +64,7 @@ def test_of_long_arguments_the_beginning_is_read() -> None:
         for process in (found, listed):
             assert process.args == (b"sh\0-c\0echo; read x\0" + b"a" * 5000)[:4096]
             assert process.args_truncated
-        assert len(Proc(Local(proc_operations())).commands([found.proc_id], 300_000)[0].args) == 300_000
+        assert len(Proc(Local(proc_operations(300_000))).commands([found.proc_id], 300_000)[0].args) == 300_000
     ours = procfs.living(os.getpid(), SPACES.of)
     assert ours is not None
     assert not ours.args_truncated

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tracer.answers.census import Entry
     from tracer.answers.inspection import Inspection
     from tracer.host.lookup import Lookup
+    from tracer.host.process_details import EnvironOf
     from tracer.typed.processes import Proc
 
 
@@ -33,17 +34,22 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
 
     PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
     """
+    from tracer.host.process_details import environ_by, environ_operations
     from tracer.secrets.values import load
+    from tracer.system.broker import Broker
+    from tracer.system.privileges import drop_but_look
     from tracer.views.inspection import inspection_object, inspection_text
     from tracer.views.objects import json_line
-    from tracer.wiring.looking import look
+    from tracer.wiring.looking import prepared
     from tracer.wiring.printing import answer_each, line_width, user_name
 
     load()
-    lookup = look(_USED)
+    lookup = prepared(_USED)
+    environ_of = environ_by(Broker(environ_operations())) if env else None
+    drop_but_look()
 
     def show(proc: Proc) -> str:
-        found = _inspect(lookup, proc, env)
+        found = _inspect(lookup, proc, environ_of)
         found = found if show_secrets else with_masked_args(found)
         if as_json or output == "json":
             return json_line(inspection_object(found, user_name, show_secrets))
@@ -53,7 +59,7 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
     answer_each(procs, show)
 
 
-def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
+def _inspect(lookup: Lookup, proc: Proc, environ_of: EnvironOf | None) -> Inspection:
     import time
     from dataclasses import replace
 
@@ -68,7 +74,7 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
     if process is None or process.proc_id != translation.entry.proc_id:
         raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET)
     try:
-        found = details(process)
+        found = details(process, environ_of)
     except ProcessLookupError as error:
         raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET) from error
     variables, has_more = first_args(found.environ, _MAX_VARIABLES)
@@ -79,7 +85,7 @@ def _inspect(lookup: Lookup, proc: Proc, env: bool) -> Inspection:
         parents=_parents(lookup, translation.entry),
         cgroups=process.cgroups,
         shared=shared_with_host(found.namespaces),
-        env=variables if env else None,
+        env=variables if environ_of else None,
         env_truncated=has_more or found.environ_truncated,
     )
 

@@ -69,6 +69,7 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
         tracing.load([view_module(options)])
         ending.hold()
         newborn = Newborn(argv)
+        _leave_streams()
         give_way()  # the command does not
         target = parse_target(f"pidns:{procfs.pidns_inum(newborn.init)}")
         with _opened(file, force) as out:
@@ -84,6 +85,14 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
             write, go = writer_to(out, ending), newborn.go
             summary = stream_to(source, view, options, limits, write, ending, on_ready=go, redactor=redactor)
             return newborn.wait() or exit_code(summary, options) or int(ending.is_cut_off)
+
+
+def _leave_streams() -> None:
+    """stdin and stdout are the command's from now on: whoever reads strangers' data has no part in them."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1):
+        os.dup2(nowhere, fd)
+    os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -38,12 +38,13 @@ class Command(NamedTuple):
 _NOBODYS = Command(b"", b"")
 
 
-def proc_operations() -> Operations:
-    """By name."""
+def proc_operations(max_args_bytes: int) -> Operations:
+    """By name. max_args_bytes: at most so much is read of the arguments of a process, which may make them as long as it
+    likes."""
     return {
         TGIDS: Operation(0, lambda _request: Answer(struct.pack(f"<{len(found := procfs.tgids())}I", *found))),
         PROCESS: Operation(_TGID.size, _process),
-        COMMANDS: Operation(_ASKED.size, _commands),
+        COMMANDS: Operation(_ASKED.size, lambda request: _commands(request, max_args_bytes)),
         CGROUP_ID: Operation(PATH_MAX, _cgroup_id),
     }
 
@@ -54,13 +55,13 @@ def _process(request: bytes) -> Answer:
     return Answer(b"".join(_PART.pack(len(part)) + part for part in parts))
 
 
-def _commands(request: bytes) -> Answer:
-    count, max_args_bytes, tgids = _ASKED.unpack(request)
+def _commands(request: bytes, most: int) -> Answer:
+    count, asked, tgids = _ASKED.unpack(request)
     found = bytearray()
     for (tgid,) in _TGID.iter_unpack(tgids[: min(count, MAX_ASKED) * _TGID.size]):
         parts = (b"", b"", b"")
         with contextlib.suppress(OSError), procfs.opened_process(tgid) as directory:
-            exe, cmdline = procfs.link(directory, "exe"), procfs.beginning(directory, "cmdline", max_args_bytes)
+            exe, cmdline = procfs.link(directory, "exe"), procfs.beginning(directory, "cmdline", min(asked, most))
             parts = (procfs.contents(directory, "stat"), exe, cmdline)
         found += _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
     return Answer(bytes(found))

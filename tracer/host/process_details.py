@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from tracer.answers.census import Entry
@@ -17,23 +18,30 @@ from tracer.host.procfs import (
     contents,
     link,
     opened_process,
+    parse_stat,
     stat_fields,
     status_field,
 )
-from tracer.system.broker import Local
+from tracer.system.broker import Answer, Local, Operation, Operations, Privileged
 
 _FIRST_OF_OTHERS = 0xF0000000
 MAX_ARGS_BYTES = 1 << 17
 """How much is read of the arguments of one process: as much as the longest single argument has (execve(2))."""
 MAX_ENVIRON_BYTES = 1 << 20
+EnvironOf = Callable[[LivingProcess], bytes]
+_NAMESPACES = (
+    *("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts"),
+)  # namespaces(7)
+_ENVIRON, _TGID = "proc.environ", struct.Struct("<I")
 
 
-def details(process: LivingProcess) -> Details:
-    """More of this very process. Raises ProcessLookupError where it has exited."""
+def details(process: LivingProcess, environ_of: EnvironOf | None = None) -> Details:
+    """More of this very process. environ_of: reads its environment; None: it is left out. Raises ProcessLookupError
+    where it has exited."""
     try:
         with opened_process(process.tgid) as directory:
             status = contents(directory, "status")
-            environ = _environ(directory)
+            environ = environ_of(process) if environ_of else b""
             uids = tuple(map(int, status_field(status, b"Uid").split()))
             found = Details(
                 cwd=link(directory, "cwd"),
@@ -58,17 +66,41 @@ def with_more_args(entry: Entry) -> Entry:
     """The entry of a living process, with more of its arguments where they were cut."""
     if not entry.args_truncated:
         return entry
-    args = Proc(Local(proc_operations())).commands([entry.proc_id], MAX_ARGS_BYTES + 1)[0].args
+    args = Proc(Local(proc_operations(MAX_ARGS_BYTES + 1))).commands([entry.proc_id], MAX_ARGS_BYTES + 1)[0].args
     if not args:  # it has exited meanwhile
         return entry
     return replace(entry, args=args[:MAX_ARGS_BYTES], args_truncated=len(args) > MAX_ARGS_BYTES)
 
 
-def _environ(directory: int) -> bytes:
-    try:
-        return beginning(directory, "environ", MAX_ENVIRON_BYTES + 1)
-    except ProcessLookupError:
-        return b""  # a zombie has no memory; whether it has exited shows in what else is read
+def environ_operations() -> Operations:
+    """The operation of `environ_by`, by name: /proc/PID/environ may be read by its owner alone."""
+    return {_ENVIRON: Operation(_TGID.size, _environ)}
+
+
+def environ_by(privileged: Privileged) -> EnvironOf:
+    """A function that has this one read the environment of a process; b"" where it cannot be read, or the number is
+    another process's by now."""
+
+    def environ_of(process: LivingProcess) -> bytes:
+        try:
+            data = privileged.ask(_ENVIRON, _TGID.pack(process.tgid)).data
+        except OSError:
+            return b""
+        (length,) = _TGID.unpack_from(data)
+        stat, environ = data[_TGID.size : _TGID.size + length], data[_TGID.size + length :]
+        began = int(parse_stat(stat)[1][19]) * TICK_NS
+        return environ if began == process.proc_id.start_ns else b""
+
+    return environ_of
+
+
+def _environ(request: bytes) -> Answer:
+    with opened_process(*_TGID.unpack(request)) as directory:
+        environ = b""
+        with contextlib.suppress(ProcessLookupError):  # a zombie has no memory
+            environ = beginning(directory, "environ", MAX_ENVIRON_BYTES + 1)
+        stat = contents(directory, "stat")
+    return Answer(_TGID.pack(len(stat)) + stat + environ)
 
 
 def shared_with_host(namespaces: Mapping[str, int]) -> frozenset[str]:
@@ -82,14 +114,9 @@ def shared_with_host(namespaces: Mapping[str, int]) -> frozenset[str]:
 
 def _namespaces(directory: int) -> dict[str, int]:
     found = {}
-    with contextlib.suppress(PermissionError):
-        fd = os.open("ns", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            for name in sorted(os.listdir(fd)):  # noqa: PTH208
-                with contextlib.suppress(OSError):
-                    found[name] = os.stat(name, dir_fd=fd).st_ino
-        finally:
-            os.close(fd)
+    for name in _NAMESPACES:  # only its owner may list them
+        with contextlib.suppress(OSError):
+            found[name] = os.stat(f"ns/{name}", dir_fd=directory).st_ino
     return found
 
 

@@ -35,7 +35,7 @@ def start_ticks(tgid: int) -> int | None:
 def hides_others() -> bool:
     """Whether /proc is mounted so that processes of other users cannot be seen (hidepid, proc(5)): number 1 is always
     there."""
-    return not Path("/proc/1").exists()
+    return not os.path.exists("/proc/1/stat")  # noqa: PTH110 - with hidepid=1 it may not be looked up
 
 
 def pidns_inum(tgid: int) -> int:
@@ -172,8 +172,12 @@ def inits() -> dict[int, tuple[int, int]]:
 
 def open_process(nr: int) -> int:
     """A descriptor of the directory of a process or thread. It refers to this one alone: after its end every read
-    fails, even if its number is reused (proc_pid_make_inode, fs/proc/base.c). Raises OSError where there is none."""
-    return os.open(f"/proc/{nr}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fails, even if its number is reused (proc_pid_make_inode, fs/proc/base.c). Raises OSError where there is none, or
+    none that we may see (hidepid=1, proc(5))."""
+    try:
+        return os.open(f"/proc/{nr}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise FileNotFoundError(*error.args) from error
 
 
 def is_there(directory: int) -> bool:

@@ -12,13 +12,12 @@ from typing import IO, NoReturn
 from tracer.kernel.namespaces import CLONE_NEWNS, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_REC
 from tracer.system import seccomp
 from tracer.system.libc import call
-from tracer.system.privileges import become, renounce
+from tracer.system.privileges import FIRST_UID, become, renounce
 
 _MFD_CLOEXEC, _MFD_ALLOW_SEALING, _MFD_EXEC = 1, 2, 16
 _F_ADD_SEALS, _ALL_SEALS = 1033, 0xF
 _CLONE_NEWCGROUP, _CLONE_NEWUTS, _CLONE_NEWIPC, _CLONE_NEWNET = 0x02000000, 0x04000000, 0x08000000, 0x40000000
 _MS_RDONLY, _MNT_DETACH = 1, 2
-_FIRST_UID = 0x80000000  # from here on no uids are assigned (systemd, UIDS-GIDS.md); PIDs have 22 bits
 _MAX_PROCESSES, _MAX_CPU_S = 2, 4
 
 
@@ -51,7 +50,7 @@ def execute(program: int, name: str, descriptors: Sequence[int]) -> NoReturn:
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (most, most))
-    become(_FIRST_UID + os.getpid(), _FIRST_UID + os.getpid())
+    become(FIRST_UID + os.getpid(), FIRST_UID + os.getpid())
     renounce()
     os.execve(program, [name], {})
 

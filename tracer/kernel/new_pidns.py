@@ -115,7 +115,7 @@ class Newborn:
 def _terminal() -> int | None:
     """A descriptor of the terminal that controls us; None: there is none."""
     with contextlib.suppress(OSError):
-        return os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+        return os.open("/dev/tty", os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)  # what is typed is for the command
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ EXIT_CODE = 7
 _ARGV = ["/bin/sh", "-c", f"(read line; exit {EXIT_CODE}); exit $?", "nstrace-self-check"]
 _DEADLINE_S = 30.0  # a process among many may have to wait long until it runs
 _LOOK_S = 0.0005
+_MAX_STARTS = 16
 
 Facts: TypeAlias = dict[str, object]
 
@@ -30,10 +32,14 @@ class Subject:
     def __init__(self, max_args_bytes: int) -> None:
         self._max_args_bytes = max_args_bytes
         self._shell: subprocess.Popen[bytes] | None = None
+        self._starts = 0
 
     def start(self, apart: bool) -> bytes:
         """Start them. Returns their facts, for `facts_of`. apart: the shell too is in a new PID namespace. Raises
-        OSError."""
+        OSError: EBUSY where they are there already, or were too often."""
+        self._starts += 1
+        if self._shell or self._starts > _MAX_STARTS:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
         with children_elsewhere() if apart else contextlib.nullcontext():
             if apart:
                 call("unshare", CLONE_NEWPID)

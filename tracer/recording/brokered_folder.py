@@ -12,7 +12,7 @@ from tracer.recording.files import SUFFIX
 from tracer.recording.folder import Folder, is_beside
 from tracer.system.broker import Answer, Operation, Operations, Privileged
 
-_STATUS, _NAMES, _CREATE, _NULL = "folder.status", "folder.names", "folder.create", "folder.open_null"
+_STATUS, _NAMES, _CREATE = "folder.status", "folder.names", "folder.create"
 _RENAME, _REMOVE = "folder.rename", "folder.remove"
 _NAME_BYTES = 256
 _NAME = struct.Struct(f"={_NAME_BYTES}s")
@@ -23,13 +23,19 @@ _FOUND = struct.Struct(f"={len(_FIELDS)}QQ")  # and st_rdev
 
 
 class FolderOperations:
-    """What may be done in a folder for a recording of this path: to its own names alone, those of the file, of its
-    parts, and their temporary ones."""
+    """What may be done in a folder for a recording of this path: to its own names alone, those of the file, or of its
+    parts where it rotates, and their temporary ones; and of what was there before, only to what the user lets it
+    replace.
 
-    def __init__(self, folder: Folder, path: Path) -> None:
-        self._folder = folder
+    rotates: the recording is several files. force: what has one of its names may be replaced or removed.
+    """
+
+    def __init__(self, folder: Folder, path: Path, rotates: bool, force: bool) -> None:
+        self._folder, self._force = folder, force
         stem, suffix = re.escape(path.stem), re.escape(path.suffix or SUFFIX)
-        self._own = re.compile(rf"{re.escape(path.name)}|{stem}\.\d{{6,}}{suffix}", re.ASCII)
+        own = rf"{stem}\.\d{{6,}}{suffix}" if rotates else re.escape(path.name)
+        self._own = re.compile(own, re.ASCII)
+        self._made: set[tuple[int, int]] = set()  # device and inode of what was created here
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -41,8 +47,7 @@ class FolderOperations:
         return {
             _STATUS: Operation(_NAME.size, self._status),
             _NAMES: Operation(0, self._names),
-            _CREATE: Operation(_NAME.size, lambda request: Answer(fds=(self._folder.create(self._one(request)),))),
-            _NULL: Operation(_NAME.size, self._open_null),
+            _CREATE: Operation(_NAME.size, self._create),
             _RENAME: Operation(_RENAMING.size, self._rename),
             _REMOVE: Operation(_REMOVING.size, self._remove),
         }
@@ -51,7 +56,7 @@ class FolderOperations:
         """Raises OSError for a name that is not the recording's own."""
         name = os.fsdecode(data.rstrip(b"\0"))
         if "/" in name or not (self._own.fullmatch(name) or is_beside(name, self._own)):
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+            raise _forbidden()
         return name
 
     def _one(self, request: bytes) -> str:
@@ -67,29 +72,42 @@ class FolderOperations:
         names = (os.fsencode(name) for name in self._folder.names() if self._own.fullmatch(name))
         return Answer(b"\0".join(names))
 
-    def _open_null(self, request: bytes) -> Answer:
-        fd = self._folder.open_null(self._one(request))
-        return Answer(fds=() if fd is None else (fd,))
+    def _create(self, request: bytes) -> Answer:
+        fd = self._folder.create(self._one(request))
+        self._made.add(_identity(os.fstat(fd)))
+        return Answer(fds=(fd,))
 
     def _rename(self, request: bytes) -> Answer:
         temporary, name, device, inode, replaces = _RENAMING.unpack(request)
-        made = self._made(self._name(temporary), device, inode)
-        if made is None:
+        made = self._folder.status(self._name(temporary))
+        if made is None or _identity(made) != (device, inode):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        if not self._is_ours(made) or (replaces and not self._is_ours(self._folder.status(self._name(name)))):
+            raise _forbidden()
         self._folder.rename(self._name(temporary), self._name(name), made, replaces)
         return Answer()
 
     def _remove(self, request: bytes) -> Answer:
         name, is_this, device, inode = _REMOVING.unpack(request)
-        made = self._made(self._name(name), device, inode)
-        if made or not is_this:
-            self._folder.remove(self._name(name), made)
+        found = self._folder.status(self._name(name))
+        if found is None or (is_this and _identity(found) != (device, inode)):
+            return Answer()
+        if not self._is_ours(found):
+            raise _forbidden()
+        self._folder.remove(self._name(name), found)
         return Answer()
 
-    def _made(self, name: str, device: int, inode: int) -> os.stat_result | None:
-        """The status of what has this name, if it is this file."""
-        found = self._folder.status(name)
-        return found if found and (found.st_dev, found.st_ino) == (device, inode) else None
+    def _is_ours(self, found: os.stat_result | None) -> bool:
+        """Whether a file may be replaced or removed; None: there is none."""
+        return found is None or self._force or _identity(found) in self._made
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _forbidden() -> PermissionError:
+    return PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 class BrokeredFolder(Folder):
@@ -113,11 +131,6 @@ class BrokeredFolder(Folder):
     def create(self, name: str) -> int:
         """As `Folder.create`."""
         return self._privileged.ask(_CREATE, _padded(name)).fds[0]
-
-    def open_null(self, name: str) -> int | None:
-        """As `Folder.open_null`."""
-        fds = self._privileged.ask(_NULL, _padded(name)).fds
-        return fds[0] if fds else None
 
     def rename(self, temporary: str, name: str, made: os.stat_result, replaces: bool = True) -> None:
         """As `Folder.rename`."""

@@ -49,3 +49,8 @@ class FileWriter(Writer):
         super().close(until_ns)
         self.made = merge(self._written, self.facts, self._fsync)
         self._written.close()
+
+    def abandon(self) -> None:
+        """As `Writer.abandon`."""
+        super().abandon()
+        self._written.close()

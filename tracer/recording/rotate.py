@@ -133,3 +133,7 @@ class RotatingWriter:
     def close(self, until_ns: int = 0) -> None:
         """As `Writer.close`."""
         self._writer.close(until_ns)
+
+    def abandon(self) -> None:
+        """As `Writer.abandon`."""
+        self._writer.abandon()

@@ -143,6 +143,11 @@ class Writer:
             self._write(part)
         return batch
 
+    def abandon(self) -> None:
+        """Write what waits, and no record that this is all: a reader says so."""
+        self.flush()
+        self._sink.close()
+
     def _write(self, batch: Batch, **more: str) -> None:
         rows = batch.rows
         lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum())

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import stat
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ from tracer.system.reader_calls import reader_filter
 
 _NOBODY = (65534, 65534)
 _MAX_ID = 0xFFFFFFFE  # the one above means "leave it as it is": setresuid(2)
-_FIRST_UID = 0x80000000  # from here on no uids are assigned (systemd, UIDS-GIDS.md); PIDs have 22 bits
+FIRST_UID = 0x70000000
+"""From here on no uids are assigned to anybody, for more than there are PIDs, which have 22 bits (systemd,
+UIDS-GIDS.md); user namespaces of containers are given others (Podman's from 2147483647 on)."""
 _EMPTY_ROOTS = ("/run", "/dev/shm", "/tmp")  # where a folder can be made and removed that becomes the root directory
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 8, 24, 38
 _CAP_SYS_PTRACE = 19
@@ -64,10 +67,11 @@ def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: 
     NstraceError where root cannot be given up: then nothing untrusted may be parsed.
     """
     imports.seal()
+    _blind_folders(folder)
     threads = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with _not_given_up():
         if is_root():
-            users = [lesser_user()] if folder is not None else [(_FIRST_UID + os.getpid(),) * 2, _NOBODY]
+            users = [lesser_user()] if folder is not None else [(FIRST_UID + os.getpid(),) * 2, _NOBODY]
             _change_root(folder)
             _become_first(users)
         renounce()
@@ -75,22 +79,21 @@ def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: 
     os.close(threads)
     begin_threads()
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    _forbid(reader_filter(may_write=folder is not None))
+    _forbid(lambda: reader_filter(may_write=folder is not None))
 
 
 def drop_but_look() -> None:
-    """As `drop`, for a command that reads the living host: root keeps CAP_SYS_PTRACE, without which namespaces,
-    executables and environments of other users' processes cannot be read, and what everyone may read can still be
-    opened. Processes can be looked at, and neither traced nor signalled. Raises NstraceError."""
+    """As `drop`, for a command that reads the living host: it keeps CAP_SYS_PTRACE if it has it, without which
+    namespaces and executables of other users' processes cannot be read, and what everyone may read can still be opened.
+    Processes can be looked at, and neither traced nor signalled. Raises NstraceError."""
     imports.seal()
     with _not_given_up():
         if is_root():
             call("prctl", _PR_SET_KEEPCAPS, 1, 0, 0, 0)
-            _become_first([(_FIRST_UID + os.getpid(),) * 2, _NOBODY])
-            _set_capabilities(1 << _CAP_SYS_PTRACE)
-        gain_nothing()
+            _become_first([(FIRST_UID + os.getpid(),) * 2, _NOBODY])
+        keep(1 << _CAP_SYS_PTRACE)
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    _forbid(reader_filter(may_look=True))
+    _forbid(lambda: reader_filter(may_look=True))
 
 
 @contextlib.contextmanager
@@ -118,6 +121,17 @@ def _become_first(users: Sequence[tuple[int, int]]) -> None:
             become(uid, gid)
             return
     become(*users[-1])
+
+
+def _blind_folders(but: int | None) -> None:
+    """Put /dev/null in the place of every descriptor of a folder, ours and inherited ones: by ".." each of them leads
+    out of an empty root directory. but: one that stays."""
+    nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208
+        with contextlib.suppress(OSError):  # it includes the descriptor that read the list
+            if fd != but and stat.S_ISDIR(os.fstat(fd).st_mode):
+                os.dup2(nowhere, fd, inheritable=False)
+    os.close(nowhere)
 
 
 def _change_root(folder: int | None) -> None:
@@ -211,12 +225,13 @@ def _check_threads(folder: int) -> None:
                 )
 
 
-def _forbid(instructions: bytes) -> None:
+def _forbid(build: Callable[[], bytes]) -> None:
     """Make the kernel, where it has such filters, refuse to all threads what this one refuses; threads that libraries
     have begun get no_new_privs by this too (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC). Raises NstraceError."""
     number = seccomp.number("seccomp")
     if number is None or _seccomp(number, None) in (errno.ENOSYS, errno.EINVAL):  # it would be EFAULT
         return
+    instructions = build()
     program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
     if failure := _seccomp(number, ctypes.byref(program)):
         raise NstraceError(

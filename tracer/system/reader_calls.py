@@ -11,7 +11,7 @@ import os
 from tracer.system.seccomp import ALLOW, NOT_IMPLEMENTED, NOT_PERMITTED, SyscallRule, filter_of
 
 _DESCRIPTORS = """
-read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3 fcntl
+read write readv writev pread64 pwrite64 preadv pwritev lseek close close_range dup dup2 dup3
 fsync fdatasync ftruncate fadvise64 fallocate copy_file_range sendfile
 poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 pipe2
 sendto recvfrom sendmsg recvmsg shutdown getsockopt getsockname getpeername
@@ -32,10 +32,15 @@ wait4 waitid exit exit_group pidfd_open getpid getppid gettid getpgrp getpgid ge
 getuid geteuid getgid getegid getgroups getresuid getresgid capget
 getrandom uname sysinfo getrusage getpriority
 """
-_WRITING = "open openat mkdir mkdirat rename renameat renameat2 unlink unlinkat rmdir fchmod"
+_WRITING = "rename renameat renameat2 unlink unlinkat rmdir"
 
 _PROT_EXEC = 4
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_MAKING = (("open", 2), ("openat", 3), ("mkdir", 1), ("mkdirat", 2))  # what makes files and folders: where the mode is
+_SPECIAL_BITS = 0o7000  # set-user-ID, set-group-ID, sticky
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ; not F_SETOWN and F_SETSIG,
+# which let the kernel send any signal to any process of the same user
+_FCNTLS = (0, 1, 2, 3, 4, 1030, 1031, 1032)
 # TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2; not TIOCSTI, which types into a terminal
 _IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
 # NS_GET_PARENT, NS_GET_ID, NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS, NS_GET_TGID_IN_PIDNS: ioctl_nsfs(2)
@@ -54,6 +59,7 @@ def reader_filter(may_write: bool = False, may_look: bool = False, machine: str 
         *map(SyscallRule, calls),
         SyscallRule("mmap", without=(2, _PROT_EXEC)),
         SyscallRule("mprotect", without=(2, _PROT_EXEC)),
+        SyscallRule("fcntl", one_of=(1, _FCNTLS)),
         SyscallRule("ioctl", one_of=(1, _IOCTLS + (_OF_NAMESPACES if may_look else ()))),
         SyscallRule("kill", ((0, own),)),
         SyscallRule("tgkill", ((0, own),)),
@@ -64,6 +70,7 @@ def reader_filter(may_write: bool = False, may_look: bool = False, machine: str 
     ]
     if may_write:
         rules += map(SyscallRule, _WRITING.split())
+        rules += [SyscallRule(name, without=(place, _SPECIAL_BITS)) for name, place in _MAKING]
     else:
         rules += [SyscallRule("open", without=(1, _TO_WRITE)), SyscallRule("openat", without=(2, _TO_WRITE))]
     return filter_of(rules, ALLOW, NOT_PERMITTED, machine)

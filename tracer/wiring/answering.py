@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 
 from tracer.errors import NstraceError
+from tracer.system.privileges import drop_but_look
 from tracer.typed.processes import MAX_PID
 
 Answer = Callable[[int], bytes | None]
@@ -58,7 +59,7 @@ def _gone() -> NstraceError:
 
 
 def answered_elsewhere(answer: Answer) -> Asker:
-    """A function as `answer`, which is called in a child that keeps our privileges; we need them no longer."""
+    """A function as `answer`, which is called in a child that can look at the host, and no more."""
     question_reader, question_writer = os.pipe()
     answer_reader, answer_writer = os.pipe()
     if os.fork() == 0:
@@ -78,6 +79,7 @@ def _serve(answer: Answer, questions: int, answers: int) -> None:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)
+        drop_but_look()
         while len(question := os.read(questions, _QUESTION.size)) == _QUESTION.size:
             (nr,) = _QUESTION.unpack(question)
             found = answer(nr) if 0 < nr <= MAX_PID else None

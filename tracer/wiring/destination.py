@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tracer.errors import ExitCode, NstraceError
 from tracer.recording.brokered_folder import BrokeredFolder, FolderOperations
 from tracer.recording.files import check_new, folder_of, parts_of
-from tracer.recording.folder import Folder
+from tracer.recording.folder import Folder, is_null
 from tracer.recording.metadata import of_this_host
 from tracer.wiring.ending import Ending
 from tracer.wiring.recorders import RecordOptions
@@ -37,9 +37,10 @@ class Destination:
         self.record, self._path = record, Path(record.path)
         self._command = _command(redact)
         self._folder: Folder | None = None
+        _check(record)
         if record.path != "-":
             self._folder = folder_of(self._path)
-        _check(record)
+        self._fd = 1 if self._folder is None else self._opened_null()
 
     uses = _USED
     """As for `Tracing.load`."""
@@ -47,12 +48,20 @@ class Destination:
     def confine(self, tracing: Tracing, begin_threads: Callable[[], None]) -> None:
         """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
         self._facts = of_this_host(tracing.wall_offset_ns, self._command)
-        if self._folder is None:
+        if self._folder is None or self._fd is not None:
             tracing.confine(begin_threads=begin_threads)
             return
-        allowed = FolderOperations(self._folder, self._path)
+        allowed = FolderOperations(self._folder, self._path, self.record.rotates, self.record.force)
         broker = tracing.confine(allowed.operations(), allowed.descriptors, begin_threads=begin_threads)
         self._folder = BrokeredFolder(self._path.parent, broker)
+
+    def _opened_null(self) -> int | None:
+        """A descriptor of the null device, where the path is its: a broker that may replace a recording does not get
+        this."""
+        assert self._folder
+        if self.record.rotates or not ((found := self._folder.status(self._path.name)) and is_null(found)):
+            return None
+        return self._folder.open_null(self._path.name)
 
     def writer(self, ending: Ending, say: Callable[[str], None]) -> Writer | RotatingWriter:
         """The writer, which has begun. say: writes a line for people. Raises NstraceError, ReaderGone."""
@@ -62,8 +71,9 @@ class Destination:
         from tracer.recording.writer import FileSink, Writer
 
         record, folder = self.record, self._folder
-        if folder is None:
-            return Writer(FileSink(os.dup(1), "stdout", record.fsync, writing(1, ending)), self._facts)
+        if folder is None or self._fd is not None:
+            fd, name = self._fd or 1, "stdout" if folder is None else str(self._path)
+            return Writer(FileSink(os.dup(fd), name, record.fsync, writing(fd, ending)), self._facts)
         options: dict[str, Any] = {"force": record.force, "fsync": record.fsync, "folder": folder}
         if not record.rotates:
             return FileWriter(self._path, self._facts, **options)
@@ -84,6 +94,8 @@ def _command(redact: bool) -> list[str]:
 
 
 def _check(options: RecordOptions) -> None:
+    if not Path(options.path).name:
+        raise NstraceError(f"{options.path!r} is not the name of a file", "-w FILE", ExitCode.USAGE)
     if options.rotates:
         if not options.force and (parts := parts_of(Path(options.path))):
             raise NstraceError(f"{parts[0]} already exists", "--force replaces it, and the other parts")

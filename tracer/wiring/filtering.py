@@ -20,21 +20,21 @@ _PIECE_BYTES = 1 << 16
 
 def to_container(replace: bool) -> None:
     """Translate PIDs of the host in the text to container and number inside."""
-    from tracer.host.lookup import Lookup
     from tracer.host.numbers import ToContainer
+    from tracer.wiring.looking import prepared
     from tracer.wiring.printing import note
 
     note("nstrace: PID namespaces of other users' processes are not seen: run it with sudo", quiet=os.geteuid() == 0)
-    _filter(ToContainer(Lookup().host), replace)
+    _filter(ToContainer(prepared(()).host), replace)
 
 
 def to_host(where: str, replace: bool) -> None:
     """Translate numbers of one PID namespace in the text to PIDs on the host. Raises NstraceError if there is none."""
-    from tracer.host.lookup import Lookup
     from tracer.host.numbers import ToHost
     from tracer.typed.processes import parse_space
+    from tracer.wiring.looking import prepared
 
-    lookup, space = Lookup(), parse_space(where)
+    lookup, space = prepared(()), parse_space(where)
     prefix = b"" if replace else b"host:"
     _filter(ToHost(lookup.host, lambda: lookup.opened_pidns(*space), prefix), replace)
 

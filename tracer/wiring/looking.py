@@ -19,6 +19,13 @@ def look(uses: Sequence[str]) -> Lookup:
     """The host, to be asked, and the engine by its own process. Before anything of it is read, all privileges but that
     of looking are given up: open before what is needed. uses: modules that the caller needs; they are imported here.
     Raises NstraceError."""
+    lookup = prepared(uses)
+    drop_but_look()
+    return lookup
+
+
+def prepared(uses: Sequence[str]) -> Lookup:
+    """As `look`, but the caller gives privileges up, before anything is asked."""
     require_initial_pidns()
     names = Names()
     names.prepare()
@@ -26,5 +33,4 @@ def look(uses: Sequence[str]) -> Lookup:
     cgroup_hierarchy.directory()
     with contextlib.suppress(KeyError):
         pwd.getpwuid(0)  # loads what looks users up
-    drop_but_look()
     return Lookup(names)

@@ -139,6 +139,10 @@ class Recorder:
             self._ending.say("", end="", before=_CLEAR)
         self._guarded(lambda: self._writer.close(self.until_ns))
 
+    def abandon(self) -> None:
+        """Write what has come, where the run has failed: the file does not say that this is all."""
+        self._guarded(self._writer.abandon)
+
     def line(self) -> str:
         """A line for people: how much was recorded."""
         writer = self._writer
@@ -184,8 +188,10 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
     recorder = Recorder(writer, record.has_view, progress, ending)
     try:
         yield recorder
-    finally:
-        recorder.close()
+    except BaseException:
+        recorder.abandon()
+        raise
+    recorder.close()
     if recorder.error and not record.has_view:
         raise recorder.error
     if not recorder.error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _USED = (
     *("tracer.kernel.selfcheck", "tracer.wiring.live", "tracer.wiring.session", "tracer.views.sheet"),
-    *("tracer.containers.cgroups", "tracer.stream.table", "tracer.text.hints", "msgspec.msgpack", "numpy.ma"),
+    *("tracer.containers.cgroups", "tracer.stream.table", "tracer.text.hints", "msgspec.msgpack", "numpy.ma", "heapq"),
 )
 
 
@@ -54,7 +54,7 @@ class Tracing:
     def load(self, uses: Sequence[str] = ()) -> None:
         """Wait for the programs. Events are collected from now on. uses: modules that the caller needs; they are
         imported meanwhile, for later no file may be within reach. Raises NstraceError."""
-        from tracer.host.proc_operations import Proc, proc_operations
+        from tracer.host.proc_operations import Proc
         from tracer.kernel.trace import Trace
         from tracer.system import imports
         from tracer.system.broker import Local
@@ -62,8 +62,13 @@ class Tracing:
         imports.load(*_USED, *uses)
         self.trace = Trace(self._loading.wait(), self._options)
         self._opened.callback(self.trace.close)
-        self._proc = Proc(Local(proc_operations()))
+        self._proc = Proc(Local(self._proc_operations()))
         self._loading.abandon()
+
+    def _proc_operations(self) -> Operations:
+        from tracer.host.proc_operations import proc_operations
+
+        return proc_operations(self._options.max_args_bytes + 1)
 
     def confine(
         self,
@@ -75,14 +80,13 @@ class Tracing:
         """Give privileges up: from now on a child performs what needs them, as long as this is open. No thread of ours
         may run yet. more: operations beside those of the trace; keep and inlets as for `Broker`, begin_threads as for
         `tracer.system.privileges.drop`. Raises NstraceError."""
-        from tracer.host.proc_operations import proc_operations
         from tracer.system import cgroup_hierarchy
         from tracer.system.broker import Broker
         from tracer.system.privileges import drop
 
         cgroup_hierarchy.directory()  # remembers what it reads in /proc
         operations, descriptors = self.trace.operations()
-        broker = Broker({**operations, **proc_operations(), **more}, {*descriptors, *keep}, inlets)
+        broker = Broker({**operations, **self._proc_operations(), **more}, {*descriptors, *keep}, inlets)
         self._opened.callback(broker.close)
         self.trace.hand_over(broker)
         self._proc.privileged = broker
