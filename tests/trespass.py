@@ -10,7 +10,7 @@ import json
 import sys
 
 _PROGRAM = """
-import ctypes, errno, importlib, json, mmap, os, socket, sys, threading
+import ctypes, errno, fcntl, importlib, json, mmap, os, socket, sys, threading
 from tracer.cli import main
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -34,6 +34,8 @@ ATTEMPTS = {
     "read a file of root": lambda: os.open("/etc/shadow", os.O_RDONLY),
     "read a file of everyone": lambda: os.open("/etc/passwd", os.O_RDONLY),
     "read a file by another way": lambda: os.open("../../../../../../etc/passwd", os.O_RDONLY),
+    "leave by a descriptor": lambda: leave(),
+    "let the kernel signal": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, FIRST),
     "list the processes": lambda: os.open("/proc", os.O_RDONLY),
     "write a file": lambda: os.open("/tmp/nstrace-trespass", os.O_WRONLY | os.O_CREAT),
     "write any file": lambda: os.open("trespass", os.O_RDWR | os.O_CREAT),
@@ -56,6 +58,17 @@ ATTEMPTS = {
     "make memory executable": lambda: mmap.mmap(-1, 4096, prot=7),
     "leave the root directory": lambda: os.chroot("."),
 }
+
+
+def leave():
+    # By ".." from any descriptor of a folder, inherited ones too.
+    for fd in range(256):
+        for name in ("../../../../../../etc/passwd", "etc/passwd"):
+            try:
+                return os.close(os.open(name, os.O_RDONLY, dir_fd=fd))
+            except OSError as error:
+                failure = error
+    raise failure
 
 
 def attempt(what):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.kernel
 
 NSTRACE = [sys.executable, "-m", "tracer"]
 ARRAY, RINGBUF = 2, 27
-REFUSED = {"EPERM", "EACCES", "ENOENT", "EAGAIN"}
+REFUSED = {"EPERM", "EACCES", "ENOENT", "ENOTDIR", "EBADF", "EAGAIN"}
 COMMANDS = [
     ("run", "--json", "--", "sh", "-c", "read line"),
     ("follow", "--json", "host", "all"),
@@ -99,3 +100,42 @@ def ended(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=240)
     return subprocess.CompletedProcess(argv, process.returncode, line + stdout, stderr)
+
+
+def broker_of(pid: int) -> int:
+    return next(child for child in children(pid) if status(child)["Name"] == "nstrace-broker")
+
+
+def test_a_command_that_is_not_followed_any_more_is_waited_for() -> None:
+    words = ["run", "--json", "--", "sh", "-c", "read line; exit 7"]
+    with subprocess.Popen([*NSTRACE, *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as process:
+        stderr = process.stderr
+        assert process.stdin and stderr
+        wait_for(lambda: b'"exec"' in stderr.readline())
+        os.kill(broker_of(process.pid), signal.SIGKILL)
+        process.stdin.write(b"\n")
+        assert "keeps nstrace's privileges has ended" in stderr.read().decode()
+        assert process.wait() == 7
+
+
+def test_a_recording_that_a_failure_ends_is_not_called_whole(tmp_path: Path) -> None:
+    path = tmp_path / "web.arrows"
+    with subprocess.Popen([*NSTRACE, "record", "-w", path, "host"], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: path.exists() and path.stat().st_size > 5000)
+        os.kill(broker_of(process.pid), signal.SIGKILL)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr
+        assert "keeps nstrace's privileges has ended" in process.stderr.read()
+        assert process.wait() == 1
+    whole = subprocess.run([*NSTRACE, "replay", "--require-complete", path], capture_output=True, text=True)
+    assert whole.returncode == 5, whole.stderr
+
+
+def test_the_reader_of_run_has_no_part_in_the_input_of_the_command() -> None:
+    argv = trespass.command("run", "--json", "--", "cat", where=("tracer.views.jsonl", "JsonLines", "render"))
+    argv[2] = argv[2].replace(
+        "def trespass():", "def trespass():\n    os.write(1, b'forged'); STOLEN.append(os.read(0, 99))", 1
+    )
+    argv[2] = argv[2].replace("FIRST = 1", "FIRST = 1\nSTOLEN = []", 1)
+    done = subprocess.run(argv, input=b"secret\n", capture_output=True, timeout=240, check=False)
+    assert done.stdout == b"secret\n"

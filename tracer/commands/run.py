@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from tracer.errors import NstraceError
 from tracer.wiring.options import StreamOptions, stream, stream_options
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
             ending.check()
             ending.pass_on = newborn.take_signal
             write, go = writer_to(out, ending), newborn.go
-            summary = stream_to(source, view, options, limits, write, ending, on_ready=go, redactor=redactor)
+            try:
+                summary = stream_to(source, view, options, limits, write, ending, on_ready=go, redactor=redactor)
+            except NstraceError as error:
+                ending.say(f"nstrace: {error.message}: the command is not followed any more")
+                return newborn.wait() or int(error.exit_code)
             return newborn.wait() or exit_code(summary, options) or int(ending.is_cut_off)
 
 
