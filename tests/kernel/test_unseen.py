@@ -21,6 +21,7 @@ import importlib, os, pkgutil, sys, tracer.cli
 for module in pkgutil.walk_packages(tracer.__path__, "tracer."):
     if module.name != "tracer.__main__":
         importlib.import_module(module.name)
+tracer.secrets.values.load()
 os.setgroups([])
 os.setresgid(1234, 1234, 1234)
 os.setresuid(1234, 1234, 1234)
