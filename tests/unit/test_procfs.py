@@ -17,7 +17,7 @@ from tracer.host import procfs
 from tracer.host.census import entry_of
 from tracer.host.pidns_ids import PidnsIds
 from tracer.host.proc_operations import Proc, proc_operations
-from tracer.host.process_details import details, with_more_args
+from tracer.host.process_details import details, environ_by, environ_operations, with_more_args
 from tracer.host.processes import Host
 from tracer.stream.pidns import INITIAL_PIDNS, Number
 from tracer.system.broker import Local
@@ -79,7 +79,7 @@ def test_one_process_is_read_further_but_not_without_end() -> None:
         assert (len(entry.args or b""), entry.args_truncated) == (4096, True)
         more = with_more_args(entry)
         assert (len(more.args or b""), more.args_truncated) == (128 << 10, True)
-        found = details(process)
+        found = details(process, environ_by(Local(environ_operations())))
         assert (len(found.environ), found.environ_truncated) == (1 << 20, True)
     short = dataclasses.replace(entry, args=b"sh\0", args_truncated=False)
     assert with_more_args(short) is short
