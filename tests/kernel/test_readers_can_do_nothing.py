@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -169,3 +170,19 @@ def test_encodings_are_known_before(encoding: str, arrows: Path) -> None:
     env = os.environ | {"PYTHONIOENCODING": encoding}
     done = subprocess.run(line, capture_output=True, cwd=ROOT, env=env, timeout=100, check=True)
     assert len(done.stdout.decode(encoding).splitlines()) == 60
+
+
+def test_root_still_sees_the_whole_of_another_users_process() -> None:
+    argv = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "sleep", "600"]
+    with subprocess.Popen(argv, env={"PATH": os.environ["PATH"], "SHADE": "blue"}) as process:
+        try:
+            wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
+            line = [sys.executable, "-m", "tracer", "inspect", "--json", "--env", str(process.pid)]
+            done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=100, check=True)
+            spaces = {path.name: path.stat().st_ino for path in Path(f"/proc/{process.pid}/ns").iterdir()}
+        finally:
+            process.kill()
+    found = json.loads(done.stdout)
+    assert {"name": "SHADE", "value": "blue", "masked": False} in found["env"]
+    assert found["namespaces"] == spaces
+    assert found["exe"].endswith("/sleep")
