@@ -17,6 +17,7 @@ from stack import Space
 
 from tracer.host import procfs
 from tracer.kernel.inside import Lookout, numbers_inside
+from tracer.system.privileges import FIRST_UID
 
 pytestmark = pytest.mark.kernel
 
@@ -132,7 +133,7 @@ def status(tgid: int) -> dict[str, str]:
 def test_who_is_inside_may_do_nothing(looking: int) -> None:
     seen = status(looking)
     (uid,), (gid,) = set(seen["Uid"].split()), set(seen["Gid"].split())
-    assert int(uid) >= 1 << 31 and int(gid) >= 1 << 31 and seen["Groups"] == ""
+    assert int(uid) == int(gid) >= FIRST_UID and seen["Groups"] == ""
     assert {int(seen[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
     assert (seen["NoNewPrivs"], seen["Seccomp"]) == ("1", "2")
     assert Path(f"/proc/{looking}/mem").stat().st_uid == 0  # undumpable: its memory is not its own
