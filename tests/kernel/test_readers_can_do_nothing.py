@@ -71,10 +71,11 @@ def status(pid: int) -> dict[str, str]:
 
 
 def reader_of(pid: int) -> int:
-    """The process that reads: the command, or its child; not the one that connects to an engine."""
+    """The process that reads: the command, or its child; not the one that connects to an engine, nor the one that
+    looks at the host for it."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     known = [(one, status(one)) for one in (pid, *map(int, children))]
-    readers = [one for one, found in known if found["NoNewPrivs"] == "1" and found["Name"] != "nstrace-connect"]
+    readers = [one for one, found in known if found["NoNewPrivs"] == "1" and int(found["CapPrm"], 16) == 0]
     return readers[0] if readers else 0
 
 
