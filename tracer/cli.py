@@ -169,7 +169,7 @@ def _run(argv: list[str], nowhere: int) -> int:
     except click.ClickException as error:
         return _say(NstraceError(_one_line(error.format_message()), "", ExitCode(error.exit_code)))
     except (click.Abort, KeyboardInterrupt) as error:
-        return getattr(error.__cause__ or error, "exit_code", 130)
+        return getattr(error.__cause__ or error.__context__ or error, "exit_code", 130)  # click 8.1 names no cause
     except (ReaderGone, BrokenPipeError):
         return _closed_pipe(nowhere)
     except OSError as error:

@@ -148,7 +148,8 @@ def test_a_number_that_was_given_away(start_container: Start) -> None:
     proc, children = f"{container.name}/100", Path(f"/proc/{init(container)}/task/{init(container)}/children")
 
     def owner() -> int:
-        wait_for(lambda: [nspid(int(tgid)) for tgid in children.read_text().split()][:1] != [])
+        """The sleep; before it there were others."""
+        wait_for(lambda: [nspid(int(tgid))[1:] for tgid in children.read_text().split()] == [[100]])
         return int(children.read_text())
 
     first = owner()
