@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
+from conftest import ROOT, wait_for
 from engine_processes import children, engine_process_of, name_of, peak_bytes
 from fake_engine import A, B, C, FakeEngine, container, serving
 
@@ -323,3 +323,16 @@ def test_it_is_bare(fake: FakeEngine, names: Names) -> None:
         assert set(map(int, status["Uid"].split())).isdisjoint({0, 65534}) and status["Groups"].strip() == ""
         assert int(status["CapBnd"], 16) == 0
         assert list(Path(f"/proc/{pid}/root").iterdir()) == []
+
+
+def test_from_a_program_whose_libraries_clean_up_in_every_child(fake: FakeEngine) -> None:
+    """Arrow closes descriptors of its own in each process that is forked, and aborts where it has none."""
+    code = f"""
+import io, pyarrow.csv
+pyarrow.csv.read_csv(io.BytesIO(b"a,b" + bytes([10]) + b"1,2"))
+from tracer.containers.names import Names
+print(Names().describe({A!r}).name)
+"""
+    env = os.environ | {"DOCKER_HOST": fake.address}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=ROOT, timeout=60)
+    assert done.stdout == "web\n", done.stderr

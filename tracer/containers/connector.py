@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from tracer.containers.address import path_of
 from tracer.containers.requests import PACKET_BYTES, Request, address_of, http_of, packed
-from tracer.system.descriptors import keep_only
+from tracer.system.descriptors import keep_blind, keep_only
 from tracer.system.libc import name_process
 
 Serve = Callable[[socket.socket, socket.socket, Sequence[str]], NoReturn]
@@ -78,7 +78,7 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serv
     _detach()
     questions = socket.socket(fileno=fcntl.fcntl(questions, fcntl.F_DUPFD_CLOEXEC, 3))
     questions.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BYTES)
-    keep_only(questions.fileno())
+    keep_blind(questions.fileno())
     name_process("nstrace-connect")
     from tracer.system.privileges import keep
 
