@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_for
+from engine_processes import children, name_of
 
 from tracer.kernel.loader_client import Loading
 from tracer.kernel.options import LoadOptions
@@ -48,18 +49,6 @@ def inheritable(pid: int) -> dict[int, str]:
 def maps_of_bpf(pid: int) -> list[str]:
     """The mappings of a process that show a map of eBPF: the ring."""
     return [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "bpf-map" in line]
-
-
-def children(pid: int) -> list[int]:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def name_of(pid: int) -> str:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trespass
 from conftest import wait_for
+from engine_processes import children
 
 from tracer.system.privileges import FIRST_UID
 
@@ -52,10 +53,6 @@ def reading(*argv: str) -> Iterator[subprocess.Popen[bytes]]:
 def status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
-
-
-def children(pid: int) -> list[int]:
-    return [int(nr) for nr in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def descriptors(pid: int) -> list[str]:

@@ -8,7 +8,6 @@ nothing else be asked.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import fcntl
@@ -22,7 +21,7 @@ from typing import NoReturn
 
 from tracer.containers.address import path_of
 from tracer.containers.requests import PACKET_BYTES, Request, address_of, http_of, packed
-from tracer.system.descriptors import keep_blind, keep_only
+from tracer.system.descriptors import keep_blind, keep_only, receive_fds
 from tracer.system.libc import name_process
 
 Serve = Callable[[socket.socket, socket.socket, Sequence[str]], NoReturn]
@@ -145,8 +144,7 @@ def _answer(connections: socket.socket, packet: bytes, paths: Sequence[str]) -> 
             code = _asked(made, paths[address_of(packet)], http_of(packet))
         except (ValueError, IndexError):
             code = errno.EINVAL
-        passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [made.fileno()]))]
-        connections.sendmsg([bytes([code])], [] if code else passed)
+        socket.send_fds(connections, [bytes([code])], [] if code else [made.fileno()])
 
 
 def _asked(made: socket.socket, path: str, request: bytes) -> int:
@@ -196,11 +194,7 @@ def _forget_late(connections: socket.socket) -> None:
 
 
 def _received(connections: socket.socket) -> tuple[int, int | None]:
-    fds = array.array("i")
-    answer, extra, _flags, _address = connections.recvmsg(1, socket.CMSG_SPACE(fds.itemsize), socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in extra:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    answer, fds = receive_fds(connections, 1, 1)
     if not answer:
         raise ConnectionAbortedError(errno.ECONNABORTED, "nobody connects any more")
     return answer[0], fds[0] if fds else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +22,7 @@ TGIDS, PROCESS, COMMANDS, CGROUP_ID = "proc.tgids", "proc.process", "proc.comman
 MAX_ASKED = 64
 _TGID = struct.Struct("<I")
 _ASKED = struct.Struct(f"<II{MAX_ASKED * _TGID.size}s")  # how many, how many bytes of arguments, their PIDs
-_LENGTHS = struct.Struct("<3I")  # of stat, exe and cmdline, which follow
-_PART = struct.Struct("<I")  # the length of a file, which follows
+_LENGTH = struct.Struct("<I")  # of what follows
 _CGROUP = struct.Struct("<Q")
 PATH_MAX = 4096
 
@@ -52,19 +51,19 @@ def proc_operations(max_args_bytes: int) -> Operations:
 def _process(request: bytes) -> Answer:
     with procfs.opened_process(*_TGID.unpack(request)) as directory:
         parts = procfs.read_contents(directory)
-    return Answer(b"".join(_PART.pack(len(part)) + part for part in parts))
+    return Answer(joined(parts))
 
 
 def _commands(request: bytes, most: int) -> Answer:
     count, asked, tgids = _ASKED.unpack(request)
-    found = bytearray()
+    found: list[bytes] = []
     for (tgid,) in _TGID.iter_unpack(tgids[: min(count, MAX_ASKED) * _TGID.size]):
         parts = (b"", b"", b"")
         with contextlib.suppress(OSError), procfs.opened_process(tgid) as directory:
             exe, cmdline = procfs.link(directory, "exe"), procfs.beginning(directory, "cmdline", min(asked, most))
             parts = (procfs.contents(directory, "stat"), exe, cmdline)
-        found += _LENGTHS.pack(*map(len, parts)) + b"".join(parts)
-    return Answer(bytes(found))
+        found += parts
+    return Answer(joined(found))
 
 
 def _cgroup_id(request: bytes) -> Answer:
@@ -87,12 +86,7 @@ class Proc:
 
     def process(self, tgid: int) -> LivingProcess:
         """The process with this PID, without its namespaces. Raises OSError where there is none any more."""
-        data, at, parts = self.privileged.ask(PROCESS, _TGID.pack(tgid)).data, 0, []
-        for _name in Contents._fields:
-            (length,) = _PART.unpack_from(data, at)
-            at += _PART.size + length
-            parts.append(data[at - length : at])
-        return procfs.process_of(Contents(*parts), None)
+        return procfs.process_of(Contents(*split(self.privileged.ask(PROCESS, _TGID.pack(tgid)).data)), None)
 
     def commands(self, processes: Sequence[tuple[int, int]], max_args_bytes: int) -> list[Command]:
         """What each of these very processes runs, given by PID and start (boottime, ns); empty where it has exited, or
@@ -102,8 +96,8 @@ class Proc:
             part = processes[at : at + MAX_ASKED]
             tgids = b"".join(_TGID.pack(tgid) for tgid, _start_ns in part)
             answer = self.privileged.ask(COMMANDS, _ASKED.pack(len(part), max_args_bytes, tgids)).data
-            starts = (start_ns for _tgid, start_ns in part)
-            found += (_command(stat, exe, args, next(starts)) for stat, exe, args in _parts(answer))
+            files = split(answer)
+            found += map(_command, files[0::3], files[1::3], files[2::3], (start_ns for _tgid, start_ns in part))
         return found
 
     def cgroup_id(self, path: str) -> int | None:
@@ -116,14 +110,19 @@ class Proc:
         return None
 
 
-def _parts(answer: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    at = 0
-    while at < len(answer):
-        stat, exe, args = _LENGTHS.unpack_from(answer, at)
-        at += _LENGTHS.size
-        ends = (at + stat, at + stat + exe, at + stat + exe + args)
-        yield answer[at : ends[0]], answer[ends[0] : ends[1]], answer[ends[1] : ends[2]]
-        at = ends[2]
+def joined(parts: Iterable[bytes]) -> bytes:
+    """The parts, each behind its length, for `split`."""
+    return b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+
+
+def split(data: bytes) -> list[bytes]:
+    """The parts that were `joined`."""
+    parts, at = [], 0
+    while at < len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size + length
+        parts.append(data[at - length : at])
+    return parts
 
 
 def _command(stat: bytes, exe: bytes, args: bytes, start_ns: int) -> Command:

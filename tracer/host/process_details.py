@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from tracer.answers.census import Entry
 from tracer.answers.inspection import Details
-from tracer.host.proc_operations import Proc, proc_operations
+from tracer.host.proc_operations import Proc, joined, proc_operations, split
 from tracer.host.procfs import (
     TICK_NS,
     LivingProcess,
@@ -83,11 +83,9 @@ def environ_by(privileged: Privileged) -> EnvironOf:
 
     def environ_of(process: LivingProcess) -> bytes:
         try:
-            data = privileged.ask(_ENVIRON, _TGID.pack(process.tgid)).data
+            stat, environ = split(privileged.ask(_ENVIRON, _TGID.pack(process.tgid)).data)
         except OSError:
             return b""
-        (length,) = _TGID.unpack_from(data)
-        stat, environ = data[_TGID.size : _TGID.size + length], data[_TGID.size + length :]
         began = int(parse_stat(stat)[1][19]) * TICK_NS
         return environ if began == process.proc_id.start_ns else b""
 
@@ -100,7 +98,7 @@ def _environ(request: bytes) -> Answer:
         with contextlib.suppress(ProcessLookupError):  # a zombie has no memory
             environ = beginning(directory, "environ", MAX_ENVIRON_BYTES + 1)
         stat = contents(directory, "stat")
-    return Answer(_TGID.pack(len(stat)) + stat + environ)
+    return Answer(joined((stat, environ)))
 
 
 def shared_with_host(namespaces: Mapping[str, int]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import json
 import os
 import socket
@@ -14,6 +13,7 @@ from typing import Self
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.options import LoadOptions
+from tracer.system.descriptors import receive_fds
 from tracer.system.host_pidns import require_initial_pidns
 from tracer.system.privileges import more_rights
 
@@ -21,7 +21,7 @@ CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 19, 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader_child import main; main()"
 _TIMEOUT_S = 120.0
-_MAX_FDS = 16
+_MAX_FDS, _MAX_MESSAGE_BYTES = 16, 65536
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Loading:
     def wait(self) -> Loaded:
         """The descriptors. Raises NstraceError with the loader's message where it failed."""
         try:
-            message, fds = _receive(self._ours)
+            message, fds = receive_fds(self._ours, _MAX_MESSAGE_BYTES, _MAX_FDS)
             if message == b"loaded":
                 self._ours.send(b".")
         except (OSError, TimeoutError) as error:
@@ -129,15 +129,3 @@ class Loading:
     def _said(self) -> str:
         self._errors.seek(0)
         return self._errors.read().decode(errors="backslashreplace")
-
-
-def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """A message and its descriptors, close-on-exec from the first moment: `socket.recv_fds` returns descriptors that
-    every started program inherits, and a process that has the ring reads everyone's command lines."""
-    fds = array.array("i")
-    space = socket.CMSG_SPACE(_MAX_FDS * fds.itemsize)
-    message, extra, _flags, _address = channel.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in extra:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return message, fds.tolist()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tracer.errors import NstraceError
 from tracer.kernel import operations
 from tracer.kernel.operations import DECISIONS, LOSS_BYTES, MAX_DECISIONS, MISSES, PAIR
+from tracer.kernel.shared_memory import shared_memory
 from tracer.stream.account import COUNTS
 from tracer.stream.losses import Loser
 from tracer.stream.selection import Decision
@@ -45,8 +46,10 @@ class Maps:
     def __init__(self, counts: int, wake: int, privileged: Privileged) -> None:
         self.privileged = privileged
         self._cpus = cpu_count()
-        self._counts = np.frombuffer(_mapped(counts, COUNTS.itemsize * self._cpus, mmap.PROT_READ), COUNTS, self._cpus)
-        self._wake = np.frombuffer(_mapped(wake, 8, mmap.PROT_READ | mmap.PROT_WRITE), np.uint64, 1)
+        self._counts = np.frombuffer(
+            shared_memory(counts, COUNTS.itemsize * self._cpus, mmap.PROT_READ), COUNTS, self._cpus
+        )
+        self._wake = np.frombuffer(shared_memory(wake, 8, mmap.PROT_READ | mmap.PROT_WRITE), np.uint64, 1)
         self._look = 0
 
     def say(self, reader: Reader) -> None:
@@ -103,13 +106,6 @@ class Maps:
     def close(self) -> None:
         """Unmap them. No other method may be called afterwards."""
         del self._counts, self._wake
-
-
-def _mapped(fd: int, length: int, protection: int) -> mmap.mmap:
-    """A mapping that a forked child does not inherit (MADV_DONTFORK, madvise(2))."""
-    mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, protection)
-    mapped.madvise(mmap.MADV_DONTFORK)
-    return mapped
 
 
 @contextlib.contextmanager

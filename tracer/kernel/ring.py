@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.kernel.options import PAGE_BYTES
+from tracer.kernel.shared_memory import shared_memory
 from tracer.stream.batch import EVENT
 
 _BUSY, _DISCARDED = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
@@ -29,8 +30,8 @@ class Ring:
 
     def __init__(self, fd: int, ring_bytes: int) -> None:
         self._size = ring_bytes
-        positions = _mapped(fd, PAGE_BYTES, 0, mmap.PROT_READ | mmap.PROT_WRITE)
-        produced = _mapped(fd, PAGE_BYTES, PAGE_BYTES, mmap.PROT_READ)
+        positions = shared_memory(fd, PAGE_BYTES, mmap.PROT_READ | mmap.PROT_WRITE)
+        produced = shared_memory(fd, PAGE_BYTES, mmap.PROT_READ, PAGE_BYTES)
         self._fd = fd
         self._consumer = np.frombuffer(positions, np.uint64, 1)
         self._producer = np.frombuffer(produced, np.uint64, 1)
@@ -54,7 +55,7 @@ class Ring:
         self._base = self._at - self._at % PAGE_BYTES
         offset = (2 + self._base % self._size // PAGE_BYTES) * PAGE_BYTES
         length = min(_WINDOW_BYTES, self._size) + PAGE_BYTES  # a record may begin at the very end of a page
-        self._data = np.frombuffer(_mapped(self._fd, length, offset, mmap.PROT_READ), np.uint8)
+        self._data = np.frombuffer(shared_memory(self._fd, length, mmap.PROT_READ, offset), np.uint8)
 
     def wake_on(self, fd: int) -> None:
         """End a wait also when this descriptor becomes readable."""
@@ -129,13 +130,6 @@ class Ring:
     def wait(self, seconds: float) -> bool:
         """Sleep until the kernel wakes us or the time is over. True: woken."""
         return bool(self._poll.poll(seconds))
-
-
-def _mapped(fd: int, length: int, offset: int, protection: int) -> mmap.mmap:
-    """A mapping that a forked child does not inherit (MADV_DONTFORK, madvise(2))."""
-    mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, protection, offset=offset)
-    mapped.madvise(mmap.MADV_DONTFORK)
-    return mapped
 
 
 def _barrier() -> None:

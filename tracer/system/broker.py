@@ -7,7 +7,6 @@ Where the reader keeps its privileges (from Python), `Local` performs the same o
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import os
@@ -22,12 +21,12 @@ from types import MappingProxyType
 from typing import NamedTuple, NoReturn, Protocol
 
 from tracer.errors import NstraceError
-from tracer.system.descriptors import keep_only
+from tracer.system.descriptors import keep_only, receive_fds
 from tracer.system.libc import name_process
 from tracer.system.privileges import keep as keep_capabilities
 
 _REQUEST = struct.Struct("=H")  # the operation's place in the list; its request follows
-_ANSWER = struct.Struct("=iIB")  # errno or 0, how many bytes follow, how many descriptors come with this
+_ANSWER = struct.Struct("=iI")  # errno or 0, how many bytes follow; descriptors come with it
 MAX_FDS = 4
 # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH and CAP_FOWNER for files of recordings, CAP_KILL for the command of
 # nstrace run, CAP_SYS_PTRACE for /proc, CAP_SYS_ADMIN for the self-check's PID namespace, CAP_PERFMON and CAP_BPF.
@@ -142,8 +141,9 @@ class Broker:
 
     def _receive_next(self) -> None:
         with _ended():
-            number, length, fds = _receive_header(self._ours)
-            answer = Answer(_receive(self._ours, length), fds)
+            header, fds = receive_fds(self._ours, _ANSWER.size, MAX_FDS)
+            number, length = _ANSWER.unpack(header + _receive(self._ours, _ANSWER.size - len(header)))
+            answer = Answer(_receive(self._ours, length), tuple(fds))
         waiting = self._waiting.popleft()
         waiting.number, waiting.answer = number, answer
 
@@ -152,17 +152,6 @@ class Broker:
         self._ours.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._child, 0)
-
-
-def _receive_header(channel: socket.socket) -> tuple[int, int, tuple[int, ...]]:
-    fds = array.array("i")
-    space = socket.CMSG_SPACE(MAX_FDS * fds.itemsize)
-    header, extra, _flags, _address = channel.recvmsg(_ANSWER.size, space, socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in extra:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    number, length, _count = _ANSWER.unpack(header + _receive(channel, _ANSWER.size - len(header)))
-    return number, length, tuple(fds)
 
 
 def _receive(channel: socket.socket, length: int) -> bytes:
@@ -212,7 +201,7 @@ def _answer(channel: socket.socket, perform: Callable[[bytes], Answer], request:
         answer = perform(request)
     except OSError as error:
         number = error.errno or errno.EIO
-    header = _ANSWER.pack(number, len(answer.data), len(answer.fds))
+    header = _ANSWER.pack(number, len(answer.data))
     socket.send_fds(channel, [header], answer.fds)
     channel.sendall(answer.data)
     for fd in answer.fds:

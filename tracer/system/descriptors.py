@@ -1,10 +1,24 @@
-"""Descriptors that a forked process keeps."""
+"""Descriptors: those that come over a socket, and those that a forked process keeps."""
 
 from __future__ import annotations
 
+import array
 import contextlib
 import os
+import socket
 from pathlib import Path
+
+
+def receive_fds(channel: socket.socket, max_bytes: int, max_fds: int) -> tuple[bytes, list[int]]:
+    """A message and its descriptors, close-on-exec from the first moment: `socket.recv_fds` returns descriptors that
+    every started program inherits, and a process that has the ring reads everyone's command lines. Raises OSError."""
+    fds = array.array("i")
+    space = socket.CMSG_SPACE(max_fds * fds.itemsize)
+    message, extra, _flags, _address = channel.recvmsg(max_bytes, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in extra:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, fds.tolist()
 
 
 def keep_only(*kept: int) -> None:
