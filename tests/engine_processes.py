@@ -25,6 +25,10 @@ def engine_process_of(pid: int) -> int:
     return next((child for child in asking if name_of(child) == "nstrace-engine"), 0)
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def peak_bytes(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) << 10

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, wait_for
-from engine_processes import children, engine_process_of, name_of, peak_bytes
+from engine_processes import children, engine_process_of, parent_of, peak_bytes
 from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import channel as channel_module
@@ -285,10 +285,11 @@ def test_it_dies_with_a_question(fake: FakeEngine, names: Names) -> None:
 def test_nobody_is_left_behind(fake: FakeEngine, names: Names) -> None:
     fake.hangs = True
     assert names.start()
+    wait_for(lambda: engine_process_of(os.getpid()) != 0)
     asking = engine_process_of(os.getpid())
+    connector = parent_of(asking)
     names.close()
-    wait_for(lambda: not Path(f"/proc/{asking}").exists())
-    assert not [pid for pid in children(os.getpid()) if "nstrace" in name_of(pid)]
+    assert not [pid for pid in (connector, asking) if Path(f"/proc/{pid}").exists()]
 
 
 def test_it_ends_with_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
