@@ -140,7 +140,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--scale", action="store_true", help="instead: cost against processes, namespaces, targets, events"
     )
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/ and README.md")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/")
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
     parser.epilog = "scripts/bench --micro [REV]: what an event costs on its way through Python, against a commit."
     options = parser.parse_args()
@@ -189,7 +189,7 @@ def main() -> None:
     print(tables)
     if options.write:
         page.put(ROOT / "docs/benchmarks.md", f"{_where(results, options)}\n\n{tables}")
-        page.put(ROOT / "README.md", report.summary(*(results.of_storm(mode) for mode in storms.HEADLINE)))
+        page.put(ROOT / "docs/costs.md", report.summary(*(results.of_storm(mode) for mode in storms.HEADLINE)))
     say(f"all results are in {file.relative_to(ROOT)}")
 
 

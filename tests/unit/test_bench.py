@@ -123,7 +123,7 @@ def test_figures_replace_those_that_were_there(tmp_path: Path) -> None:
         assert path.read_text() == f"# Above\n\n{page.BEGIN}\n| new |\n|-----|\n{page.END}\n\nbelow\n"
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md", "docs/scale.md", "docs/stress.md"])
+@pytest.mark.parametrize("name", ["docs/costs.md", "docs/benchmarks.md", "docs/scale.md", "docs/stress.md"])
 def test_each_page_has_one_place_for_figures(name: str) -> None:
     text = (ROOT / name).read_text()
     assert text.count(page.BEGIN) == text.count(page.END) == 1

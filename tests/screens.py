@@ -1,0 +1,163 @@
+"""Plays a new user's first minutes in tmux, at 80x24 and at 120x40, with a real container: from the first run to a PID
+that a recording translates. Each screen is stored as text and as a picture.
+
+  scripts/screens          into docs/screens
+  scripts/screens FOLDER   into another folder
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SIZES = [(80, 24), (120, 40)]
+PROMPT = "$ "
+DEADLINE_S = 30.0
+_WAITING = r"(?:\A|\n)\$ ?\Z"
+_EMPTY = r"\A\$ ?\Z"
+WORKLOAD = "while true; do sleep 1; ls /nowhere; done"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line that is typed. until: a pattern that is waited for; interrupt: Ctrl-C is typed then. The screen is stored
+    when the shell waits for the next line."""
+
+    name: str
+    typed: str
+    until: str = ""
+    interrupt: bool = False
+
+
+STEPS = [
+    Step("bare", "nstrace"),
+    Step("containers", "nstrace containers"),
+    Step("follow", "nstrace follow web", until=r"(?s)(exit 1.*){2}", interrupt=True),
+    Step("ps", "nstrace ps web"),
+    Step("tree", "nstrace tree web"),
+    Step("translate", "nstrace translate web/1"),
+    Step("record", "nstrace record --duration 3 -w web.arrows web"),
+    Step("replay", "nstrace replay --events exec,exit web.arrows"),
+    Step("recalled", "nstrace translate --from web.arrows --at -1s web/1"),
+    Step("run", "nstrace run -- sh -c 'sleep 1; exit 3'"),
+    Step("mistake", "nstrace folow web"),
+]
+
+
+class Terminal:
+    """A shell in tmux. Its prompt is `$ `."""
+
+    def __init__(self, socket: Path, folder: Path, columns: int, rows: int) -> None:
+        self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
+        shell = ["env", f"PS1={PROMPT}", "PROMPT_COMMAND=", "TERM=screen-256color", "bash", "--norc", "--noprofile"]
+        self._call("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(folder), *shell)
+        self._call("set-option", "-g", "status", "off")
+        self.await_prompt()
+
+    def _call(self, *words: str) -> str:
+        return subprocess.run([*self._tmux, *words], check=True, capture_output=True, text=True).stdout
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        self._call("send-keys", "-l", text)
+        self._call("send-keys", "Enter")
+
+    def key(self, name: str) -> None:
+        """Press a key, as tmux calls it."""
+        self._call("send-keys", name)
+
+    def screen(self, colors: bool = False) -> str:
+        """What is shown, without empty lines at the end. colors: with their escape sequences."""
+        return self._call("capture-pane", "-p", *(["-e"] if colors else [])).rstrip("\n")
+
+    def await_text(self, pattern: str) -> None:
+        """Raises TimeoutError where it does not come."""
+        until = time.monotonic() + DEADLINE_S
+        while not re.search(pattern, self.screen()):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{pattern!r} is not in:\n{self.screen()}")
+            time.sleep(0.05)
+
+    def await_prompt(self) -> None:
+        """Until the shell waits for a line."""
+        self.await_text(_WAITING)
+
+    def close(self) -> None:
+        """End it, with what runs in it."""
+        self._call("kill-server")
+
+
+def play(terminal: Terminal, step: Step) -> None:
+    """Type a step on an empty screen, and wait for its end."""
+    terminal.type("clear")
+    terminal.await_text(_EMPTY)
+    terminal.type(step.typed)
+    if step.until:
+        terminal.await_text(step.until)
+    if step.interrupt:
+        terminal.key("C-c")
+    terminal.await_prompt()
+
+
+def picture(screen: str, columns: int, title: str) -> str:
+    """A screen with its colors as SVG, in the fonts that the reader has."""
+    from rich.console import Console
+    from rich.text import Text
+
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(record=True, width=columns, file=nowhere, force_terminal=True, legacy_windows=False)
+        console.print(Text.from_ansi(screen), end="")
+        drawn = console.export_svg(title=title, unique_id="screen")
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
+
+
+@contextmanager
+def container(name: str) -> Iterator[None]:
+    """A container of the image busybox that starts something every second."""
+    start = ["docker", "run", "-d", "--name", name, "--network", "none", "busybox", "sh", "-c", WORKLOAD]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "rm", "-f", name], check=True, stdout=subprocess.DEVNULL)
+
+
+def play_all(folder: Path) -> Iterator[Path]:
+    """Every step at every size. Gives each text as it is stored."""
+    for columns, rows in SIZES:
+        target = folder / f"{columns}x{rows}"
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as place, container("web"):
+            terminal = Terminal(Path(place) / "tmux", Path(place), columns, rows)
+            try:
+                for number, step in enumerate(STEPS, 1):
+                    play(terminal, step)
+                    file = target / f"{number:02}-{step.name}.txt"
+                    file.write_text(terminal.screen() + "\n")
+                    file.with_suffix(".svg").write_text(picture(terminal.screen(colors=True), columns, step.typed))
+                    yield file
+            finally:
+                terminal.close()
+
+
+def main() -> None:
+    """Play, and store."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/screens"
+    for file in play_all(folder):
+        print(f"screens: {file}", file=sys.stderr)
+    (follow,) = (folder / "80x24").glob("*-follow.svg")
+    shutil.copy(follow, folder / "follow.svg")
+
+
+if __name__ == "__main__":
+    main()
