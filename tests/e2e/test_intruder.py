@@ -92,7 +92,7 @@ def test_whoever_stops_or_kills_the_child_costs_this_one_answer(
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert [hostile.name in line and other.name not in line for line in lines if "is not known" in line] == [True]
-    assert "all that answered agree" in lines[-1]
+    assert "all sources that answered agree" in lines[-1]
     assert "sudo" not in done.stderr
 
 

@@ -279,7 +279,7 @@ def test_the_command_says_what_is_known_and_as_of_when(tmp_path: Path) -> None:
     assert nstrace("--from", file, "--at", "22:13:27", "web/30").stdout.splitlines()[-3:] == [
         "  started 2023-11-14 22:13:23.000, ended 2023-11-14 22:13:28.000 (exit 0)",
         "  as of 2023-11-14 22:13:23.000: user 0, parent 120, which had ended by 2023-11-14 22:13:24.000",
-        "  by 2023-11-14 22:13:28.000: user 33, named worker, parent 100",
+        "  changed by 2023-11-14 22:13:28.000: user 33, named worker, parent 100",
     ]
     answer = json.loads(nstrace("--from", file, "--at", "22:13:27", "--json", "web/30").stdout)
     assert (answer["ppid"], answer["ns_ppid"], answer["parent_id"]) == (None, None, None)
@@ -350,7 +350,7 @@ def test_the_command(tmp_path: Path) -> None:
         (["--at", "noon", "web/15"], 2, "'noon' is not a valid time"),
         (["--during", "+1h..", "web/15"], 2, "'+1h' is outside the recording (2023-11-14 22:13:21.000 to"),
         (["--during", "+3..+0", "web/15"], 2, "'+3' to '+0' is empty"),
-        (["--at", "+1", "--during", "..", "web/15"], 2, "--at is a moment, --during a time"),
+        (["--at", "+1", "--during", "..", "web/15"], 2, "--at and --during cannot be combined"),
         (["--at", "+1s", "pid:100/15"], 2, "a recording is asked by namespace"),
         (["--at", "+1s", "web/x"], 2, "is no process"),
     ],

@@ -7,8 +7,9 @@ from builders import PIDNS, SECOND_NS, WEB, entry
 
 from tracer.answers.census import Census, Entry
 from tracer.answers.inventory import Running, running
+from tracer.text.width import width
 from tracer.typed.targets import parse_target
-from tracer.views.containers import container_json, container_table
+from tracer.views.containers import container_json, container_table, identifier
 from tracer.views.objects import json_line
 
 HOSTILE = msgspec.structs.replace(WEB, name="n\x1b[2J", image="i\x07", runtime="r\x1b[31m\u202e")
@@ -97,9 +98,12 @@ def test_nothing() -> None:
 def test_text_and_json() -> None:
     one, plain = found(entry([200, 1], None, WEB), entry([400, 1], None, inums=[77], comm=b"bwrap\x1b[31m"))
     table = container_table([one, plain], NOW_NS)
-    assert table.header.split() == ["NAME", "ID", "IMAGE", "RUNTIME", "INIT", "PIDNS", "LEVEL", "PROCS", "SINCE"]
-    assert table.lines[0].split()[:8] == ["web", "a" * 12, "nginx:1.27", "docker", "200", str(PIDNS), "1", "1"]
-    assert table.lines[1].split()[:6] == ["pidns:77", "-", r"(bwrap\x1b[31m)", "-", "400", "77"]
+    assert table.header.split() == ["NAME", "ID", "RUNTIME", "INIT", "PIDNS", "LEVEL", "PROCS", "SINCE", "IMAGE"]
+    assert table.lines[0].split()[:7] == ["web", "a" * 12, "docker", "200", str(PIDNS), "1", "1"]
+    assert table.lines[0].endswith(" nginx:1.27")
+    assert table.lines[1].split()[:5] == ["pidns:77", "-", "-", "400", "77"]
+    assert table.lines[1].endswith(r" (bwrap\x1b[31m)")
+    assert [identifier(one), identifier(plain)] == ["a" * 12, "pidns:77"]
     told = json.loads(json_line(container_json(one)))
     assert (told["name"], told["init_pid"], told["pidns"], told["level"], told["processes"]) == (
         "web",
@@ -110,6 +114,15 @@ def test_text_and_json() -> None:
     )
     assert (told["since"], told["labels"]) == ("2023-11-14T22:13:20.000000000Z", {"tier": "front"})
     assert json.loads(json_line(container_json(plain)))["name"] is None
+
+
+def test_a_terminal_cuts_the_image_and_nothing_that_is_copied() -> None:
+    long = msgspec.structs.replace(WEB, name="n" * 40, image="registry.example.com/team/image:1.27")
+    ones = found(entry([200, 1], None, long), entry([400, 1], None, inums=[4026532472]))
+    for line, kept in zip(container_table(ones, NOW_NS, 80).lines, (long.name, "pidns:4026532472"), strict=True):
+        assert width(line) <= 80
+        assert line.split()[0] == kept
+    assert container_table(ones, NOW_NS, 80).lines[0].split()[1:5] == ["a" * 12, "docker", "200", str(PIDNS)]
 
 
 def test_targets_mean_containers_by_their_init() -> None:

@@ -204,7 +204,7 @@ def test_the_commands_stand_a_storm(command: str, tmp_path: Path) -> None:
     record(tmp_path / "x.arrows", [batch(*FIRST), storm(2, 500)])
     argv = [sys.executable, "-m", "tracer", command, "--from", str(tmp_path / "x.arrows")]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2 if command == "tree" else 1), done.stderr
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 3 if command == "tree" else 2), done.stderr
     assert "web" in done.stdout or "201" in done.stdout
 
 

@@ -65,7 +65,7 @@ def test_each_command_ends_in_time(words: list[str], trouble: Callable[[FakeEngi
     done = ended(words)
     assert "Traceback" not in done.stderr
     if words == ["containers"]:
-        assert "nstrace: no names of containers: " in done.stderr
+        assert "nstrace: no container names: " in done.stderr
     if "web" in words[-1] and not (words[0] == "follow" and os.geteuid()):
         assert done.returncode == 1
         assert f"container engine on {fake.address} answers with more" in done.stderr or (

@@ -59,7 +59,7 @@ def test_a_block() -> None:
         ({"entry": {"state": "Z", "args": b""}}, "web/15 is PID 40123 on the host (a zombie): [sleep]"),
         (
             {"is_of_host": True, "asked": "7", "entry": {"numbers": (7,), "chain": CHAIN[:1]}, "owners": (None,)},
-            "7 is a process on the host, in inner, which shares its PIDs: sleep 600",
+            "7 is a process on the host, in inner, which uses the host's PID namespace: sleep 600",
         ),
         (
             {"is_of_host": True, "entry": {"containers": ()}, "owners": (None,) * 3, "asked": "7"},
@@ -91,7 +91,7 @@ def test_who_it_is(changes: dict[str, Any], first: str) -> None:
         (Life(1_700_000_002_000_000_000, False, 5, 9, True), "ended 2023-11-14 22:13:22.000 (SIGKILL)"),
         (Life(1_700_000_002_000_000_000, False, 5, 7 << 8, True), "ended 2023-11-14 22:13:22.000 (exit 7)"),
         (Life(1_700_000_002_000_000_000, True, 5, None, True), "ended 2023-11-14 22:13:22.000 at the latest"),
-        (Life(None, False, 1_700_000_001_000_000_000, None, True), "still there 2023-11-14 22:13:21.000"),
+        (Life(None, False, 1_700_000_001_000_000_000, None, True), "still running at 2023-11-14 22:13:21.000"),
     ],
 )
 def test_how_it_ended(life: Life, said: str) -> None:
@@ -104,12 +104,13 @@ def test_strangers_do_not_reach_the_terminal() -> None:
         assert all(line.isprintable() for line in lines)
 
 
-@pytest.mark.parametrize("columns", [20, 80, 160])
-def test_lines_fit(columns: int) -> None:
+@pytest.mark.parametrize("columns", [30, 80, 160])
+def test_the_command_is_cut_and_all_else_goes_on_in_the_next_line(columns: int) -> None:
     wide = {"args": "日本語".encode() * 100}
     lines = shown(columns, entry=wide)
     assert all(width(line) <= columns for line in lines)
     assert lines[0].endswith("…")
+    assert " ".join(" ".join(lines[5:]).split()).endswith("sleep, user root, parent 40100")
 
 
 def test_json_says_what_was_asked_and_whose_each_number_is() -> None:

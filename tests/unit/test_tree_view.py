@@ -91,6 +91,53 @@ def test_a_thousand_branches_side_by_side() -> None:
     assert len(lines) == 2000
 
 
+def siblings(*names: str, start: int = 400) -> list[Entry]:
+    return [entry([start + n, 20 + n], INIT, WEB, args=f"{name}\0".encode()) for n, name in enumerate(names)]
+
+
+def test_equal_siblings_share_a_line() -> None:
+    many = siblings("job", "other", "job", "job", "two", "two")
+    assert drawn([INIT, *many])[1:] == [
+        "└─ 200>1 init",
+        "   ├─ 400>20..403>23 3*[job]",
+        "   ├─ 401>21 other",
+        "   ├─ 404>24 two",
+        "   └─ 405>25 two",
+    ]
+
+
+def test_what_differs_or_has_children_has_a_line_of_its_own() -> None:
+    jobs = siblings("job", "job", "job", "job")
+    child = entry([500, 50], jobs[1], WEB, args=b"child\0")
+    zombies = [entry([600 + n, 60 + n], INIT, WEB, args=b"", comm=b"job", state="Z") for n in range(3)]
+    assert drawn([INIT, *jobs, child, *zombies])[2:] == [
+        "   ├─ 400>20..403>23 3*[job]",
+        "   ├─ 401>21 job",
+        "   │  └─ 500>50 child",
+        "   └─ 600>60..602>62 3*[[job] zombie, not reaped by 200>1 sh]",
+    ]
+
+
+def test_unfolded_each_has_its_line_in_the_order_of_start() -> None:
+    many = siblings("job", "other", "job", "job")
+    lines = tree(Census([INIT, *many]), [INIT, *many], fold=False).splitlines()
+    assert [line.split()[-1] for line in lines[2:]] == ["job", "other", "job", "job"]
+    assert [entry.numbers[0] for _depth, entry in processes([INIT, *many])] == [200, 400, 401, 402, 403]
+
+
+def test_ten_thousand_equal_siblings_are_one_line() -> None:
+    assert drawn([INIT, *siblings(*["job"] * 10_000, start=10_000)], 80)[2:] == [
+        "   └─ 10000>20..19999>10019 10000*[job]"
+    ]
+
+
+def test_a_long_name_gives_way_to_the_ids_behind_it() -> None:
+    long = msgspec.structs.replace(WEB, name="n" * 100)
+    lines = drawn([entry([200, 1], None, long)], 80)
+    assert lines[0].endswith(f"n… (docker aaaaaaaaaaaa, pidns:{PIDNS})")
+    assert width(lines[0]) == 80
+
+
 def test_in_ascii() -> None:
     lines = tree(Census(EVERYONE), [SHIM, INIT, WORKER, ALONE], marks=ASCII).splitlines()
     assert lines[:3] == ["100 shim", "|- pidns:77", "|  `- 300>1 alone"]

@@ -1,4 +1,4 @@
-"""nstrace inspect: one process whole."""
+"""nstrace inspect: everything known about a process."""
 
 from __future__ import annotations
 
@@ -24,15 +24,19 @@ _USED = ("tracer.answers.inspection", "tracer.secrets.redactor", "tracer.typed.p
 @click.command("inspect")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
 @click.option(
-    "--env", is_flag=True, help="Also print its environment as of the last exec; values that look secret are masked."
+    "--env", is_flag=True, help="Also show its environment at the last exec; values that look secret are masked."
 )
-@click.option("--show-secrets", is_flag=True, help="Mask nothing, neither in the arguments nor in the environment.")
+@click.option("--show-secrets", is_flag=True, help="Do not mask secrets in arguments and environment.")
 @output_options
 def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, as_json: bool, quiet: bool) -> None:
-    """Print all there is to say of a process: PIDs, namespaces, container, user, command, and its parents up to the
-    host's first process. Secrets in its arguments are masked.
+    """Show everything known about a process: PIDs, namespaces, container, user, command line, and its parents up to
+    PID 1 of the host. Secrets in its arguments are masked.
 
-    PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15.
+    PROC is as for translate: 40123, web/15, pidns:INUM/15, pid:40123/15. Lines are not cut.
+
+    \b
+    nstrace inspect web/15
+    nstrace inspect --env --json 40123
     """
     from tracer.host.process_details import environ_by, environ_operations
     from tracer.secrets.values import load
@@ -41,7 +45,7 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
     from tracer.views.inspection import inspection_object, inspection_text
     from tracer.views.objects import json_line
     from tracer.wiring.looking import prepared
-    from tracer.wiring.printing import answer_each, line_width, user_name
+    from tracer.wiring.printing import answer_each, user_name
 
     load()
     lookup = prepared(_USED)
@@ -53,7 +57,7 @@ def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, 
         found = found if show_secrets else with_masked_args(found)
         if as_json or output == "json":
             return json_line(inspection_object(found, user_name, show_secrets))
-        block = inspection_text(found, user_name, show_secrets, line_width())
+        block = inspection_text(found, user_name, show_secrets)
         return block + "\n" if len(procs) > 1 else block
 
     answer_each(procs, show)
@@ -72,11 +76,11 @@ def _inspect(lookup: Lookup, proc: Proc, environ_of: EnvironOf | None) -> Inspec
     translation = translate(lookup, proc)
     process = lookup.host.process(translation.entry.proc_id.tgid)
     if process is None or process.proc_id != translation.entry.proc_id:
-        raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET)
+        raise NstraceError(f"{proc.text} has just exited", "", ExitCode.NO_TARGET)
     try:
         found = details(process, environ_of)
     except ProcessLookupError as error:
-        raise NstraceError(f"{proc.text} has just ended", "", ExitCode.NO_TARGET) from error
+        raise NstraceError(f"{proc.text} has just exited", "", ExitCode.NO_TARGET) from error
     variables, has_more = first_args(found.environ, _MAX_VARIABLES)
     return Inspection(
         translation=replace(translation, entry=with_more_args(translation.entry)),

@@ -1,4 +1,4 @@
-"""nstrace translate: from a PID inside to the host's and back."""
+"""nstrace translate: from a PID in a container to the PID on the host and back."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @click.command("translate")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
-@click.option("--from", "file", metavar="FILE", help="Use a recording instead of the live host.")
-@click.option("--at", metavar="TIME", help="With --from: which process it was at TIME.")
+@click.option("--from", "file", metavar="FILE", help="Read a recording instead of the running host.")
+@click.option("--at", metavar="TIME", help="With --from: the process that had the PID at TIME.")
 @click.option(
-    "--during", metavar="A..B", help="With --from: all processes that had the number between two times (14:03..+5m)."
+    "--during", metavar="A..B", help="With --from: all processes that had the PID between two times (14:03..+5m)."
 )
-@click.option("--to-container", is_flag=True, help="With -: annotate host PIDs with container and PID inside.")
+@click.option("--to-container", is_flag=True, help="With -: annotate host PIDs with the container and the PID in it.")
 @click.option("--to-host", is_flag=True, help="With -: annotate PIDs of one container with host PIDs.")
 @click.option(
     "--in", "where", metavar="CONTAINER", help="With --to-host: the container or PID namespace (web, pidns:INUM)."
 )
-@click.option("--replace", is_flag=True, help="With -: replace numbers instead of annotating them.")
+@click.option("--replace", is_flag=True, help="With -: replace PIDs instead of annotating them.")
 @output_options
 def command(
     procs: tuple[str, ...],
@@ -42,24 +42,24 @@ def command(
     output: str,
     as_json: bool,
 ) -> None:
-    """Which process is it? From a PID inside a container to the host's and back, with all its numbers.
+    """Translate a PID in a container to the PID on the host and back, and show all PIDs of the process.
 
     \b
     PROC is one of
       40123            a PID on the host
-      web/15           PID 15 in container web (its name, or the beginning of its id)
+      web/15           PID 15 in container web (its name, or a prefix of its ID)
       pidns:INUM/15    PID 15 in the PID namespace with this inode number
       pid:40123/15     PID 15 in the PID namespace of host process 40123
 
-    -q prints one number for each PROC: of a PID inside the host's, of a PID on the host the innermost one.
+    -q prints one PID for each PROC: the host's for a PID inside, the innermost one for a PID on the host.
 
-    --from FILE asks a recording: a number that was given to several processes has several answers, each with its
-    time. TIME is as for nstrace replay (14:03:05.250, 2026-11-24T14:03:05Z, +90s from its beginning, -10s before its
-    end). What lost events make unsure is said to be not known.
+    --from FILE reads a recording: a PID that several processes had one after the other has several answers, each with
+    its time. TIME is as for nstrace replay: 14:03:05.250, 2026-11-24T14:03:05Z, +90s after its beginning, -10s before
+    its end. Where lost events leave the answer open, nstrace says that it is not known.
 
-    As a filter (-) it marks the numbers in a stream that are PIDs of living processes or threads, and passes all else
-    on as it is, line by line; to a terminal without control characters (| less -R shows colors). A number in a word, a
-    version, a time, an address or an amount is no PID.
+    As a filter (-) it annotates the PIDs of running processes and threads in text from stdin, line by line, and leaves
+    everything else unchanged; control characters are removed on a terminal (| less -R shows colors). Numbers that are
+    part of a word, version, time, address or amount are not taken for PIDs.
 
     \b
     nstrace translate web/15
@@ -74,18 +74,20 @@ def command(
         from tracer.wiring import filtering
 
         if file or at or during:
-            raise click.UsageError("a stream is asked about the living host: without --from, --at and --during")
+            raise click.UsageError(
+                "- annotates PIDs of running processes: it cannot be combined with --from, --at or --during"
+            )
         require_initial_pidns()
         filtering.to_host(where, replace) if where else filtering.to_container(replace)
         return
     show = _shower(quiet, as_json or output == "json", is_living=file is None)
     if file is None:
         if at or during:
-            raise click.UsageError("--at and --during ask a recording: --from FILE")
+            raise click.UsageError("--at and --during need a recording: --from FILE")
         answer_each(procs, _asking_the_host(show, quiet))
         return
     if at and during:
-        raise click.UsageError("--at is a moment, --during a time: give one of them")
+        raise click.UsageError("--at and --during cannot be combined")
     from tracer.wiring.recorded_translation import asking_a_recording
 
     answer_each(procs, asking_a_recording(file, procs, at, during, show, quiet))
@@ -124,10 +126,12 @@ def _is_filter(procs: tuple[str, ...], to_container: bool, to_host: bool, where:
     """Whether to read a stream. Raises UsageError for options that exclude each other."""
     if procs != ("-",):
         if "-" in procs or to_container or to_host or where or replace:
-            raise click.UsageError("--to-container, --to-host, --in and --replace go with - alone: a stream to read")
+            raise click.UsageError(
+                "--to-container, --to-host, --in and --replace need - as the only PROC: they annotate text from stdin"
+            )
         return False
     if to_container == to_host:
-        raise click.UsageError("- wants one of --to-container and --to-host")
+        raise click.UsageError("- needs either --to-container or --to-host")
     if to_host != bool(where):
-        raise click.UsageError("--to-host wants --in CONTAINER, and --in goes with nothing else")
+        raise click.UsageError("--to-host needs --in CONTAINER" if to_host else "--in needs --to-host")
     return True

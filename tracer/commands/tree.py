@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.wiring.completing import complete_target
-from tracer.wiring.printing import output_options
+from tracer.wiring.printing import table_options
 from tracer.wiring.process_lists import gather, moment_options
 
 if TYPE_CHECKING:
@@ -17,18 +17,33 @@ if TYPE_CHECKING:
 
 @click.command("tree")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
+@click.option("--no-fold", is_flag=True, help="Show every process on a line of its own.")
 @moment_options
-@output_options
+@table_options("host PIDs")
 def command(
-    targets: tuple[str, ...], file: str | None, at: str | None, output: str, as_json: bool, quiet: bool
+    targets: tuple[str, ...],
+    no_fold: bool,
+    file: str | None,
+    at: str | None,
+    output: str,
+    as_json: bool,
+    quiet: bool,
+    no_header: bool,
+    no_trunc: bool,
 ) -> None:
-    """Print the processes of the TARGETs as a tree; of all containers without a TARGET.
+    """Show the processes of the TARGETs as a tree; of all containers without a TARGET.
 
-    Every process stands with all its PIDs, the host's first: 4711>15>3 is 3 in the innermost of two PID namespaces.
-    TARGET is as for follow; `nstrace tree host all` shows the whole host. JSON has a line for each process, with the
-    number of its ancestors that are shown as depth.
+    Each process is shown with all its PIDs, the host's first: 4711>15>3 has PID 4711 on the host, 15 in the container
+    and 3 in a PID namespace nested in it. TARGET is as for follow.
+
+    Three or more siblings with the same command and no children share a line: 420>7..439>26 20*[sleep 600], with the
+    PIDs of the first and of the last. JSON has a line for each process; depth is the number of its ancestors shown.
+
+    \b
+    nstrace tree web
+    nstrace tree host all    the whole host
     """
-    from tracer.wiring.printing import line_width, note
+    from tracer.wiring.printing import line_width
 
     found = gather(targets, file, at, quiet)
     if as_json or output == "json":
@@ -39,11 +54,15 @@ def command(
             json_line({"depth": depth} | process_object(entry, found.name_of))
             for depth, entry in processes(found.entries)
         )
+    elif quiet:
+        from tracer.views.tree import processes
+
+        sys.stdout.writelines(f"{entry.numbers[0]}\n" for _depth, entry in processes(found.entries))
     else:
         from tracer.views.tree import HEADER, tree
 
-        note(HEADER, quiet or not found.entries)
-        sys.stdout.write(tree(found.census, found.entries, line_width(), _marks()))
+        text = tree(found.census, found.entries, line_width(no_trunc), _marks(), fold=not no_fold)
+        sys.stdout.write(text if no_header else f"{HEADER}\n{text}")
     found.say_the_rest()
 
 

@@ -14,7 +14,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.gate import ungated
 from tracer.wiring.completing import complete_target
 from tracer.wiring.options import Number, wants_color
-from tracer.wiring.printing import output_options
+from tracer.wiring.printing import table_options
 
 if TYPE_CHECKING:
     from tracer.answers.verification import Round, Verdict, Witness
@@ -50,31 +50,39 @@ def _is_number(text: str) -> bool:
     "--live",
     type=Number(0, 3600, min_open=True),
     metavar="[S]",
-    help=f"Also the table that eBPF events build in S seconds (--live alone: {_LIVE_S:.0f}).",
+    help=f"Also compare the table built from eBPF events in S seconds (default of S: {_LIVE_S:.0f}).",
 )
-@click.option("--explain", is_flag=True, help="First explain what each column shows and where it comes from.")
+@click.option("--explain", is_flag=True, help="First explain each column and where it comes from.")
 @click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     help="Use of colors; NO_COLOR is respected.",
 )
-@output_options
+@table_options("host PIDs of the processes whose sources differ")
 def command(
-    targets: tuple[str, ...], live: float | None, explain: bool, color: str, output: str, as_json: bool, quiet: bool
+    targets: tuple[str, ...],
+    live: float | None,
+    explain: bool,
+    color: str,
+    output: str,
+    as_json: bool,
+    quiet: bool,
+    no_header: bool,
+    no_trunc: bool,
 ) -> int:
-    """Compare what every source says of the PIDs of the TARGETs, of all containers without one.
+    """Compare the PIDs of the TARGETs' processes in every source; of all containers without a TARGET.
 
-    Each process is looked at from the host and from inside: the engine's State.Pid, NSpid in /proc, the namespace's
-    ioctl, a child that enters the namespace, and with --live nstrace's own table. Processes that come or go meanwhile
-    are no difference: one counts when it is there in three readings in a row.
+    Each process is looked up from the host and from inside: the engine's State.Pid, NSpid in /proc, the namespace's
+    ioctl, a child process in the namespace, and with --live nstrace's own table of events. Processes that start or exit
+    meanwhile are no difference: a difference counts if it is found three times in a row.
 
-    Exit 0: all sources agree. 1: they differ, or one gave no answer (?). 3: there is no process. 4: without root not
-    all may be read.
+    Exit codes: 0: all sources agree. 1: they differ, or one did not answer (?). 3: no such process. 4: not permitted to
+    read all sources without root.
 
     \b
-    nstrace verify web --explain  how a PID on the host and one inside are the same
-    nstrace verify --live 5       and whether nstrace's events say so too
+    nstrace verify web --explain  where each column comes from
+    nstrace verify --live 5       compare nstrace's own events too
     """
     from tracer.answers.verification import judge
     from tracer.host.census import take_census
@@ -83,7 +91,7 @@ def command(
     from tracer.system.host_pidns import require_initial_pidns
     from tracer.views.objects import json_line
     from tracer.views.verification import finding_object, unanswered_lines
-    from tracer.wiring.printing import note
+    from tracer.wiring.printing import line_width, note
     from tracer.wiring.process_lists import require_distinct
 
     require_initial_pidns()
@@ -97,27 +105,28 @@ def command(
         raise _nothing_compared(verdict, targets)
     if as_json or output == "json":
         sys.stdout.writelines(json_line(finding_object(finding)) for finding in verdict.findings)
+    elif quiet:
+        sys.stdout.writelines(f"{tgid}\n" for tgid in dict.fromkeys(finding.tgid for finding in verdict.problems))
     else:
-        _print_table(verdict, explain, wants_color(color), quiet)
+        _print_table(verdict, explain, wants_color(color), line_width(no_trunc), no_header)
     for line in (*unanswered_lines(verdict.unanswered), _summary(verdict, lookup.names)):
         note(f"nstrace: {line}", quiet)
     if lookup.names.error:
-        note(f"nstrace: ENGINE was not asked: {lookup.names.error.message}", quiet)
+        note(f"nstrace: ENGINE is not available: {lookup.names.error.message}", quiet)
     if watch and watch.lost:
-        note(f"nstrace: {watch.lost} events were lost: EVENTS may lack processes", quiet)
+        note(f"nstrace: {watch.lost} events were lost: processes may be missing in EVENTS", quiet)
     return verdict.exit_code
 
 
-def _print_table(verdict: Verdict, explain: bool, color: bool, quiet: bool) -> None:
+def _print_table(verdict: Verdict, explain: bool, color: bool, width: int | None, no_header: bool) -> None:
     from tracer.views.verification import explanation, verification_table
-    from tracer.wiring.printing import line_width, note
 
     sources = _asked(verdict)
     if explain:
-        sys.stdout.write(explanation(sources, max(_LEAST_WIDTH, line_width() or _PROSE_WIDTH)))
-    table = verification_table(verdict, sources, color, line_width())
-    note(table.header, quiet)
-    (ungated(sys.stdout) if color else sys.stdout).write(table.text)
+        sys.stdout.write(explanation(sources, max(_LEAST_WIDTH, width or _PROSE_WIDTH)))
+    table = verification_table(verdict, sources, color, width)
+    text = table.text if no_header else f"{table.header}\n{table.text}"
+    (ungated(sys.stdout) if color else sys.stdout).write(text)
 
 
 def _rounds(verifier: Verifier, watch: Watch | None) -> list[Round]:
@@ -160,15 +169,15 @@ def _asked(verdict: Verdict) -> list[Witness]:
 def _nothing_compared(verdict: Verdict, targets: tuple[str, ...]) -> NstraceError:
     """The error where no process was found, or none that can be read."""
     for one in verdict.unanswered:
-        return NstraceError(f"nothing was compared: {one.error.message}", one.error.hint, one.error.exit_code)
+        return NstraceError(f"nothing could be compared: {one.error.message}", one.error.hint, one.error.exit_code)
     where = ", ".join(targets) or "any container or nested PID namespace"
-    return NstraceError(f"no process in {where}", "nstrace containers lists what there is", ExitCode.NO_TARGET)
+    return NstraceError(f"no process in {where}", "nstrace containers lists what is running", ExitCode.NO_TARGET)
 
 
 def _summary(verdict: Verdict, names: Names) -> str:
     processes = len({finding.tgid for finding in verdict.findings})
     spaces = len({finding.inum for finding in verdict.findings})
-    passing = f"; {verdict.passing} came or went meanwhile" if verdict.passing else ""
+    passing = f"; {verdict.passing} started or exited meanwhile" if verdict.passing else ""
     said = _agreement(verdict, is_everyone=not names.error)
     return f"{_count(processes, 'process', 'es')} in {_count(spaces, 'PID namespace', 's')}: {said}{passing}"
 
@@ -177,10 +186,10 @@ def _agreement(verdict: Verdict, is_everyone: bool) -> str:
     differ, alone = len(verdict.problems), sum(not finding.is_compared for finding in verdict.findings)
     lines = _count(len(verdict.findings), "line", "s")
     if differ:
-        return f"they differ on {differ} of {lines}"
+        return f"sources differ on {differ} of {lines}"
     if alone:
-        return f"nothing to compare with on {alone} of {lines}"
-    return "all sources agree" if is_everyone and not verdict.unanswered else "all that answered agree"
+        return f"only one source on {alone} of {lines}"
+    return "all sources agree" if is_everyone and not verdict.unanswered else "all sources that answered agree"
 
 
 def _count(number: int, what: str, plural: str) -> str:

@@ -11,15 +11,16 @@ from typing import NamedTuple
 from tracer.text.width import cut, pad, pad_left, width
 
 _MAX_WIDTH = 40  # longer text overflows its column: one long name must not push all lines apart
-_LEAST, _LAST = 8, 24  # least widths: of a column that gives way, and of the last column
+_LAST = 24  # least width of the last column
 
 
 class TextColumn(NamedTuple):
-    """right: align on the right, for numbers. gives_way: is cut where a line would be too long."""
+    """right: align on the right, for numbers. gives_way: is cut where a line would be too long, down to least."""
 
     title: str
     right: bool = False
     gives_way: bool = False
+    least: int = 8
 
 
 class TextColumns(NamedTuple):
@@ -64,6 +65,6 @@ def _narrow(titles: Sequence[TextColumn], widths: list[int], line_width: int) ->
     lacking = sum(widths[:-1]) + len(widths) - 1 + min(widths[-1], _LAST) - line_width
     for index in reversed(range(len(titles))):
         if titles[index].gives_way and lacking > 0:
-            taken = min(lacking, max(0, widths[index] - _LEAST))
+            taken = min(lacking, max(0, widths[index] - titles[index].least))
             widths[index] -= taken
             lacking -= taken

@@ -12,20 +12,20 @@ from tracer.views.columns import TextColumn, TextColumns, columns
 from tracer.views.table import UNKNOWN, place
 
 _TITLES = (
-    TextColumn("NAME", gives_way=True),
+    TextColumn("NAME", gives_way=True, least=40),
     TextColumn("ID"),
-    TextColumn("IMAGE", gives_way=True),
     TextColumn("RUNTIME"),
     TextColumn("INIT", right=True),
     TextColumn("PIDNS", right=True),
     TextColumn("LEVEL", right=True),
     TextColumn("PROCS", right=True),
     TextColumn("SINCE"),
+    TextColumn("IMAGE"),  # the last, which is cut where a line has no room: the others are what people copy
 )
 
 
 def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> TextColumns:
-    """NAME ID IMAGE RUNTIME INIT PIDNS LEVEL PROCS SINCE. now_ns: the wall clock."""
+    """NAME ID RUNTIME INIT PIDNS LEVEL PROCS SINCE IMAGE. now_ns: the wall clock."""
     return columns(_TITLES, [_row(one, now_ns) for one in shown], line_width)
 
 
@@ -34,15 +34,22 @@ def _row(one: Running, now_ns: int) -> list[str]:
     return [
         place(one.init),
         safe_text(found.short_id) if found else "-",
-        # the first process describes a namespace without a name best
-        safe_text(found.image or "-") if found else f"({safe(one.init.comm)})",
         safe_text(found.runtime) if found else "-",
         str(one.init.proc_id.tgid),
         str(one.pidns.inum) if one.pidns else UNKNOWN,
         str(one.init.level),
         str(one.processes),
         short(one.init.started_ns, now_ns),
+        # a namespace that no engine knows has no image: its first process describes it best
+        safe_text(found.image or "-") if found else f"({safe(one.init.comm)})",
     ]
+
+
+def identifier(one: Running) -> str:
+    """What names it in a TARGET: the container's short id, pidns:INUM, or pid:N where that cannot be read."""
+    if one.container:
+        return safe_text(one.container.short_id)
+    return f"pidns:{one.pidns.inum}" if one.pidns else f"pid:{one.init.proc_id.tgid}"
 
 
 def container_json(one: Running) -> dict[str, Any]:

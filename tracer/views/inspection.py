@@ -1,4 +1,4 @@
-"""inspect: one process whole, as lines of name and value, or as JSON."""
+"""inspect: everything known about a process, as lines of name and value, or as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tracer.secrets.spans import MASK
 from tracer.secrets.values import masked
 from tracer.text.escape import decode, safe, safe_text
 from tracer.text.times import duration, full
-from tracer.text.width import cut
 from tracer.views.table import UNKNOWN, NameOf, chain, command_of, place, state
 from tracer.views.translation import json_object
 
@@ -20,13 +19,14 @@ _NAME_WIDTH = 11
 _NOT_OURS = "not readable without more privileges"
 
 
-def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool, line_width: int | None) -> str:
-    """Lines of name and value; a value with several parts continues below. line_width: lines are cut to it."""
+def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool) -> str:
+    """Lines of name and value; a value with several parts continues below. Lines are as long as they are: paths, ids
+    and arguments are there to be copied."""
     lines = []
     for name, values in _facts(found, name_of, show_secrets):
         for index, value in enumerate(values):
             lines.append(f"{name if index == 0 else '':<{_NAME_WIDTH}} {value}".rstrip())
-    return "".join(f"{line if line_width is None else cut(line, line_width)}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) -> dict[str, Any]:
@@ -84,10 +84,10 @@ def _facts(found: Inspection, name_of: NameOf, show_secrets: bool) -> Iterator[t
 def _state(found: Inspection) -> str:
     entry, threads = found.entry, found.details.threads
     if entry.is_zombie and threads > 1:
-        return f"its first thread has exited, {threads - 1} live on"
+        return f"its main thread has exited, {threads - 1} still run"
     if entry.is_zombie:
         reaper = found.parents[0] if found.parents else None
-        return f"zombie: it has exited, and {_who(reaper) if reaper else 'its parent'} does not reap it"
+        return f"zombie: it has exited, but {_who(reaper) if reaper else 'its parent'} has not reaped it"
     return f"{state(entry)}, {threads} thread{'s' if threads != 1 else ''}"
 
 
@@ -124,7 +124,7 @@ def _parents(found: Inspection) -> Iterator[str]:
     """The parents up to the host's first process; marks where a namespace begins."""
     for parent in found.parents:
         begins = parent.level > 0 and parent.numbers[-1] == 1
-        mark = f"  <- number 1 of {place(parent) if parent.container else 'its namespace'}" if begins else ""
+        mark = f"  <- PID 1 of {place(parent) if parent.container else 'its namespace'}" if begins else ""
         yield f"{_who(parent)}{mark}"
 
 

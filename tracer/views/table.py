@@ -12,6 +12,7 @@ from tracer.views.columns import TextColumn, TextColumns, columns
 
 UNKNOWN = "?"
 _MAX_SHOWN_ARGS = 1 << 14
+LEAST_PLACE = len("pidns:4026532472")  # columns: what people copy as a TARGET stays whole
 _STATES = {
     "R": "run", "S": "sleep", "D": "disk", "T": "stop", "t": "trace", "Z": "zombie", "X": "dead", "I": "idle",
     "P": "park",
@@ -36,7 +37,7 @@ def process_table(
     containers, pids: with these columns. now_ns: the wall clock.
     """
     titles = [
-        *([TextColumn("CONTAINER", gives_way=True)] if containers else []),
+        *([TextColumn("CONTAINER", gives_way=True, least=LEAST_PLACE)] if containers else []),
         *(TextColumn(title, right=True) for title in ("PID", "NSPID", "PPID", "NSPPID")),
         *([TextColumn("PIDS")] if pids else []),
         *(TextColumn(title) for title in ("USER", "STARTED", "STATE", "COMMAND")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,24 +20,37 @@ from tracer.views.table import UNKNOWN, NameOf, command_of, state
 
 _TITLES = (TextColumn("PID", right=True), TextColumn("PIDNS"), TextColumn("CONTAINER"))
 _INDENT = "  "
+_LEAST_WIDTH = 20  # columns
 
 
 def block(translation: Translation, name_of: NameOf, line_width: int | None) -> str:
     """The process in a line, all its numbers with namespace and container, and what else distinguishes it.
 
-    name_of: uid -> the user's name. line_width: lines are cut to it, None: they stay whole.
+    name_of: uid -> the user's name. line_width: the command is cut to it, and what is said of the process goes on in
+    the next line; None: lines stay whole.
     """
     entry = translation.entry
     table = columns(_TITLES, [_cells(place) for place in translation.places])
     about = [*_times(translation), state(entry), *_reported(translation, name_of)]
     verb = "is" if translation.life is None else "was" if translation.life.is_certain else "may have been"
-    lines = [
-        f"{safe_text(translation.asked)} {verb} {_answer(translation)}: {command_of(entry)}",
-        *(f"{_INDENT}{line}" for line in (table.header, *table.lines)),
-        _INDENT + ", ".join(filter(None, about)),
-        *(_INDENT + line for line in (_as_of_lines(entry, entry.as_of, name_of) if entry.as_of else ())),
+    first = f"{safe_text(translation.asked)} {verb} {_answer(translation)}: {command_of(entry)}"
+    facts = [
+        ", ".join(filter(None, about)),
+        *(_as_of_lines(entry, entry.as_of, name_of) if entry.as_of else ()),
     ]
-    return "".join(f"{line if line_width is None else cut(line, line_width)}\n" for line in lines)
+    lines = [
+        first if line_width is None else cut(first, line_width),
+        *(f"{_INDENT}{line}" for line in (table.header, *table.lines)),
+        *(line for fact in facts for line in _wrapped(fact, line_width)),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _wrapped(text: str, line_width: int | None) -> list[str]:
+    if line_width is None:
+        return [_INDENT + text]
+    width = max(_LEAST_WIDTH, line_width)
+    return textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT * 2, break_on_hyphens=False)
 
 
 def json_object(translation: Translation, name_of: NameOf) -> dict[str, Any]:
@@ -72,7 +86,7 @@ def _times(translation: Translation) -> list[str]:
         return [f"started {full(started_ns)}"]
     started = f"started {precise(started_ns)}"
     if life.ended_ns is None:
-        return [started, f"still there {precise(life.seen_ns)}"]
+        return [started, f"still running at {precise(life.seen_ns)}"]
     ended = f"ended {precise(life.ended_ns)}{' at the latest' if life.at_the_latest else ''}"
     end = None if life.status is None else ending(life.status)
     return [started, f"{ended} ({end.signal or f'exit {end.exit_code}'})" if end else ended]
@@ -94,7 +108,8 @@ def _inside(translation: Translation) -> str:
     own = safe_text(entry.container.label) if entry.container else ""
     if entry.level == 0:
         number = entry.numbers[0] if translation.is_thread else "a process"
-        return f"{number} on the host, in {f'{own}, which shares its PIDs' if own else 'no container'}{zombie}"
+        whose = f"{own}, which uses the host's PID namespace" if own else "no container"
+        return f"{number} on the host, in {whose}{zombie}"
     member = f", a process of {own}" if entry.container and (home is None or home.id != entry.container.id) else ""
     return f"PID {entry.numbers[-1]} in {_label(home, translation.places[-1])}{member}{zombie}"
 
@@ -128,7 +143,7 @@ def _as_of_lines(entry: Entry, as_of: AsOf, name_of: NameOf) -> Iterator[str]:
     if said:
         yield f"as of {precise(as_of.at_ns)}{' or before' if as_of.at_the_latest else ''}: {said}{ended}"
     if later := as_of.later:
-        yield f"by {precise(later.at_ns)}: {_said(later.uid, later.comm, later.parent, name_of)}"
+        yield f"changed by {precise(later.at_ns)}: {_said(later.uid, later.comm, later.parent, name_of)}"
 
 
 def _said(uid: int | None, comm: bytes | None, parent: ProcId | None, name_of: NameOf) -> str:

@@ -10,6 +10,7 @@ from tracer.answers.verification import ENGINE, Finding, Unanswered, Verdict, Wi
 from tracer.text.hints import shown
 from tracer.views.columns import TextColumn, TextColumns, columns
 from tracer.views.objects import container_object
+from tracer.views.table import LEAST_PLACE
 
 _GOOD, _BAD, _RESET = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 
@@ -51,7 +52,7 @@ def verification_table(
 ) -> TextColumns:
     """CONTAINER PIDNS ENGINE PID, a column for each source, RESULT."""
     titles = [
-        TextColumn("CONTAINER", gives_way=True),
+        TextColumn("CONTAINER", gives_way=True, least=LEAST_PLACE),
         *(TextColumn(title, right=True) for title in ("PIDNS", ENGINE, "PID")),
         *(TextColumn(source, right=True) for source in sources),
         TextColumn("RESULT"),

@@ -15,14 +15,30 @@ from tracer.text.escape import safe_text
 
 if TYPE_CHECKING:
     from tracer.typed.processes import Proc
+    from tracer.views.columns import TextColumns
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def output_options(function: F) -> F:
-    """Add -o, --json and -q to a command that prints once."""
+def table_options(ids: str) -> Callable[[F], F]:
+    """Add to a command that prints a table: --no-header, --no-trunc, and what `output_options` adds. ids: what -q
+    prints, a line each."""
+
+    def add(function: F) -> F:
+        for option in (
+            click.option("--no-trunc", is_flag=True, help="Do not cut lines at the width of the terminal."),
+            click.option("--no-header", is_flag=True, help="Leave out the header line."),
+        ):
+            function = option(function)
+        return output_options(function, f"Print {ids} only, one per line, and no notes.")
+
+    return add
+
+
+def output_options(function: F, quiet: str = "Print results only, no notes on stderr.") -> F:
+    """Add -o, --json and -q to a command that prints once. quiet: help of -q."""
     for option in (
-        click.option("-q", "--quiet", is_flag=True, help="Results only: no header, no notes."),
+        click.option("-q", "--quiet", is_flag=True, help=quiet),
         click.option("--json", "as_json", is_flag=True, help="Short for -o json."),
         click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."),
     ):
@@ -36,9 +52,15 @@ def note(text: str, quiet: bool) -> None:
         print(safe_text(text), file=sys.stderr, flush=True)
 
 
-def line_width() -> int | None:
-    """The width of a line: the terminal's; None where stdout is none: piped output is never cut."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def write_table(table: TextColumns, no_header: bool = False) -> None:
+    """Write a table to stdout. Its header is the first line there, as of docker ps and ps: it stays with the rows in
+    less, in a file and in a column that is cut out."""
+    sys.stdout.write(table.text if no_header else f"{table.header}\n{table.text}")
+
+
+def line_width(no_trunc: bool = False) -> int | None:
+    """The width of a line: the terminal's; None where stdout is none, or with --no-trunc: lines are not cut."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() and not no_trunc else None
 
 
 @cache

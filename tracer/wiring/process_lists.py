@@ -41,8 +41,8 @@ class Gathered:
 def moment_options(function: F) -> F:
     """Add --from and --at to a command."""
     for option in (
-        click.option("--at", metavar="TIME", help="With --from: 14:03:05, +90s, -10s, ...; its end by default."),
-        click.option("--from", "file", metavar="FILE", help="Use a moment of a recording instead of now."),
+        click.option("--at", metavar="TIME", help="With --from: 14:03:05, +90s, -10s, ... Default: its end."),
+        click.option("--from", "file", metavar="FILE", help="Read a recording instead of the running host."),
     ):
         function = option(function)
     return function
@@ -67,7 +67,7 @@ def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
     targets = lookup.targets(texts or ("all",)).targets
     census = take_census(lookup.host)
     require_distinct(lookup, targets, census, quiet)
-    entries = _chosen(census, targets, "", "nstrace containers lists what there is", quiet)
+    entries = _chosen(census, targets, "", "nstrace containers lists what is running", quiet)
     rest = lambda: say_what_is_hidden(entries, lookup.names, quiet)  # noqa: E731
     return Gathered(census, targets, entries, time.time_ns(), user_name, lookup.names.init_tgid, rest)
 
@@ -97,10 +97,10 @@ def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) ->
     listed_ns = source.listed_ns()
     if listed_ns is not None and moment_ns < listed_ns:
         moment_ns = listed_ns  # the processes that existed already are not known before
-        note(f"nstrace: as of {precise(listed_ns)}, when the processes were listed that were there", quiet)
+        note(f"nstrace: as of {precise(listed_ns)}: running processes are not known before", quiet)
     recalled = read_census(source, moment_ns)
     census = recalled.census
-    hint = f"nstrace containers --from {file} lists what there was; --at TIME for another moment"
+    hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
     when = f" at {precise(moment_ns)}"
     targets = tuple(_bound(target, census, when) for target in parsed)
     entries = _chosen(census, targets, when, hint, quiet)
@@ -125,7 +125,9 @@ def _moment_ns(source: RecordedSource, at: str | None) -> int:
     from tracer.typed.moments import outside, parse_moment
 
     if source.is_stream:
-        raise NstraceError("--from: a moment of a stream cannot be asked for", "record it to a file", ExitCode.USAGE)
+        raise NstraceError(
+            "--from cannot read a stream here: it needs a file", "save the stream to a file first", ExitCode.USAGE
+        )
     span = source.span()
     moment_ns = span.end_ns if at is None else parse_moment(at, span)
     if not span.begin_ns <= moment_ns <= span.end_ns:
@@ -160,7 +162,7 @@ def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
     for doubt in names.doubts:
         note(f"nstrace: {doubt}", quiet)
     if names.error and (names.has_failed or any(entry.container for entry in entries)):
-        note(f"nstrace: no names of containers: {names.error.message}", quiet)
+        note(f"nstrace: no container names: {names.error.message}", quiet)
 
 
 def _say_what_is_unsure(recalled: Recalled, quiet: bool) -> None:
@@ -170,11 +172,11 @@ def _say_what_is_unsure(recalled: Recalled, quiet: bool) -> None:
         since, until = precise(losses.since_ns), precise(losses.until_ns)
         lost = f"{losses.lost} events" if losses.lost else "events"
         note(
-            f"nstrace: not sure: {lost} were lost between {since} and {until}; who began then may be"
-            " missing, who ended then may still be shown",
+            f"nstrace: uncertain: {lost} were lost between {since} and {until}; processes that started then may be"
+            " missing, processes that exited then may still be listed",
             quiet,
         )
     if recalled.forgotten:
-        note(f"nstrace: {recalled.forgotten} more processes lived then, for which there is no room", quiet)
+        note(f"nstrace: {recalled.forgotten} more processes were running then: the table of processes is full", quiet)
     if recalled.shortened:
-        note(f"nstrace: {recalled.shortened} commands are cut: all of them are longer than there is room for", quiet)
+        note(f"nstrace: {recalled.shortened} command lines are cut: together they exceed the memory limit", quiet)
