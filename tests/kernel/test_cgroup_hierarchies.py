@@ -108,7 +108,7 @@ def test_a_name_that_its_cgroup_tells_is_followed_by_name_and_glob(
         assert {(event["container"]["id"], event["container"]["runtime"]) for event in events} == {(name, "lxc")}
         assert events[0]["pid"] == space.init
         shown = subprocess.run(
-            [sys.executable, "-m", "tracer", "ps", meant], capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "tracer", "ps", "-q", meant], capture_output=True, text=True, timeout=60
         )
         assert shown.stdout.split()[0] == str(space.init), shown.stderr
     finally:
