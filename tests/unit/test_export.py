@@ -156,3 +156,16 @@ def test_the_recording_itself_is_read_by_others(arrows: Path) -> None:
     assert by_nanoarrow.child(by_polars.columns.index("pid")).to_pylist()[1:3] == [50, 60]
     assert by_polars["pids"].to_list()[2] == by_pyarrow["pids"].to_pylist()[2] == [60, 10, 11, 12, 13, 14]
     assert by_polars["args"].to_list()[3] == b"a b\0\0\xff\n\0\xc3\xa9\0"
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_a_window_of_time(form: str, arrows: Path) -> None:
+    whole = nstrace("export", arrows, "--to", form, "-w", "-").splitlines()
+    part = nstrace("export", arrows, "--to", form, "-w", "-", "--since", "+20ms", "--until", "+4.5ms").splitlines()
+    heads = int(form == "csv")
+    assert len(part) == 15 + heads  # three events of a process a millisecond
+    assert "\n".join(part[heads:]) in "\n".join(whole)
+    argv = [sys.executable, "-m", "tracer", "export", str(arrows), "--to", form, "-w", "-", "--since", "+2h"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'+2h' is outside the recording" in done.stderr

@@ -30,7 +30,8 @@ def berlin(in_zone: Callable[[str], None]) -> None:
         ("2025-11-24T17:00:05+01:00", 5), ("2025-11-24T17:00:05", 5), ("2025-11-24T17:00", 0),
         ("2025-11-24T16:00:05.25Z", 5.25), ("2025-11-24T16:00:05.000000001Z", 5 + 1e-9),
         ("17:00:05", 5), ("17:00:05.5", 5.5), ("17:01", 60), ("16:00:05Z", 5), ("18:00:00", 3600),
-        ("@1764000005", 5), ("@1764000005.5", 5.5),
+        ("@1764000005", 5), ("@1764000005.5", 5.5), ("1764000005", 5), ("1764000005.5", 5.5),
+        ("2025-11-25", 25200), ("2025-11-24 7:00:05", -35995), ("+1 hour 30 min", 5400), ("+1d", 86400),
         ("+0", 0), ("+5", 5), ("+5s", 5), ("+1m30s", 90), ("+1h", 3600), ("+250ms", 0.25), ("+1.5m", 90),
         ("-10s", 3590), ("-1h", 0), (" +5s ", 5),
     ],
@@ -48,8 +49,9 @@ def test_a_time_of_day_in_a_recording_over_midnight() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "now", "8", "25:00", "17:61", "2025-13-01T00:00", "2025-02-30T00:00:00Z", "+", "-", "+5x", "+1s5", "@",
-     "@x",     "17:00:05+99:99", "+s", "٠٨:٠٠", "+٥s", "9999-12-31T23:59:59.9999999999Z", "1" * 100, "\x1b[31m"],
+    ["", " ", "ago", "8", "90", "90.5", "123456", "25:00", "17:61", "2025-13-01T00:00", "2025-02-30T00:00:00Z", "+",
+     "-", "+5x", "+1s5", "@", "@x", "17:00:05+99:99", "+s", "٠٨:٠٠", "+٥s",
+     "9999-12-31T23:59:59.9999999999Z", "1" * 100, "\x1b[31m"],
 )  # fmt: skip
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(NstraceError) as caught:
@@ -133,9 +135,16 @@ def test_when_a_stream_ends_is_not_known() -> None:
             one(text, stream)
 
 
-def test_before_now() -> None:
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *(("now", 0), ("NOW", 0), ("5m", 300), ("5m ago", 300), ("5 minutes ago", 300), ("5 minutes", 300)),
+        *(("1h30m ago", 5400), ("1 hour 30 minutes ago", 5400), ("90 ago", 90), ("1.5h", 5400), ("1 day ago", 86400)),
+    ],
+)
+def test_before_now(text: str, seconds: int) -> None:
     before = time.time_ns()
-    moment = parse_moment("1h30m ago", SPAN)
-    assert before - 5400 * 10**9 <= moment <= time.time_ns() - 5400 * 10**9
+    moment = parse_moment(text, SPAN)
+    assert before - seconds * 10**9 <= moment <= time.time_ns() - seconds * 10**9
     with pytest.raises(NstraceError):
         parse_moment("long ago", SPAN)

@@ -71,6 +71,7 @@ def test_lines_and_json(arrows: Path) -> None:
         (["--from", "22:13", "--to", "+21.0015s"], 3),
         (["--to", "+1.5ms"], 3),
         (["--from", "-1ms"], 4),
+        (["--since", "22:13:21.111", "--until", "+0.5ms"], 3),
     ],
 )
 def test_a_window_of_time_is_a_part_of_the_whole(window: list[str], count: int, arrows: Path) -> None:

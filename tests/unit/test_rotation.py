@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import builders
-import click
 import numpy as np
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
@@ -239,7 +238,7 @@ def test_a_name_without_an_ending_gets_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [("100k", 100_000), ("100K", 100_000), ("100kB", 100_000), ("100KB", 100_000), ("1M", 10**6), ("2GB", 2 * 10**9)],
+    [("100k", 100_000), ("100K", 100_000), ("100kB", 100_000), ("100KB", 100_000), ("1m", 10**6), ("2GiB", 2 << 30)],
 )
 def test_sizes_as_people_write_them(text: str, amount: int) -> None:
     command = record_command.command
@@ -247,10 +246,18 @@ def test_sizes_as_people_write_them(text: str, amount: int) -> None:
         assert context.params["rotate_size"] == amount
 
 
-@pytest.mark.parametrize("text", ["100", "63K", "1m", "1.5M", "-1M", "1MM", "k", "1K ", "\u0661M"])
-def test_sizes_that_are_none(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="give a number and one of k, M, G"):
-        record_command.command.make_context("record", ["-w", "x.arrows", "--rotate-size", text])
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        *(("--rotate-size", text, "is out of range: at least 64 kB") for text in ("100", "63K")),
+        *(("--rotate-size", text, "is not a valid size") for text in ("-1M", "1MM", "k", "1s", "\u0661M")),
+        *(("--rotate-interval", text, "is not a valid duration") for text in ("-1m", "1M", "h", "\u0661m")),
+        ("--rotate-interval", "500ms", "is out of range: at least 1 s"),
+    ],
+)
+def test_amounts_that_are_none(option: str, text: str, said: str) -> None:
+    with pytest.raises(NstraceError, match=f"{option}: .* {said}"):
+        record_command.command.make_context("record", ["-w", "x.arrows", option, text])
 
 
 def test_by_time(tmp_path: Path) -> None:

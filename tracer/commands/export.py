@@ -16,6 +16,7 @@ import click
 
 from tracer.errors import ExitCode, Interrupted, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind
+from tracer.wiring.windows import in_window, window_options
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -30,20 +31,25 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 @click.option(
     "-w", "--write", "out", metavar="OUT", help="Output file; - is stdout. Default: FILE with another extension."
 )
+@window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
-def command(arguments: tuple[str, ...], form: str, out: str | None, partition: bool, force: bool, quiet: bool) -> int:
+def command(
+    arguments: tuple[str, ...], form: str, out: str | None, partition: bool, force: bool, quiet: bool,
+    since: str | None, until: str | None,
+) -> int:  # fmt: skip
     """Write recordings in a format that DuckDB, Polars, pandas, Spark or a spreadsheet reads.
 
-    FILEs and TARGETs are those of nstrace replay. parquet and csv hold all that was recorded, one row an event, in
-    order of time, several runs one after the other, columns named as in the JSON, with the container in each row. jsonl
-    holds the lines of replay --json.
+    FILEs, TARGETs and TIMEs are those of nstrace replay. parquet and csv hold all that was recorded, one row per event,
+    in order of time, several runs one after the other, columns named as in the JSON, with the container in each row.
+    jsonl holds the lines of replay --json.
 
     \b
     nstrace export web.arrows --to parquet
     duckdb -c "select comm, count(*) from 'web.parquet' group by comm"
     nstrace export --to jsonl -w - web.arrows | jq .args
+    nstrace export --to csv --since 14:03 --until +5m all.arrows web
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.multiple_runs import check_found
@@ -66,8 +72,11 @@ def command(arguments: tuple[str, ...], form: str, out: str | None, partition: b
         if os.getpid() != command_pid:
             _default_signals()
         sources = parse()
-        with progress(sources, shows):
-            write(sources)
+        chosen = in_window(sources, since, until)
+        with progress(chosen, shows):
+            write(chosen)
+        if not any(source.found for source in chosen):
+            in_window(chosen, since, until)  # when a stream ended is known now
         check_found(sources)
 
     if out != "-":

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracer.errors import ExitCode
-from tracer.wiring.options import Number, StreamOptions, replay_options, stream
+from tracer.wiring.amounts import Duration
+from tracer.wiring.options import StreamOptions, replay_options, stream
+from tracer.wiring.windows import in_window, window_options
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -29,8 +31,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 
 @click.command("replay")
 @click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
-@click.option("--from", "begin", metavar="TIME", help="Begin at TIME.")
-@click.option("--to", "end", metavar="TIME", help="End at TIME; +5m is 5 minutes after --from.")
+@window_options("--from", "--to")
 @click.option(
     "--speed",
     callback=_speed,
@@ -39,9 +40,9 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
     metavar="N",
     help="1 = real time, 10 = ten times as fast, max = without pauses.",
 )
-@click.option("--max-idle", type=Number(0), metavar="S", help="With --speed: cut pauses to S seconds.")
+@click.option("--max-idle", type=Duration(0), metavar="TIME", help="With --speed: cut pauses to TIME (2s, 500ms).")
 @replay_options
-def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **values: Any) -> int:
+def command(arguments: tuple[str, ...], since: str | None, until: str | None, **values: Any) -> int:
     """Show what recordings hold as nstrace follow would have shown it: anywhere, without root, eBPF or Docker.
 
     A FILE is a recording, - for stdin, a folder of recordings (what else is in it is left out), or the name of one that
@@ -50,16 +51,17 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
 
     \b
     TIME is one of
-      14:03, 14:03:05.250           on the day of the recording, in this host's zone
-      2026-11-24T14:03:05Z          with or without zone
-      +90s, +1h5m                   after the recording's beginning; in --to, after --from
-      -10s                          before its end
-      3m ago                        before now
+      14:03, 14:03:05.250        on the day of the recording, in this host's zone
+      2026-11-24T14:03:05Z       with or without zone; 2026-11-24 is midnight
+      5m, 5m ago, 5 minutes ago  before now; now
+      +90s, +1h5m                after the recording's beginning; in --until, after
+                                 --since
+      -10s                       before its end
 
     \b
     nstrace replay web.arrows
     nstrace replay --json --events exec all.arrows web | jq .args
-    nstrace replay --speed 10 --max-idle 1 --from 14:03 --to +5m web.arrows
+    nstrace replay --speed 10 --max-idle 1s --since 14:03 --until +5m web.arrows
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.multiple_runs import Runs, RunsView, check_found
@@ -74,7 +76,7 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     with Ending() as ending:
         sources = open_sources(files, [view_module(options)], targets_of(targets), sayer(options.quiet))
-        chosen = _in_window(sources, begin, end)
+        chosen = in_window(sources, since, until)
         view = RunsView({source.attribution: make_view(options, source.wall_offset_ns) for source in chosen})
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
         write = writer_to(sys.stdout, ending)
@@ -84,22 +86,9 @@ def command(arguments: tuple[str, ...], begin: str | None, end: str | None, **va
         with progress(chosen, shows):
             summary = stream_to(played, view, options, Limits(count=options.count), write, ending)
         if not any(source.found for source in chosen) and not ending.is_asked_for:
-            _in_window(chosen, begin, end)  # when a stream ended is known now
+            in_window(chosen, since, until)  # when a stream ended is known now
             check_found(sources)
         return exit_code(summary, options) or _incomplete(chosen, options) or int(ending.is_cut_off)
-
-
-def _in_window(sources: list[RecordedSource], begin: str | None, end: str | None) -> list[RecordedSource]:
-    """The sources that have events in the window, set to show it alone. Raises NstraceError (usage) where none has."""
-    from tracer.typed.moments import parse_windows
-
-    if begin is None and end is None:
-        return sources
-    windows = parse_windows(begin, end, [source.span() for source in sources])
-    for source, window in zip(sources, windows, strict=True):
-        if window:
-            source.show(window)
-    return [source for source, window in zip(sources, windows, strict=True) if window]
 
 
 def _incomplete(sources: list[RecordedSource], options: StreamOptions) -> int:

@@ -12,8 +12,10 @@ import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.gate import ungated
+from tracer.typed.durations import duration_ns
+from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_target
-from tracer.wiring.options import Number, wants_color
+from tracer.wiring.options import wants_color
 from tracer.wiring.printing import table_options
 
 if TYPE_CHECKING:
@@ -28,29 +30,27 @@ _PROSE_WIDTH, _LEAST_WIDTH = 80, 40
 
 
 class _WithOptionalSeconds(click.Command):
-    """A command whose --live takes a number if one follows; anything else that follows is a TARGET."""
+    """A command whose --live takes a duration if one follows; anything else that follows is a TARGET."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, with the default number added to a lone --live."""
         pairs = itertools.zip_longest(args, args[1:], fillvalue="")
-        alone = [arg == "--live" and not _is_number(following) for arg, following in pairs]
+        alone = [arg == "--live" and not _is_duration(following) for arg, following in pairs]
         filled = [f"{arg}={_LIVE_S}" if fill else arg for arg, fill in zip(args, alone, strict=True)]
         return super().parse_args(ctx, filled)
 
 
-def _is_number(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return float(text) >= 0
-    return False
+def _is_duration(text: str) -> bool:
+    return duration_ns(text) is not None
 
 
 @click.command("verify", cls=_WithOptionalSeconds)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option(
     "--live",
-    type=Number(0, 3600, min_open=True),
-    metavar="[S]",
-    help=f"Also compare the table built from eBPF events in S seconds (default of S: {_LIVE_S:.0f}).",
+    type=Duration(most_s=3600),
+    metavar="[TIME]",
+    help=f"Also compare the table built from eBPF events in TIME (5s, 1m; default: {_LIVE_S:.0f}s).",
 )
 @click.option("--explain", is_flag=True, help="First explain each column and where it comes from.")
 @click.option(

@@ -1,10 +1,10 @@
 """Moments of a recording as users type them, and windows between two. Pure, apart from clock and time zone.
 
-2026-11-24T08:15:19.5Z  with or without fraction and zone; without one this host's; a blank for the T
+2026-11-24T08:15:19.5Z  with or without fraction and zone; without one this host's; a blank for the T; or a day alone
 08:15:19.5              that time of day, on the day of the recording
-@1732435200.5           seconds since 1970
+1732435200.5            seconds since 1970; also with an @ in front, in any length
 +1m30s                  after the recording's beginning      -10s  before its end
-3m ago                  before now
+5m, 5m ago, 5 minutes ago, now: before now, as docker logs --since has it
 
 In the end of a window + counts from where it begins, and a time of day is one after that.
 """
@@ -19,23 +19,15 @@ from datetime import datetime, timedelta
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.times import between
+from tracer.typed.durations import decimal_ns, duration_ns
 
 _SECOND_NS = 1_000_000_000
-_UNITS_NS = {
-    "h": 3600 * _SECOND_NS,
-    "m": 60 * _SECOND_NS,
-    "s": _SECOND_NS,
-    "ms": 10**6,
-    "us": 10**3,
-    "ns": 1,
-    "": _SECOND_NS,
-}
-_NUMBER = r"\d{1,10}(?:\.\d{1,9})?"
-_STEPS = re.compile(rf"({_NUMBER})(h|ms|m|s|us|ns|)")
 _CLOCK = re.compile(
-    r"(?:(\d{4}-\d\d-\d\d)[T ])?(\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE
+    r"(?:(\d{4}-\d\d-\d\d)[T ])?(\d?\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE
 )
-_EXAMPLES = "for example 08:15:19, 2026-11-24T08:15:19.5Z, +90s (from its beginning) or -10s (before its end)"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_UNIX = re.compile(r"@[0-9]{1,10}(?:\.[0-9]{1,9})?|[0-9]{9,10}(?:\.[0-9]{1,9})?")
+_EXAMPLES = "for example 08:15:19, 2026-11-24T08:15:19.5Z, 5m ago, +90s (from its beginning) or -10s (before its end)"
 
 
 UNKNOWN_NS = (1 << 63) - 1
@@ -67,16 +59,16 @@ def parse_moment(text: str, span: Span) -> int:
     """A moment as wall clock in ns. Raises NstraceError (usage)."""
     text = text.strip()
     if text[:1] in ("+", "-"):
-        length_ns = _length_ns(text[1:])
+        length_ns = duration_ns(text[1:])
         if length_ns is not None and text[0] == "-" and span.end_ns == UNKNOWN_NS:
             raise NstraceError(f"{text!r}: when a stream ends is not known in advance", _EXAMPLES, ExitCode.USAGE)
         if length_ns is not None:
             return span.begin_ns + length_ns if text[0] == "+" else span.end_ns - length_ns
-    if text.endswith(" ago") and (length_ns := _length_ns(text.removesuffix(" ago").strip())) is not None:
+    if _UNIX.fullmatch(text):
+        return decimal_ns(text.removeprefix("@"))
+    if (length_ns := _before_now_ns(text)) is not None:
         return time.time_ns() - length_ns
-    if text[:1] == "@" and re.fullmatch(_NUMBER, text[1:], re.ASCII):
-        return _decimal_ns(text[1:])
-    if match := _CLOCK.fullmatch(text):
+    if match := _CLOCK.fullmatch(f"{text}T00:00" if _DAY.fullmatch(text) else text):
         try:
             return _clock_ns(match, span)
         except (ValueError, OverflowError):
@@ -127,23 +119,17 @@ def outside(text: str, spans: Sequence[Span]) -> NstraceError:
     return NstraceError(f"{text} is outside {what} ({shown})", _EXAMPLES, ExitCode.USAGE)
 
 
-def _length_ns(text: str) -> int | None:
-    """The length of 1h2m3.5s, or of plain seconds, in ns; None: the text is neither."""
-    steps = _STEPS.findall(text)
-    if not steps or "".join(number + unit for number, unit in steps) != text or not text.isascii():
-        return None
-    if len(steps) > 1 and any(not unit for _number, unit in steps):
-        return None
-    return sum(_decimal_ns(number) * _UNITS_NS[unit] // _SECOND_NS for number, unit in steps)
-
-
-def _decimal_ns(text: str) -> int:
-    whole, _dot, fraction = text.partition(".")
-    return int(whole) * _SECOND_NS + int(fraction.ljust(9, "0") or 0)
+def _before_now_ns(text: str) -> int | None:
+    """How long before now in ns; None: the text is no such thing. A bare number could be anything, and is none."""
+    if text.lower() == "now":
+        return 0
+    length = text.removesuffix("ago")
+    return None if length == text and text[-1:].isdecimal() else duration_ns(length)
 
 
 def _clock_ns(match: re.Match[str], span: Span) -> int:
     day, clock, fraction, zone = match.groups()
+    clock = clock if clock[2] == ":" else f"0{clock}"
     fraction_ns = int((fraction or "0").ljust(9, "0"))
     if day:
         return _stamp(f"{day}T{clock}", zone) + fraction_ns

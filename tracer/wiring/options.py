@@ -12,6 +12,7 @@ import click
 
 from tracer.kernel.options import ring_bytes_for
 from tracer.stream.schema import EVENT_NAMES
+from tracer.wiring.amounts import Duration, Size
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,9 +58,9 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     return names
 
 
-def _ring_bytes(ctx: click.Context, param: click.Parameter, value: float) -> int:
-    """The ring's size in bytes: the next one that the kernel makes from as many MiB as requested."""
-    return ring_bytes_for(int(value * 1024 * 1024))
+def _ring_bytes(ctx: click.Context, param: click.Parameter, value: int) -> int:
+    """The ring's size in bytes: the next one that the kernel makes."""
+    return ring_bytes_for(value)
 
 
 _OPTIONS = {
@@ -67,7 +68,9 @@ _OPTIONS = {
         "--events", callback=_events, metavar="LIST", help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all."
     ),
     "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
-    "duration": click.option("--duration", type=Number(0, min_open=True), metavar="S", help="Stop after S seconds."),
+    "duration": click.option(
+        "--duration", type=Duration(), metavar="TIME", help="Stop after TIME: 90s, 1.5m, 1h30m, or plain seconds."
+    ),
     "count": click.option(
         "--count", type=WholeNumber(1), metavar="N", help="Stop after N events (snapshot not counted)."
     ),
@@ -84,12 +87,12 @@ _OPTIONS = {
     "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
     "buffer_size": click.option(
         "--buffer-size",
-        type=Number(0.0625, 1024),
-        default=16,
+        type=Size(1 << 16, 1 << 30, plain_bytes=1 << 20),
+        default="16MiB",
         show_default=True,
         callback=_ring_bytes,
-        metavar="MiB",
-        help="Size of the ring between kernel and nstrace.",
+        metavar="SIZE",
+        help="Size of the ring buffer between kernel and nstrace; a number without a unit is MiB.",
     ),
     "max_args_bytes": click.option(
         "--max-args-bytes",
@@ -111,7 +114,7 @@ _OPTIONS = {
         default=262144,
         show_default=True,
         metavar="N",
-        help="Size of the process table; those that exited first are evicted first.",
+        help="Size of the process table; the oldest exited processes are dropped first.",
     ),
     "stats": click.option(
         "--stats",

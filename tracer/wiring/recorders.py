@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import click
 
 from tracer.errors import NstraceError, ReaderGone, ReaderStuck
 from tracer.text.escape import safe_text
+from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions, WholeNumber
 
@@ -32,9 +32,6 @@ _PROGRESS_S = 1.0
 _CLEAR = "\r\x1b[K"
 
 
-_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
 @dataclass(frozen=True)
 class RecordOptions:
     """Where to record to. path: "-" is stdout. rotate: (bytes, seconds, files) at most; None: no limit. has_view:
@@ -43,30 +40,13 @@ class RecordOptions:
     path: str
     force: bool
     fsync: bool
-    rotate: tuple[int | None, int | None, int | None]
+    rotate: tuple[int | None, float | None, int | None]
     has_view: bool
 
     @property
     def rotates(self) -> bool:
         """Whether there can be several files."""
         return self.rotate[:2] != (None, None)
-
-
-def _amount(units: str, least: int) -> Callable[[click.Context, click.Parameter, str | None], int | None]:
-    """A click callback that converts numbers with a unit to plain numbers: 100k, 100K, 100kB are the same; 15m are
-    minutes, 15M a million."""
-    spelt = units.replace("k", "kK")
-
-    def convert(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-        if value is None:
-            return None
-        match = re.fullmatch(rf"(\d{{1,12}})([{spelt}]?)B?", value, re.ASCII)
-        amount = int(match[1]) * _UNITS[match[2]] if match else 0
-        if amount < least:
-            raise click.BadParameter(f"{value!r}: give a number and one of {', '.join(units)}; at least {least}")
-        return amount
-
-    return convert
 
 
 def record_options(required: bool) -> Callable[[F], F]:
@@ -76,15 +56,15 @@ def record_options(required: bool) -> Callable[[F], F]:
         click.option("--force", is_flag=True, help="Replace FILE if it is there."),
         click.option(
             "--rotate-size",
-            callback=_amount("kMG", 64_000),
+            type=Size(64_000),
             metavar="SIZE",
             help="A new file when one has SIZE (100M): web.000001.arrows, web.000002.arrows, ... for web.arrows.",
         ),
         click.option(
             "--rotate-interval",
-            callback=_amount("smhd", 1),
+            type=Duration(1),
             metavar="TIME",
-            help="A new file every TIME (90s, 15m, 1h).",
+            help="A new file every TIME (90s, 15m, 1h30m).",
         ),
         click.option("--max-files", type=WholeNumber(1), metavar="N", help="Keep the latest N files."),
         click.option("--fsync", is_flag=True, help="Sync the file to disk (fsync) once a second."),
