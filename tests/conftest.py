@@ -16,6 +16,7 @@ from oracle import DEADLINE_S, SOCKET, WORKLOAD, WORKLOAD_SOURCE, Ledger, Receiv
 ROOT = Path(__file__).parents[1]
 REQUIRE = os.environ.get("NSTRACE_REQUIRE") == "1"
 ENGINE = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+os.environ["NSTRACE_CONFIG"] = ""  # whoever runs the tests may have settings
 os.environ["PYTHONWARNINGS"] = "error::ImportWarning"  # of what we start: an import after privileges were dropped
 
 

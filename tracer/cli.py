@@ -20,18 +20,20 @@ from tracer.text.escape import json_escaped
 from tracer.version import VERSION
 
 VERBS = {
-    "follow": "live stream of fork, exec and exit with the PID on the host and inside",
-    "record": "as follow, to a file",
-    "replay": "as follow, from a file",
-    "translate": "which process is it: from the PID inside to the host's and back",
-    "export": "a recording as Parquet, JSON lines or CSV",
-    "run": "start a command in a new PID namespace and follow it from birth",
-    "ps": "processes with all their PIDs, host and inside",
-    "tree": "the same as a tree, containers and nested namespaces as branches",
-    "inspect": "one process whole: PIDs, namespaces, container, command, parents, environment",
-    "containers": "what runs, of every runtime: init's host PID, PID namespace, level, processes",
-    "verify": "compare every source of truth about PIDs, print differences",
-    "completion": "what makes bash, zsh or fish complete commands, containers and PIDs",
+    "follow": "show fork, exec and exit live, with the PID on the host and inside",
+    "record": "record events to a file",
+    "replay": "show a recording as follow would have shown it",
+    "translate": "find a process: from the PID inside a container to the host's, and back",
+    "export": "convert a recording to Parquet, JSON lines or CSV",
+    "run": "run a command in a new PID namespace and follow it; needs no container",
+    "ps": "list processes with all their PIDs, on the host and inside",
+    "tree": "show processes as a tree of containers and nested namespaces",
+    "inspect": "show all of one process: PIDs, namespaces, command, parents, environment",
+    "containers": "list the running containers of every runtime",
+    "verify": "compare all sources of PIDs and print the differences",
+    "config": "show the settings, and where each of them comes from",
+    "completion": "print or install the completion for bash, zsh or fish",
+    "help": "show the help of a command",
 }
 
 
@@ -60,14 +62,12 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it; a name that is misspelt gets a suggestion."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from tracer.text.hints import near
+        """As click does it; a name that is misspelt gets a suggestion. Raises NstraceError (usage)."""
+        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from tracer.mistakes import no_such_command
 
-            message = f"no such command {args[0]!r}; {near(args[0], list(VERBS))}".rstrip("; ")
-            raise click.UsageError(message, ctx) from error
+            raise no_such_command(args, VERBS)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does it; but a closed pipe is a normal end (0), where click would end with 1."""
@@ -84,28 +84,55 @@ class Verbs(click.Group):
 
 BEGINNING = f"""\
 Which process is this? Every PID of every process in containers, on the host
-and inside. To begin with:
+and inside. Three commands to begin with:
 
-  sudo nstrace follow web        forks, execs and exits in the container web
-  sudo nstrace translate web/15  which process on the host is 15 inside of web
-  sudo nstrace run -- make       a command in a new PID namespace, followed from
-                                 its birth; needs no container
+  sudo nstrace follow web        show forks, execs and exits in container web
+  sudo nstrace translate web/15  find the host's PID of process 15 inside web
+  sudo nstrace run -- make       run a command in a new PID namespace and follow
+                                 it; needs no container
 
 Commands:
 {click.wrap_text(", ".join(VERBS), 78, "  ", "  ")}
 
-nstrace --help lists the commands, nstrace COMMAND --help explains one.
+nstrace --help lists the commands, nstrace help COMMAND explains one.
 """
 
 
+_HELP = {"-h", "--help"}
+_WITHOUT_SETTINGS = {"completion", "config", "help"}
+_WITH_TARGET = {"follow", "record", "ps", "tree", "verify"}
+
+
 @click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show what is behind an error: tracebacks, compiler and verifier messages.")
-@click.version_option(VERSION, prog_name="nstrace")
+@click.option(
+    "--debug", is_flag=True, help="Show the cause of an error: traceback, messages of the compiler and the verifier."
+)
+@click.version_option(VERSION, "-V", "--version", prog_name="nstrace")
 @click.pass_context
 def nstrace(ctx: click.Context, debug: bool) -> None:
     """Which process is this? Every PID of every process in containers, on the host and inside."""
     if ctx.invoked_subcommand is None:
         click.echo(BEGINNING, nl=False)
+    elif ctx.invoked_subcommand not in _WITHOUT_SETTINGS:
+        ctx.default_map = {
+            ctx.invoked_subcommand: _defaults(ctx.invoked_subcommand, is_help=_HELP & set(ctx.obj or ()))
+        }
+
+
+def _defaults(verb: str, is_help: object) -> dict[str, object]:
+    """The values of options that the user has set once and for all. is_help: help is shown even if they are wrong."""
+    from tracer import config_file
+
+    try:
+        found = config_file.read()
+    except NstraceError:
+        if not is_help:
+            raise
+        return {}
+    values = {setting.param: value for setting, (value, source) in found.items() if source != "default"}
+    if verb not in _WITH_TARGET:
+        values.pop("targets", None)
+    return dict(values)
 
 
 class WithoutPandas:
@@ -158,14 +185,17 @@ def _run(argv: list[str], nowhere: int) -> int:
         importlib.import_module("tracer.commands.completion")  # knows how to talk to the shells
     debug = "--debug" in argv[: _first_verb(argv)]
     try:
-        result = nstrace.main(argv, prog_name="nstrace", standalone_mode=False)
+        result = nstrace.main(argv, prog_name="nstrace", standalone_mode=False, obj=argv)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except NstraceError as error:
         return _say(error, debug)
     except click.UsageError as error:
-        hint = f"see {error.ctx.command_path} --help" if error.ctx else "see nstrace --help"
-        return _say(NstraceError(_one_line(error.format_message()), hint, ExitCode.USAGE))
+        from tracer import mistakes
+
+        if isinstance(error, click.NoSuchOption):
+            return _say(mistakes.no_such_option(error, argv))
+        return _say(mistakes.of_usage(error))
     except click.ClickException as error:
         return _say(NstraceError(_one_line(error.format_message()), "", ExitCode(error.exit_code)))
     except (click.Abort, KeyboardInterrupt) as error:

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tracer.cli import VERBS, nstrace
+from tracer.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,11 +44,44 @@ def test_the_long_help_and_a_wrong_command_are_as_ever() -> None:
     for word in ("nonsense", "--nonsense"):
         done = run(word)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "see nstrace --help" in done.stderr
+        assert "nstrace --help" in done.stderr
 
 
 def test_a_misspelt_command_gets_a_suggestion() -> None:
     done = run("folow", "web")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[0] == "nstrace: no such command 'folow'; did you mean follow?"
+    said = ["nstrace: no such command 'folow'", "  did you mean: nstrace follow web"]
+    assert done.stderr.splitlines() == said
     assert "did you mean" not in run("zzz").stderr
+    assert "did you mean: nstrace follow -o json" in run("logs", "-o", "json").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["follow", "--dration", "5", "web"], "did you mean: nstrace follow --duration 5 web"),
+        (["follow", "--dration=5", "web"], "did you mean: nstrace follow --duration=5 web"),
+        (["follow", "-json", "a b"], "did you mean: nstrace follow --json 'a b'"),
+        (["ps", "-p", "15"], "a TARGET has no option in front: pid:N"),
+        (["follow", "--zzzzzz"], "see nstrace follow --help"),
+        (["follow", "-z"], "see nstrace follow --help"),
+        (["--verson"], "did you mean: nstrace --version"),
+        (["--nonsense"], "see nstrace --help"),
+    ],
+)
+def test_a_misspelt_option_gets_a_suggestion(words: list[str], said: str) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[0].startswith("nstrace: no such option '-")
+    assert done.stderr.splitlines()[1:] == [f"  {said}"]
+
+
+def test_help_by_name() -> None:
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "ps").stdout == run("ps", "--help").stdout
+    assert run("help", "folow").stderr.splitlines()[1] == "  did you mean: nstrace help follow"
+
+
+def test_its_version() -> None:
+    for option in ("-V", "--version"):
+        assert run(option).stdout == f"nstrace, version {VERSION}\n"

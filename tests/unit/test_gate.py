@@ -206,6 +206,8 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "containers": [*([target] for target in TARGETS), ["host"], ["--json"], *(["--from", file] for file in FILES)],
     "verify": [*([target] for target in TARGETS), ["--color", "always", "webserver"], ["--json", HOSTILE]],
     "completion": [[HOSTILE]],
+    "config": [[], ["--json"], ["--path"], [HOSTILE]],
+    "help": [[HOSTILE], ["ps"]],
 }
 ALWAYS = {"record": ["-w", f"/nowhere/{NAME}"], "export": ["--to", "csv"], "replay": [FILE]}
 LIVE = {"follow", "record", "run", "verify"}

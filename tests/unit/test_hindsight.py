@@ -352,7 +352,7 @@ def test_the_command(tmp_path: Path) -> None:
         (["--during", "+3..+0", "web/15"], 2, "'+3' to '+0' is empty"),
         (["--at", "+1", "--during", "..", "web/15"], 2, "--at and --during cannot be combined"),
         (["--at", "+1s", "pid:100/15"], 2, "a recording is asked by namespace"),
-        (["--at", "+1s", "web/x"], 2, "is no process"),
+        (["--at", "+1s", "web/x"], 2, "is not a PID"),
     ],
 )
 def test_the_command_says_what_it_cannot(args: list[str], code: int, said: str, tmp_path: Path) -> None:

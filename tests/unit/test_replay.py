@@ -26,6 +26,7 @@ from tracer.stream.schema import Kind
 from tracer.stream.table import Table
 from tracer.wiring.open_recordings import find_files, split_files
 
+ROOT = Path(__file__).parents[2]
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40)]
 
 
@@ -35,11 +36,11 @@ def arrows(tmp_path: Path) -> Path:
     return tmp_path / "web.arrows"
 
 
-def replay(*args: object, exit_code: int = 0, stdin: bytes = b"") -> tuple[list[str], str]:
+def replay(*args: object, exit_code: int = 0, stdin: bytes = b"", cwd: Path = ROOT) -> tuple[list[str], str]:
     """What it printed, line by line, and what it said."""
     argv = [sys.executable, "-m", "tracer", "replay", *map(str, args)]
-    env = {**os.environ, "TZ": "UTC"}
-    done = subprocess.run(argv, capture_output=True, input=stdin, env=env, timeout=60)  # through a pipe
+    env = {**os.environ, "TZ": "UTC", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, capture_output=True, input=stdin, env=env, timeout=60, cwd=cwd)  # through a pipe
     printed, said = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == exit_code, said
     assert "Traceback" not in said
@@ -249,3 +250,16 @@ def test_pieces_of_a_recording_have_the_index_of_their_rows(arrows: Path) -> Non
     assert recording.indices() == []  # no file: it cannot be read twice
     indices = Recording("web", open_input(str(arrows)), pytest.fail).indices()
     assert [after.first_row - before.first_row for before, after in pairwise(indices)] == [121, 120]
+
+
+def test_a_file_that_is_not_there(arrows: Path, tmp_path: Path) -> None:
+    said = replay("web", exit_code=1, cwd=arrows.parent)[1]
+    assert said.splitlines() == ["nstrace: no such file: web", "  did you mean web.arrows?"]
+    said = replay("nothing.arrows", exit_code=1, cwd=tmp_path)[1]
+    assert said.splitlines() == ["nstrace: no such file: nothing.arrows", "  nstrace record -w FILE makes a recording"]
+
+
+def test_a_target_before_the_file(arrows: Path) -> None:
+    said = replay("--json", "db", "web.arrows", exit_code=2, cwd=arrows.parent)[1]
+    meant = "FILE comes before TARGET: nstrace replay --json web.arrows db"
+    assert said.splitlines() == ["nstrace: no such file: db", f"  {meant}"]

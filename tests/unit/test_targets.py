@@ -44,6 +44,23 @@ def test_refuses_what_can_mean_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("lable:tier=web", "did you mean label:tier=web?"),
+        ("pidn:4026532001", "did you mean pidns:4026532001?"),
+        ("container:web", "a container's name has no prefix: web"),
+        ("tier=web", "did you mean label:tier=web?"),
+        ("web/15", "that is one process: nstrace inspect web/15; as a target: web"),
+        ("a b", "give a container name or id"),
+    ],
+)
+def test_what_may_have_been_meant(text: str, hint: str) -> None:
+    with pytest.raises(NstraceError, match="is not a valid target") as caught:
+        parse_target(text)
+    assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
     ("text", "means"),
     [
         ("web", True),

@@ -23,9 +23,10 @@ from tracer.stream.pidns import Number
 from tracer.system.privileges import more_rights
 from tracer.text.hints import shown
 from tracer.typed.processes import Proc, Space
-from tracer.typed.targets import Target, TargetKind, parse_target
+from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind, parse_target
 
 _MAX_NEAR = 8
+_PID_DIGITS = 8  # one more than a PID has at most
 
 
 class Match(NamedTuple):
@@ -104,8 +105,40 @@ class Lookup:
             raise not_permitted("the PID namespaces of other users' processes")
         raise _nobody(f"no process is in a PID namespace {inum}", lambda: "lsns -t pid lists those that there are")
 
+    def unmatched(self, targets: Iterable[Target]) -> list[str]:
+        """The patterns among these targets that mean no running container, as typed."""
+        running = [container_of(found.id, found.description) for found in self.names.running()]
+        patterns = [target for target in targets if target.kind in BY_DESCRIPTION]
+        unmatched = [target for target in patterns if not any(target.means((one,), ()) for one in running)]
+        if not unmatched:
+            return []
+        others = [Container(id, "") for id in self._by_cgroup()]
+        return [target.text for target in unmatched if not any(target.means((one,), ()) for one in others)]
+
     def container(self, text: str) -> FoundContainer:
         """The one container with this name or id, also one that no engine knows but a cgroup path shows."""
+        try:
+            return self._container(text)
+        except NstraceError as error:
+            raise self._meant_otherwise(text) or error from error
+
+    def _meant_otherwise(self, text: str) -> NstraceError | None:
+        """The error for a word that names no container because it is something else."""
+        if text.endswith(".arrows"):
+            hint = f"it looks like a recording: nstrace replay {text}, or --from {text}"
+            return NstraceError(f"no container named {text!r}", hint, ExitCode.NO_TARGET)
+        process = self.host.process(int(text)) if text.isdecimal() and len(text) < _PID_DIGITS else None
+        if process is None:
+            return None
+        owner = home(self.host.owners(process))
+        where = owner.label if owner else "a PID namespace" if process.level else "the host's, with all processes"
+        return NstraceError(
+            f"no container named {text!r}; process {text} is running",
+            f"did you mean pid:{text}? it is the PID namespace of that process: {where}",
+            ExitCode.NO_TARGET,
+        )
+
+    def _container(self, text: str) -> FoundContainer:
         found = self.names.find(text)
         if found:
             return choose(text, found, self.names.all)

@@ -6,15 +6,17 @@ import errno
 import os
 import resource
 import select
+import shlex
 import stat
 import weakref
 from collections.abc import Callable
 from typing import Protocol
 
-from tracer.errors import NstraceError
+from tracer.errors import ExitCode, NstraceError
 
 _CHUNK_BYTES = 1 << 20
 _WAIT_MS = 200
+_RECORD = "nstrace record -w FILE makes a recording"
 _OTHER_FILES = 256  # beside recordings
 
 
@@ -153,16 +155,28 @@ def open_input(name: str) -> FileInput | StreamInput:
     try:
         fd = 0 if name == "-" else os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise NstraceError(f"{name} cannot be read: {error.strerror}") from error
+        raise _unreadable(name, error) from error
     mode = os.fstat(fd).st_mode
     if stat.S_ISREG(mode):
         return FileInput(fd, is_ours=name != "-")
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         return StreamInput(fd, None if name == "-" else _first(fd))
     what = "a folder" if stat.S_ISDIR(mode) else "a terminal" if os.isatty(fd) else "a device"
-    raise NstraceError(
-        f"{'stdin' if name == '-' else name} is {what}, not a recording", "nstrace record -w FILE makes one"
-    )
+    raise NstraceError(f"{'stdin' if name == '-' else name} is {what}, not a recording", _RECORD)
+
+
+def _unreadable(name: str, error: OSError) -> NstraceError:
+    """The error for a file that cannot be opened."""
+    if error.errno == errno.ENOENT:
+        longer = f"{name}.arrows"
+        hint = f"did you mean {longer}?" if os.path.lexists(longer) else _RECORD
+        return NstraceError(f"no such file: {name}", hint)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = (
+            f"ls -l {shlex.quote(name)} shows its owner; a recording made with sudo belongs to the user who called it"
+        )
+        return NstraceError(f"{name} cannot be read: {error.strerror}", hint, ExitCode.NOT_PERMITTED)
+    return NstraceError(f"{name} cannot be read: {error.strerror}", _RECORD)
 
 
 def open_regular(name: str) -> FileInput:

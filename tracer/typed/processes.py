@@ -7,6 +7,7 @@ pid:N/15  in the PID namespace of process N  pidns:INUM/15      in the PID names
 from __future__ import annotations
 
 import operator
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import SupportsIndex
@@ -41,7 +42,9 @@ def parse_proc(text: str) -> Proc:
     where, slash, number = text.rpartition("/")
     where = where.removeprefix("/")  # docker's own notation
     if not _is_number(number) or bool(slash) != bool(where):
-        raise _usage(f"{text!r} is no process", _EXAMPLES)
+        is_name = re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{1,63}", text)
+        hint = f"{text}/1 is the first process of container {text}; " if is_name else ""
+        raise _usage(f"{text!r} is not a PID or CONTAINER/PID", hint + _EXAMPLES)
     if not 0 < int(number) <= MAX_PID:
         raise _usage(f"{text!r}: a PID is between 1 and {MAX_PID}", _EXAMPLES)
     return Proc(*parse_space(where), int(number), text)
@@ -60,7 +63,7 @@ def parse_space(where: str) -> tuple[Space, str]:
     if not colon:
         return Space.CONTAINER, where
     if prefix not in (Space.PIDNS, Space.PID) or not _is_number(value) or int(value) == 0:
-        raise _usage(f"{where!r} is neither a container nor a PID namespace", _EXAMPLES)
+        raise _usage(f"{where!r} is not a valid container or PID namespace", _EXAMPLES)
     return Space(prefix), str(int(value))
 
 

@@ -17,7 +17,9 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import Chain, PidnsId
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
+from tracer.text.hints import near_names
 
+_PREFIXES = ("label", "image", "compose", "pidns", "pid")
 COMPOSE_LABEL = "com.docker.compose.service"
 
 
@@ -113,19 +115,35 @@ def parse_target(text: str) -> Target:
     if colon and prefix in ("pid", "pidns"):
         if not value.isascii() or not value.isdigit() or int(value) == 0:
             raise _usage(
-                f"{text!r}: {prefix}: wants a positive number",
+                f"{text!r}: {prefix}: needs a positive number",
                 f"for example {prefix}:{4026532180 if prefix == 'pidns' else 4711}",
             )
         return Target(TargetKind(prefix), str(int(value)), text)
     if colon and prefix in ("label", "image", "compose"):
         if not value:
-            raise _usage(f"{text!r}: nothing behind {prefix}:", "for example label:tier=web or image:nginx")
+            raise _usage(f"{text!r}: a value is missing after {prefix}:", "for example label:tier=web or image:nginx")
         return Target(TargetKind(prefix), value, text)
     if any(c in text for c in "*?["):
         return Target(TargetKind.GLOB, text, text)
     if not re.fullmatch(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*", text):
-        raise _usage(f"{text!r} is no target", "give a container name or id, web-*, label:K=V, pid:N, host or all")
+        raise _usage(f"{text!r} is not a valid target", _hint(text))
     return Target(TargetKind.NAME, text.removeprefix("/"), text)
+
+
+def _hint(text: str) -> str:
+    """What a text may have been meant as that is no target."""
+    prefix, colon, value = text.partition(":")
+    if colon and value and prefix in ("name", "container", "id"):
+        return f"a container's name has no prefix: {value}"
+    if colon and (meant := near_names(prefix, _PREFIXES)):
+        return f"did you mean {meant[0]}:{value}?"
+    if re.fullmatch(r"[\w./-]+=.*", text):
+        return f"did you mean label:{text}?"
+    if re.fullmatch(r"[\w.-]+/[0-9]+", text):
+        return f"that is one process: nstrace inspect {text}; as a target: {text.partition('/')[0]}"
+    return (
+        "give a container name or id, 'web-*', label:K=V, image:NAME, compose:SERVICE, pid:N, pidns:INUM, host or all"
+    )
 
 
 def _usage(message: str, hint: str) -> NstraceError:

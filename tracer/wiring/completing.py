@@ -20,6 +20,13 @@ _LIMIT_S, _AGAIN_S = 0.3, 0.02  # a user who has pressed a key does not wait lon
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label is untrusted, and becomes part of a command line
 
 
+def complete_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The commands that begin with incomplete."""
+    group = ctx.find_root().command
+    assert isinstance(group, click.Group)
+    return [CompletionItem(name) for name in group.list_commands(ctx) if name.startswith(incomplete)]
+
+
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
     """The TARGETs that begin with incomplete, running containers first."""
     from tracer.host import completions

@@ -61,6 +61,8 @@ def followed(
         resolved = lookup.targets(targets or ("all",))
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
+        for text in lookup.unmatched(resolved.targets):
+            say(f"no running container matches {text}; waiting for one to start")
         enquiry = Enquiry(channel, names.listed)
         if not may(CAP_SYS_PTRACE):
             say(f"without CAP_SYS_PTRACE: {_WITHOUT_PTRACE}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer.errors import NstraceError
+from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.printing import note
 
 if TYPE_CHECKING:
@@ -32,15 +33,31 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, [text for text in arguments[1:] if not text.endswith(SUFFIX)]
 
 
+def _is_there(name: str) -> bool:
+    from tracer.recording.files import parts_of
+
+    return name == "-" or os.path.lexists(name) or bool(parts_of(Path(name)))
+
+
+def _wrong_order(target: str, file: str) -> NstraceError:
+    from tracer.mistakes import swapped
+
+    hint = f"FILE comes before TARGET: {swapped(target, file)}"
+    return NstraceError(f"no such file: {target}", hint, ExitCode.USAGE)
+
+
 def find_files(names: Sequence[str]) -> list[str]:
     """The files of these names: a folder's recordings, and the parts of a recording that was rotated."""
     return list(_found(names))
 
 
 def _found(names: Sequence[str]) -> dict[str, bool]:
-    """As `find_files`; True: it was not named, but is in a folder that was."""
+    """As `find_files`; True: it was not named, but is in a folder that was. Raises NstraceError (usage) where the first
+    of several can only be a TARGET."""
     from tracer.recording.files import parts_of
 
+    if len(names) > 1 and not names[0].endswith(SUFFIX) and not _is_there(names[0]):
+        raise _wrong_order(*names[:2])
     found: dict[str, bool] = {}
     for name in names:
         path = Path(name)
@@ -59,7 +76,7 @@ def _inside(folder: Path) -> list[str]:
     except OSError as error:
         raise NstraceError(f"{folder} cannot be read: {error.strerror}") from error
     if not inside:
-        raise NstraceError(f"no recording is in {folder}", f"their names end in {SUFFIX}")
+        raise NstraceError(f"no recording is in the folder {folder}", f"names of recordings end in {SUFFIX}")
     return inside
 
 

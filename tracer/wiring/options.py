@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tracer.kernel.options import ring_bytes_for
 from tracer.stream.schema import EVENT_NAMES
@@ -103,8 +104,8 @@ _OPTIONS = {
         help="Cut command lines that are longer, and mark them.",
     ),
     "redact": click.option(
-        "--redact",
-        is_flag=True,
+        "--redact/--no-redact",
+        default=False,
         help="Mask secrets in arguments before they are shown or recorded, and count them.",
     ),
     "no_args": click.option("--no-args", is_flag=True, help="Leave arguments out: the kernel does not copy them."),
@@ -170,3 +171,8 @@ def wants_color(choice: str) -> bool:
     if choice != "auto":
         return choice == "always"
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_from_settings(param: str) -> bool:
+    """Whether nobody typed the value of this parameter, and it comes from the settings."""
+    return click.get_current_context().get_parameter_source(param) == ParameterSource.DEFAULT_MAP

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.options import is_from_settings
 from tracer.wiring.printing import note, user_name
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool
         if at is not None:
             raise click.UsageError("--at goes with --from FILE")
         return _living(texts, quiet)
-    return _recorded(texts, file, at, quiet)
+    return _recorded(() if is_from_settings("targets") else texts, file, at, quiet)
 
 
 def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
