@@ -98,5 +98,5 @@ def test_whoever_stops_or_kills_the_child_costs_this_one_answer(
 
 def test_a_question_mark_where_the_child_was_stopped(intruder: Start) -> None:
     done = verify_until_caught(intruder("stop"))
-    assert all(line.split()[-2:] == ["?", "ok"] for line in done.stdout.splitlines())
-    assert done.stderr.splitlines()[0].split()[-2:] == ["INSIDE", "RESULT"]
+    assert all(line.split()[-2:] == ["?", "ok"] for line in done.stdout.splitlines()[1:])
+    assert done.stdout.splitlines()[0].split()[-2:] == ["INSIDE", "RESULT"]

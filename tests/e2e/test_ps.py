@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 from conftest import wait_for
+from lying import run_lying
 from oracle import SOCKET, WORKLOAD, Receiver, nspid, pidns_inum
-
-from tracer.cli import main
-from tracer.containers.channel import Asked, Channel
 
 pytestmark = pytest.mark.e2e
 
@@ -162,93 +160,61 @@ def test_verify_while_processes_come_and_go(start_container: Start) -> None:
 
 
 LIES = [
-    ("tracer.host.verification.numbers_inside", lambda _fd, _highest: {}, "INSIDE: nobody"),
-    ("tracer.host.nsfs.number_in", lambda _fd, _tgid: 4711, "IOCTL: 4711"),
-    ("tracer.containers.engine.Engine.init_tgid", lambda _self, _id, _until_s: 4711, "the engine has 4711"),
+    ("tracer.host.inside_operations.numbers_inside", "lambda _fd, _highest: {}", "INSIDE: nobody"),
+    ("tracer.host.nsfs.number_in", "lambda _fd, _tgid: 4711", "IOCTL: 4711"),
+    ("tracer.containers.engine.Engine.init_tgid", "lambda _self, _id, _until_s: 4711", "the engine has 4711"),
 ]
 
 
 @pytest.mark.parametrize(("source", "lie", "said"), LIES, ids=[source for source, _lie, _said in LIES])
-def test_verify_is_red_when_a_source_lies(
-    source: str,
-    lie: Any,
-    said: str,
-    start_container: Start,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    container = start_container()
-    monkeypatch.setattr(source, lie)
-    with pytest.raises(SystemExit) as exited:
-        main(["verify", container.name])
-    out, err = capsys.readouterr()
-    assert exited.value.code == 1
-    assert "DIFFERS" in out and said in out
-    assert "sources differ on 1 of 1 line" in err
+def test_verify_is_red_when_a_source_lies(source: str, lie: str, said: str, start_container: Start) -> None:
+    done = run_lying({source: lie}, "verify", start_container().name)
+    assert done.returncode == 1
+    assert "DIFFERS" in done.stdout and said in done.stdout
+    assert "sources differ on 1 of 1 line" in done.stderr
 
 
-def test_verify_says_whose_process_the_engine_has(
-    start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_says_whose_process_the_engine_has(start_container: Start) -> None:
     container, other = start_container(), start_container()
     reported = init(other)
-    monkeypatch.setattr("tracer.containers.engine.Engine.init_tgid", lambda _self, _id, _until_s: reported)
-    with pytest.raises(SystemExit) as exited:
-        main(["verify", container.name])
-    assert exited.value.code == 1
-    assert f"the engine has {reported} for it, a process in the cgroup of {other.name}" in capsys.readouterr().out
+    done = run_lying({"tracer.containers.engine.Engine.init_tgid": f"lambda *_: {reported}"}, "verify", container.name)
+    assert done.returncode == 1
+    assert f"the engine has {reported} for it, a process in the cgroup of {other.name}" in done.stdout
 
 
 NONSENSE = [{"Pid": -1}, {"Pid": 1 << 62}, {"Pid": "1"}, {"Pid": True}, {"Pid": [1]}, {"Pid": 0}, {"Pid": None}, {}]
 
 
 @pytest.mark.parametrize("state", NONSENSE, ids=str)
-def test_an_engine_that_answers_nonsense_does_not_agree(
-    state: Object, start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_engine_that_answers_nonsense_does_not_agree(state: Object, start_container: Start) -> None:
     container = start_container()
-    answer = json.dumps({"State": state}).encode()
-    monkeypatch.setattr("tracer.containers.http_api.HttpApi.inspect_container", lambda *_: answer)
-    with pytest.raises(SystemExit) as exited:
-        main(["verify", f"pidns:{pidns_inum(init(container))}"])
-    out, err = capsys.readouterr()
-    assert exited.value.code == 1
-    assert "all sources agree" not in err
-    assert f"ENGINE of {container.name} is not known" in err
-    assert out.splitlines()[1].split()[2] == "?"
+    lie = f"lambda *_: {json.dumps({'State': state}).encode()!r}"
+    where = f"pidns:{pidns_inum(init(container))}"
+    done = run_lying({"tracer.containers.http_api.HttpApi.inspect_container": lie}, "verify", where)
+    assert done.returncode == 1
+    assert "all sources agree" not in done.stderr
+    assert f"ENGINE of {container.name} is not known" in done.stderr
+    assert done.stdout.splitlines()[1].split()[2] == "?"
 
 
-def test_an_engine_that_does_not_answer_keeps_nobody_waiting(
-    start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked, ask = [], Channel.ask_first
-
-    def counted(channel: Channel, container_id: str, timeout_s: float) -> Asked:
-        asked.append(container_id)
-        return ask(channel, container_id, timeout_s)
-
+def test_an_engine_that_does_not_answer_keeps_nobody_waiting(start_container: Start) -> None:
     containers = [start_container(labels={"quiet": "yes"}) for _ in range(5)]
-    monkeypatch.setattr("tracer.containers.engine.Engine.init_tgid", lambda *_: time.sleep(600))
-    monkeypatch.setattr(Channel, "ask_first", counted)
-    with pytest.raises(SystemExit) as exited:
-        main(["verify", "label:quiet=yes"])
-    assert exited.value.code == 1
-    assert len(asked) <= 3
-    assert capsys.readouterr().out.count("?") == len(containers)
+    lies = {
+        "tracer.containers.engine.Engine.init_tgid": "lambda *_: time.sleep(600)",
+        "tracer.containers.channel.Channel.ask_first": "lambda *args: (sys.stderr.write('asked\\n'), right(*args))[1]",
+    }
+    done = run_lying(lies, "verify", "label:quiet=yes")
+    assert done.returncode == 1
+    assert 1 <= done.stderr.splitlines().count("asked") <= 3
+    assert done.stdout.count("?") == len(containers)
 
 
-def test_verify_is_red_when_the_table_of_events_is_wrong(
-    start_container: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tracer.stream.table import Process
-
-    container = start_container()
-    right = vars(Process)["chain"].fget
-    monkeypatch.setattr(Process, "chain", property(lambda self: [n._replace(nr=n.nr + 1) for n in right(self)]))
-    with pytest.raises(SystemExit) as exited:
-        main(["verify", "--live", "0.1", container.name])
-    assert exited.value.code == 1
-    assert "EVENTS: 2" in capsys.readouterr().out
+def test_verify_is_red_when_the_table_of_events_is_wrong(start_container: Start) -> None:
+    lie = "property(lambda self: [number._replace(nr=number.nr + 1) for number in right.fget(self)])"
+    lies = {"tracer.stream.table.Process.chain": lie}
+    done = run_lying(lies, "verify", "--live", "0.1", start_container().name)
+    assert done.returncode == 1
+    assert "EVENTS: 2" in done.stdout
 
 
 def test_what_is_not_there(start_container: Start) -> None:

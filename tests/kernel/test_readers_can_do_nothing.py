@@ -122,6 +122,8 @@ LOOKERS = {
     "translate SELF": ("tracer.views.translation", "", "block"),
     "inspect --env SELF": ("tracer.views.inspection", "", "inspection_text"),
     "inspect --json SELF": ("tracer.host.procfs", "", "parse_stat"),
+    "verify pid:SELF": ("tracer.views.verification", "", "verification_table"),
+    "verify --live 0.2 pid:SELF": ("tracer.host.verification", "", "findings"),
 }
 ANYONE_MAY = {"read a file of everyone", "leave by a descriptor", "read a file by another way", "list the processes"}
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import ROOT
+from lying import run_lying
 from stack import Space
 
 pytestmark = pytest.mark.kernel
@@ -80,15 +81,8 @@ def test_lists_say_that_others_are_hidden(verb: str) -> None:
     assert "other users' processes are not shown" in unprivileged(verb, hiding=True).stderr
 
 
-def test_nothing_to_compare_is_no_agreement(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from tracer.answers.census import Census
-    from tracer.cli import main
-
-    monkeypatch.setattr("tracer.host.verification.take_census", lambda _host: Census([]))
-    with pytest.raises(SystemExit) as exited:
-        main(["verify"])
-    out, err = capsys.readouterr()
-    assert (exited.value.code, out) == (3, "")
-    assert "no process" in err and "agree" not in err
+def test_nothing_to_compare_is_no_agreement() -> None:
+    nobody = "lambda _host: __import__('tracer.answers.census', fromlist=['Census']).Census([])"
+    done = run_lying({"tracer.host.verification.take_census": nobody}, "verify")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no process" in done.stderr and "agree" not in done.stderr

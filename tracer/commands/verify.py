@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tracer.host.verification import Verifier
     from tracer.wiring.watching import Watch
 
+_USED = ("tracer.views.verification", "tracer.views.objects")
 _ROUNDS, _PAUSE_S = 3, 0.1
 _LIVE_S = 3.0
 _PROSE_WIDTH, _LEAST_WIDTH = 80, 40
@@ -86,21 +87,21 @@ def command(
     """
     from tracer.answers.verification import judge
     from tracer.host.census import take_census
-    from tracer.host.lookup import Lookup
+    from tracer.host.inside_operations import Inside
     from tracer.host.verification import Verifier
-    from tracer.system.host_pidns import require_initial_pidns
     from tracer.views.objects import json_line
     from tracer.views.verification import finding_object, unanswered_lines
+    from tracer.wiring.looking import prepared
     from tracer.wiring.printing import line_width, note
     from tracer.wiring.process_lists import require_distinct
 
-    require_initial_pidns()
-    lookup = Lookup()
-    meant = lookup.targets(targets or ("all",)).targets
-    require_distinct(lookup, meant, take_census(lookup.host), quiet)
-    with _watching(live, lookup.names) as watch:
-        verifier = Verifier(lookup, meant, watch.table if watch else None)
-        verdict = judge(_rounds(verifier, watch))
+    lookup = prepared(_USED)
+    with Inside() as inside, _watching(live, lookup.names) as watch:
+        meant = lookup.targets(targets or ("all",)).targets
+        require_distinct(lookup, meant, take_census(lookup.host), quiet)
+        if watch and live:
+            watch.run(live)
+        verdict = judge(_rounds(Verifier(lookup, meant, inside, watch.table if watch else None), watch))
     if not verdict.findings:
         raise _nothing_compared(verdict, targets)
     if as_json or output == "json":
@@ -145,13 +146,16 @@ def _rounds(verifier: Verifier, watch: Watch | None) -> list[Round]:
 
 @contextlib.contextmanager
 def _watching(seconds: float | None, names: Names) -> Iterator[Watch | None]:
+    """A trace, where one is wanted. In any case all privileges are given up but that of looking around."""
     if seconds is None:
+        from tracer.system.privileges import drop_but_look
+
+        drop_but_look()
         yield None
         return
     from tracer.wiring.watching import Watch
 
-    with contextlib.closing(Watch(names)) as watch:
-        watch.run(seconds)
+    with contextlib.closing(Watch(names, _USED)) as watch:
         yield watch
 
 

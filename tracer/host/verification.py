@@ -4,8 +4,7 @@ engine and the table of a running trace."""
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from tracer.answers.census import Census, Entry
 from tracer.answers.inventory import running
@@ -13,19 +12,20 @@ from tracer.answers.verification import ENGINE, Compared, Reading, Round, Unansw
 from tracer.errors import NstraceError
 from tracer.host import nsfs, procfs
 from tracer.host.census import take_census
+from tracer.host.inside_operations import Inside, opened_namespace
 from tracer.host.lookup import Lookup, not_permitted
-from tracer.kernel.inside import numbers_inside
-from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
+from tracer.stream.pidns import PidnsId
 from tracer.stream.table import Table
 from tracer.typed.targets import Target
 from tracer.views.table import place
 
 
 class Verifier:
-    """Reads from all sources what the targets mean. table: what eBPF events have built, None: without events."""
+    """Reads from all sources what the targets mean. inside: who looks from inside. table: what eBPF events have built,
+    None: without events."""
 
-    def __init__(self, lookup: Lookup, targets: tuple[Target, ...], table: Table | None) -> None:
-        self._lookup, self._targets, self._table = lookup, targets, table
+    def __init__(self, lookup: Lookup, targets: tuple[Target, ...], inside: Inside, table: Table | None) -> None:
+        self._lookup, self._targets, self._inside, self._table = lookup, targets, inside, table
         self._no_view: dict[PidnsId, NstraceError] = {}
         self._unanswered: list[Unanswered] = []  # in the reading that is being made
 
@@ -55,19 +55,20 @@ class Verifier:
     def _ask_namespace(self, pidns: PidnsId, entries: list[Entry]) -> dict[Witness, dict[int, int]]:
         """What the namespace itself reports of its processes, as far as it does. Raises OSError where it has ended."""
         highest = max(_number(entry, pidns) for entry in entries)
-        with _opened(entries, pidns) as fd:
+        someone = min(entries, key=lambda entry: entry.level).proc_id.tgid
+        with opened_namespace(someone, pidns.inum) as fd:
             found = _translated(fd, entries)
-            try:
-                found[Witness.INSIDE] = self._look_inside(fd, pidns, highest)
-            except NstraceError as error:
-                self._unanswered.append(Unanswered(Witness.INSIDE, _name(entries, pidns), error))
+        try:
+            found[Witness.INSIDE] = self._look_inside(someone, pidns, highest)
+        except NstraceError as error:
+            self._unanswered.append(Unanswered(Witness.INSIDE, _name(entries, pidns), error))
         return found
 
-    def _look_inside(self, fd: int, pidns: PidnsId, highest: int) -> dict[int, int]:
-        """As `numbers_inside`. What has ended one child of ours would end the next one too: it is not tried again."""
+    def _look_inside(self, someone: int, pidns: PidnsId, highest: int) -> dict[int, int]:
+        """As `Inside.numbers`. What has ended one child of ours would end the next one too: it is not tried again."""
         if pidns not in self._no_view:
             try:
-                return numbers_inside(fd, highest)
+                return self._inside.numbers(someone, pidns.inum, highest)
             except NstraceError as error:
                 self._no_view[pidns] = error
         raise self._no_view[pidns]
@@ -156,21 +157,6 @@ def _is_in(entry: Entry, pidns: PidnsId) -> bool:
 
 def _without(known: Mapping[int, int], others: set[int]) -> dict[int, int]:
     return {tgid: nr for tgid, nr in known.items() if tgid not in others}
-
-
-@contextlib.contextmanager
-def _opened(entries: list[Entry], pidns: PidnsId) -> Iterator[int]:
-    """A descriptor of a namespace that these are in. Raises ProcessLookupError where none of them is any more."""
-    if pidns == INITIAL_PIDNS:
-        with procfs.opened_pidns(os.getpid()) as fd:
-            yield fd
-        return
-    someone = min(entries, key=lambda entry: entry.level)
-    with procfs.opened_pidns(someone.proc_id.tgid) as fd, nsfs.ancestry(fd) as around:
-        found = next((one for one in around if nsfs.inum(one) == pidns.inum), None)
-        if found is None:
-            raise ProcessLookupError
-        yield found
 
 
 def _translated(fd: int, entries: list[Entry]) -> dict[Witness, dict[int, int]]:

@@ -26,14 +26,13 @@ import struct
 import time
 from typing import NoReturn, Self
 
-from tracer.errors import ExitCode, NstraceError
 from tracer.kernel import confined, inside_child
 from tracer.kernel.namespaces import CLONE_NEWPID
 from tracer.system.libc import call
 from tracer.system.pidfd import has_process
-from tracer.system.privileges import more_rights
 
-_DEADLINE_S = 2.0  # from the child's birth, for a whole namespace
+DEADLINE_S = 2.0
+"""From the child's birth, for a whole namespace."""
 _REAPED_S, _PAUSE_S = 0.2, 0.0005
 _NAME = "nstrace-verify"
 _NUMBER = struct.Struct("=i")
@@ -43,18 +42,12 @@ def numbers_inside(pidns_fd: int, highest: int) -> dict[int, int]:
     """PID on the host -> number inside, for all processes that are visible inside.
 
     highest: the largest number that is known to be in use there; the newest may be smaller, because numbers wrap around
-    at the end. Raises ProcessLookupError where the namespace has ended, NstraceError where it cannot be entered, and
-    where the view is not complete within two seconds.
+    at the end. Raises ProcessLookupError where the namespace has ended, ConnectionAbortedError where the child was
+    killed, TimeoutError where the view is not complete within two seconds, OSError where the namespace cannot be
+    entered.
     """
-    try:
-        with Lookout(pidns_fd, highest) as looking:
-            return looking.numbers()
-    except TimeoutError as error:
-        raise NstraceError(f"looking from inside the PID namespace took more than {_DEADLINE_S:.0f} s") from error
-    except ProcessLookupError:
-        raise
-    except OSError as error:
-        raise NstraceError(f"cannot look from inside the PID namespace: {error.strerror}") from error
+    with Lookout(pidns_fd, highest) as looking:
+        return looking.numbers()
 
 
 class Lookout:
@@ -86,10 +79,10 @@ class Lookout:
                     time.sleep(_PAUSE_S)
 
     def numbers(self) -> dict[int, int]:
-        """As `numbers_inside`; raises TimeoutError too."""
+        """As `numbers_inside`."""
         self._await_birth()
         found: dict[int, int] = {}
-        until = time.monotonic() + _DEADLINE_S
+        until = time.monotonic() + DEADLINE_S
         while nr := self._next(until):
             tgid = fcntl.fcntl(self._slip, fcntl.F_GETOWN)
             # Before Linux 5.12 a file's owner may be a thread, or have exited (commit cc4a3f885e8f).
@@ -103,23 +96,27 @@ class Lookout:
         """The next number that a process has; 0: there are no more."""
         left = until - time.monotonic()
         if left <= 0:
-            raise TimeoutError
+            raise _error(errno.ETIMEDOUT)
         self._answers.settimeout(left)
-        with contextlib.suppress(ConnectionError, struct.error):  # it ended, or another process writes on its socket
+        try:
             return int(_NUMBER.unpack(self._answers.recv(_NUMBER.size))[0])
-        raise NstraceError("the child that looks from inside was killed")
+        except TimeoutError:  # socket.timeout has no errno
+            raise _error(errno.ETIMEDOUT) from None
+        except (ConnectionError, struct.error):  # it ended, or another process writes on its socket
+            raise _error(errno.ECONNABORTED) from None
 
     def _await_birth(self) -> None:
         """Wait until the child's parent has ended, which nothing inside can prevent."""
         ended = os.waitid(os.P_PID, self.group, os.WEXITED | os.WNOWAIT)
         code = ended.si_status if ended and ended.si_code == os.CLD_EXITED else errno.EIO
         if code == errno.ENOMEM:  # the namespace's first process has exited (pid_namespaces(7))
-            raise ProcessLookupError
-        why = f"the PID namespace cannot be entered: {os.strerror(code)}"
-        if code == errno.EPERM:
-            raise NstraceError(why, more_rights("CAP_SYS_ADMIN"), ExitCode.NOT_PERMITTED)
+            raise _error(errno.ESRCH)
         if code:
-            raise NstraceError(why)
+            raise _error(code)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 def _go(pidns_fd: int, program: int, descriptors: list[int]) -> NoReturn:

@@ -98,7 +98,8 @@ class Broker:
     """A child that performs these operations as long as this is open. No thread may run when it is made.
 
     keep: the descriptors that the operations need; the child closes all others. inlets: what the child does when one of
-    these descriptors becomes readable, such as the end of a pipe: for what must not wait for an answer.
+    these descriptors becomes readable, such as the end of a pipe: for what must not wait for an answer. capabilities:
+    those that the operations need, a bit each.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Broker:
         operations: Operations,
         keep: Collection[int] = (),
         inlets: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+        capabilities: int = _CAPABILITIES,
     ) -> None:
         self._numbers = {name: number for number, name in enumerate(operations)}
         self._sizes = {name: operation.request_bytes for name, operation in operations.items()}
@@ -115,7 +117,7 @@ class Broker:
         try:
             self._child = os.fork()
             if self._child == 0:
-                _serve(theirs, list(operations.values()), keep, inlets)
+                _serve(theirs, list(operations.values()), keep, inlets, capabilities)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
@@ -170,6 +172,7 @@ def _serve(
     operations: list[Operation],
     keep: Collection[int],
     inlets: Mapping[int, Callable[[], None]],
+    capabilities: int,
 ) -> NoReturn:
     """The child: all signals are blocked in it, and it ends when the reader has closed its side."""
     try:
@@ -178,7 +181,7 @@ def _serve(
             signal.signal(number, signal.SIG_IGN)
         keep_only(channel.fileno(), *keep, *inlets)
         name_process("nstrace-broker")
-        keep_capabilities(_CAPABILITIES)
+        keep_capabilities(capabilities)
         while True:
             for fd in select.select([channel.fileno(), *inlets], [], [])[0]:
                 if fd in inlets:

@@ -76,13 +76,14 @@ class Tracing:
         keep: Collection[int] = (),
         inlets: Mapping[int, Callable[[], None]] = MappingProxyType({}),
         begin_threads: Callable[[], None] = lambda: None,
+        may_look: bool = False,
     ) -> Privileged:
         """Give privileges up: from now on a child performs what needs them, as long as this is open. No thread of ours
         may run yet. more: operations beside those of the trace; keep and inlets as for `Broker`, begin_threads as for
-        `tracer.system.privileges.drop`. Raises NstraceError."""
+        `tracer.system.privileges.drop`. may_look: give up less, as for `drop_but_look` there. Raises NstraceError."""
         from tracer.system import cgroup_hierarchy
         from tracer.system.broker import Broker
-        from tracer.system.privileges import drop
+        from tracer.system.privileges import drop, drop_but_look
 
         cgroup_hierarchy.directory()  # remembers what it reads in /proc
         operations, descriptors = self.trace.operations()
@@ -90,7 +91,10 @@ class Tracing:
         self._opened.callback(broker.close)
         self.trace.hand_over(broker)
         self._proc.privileged = broker
-        drop(begin_threads=begin_threads)
+        if may_look:
+            drop_but_look()
+        else:
+            drop(begin_threads=begin_threads)
         return broker
 
     def check(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from tracer.containers.enquiry import Enquiry
@@ -16,14 +17,18 @@ _WAIT_S, _CATCH_UP_S = 0.05, 1.0
 
 
 class Watch:
-    """A table of all processes, from the moment that this is made, as far as `run` has read."""
+    """A table of all processes, from the moment that this is made, as far as `run` has read. Gives up the privileges of
+    the process, but for looking around (`tracer.system.privileges.drop_but_look`): no thread may run yet."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, uses: Sequence[str]) -> None:
+        """uses: modules that the caller needs from then on."""
         with ExitStack() as stack:
             tracing = stack.enter_context(Tracing(LoadOptions()))
-            enquiry = Enquiry(names.start(), names.listed)
-            tracing.load()
+            channel = names.start()
+            tracing.load(uses)
+            tracing.confine(may_look=True)
             tracing.check()
+            enquiry = Enquiry(channel, names.listed)
             targets = (parse_target("all"), parse_target("host"))
             self._source = tracing.source(targets, enquiry.describe, MAX_PROCESSES, background=enquiry)
             self._opened = stack.pop_all()
