@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from tracer import gate, interrupt
 from tracer.errors import ExitCode, NstraceError, ReaderGone, unwritable
 from tracer.text.escape import json_escaped
 from tracer.version import VERSION
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERBS = {
     "follow": "show fork, exec and exit live, with the PID on the host and inside",
@@ -58,6 +61,13 @@ class Verbs(click.Group):
         module = importlib.import_module(f"tracer.commands.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """As click does it, with whole descriptions, and without importing any verb."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -182,7 +192,7 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 def _run(argv: list[str], nowhere: int) -> int:
     if "_NSTRACE_COMPLETE" in os.environ:
-        importlib.import_module("tracer.commands.completion")  # knows how to talk to the shells
+        importlib.import_module("tracer.wiring.shells")  # knows how to talk to them
     debug = "--debug" in argv[: _first_verb(argv)]
     try:
         result = nstrace.main(argv, prog_name="nstrace", standalone_mode=False, obj=argv)

@@ -1,82 +1,63 @@
-"""nstrace completion: the script that makes a shell complete commands, options, containers and PIDs."""
+"""nstrace completion: prints or installs the script that makes a shell complete commands, options, containers, PIDs."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from pathlib import Path
 
 import click
-from click.shell_completion import (
-    BashComplete,
-    CompletionItem,
-    add_completion_class,
-    get_completion_class,
-    split_arg_string,
-)
 
-VARIABLE = "_NSTRACE_COMPLETE"
-SHELLS = ("bash", "zsh", "fish")
+from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.shells import SHELLS, script
 
-# The line up to the cursor, not bash's words: bash splits at : and =, which targets and options contain.
-_BASH = """\
-%(complete_func)s() {
-    local type value
-    COMPREPLY=()
-    while IFS=, read -r type value; do
-        case $type in
-            dir) compopt -o dirnames ;;
-            file) compopt -o default ;;
-            plain)
-                COMPREPLY+=("$value")
-                [[ $value != *[:=/] ]] || compopt -o nospace
-                ;;
-        esac
-    done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_BREAKS="$COMP_WORDBREAKS" \
-%(complete_var)s=bash_complete "$1" 2>/dev/null)
-}
-complete -o nosort -F %(complete_func)s %(prog_name)s 2>/dev/null || complete -F %(complete_func)s %(prog_name)s
-"""
-
-
-class Bash(BashComplete):
-    """click's completion for bash, with whole words: `label:tier=web` is one."""
-
-    source_template = _BASH
-
-    def source(self) -> str:
-        """The script, without click's check of bash's version."""
-        return self.source_template % self.source_vars()
-
-    def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one at the cursor, without the command itself, and that word."""
-        line = os.environ["COMP_LINE"]
-        words = split_arg_string(line)
-        incomplete = "" if not words or line[-1:].isspace() else words.pop()
-        return words[1:], incomplete
-
-    def format_completion(self, item: CompletionItem[Any]) -> str:
-        """What bash inserts for its own idea of the word: the part behind the last break."""
-        _, incomplete = self.get_completion_args()
-        breaks = os.environ.get("COMP_BREAKS", "")
-        behind = max((at + 1 for at, char in enumerate(incomplete) if char in breaks), default=0)
-        value = item.value.removeprefix(incomplete[:behind])  # of an option click passes the value alone
-        return f"{item.type},{value}"
-
-
-add_completion_class(Bash)
+_SHELL = click.Choice(list(SHELLS))
 
 
 @click.command("completion")
-@click.argument("shell", type=click.Choice(SHELLS))
-def command(shell: str) -> None:
-    """Print what makes SHELL complete nstrace: commands, options, names of containers, PIDs inside.
+@click.argument("what", type=click.Choice([*SHELLS, "install"]), metavar="bash|zsh|fish|install")
+@click.argument("shell", type=_SHELL, required=False, metavar="[SHELL]")
+@click.pass_context
+def command(ctx: click.Context, what: str, shell: str | None) -> None:
+    """Print the completion script for bash, zsh or fish; or install it for yourself.
+
+    The shell then completes commands, options and their values, names of files and containers, and PIDs inside.
+    `install` writes the script to the place where your shell looks for it, and says what it did; SHELL is the one in
+    $SHELL by default. It is for the user who runs it: call it without sudo.
 
     \b
-    bash  echo 'eval "$(nstrace completion bash)"' >> ~/.bashrc
-    zsh   echo 'eval "$(nstrace completion zsh)"' >> ~/.zshrc
-    fish  nstrace completion fish > ~/.config/fish/completions/nstrace.fish
+    nstrace completion install
+    eval "$(nstrace completion bash)"    for this session alone
     """
-    found = get_completion_class(shell)
-    assert found
-    sys.stdout.write(found(click.get_current_context().find_root().command, {}, "nstrace", VARIABLE).source())
+    root = ctx.find_root().command
+    if what != "install":
+        if shell:
+            raise click.UsageError(
+                f"nstrace completion {what} prints the script; install goes before the name of a shell"
+            )
+        sys.stdout.write(script(what, root))
+        return
+    from tracer.wiring.install_completion import install, place_of
+
+    shell = shell or _own_shell()
+    for line in install(script(shell, root), place_of(shell, _home(), os.environ)):
+        click.echo(line)
+    click.echo(f"a new {shell} completes nstrace")
+
+
+def _own_shell() -> str:
+    shell = Path(os.environ.get("SHELL", "")).name
+    if shell in SHELLS:
+        return shell
+    said = f"there is no completion for the shell {shell!r}" if shell else "SHELL is not set"
+    raise NstraceError(said, f"name one: nstrace completion install {next(iter(SHELLS))}", ExitCode.USAGE)
+
+
+def _home() -> Path:
+    if os.environ.get("SUDO_UID") and os.geteuid() == 0:
+        raise NstraceError(
+            "under sudo the completion would be root's",
+            "call it without sudo: nstrace completion install",
+            ExitCode.USAGE,
+        )
+    return Path.home()

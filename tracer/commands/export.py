@@ -16,6 +16,7 @@ import click
 
 from tracer.errors import ExitCode, Interrupted, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind
+from tracer.wiring.completing import complete_file
 from tracer.wiring.windows import in_window, window_options
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 
 
 @click.command("export")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
 @click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Output format.")
 @click.option(
-    "-w", "--write", "out", metavar="OUT", help="Output file; - is stdout. Default: FILE with another extension."
+    "-w",
+    "--write",
+    "out",
+    metavar="OUT",
+    shell_complete=complete_file,
+    help="Output file; - is stdout. Default: FILE with another extension.",
 )
 @window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")

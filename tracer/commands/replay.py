@@ -9,6 +9,7 @@ import click
 
 from tracer.errors import ExitCode
 from tracer.wiring.amounts import Duration
+from tracer.wiring.completing import complete_file
 from tracer.wiring.options import StreamOptions, replay_options, stream
 from tracer.wiring.windows import in_window, window_options
 
@@ -30,7 +31,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 
 
 @click.command("replay")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
 @window_options("--from", "--to")
 @click.option(
     "--speed",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from tracer.errors import NstraceError
+from tracer.wiring.completing import complete_file, complete_run
 from tracer.wiring.options import StreamOptions, stream, stream_options
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 
 @click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @stream_options
-@click.option("--to", "out", metavar="FILE", help="Write the events to FILE instead of stderr.")
+@click.option(
+    "--to", "out", metavar="FILE", shell_complete=complete_file, help="Write the events to FILE instead of stderr."
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
-@click.argument("argv", nargs=-1, required=True, metavar="-- CMD [ARG]...")
+@click.argument("argv", nargs=-1, required=True, metavar="-- CMD [ARG]...", shell_complete=complete_run)
 def command(argv: tuple[str, ...], out: str | None, force: bool, **values: Any) -> int:
     """Start CMD in a new PID namespace with its own /proc, and follow it from birth. Needs no container engine.
 

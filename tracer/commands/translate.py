@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracer.wiring.completing import complete_proc
+from tracer.wiring.completing import complete_file, complete_proc
 from tracer.wiring.printing import answer_each, output_options
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @click.command("translate")
 @click.argument("procs", nargs=-1, required=True, metavar="PROC...", shell_complete=complete_proc)
-@click.option("--from", "file", metavar="FILE", help="Read a recording instead of the running host.")
+@click.option(
+    "--from", "file", metavar="FILE", shell_complete=complete_file, help="Read a recording instead of the running host."
+)
 @click.option("--at", metavar="TIME", help="With --from: the process that had the PID at TIME.")
 @click.option(
     "--during", metavar="A..B", help="With --from: all processes that had the PID between two times (14:03..+5m)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -25,6 +26,31 @@ def complete_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -
     group = ctx.find_root().command
     assert isinstance(group, click.Group)
     return [CompletionItem(name) for name in group.list_commands(ctx) if name.startswith(incomplete)]
+
+
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Leaves names of files to the shell."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_events(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The lists that are one kind of event longer: fork,ex -> fork,exec."""
+    from tracer.stream.schema import EVENT_NAMES
+
+    before, comma, last = incomplete.rpartition(",")
+    missing = [name for name in EVENT_NAMES if name not in before.split(",")]
+    return [CompletionItem(f"{before}{comma}{name}") for name in missing if name.startswith(last)]
+
+
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """Programs of PATH for the command that is run, and files for its arguments."""
+    if ctx.params.get(param.name or "") or "/" in incomplete:
+        return complete_file(ctx, param, incomplete)
+    found: set[str] = set()
+    for folder in os.get_exec_path():
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            found.update(entry.name for entry in entries if entry.name.startswith(incomplete))
+    return [CompletionItem(name) for name in sorted(found) if _WORD.fullmatch(name)]
 
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:

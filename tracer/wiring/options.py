@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from tracer.kernel.options import ring_bytes_for
 from tracer.stream.schema import EVENT_NAMES
 from tracer.wiring.amounts import Duration, Size
+from tracer.wiring.completing import complete_events
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,7 +67,11 @@ def _ring_bytes(ctx: click.Context, param: click.Parameter, value: int) -> int:
 
 _OPTIONS = {
     "events": click.option(
-        "--events", callback=_events, metavar="LIST", help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all."
+        "--events",
+        callback=_events,
+        metavar="LIST",
+        shell_complete=complete_events,
+        help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all.",
     ),
     "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
     "duration": click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.completing import complete_file
 from tracer.wiring.options import is_from_settings
 from tracer.wiring.printing import note, user_name
 
@@ -43,7 +44,13 @@ def moment_options(function: F) -> F:
     """Add --from and --at to a command."""
     for option in (
         click.option("--at", metavar="TIME", help="With --from: 14:03:05, +90s, -10s, ... Default: its end."),
-        click.option("--from", "file", metavar="FILE", help="Read a recording instead of the running host."),
+        click.option(
+            "--from",
+            "file",
+            metavar="FILE",
+            shell_complete=complete_file,
+            help="Read a recording instead of the running host.",
+        ),
     ):
         function = option(function)
     return function

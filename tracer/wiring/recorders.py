@@ -15,6 +15,7 @@ import click
 from tracer.errors import NstraceError, ReaderGone, ReaderStuck
 from tracer.text.escape import safe_text
 from tracer.wiring.amounts import Duration, Size
+from tracer.wiring.completing import complete_file
 from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions, WholeNumber
 
@@ -52,7 +53,14 @@ class RecordOptions:
 def record_options(required: bool) -> Callable[[F], F]:
     """Add -w and the options that go with it to a command; `record_of` collects them."""
     options = (
-        click.option("-w", "--write", metavar="FILE", required=required, help="Record to FILE; - is stdout."),
+        click.option(
+            "-w",
+            "--write",
+            metavar="FILE",
+            required=required,
+            shell_complete=complete_file,
+            help="Record to FILE; - is stdout.",
+        ),
         click.option("--force", is_flag=True, help="Replace FILE if it is there."),
         click.option(
             "--rotate-size",
