@@ -47,6 +47,18 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return programs
 
 
+def test_a_wheel_has_the_completions_of_all_shells(installed: Path) -> None:
+    if "build_wheel" not in str(installed):
+        return  # an editable one leaves files where they are
+    places = (
+        "bash-completion/completions/nstrace",
+        "fish/vendor_completions.d/nstrace.fish",
+        "zsh/site-functions/_nstrace",
+    )
+    for place in places:
+        assert "_NSTRACE_COMPLETE" in (installed.parent / "share" / place).read_text()
+
+
 @pytest.fixture
 def hostile(tmp_path: Path) -> dict[str, str]:
     """An environment in which Python runs what others have written, as soon as it starts. MARKS: a folder that shows
