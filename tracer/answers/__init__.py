@@ -1,4 +1,4 @@
 """The answer to one question, as plain data that views print.
 
-Pure: no I/O, no clock. May import errors, stream and typed.
+Pure: no I/O, no clock. May import errors, stream, text and typed.
 """

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import Container, first_args, split_args
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
+from tracer.text.escape import command_line, decode, safe, safe_text
+from tracer.text.times import utc
+from tracer.text.width import cut
 from tracer.typed.targets import Target
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 NOBODY = ProcId(0, 0)
 _HIDDEN = PidnsId(0, 0)
+_MAX_SHOWN_ARGS = 1 << 14
+_REPR_COLUMNS = 60  # of a command in a repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,10 @@ class AsOf:
     later: Later | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Entry:
-    """One process.
+    """One process of a moment: what `tracer.ps` lists. The attributes are as the kernel reports them, the properties as
+    people read them.
 
     parent: the process that reaps it, NOBODY where none does, None where that is not known. ns_ppid: the parent's
     number in the process's innermost namespace, 0 where it has none there, None: not known. numbers: its PIDs, the
@@ -71,6 +81,55 @@ class Entry:
     started_ns: int
     as_of: AsOf | None = None
     args_truncated: bool = False
+
+    def __repr__(self) -> str:
+        where = f" in {safe_text(self.container.label)}" if self.container else ""
+        return f"<process {'>'.join(map(str, self.numbers))}{where}: {cut(self.command, _REPR_COLUMNS)}>"
+
+    @property
+    def pid(self) -> int:
+        """Its PID on the host."""
+        return self.numbers[0]
+
+    @property
+    def ns_pid(self) -> int:
+        """Its PID in the innermost PID namespace; on the host the same as pid."""
+        return self.numbers[-1]
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its PIDs in all its PID namespaces, the host's first."""
+        return self.numbers
+
+    @property
+    def ppid(self) -> int | None:
+        """Its parent's PID on the host; 0: it has none, None: not known."""
+        return self.parent.tgid if self.parent else None
+
+    @property
+    def name(self) -> str:
+        """Its name (comm), at most 15 bytes; "" where it is not known. Bytes that are not UTF-8 become \\xNN."""
+        return decode(self.comm)
+
+    @property
+    def argv(self) -> list[str] | None:
+        """Its arguments; None: not known. Bytes that are not UTF-8 become \\xNN."""
+        return None if self.args is None else [decode(arg) for arg in split_args(self.args)]
+
+    @property
+    def command(self) -> str:
+        """Its command line, quoted for a shell and safe for a terminal, with … at its end where it was cut; [its name]
+        where it has none, or none is known."""
+        is_other = self.as_of and self.as_of.later and self.as_of.later.comm is not None
+        args, has_more = first_args(self.args or b"", _MAX_SHOWN_ARGS)
+        if not args:
+            return f"[{safe(self.comm)}{'?' if is_other else ''}]"
+        return f"{command_line(args)} …" if has_more or self.args_truncated else command_line(args)
+
+    @property
+    def started(self) -> datetime:
+        """When it was started, in UTC; started_ns is the same in ns."""
+        return utc(self.started_ns)
 
     @property
     def container(self) -> Container | None:

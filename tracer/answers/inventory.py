@@ -4,22 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tracer.answers.census import Census, Entry
 from tracer.stream.metadata import RUNTIME_COMM, Container
 from tracer.stream.pidns import PidnsId
+from tracer.text.escape import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Running:
-    """A container, or a PID namespace that no container began (container: None).
+    """A container, or a PID namespace that no container began (container: None): what `tracer.containers` lists.
 
     init: its first process: number 1 in its namespace, or where the namespace is another container's, its first in it.
+    processes: how many there are in it.
     """
 
     container: Container | None
     init: Entry
     processes: int
+
+    def __repr__(self) -> str:
+        what = f"container {safe_text(self.container.label)}" if self.container else f"pidns:{self._inum()}"
+        return f"<{what}: init {'>'.join(map(str, self.init.numbers))}, {self.processes} processes>"
+
+    def _inum(self) -> str:
+        return str(self.pidns.inum) if self.pidns else "?"
+
+    @property
+    def name(self) -> str | None:
+        """The container's name; None: it has none, or no engine reports it."""
+        return self.container.name if self.container else None
+
+    @property
+    def id(self) -> str | None:
+        """The container's id; None: a PID namespace that no container began."""
+        return self.container.id if self.container else None
+
+    @property
+    def image(self) -> str | None:
+        """The container's image; None where no engine reports it."""
+        return self.container.image if self.container else None
+
+    @property
+    def runtime(self) -> str | None:
+        """What runs the container: docker, podman, ..."""
+        return self.container.runtime if self.container else None
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The container's labels, {} where no engine reports them."""
+        return self.container.labels if self.container else {}
+
+    @property
+    def since(self) -> datetime:
+        """When its first process was started, in UTC."""
+        return self.init.started
+
+    @property
+    def level(self) -> int:
+        """The nesting depth of its PID namespace; 0: the host's."""
+        return self.init.level
 
     @property
     def pidns(self) -> PidnsId | None:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tracer.answers.census import Entry
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
+from tracer.text.escape import safe_text
+from tracer.text.times import utc
+from tracer.text.wait_status import ending
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,23 @@ class Life:
     status: int | None
     is_certain: bool
 
+    @property
+    def ended(self) -> datetime | None:
+        """ended_ns as a datetime in UTC; None: not known."""
+        return None if self.ended_ns is None else utc(self.ended_ns)
 
-@dataclass(frozen=True)
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code; None: a signal has ended it, or it is not known."""
+        return None if self.status is None else ending(self.status).exit_code
+
+    @property
+    def signal(self) -> str | None:
+        """The signal that has ended it, such as SIGKILL; None: none has, or it is not known."""
+        return None if self.status is None else ending(self.status).signal
+
+
+@dataclass(frozen=True, repr=False)
 class Translation:
     """A process that a PROC may mean.
 
@@ -53,6 +75,19 @@ class Translation:
     entry: Entry
     owners: tuple[Container | None, ...]
     life: Life | None = None
+
+    def __repr__(self) -> str:
+        return f"<{safe_text(self.asked)} is {self.result}: {self.entry!r}>"
+
+    @property
+    def process(self) -> Entry:
+        """The process: another name of entry."""
+        return self.entry
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its PIDs in all its PID namespaces, the host's first."""
+        return self.entry.numbers
 
     @property
     def pid(self) -> int:

@@ -98,13 +98,13 @@ def command(
 def _asking_the_host(show: Callable[[Translation], str], quiet: bool) -> Callable[[Proc], str]:
     from tracer.host.translation import translate
     from tracer.wiring.looking import look
-    from tracer.wiring.process_lists import say_what_is_hidden
+    from tracer.wiring.process_lists import noting, say_what_is_hidden
 
     lookup = look(("tracer.views.objects", "tracer.views.translation", "tracer.typed.processes"))
 
     def ask(proc: Proc) -> str:
         found = translate(lookup, proc)
-        say_what_is_hidden([found.entry], lookup.names, quiet)
+        say_what_is_hidden([found.entry], lookup.names, noting(quiet))
         return show(found)
 
     return ask

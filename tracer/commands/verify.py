@@ -93,12 +93,12 @@ def command(
     from tracer.views.verification import finding_object, unanswered_lines
     from tracer.wiring.looking import prepared
     from tracer.wiring.printing import line_width, note
-    from tracer.wiring.process_lists import require_distinct
+    from tracer.wiring.process_lists import noting, require_distinct
 
     lookup = prepared(_USED)
     with Inside() as inside, _watching(live, lookup.names) as watch:
         meant = lookup.targets(targets or ("all",)).targets
-        require_distinct(lookup, meant, take_census(lookup.host), quiet)
+        require_distinct(lookup, meant, take_census(lookup.host), noting(quiet))
         if watch and live:
             watch.run(live)
         verdict = judge(_rounds(Verifier(lookup, meant, inside, watch.table if watch else None), watch))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _SECOND_NS = 1_000_000_000
 _MILLISECOND_NS = 1_000_000
@@ -12,6 +16,14 @@ def rfc3339(wall_ns: int) -> str:
     """A time for JSON: UTC, with nanoseconds."""
     second, rest = divmod(wall_ns, _SECOND_NS)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:09}Z"
+
+
+def utc(wall_ns: int) -> datetime:
+    """A time as a datetime with its time zone, UTC. Its nanoseconds are cut to microseconds."""
+    from datetime import UTC, datetime
+
+    second, rest = divmod(wall_ns, _SECOND_NS)
+    return datetime.fromtimestamp(second, UTC).replace(microsecond=rest // 1000)
 
 
 def short(wall_ns: int, now_ns: int) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tracer.answers.census import Census, Entry
-from tracer.stream.metadata import first_args
-from tracer.text.escape import command_line, safe, safe_text
+from tracer.text.escape import safe, safe_text
 from tracer.text.times import short
 from tracer.views.columns import TextColumn, TextColumns, columns
 
 UNKNOWN = "?"
-_MAX_SHOWN_ARGS = 1 << 14
 LEAST_PLACE = len("pidns:4026532472")  # columns: what people copy as a TARGET stays whole
 _STATES = {
     "R": "run", "S": "sleep", "D": "disk", "T": "stop", "t": "trace", "Z": "zombie", "X": "dead", "I": "idle",
@@ -84,12 +82,8 @@ def state(entry: Entry) -> str:
 
 
 def command_of(entry: Entry) -> str:
-    """Its command line, with … at its end where it was cut; [its name] where it has none, or none is known."""
-    is_other = entry.as_of and entry.as_of.later and entry.as_of.later.comm is not None
-    args, has_more = first_args(entry.args or b"", _MAX_SHOWN_ARGS)
-    if not args:
-        return f"[{safe(entry.comm)}{UNKNOWN if is_other else ''}]"
-    return f"{command_line(args)} …" if has_more or entry.args_truncated else command_line(args)
+    """The column COMMAND."""
+    return entry.command
 
 
 def user_of(entry: Entry, name_of: NameOf) -> str:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tracer.typed.targets import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
+Say = Callable[[str], None]
+"""Takes a note for people, without the name of the program."""
 _VIEWS = tuple(f"tracer.views.{name}" for name in ("containers", "objects", "table", "tree"))
 
 
@@ -29,7 +31,7 @@ _VIEWS = tuple(f"tracer.views.{name}" for name in ("containers", "objects", "tab
 class Gathered:
     """census: all processes; entries: those that the targets mean, those of a container together; moment_ns: by the
     wall clock; name_of: uid -> the name to show. init_of: id -> host PID of a container's first process, as the engine
-    reports it. say_the_rest: writes notes to stderr, after the output."""
+    reports it. say_the_rest: gives the notes that belong behind the output."""
 
     census: Census
     targets: tuple[Target, ...]
@@ -58,29 +60,43 @@ def moment_options(function: F) -> F:
 
 def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
     """The processes that the TARGETs mean, all containers without any. Raises NstraceError."""
+    say = noting(quiet)
     if file is None:
         if at is not None:
-            raise click.UsageError("--at goes with --from FILE")
-        return _living(texts, quiet)
-    return _recorded(() if is_from_settings("targets") else texts, file, at, quiet)
+            raise click.UsageError("--at needs --from FILE")
+        from tracer.wiring.looking import look
+
+        return living(look(_VIEWS), texts, say)
+    from tracer.recording.multiple_runs import run_of
+    from tracer.wiring.open_recordings import open_sources, sayer, targets_of
+
+    targets = targets_of(() if is_from_settings("targets") else texts) or targets_of(("all",))
+    uses = (*_VIEWS, "tracer.recording.census")
+    source = run_of(open_sources([file], uses, (), sayer(quiet)), at)
+    hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
+    return recorded(source, targets, _moment_ns(source, at), hint, say)
 
 
-def _living(texts: tuple[str, ...], quiet: bool) -> Gathered:
+def noting(quiet: bool) -> Say:
+    """What writes notes to stderr."""
+    return lambda text: note(f"nstrace: {text}", quiet)
+
+
+def living(lookup: Lookup, texts: tuple[str, ...], say: Say) -> Gathered:
+    """The processes of now. Raises NstraceError."""
     import time
 
     from tracer.host.census import take_census
-    from tracer.wiring.looking import look
 
-    lookup = look(_VIEWS)
     targets = lookup.targets(texts or ("all",)).targets
     census = take_census(lookup.host)
-    require_distinct(lookup, targets, census, quiet)
-    entries = _chosen(census, targets, "", "nstrace containers lists what is running", quiet)
-    rest = lambda: say_what_is_hidden(entries, lookup.names, quiet)  # noqa: E731
+    require_distinct(lookup, targets, census, say)
+    entries = _chosen(census, targets, "", "nstrace containers lists what is running", say)
+    rest = lambda: say_what_is_hidden(entries, lookup.names, say)  # noqa: E731
     return Gathered(census, targets, entries, time.time_ns(), user_name, lookup.names.init_tgid, rest)
 
 
-def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, quiet: bool) -> None:
+def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, say: Say) -> None:
     """Raises NstraceError where a TARGET means a running container to which no process is known to belong: it must not
     look empty. For all containers it is only a note."""
     from tracer.typed.targets import TargetKind
@@ -90,29 +106,25 @@ def require_distinct(lookup: Lookup, targets: Sequence[Target], census: Census, 
         for error in lookup.hidden(target, found):
             if target.kind != TargetKind.ALL:
                 raise error
-            note(f"nstrace: {error.message}", quiet)
+            say(error.message)
 
 
-def _recorded(texts: tuple[str, ...], file: str, at: str | None, quiet: bool) -> Gathered:
+def recorded(source: RecordedSource, meant: tuple[Target, ...], moment_ns: int, hint: str, say: Say) -> Gathered:
+    """The processes of a moment of a recording, by the wall clock in ns. hint: what to do where there are none. Raises
+    NstraceError."""
     from tracer.recording.census import read_census
-    from tracer.recording.multiple_runs import run_of
     from tracer.text.times import precise
-    from tracer.wiring.open_recordings import open_sources, sayer, targets_of
 
-    parsed = targets_of(texts or ("all",))
-    source = run_of(open_sources([file], _VIEWS, (), sayer(quiet)), at)
-    moment_ns = _moment_ns(source, at)
     listed_ns = source.listed_ns()
     if listed_ns is not None and moment_ns < listed_ns:
         moment_ns = listed_ns  # the processes that existed already are not known before
-        note(f"nstrace: as of {precise(listed_ns)}: running processes are not known before", quiet)
+        say(f"as of {precise(listed_ns)}: running processes are not known before")
     recalled = read_census(source, moment_ns)
     census = recalled.census
-    hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
     when = f" at {precise(moment_ns)}"
-    targets = tuple(_bound(target, census, when) for target in parsed)
-    entries = _chosen(census, targets, when, hint, quiet)
-    rest = lambda: _say_what_is_unsure(recalled, quiet)  # noqa: E731
+    targets = tuple(_bound(target, census, when) for target in meant)
+    entries = _chosen(census, targets, when, hint, say)
+    rest = lambda: _say_what_is_unsure(recalled, say)  # noqa: E731
     return Gathered(census, targets, entries, moment_ns, str, lambda _id: None, rest)
 
 
@@ -143,8 +155,8 @@ def _moment_ns(source: RecordedSource, at: str | None) -> int:
     return moment_ns
 
 
-def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, quiet: bool) -> list[Entry]:
-    """The processes that the targets mean. Notes on stderr targets that mean none; where none of the named targets
+def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, say: Say) -> list[Entry]:
+    """The processes that the targets mean. Notes targets that mean none; where none of the named targets
     means any, that is an error."""
     from tracer.typed.targets import TargetKind
     from tracer.views.table import place
@@ -155,36 +167,35 @@ def _chosen(census: Census, targets: tuple[Target, ...], when: str, hint: str, q
         raise NstraceError(f"no process in {names}{when}", hint, ExitCode.NO_TARGET)
     for target in empty:
         text = "any container or nested PID namespace" if target.kind == TargetKind.ALL else target.text
-        note(f"nstrace: no process in {text}{when}", quiet)
+        say(f"no process in {text}{when}")
     return sorted((entry for entry in census if any(entry.is_meant(target) for target in targets)), key=place)
 
 
-def say_what_is_hidden(entries: list[Entry], names: Names, quiet: bool) -> None:
-    """Note on stderr what could not be read: processes and namespaces without root, names without an engine."""
+def say_what_is_hidden(entries: list[Entry], names: Names, say: Say) -> None:
+    """Note what could not be read: processes and namespaces without root, names without an engine."""
     from tracer.host import procfs
     from tracer.system.privileges import more_rights
 
     if procfs.hides_others() or any(entry.chain is None for entry in entries):
         what = "other users' processes" if procfs.hides_others() else "PID namespaces of other users' processes"
-        note(f"nstrace: {what} are not shown: {more_rights('CAP_SYS_PTRACE')}", quiet)
+        say(f"{what} are not shown: {more_rights('CAP_SYS_PTRACE')}")
     for doubt in names.doubts:
-        note(f"nstrace: {doubt}", quiet)
+        say(doubt)
     if names.error and (names.has_failed or any(entry.container for entry in entries)):
-        note(f"nstrace: no container names: {names.error.message}", quiet)
+        say(f"no container names: {names.error.message}")
 
 
-def _say_what_is_unsure(recalled: Recalled, quiet: bool) -> None:
+def _say_what_is_unsure(recalled: Recalled, say: Say) -> None:
     from tracer.text.times import precise
 
     if losses := recalled.losses:
         since, until = precise(losses.since_ns), precise(losses.until_ns)
         lost = f"{losses.lost} events" if losses.lost else "events"
-        note(
-            f"nstrace: uncertain: {lost} were lost between {since} and {until}; processes that started then may be"
-            " missing, processes that exited then may still be listed",
-            quiet,
+        say(
+            f"uncertain: {lost} were lost between {since} and {until}; processes that started then may be"
+            " missing, processes that exited then may still be listed"
         )
     if recalled.forgotten:
-        note(f"nstrace: {recalled.forgotten} more processes were running then: the table of processes is full", quiet)
+        say(f"{recalled.forgotten} more processes were running then: the table of processes is full")
     if recalled.shortened:
-        note(f"nstrace: {recalled.shortened} command lines are cut: together they exceed the memory limit", quiet)
+        say(f"{recalled.shortened} command lines are cut: together they exceed the memory limit")
