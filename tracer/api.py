@@ -1,21 +1,24 @@
-"""What `tracer.open` and `tracer.follow` return: wiring as in the commands, for use from Python."""
+"""What `tracer.open` returns, and what `tracer.ps`, `containers` and `tree` do: wiring as in the commands, for use from
+Python."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import weakref
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 import msgspec
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.options import LoadOptions
 from tracer.stream.schema import EVENT_NAMES
+from tracer.text.escape import safe_text
+from tracer.text.times import utc
 from tracer.typed.moments import Span, parse_moment
 from tracer.typed.processes import proc_of
-from tracer.wiring.following import RESTART_S, followed
 from tracer.wiring.open_recordings import open_later
 from tracer.wiring.streaming import kinds_named
 
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
     from tracer.answers.translation import Translation
     from tracer.past.archive import Past
     from tracer.recording.source import RecordedSource
+    from tracer.results import Containers, Processes, Tree
     from tracer.stream.typed import Event
+    from tracer.wiring.process_lists import Gathered
 
 T = TypeVar("T")
 
@@ -41,19 +46,64 @@ def each(*given: object) -> list[Any]:
     return found
 
 
-class Recorded:
-    """A recording. Its files are read at each question, and again for each table; nothing is printed.
+def texts_of(targets: Sequence[object]) -> list[str]:
+    """TARGETs, one by one or in lists, as one list. Raises TypeError where one is no text."""
+    texts = each(*targets)
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"a target is text, such as 'web' or 'pid:4711': not {text!r}")
+    return texts
 
-    Untrusted files are read with the caller's privileges: nstrace's commands give them up first.
+
+class Recorded:
+    """A recording. Its files are read at each question, and again for each table; nothing is printed. Iterating it
+    gives its events, as `typed_events` does.
+
+    As a context manager it closes with the block whatever reads the files then. Untrusted files are read with the
+    caller's privileges: nstrace's commands give them up first.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
         """Raises NstraceError where the files are no recording."""
         self._files = files
-        self._source()
+        self._past: Past | None = None
+        self._readers: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
+        self._is_closed = False
+        source = self._source()
+        self._name, span = source.name, source.span()
+        self.begin: datetime = utc(span.begin_ns)
+        """When it begins, in UTC."""
+        self.end: datetime = utc(span.end_ns)
+        """When it ends, in UTC."""
+        self.host: str = source.recordings[0].facts.host
+        """The name of the host that it was made on."""
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._is_closed else ""
+        return f"<recording {safe_text(self._name)}: host {safe_text(self.host)}, {self.begin} to {self.end}{closed}>"
+
+    def __enter__(self) -> Recorded:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        return self.typed_events()
+
+    def close(self) -> None:
+        """Close what still reads the files, and forget what was read. Questions are an error then (ValueError)."""
+        self._is_closed, self._past = True, None
+        for reader in list(self._readers):
+            reader.close()
 
     def _source(self) -> RecordedSource:
         from tracer.recording.multiple_runs import run_of
+
+        if self._is_closed:
+            raise ValueError("the recording is closed")
 
         said: list[str] = []
         source = run_of(open_later(self._files, (), (), said.append)())
@@ -61,12 +111,14 @@ class Recorded:
             raise NstraceError(said[0], "give the files that are recordings", ExitCode.USAGE)
         return source
 
-    @cached_property
+    @property
     def past(self) -> Past:
         """Everything in it, for many questions: past.history.holders() answers a million in a second."""
         from tracer.recording.past import read_past
 
-        return read_past(self._source())
+        if self._past is None:
+            self._past = read_past(self._source())
+        return self._past
 
     @property
     def span(self) -> Span:
@@ -86,18 +138,45 @@ class Recorded:
             recalled = hindsight.during(meant, self.span.begin_ns - offset_ns, self.span.end_ns - offset_ns)
             is_known = bool(recalled.translations)
         else:
-            recalled = hindsight.at(meant, self._moment_ns(at) - offset_ns)
+            recalled = hindsight.at(meant, parse_moment(_moment_text(at), self.span) - offset_ns)
             is_known = recalled.hole is None
         if not is_known:
             raise hindsight.unknown(meant, recalled)
         return recalled.translations
 
-    def _moment_ns(self, at: str | datetime) -> int:
-        if isinstance(at, str):
-            return parse_moment(at, self.span)
-        if not isinstance(at, datetime):
-            raise TypeError(f"a moment is text, such as '14:03:05', or a datetime: not {at!r}")
-        return int(at.astimezone().timestamp()) * 1_000_000_000 + at.microsecond * 1000
+    def ps(self, *targets: str | Iterable[str], at: str | datetime | None = None) -> Processes:
+        """The processes of a moment, by default of its end: as `nstrace ps --from FILE --at TIME`."""
+        from tracer.results import Processes
+
+        found, notes = self._gathered(targets, at)
+        return Processes(found, notes)
+
+    def containers(self, *targets: str | Iterable[str], at: str | datetime | None = None) -> Containers:
+        """The containers of a moment, by default of its end: as `nstrace containers --from FILE --at TIME`."""
+        from tracer.results import Containers
+
+        found, notes = self._gathered(targets, at)
+        return Containers(found, notes)
+
+    def tree(self, *targets: str | Iterable[str], at: str | datetime | None = None) -> Tree:
+        """The processes of a moment as a tree, by default of its end: as `nstrace tree --from FILE --at TIME`."""
+        from tracer.results import Tree
+
+        found, notes = self._gathered(targets, at)
+        return Tree(found, notes)
+
+    def _gathered(self, targets: Sequence[object], at: str | datetime | None) -> tuple[Gathered, list[str]]:
+        """The processes of a moment, and notes on them."""
+        from tracer.wiring.open_recordings import targets_of
+        from tracer.wiring.process_lists import moment_of, recorded
+
+        notes: list[str] = []
+        meant = targets_of(texts_of(targets) or ("all",))
+        source = self._source()
+        moment = moment_of(source, None if at is None else _moment_text(at))
+        found = recorded(source, meant, moment, "another moment or target may have some", notes.append)
+        found.say_the_rest()
+        return found, notes
 
     def events(self, events: str | Collection[str] = EVENT_NAMES, *, threads: bool = False) -> Iterator[dict[str, Any]]:
         """Its events in their order, as `tracer.follow` yields them, gaps included. Raises NstraceError."""
@@ -110,12 +189,19 @@ class Recorded:
         return self._events(names_of(events), threads, event_of)
 
     def _events(self, names: Collection[str], threads: bool, decode: Callable[[bytes], T]) -> Iterator[T]:
+        reader = self._read(self._source(), names, threads, decode)
+        self._readers.add(reader)
+        return reader
+
+    @staticmethod
+    def _read(
+        source: RecordedSource, names: Collection[str], threads: bool, decode: Callable[[bytes], T]
+    ) -> Generator[T, None, None]:
         from tracer.views.jsonl import JsonLines
 
-        source = self._source()
         view = JsonLines(kinds_named(names, threads), threads, source.wall_offset_ns)
         for batch in source.batches(lambda: 0.0):
-            yield from map(decode, _lines_of(view.render(batch, source.attribution)))
+            yield from map(decode, lines_of(view.render(batch, source.attribution)))
 
     def to_arrow(self) -> pa.Table:
         """All its events in order of time, with their containers, one column for each name of the JSON."""
@@ -147,45 +233,33 @@ def plain(line: bytes) -> dict[str, Any]:
     return msgspec.json.decode(line, type=dict[str, Any])
 
 
-def _lines_of(lines: bytes) -> list[bytes]:
+def lines_of(lines: bytes) -> list[bytes]:
+    """The lines of a text, without their ends."""
     return lines.split(b"\n")[:-1]
 
 
-def follow_objects(
-    targets: Sequence[str | Iterable[str]],
-    events: str | Collection[str],
-    threads: bool,
-    duration: float | None,
-    decode: Callable[[bytes], T],
-) -> Generator[T, None, None]:
-    """`tracer.follow`, with the arguments checked at once. decode: converts a line of JSON to what is yielded."""
-    texts = each(*targets)
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"a target is text, such as 'web' or 'pid:4711': not {text!r}")
-    names = names_of(events)
-    if duration is not None and not duration > 0:
-        raise NstraceError(f"{duration} s is not a valid duration", "use more than 0 seconds, or None", ExitCode.USAGE)
-    return _objects(texts, names, threads, duration, decode)
+def _moment_text(at: str | datetime) -> str:
+    """A moment as it is typed. Raises TypeError."""
+    if isinstance(at, datetime):
+        return at.astimezone(UTC).isoformat()
+    if not isinstance(at, str):
+        raise TypeError(f"a moment is text, such as '14:03:05', or a datetime: not {at!r}")
+    return at
 
 
-def _objects(
-    targets: Sequence[str],
-    events: Collection[str],
-    threads: bool,
-    duration: float | None,
-    decode: Callable[[bytes], T],
-) -> Generator[T, None, None]:
-    from tracer.stream.table import MAX_PROCESSES
-    from tracer.views.jsonl import JsonLines
-    from tracer.wiring.session import Limits, Session
+@contextlib.contextmanager
+def gathered_now(targets: Sequence[object]) -> Iterator[tuple[Gathered, list[str]]]:
+    """The processes of now that the targets mean, and notes on them; an engine can be asked as long as this lasts.
+    Raises NstraceError."""
+    from tracer.containers.names import Names
+    from tracer.host.lookup import Lookup
+    from tracer.system.host_pidns import require_initial_pidns
+    from tracer.wiring.process_lists import living
 
-    kinds = kinds_named(events, threads)
-    with followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None) as (source, is_over):
-        view = JsonLines(kinds=kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
-        session = Session(source, view, kinds, Limits(duration, None, is_over, RESTART_S))
-        texts: list[bytes] = []
-        for _step in session.steps(texts.append):
-            for text in texts:
-                yield from map(decode, _lines_of(text))
-            texts.clear()
+    texts = texts_of(targets)
+    require_initial_pidns()
+    notes: list[str] = []
+    with contextlib.closing(Names()) as names:
+        found = living(Lookup(names), tuple(texts), notes.append)
+        yield found, notes
+        found.say_the_rest()

@@ -99,3 +99,25 @@ def test_a_target_that_there_is_not_leaves_nothing(no_collector: None) -> None:
     with pytest.raises(tracer.NstraceError, match="no process 4194304"):
         next(tracer.follow("pid:4194304"))
     assert held() == before
+
+
+def test_a_block_is_traced_from_its_beginning_to_its_end(no_collector: None) -> None:
+    with tracer.follow_typed("host", events="fork,exec,exit", duration=30) as events:
+        assert repr(events) == "<events of host: following>"
+        child = subprocess.Popen(["/bin/true"])
+        child.wait()
+        seen = [next(event for event in events if getattr(event, "pid", None) == child.pid) for _ in range(3)]
+    assert [event.event for event in seen] == ["fork", "exec", "exit"]
+    assert seen[0].when <= seen[1].when <= seen[2].when
+    assert repr(events) == "<events of host: closed>"
+    assert list(events) == []
+
+
+def test_a_block_that_ends_early_holds_nothing(no_collector: None) -> None:
+    with tracer.follow("host") as events:
+        next(events)
+    before = held()
+    with pytest.raises(ZeroDivisionError), tracer.follow("host") as events:
+        assert held() != before
+        raise ZeroDivisionError
+    assert held() == before

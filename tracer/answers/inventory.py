@@ -30,7 +30,8 @@ class Running:
 
     def __repr__(self) -> str:
         what = f"container {safe_text(self.container.label)}" if self.container else f"pidns:{self._inum()}"
-        return f"<{what}: init {'>'.join(map(str, self.init.numbers))}, {self.processes} processes>"
+        count = "1 process" if self.processes == 1 else f"{self.processes} processes"
+        return f"<{what}: init {'>'.join(map(str, self.init.numbers))}, {count}>"
 
     def _inum(self) -> str:
         return str(self.pidns.inum) if self.pidns else "?"

@@ -74,7 +74,7 @@ def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool
     uses = (*_VIEWS, "tracer.recording.census")
     source = run_of(open_sources([file], uses, (), sayer(quiet)), at)
     hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
-    return recorded(source, targets, _moment_ns(source, at), hint, say)
+    return recorded(source, targets, moment_of(source, at), hint, say)
 
 
 def noting(quiet: bool) -> Say:
@@ -140,7 +140,7 @@ def _bound(target: Target, census: Census, when: str) -> Target:
     raise NstraceError(f"no process {target.value}{when}", "nstrace ps --from FILE lists them", ExitCode.NO_TARGET)
 
 
-def _moment_ns(source: RecordedSource, at: str | None) -> int:
+def moment_of(source: RecordedSource, at: str | None) -> int:
     """The moment in ns, by the wall clock; at None: the end of the recording. Raises NstraceError (usage)."""
     from tracer.typed.moments import outside, parse_moment
 
