@@ -70,7 +70,8 @@ def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool
     from tracer.recording.multiple_runs import run_of
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
 
-    targets = targets_of(() if is_from_settings("targets") else texts) or targets_of(("all",))
+    meant = () if is_from_settings("targets") else texts
+    targets = targets_of(meant or ("all",))
     uses = (*_VIEWS, "tracer.recording.census")
     source = run_of(open_sources([file], uses, (), sayer(quiet)), at)
     hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
