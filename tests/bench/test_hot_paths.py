@@ -109,9 +109,14 @@ def test_lookup_container_to_host(benchmark: Any, crowd: Table) -> None:
     assert crowd.to_host(INITIAL_PIDNS, 60_000) == 60_000
 
 
-@pytest.mark.parametrize(
-    "view", [Lines(KINDS, False, False, 10**18), JsonLines(KINDS, False, 10**18)], ids=["text", "json"]
-)
+VIEWS = {
+    "text": Lines(KINDS, False, False, 10**18),
+    "terminal": Lines(KINDS, True, False, 10**18, lambda: 100),
+    "json": JsonLines(KINDS, False, 10**18),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_view(benchmark: Any, view: Lines | JsonLines) -> None:
     known: Attribution = attribution()
 

@@ -17,7 +17,8 @@ def live(arrows: Path, *args: str) -> subprocess.Popen[bytes]:
     out = arrows.with_suffix(".live")
     argv = [sys.executable, "-m", "tracer", "follow", "-w", str(arrows), *args]
     process = subprocess.Popen(argv, stdout=out.open("wb"), stderr=subprocess.PIPE)
-    wait_for(lambda: out.stat().st_size > 0 or process.poll() is not None)
+    header = 0 if "--json" in args else 1
+    wait_for(lambda: out.read_bytes().count(b"\n") > header or process.poll() is not None)
     assert process.poll() is None, process.communicate()[1].decode()
     return process
 

@@ -208,6 +208,7 @@ def test_comm_and_arguments_cannot_act_on_a_terminal(start_container: Start) -> 
         stderr=subprocess.DEVNULL,
     ) as follow:
         assert follow.stdout
+        assert follow.stdout.readline().startswith(b"TIME")
         assert b"snapshot" in follow.stdout.readline()
         container.exec_run(
             ["sh", "-c", "cp /bin/busybox '/tmp/\x1b]0;x\x07'; '/tmp/\x1b]0;x\x07' true '\x1b[2J\x9b' '\u202e'"]

@@ -270,7 +270,7 @@ def test_a_moment_of_a_recording_is_what_was_live_then(
     options = {"cap_add": ["SYS_ADMIN"], "security_opt": ["seccomp=unconfined"]}
     container = start_container([WORKLOAD, "nest", "1", SOCKET], holding_receiver, **options)
     before = holding_receiver.wait(2)
-    argv = [sys.executable, "-m", "tracer", "follow", "-w", str(arrows), container.name]
+    argv = [sys.executable, "-m", "tracer", "follow", "--no-header", "-w", str(arrows), container.name]
     following = subprocess.Popen(argv, stdout=shown.open("w"), stderr=subprocess.DEVNULL)
     wait_for(lambda: len(shown.read_text().splitlines()) >= len(before))
     container.exec_run(["true"])

@@ -167,7 +167,7 @@ def ticks_of(pid: int) -> int:
 def test_signals_are_the_commands_when_the_trace_has_ended() -> None:
     with running("--duration", "0.1", "--", "sleep", "600", start_new_session=True) as process:
         assert process.stderr
-        while "seen = " not in process.stderr.readline():
+        while " lost" not in process.stderr.readline():
             assert process.poll() is None
         process.terminate()
         assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM

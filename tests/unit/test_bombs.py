@@ -212,7 +212,7 @@ def test_two_recordings_in_one_file(tmp_path: Path) -> None:
     for name in (tmp_path / "both.arrows", "-"):
         done = measured("replay", "--require-complete", name, stdin=first + second)
         assert done.exit_code == 5
-        assert len(done.stdout.splitlines()) == 360
+        assert len(done.stdout.splitlines()) == 1 + 360
         assert "there is more behind its end" in done.stderr
         assert "another recording, which is not read" in done.stderr
         assert "not closed cleanly" not in done.stderr
@@ -473,7 +473,7 @@ def test_what_is_no_recording_in_a_folder_is_left_out(tmp_path: Path) -> None:
     (folder / "nowhere.arrows").symlink_to("nothing")
     os.mkfifo(folder / "fifo.arrows")
     done = measured("replay", folder)
-    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 360)
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1 + 360)
     assert done.stderr.count("left out: ") == 4
     for name in ("picture", "folder", "nowhere", "fifo"):
         assert f"left out: {folder}/{name}.arrows" in done.stderr

@@ -162,12 +162,11 @@ def test_what_it_says_has_no_effect_on_a_terminal() -> None:
     body = r"""
 print("ready", flush=True)
 it.cut_off("a \x1b[31m name")
-it.say("w\x1b]0;x\x07\u202e\x9b2J\neb", before="\r\x1b[K")
+it.say("w\x1b]0;x\x07\u202e\x9b2J\neb")
 """
     with running(body) as process:
         assert said_by(process).splitlines() == [
-            "",
-            "\x1b[K" + r"w\x1b]0;x\x07\u202e\x9b2J\x0aeb",
+            r"w\x1b]0;x\x07\u202e\x9b2J\x0aeb",
             r"nstrace: cut off: a \x1b[31m name",
         ]
 
@@ -258,9 +257,8 @@ def test_replay_into_a_pipe_that_is_closed_is_silent(long: Path) -> None:
         os.close(writing)
         os.read(reading, 1)
         os.close(reading)
-        header, *more = said_by(replay).splitlines()
-    assert header.startswith("TIME")
-    assert (replay.returncode, more) == (0, [])
+        assert said_by(replay) == ""
+    assert replay.returncode == 0
 
 
 def test_a_signal_ends_a_replay_at_its_own_speed(tmp_path: Path) -> None:
@@ -268,8 +266,9 @@ def test_a_signal_ends_a_replay_at_its_own_speed(tmp_path: Path) -> None:
     record(path, [facts(), batch(fork(1000), exits(1000, ts_ns=10**13))])
     with replaying(path, "--speed", "1", stdout=subprocess.PIPE) as replay:
         assert replay.stdout
+        assert replay.stdout.readline().startswith("TIME")
         assert replay.stdout.readline()
         replay.send_signal(signal.SIGTERM)
         said = said_by(replay)
-    assert "1 events (1 fork)" in said
+    assert "1 event (1 fork)" in said
     assert replay.returncode == 0

@@ -46,7 +46,7 @@ CORPUS = [
 ]
 HOSTILE = "".join(CORPUS).replace("/", "")
 NAME = "x" + HOSTILE  # of a file
-OURS = re.compile(r"\x1b\[(?:32|36|2|1;33|1;31|31|0)m|\r\x1b\[K")  # our own colors, and progress: not in the corpus
+OURS = re.compile(r"\x1b\[(?:0|2|31|1;35|(?:4;)?3[2456])m|\r\x1b\[K")  # our own colors, and progress: not in the corpus
 
 
 def is_harmless(char: str) -> bool:

@@ -28,12 +28,15 @@ DB = Container("b" * 64, "podman", 'odd "name" 100%\u202e日本', "img:%d", inca
 UNNAMED = Container("c" * 64, "containerd")
 DEEP = [(PIDNS + level, 10 + level) for level in range(6)]
 
-VIEWS: dict[str, View] = {
-    "lines.txt": Lines(KINDS, False, False, WALL_OFFSET_NS),
-    "lines-color-threads.txt": Lines(ALL_KINDS, True, True, WALL_OFFSET_NS),
-    "lines-exit.txt": Lines(frozenset({Kind.EXIT}), False, False, WALL_OFFSET_NS),
-    "lines.jsonl": JsonLines(KINDS, False, WALL_OFFSET_NS),
-    "lines-threads.jsonl": JsonLines(ALL_KINDS, True, WALL_OFFSET_NS),
+VIEWS: dict[str, Callable[[], View]] = {
+    "lines.txt": lambda: Lines(KINDS, False, False, WALL_OFFSET_NS),
+    "lines-color-threads.txt": lambda: Lines(ALL_KINDS, True, True, WALL_OFFSET_NS),
+    "lines-80.txt": lambda: Lines(KINDS, False, False, WALL_OFFSET_NS, lambda: 80),
+    "lines-120-color.txt": lambda: Lines(KINDS, True, False, WALL_OFFSET_NS, lambda: 120),
+    "lines-40-color-threads.txt": lambda: Lines(ALL_KINDS, True, True, WALL_OFFSET_NS, lambda: 40),
+    "lines-exit.txt": lambda: Lines(frozenset({Kind.EXIT}), False, False, WALL_OFFSET_NS),
+    "lines.jsonl": lambda: JsonLines(KINDS, False, WALL_OFFSET_NS),
+    "lines-threads.jsonl": lambda: JsonLines(ALL_KINDS, True, WALL_OFFSET_NS),
 }
 
 
@@ -90,7 +93,8 @@ def everything() -> Batch:
 
 def shown(view: View, told: Batch) -> str:
     attribution = Attribution()
-    return b"".join(view.render(part, attribution) for part in attribution.split_and_learn(told)).decode()
+    lines = [view.render(part, attribution) for part in attribution.split_and_learn(told)]
+    return b"".join([*lines, view.rest()]).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -100,31 +104,32 @@ def utc(in_zone: Callable[[str], None]) -> None:
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_as_written(name: str) -> None:
-    assert shown(VIEWS[name], everything()) == (GOLDEN / name).read_text("utf-8")
+    assert shown(VIEWS[name](), everything()) == (GOLDEN / name).read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_row_looks_the_same_whatever_stands_beside_it(name: str) -> None:
-    told = everything()
+    told, view = everything(), VIEWS[name]()
     attribution = Attribution()
     one_by_one = []
     for at in range(len(told)):
         for part in attribution.split_and_learn(told.part(at, at + 1)):
-            one_by_one.append(VIEWS[name].render(part, attribution))
-    assert b"".join(one_by_one).decode() == shown(VIEWS[name], told)
+            one_by_one.append(view.render(part, attribution))
+    assert b"".join([*one_by_one, view.rest()]).decode() == shown(VIEWS[name](), told)
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_a_row_looks_the_same_in_a_crowd(name: str) -> None:
-    attribution = Attribution()
+    attribution, beside, crowded = Attribution(), VIEWS[name](), VIEWS[name]()
     parts = list(attribution.split_and_learn(everything()))
-    one_by_one = b"".join(VIEWS[name].render(part, attribution) for part in parts)
-    assert VIEWS[name].render(Batch.concat(parts * 30), attribution) == one_by_one * 30
+    one_by_one = [beside.render(part, attribution) for _time in range(30) for part in parts]
+    assert crowded.render(Batch.concat(parts * 30), attribution) == b"".join(one_by_one)
+    assert crowded.rest() == beside.rest()
 
 
 if __name__ == "__main__":
     os.environ["TZ"] = "UTC"
     time.tzset()
     for name, view in VIEWS.items():
-        (GOLDEN / name).write_text(shown(view, everything()), "utf-8")
+        (GOLDEN / name).write_text(shown(view(), everything()), "utf-8")
         print(GOLDEN / name, file=sys.stderr)

@@ -23,15 +23,16 @@ from recordings import WALL_NS, record
 from test_golden import ALL_KINDS, everything, shown
 
 from tracer.recording.schema import FLAT
+from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
 from tracer.stream.schema import NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
+from tracer.views.view import View
 
 ROOT = Path(__file__).parents[2]
-JSON, TEXT = JsonLines(ALL_KINDS, True, WALL_NS), Lines(ALL_KINDS, False, True, WALL_NS)
 NUMBERS: dict[str, Any] = {"ts_ns": 9 * SECOND_NS, "seq": 3, "state": ord("S"), "cpu": 2, "exec_id": 4}
 NUMBERS |= {
     "start_ns": 5 * SECOND_NS,
@@ -71,6 +72,14 @@ def golden() -> Batch:
     return everything().select(everything().rows["ts_ns"] < 1 << 60)
 
 
+def json_view() -> View:
+    return JsonLines(ALL_KINDS, True, WALL_NS)
+
+
+def text_view() -> View:
+    return Lines(ALL_KINDS, False, True, WALL_NS)
+
+
 BATCHES = {"every kind and flag": of_every_kind, "the golden rows": golden}
 
 
@@ -91,15 +100,15 @@ def arrows(told: Batch, tmp_path: Path) -> Path:
 
 
 def test_a_recording_replays_as_it_was(told: Batch, arrows: Path) -> None:
-    for view in (JSON, TEXT):
-        recorded = source(arrows)
+    for make_view in (json_view, text_view):
+        recorded, view = source(arrows), make_view()
         replayed = [view.render(part, recorded.attribution) for part in recorded.batches(lambda: 0.0)]
-        assert b"".join(replayed).decode() == shown(view, told)
+        assert b"".join([*replayed, view.rest()]).decode() == shown(make_view(), told)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_every_output_says_what_the_json_says(output: str, told: Batch, arrows: Path) -> None:
-    agree(arrows, shown(JSON, told), output)
+    agree(arrows, shown(json_view(), told), output)
 
 
 LINE = re.compile(
@@ -110,8 +119,8 @@ LINE = re.compile(
 
 def test_text_says_what_the_json_says() -> None:
     told = of_every_kind()
-    lines = [LINE.fullmatch(line) for line in shown(TEXT, told).splitlines()]
-    facts = [json.loads(line) for line in shown(JSON, told).splitlines()]
+    lines = [LINE.fullmatch(line) for line in unfolded(text_view(), told).splitlines()]
+    facts = [json.loads(line) for line in shown(json_view(), told).splitlines()]
     for line, fact in zip(lines, facts, strict=True):
         assert line
         for name in ("pid", "ns_pid", "ppid", "ns_ppid", "tid", "ns_tid", "comm"):
@@ -119,6 +128,13 @@ def test_text_says_what_the_json_says() -> None:
         space = f"pidns:{fact['pidns']}" if fact.get("pidns") not in (None, 4026531836) else "-"
         assert line["label"] == (fact["container"]["name"] if fact.get("container") else space)
         assert (line["event"], line["info"]) == (fact["event"], info(fact))
+
+
+def unfolded(view: View, told: Batch) -> str:
+    """Its lines, a gap each."""
+    containers = Attribution()
+    parts = [part for at in range(len(told)) for part in containers.split_and_learn(told.part(at, at + 1))]
+    return b"".join(view.render(part, containers) + view.rest() for part in parts).decode()
 
 
 def info(fact: Fact) -> str:
@@ -144,14 +160,14 @@ def info(fact: Fact) -> str:
 
 
 def test_a_line_has_the_members_that_are_declared_for_its_kind(told: Batch) -> None:
-    for line in shown(JSON, told).splitlines():
+    for line in shown(json_view(), told).splitlines():
         object_ = json.loads(line)
         declared = members_of(Kind[object_["event"].upper()], is_inferred="inferred" in object_)
         assert set(object_) - {"inferred", "carried"} == {column.name for column in declared}
 
 
 def test_a_typed_event_says_what_its_line_says(told: Batch) -> None:
-    for line in shown(JSON, told).splitlines():
+    for line in shown(json_view(), told).splitlines():
         said, event = json.loads(line), event_of(line)
         typed = msgspec.to_builtins(event)
         assert {name: typed[name] for name in said} == said
@@ -161,7 +177,7 @@ def test_a_typed_event_says_what_its_line_says(told: Batch) -> None:
 
 def test_a_line_is_as_the_published_schema_says(told: Batch) -> None:
     schema = jsonschema.Draft202012Validator(json.loads((ROOT / "docs/schema.json").read_text()))
-    for line in shown(JSON, told).splitlines():
+    for line in shown(json_view(), told).splitlines():
         schema.validate(json.loads(line))
     with pytest.raises(jsonschema.ValidationError):
         schema.validate({"event": "fork", "pid": "1"})

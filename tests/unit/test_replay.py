@@ -37,21 +37,24 @@ def arrows(tmp_path: Path) -> Path:
 
 
 def replay(*args: object, exit_code: int = 0, stdin: bytes = b"", cwd: Path = ROOT) -> tuple[list[str], str]:
-    """What it printed, line by line, and what it said."""
+    """What it printed, line by line, without the header, and what it said."""
     argv = [sys.executable, "-m", "tracer", "replay", *map(str, args)]
     env = {**os.environ, "TZ": "UTC", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(argv, capture_output=True, input=stdin, env=env, timeout=60, cwd=cwd)  # through a pipe
     printed, said = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == exit_code, said
     assert "Traceback" not in said
-    return printed.splitlines(), said.replace(f"{Path(str(args[0])).parent}/", "")
+    lines = printed.splitlines()
+    is_headed = lines and "--json" not in args and "--no-header" not in args
+    assert (lines[0].split()[0] == "TIME") == is_headed if lines else True
+    return lines[1:] if is_headed else lines, said.replace(f"{Path(str(args[0])).parent}/", "")
 
 
 def test_lines_and_json(arrows: Path) -> None:
     lines, said = replay(arrows)
     assert len(lines) == 360
     assert lines[1].split() == ["22:13:21.001", "exec", "web", "1001", "1", "1000", "0", "sh", "ls", "1"]
-    assert "360 events (120 fork, 120 exec, 120 exit)" in said
+    assert "360 events (120 forks, 120 execs, 120 exits)" in said
     assert len(replay("--json", arrows, "web")[0]) == 360
     assert len(replay("--json", arrows, "web", "--events", "exec", "--count", 7)[0]) == 7
     assert "containers in it: 'web'" in replay("--json", arrows, "db", exit_code=3)[1]

@@ -49,6 +49,9 @@ class Kinds:
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         return "".join(f"{Kind(int(kind)).name.lower()} " for kind in batch.rows["kind"]).encode()
 
+    def rest(self) -> bytes:
+        return b""
+
 
 def life(tgid: int) -> list[builders.Row]:
     return [builders.fork(tgid, INSIDE), builders.row(Kind.EXEC, tgid, INSIDE), builders.exits(tgid, INSIDE)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -41,4 +42,4 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
 
     options = stream(values)
     record = record_of(values, has_view=True)
-    return follow_live(targets, options, lambda offset: make_view(options, offset), record)
+    return follow_live(targets, options, lambda offset: make_view(options, offset, sys.stdout), record)

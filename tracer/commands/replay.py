@@ -78,7 +78,9 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     with Ending() as ending:
         sources = open_sources(files, [view_module(options)], targets_of(targets), sayer(options.quiet))
         chosen = in_window(sources, since, until)
-        view = RunsView({source.attribution: make_view(options, source.wall_offset_ns) for source in chosen})
+        view = RunsView(
+            {source.attribution: make_view(options, source.wall_offset_ns, sys.stdout) for source in chosen}
+        )
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
         write = writer_to(sys.stdout, ending)
         ending.hold()

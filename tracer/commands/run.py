@@ -83,7 +83,7 @@ def _run(ending: Ending, argv: tuple[str, ...], file: Path | None, force: bool, 
             source.redact = redactor or source.redact
             source.trace.ring.wake_on(ending.wakeup)
             limits = Limits(options.duration, options.count, lambda: True)
-            view = make_view(options, source.wall_offset_ns)
+            view = make_view(options, source.wall_offset_ns, out)
             ending.check()
             ending.pass_on = newborn.take_signal
             write, go = writer_to(out, ending), newborn.go

@@ -48,10 +48,17 @@ class RunsView:
     def __init__(self, views: dict[Attribution, View]) -> None:
         self.header = next(iter(views.values())).header
         self._views = views
+        self._last = next(iter(views.values()))
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """As `View.render`."""
-        return self._views[containers].render(batch, containers)
+        before, self._last = self._last, self._views[containers]
+        text = self._last.render(batch, containers)
+        return text if before is self._last else before.rest() + text
+
+    def rest(self) -> bytes:
+        """As `View.rest`."""
+        return self._last.rest()
 
 
 def run_of(sources: Sequence[RecordedSource], at: str | None = None, during: str | None = None) -> RecordedSource:

@@ -68,3 +68,14 @@ def duration(ns: int) -> str:
         return f"{ns / 10**9:.1f} s"
     minutes = ns // (60 * 10**9)
     return f"{minutes} min" if minutes < 180 else f"{minutes // 60} h"
+
+
+def elapsed(seconds: float) -> str:
+    """How long something took, in the two largest units: 2.2 s, 5 min 12 s, 3 h 20 min, 2 d 4 h."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    rest = round(seconds)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    at = next(at for at, (_name, size) in enumerate(units) if rest >= size)
+    parts = [(rest // units[at][1], units[at][0]), (rest % units[at][1] // units[at + 1][1], units[at + 1][0])]
+    return " ".join(f"{count} {name}" for count, name in parts if count)

@@ -74,6 +74,10 @@ class JsonLines:
             lambda notes, at: self._aside(notes, at, containers),
         )
 
+    def rest(self) -> bytes:
+        """As `View.rest`: every gap is in its place."""
+        return b""
+
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
         rows, known, sheet = batch.rows, Known(batch.rows), sheet_of(len(batch))
         forms, of_row = self._forms(batch, known, containers)

@@ -3,97 +3,177 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import Batch, split_args
+from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
 from tracer.stream.pidns import chain_of
-from tracer.stream.schema import Flag, Kind
+from tracer.stream.schema import NOTE_KINDS, Flag, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import command_line, safe, safe_text
 from tracer.text.times import duration
 from tracer.text.wait_status import ending
-from tracer.text.width import pad
-from tracer.views.sheet import Sheet, render, sheet_of
+from tracer.text.width import cut, cut_line, cut_middle, pad, width
+from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
+from tracer.views.gaps import Burst, Gaps
+from tracer.views.layout import CONTAINER, NUMBER, Layout, grown, layout, most_container
+from tracer.views.sheet import Sheet, sheet_of, with_lines
 
 _WORDS = {kind: kind.name.lower() for kind in Kind}
-_COLORS = {
-    Kind.FORK: "\x1b[32m",
-    Kind.THREAD_FORK: "\x1b[32m",
-    Kind.EXEC: "\x1b[36m",
-    Kind.EXIT: "\x1b[2m",
-    Kind.THREAD_EXIT: "\x1b[2m",
-    Kind.GAP: "\x1b[1;33m",
-    Kind.REPAIR: "\x1b[1;33m",
+_NUMBERS: dict[str, Callable[[NDArray[np.void]], NDArray[np.unsignedinteger]]] = {
+    "PID": lambda rows: rows["tgid"],
+    "NSPID": lambda rows: rows["chain"]["nr"][:, 0],
+    "PPID": lambda rows: rows["parent_tgid"],
+    "NSPPID": lambda rows: rows["parent_vtgid"],
+    "TID": lambda rows: rows["tid"],
+    "NSTID": lambda rows: rows["vtid"],
 }
-_FAILED, _RESET = "\x1b[31m", "\x1b[0m"
-_CONTAINER, _COMM = 12, 15
-_PARENTS = (2, 3)  # columns with the parent's numbers
+_PARENTS = ("PPID", "NSPPID")
 _MARKS = {Flag.INFERRED: "inferred", Flag.CARRIED: "carried"}
 _MARKED = np.uint8(sum(_MARKS))
-_NOBODY = "-".ljust(_CONTAINER)
+_NOBODY = "-"
+_ALL_KINDS = max(Kind) + 1
 _SHORT_BYTES = 512
+_NO_WIDTH: Callable[[], int | None] = lambda: None  # noqa: E731 - a default
 
 
 class Lines:
-    """TIME EVENT CONTAINER PID NSPID PPID NSPPID [TID NSTID] COMM INFO.
+    """TIME EVENT CONTAINER PID NSPID PPID NSPPID [TID NSTID] COMM INFO, as far as there is room.
 
-    wall_offset_ns: wall clock minus boottime when the trace began. Times are local.
+    wall_offset_ns: wall clock minus boottime when the trace began. Times are local. line_width: asked ahead of every
+    batch, how wide lines may be, in cells; None: nothing is cut. container_width: how wide the column CONTAINER may
+    become; 0: as there is room. titles: with a header, again where the columns have changed on a terminal.
     """
 
-    def __init__(self, kinds: frozenset[Kind], color: bool, threads: bool, wall_offset_ns: int) -> None:
-        self._kinds = kinds
-        self._color, self._threads = color, threads
+    def __init__(
+        self,
+        kinds: frozenset[Kind],
+        color: bool,
+        threads: bool,
+        wall_offset_ns: int,
+        line_width: Callable[[], int | None] = _NO_WIDTH,
+        container_width: int = 0,
+        titles: bool = True,
+    ) -> None:
+        self._kinds = tuple(kinds)
+        self._threads, self._titles = threads, titles
+        self._line_width, self._container_width = line_width, container_width
         self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, time.localtime)
-        width = max(len(_WORDS[kind]) for kind in kinds) if kinds else 4
-        self._words = {kind: word.ljust(width) for kind, word in _WORDS.items()}
-        if color:
-            self._words |= {kind: f"{code}{self._words[kind]}{_RESET}" for kind, code in _COLORS.items()}
-        self._event_texts = [f" {self._words[Kind(kind)] if kind else ''} ".encode() for kind in range(max(Kind) + 1)]
+        self._colors = ContainerColors() if color else None
+        self._event_width = max(len(_WORDS[kind]) for kind in kinds) if kinds else 4
+        self._event_texts = self._event_column(failed=False) + self._event_column(failed=True)
         self._ended = lru_cache(1024)(self._ending)
-        threads_header = f" {'TID':>7} {'NSTID':>6}" if threads else ""
-        self.header = (
-            f"{'TIME':<12} {'EVENT':<{width}} {'CONTAINER':<{_CONTAINER}} {'PID':>7} {'NSPID':>6} "
-            f"{'PPID':>7} {'NSPPID':>6}{threads_header} {'COMM':<{_COMM}} INFO"
-        )
+        self._burst = Burst()
+        self._container = CONTAINER
+        self._layout = self._titled = self._fitting(line_width(), 0)
+        self.header = self._titled.header if titles else ""
+
+    def _event_column(self, failed: bool) -> list[bytes]:
+        """The column EVENT for each kind, by its number. failed: for rows of failures."""
+        return [self._event(Kind(kind), failed).encode() if kind else b"  " for kind in range(_ALL_KINDS)]
+
+    def _event(self, kind: Kind, failed: bool = False) -> str:
+        word = _WORDS[kind].ljust(self._event_width)
+        code = FAILED if failed else OF_KIND.get(kind)
+        return f" {painted(word, code) if self._colors and code else word} "
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
-        """One line for each row of a kind to show; gaps always."""
-        return render(
-            batch,
-            self._kinds,
-            lambda events: self._events(events, containers),
-            lambda notes, at: self._aside(notes, at, containers),
-        )
+        """One line for each row of a kind to show; gaps always, those of a burst as one when it is over."""
+        shown = batch.select(of_kind(batch.rows, *self._kinds, *NOTE_KINDS))
+        if not len(shown):
+            return b""
+        texts = [self._part(part, containers) for part in self._parts(shown, containers, self._line_width())]
+        return texts[0] if len(texts) == 1 else b"".join(texts)
+
+    def rest(self) -> bytes:
+        """The lines of a burst of gaps that is taken to be over."""
+        return self._cut_whole("".join(f"{line}\n" for line in self._gap_lines()).encode())
+
+    def _parts(self, shown: Batch, containers: Attribution, line_width: int | None) -> Iterator[Batch]:
+        """The batch, cut where a name needs a wider column CONTAINER; each part is yielded when the columns fit it."""
+        begin, most = 0, most_container(self._container_width, line_width)
+        self._layout = self._fitting(line_width, 0)
+        for at in shown.pairs.first if self._layout.container < most else ():
+            needed = width(_label(shown, at, containers))
+            if needed > self._layout.container:
+                if at > begin:
+                    yield shown.part(begin, at)
+                    begin = at
+                self._layout = self._fitting(line_width, needed)
+        yield shown.part(begin, len(shown))
+
+    def _fitting(self, line_width: int | None, needed: int) -> Layout:
+        """The columns for lines of this width, and for a container's name of so many cells."""
+        most = most_container(self._container_width, line_width)
+        self._container = grown(self._container, needed, max(self._container, most))
+        return layout(line_width, self._event_width, min(self._container, most), self._threads)
+
+    def _part(self, part: Batch, containers: Attribution) -> bytes:
+        is_note = of_kind(part.rows, *NOTE_KINDS)
+        notes = self._notes(part, is_note, containers) if self._burst or is_note.any() else []
+        events = part.select(~is_note)
+        text = self._events(events, containers).render() if len(events) else b""
+        text = self._cut_whole(with_lines(text, notes))
+        return self._new_titles() + text
+
+    def _new_titles(self) -> bytes:
+        """The header, where the columns on a terminal are not those of the last one; else nothing."""
+        before, self._titled = self._titled, self._layout
+        if before == self._layout or not (self._titles and self._layout.is_cut):
+            return b""
+        header = self._layout.header
+        return b"" if header == before.header else f"{header}\n".encode()
+
+    def _cut_whole(self, text: bytes) -> bytes:
+        """The lines, cut where there is not even room for what stands ahead of INFO."""
+        columns = self._layout.line
+        if columns is None:
+            return text
+        return "".join(f"{cut_line(line, columns)}\n" for line in text.decode().splitlines()).encode()
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
         rows, known, pairs, sheet = batch.rows, Known(batch.rows), batch.pairs, sheet_of(len(batch))
         self._clock.put(sheet, rows["ts_ns"])
-        sheet.choice(self._event_texts, rows["kind"])
-        sheet.choice([pad(_label(batch, at, containers), _CONTAINER).encode() for at in pairs.first], pairs.of_row)
-        numbers = [rows["tgid"], rows["chain"]["nr"][:, 0], rows["parent_tgid"], rows["parent_vtgid"]]
-        if self._threads:
-            numbers += [rows["tid"], rows["vtid"]]
-        for column, number in enumerate(numbers):
-            where = known("ppid") if column in _PARENTS else None
+        failed = known("status") & (rows["status"] != 0) if self._colors else None
+        sheet.choice(
+            self._event_texts, rows["kind"] if failed is None else rows["kind"] + failed * np.uint8(_ALL_KINDS)
+        )
+        sheet.choice([self._place(_label(batch, at, containers)).encode() for at in pairs.first], pairs.of_row)
+        for title in self._layout.numbers:
             sheet.text(b" ")
-            sheet.number(number, 6 if column % 2 else 7, where, b"-")
-        own, infos = self._infos(batch, known)
+            sheet.number(_NUMBERS[title](rows), NUMBER, known("ppid") if title in _PARENTS else None, b"-")
+        own, infos = self._infos(batch, known, failed)
         has_info = np.zeros(len(batch), bool)
         has_info[own] = [bool(info) for info in infos]
-        sheet.names(rows["comm"], has_info, _comm)
+        sheet.names(rows["comm"], has_info, self._comm)
         sheet.own(own, infos)
         sheet.text(b"\n")
         return sheet
 
-    def _infos(self, batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
-        """The column INFO: the rows that can have a text in it, and the texts."""
+    def _place(self, label: str) -> str:
+        """The column CONTAINER."""
+        columns = self._layout.container
+        shown = pad(cut_middle(label, columns) if self._layout.is_cut else label, columns)
+        return painted(shown, self._colors.of(label.partition("#")[0])) if self._colors and label != _NOBODY else shown
+
+    def _comm(self, raw: bytes, has_info: bool) -> str:
+        name = safe(raw) or "-"
+        if self._layout.is_cut:
+            name = cut(name, self._layout.comm)
+        return f" {pad(name, self._layout.comm)} " if has_info else f" {name}".rstrip()
+
+    def _infos(
+        self, batch: Batch, known: Known, failed: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.intp], list[bytes]]:
+        """The column INFO: the rows that can have a text in it, and the texts. failed: whose texts are red; None: none
+        is."""
         rows, infos = batch.rows, [b""] * len(batch)
         commands, exits = known("args"), known("status")
         more = (rows["level"] >= 2) | (rows["flags"] & _MARKED != 0)
@@ -110,7 +190,18 @@ class Lines:
         for at in np.flatnonzero(more).tolist():
             infos[at] = _with_more(infos[at].decode(), batch, at).encode()
         own = np.flatnonzero(commands | exits | more)
-        return own, [infos[at] for at in own.tolist()]
+        texts = self._cut_infos([infos[at] for at in own.tolist()])
+        if failed is not None:
+            for at in np.flatnonzero(failed[own]).tolist():
+                texts[at] = painted(texts[at].decode(), FAILED).encode()
+        return own, texts
+
+    def _cut_infos(self, infos: list[bytes]) -> list[bytes]:
+        """The texts, cut to the column INFO; no text has fewer bytes than cells."""
+        room = self._layout.info
+        if room is None:
+            return infos
+        return [info if len(info) <= room else cut(info.decode(), room).encode() for info in infos]
 
     def _endings(self, rows: NDArray[np.void], exits: NDArray[np.intp]) -> list[bytes]:
         """How the processes in these rows ended, and after which time: only few different texts, as shown."""
@@ -123,38 +214,73 @@ class Lines:
 
     def _ending(self, status: int) -> str:
         end = ending(status)
-        words = end.signal or f"exit {end.exit_code}"
-        if end.core_dumped:
-            words += " (core dumped)"
-        if self._color and end.exit_code != 0:
-            words = f"{_FAILED}{words}{_RESET}"
-        return f"{words} after "
+        dumped = " (core dumped)" if end.core_dumped else ""
+        return f"{end.signal or f'exit {end.exit_code}'}{dumped} after "
 
-    def _aside(self, batch: Batch, index: int, containers: Attribution) -> str:
-        row = batch.rows[index]
+    def _notes(self, part: Batch, is_note: NDArray[np.bool_], containers: Attribution) -> list[tuple[int, str]]:
+        """The lines of gaps and repairs, each with its line number among all lines of this part."""
+        lines: list[tuple[int, str]] = []
+        ts_ns = part.rows["ts_ns"]
+        before: NDArray[np.intp] = np.cumsum(~is_note) - ~is_note
+        if self._colors:
+            for at in part.pairs.first:  # in the order of the rows, however they are cut into parts
+                self._place(_label(part, at, containers))
+
+        def add(at: int, texts: list[str]) -> None:
+            for text in texts:
+                lines.append((int(before[at]) + len(lines), text))
+
+        checked = 0
+        for at in [*np.flatnonzero(is_note).tolist(), len(part)]:
+            if (over := self._burst.end_in(ts_ns[checked : at + 1])) is not None:
+                add(checked + over, self._gap_lines())
+            if at < len(part):
+                add(at, self._note(part, at, containers))
+            checked = at + 1
+        return lines
+
+    def _note(self, part: Batch, at: int, containers: Attribution) -> list[str]:
+        """The lines that a gap or a repair has at once: a gap can be part of a burst."""
+        row = part.rows[at]
         if row["kind"] == Kind.REPAIR:
-            return self._repair(row)
-        return self._gap(batch.rows[index : index + 1], pad(_label(batch, index, containers), _CONTAINER))
+            info = f"processes are as in the kernel's list of {self._clock.text(int(row['start_ns']))}"
+            return [*self._gap_lines(), self._note_line(Kind.REPAIR, int(row["ts_ns"]), _NOBODY, info)]
+        label, gaps = _label(part, at, containers), _gaps(part.rows[at : at + 1])
+        if gaps.cpus:
+            self._burst.add(label, gaps)
+            return []
+        return [*self._gap_lines(), self._gap_line(label, gaps)]
 
-    def _gap(self, rows: NDArray[np.void], label: str) -> str:
-        """The line of a gap. rows: the row of the gap alone."""
-        row, known = rows[0], Known(rows)
-        since = self._clock.text(int(row["start_ns"])) if known("since")[0] else "the start"
-        until = self._clock.text(int(row["ts_ns"]))
-        lost = int(row["seq"])
-        where = f" on CPU {row['cpu']}" if known("cpu")[0] else ""
-        why = " (throttled)" if row["flags"] & Flag.THROTTLED else ""
-        what = f"lost {lost} event{'s' if lost != 1 else ''}" if lost else "events are missing"
-        info = f"{what}{where} between {since} and {until}{why}"
-        return f"{until} {self._words[Kind.GAP]} {label} {self._dashes()} {info}"
+    def _gap_lines(self) -> list[str]:
+        """The lines of the burst, which is over."""
+        return [self._gap_line(label, gaps) for label, gaps in self._burst.take()]
 
-    def _repair(self, row: np.void) -> str:
-        info = f"processes are as in the kernel's list of {self._clock.text(int(row['start_ns']))}"
-        return f"{self._clock.text(int(row['ts_ns']))} {self._words[Kind.REPAIR]} {_NOBODY} {self._dashes()} {info}"
+    def _gap_line(self, label: str, gaps: Gaps) -> str:
+        since = "the start" if gaps.since_ns is None else self._clock.text(gaps.since_ns)
+        info = f"{gaps.what} between {since} and {self._clock.text(gaps.until_ns)}{gaps.why}"
+        return self._note_line(Kind.GAP, gaps.until_ns, label, info)
 
-    def _dashes(self) -> str:
-        threads = f" {'-':>7} {'-':>6}" if self._threads else ""
-        return f"{'-':>7} {'-':>6} {'-':>7} {'-':>6}{threads} {'-':<{_COMM}}"
+    def _note_line(self, kind: Kind, ts_ns: int, label: str, info: str) -> str:
+        """A line without a process: where INFO has too little room, its text begins in the columns of the process."""
+        columns = self._layout
+        no_process = "".join(f"{'-':>{NUMBER}} " for _title in columns.numbers) + f"{'-':<{columns.comm}} "
+        if columns.info is not None and width(info) > columns.info:
+            info, no_process = cut(info, len(no_process) + columns.info), ""
+        return f"{self._clock.text(ts_ns)}{self._event(kind)}{self._place(label)} {no_process}{info}"
+
+
+def _gaps(rows: NDArray[np.void]) -> Gaps:
+    """A gap, from its row alone: shape (1,)."""
+    row, known, lost = rows[0], Known(rows), int(rows["seq"][0])
+    throttled = bool(row["flags"] & Flag.THROTTLED)
+    return Gaps(
+        since_ns=int(row["start_ns"]) if known("since")[0] else None,
+        until_ns=int(row["ts_ns"]),
+        lost=lost,
+        throttled=lost * throttled,
+        only_throttled=throttled,
+        cpus={int(row["cpu"])} if known("cpu")[0] else set(),
+    )
 
 
 def _label(batch: Batch, index: int, containers: Attribution) -> str:
@@ -163,11 +289,6 @@ def _label(batch: Batch, index: int, containers: Attribution) -> str:
         return safe_text(container.label)
     inum = int(batch.rows["chain"]["inum"][index, 0])
     return "-" if inum in (INITIAL_PIDNS_INUM, 0) else f"pidns:{inum}"  # 0: a row of the stream itself
-
-
-def _comm(raw: bytes, has_info: bool) -> str:
-    name = safe(raw) or "-"
-    return f" {pad(name, _COMM)} " if has_info else f" {name}".rstrip()
 
 
 def _command(raw: bytes, exe_len: int) -> bytes:

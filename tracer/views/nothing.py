@@ -14,3 +14,7 @@ class Nothing:
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """No text, whatever the batch."""
         return b""
+
+    def rest(self) -> bytes:
+        """As `View.rest`."""
+        return b""

@@ -15,3 +15,7 @@ class View(Protocol):
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """The lines of all rows to show, in UTF-8, each ended by a newline. containers: has the batch's facts."""
+
+    def rest(self) -> bytes:
+        """The lines that were held back, because rows to come might have changed them. Call it at the end, and where
+        no rows have come for `tracer.wiring.session.IDLE_S`."""

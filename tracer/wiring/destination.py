@@ -45,6 +45,11 @@ class Destination:
     uses = _USED
     """As for `Tracing.load`."""
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it goes to a file that is there afterwards."""
+        return self._fd is None
+
     def confine(self, tracing: Tracing, begin_threads: Callable[[], None]) -> None:
         """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
         self._facts = of_this_host(tracing.wall_offset_ns, self._command)

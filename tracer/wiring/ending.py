@@ -23,9 +23,11 @@ from typing import NoReturn, Protocol, Self
 from tracer.errors import Interrupted, ReaderGone, ReaderStuck
 from tracer.interrupt import leave_while_importing
 from tracer.text.escape import safe_text
+from tracer.text.width import cut
 
 PATIENCE_S, INSISTENT_S = 1.0, 3.0
 _LOOK_S = 0.1
+_CLEAR = "\r\x1b[K"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # a pipe, a socket, a terminal
 
@@ -52,6 +54,7 @@ class Ending:
     def __init__(self) -> None:
         self.pass_on: Callable[[int], bool] = lambda _number: False
         self.has_reader = True
+        self._shows = False
         self._cut_off: list[str] = []
         self._run: Endable | None = None
         self._raises = True
@@ -125,10 +128,22 @@ class Ending:
         if self._run:
             self._run.stop()
 
-    def say(self, line: str, end: str = "\n", before: str = "") -> None:
-        """Write a line for people to stderr, safe for a terminal, as far as its reader reads. before: control
-        characters that are ours."""
-        text = before + safe_text(line.rstrip("\n")) + end
+    def say(self, line: str) -> None:
+        """Write a line for people to stderr, safe for a terminal, as far as its reader reads."""
+        self._to_stderr(self._cleared() + safe_text(line.rstrip("\n")) + "\n")
+
+    def show(self, status: str) -> None:
+        """Show a line on the terminal that stderr is, in place of the one before, until something is said. "": none."""
+        shown = cut(safe_text(status), os.get_terminal_size(sys.stderr.fileno()).columns - 1) if status else ""
+        self._to_stderr(self._cleared() + shown)
+        self._shows = shown != ""
+
+    def _cleared(self) -> str:
+        """What clears the line that is shown."""
+        was_shown, self._shows = self._shows, False
+        return _CLEAR if was_shown else ""
+
+    def _to_stderr(self, text: str) -> None:
         rest = memoryview(text.encode(sys.stderr.encoding, sys.stderr.errors or "strict"))
         with contextlib.suppress(OSError, ReaderGone):
             while rest:

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from tracer.kernel.options import ring_bytes_for
 from tracer.stream.schema import EVENT_NAMES
+from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_events
 
@@ -48,6 +49,9 @@ class StreamOptions:
     stats: bool
     max_processes: int
     redact: bool
+    header: bool
+    is_cut: bool
+    container_width: int
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -91,6 +95,19 @@ _OPTIONS = {
         help="Use of colors; NO_COLOR is respected.",
     ),
     "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
+    "no_header": click.option("--no-header", is_flag=True, help="Leave the line with the titles of the columns out."),
+    "no_trunc": click.option(
+        "--no-trunc",
+        "--wide",
+        is_flag=True,
+        help="Show all columns and whole command lines on a terminal, where lines are cut to its width.",
+    ),
+    "container_width": click.option(
+        "--container-width",
+        type=WholeNumber(LEAST_CONTAINER, 255),
+        metavar="N",
+        help="Let the column CONTAINER grow up to N cells. Default: a sixth of the terminal; 40 if stdout is not one.",
+    ),
     "buffer_size": click.option(
         "--buffer-size",
         type=Size(1 << 16, 1 << 30, plain_bytes=1 << 20),
@@ -143,13 +160,16 @@ def _adding(*names: str) -> Callable[[F], F]:
 
 
 _SECRECY = ("redact", "no_args")
+_TEXT = ("no_header", "no_trunc", "container_width")
 secrecy_options = _adding(*_SECRECY)
 stream_options = _adding(*_OPTIONS)
 capture_options = _adding(
     *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes", "stats"),
     "require_complete",
 )
-replay_options = _adding("events", "threads", "count", "output", "as_json", "color", "quiet", "require_complete")
+replay_options = _adding(
+    "events", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet", "require_complete"
+)
 
 
 def stream(values: dict[str, Any]) -> StreamOptions:
@@ -168,14 +188,17 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         stats=values.get("stats", False),
         max_processes=values.get("max_processes", 0),
         redact=values.get("redact", False),
+        header=not (values["quiet"] or values.get("no_header")),
+        is_cut=not values.get("no_trunc"),
+        container_width=values.get("container_width") or 0,
     )
 
 
-def wants_color(choice: str) -> bool:
-    """Whether to color the output to stdout."""
+def wants_color(choice: str, out: TextIO | None = None) -> bool:
+    """Whether to color the output. out: where it goes; None: to stdout."""
     if choice != "auto":
         return choice == "always"
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return (out or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def is_from_settings(param: str) -> bool:

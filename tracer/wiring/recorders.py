@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.errors import NstraceError, ReaderGone, ReaderStuck
+from tracer.stream.schema import SUMMARY_KINDS
 from tracer.text.escape import safe_text
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_file
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
     from tracer.wiring.stdout_queue import Outlet
 
 F = TypeVar("F", bound=Callable[..., Any])
-_PROGRESS_S = 1.0
-_CLEAR = "\r\x1b[K"
-
+_PROGRESS_S = 0.25
 
 @dataclass(frozen=True)
 class RecordOptions:
@@ -112,19 +112,29 @@ class Recorder:
         self._writer, self._ending = writer, ending
         self._has_view = has_view
         self._progress = progress
-        self._said_at = time.monotonic()
+        self._events = 0
+        self._shown_at = 0.0
+        self._show_progress()
 
     def take(self, batch: Batch) -> None:
         """As `tracer.stream.source.BatchSink.take`."""
         self._guarded(lambda: self._writer.take(batch))
-        if self._progress and time.monotonic() - self._said_at >= _PROGRESS_S:
-            self._said_at = time.monotonic()
-            self._ending.say(f"nstrace: {self.line()}", end="", before=_CLEAR)
+        if self._progress:
+            from tracer.stream.batch import of_kind
+
+            self._events += int(of_kind(batch.rows, *SUMMARY_KINDS).sum())
+            self._show_progress()
+
+    def _show_progress(self) -> None:
+        if self._progress and time.monotonic() - self._shown_at >= _PROGRESS_S:
+            self._shown_at = time.monotonic()
+            events = f"{self._events} event{'s' if self._events != 1 else ''}"
+            self._ending.show(f"nstrace: recording: {events}, {_size(self._writer.bytes)}, {self._writer.lost} lost")
 
     def close(self) -> None:
         """Finish the file."""
         if self._progress:
-            self._ending.say("", end="", before=_CLEAR)
+            self._ending.show("")
         self._guarded(lambda: self._writer.close(self.until_ns))
 
     def abandon(self) -> None:
@@ -134,7 +144,8 @@ class Recorder:
     def line(self) -> str:
         """A line for people: how much was recorded."""
         writer = self._writer
-        return f"{writer.name}: {writer.rows} rows in {_size(writer.bytes)}, {writer.lost} events lost"
+        rows = f"{writer.rows} row{'s' if writer.rows != 1 else ''}"
+        return f"wrote {writer.name}: {rows}, {_size(writer.bytes)}, {writer.lost} lost"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         if self.error:
@@ -167,7 +178,7 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
 
     def say(line: str) -> None:
         if not options.quiet:
-            ending.say(f"nstrace: {line}", before=_CLEAR if progress else "")
+            ending.say(f"nstrace: {line}")
 
     try:
         writer = destination.writer(ending, say)
@@ -184,6 +195,8 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
         raise recorder.error
     if not recorder.error:
         say(recorder.line())
+        if destination.is_kept:
+            say(f"to show it: nstrace replay {shlex.quote(record.path)}")
 
 
 def outlet_of(options: StreamOptions) -> Outlet:

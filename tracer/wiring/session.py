@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tracer.stream.account import Account
+from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
-from tracer.stream.schema import SUMMARY_KINDS, Flag, Kind
+from tracer.stream.schema import SHOWN_KINDS, SUMMARY_KINDS, Flag, Kind
 from tracer.stream.source import BatchSink, Source
+from tracer.text.times import elapsed
 from tracer.views.view import View
 
 IDLE_S = 0.5
 _INFERRED = int(Flag.INFERRED)
+_WORDS = {kind: kind.name.lower().replace("_", " ") for kind in Kind}
 
 
 @dataclass
@@ -32,7 +35,8 @@ class Limits:
 @dataclass
 class Summary:
     """What a session has seen. inferred: rows that no event reported, not counted as events. evicted: living processes
-    for which the table had no room. masked: secrets in arguments; None: nobody looked for them."""
+    for which the table had no room. masked: secrets in arguments; None: nobody looked for them. seconds: how long it
+    took, of a recording by the time of its events; None: it had none. kinds: those that were shown."""
 
     events: Counter[Kind] = field(default_factory=Counter)
     lost: int = 0
@@ -40,7 +44,8 @@ class Summary:
     account: Account | None = None
     evicted: int = 0
     masked: int | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
+    kinds: frozenset[Kind] = frozenset(SUMMARY_KINDS)
 
     @property
     def is_complete(self) -> bool:
@@ -49,17 +54,56 @@ class Summary:
 
     @property
     def total(self) -> int:
-        """How many events, without snapshot rows."""
-        return sum(self.events[kind] for kind in SUMMARY_KINDS)
+        """How many events were shown, without snapshot rows."""
+        return sum(self.events[kind] for kind in self._shown)
+
+    @property
+    def _shown(self) -> tuple[Kind, ...]:
+        return tuple(kind for kind in SUMMARY_KINDS if kind in self.kinds)
 
     def line(self) -> str:
         """A line for people."""
-        parts = ", ".join(f"{self.events[kind]} {kind.name.lower()}" for kind in SUMMARY_KINDS if self.events[kind])
-        shown = f" ({parts})" if parts else ""
-        inferred = f", {self.inferred} inferred" if self.inferred else ""
-        evicted = f", {self.evicted} living processes evicted from the table" if self.evicted else ""
-        masked = "" if self.masked is None else f", {self.masked} secret{'s' if self.masked != 1 else ''} masked"
-        return f"{self.total} events{shown} in {self.seconds:.1f} s, {self.lost} lost{inferred}{evicted}{masked}"
+        parts = [counted(self.events[kind], _WORDS[kind]) for kind in self._shown if self.events[kind]]
+        return "".join(
+            [
+                counted(self.total, "event"),
+                f" ({', '.join(parts)})" if parts else "",
+                f" in {elapsed(self.seconds)}" if self.seconds is not None else "",
+                f", {self.lost} lost",
+                f", {self.inferred} inferred" if self.inferred else "",
+                f", {counted(self.evicted, 'living process', 'es')} evicted from the table" if self.evicted else "",
+                "" if self.masked is None else f", {counted(self.masked, 'secret')} masked",
+            ]
+        )
+
+
+class Period:
+    """From the first row to the last one. The rows of several runs have clocks of their own: each is a period."""
+
+    def __init__(self) -> None:
+        self._run: Attribution | None = None
+        self._first_ns = self._last_ns = self._before_ns = 0
+
+    def take(self, batch: Batch, run: Attribution) -> None:
+        """Receive the next batch. run: its attribution, by which runs are told apart."""
+        times = batch.rows["ts_ns"][of_kind(batch.rows, *SHOWN_KINDS)]
+        if not len(times):
+            return
+        first_ns, last_ns = int(times.min()), int(times.max())
+        if run is not self._run:
+            self._run, self._before_ns = run, self._before_ns + self._last_ns - self._first_ns
+            self._first_ns, self._last_ns = first_ns, last_ns
+        self._first_ns, self._last_ns = min(self._first_ns, first_ns), max(self._last_ns, last_ns)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the periods are together, in s; None: there was no row."""
+        return None if self._run is None else (self._before_ns + self._last_ns - self._first_ns) / 1e9
+
+
+def counted(count: int, word: str, ending: str = "s") -> str:
+    """A number of things: "1 event", "2 events"."""
+    return f"{count} {word}{'' if count == 1 else ending}"
 
 
 class Session:
@@ -73,14 +117,15 @@ class Session:
         limits: Limits,
         recorder: BatchSink | None = None,
     ) -> None:
-        self.summary = Summary()
+        self.summary = Summary(kinds=kinds)
         self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
         self._counted = tuple(kinds & set(SUMMARY_KINDS))
         self._stopping = False
         self._seen_anyone = False
         self._empty_since: float | None = None
-        self._started = time.monotonic()
+        self._started = self._heard_s = time.monotonic()
+        self._period = Period()
 
     def stop(self) -> None:
         """End at the next opportunity; what the kernel has reported by then is still shown."""
@@ -102,23 +147,38 @@ class Session:
         for batch in self._source.batches(self._wait):
             if len(batch):
                 self._take(batch, write)
-            elif self._recorder:
-                self._recorder.take(batch)
+            else:
+                self._idle(batch, write)
             self.summary.lost = self._source.lost
             yield
             if self._stopping and self._left() == 0:
                 break
-        self.summary.seconds = time.monotonic() - self._started
+        if text := self._view.rest():
+            write(text)
+        self.summary.seconds = self._period.seconds
         self.summary.account = self._source.account()
         if (table := self._source.table) is not None:
+            self.summary.seconds = time.monotonic() - self._started
             self.summary.evicted = table.evicted_living
+
+    def _idle(self, batch: Batch, write: Callable[[bytes], None]) -> None:
+        """Nothing came. A live source reads what there is, so what comes next is later than what came last by as long
+        as this has waited; of a recording nothing is known, whatever the time between its batches."""
+        if self._recorder:
+            self._recorder.take(batch)
+        is_live = self._source.table is not None
+        if is_live and time.monotonic() - self._heard_s >= IDLE_S and (text := self._view.rest()):
+            write(text)
 
     def _take(self, batch: Batch, write: Callable[[bytes], None]) -> None:
         table = self._source.table
+        self._heard_s = time.monotonic()
         self._seen_anyone = self._seen_anyone or (table is not None and len(table) > 0)
         batch = self._cut(batch)
         if self._recorder:
             self._recorder.take(batch)
+        if table is None:
+            self._period.take(batch, self._source.attribution)
         inferred = batch.rows["flags"] & _INFERRED != 0
         self.summary.inferred += int(inferred.sum())
         for kind, count in enumerate(np.bincount(batch.rows["kind"][~inferred]).tolist()):

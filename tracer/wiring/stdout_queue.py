@@ -109,11 +109,15 @@ class PatientView:
         text = self.last(containers)
         return text + self._view.render(batch, containers)
 
+    def rest(self) -> bytes:
+        """As `View.rest`."""
+        return self._view.rest()
+
     def last(self, containers: Attribution) -> bytes:
-        """The gap that has not been reported yet, if there is one."""
+        """The gap that has not been reported yet, if there is one, in its place."""
         if not self._gap["seq"][0]:
             return b""
-        text = self._view.render(Batch(self._gap), containers)
+        text = self._view.rest() + self._view.render(Batch(self._gap), containers) + self._view.rest()
         self._gap = np.zeros(1, EVENT)
         return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NICE = 5
 _MAX_SAID = 4
+_USUAL_COLUMNS = 80  # where a terminal does not say how wide it is
 
 
 def kinds_of(options: StreamOptions) -> frozenset[Kind]:
@@ -46,15 +48,39 @@ def view_module(options: StreamOptions) -> str:
     return "tracer.views.jsonl" if options.json else "tracer.views.lines"
 
 
-def make_view(options: StreamOptions, wall_offset_ns: int) -> View:
-    """The view for these options: text columns or JSON lines."""
+def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> View:
+    """The view for these options: text columns or JSON lines. out: where its text goes; lines of text are cut to the
+    width of a terminal."""
     if options.json:
         from tracer.views.jsonl import JsonLines
 
         return JsonLines(kinds=kinds_of(options), threads=options.threads, wall_offset_ns=wall_offset_ns)
     from tracer.views.lines import Lines
 
-    return Lines(kinds=kinds_of(options), color=options.color, threads=options.threads, wall_offset_ns=wall_offset_ns)
+    return Lines(
+        kinds=kinds_of(options),
+        color=options.color,
+        threads=options.threads,
+        wall_offset_ns=wall_offset_ns,
+        line_width=width_of(out) if options.is_cut else lambda: None,
+        container_width=options.container_width,
+        titles=options.header,
+    )
+
+
+def width_of(out: TextIO) -> Callable[[], int | None]:
+    """A function that asks how wide the terminal is now, in cells; None: out is no terminal."""
+    descriptor = out.fileno()
+    if not os.isatty(descriptor):
+        return lambda: None
+
+    def ask() -> int:
+        with contextlib.suppress(OSError):
+            if columns := os.get_terminal_size(descriptor).columns:
+                return columns
+        return _USUAL_COLUMNS
+
+    return ask
 
 
 def make_redactor(options: StreamOptions) -> Redactor | None:
@@ -85,14 +111,17 @@ def stream_to(
     on_ready: Callable[[], None] = lambda: None,
     redactor: Redactor | None = None,
 ) -> Summary:
-    """Run a session until it ends or a signal ends it; header first, summary last. Where the reader has closed our
-    output there is no summary, unless events must not be lost and were. on_ready: called after the header. redactor:
-    what the source's batches went through."""
+    """Run a session until it ends or a signal ends it. The header is the first line that is written, of a recording
+    only where an event follows; the summary goes to stderr. Where the reader has closed our output there is no summary,
+    unless events must not be lost and were. on_ready: called after the header. redactor: what the source's batches went
+    through."""
     from tracer.wiring.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
-    if not options.quiet and view.header:
-        ending.say(view.header)
+    if view.header and source.table is None:  # a recording, which may have nothing to show
+        write = _headed(view.header, write)
+    elif view.header:
+        write(f"{view.header}\n".encode())
     ending.ends(session)
     on_ready()
     summary = session.run(write)
@@ -104,16 +133,27 @@ def stream_to(
     return summary
 
 
+def _headed(header: str, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """A function that writes the header ahead of the first text."""
+    titles = [f"{header}\n".encode()]
+
+    def write_headed(text: bytes) -> None:
+        write(titles.pop() + text if titles else text)
+
+    return write_headed
+
+
 def _account_lines(account: Account | None, whole: bool, attribution: Attribution) -> list[str]:
     if account is None:
         return []
     if broken := account.broken():
         more = f" and {len(broken) - _MAX_SAID} more" if len(broken) > _MAX_SAID else ""
         return [f"the counters are broken: {'; '.join(broken[:_MAX_SAID])}{more}"]
-    lines = [account.line(), *(f"this does not add up: {line}" for line in account.differences())]
-    if whole:
-        lines += [*account.lines(), *account.lines_of_losers(lambda pair: _whose(attribution, pair))]
-    return lines
+    differences = [f"this does not add up: {line}" for line in account.differences()]
+    if not whole:
+        return [account.line(), *differences] if differences else []
+    losers = account.lines_of_losers(lambda pair: _whose(attribution, pair))
+    return [account.line(), *differences, *account.lines(), *losers]
 
 
 def _whose(attribution: Attribution, pair: PairKey) -> str:

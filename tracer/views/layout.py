@@ -1,0 +1,90 @@
+"""Which columns a line of text has, and how wide they are. Pure.
+
+A line that goes to a terminal is as wide as the terminal at most. INFO has what the other columns leave; where that is
+little, the numbers of the parent are left out, and COMM is narrower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tracer.text.width import cut, pad
+
+TIME, NUMBER, COMM, LEAST_COMM = 12, 7, 15, 8
+CONTAINER, LEAST_CONTAINER = 12, 9
+"""Widths of the column CONTAINER: in the beginning, and at least."""
+_MOST_CONTAINER, _MOST_UNCUT = 24, 40  # on a terminal, and elsewhere, where longer names stay whole
+_STEP = 4  # with which it grows
+_OF_LINE = 6  # on a terminal it is at most a sixth of the line
+_LEAST_INFO = 24
+_PARENTS, _THREADS = ("PPID", "NSPPID"), ("TID", "NSTID")
+
+
+class Layout(NamedTuple):
+    """Widths in cells. numbers: the titles of the columns of numbers that there are. info: room for INFO; None: as much
+    as it takes. line: to which whole lines have to be cut, as there is not even room for the other columns; else None.
+    """
+
+    event: int
+    container: int
+    numbers: tuple[str, ...]
+    comm: int
+    info: int | None = None
+    line: int | None = None
+
+    @property
+    def before_info(self) -> int:
+        """How many cells there are ahead of INFO."""
+        return sum(width + 1 for width in (TIME, self.event, self.container, self.comm)) + len(self.numbers) * (
+            NUMBER + 1
+        )
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether texts are cut to their columns."""
+        return self.info is not None
+
+    @property
+    def header(self) -> str:
+        """The titles of the columns."""
+        numbers = "".join(f"{title:>{NUMBER}} " for title in self.numbers)
+        container = pad(cut("CONTAINER", self.container), self.container)
+        line = f"{'TIME':<{TIME}} {'EVENT':<{self.event}} {container} {numbers}{'COMM':<{self.comm}} INFO"
+        return line if self.info is None else cut(line, self.line or self.before_info + self.info)
+
+
+def layout(line_width: int | None, event: int, container: int, threads: bool) -> Layout:
+    """The columns of lines of this width; None: of any. event, container: the widths of these columns. threads: with
+    TID and NSTID."""
+    first, *others = _candidates(event, container, threads)
+    if line_width is None:
+        return first
+    for found in (first, *others):
+        info = line_width - found.before_info
+        if info >= _LEAST_INFO:
+            return found._replace(info=info)
+    return found._replace(info=max(0, info), line=line_width if info < 0 else None)
+
+
+def _candidates(event: int, container: int, threads: bool) -> Iterator[Layout]:
+    """The widest first."""
+    own, more = ("PID", "NSPID"), _THREADS if threads else ()
+    yield Layout(event, container, (*own, *_PARENTS, *more), COMM)
+    yield Layout(event, container, (*own, _PARENTS[0], *more), COMM)
+    yield Layout(event, container, (*own, *more), COMM)
+    yield Layout(event, container, (*own, *more), LEAST_COMM)
+
+
+def most_container(chosen: int, line_width: int | None) -> int:
+    """How wide the column CONTAINER may become. chosen: by the user; 0: nothing."""
+    if chosen or line_width is None:
+        return chosen or _MOST_UNCUT
+    return max(LEAST_CONTAINER, min(_MOST_CONTAINER, line_width // _OF_LINE))
+
+
+def grown(container: int, wanted: int, most: int) -> int:
+    """The width of the column CONTAINER when a name needs so many cells: it grows in steps, up to most."""
+    if wanted <= container:
+        return min(container, most)
+    return min(most, container - (container - wanted) // _STEP * _STEP)
