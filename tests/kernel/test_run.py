@@ -164,6 +164,29 @@ def ticks_of(pid: int) -> int:
     return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
 
 
+def test_a_recording_beside_the_events(tmp_path: Path) -> None:
+    arrows, text = tmp_path / "run.arrows", tmp_path / "run.txt"
+    done = run("-w", str(arrows), "--to", str(text), "--", "sh", "-c", "cat; /bin/true; exit 5", input="in\n")
+    assert (done.returncode, done.stdout) == (5, "in\n")
+    assert f"to show it: nstrace replay {arrows}" in done.stderr
+    replay = subprocess.run([*NSTRACE, "replay", str(arrows)], capture_output=True, text=True, check=True)
+    assert replay.stdout == text.read_text()
+    assert "true" in replay.stdout
+    assert "/bin/true" not in done.stderr
+    again = run("-w", str(arrows), "--", "sh", "-c", "echo ran")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "already exists" in again.stderr
+    assert run("--force", "-w", str(arrows), "--", "true").returncode == 0
+
+
+def test_stdout_is_not_for_a_recording() -> None:
+    done = run("-w", "-", "--", "true")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "nstrace: stdout is the command's: give -w the name of a file",
+    )
+
+
 def test_signals_are_the_commands_when_the_trace_has_ended() -> None:
     with running("--duration", "0.1", "--", "sleep", "600", start_new_session=True) as process:
         assert process.stderr

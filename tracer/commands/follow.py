@@ -15,27 +15,30 @@ from tracer.wiring.recorders import record_of, record_options
 @click.command("follow")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @stream_options
-@record_options(required=False)
+@record_options("Record the events to FILE as well.")
 def command(targets: tuple[str, ...], **values: Any) -> int:
-    """Print every fork, exec and exit of the TARGETs as it happens, with the PID on the host and inside.
+    """Show processes as they start, execute programs and exit, with their PIDs on the host and in the container.
 
     \b
     TARGET is one of
-      NAME or ID     a container's name, or the beginning of its id
-      'web-*'        containers by name    label:K=V  image:NAME  compose:SERVICE
-      pid:N          everyone in the PID namespace of host process N
-      pidns:INUM     everyone in that PID namespace, and those nested in it
+      NAME or ID     a container, by its name or the beginning of its id
+      'web-*'        containers whose names match a pattern
+      label:K=V      containers with a label; also image:NAME and compose:SERVICE
+      pid:N          all processes in the PID namespace of process N of the host
+      pidns:INUM     all processes in this PID namespace and in those below it
       host           processes that are in no container
-      all            every container and PID namespace (the default)
+      all            all containers and PID namespaces (the default)
 
-    Events go to stdout; header, warnings and summary to stderr. Ctrl-C ends it, and so does the end of all TARGETs.
-    With -w FILE they are recorded as well: nstrace replay FILE shows them again. A slow reader of stdout, or one that
-    goes away, does not stop the recording.
+    The header and the events go to stdout, warnings and the summary to stderr. On a terminal each event is one line,
+    cut to the width of the terminal. Ctrl-C stops it; it also stops when all TARGETs have ended.
+
+    With -w FILE the events are recorded as well: nstrace replay FILE shows them again. The recording goes on where
+    stdout is read slowly or has been closed.
 
     \b
     nstrace follow web                    one container
-    nstrace follow --json all | jq .pids  every PID of every process, host first
-    nstrace follow -w web.arrows web      see it, and keep it
+    nstrace follow --json all | jq .pids  all PIDs of each process, the host's first
+    nstrace follow -w web.arrows web      show the events and record them
     """
     from tracer.wiring.following import follow_live
     from tracer.wiring.streaming import make_view

@@ -1,4 +1,4 @@
-"""nstrace record: as follow, to a file."""
+"""nstrace record: record events to a file."""
 
 from __future__ import annotations
 
@@ -8,25 +8,29 @@ import click
 
 from tracer.wiring.completing import complete_target
 from tracer.wiring.options import capture_options, stream
-from tracer.wiring.recorders import record_of, record_options
+from tracer.wiring.recorders import name_for, record_of, record_options
 
 
 @click.command("record")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
-@record_options(required=True)
+@record_options("The file to write; - is stdout. Default: a new one, named after the TARGETs and the time.")
 @capture_options
 def command(targets: tuple[str, ...], **values: Any) -> int:
-    """Record every fork, exec and exit of the TARGETs to a FILE, to be seen later and anywhere: nstrace replay FILE.
+    """Record the events of the TARGETs to a file. nstrace replay FILE shows them later, on any host.
 
-    TARGETs are those of nstrace follow. The FILE is an Arrow IPC stream that pyarrow, Polars, pandas and nanoarrow read
-    as it is. It is written once a second: kill -9 loses no more than that (five seconds where little happens). Ctrl-C
-    ends it, and so does the end of all TARGETs.
+    TARGETs are those of nstrace follow. The file is an Arrow IPC stream, which pyarrow, Polars, pandas and nanoarrow
+    can read. It is written once a second: kill -9 loses the last second at most (five seconds where few events occur).
+    Ctrl-C stops the recording; it also stops when all TARGETs have ended.
 
     \b
+    nstrace record web                    to a new file: web-20261129-140305.arrows
     nstrace record -w web.arrows web
     nstrace record -w - all | ssh host 'cat >all.arrows'
     """
+    import time
+
     from tracer.views.nothing import Nothing
     from tracer.wiring.following import follow_live
 
-    return follow_live(targets, stream(values), lambda _offset: Nothing(), record_of(values, has_view=False))
+    record = record_of(values, has_view=False, default=name_for(targets, time.localtime()))
+    return follow_live(targets, stream(values), lambda _offset: Nothing(), record)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from tracer.text.width import cut, pad
 
 TIME, NUMBER, COMM, LEAST_COMM = 12, 7, 15, 8
-CONTAINER, LEAST_CONTAINER = 12, 9
-"""Widths of the column CONTAINER: in the beginning, and at least."""
+CONTAINER, LEAST_CONTAINER, UNCUT_CONTAINER = 12, 9, 16
+"""Widths of the column CONTAINER: in the beginning; at least; and in the beginning where nothing is cut, and the header
+not repeated when the column grows: it has room for pidns:4026532189."""
 _MOST_CONTAINER, _MOST_UNCUT = 24, 40  # on a terminal, and elsewhere, where longer names stay whole
 _STEP = 4  # with which it grows
 _OF_LINE = 6  # on a terminal it is at most a sixth of the line

@@ -23,7 +23,7 @@ from tracer.text.wait_status import ending
 from tracer.text.width import cut, cut_line, cut_middle, pad, width
 from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
 from tracer.views.gaps import Burst, Gaps
-from tracer.views.layout import CONTAINER, NUMBER, Layout, grown, layout, most_container
+from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
 from tracer.views.sheet import Sheet, sheet_of, with_lines
 
 _WORDS = {kind: kind.name.lower() for kind in Kind}
@@ -71,7 +71,7 @@ class Lines:
         self._event_texts = self._event_column(failed=False) + self._event_column(failed=True)
         self._ended = lru_cache(1024)(self._ending)
         self._burst = Burst()
-        self._container = CONTAINER
+        self._container = CONTAINER if line_width() else UNCUT_CONTAINER
         self._layout = self._titled = self._fitting(line_width(), 0)
         self.header = self._titled.header if titles else ""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tracer.errors import ExitCode, NstraceError
@@ -50,14 +51,21 @@ class Destination:
         """Whether it goes to a file that is there afterwards."""
         return self._fd is None
 
-    def confine(self, tracing: Tracing, begin_threads: Callable[[], None]) -> None:
+    def confine(
+        self,
+        tracing: Tracing,
+        begin_threads: Callable[[], None],
+        keep: Collection[int] = (),
+        inlets: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+    ) -> None:
         """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
         self._facts = of_this_host(tracing.wall_offset_ns, self._command)
         if self._folder is None or self._fd is not None:
-            tracing.confine(begin_threads=begin_threads)
+            tracing.confine(keep=keep, inlets=inlets, begin_threads=begin_threads)
             return
         allowed = FolderOperations(self._folder, self._path, self.record.rotates, self.record.force)
-        broker = tracing.confine(allowed.operations(), allowed.descriptors, begin_threads=begin_threads)
+        operations, kept = allowed.operations(), {*allowed.descriptors, *keep}
+        broker = tracing.confine(operations, kept, inlets, begin_threads)
         self._folder = BrokeredFolder(self._path.parent, broker)
 
     def _opened_null(self) -> int | None:

@@ -114,8 +114,8 @@ def _follow_until(
             tracing.confine(begin_threads=begin_threads)
 
     keep_freed()
-    destination = _destination(record, options.redact) if record else None
-    outlet = outlet_of(options) if record and record.has_view else None
+    destination = destination_of(record, options.redact) if record else None
+    outlet = outlet_of(options, sys.stdout) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     recorder, redactor = None, make_redactor(options)
     with contextlib.ExitStack() as stack:
@@ -140,7 +140,8 @@ def _follow_until(
     return exit_code(summary, options) or int(has_failed)
 
 
-def _destination(record: RecordOptions, redact: bool) -> Destination:
+def destination_of(record: RecordOptions, redact: bool) -> Destination:
+    """Where the recording goes, looked at while there are privileges. Raises NstraceError."""
     from tracer.wiring.destination import Destination  # and with it pyarrow, which nothing else here needs
 
     return Destination(record, redact)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -32,17 +33,19 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PROGRESS_S = 0.25
+_MAX_NAME = 40
 
 @dataclass(frozen=True)
 class RecordOptions:
     """Where to record to. path: "-" is stdout. rotate: (bytes, seconds, files) at most; None: no limit. has_view:
-    events are shown as well."""
+    events are shown as well. is_default: the user has given no path."""
 
     path: str
     force: bool
     fsync: bool
     rotate: tuple[int | None, float | None, int | None]
     has_view: bool
+    is_default: bool = False
 
     @property
     def rotates(self) -> bool:
@@ -50,18 +53,11 @@ class RecordOptions:
         return self.rotate[:2] != (None, None)
 
 
-def record_options(required: bool) -> Callable[[F], F]:
-    """Add -w and the options that go with it to a command; `record_of` collects them."""
+def record_options(write_help: str) -> Callable[[F], F]:
+    """Add -w and the options that go with it to a command; `record_of` collects them. write_help: of -w."""
     options = (
-        click.option(
-            "-w",
-            "--write",
-            metavar="FILE",
-            required=required,
-            shell_complete=complete_file,
-            help="Record to FILE; - is stdout.",
-        ),
-        click.option("--force", is_flag=True, help="Replace FILE if it is there."),
+        click.option("-w", "--write", metavar="FILE", shell_complete=complete_file, help=write_help),
+        click.option("--force", is_flag=True, help="Replace FILE if it exists."),
         click.option(
             "--rotate-size",
             type=Size(64_000),
@@ -86,14 +82,23 @@ def record_options(required: bool) -> Callable[[F], F]:
     return add
 
 
-def record_of(values: dict[str, Any], has_view: bool) -> RecordOptions | None:
-    """What the user chose; None: no recording."""
+def name_for(targets: Sequence[str], now: time.struct_time) -> str:
+    """A new file's name in the current directory, from the targets and the time: web-20261129-140305.arrows."""
+    words = [word for target in targets if (word := re.sub(r"[^A-Za-z0-9_.]+", "-", target).strip("-."))]
+    name = f"{'-'.join(words)[:_MAX_NAME] or 'all'}-{time.strftime('%Y%m%d-%H%M%S', now)}"
+    names = (f"{name}{f'-{number}' if number > 1 else ''}.arrows" for number in itertools.count(1))
+    return next(free for free in names if not os.path.lexists(free))
+
+
+def record_of(values: dict[str, Any], has_view: bool, default: str | None = None) -> RecordOptions | None:
+    """What the user chose; None: no recording. default: the file where no other is given."""
     rotate = (values["rotate_size"], values["rotate_interval"], values["max_files"])
-    if values["write"] is None:
+    path = values["write"] or default
+    if path is None:
         if values["force"] or values["fsync"] or any(rotate):
             raise click.UsageError("--force, --fsync, --rotate-... and --max-files go with -w FILE")
         return None
-    options = RecordOptions(values["write"], values["force"], values["fsync"], rotate, has_view)
+    options = RecordOptions(path, values["force"], values["fsync"], rotate, has_view, is_default=not values["write"])
     if values["max_files"] and not options.rotates:
         raise click.UsageError("--max-files goes with --rotate-size or --rotate-interval")
     if options.rotates and options.path == "-":
@@ -180,6 +185,8 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
         if not options.quiet:
             ending.say(f"nstrace: {line}")
 
+    if record.is_default:
+        say(f"recording to {record.path}")
     try:
         writer = destination.writer(ending, say)
     except ReaderGone as error:
@@ -199,8 +206,8 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
             say(f"to show it: nstrace replay {shlex.quote(record.path)}")
 
 
-def outlet_of(options: StreamOptions) -> Outlet:
-    """stdout beside a recording, whose thread has not begun."""
+def outlet_of(options: StreamOptions, out: TextIO) -> Outlet:
+    """Where the events go beside a recording; its thread has not begun."""
     from tracer.wiring.stdout_queue import Outlet
 
     def say_from_a_thread(line: str) -> None:
@@ -208,26 +215,26 @@ def outlet_of(options: StreamOptions) -> Outlet:
             if not options.quiet:
                 os.write(sys.stderr.fileno(), f"nstrace: {safe_text(line)}\n".encode())
 
-    return Outlet(sys.stdout.fileno(), say_from_a_thread)
+    return Outlet(out.fileno(), say_from_a_thread)
 
 
 @contextlib.contextmanager
 def beside_recording(
     view: View, outlet: Outlet, options: StreamOptions, containers: Attribution, ending: Ending
 ) -> Iterator[tuple[View, Callable[[bytes], None]]]:
-    """The view and a function that writes its text to stdout; neither makes a recording wait for the reader."""
+    """The view and a function that writes its text to the outlet; neither makes a recording wait for the reader."""
     from tracer.wiring.stdout_queue import PatientView
     from tracer.wiring.streaming import kinds_of
 
     patient = PatientView(view, outlet, kinds_of(options))
     yield patient, outlet.write
     outlet.write(patient.last(containers))
-    if not ending.wait_for(sys.stdout.fileno(), outlet.close):
-        ending.cut_off("stdout was not read in time after a second signal; the recording is complete")
+    if not ending.wait_for(outlet.fd, outlet.close):
+        ending.cut_off("the events were not read in time after a second signal; the recording is complete")
     elif outlet.error:
-        ending.cut_off(f"stdout could not be written: {outlet.error.strerror}; the recording has all of it")
+        ending.cut_off(f"the events could not be written: {outlet.error.strerror}; the recording has all of them")
     if patient.left_out and not options.quiet:
-        ending.say(f"nstrace: the reader of stdout was slow: {patient.left_out} events are in the recording alone")
+        ending.say(f"nstrace: the events were read too slowly: {patient.left_out} events are in the recording alone")
 
 
 def _size(count: int) -> str:

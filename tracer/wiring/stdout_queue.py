@@ -1,4 +1,4 @@
-"""stdout beside a recording: its reader may be slow, or exit, and the recording must not wait for it.
+"""Events beside a recording: their reader may be slow, or exit, and the recording must not wait for it.
 
 A thread of its own writes what is to be shown. What the reader is too slow for is left out, and reported as a gap.
 """
@@ -29,7 +29,7 @@ class Outlet:
     thread. error: why writing failed, unless the reader has closed its side."""
 
     def __init__(self, fd: int, say: Callable[[str], None], max_bytes: int = _MAX_BYTES) -> None:
-        self._fd, self._say, self._max_bytes = fd, say, max_bytes
+        self.fd, self._say, self._max_bytes = fd, say, max_bytes
         self.error: OSError | None = None
         self._texts: deque[bytes] = deque()
         self._bytes = 0
@@ -73,7 +73,7 @@ class Outlet:
             try:
                 at = 0
                 while at < len(text):
-                    at += os.write(self._fd, memoryview(text)[at:])
+                    at += os.write(self.fd, memoryview(text)[at:])
             except OSError as error:
                 self._is_gone = True
                 self.error = None if error.errno in GONE else error
@@ -83,7 +83,9 @@ class Outlet:
                 self._bytes -= len(text)
 
     def _why(self, error: OSError) -> str:
-        return f"stdout cannot be written: {error.strerror}" if self.error else "nobody reads the events any more"
+        return (
+            f"the events cannot be written: {error.strerror}" if self.error else "the reader of the events has closed"
+        )
 
     def _next(self) -> bytes | None:
         with self._changed:
