@@ -28,7 +28,9 @@ enum kind {
 	KIND_FORK = 1, /* A process began. */
 	KIND_EXEC = 2, /* A process runs another program. */
 	/*
-	 * A process ended: its last thread exited, whichever that was.
+	 * A process ended: its last thread exited, whichever that was. With
+	 * what it ran: since its last exec, or as its parent did when it forked
+	 * it.
 	 */
 	KIND_EXIT = 3,
 	/*
@@ -113,7 +115,11 @@ struct event {
 	u32 tgid;
 	u32 tid;
 	u32 vtid;
-	u32 old_tid; /* exec: the caller's tid before it */
+	/*
+	 * exec: the caller's tid before it; fork: the tgid of who forked, which
+	 * with CLONE_PARENT is not the parent
+	 */
+	u32 old_tid;
 	u32 parent_tgid;
 	u32 parent_vtgid; /* 0: the parent is not in this namespace */
 	u32 uid; /* real uid in the initial user namespace */

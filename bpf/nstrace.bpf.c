@@ -412,7 +412,8 @@ static __always_inline int filtered(u32 kind)
 int nstrace_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *child = (void *)ctx->args[1];
-	struct event head = { .kind = KIND_FORK };
+	struct event head = { .kind = KIND_FORK,
+			      .old_tid = process_of((void *)ctx->args[0]) };
 
 	if (is_thread(child))
 		head.kind = KIND_THREAD_FORK;

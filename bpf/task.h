@@ -40,6 +40,11 @@ static __always_inline bool is_thread(struct task_struct *t)
 	return t->pid != t->tgid;
 }
 
+static __always_inline u32 process_of(struct task_struct *t)
+{
+	return t->tgid;
+}
+
 /* The entry at a level, 0 being the initial namespace; its ns has no type. */
 static __always_inline void read_upid(struct upid *upid, struct pid *pid,
 				      u32 level)

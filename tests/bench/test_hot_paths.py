@@ -20,6 +20,7 @@ from tracer.secrets.redactor import Redactor
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.decoding import GapFinder, Joiner
+from tracer.stream.exit_commands import ExitCommands
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.stream.schema import Kind
 from tracer.stream.selection import Selection
@@ -75,6 +76,20 @@ def test_redact(kind: str, benchmark: Any) -> None:
     assert (redactor.count > 0) == (kind == "all secret")
 
 
+@pytest.mark.parametrize("lives", [LIVES, 2000])
+def test_commands_of_exits(lives: int, benchmark: Any) -> None:
+    table = Table()
+
+    def fresh() -> tuple[Any, dict[str, Any]]:
+        return (batch(lives),), {}
+
+    def fill(told: Batch) -> list[Batch]:
+        return list(ExitCommands(told, table).pieces())
+
+    (filled,) = benchmark.pedantic(fill, setup=fresh, rounds=200)
+    assert (filled.rows["args_len"][filled.rows["kind"] == Kind.EXIT] > 0).all()
+
+
 def test_table_update(benchmark: Any) -> None:
     table, done = Table(), 0
 
@@ -119,6 +134,9 @@ VIEWS = {
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_view(benchmark: Any, view: Lines | JsonLines) -> None:
     known: Attribution = attribution()
+
+    def fresh() -> tuple[Any, dict[str, Any]]:
+        return tuple(ExitCommands(batch(LIVES), Table()).pieces()), {}
 
     def render(told: Batch) -> bytes:
         return view.render(told, known)

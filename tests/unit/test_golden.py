@@ -70,6 +70,9 @@ def everything() -> Batch:
             exits(60, [(PIDNS, 7)], start_ns=10, ts_ns=10 + lived_ns, cgroup_id=9)
             for lived_ns in (0, 999, 10**6 - 1, 10**6, 10**9, 61 * SECOND_NS, 179 * 60 * SECOND_NS, 10**4 * SECOND_NS)
         ),
+        exits(61, inside, status=3 << 8, exe=b"/bin/sh", args=[b"sh", b"-c", b"exit 3"], **web),
+        exits(62, inside, status=9, exe=b"/opt/job", flags=Flag.ARGS_TRUNCATED, args=[b"job", b"a b", b"\x1b"], **web),
+        exits(63, exe=b"/bin/true", args=[b"true"]),
         exits(70, [(PIDNS + 9, 3)], ts_ns=3 * SECOND_NS, flags=Flag.INFERRED),
         exits(71, ts_ns=3 * SECOND_NS - 1, flags=Flag.INFERRED, status=256),
         fork(4194304, [(PIDNS, 4194303)], ts_ns=123456789, uid=4294967294, cpu=65535, **db),

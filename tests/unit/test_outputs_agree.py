@@ -152,9 +152,11 @@ def info(fact: Fact) -> str:
         core = " (core dumped)" if fact["core_dumped"] else ""
         is_known = fact["exit_code"] is not None or fact["signal"] is not None
         words.append(f"{how}{core} after {fact['duration_ns'] / 1e9:.1f} s" if is_known else "ended unseen")
-    elif fact.get("args") is not None:
+    has_command = fact.get("args") is not None and fact.get("exit_code") != 0
+    if has_command:
+        words[-1:] = [f"{word}:" for word in words]
         words.append(" ".join(map(shlex.quote, fact["args"])) or fact["exe"])
-    if fact.get("args_truncated"):
+    if has_command and fact.get("args_truncated"):
         words.append("…")
     return " ".join([*words, *(f"({mark})" for mark in ("inferred", "carried") if fact.get(mark))])
 

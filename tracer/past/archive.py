@@ -29,8 +29,10 @@ from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.metadata import RUNTIME_COMM, Container
 from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
-from tracer.stream.schema import COMMAND_KINDS, Flag, Kind
+from tracer.stream.schema import COMMAND_KINDS, LIFE_KINDS, Flag, Kind
 from tracer.typed.moments import Span
+
+_DESCRIBING = tuple(set(COMMAND_KINDS) & set(LIFE_KINDS))
 
 RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
@@ -121,7 +123,7 @@ def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Co
     in the same cgroup) counts as well, one that it has begun inside of it does not. Where its processes are in no
     cgroup of its own, an engine has reported which namespace is its."""
     begun_inside = batch.rows["flags"] & Flag.MOVED == 0  # without the runtime's helpers, which enter its cgroup
-    commands = np.flatnonzero(of_kind(batch.rows, *COMMAND_KINDS) & begun_inside)
+    commands = np.flatnonzero(of_kind(batch.rows, *_DESCRIBING) & begun_inside)
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
     around: dict[str, PidnsId | None] = {}  # by the label, which no other life has
     for index in commands.tolist():

@@ -74,7 +74,10 @@ KINDS = {
         is_event=True, is_life=True, has_command=True,
     ),
     Kind.EXIT: KindTraits(
-        Maker.PROBE, Subject.PROCESS, "A process ended: its last thread exited, whichever that was.", is_event=True
+        Maker.PROBE, Subject.PROCESS,
+        "A process ended: its last thread exited, whichever that was. With what it ran: since its last exec, or as its"
+        " parent did when it forked it.",
+        is_event=True, has_command=True,
     ),
     Kind.MOVE: KindTraits(
         Maker.PROBE, Subject.PROCESS, "A process moved to another cgroup, `cgroup_id`.", is_shown=False
@@ -217,7 +220,11 @@ EVENT_FIELDS = (
     Field("tgid", "u32"),
     Field("tid", "u32"),
     Field("vtid", "u32"),
-    Field("old_tid", "u32", "exec: the caller's tid before it"),
+    Field(
+        "old_tid",
+        "u32",
+        "exec: the caller's tid before it; fork: the tgid of who forked, which with CLONE_PARENT is not the parent",
+    ),
     Field("parent_tgid", "u32"),
     Field("parent_vtgid", "u32", "0: the parent is not in this namespace"),
     Field("uid", "u32", "real uid in the initial user namespace"),
@@ -230,7 +237,8 @@ EVENT_FIELDS = (
     Field("chain", "struct number[INLINE_LEVELS]", "innermost first"),
 )
 """struct event: the record, one size for all. The reader's own rows use some fields otherwise: a GAP has in seq how
-many events were lost, in start_ns and ts_ns since and until when; a MOVE in seq the cgroup that its process left."""
+many events were lost, in start_ns and ts_ns since and until when; a MOVE in seq the cgroup that its process left; a
+row from a list in seq when its command was read from /proc."""
 
 PIECE_FIELDS = (
     Field("id", "u64", "cgroup: its id; else 0"),
@@ -290,7 +298,11 @@ _EVERY_PROCESS = Rule(PROCESS_KINDS, PROCESS_KINDS)
 _ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS)
 # What ran before a process's first exec is not known.
 _COMM = _EVERY_PROCESS._replace(where=lambda rows: _has_comm(rows) | (rows["flags"] & _UNSEEN == 0))
-_COMMAND = Rule(frozenset(COMMAND_KINDS), frozenset({*COMMAND_KINDS, Kind.FORK}))
+# What a process ran that ended unseen is not known either: it may have been another program by then.
+_COMMAND = Rule(
+    frozenset(COMMAND_KINDS), _kinds(Kind.SNAPSHOT, Kind.EXEC, Kind.FORK),
+    lambda rows: (rows["kind"] != Kind.EXIT) | (rows["exe_len"] + rows["args_len"] != 0),
+)  # fmt: skip
 _EXE = _COMMAND._replace(where=lambda rows: rows["exe_len"] != 0)
 # A process whose file name and arguments could not be read had exited, or is a kernel thread. A cgroup row
 # says in args what the cgroup stands for, a pidns row whose the namespace is, where an engine reports that.

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from tracer.stream.batch import Batch, of_kind
+from tracer.stream.commands import Commands, Heard, Shared
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
 from tracer.stream.schema import LIFE_KINDS, NOTE_KINDS, Flag, Kind
 from tracer.stream.short_lived import Aside, ShortLived, split
@@ -29,7 +30,8 @@ class Process(msgspec.Struct, eq=False, gc=False):
 
     path: the PID namespaces that it is in, outermost first; tgid, between and nr: its numbers there, host first.
     parent_nr: its parent's in the innermost one, 0 where it has none there. cgroup_id: as last reported.
-    exec_id: of its last exec, as EVENT has it.
+    exec_id: of its last exec, as EVENT has it. command: what it runs, where the table was told that; command_since_ns:
+    as `Heard.since_ns`.
     exited_ns: when its last thread ended (CLOCK_BOOTTIME), or the latest possible time where no event reported it; None
     while it lives. An exited process keeps its numbers until its parent reaps it, which no event reports in time.
     """
@@ -46,6 +48,8 @@ class Process(msgspec.Struct, eq=False, gc=False):
     exec_id: int
     between: tuple[int, ...] = ()
     exited_ns: int | None = None
+    command: Shared | None = None
+    command_since_ns: int = 0
 
     @property
     def proc_id(self) -> ProcId:
@@ -73,11 +77,14 @@ class Table:
     lost_since_ns: when the first events were lost that no repair has made up for; None: there are none.
     unsure: events were lost, and the processes have not been compared with the kernel's list since (GAP and REPAIR rows
     say so). Then a number may belong to a process that no event reported, and lookups of the living return None.
+
+    commands: what the living processes run, as far as `runs` was called.
     """
 
     def __init__(
         self, max_processes: int = MAX_PROCESSES, *, grace_ns: int = GRACE_NS, keep_exited: int = 4096
     ) -> None:
+        self.commands = Commands()
         self._host: dict[int, Process] = {}
         self._spaces: dict[PidnsId, dict[int, Process]] = {}  # all but the initial one
         self._exited: deque[Process] = deque()
@@ -146,6 +153,28 @@ class Table:
                 if flags & _ENDED:
                     self._exit(process, ts_ns)
 
+    def runs(self, tgid: int, start_ns: int, exec_id: int, heard: Heard | None) -> None:
+        """Note what a living process runs since its exec of this number; None: that is not known."""
+        process = self._host.get(tgid)
+        if process is None or process.start_ns != start_ns or process.exited_ns is not None:
+            return
+        self._forget_command(process)
+        if heard and process.exec_id == exec_id:
+            process.command, process.command_since_ns = self.commands.hold(heard.command), heard.since_ns
+
+    def command_of(self, tgid: int, start_ns: int, exec_id: int) -> Heard | None:
+        """What a living process runs, if that is since its exec of this number; None: not known."""
+        process = self._host.get(tgid)
+        if process is None or process.start_ns != start_ns or process.exec_id != exec_id or process.command is None:
+            return None
+        command = process.command.command
+        return Heard(command, process.command_since_ns) if command else None
+
+    def _forget_command(self, process: Process) -> None:
+        if process.command:
+            self.commands.release(process.command)
+            process.command = None
+
     def _was_aside(self, tgid: int, start_ns: int) -> bool:
         """Whether it is a process that was set aside; if one had its PID, all are put into the table first."""
         if not self._aside.knows(INITIAL_PIDNS, tgid):
@@ -190,6 +219,7 @@ class Table:
 
     def _exit(self, process: Process, ts_ns: int) -> None:
         process.exited_ns = ts_ns
+        self._forget_command(process)
         self.live -= 1
         self._exited.append(process)
 
@@ -229,6 +259,7 @@ class Table:
         if self._host.get(process.tgid) is not process:
             return False
         del self._host[process.tgid]
+        self._forget_command(process)
         if process.exited_ns is None:
             self.live -= 1
         for pidns, nr in _inside(process):

@@ -110,15 +110,22 @@ class Exec(ProcessEvent, frozen=True, kw_only=True, tag="exec"):
 
     exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
-    args_truncated: Annotated[bool, Meta(description="The arguments, or the file name, were longer than the limit.")]
+    args_truncated: Annotated[
+        bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
+    ]
     old_tid: Annotated[
         int | None, Meta(description="The thread number on the host before the exec, where the exec changed it.")
     ]
 
 
 class Exit(ProcessEvent, frozen=True, kw_only=True, tag="exit"):
-    """A process ended: its last thread exited, whichever that was."""
+    """A process ended: its last thread exited, whichever that was. With what it ran: since its last exec, or as its parent did when it forked it."""
 
+    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
+    args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
+    args_truncated: Annotated[
+        bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
+    ]
     exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
     signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
     core_dumped: Annotated[bool | None, Meta(description="Whether it left a core dump.")]
@@ -138,7 +145,9 @@ class Snapshot(ProcessEvent, frozen=True, kw_only=True, tag="snapshot"):
 
     exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
-    args_truncated: Annotated[bool, Meta(description="The arguments, or the file name, were longer than the limit.")]
+    args_truncated: Annotated[
+        bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
+    ]
     state: Annotated[str | None, Meta(description="The state letter that ps shows, such as S or Z.")]
 
 

@@ -222,7 +222,7 @@ def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]
     rows, commands, is_exit = batch.rows, known("args_truncated"), batch.rows["kind"] == Kind.EXIT
     masks = [known(name) for name in _Has._fields]
     values = np.where(known("status"), rows["status"], np.where(known("state"), rows["state"], 0))
-    first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"))
+    first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"), known("args_truncated"))
     has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
     different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
     endings = [different[number] for number in of_row.tolist()]
@@ -230,6 +230,8 @@ def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]
     for at, (raw, exe_len) in zip(at_rows.tolist(), batch.commands(at_rows), strict=True):
         command = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
         endings[at] = command + endings[at]
+    for at in np.flatnonzero(is_exit & ~commands).tolist():
+        endings[at] = _NO_COMMAND + endings[at]
     own = np.flatnonzero(commands | is_exit)
     return own, [endings[at] for at in own.tolist()]
 
@@ -255,6 +257,7 @@ class _Has(NamedTuple):
     status: bool
     state: bool
     old_tid: bool
+    args_truncated: bool
 
 
 def _ending(row: np.void, has: _Has) -> str:
@@ -266,7 +269,7 @@ def _ending(row: np.void, has: _Has) -> str:
         if column.name in _LAST:
             text += f',"{column.name}":{"" if has.status or has.old_tid else "null"}'
         elif column.flag:
-            text += _members({column.name: bool(row["flags"] & column.flag)})
+            text += _members({column.name: bool(row["flags"] & column.flag) if has.args_truncated else None})
         else:
             text += _members({column.name: letter if column.name == "state" else how.get(column.name)})
     return text
@@ -283,3 +286,4 @@ def _command(raw: bytes, exe_len: int) -> bytes:
 
 
 _short_command = lru_cache(4096)(_command)  # mostly the same few
+_NO_COMMAND = _command(b"", 0)

@@ -175,7 +175,8 @@ class Lines:
         """The column INFO: the rows that can have a text in it, and the texts. failed: whose texts are red; None: none
         is."""
         rows, infos = batch.rows, [b""] * len(batch)
-        commands, exits = known("args"), known("status")
+        exits = known("status")
+        commands = known("args") & (~exits | (rows["status"] != 0))  # of exits those that failed
         more = (rows["level"] >= 2) | (rows["flags"] & _MARKED != 0)
         at_rows = np.flatnonzero(commands)
         for at, (raw, exe_len) in zip(at_rows.tolist(), batch.commands(at_rows), strict=True):
@@ -184,7 +185,7 @@ class Lines:
             infos[at] += " …".encode()
         at_rows = np.flatnonzero(exits)
         for at, text in zip(at_rows.tolist(), self._endings(rows, at_rows), strict=True):
-            infos[at] = text
+            infos[at] = text + b": " + infos[at] if infos[at] else text
         for at in np.flatnonzero((rows["kind"] == Kind.EXIT) & ~exits).tolist():
             infos[at] = b"ended unseen"
         for at in np.flatnonzero(more).tolist():

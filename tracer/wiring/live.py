@@ -23,6 +23,7 @@ from tracer.stream.beginning import in_order
 from tracer.stream.cgroup_moves import CgroupMoves
 from tracer.stream.claims import Claims, bound
 from tracer.stream.decoding import Decoded
+from tracer.stream.exit_commands import ExitCommands
 from tracer.stream.metadata import CgroupFact, CgroupName
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
@@ -95,8 +96,10 @@ class LiveSource:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
         next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
         for batch in map(self.redact, self._batches(timeout_s)):
+            commands = ExitCommands(batch, self.table)
             self.table.apply(batch)
-            yield batch
+            commands.remember(self.table)
+            yield from commands.pieces()
 
     def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         yield from self._choose(self._first())
@@ -292,6 +295,7 @@ class LiveSource:
         rows, heap, at, most = batch.rows.copy(), [], 0, self._max_args_bytes
         processes = zip(rows["tgid"][asked].tolist(), rows["start_ns"][asked].tolist(), strict=True)
         commands = self._proc.commands(list(processes), most + 1)
+        rows["seq"][asked] = now_ns()
         lengths = np.array([(len(exe), len(args)) for exe, args in commands], np.uint32).reshape(-1, 2)
         rows["flags"][asked[lengths[:, 1] > most]] |= np.uint8(Flag.ARGS_TRUNCATED)
         rows["exe_len"][asked] = lengths[:, 0]

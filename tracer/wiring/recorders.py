@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shlex
 import sys
 import time
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _PROGRESS_S = 0.25
 _MAX_NAME = 40
+
 
 @dataclass(frozen=True)
 class RecordOptions:
