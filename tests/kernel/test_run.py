@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -46,6 +47,14 @@ def test_followed_from_its_very_first_event(tmp_path: Path) -> None:
     commands = [event["args"] for event in events if event["event"] == "exec"]
     assert [args[0] for args in commands] == ["sh", "/bin/true", "ls"]
     assert out.stat().st_mode & 0o777 == 0o600
+
+
+def test_failures_alone_with_what_failed() -> None:
+    done = run("-q", "--failed", "--", "sh", "-c", "(exit 4); true; sh -c 'exit 3'; sh -c 'kill -9 $$'; exit 0")
+    infos = [line.split(maxsplit=8)[8] for line in done.stderr.splitlines() if " exit " in line]
+    found = [re.sub(" after [^:]*", "", info) for info in infos]
+    whole = "sh -c '(exit 4); true; sh -c '\"'\"'exit 3'\"'\"'; sh -c '\"'\"'kill -9 $$'\"'\"'; exit 0'"
+    assert found == [f"exit 4: {whole}", "exit 3: sh -c 'exit 3'", "SIGKILL: sh -c 'kill -9 $$'"]
 
 
 def test_the_command_is_as_nice_as_we_were() -> None:

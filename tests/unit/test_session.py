@@ -84,6 +84,14 @@ def test_count_ends_at_the_very_event(count: int, shown: str) -> None:
     assert play(batch, limits=Limits(count=count))[0] == shown
 
 
+def test_count_counts_failures_where_they_alone_are_shown() -> None:
+    good, bad = life(100), [*life(101)[:2], builders.exits(101, INSIDE, status=3 << 8)]
+    batch = builders.batch(*good, *bad, *good, *bad, *good)
+    shown, _session = play(batch, kinds=frozenset({Kind.EXIT}), limits=Limits(count=2, only_failed=True))
+    assert shown.count("exit") == 4
+    assert shown.endswith("exit")
+
+
 def test_count_counts_what_is_shown() -> None:
     batch = builders.batch(builders.row(Kind.SNAPSHOT, 99, INSIDE), *life(100), *life(101))
     shown, session = play(batch, kinds=frozenset({Kind.EXIT}), limits=Limits(count=2))

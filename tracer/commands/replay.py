@@ -70,13 +70,13 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     from tracer.wiring.ending import Ending
     from tracer.wiring.open_recordings import open_sources, sayer, split_files, targets_of
     from tracer.wiring.session import Limits
-    from tracer.wiring.streaming import exit_code, make_view, stream_to, view_module, writer_to
+    from tracer.wiring.streaming import exit_code, make_view, stream_to, view_modules, writer_to
 
     options, speed = stream(values), values["speed"]
     files, targets = split_files(arguments)
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     with Ending() as ending:
-        sources = open_sources(files, [view_module(options)], targets_of(targets), sayer(options.quiet))
+        sources = open_sources(files, view_modules(options), targets_of(targets), sayer(options.quiet))
         chosen = in_window(sources, since, until)
         view = RunsView(
             {source.attribution: make_view(options, source.wall_offset_ns, sys.stdout) for source in chosen}
@@ -87,7 +87,9 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
         for source in chosen:
             source.read_while(lambda: not ending.is_asked_for)
         with progress(chosen, shows):
-            summary = stream_to(played, view, options, Limits(count=options.count), write, ending)
+            summary = stream_to(
+                played, view, options, Limits(count=options.count, only_failed=options.failed), write, ending
+            )
         if not any(source.found for source in chosen) and not ending.is_asked_for:
             in_window(chosen, since, until)  # when a stream ended is known now
             check_found(sources)

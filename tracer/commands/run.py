@@ -81,7 +81,7 @@ def _run(
     from tracer.kernel.options import LoadOptions
     from tracer.recording.files import check_new
     from tracer.wiring.following import destination_of
-    from tracer.wiring.streaming import give_way, make_redactor, view_module
+    from tracer.wiring.streaming import give_way, make_redactor, view_modules
     from tracer.wiring.tracing import Tracing
 
     if file.path:
@@ -94,7 +94,7 @@ def _run(
         from tracer.typed.targets import parse_target
         from tracer.wiring.recorders import outlet_of
 
-        tracing.load([view_module(options), "tracer.wiring.session", *(destination.uses if destination else ())])
+        tracing.load([*view_modules(options), "tracer.wiring.session", *(destination.uses if destination else ())])
         ending.hold()
         newborn = Newborn(argv)
         _leave_streams()
@@ -136,7 +136,7 @@ def _show(
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
 
-    limits = Limits(options.duration, options.count, lambda: True)
+    limits = Limits(options.duration, options.count, lambda: True, only_failed=options.failed)
     view, write, recorder = make_view(options, source.wall_offset_ns, out), writer_to(out, ending), None
     has_begun = False
 

@@ -54,7 +54,7 @@ class KindTraits(NamedTuple):
 
     is_shown: users see it, as a line and as a row of tables; others carry metadata for the reader. is_event: --events
     can select it. has_process: its rows identify a process. is_life: after such a row its process lives, as described.
-    has_command: its rows carry a file name and arguments.
+    has_command: its rows carry a file name and arguments. can_fail: its rows can report a failure.
     """
 
     maker: Maker
@@ -65,6 +65,7 @@ class KindTraits(NamedTuple):
     has_process: bool = True
     is_life: bool = False
     has_command: bool = False
+    can_fail: bool = False
 
 
 KINDS = {
@@ -77,7 +78,7 @@ KINDS = {
         Maker.PROBE, Subject.PROCESS,
         "A process ended: its last thread exited, whichever that was. With what it ran: since its last exec, or as its"
         " parent did when it forked it.",
-        is_event=True, has_command=True,
+        is_event=True, has_command=True, can_fail=True,
     ),
     Kind.MOVE: KindTraits(
         Maker.PROBE, Subject.PROCESS, "A process moved to another cgroup, `cgroup_id`.", is_shown=False
@@ -139,6 +140,8 @@ TRACED_KINDS = tuple(kind for kind in COUNTED_KINDS if KINDS[kind].is_event)
 """What processes do in their lives, as --events names it."""
 COMMAND_KINDS = _kinds_with(lambda traits: traits.has_command)
 """Kinds of rows that carry a file name and arguments."""
+FAILING_KINDS = frozenset(_kinds_with(lambda traits: traits.can_fail))
+"""Kinds of rows that can report a failure: what --failed shows."""
 EVENT_NAMES = tuple(kind.name.lower() for kind in _kinds_with(lambda traits: traits.is_event))
 """The names that --events accepts."""
 SUMMARY_KINDS = tuple(kind for kind in COUNTED_KINDS if kind in SHOWN_KINDS)

@@ -100,7 +100,7 @@ def _follow_until(
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, outlet_of, recording
     from tracer.wiring.session import Limits
-    from tracer.wiring.streaming import exit_code, give_way, make_redactor, stream_to, view_module, writer_to
+    from tracer.wiring.streaming import exit_code, give_way, make_redactor, stream_to, view_modules, writer_to
 
     def say(line: str) -> None:
         if not options.quiet:
@@ -119,11 +119,11 @@ def _follow_until(
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     recorder, redactor = None, make_redactor(options)
     with contextlib.ExitStack() as stack:
-        uses = (view_module(options), *(destination.uses if destination else ()))
+        uses = (*view_modules(options), *(destination.uses if destination else ()))
         tracing = followed(targets, load_options, options.max_processes, say, uses, confine)
         source, is_over = stack.enter_context(tracing)
         source.redact = redactor or source.redact
-        limits = Limits(options.duration, options.count, is_over, RESTART_S)
+        limits = Limits(options.duration, options.count, is_over, RESTART_S, options.failed)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from tracer.kernel.options import ring_bytes_for
-from tracer.stream.schema import EVENT_NAMES
+from tracer.stream.schema import EVENT_NAMES, FAILING_KINDS
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_events
@@ -52,6 +52,7 @@ class StreamOptions:
     header: bool
     is_cut: bool
     container_width: int
+    failed: bool
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -76,6 +77,9 @@ _OPTIONS = {
         metavar="LIST",
         shell_complete=complete_events,
         help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all.",
+    ),
+    "failed": click.option(
+        "--failed", is_flag=True, help="Show failures only: exits by a signal or with a code that is not 0."
     ),
     "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
     "duration": click.option(
@@ -168,7 +172,7 @@ capture_options = _adding(
     "require_complete",
 )
 replay_options = _adding(
-    "events", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet", "require_complete"
+    "events", "failed", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet", "require_complete"
 )
 
 
@@ -191,7 +195,18 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         header=not (values["quiet"] or values.get("no_header")),
         is_cut=not values.get("no_trunc"),
         container_width=values.get("container_width") or 0,
+        failed=_only_failed(values),
     )
+
+
+def _only_failed(values: dict[str, Any]) -> bool:
+    """Whether only failures are shown. Raises UsageError where --events leaves none of them."""
+    if not values.get("failed"):
+        return False
+    names = tuple(kind.name.lower() for kind in sorted(FAILING_KINDS))
+    if not set(names) & set(values["events"]):
+        raise click.UsageError(f"--failed shows {' and '.join(names)} events, and --events leaves them out")
+    return True
 
 
 def wants_color(choice: str, out: TextIO | None = None) -> bool:

@@ -228,7 +228,7 @@ def beside_recording(
     from tracer.wiring.stdout_queue import PatientView
     from tracer.wiring.streaming import kinds_of
 
-    patient = PatientView(view, outlet, kinds_of(options))
+    patient = PatientView(view, outlet, kinds_of(options), options.failed)
     yield patient, outlet.write
     outlet.write(patient.last(containers))
     if not ending.wait_for(outlet.fd, outlet.close):

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.stream.account import Account
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
+from tracer.stream.failures import is_failure
 from tracer.stream.schema import SHOWN_KINDS, SUMMARY_KINDS, Flag, Kind
 from tracer.stream.source import BatchSink, Source
 from tracer.text.times import elapsed
@@ -24,12 +26,14 @@ _WORDS = {kind: kind.name.lower().replace("_", " ") for kind in Kind}
 
 @dataclass
 class Limits:
-    """When to stop by itself. is_over: called when no process of the targets has lived for grace_s."""
+    """When to stop by itself. is_over: called when no process of the targets has lived for grace_s. only_failed: of the
+    events, failures alone count."""
 
     duration_s: float | None = None
     count: int | None = None
     is_over: Callable[[], bool] = lambda: False
     grace_s: float = 0.0
+    only_failed: bool = False
 
 
 @dataclass
@@ -121,6 +125,7 @@ class Session:
         self._recorder = recorder
         self._source, self._view, self._limits = source, view, limits
         self._counted = tuple(kinds & set(SUMMARY_KINDS))
+        self._shown = 0
         self._stopping = False
         self._seen_anyone = False
         self._empty_since: float | None = None
@@ -179,6 +184,8 @@ class Session:
             self._recorder.take(batch)
         if table is None:
             self._period.take(batch, self._source.attribution)
+        if self._limits.count is not None:
+            self._shown += int(self._counts(batch).sum())
         inferred = batch.rows["flags"] & _INFERRED != 0
         self.summary.inferred += int(inferred.sum())
         for kind, count in enumerate(np.bincount(batch.rows["kind"][~inferred]).tolist()):
@@ -191,16 +198,19 @@ class Session:
         """How many events may still be shown; None: no limit."""
         if self._limits.count is None:
             return None
-        shown = sum(self.summary.events[kind] for kind in self._counted)
-        return max(0, self._limits.count - shown)
+        return max(0, self._limits.count - self._shown)
+
+    def _counts(self, batch: Batch) -> NDArray[np.bool_]:
+        """Which rows --count counts, shape (n,)."""
+        counts: NDArray[np.bool_] = of_kind(batch.rows, *self._counted) & (batch.rows["flags"] & _INFERRED == 0)
+        return counts & is_failure(batch.rows) if self._limits.only_failed else counts
 
     def _cut(self, batch: Batch) -> Batch:
         """The batch up to the last event that --count lets pass."""
         left = self._left()
         if left is None:
             return batch
-        reported = batch.rows["flags"] & Flag.INFERRED == 0
-        counted = np.cumsum(of_kind(batch.rows, *self._counted) & reported)
+        counted = np.cumsum(self._counts(batch))
         if len(counted) and counted[-1] >= left:
             self._stopping = True
             return batch.select(np.arange(len(batch)) <= np.searchsorted(counted, left))

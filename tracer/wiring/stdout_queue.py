@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tracer.stream.batch import EVENT, Batch, of_kind
+from tracer.stream.failures import is_failure
 from tracer.stream.schema import NO_CPU, Kind
 from tracer.wiring.ending import GONE
 
@@ -94,13 +95,14 @@ class Outlet:
 
 
 class PatientView:
-    """A view before an outlet: renders what there is room for; the rest becomes a gap. kinds: what the view shows."""
+    """A view before an outlet: renders what there is room for; the rest becomes a gap. kinds: what the view shows;
+    only_failed: of these, failures alone."""
 
-    def __init__(self, view: View, outlet: Outlet, kinds: frozenset[Kind]) -> None:
+    def __init__(self, view: View, outlet: Outlet, kinds: frozenset[Kind], only_failed: bool = False) -> None:
         self.header = view.header
         self.left_out = 0
         self._view, self._outlet = view, outlet
-        self._kinds = kinds
+        self._kinds, self._only_failed = kinds, only_failed
         self._gap = np.zeros(1, EVENT)
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
@@ -124,7 +126,8 @@ class PatientView:
         return text
 
     def _leave_out(self, batch: Batch) -> None:
-        times = batch.rows["ts_ns"][of_kind(batch.rows, *self._kinds)]
+        shown = of_kind(batch.rows, *self._kinds)
+        times = batch.rows["ts_ns"][shown & is_failure(batch.rows) if self._only_failed else shown]
         if self._outlet.is_gone or not len(times):
             return
         gap = self._gap

@@ -30,7 +30,10 @@ _USUAL_COLUMNS = 80  # where a terminal does not say how wide it is
 
 def kinds_of(options: StreamOptions) -> frozenset[Kind]:
     """The kinds of event to show."""
-    return kinds_named(options.events, options.threads)
+    from tracer.stream.schema import FAILING_KINDS
+
+    kinds = kinds_named(options.events, options.threads)
+    return kinds & FAILING_KINDS if options.failed else kinds
 
 
 def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
@@ -43,14 +46,22 @@ def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
     return frozenset(kinds)
 
 
-def view_module(options: StreamOptions) -> str:
-    """The name of the module that `make_view` imports."""
-    return "tracer.views.jsonl" if options.json else "tracer.views.lines"
+def view_modules(options: StreamOptions) -> list[str]:
+    """The names of the modules that `make_view` imports."""
+    return ["tracer.views.jsonl" if options.json else "tracer.views.lines", "tracer.views.failures"]
 
 
 def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> View:
-    """The view for these options: text columns or JSON lines. out: where its text goes; lines of text are cut to the
-    width of a terminal."""
+    """The view for these options: text columns or JSON lines, of all events or of failures. out: where its text goes;
+    lines of text are cut to the width of a terminal."""
+    if not options.failed:
+        return _whole_view(options, wall_offset_ns, out)
+    from tracer.views.failures import Failures
+
+    return Failures(_whole_view(options, wall_offset_ns, out))
+
+
+def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> View:
     if options.json:
         from tracer.views.jsonl import JsonLines
 

@@ -1,0 +1,95 @@
+"""--failed: what went wrong, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
+from recordings import record
+
+from tracer.stream.batch import Batch
+from tracer.stream.failures import is_failure
+from tracer.stream.schema import Flag, Kind
+from tracer.views.lines import Lines
+from tracer.wiring.stdout_queue import PatientView
+
+SH = [b"sh", b"-c", b"exit 3"]
+KILLED, CRASHED = 9, 11 | 128
+
+
+def story() -> Batch:
+    """Processes 20 to 23 end as they should, by themselves, by a signal, by a crash; of 24 nobody has seen the end."""
+    lives: Iterator[tuple[int, int]] = zip(range(20, 24), (0, 3 << 8, KILLED, CRASHED), strict=True)
+    rows = [cgroup(7, WEB)]
+    for tgid, status in lives:
+        inside = [(PIDNS, tgid - 10)]
+        rows += [fork(tgid, inside, cgroup_id=7), row(Kind.EXEC, tgid, inside, args=SH, cgroup_id=7)]
+        rows += [exits(tgid, inside, args=SH, cgroup_id=7, status=status)]
+    return batch(*rows, gap(2), exits(24, flags=Flag.INFERRED, status=256))
+
+
+def replay(path: Path, *args: str, exit_code: int = 0) -> tuple[list[str], str]:
+    argv = [sys.executable, "-m", "tracer", "replay", *args, str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == exit_code, done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+@pytest.fixture
+def arrows(tmp_path: Path) -> Path:
+    record(tmp_path / "x.arrows", [story()])
+    return tmp_path / "x.arrows"
+
+
+def test_text(arrows: Path) -> None:
+    lines, err = replay(arrows, "--failed")
+    assert [line.split(maxsplit=8)[-1] for line in lines if " exit " in line] == [
+        "exit 3 after 1.0 s: sh -c 'exit 3'",
+        "SIGKILL after 1.0 s: sh -c 'exit 3'",
+        "SIGSEGV (core dumped) after 1.0 s: sh -c 'exit 3'",
+    ]
+    assert len(lines) == 4
+    assert "lost 2 events" in lines[-1]
+    assert "TIME" in err
+
+
+def test_json(arrows: Path) -> None:
+    told = [json.loads(line) for line in replay(arrows, "--failed", "--json")[0]]
+    assert [(each["event"], each.get("exit_code"), each.get("signal"), each.get("args")) for each in told] == [
+        ("exit", 3, None, ["sh", "-c", "exit 3"]),
+        ("exit", None, "SIGKILL", ["sh", "-c", "exit 3"]),
+        ("exit", None, "SIGSEGV", ["sh", "-c", "exit 3"]),
+        ("gap", None, None, None),
+    ]
+
+
+def test_count_and_targets_go_with_it(arrows: Path) -> None:
+    assert len(replay(arrows, "--failed", "--count", "2")[0]) == 2
+    assert len(replay(arrows, "--failed", "--events", "exec,exit")[0]) == 4
+
+
+def test_events_that_leave_failures_out_are_a_usage_error(arrows: Path) -> None:
+    _lines, err = replay(arrows, "--failed", "--events", "fork,exec", exit_code=2)
+    assert "--failed shows exit" in err
+
+
+def test_what_a_slow_reader_has_missed_counts_failures_alone() -> None:
+    class Full:
+        has_room = is_gone = False
+
+    lines = Lines(frozenset({Kind.EXIT}), color=False, threads=False, wall_offset_ns=0)
+    view = PatientView(lines, Full(), frozenset({Kind.EXIT}), only_failed=True)  # type: ignore[arg-type]
+    view.render(story(), None)  # type: ignore[arg-type]
+    assert view.left_out == 3
+
+
+def test_only_what_is_known_to_have_failed_is_a_failure() -> None:
+    assert story().rows["tgid"][np.flatnonzero(is_failure(story().rows))].tolist() == [21, 22, 23]
+    started = row(Kind.EXEC, 5, status=256, ts_ns=SECOND_NS)
+    assert not is_failure(batch(started).rows).any()
