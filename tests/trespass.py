@@ -36,6 +36,7 @@ ATTEMPTS = {
     "read a file by another way": lambda: os.open("../../../../../../etc/passwd", os.O_RDONLY),
     "leave by a descriptor": lambda: leave(),
     "let the kernel signal": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, FIRST),
+    "let a terminal signal": lambda: fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC),
     "list the processes": lambda: os.open("/proc", os.O_RDONLY),
     "write a file": lambda: os.open("/tmp/nstrace-trespass", os.O_WRONLY | os.O_CREAT),
     "write any file": lambda: os.open("trespass", os.O_RDWR | os.O_CREAT),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracer import gate, interrupt
-from tracer.errors import ExitCode, NstraceError, ReaderGone, unwritable
+from tracer.errors import ExitCode, NstraceError, ReaderGone, lacking, unwritable
 from tracer.text.escape import json_escaped
 from tracer.version import VERSION
 
@@ -213,6 +213,8 @@ def _run(argv: list[str], nowhere: int) -> int:
     except (ReaderGone, BrokenPipeError):
         return _closed_pipe(nowhere)
     except OSError as error:
+        if missing := lacking(error):
+            return _say(missing)
         known = unwritable(error)
         if debug or not known:
             return _unexpected(error, debug)

@@ -41,6 +41,16 @@ def unwritable(error: OSError) -> NstraceError | None:
     return NstraceError(f"the output cannot be written: {os.strerror(error.errno)}")
 
 
+def lacking(error: OSError) -> NstraceError | None:
+    """The error to print where the system lacks what every command needs: /proc, or room for descriptors; None: it is
+    another error."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return NstraceError("too many files are open", "raise the limit: ulimit -n 1024")
+    if error.errno == errno.ENOENT and str(error.filename).startswith("/proc/self"):
+        return NstraceError("/proc is not mounted", "mount -t proc proc /proc")
+    return None
+
+
 class ReaderGone(Exception):
     """The reader of our output has closed it: a normal end. No OSError, because click makes exit code 1 of those."""
 

@@ -9,7 +9,7 @@ from _signal import SIG_IGN, SIGINT, default_int_handler, getsignal, signal  # t
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
 
 def begin() -> None:
@@ -30,12 +30,17 @@ def end() -> None:
 
 
 def leave_while_importing(number: int, frame: "FrameType | None") -> None:
-    """In a signal handler: end at once where the signal has interrupted an import, since nothing is half done then.
-    frame: what was interrupted."""
+    """In a signal handler: end at once where the signal has interrupted an import, since nothing is half done then, or
+    something that is being finalized, where Python prints an exception and goes on. frame: what was interrupted."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib") or code.co_name == "__del__" or _is_finalizer(code):
             _leave(number, frame)
         frame = frame.f_back
+
+
+def _is_finalizer(code: "CodeType") -> bool:
+    return code.co_filename.endswith("/weakref.py") and code.co_name in ("__call__", "_exitfunc")
 
 
 def _leave(number: int, _frame: "FrameType | None") -> None:

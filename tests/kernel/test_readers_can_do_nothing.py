@@ -65,6 +65,19 @@ def test_a_stranger_inside_can_do_nothing(command: str, arrows: Path) -> None:
     assert done.returncode == 0, said
 
 
+@pytest.mark.parametrize("command", ["replay --json FILE", "translate --to-container -"])
+def test_a_folder_whose_number_is_above_the_limit(command: str, arrows: Path) -> None:
+    """dup2(2) puts nothing in its place."""
+    line = trespass.command(*words(command, arrows), where=READERS.get(command, DECODE))
+    outside = os.open("/", os.O_RDONLY)
+    os.dup2(outside, 250)
+    os.close(outside)
+    shell = ["sh", "-c", 'ulimit -n 100; exec "$@"', "sh", *line]
+    done = subprocess.run(shell, input=b"pid 1\n", capture_output=True, cwd=ROOT, timeout=100, pass_fds=[250])
+    os.close(250)
+    assert trespass.results(done.stderr.decode())["leave by a descriptor"] in REFUSED
+
+
 def status(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_engine import serving
 
 from tracer.errors import NstraceError
 from tracer.wiring.answering import Asker, answered_elsewhere
@@ -66,6 +67,22 @@ def test_an_answer_that_came_too_late_is_not_taken_for_another(asker: Asker) -> 
     finally:
         signal.signal(signal.SIGALRM, before)
     assert asker(9) is None  # not that of 5
+
+
+def test_who_reads_the_text_cannot_ask_the_engine(tmp_path: Path) -> None:
+    """The child alone has the socket by which it is asked."""
+    argv = [sys.executable, "-m", "tracer", "translate", "--to-container", "-"]
+    with serving(tmp_path / "sock") as engine:
+        env = os.environ | {"DOCKER_HOST": engine.address}
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=env) as running:
+            assert running.stdin and running.stdout
+            running.stdin.write(b"a line\n")
+            running.stdin.flush()
+            if not running.stdout.readline():
+                pytest.skip("not in the initial PID namespace")
+            held = [str(link.readlink()) for link in Path(f"/proc/{running.pid}/fd").iterdir()]
+            running.stdin.close()
+    assert not [leads_to for leads_to in held if leads_to.startswith("socket:")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None])

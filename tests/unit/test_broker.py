@@ -6,11 +6,14 @@ import errno
 import os
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from tracer.errors import NstraceError
 from tracer.system.broker import Answer, Broker, Local, Operation, Operations
@@ -136,6 +139,33 @@ def test_it_ends_with_the_one_who_asks() -> None:
     assert select.select([pidfd], [], [], 20)[0]
     for fd in (pidfd, reading, writing):
         os.close(fd)
+
+
+@pytest.mark.parametrize(("limit", "said"), [(60, "reversed"), (5, "cannot be started: Too many open files")])
+def test_descriptors_and_their_limit(limit: int, said: str) -> None:
+    """One whose number is above the limit is closed; where there is no room for ours, that is the reason."""
+    code = f"""
+import os, resource
+from tracer.errors import NstraceError
+from tracer.system.broker import Answer, Broker, Operation
+os.dup2(0, 100)
+broker_of = lambda: Broker({{"x": Operation(0, lambda _request: Answer(b"reversed"))}})
+ours = [os.dup(0) for _ in range(20)]
+before = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+fork = os.fork
+def forked():
+    child = fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, before))
+    return child
+os.fork = forked
+try:
+    print(broker_of().ask("x").data.decode())
+except NstraceError as error:
+    print(error.message)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert said in done.stdout, done.stderr
 
 
 def test_where_it_was_killed_that_is_said(broker: Broker) -> None:

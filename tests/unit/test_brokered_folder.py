@@ -38,6 +38,8 @@ OTHERS = [
         "web.arrows/..",
         "web.arrows\n",
         "web.\u0661234567.arrows",
+        "web.20261129.arrows",
+        "web.0123456.arrows",
     ),
 ]
 
@@ -102,6 +104,27 @@ def test_no_other_file(name: str, folder: BrokeredFolder, tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == [".web.arrows.0123abcd", "passwd", "sub"]
     assert (tmp_path / "passwd").read_text() == "mine"
     assert folder.names() == []
+
+
+@pytest.mark.parametrize("name", ["web.20261129.arrows", "web.0123456.arrows"])
+def test_what_is_no_part_is_left_even_by_force(
+    name: str, opened: Callable[..., BrokeredFolder], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("dated")
+    with pytest.raises(PermissionError):
+        opened(rotates=True, force=True).remove(name)
+
+
+def test_a_file_that_is_no_more_is_forgotten(tmp_path: Path) -> None:
+    """Another one gets its inode number."""
+    allowed = FolderOperations(Folder(tmp_path), tmp_path / "web.arrows", rotates=False, force=False)
+    folder = BrokeredFolder(tmp_path, Local(allowed.operations()))
+    for _ in range(3):
+        os.close(folder.create("web.arrows"))
+        with folder.created("web.arrows", replaces=True) as fd:
+            os.close(fd)
+        folder.remove("web.arrows")
+    assert allowed._made == set()
 
 
 def test_a_name_that_is_too_long(folder: BrokeredFolder) -> None:

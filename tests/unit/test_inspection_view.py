@@ -45,6 +45,10 @@ def test_everything_is_there() -> None:
     assert facts["parents"] == "200>1 init  <- PID 1 of web"
     assert "user 4026531837  the host's" in text(inspection())
     assert "environment" not in text(inspection())
+    assert "env" not in inspection_object(inspection(), str, False)
+    unreadable = dataclasses.replace(inspection(), env_unreadable=True)
+    assert "environment not readable" in text(unreadable)
+    assert inspection_object(unreadable, str, False)["env"] is None
 
 
 def test_secrets_are_masked_unless_asked_for() -> None:
@@ -90,5 +94,6 @@ def test_a_zombie_and_a_leader_that_left_its_threads() -> None:
 
 def test_what_is_not_ours_to_read_says_so() -> None:
     hidden = dataclasses.replace(DETAILS, cwd=b"", namespaces={})
-    shown = text(inspection(dataclasses.replace(WORKER, exe=b""), hidden, []))
+    found = inspection(dataclasses.replace(WORKER, exe=b""), hidden)
+    shown = text(dataclasses.replace(found, env_unreadable=True))
     assert shown.count("not readable without more privileges") == 4

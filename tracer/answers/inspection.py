@@ -15,7 +15,8 @@ class Details:
 
     namespaces: inode numbers by the names of ns/. uids, gids: real, effective, saved and of the file system, in the
     initial user namespace. ns_uid: the real one in its user namespace, None where it has no number there.
-    environ: as it was at the exec, each NAME=value ended by a NUL; environ_truncated: there is more of it.
+    environ: as it was at the exec, each NAME=value ended by a NUL; None: it may not be read; environ_truncated: there
+    is more of it.
     """
 
     cwd: bytes
@@ -25,14 +26,15 @@ class Details:
     gids: tuple[int, ...]
     ns_uid: int | None
     namespaces: Mapping[str, int]
-    environ: bytes
+    environ: bytes | None
     environ_truncated: bool = False
 
 
 @dataclass(frozen=True)
 class Inspection:
     """age_ns: how long it has lived. parents: of the process, the nearest first. cgroups: its paths. shared: names of
-    the namespaces that it shares with the host. env: NAME=value; None: not requested. env_truncated: there are more.
+    the namespaces that it shares with the host. env: NAME=value; None: not requested,
+    or not readable, which env_unreadable tells. env_truncated: there are more.
     masked_args: how many secrets were masked in the arguments."""
 
     translation: Translation
@@ -42,6 +44,7 @@ class Inspection:
     cgroups: Sequence[str]
     shared: frozenset[str]
     env: Sequence[bytes] | None
+    env_unreadable: bool = False
     env_truncated: bool = False
     masked_args: int = 0
 

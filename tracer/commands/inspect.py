@@ -81,7 +81,7 @@ def _inspect(lookup: Lookup, proc: Proc, environ_of: EnvironOf | None) -> Inspec
         found = details(process, environ_of)
     except ProcessLookupError as error:
         raise NstraceError(f"{proc.text} has just exited", "", ExitCode.NO_TARGET) from error
-    variables, has_more = first_args(found.environ, _MAX_VARIABLES)
+    variables, has_more = first_args(found.environ or b"", _MAX_VARIABLES)
     return Inspection(
         translation=replace(translation, entry=with_more_args(translation.entry)),
         age_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) - process.proc_id.start_ns,
@@ -89,7 +89,8 @@ def _inspect(lookup: Lookup, proc: Proc, environ_of: EnvironOf | None) -> Inspec
         parents=_parents(lookup, translation.entry),
         cgroups=process.cgroups,
         shared=shared_with_host(found.namespaces),
-        env=variables if environ_of else None,
+        env=None if environ_of is None or found.environ is None else variables,
+        env_unreadable=found.environ is None,
         env_truncated=has_more or found.environ_truncated,
     )
 

@@ -100,6 +100,11 @@ class Channel:
         """End the process. What was asked stays without an answer."""
         self._lose(_ended("it was ended"))
 
+    def leave(self) -> None:
+        """As `Running.leave`: nothing can be asked here any more."""
+        self._lost = _ended("another process asks it")
+        self._running.leave()
+
     def fileno(self) -> int:
         """A descriptor that is readable where an answer has arrived; -1: none will."""
         return self._running.channel.fileno()

@@ -41,6 +41,11 @@ class Running:
         self.channel = channel
         self._pid = pid
 
+    def leave(self) -> None:
+        """Close what this process has of them; they serve another one that has been forked, and end with that."""
+        self.channel.close()
+        self._pid = 0
+
     def close(self) -> None:
         """End them, whatever they do. Safe to call twice."""
         with contextlib.suppress(OSError):  # children of ours may have the channel too: it ends for all

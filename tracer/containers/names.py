@@ -86,6 +86,11 @@ class Names:
         if self._channel:
             self._channel.close()
 
+    def leave(self) -> None:
+        """Leave the process that asks to another one that has been forked."""
+        if self._channel:
+            self._channel.leave()
+
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container. Never raises."""
         if not self.is_there:

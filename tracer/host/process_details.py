@@ -28,7 +28,7 @@ _FIRST_OF_OTHERS = 0xF0000000
 MAX_ARGS_BYTES = 1 << 17
 """How much is read of the arguments of one process: as much as the longest single argument has (execve(2))."""
 MAX_ENVIRON_BYTES = 1 << 20
-EnvironOf = Callable[[LivingProcess], bytes]
+EnvironOf = Callable[[LivingProcess], bytes | None]
 _NAMESPACES = (
     *("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user", "uts"),
 )  # namespaces(7)
@@ -51,8 +51,8 @@ def details(process: LivingProcess, environ_of: EnvironOf | None = None) -> Deta
                 gids=tuple(map(int, status_field(status, b"Gid").split())),
                 ns_uid=_mapped(uids[0], contents(directory, "uid_map")),
                 namespaces=_namespaces(directory),
-                environ=environ[:MAX_ENVIRON_BYTES],
-                environ_truncated=len(environ) > MAX_ENVIRON_BYTES,
+                environ=None if environ is None else environ[:MAX_ENVIRON_BYTES],
+                environ_truncated=len(environ or b"") > MAX_ENVIRON_BYTES,
             )
             began = int(stat_fields(directory)[1][19]) * TICK_NS
     except FileNotFoundError as error:
@@ -78,12 +78,14 @@ def environ_operations() -> Operations:
 
 
 def environ_by(privileged: Privileged) -> EnvironOf:
-    """A function that has this one read the environment of a process; b"" where it cannot be read, or the number is
-    another process's by now."""
+    """A function that has this one read the environment of a process; None where it may not be read; b"" where it has
+    none, or the number is another process's by now."""
 
-    def environ_of(process: LivingProcess) -> bytes:
+    def environ_of(process: LivingProcess) -> bytes | None:
         try:
             stat, environ = split(privileged.ask(_ENVIRON, _TGID.pack(process.tgid)).data)
+        except PermissionError:
+            return None
         except OSError:
             return b""
         began = int(parse_stat(stat)[1][19]) * TICK_NS

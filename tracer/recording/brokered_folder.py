@@ -8,7 +8,7 @@ import re
 import struct
 from pathlib import Path
 
-from tracer.recording.files import SUFFIX
+from tracer.recording.files import part_pattern
 from tracer.recording.folder import Folder, is_beside
 from tracer.system.broker import Answer, Operation, Operations, Privileged
 
@@ -32,9 +32,7 @@ class FolderOperations:
 
     def __init__(self, folder: Folder, path: Path, rotates: bool, force: bool) -> None:
         self._folder, self._force = folder, force
-        stem, suffix = re.escape(path.stem), re.escape(path.suffix or SUFFIX)
-        own = rf"{stem}\.\d{{6,}}{suffix}" if rotates else re.escape(path.name)
-        self._own = re.compile(own, re.ASCII)
+        self._own = part_pattern(path) if rotates else re.compile(re.escape(path.name), re.ASCII)
         self._made: set[tuple[int, int]] = set()  # device and inode of what was created here
 
     @property
@@ -82,9 +80,12 @@ class FolderOperations:
         made = self._folder.status(self._name(temporary))
         if made is None or _identity(made) != (device, inode):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        if not self._is_ours(made) or (replaces and not self._is_ours(self._folder.status(self._name(name)))):
+        before = self._folder.status(self._name(name))
+        if not self._is_ours(made) or (replaces and not self._is_ours(before)):
             raise _forbidden()
+        replaces = replaces and (self._force or before is not None)  # what comes meanwhile is not ours
         self._folder.rename(self._name(temporary), self._name(name), made, replaces)
+        self._forget(before)
         return Answer()
 
     def _remove(self, request: bytes) -> Answer:
@@ -95,7 +96,13 @@ class FolderOperations:
         if not self._is_ours(found):
             raise _forbidden()
         self._folder.remove(self._name(name), found)
+        self._forget(found)
         return Answer()
+
+    def _forget(self, gone: os.stat_result | None) -> None:
+        """A file that is no more: another one gets its inode number."""
+        if gone:
+            self._made.discard(_identity(gone))
 
     def _is_ours(self, found: os.stat_result | None) -> bool:
         """Whether a file may be replaced or removed; None: there is none."""

@@ -148,5 +148,12 @@ def discard_parts(path: Path, but: str, folder: Folder) -> None:
                 folder.remove(name)
 
 
+def part_pattern(path: Path) -> re.Pattern[str]:
+    """What matches the names of the parts of a recording of this name, as `part_of` makes them: up to seven digits, for
+    eight are a date."""
+    number = r"(\d{6}|[1-9]\d{6})"
+    return re.compile(rf"{re.escape(path.stem)}\.{number}{re.escape(path.suffix or SUFFIX)}", re.ASCII)
+
+
 def _is_part(name: str, path: Path) -> bool:
-    return bool(re.fullmatch(re.escape(path.stem) + r"\.\d{6}" + re.escape(path.suffix or SUFFIX), name))
+    return part_pattern(path).fullmatch(name) is not None

@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn, Protocol
@@ -86,12 +86,13 @@ class _Waiting:
     answer: Answer | None = None
 
 
-@contextlib.contextmanager
-def _ended() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, EOFError) as error:
-        raise NstraceError("the process that keeps nstrace's privileges has ended", "was it killed?") from error
+def _ended(child: int) -> NstraceError:
+    """The error where the child has ended. Its exit code is the errno of what it lacked at its start."""
+    with contextlib.suppress(ChildProcessError):
+        _pid, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status) and (number := os.WEXITSTATUS(status)):
+            return NstraceError(f"the process that keeps nstrace's privileges cannot be started: {os.strerror(number)}")
+    return NstraceError("the process that keeps nstrace's privileges has ended", "was it killed?")
 
 
 class Broker:
@@ -138,14 +139,18 @@ class Broker:
         return waiting.answer
 
     def _send(self, request: bytes) -> None:
-        with _ended():
+        try:
             self._ours.sendall(request)
+        except OSError as error:
+            raise _ended(self._child) from error
 
     def _receive_next(self) -> None:
-        with _ended():
+        try:
             header, fds = receive_fds(self._ours, _ANSWER.size, MAX_FDS)
             number, length = _ANSWER.unpack(header + _receive(self._ours, _ANSWER.size - len(header)))
             answer = Answer(_receive(self._ours, length), tuple(fds))
+        except (OSError, EOFError) as error:
+            raise _ended(self._child) from error
         waiting = self._waiting.popleft()
         waiting.number, waiting.answer = number, answer
 
@@ -175,6 +180,7 @@ def _serve(
     capabilities: int,
 ) -> NoReturn:
     """The child: all signals are blocked in it, and it ends when the reader has closed its side."""
+    code = errno.EIO
     try:
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
@@ -182,14 +188,17 @@ def _serve(
         keep_only(channel.fileno(), *keep, *inlets)
         name_process("nstrace-broker")
         keep_capabilities(capabilities)
+        code = 0
         while True:
             for fd in select.select([channel.fileno(), *inlets], [], [])[0]:
                 if fd in inlets:
                     inlets[fd]()
                 else:
                     _perform_next(channel, operations)
+    except OSError as error:
+        os._exit(code and (error.errno or code))
     except BaseException:  # the reader has ended, or sends what it never sends
-        os._exit(0)
+        os._exit(code)
 
 
 def _perform_next(channel: socket.socket, operations: list[Operation]) -> None:

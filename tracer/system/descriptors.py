@@ -40,7 +40,17 @@ def keep_blind(*kept: int) -> None:
         os.dup2(null, fd)
     for fd in _held():
         if fd > 2 and fd not in (null, *kept):
-            os.dup2(null, fd, inheritable=False)
+            blind(fd, null)
+
+
+def blind(fd: int, null: int) -> None:
+    """Put /dev/null in the place of a descriptor, or close it where that cannot be: a number above RLIMIT_NOFILE is not
+    given again (dup2(2)). null: a descriptor of /dev/null."""
+    try:
+        os.dup2(null, fd, inheritable=False)
+    except OSError:
+        with contextlib.suppress(OSError):  # it includes the descriptor that read the list
+            os.close(fd)
 
 
 def _held() -> list[int]:

@@ -14,8 +14,9 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tracer.errors import ExitCode, NstraceError, unwritable
+from tracer.errors import ExitCode, NstraceError, lacking, unwritable
 from tracer.system import imports, seccomp
+from tracer.system.descriptors import blind
 from tracer.system.libc import call
 from tracer.system.reader_calls import reader_filter
 
@@ -128,10 +129,16 @@ def _blind_folders(but: int | None) -> None:
     out of an empty root directory. but: one that stays."""
     nowhere = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     for fd in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208
-        with contextlib.suppress(OSError):  # it includes the descriptor that read the list
-            if fd != but and stat.S_ISDIR(os.fstat(fd).st_mode):
-                os.dup2(nowhere, fd, inheritable=False)
+        if fd != but and _is_folder(fd):
+            blind(fd, nowhere)
     os.close(nowhere)
+
+
+def _is_folder(fd: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.fstat(fd).st_mode)
+    except OSError:  # the descriptor that read the list
+        return False
 
 
 def _change_root(folder: int | None) -> None:
@@ -291,7 +298,7 @@ def _work(work: Callable[[], None], folder: int | None, writer: int, parent: int
     except KeyboardInterrupt:
         os._exit(130)
     except BaseException as error:
-        known = unwritable(error) if isinstance(error, OSError) else None
+        known = unwritable(error) or lacking(error) if isinstance(error, OSError) else None
         hint = "run nstrace --debug ... for a report"
         known = known or NstraceError(f"unexpected {type(error).__name__}: {error}", hint)
         failure = (known.message, known.hint, int(known.exit_code), traceback.format_exc())

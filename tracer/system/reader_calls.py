@@ -38,9 +38,10 @@ _PROT_EXEC = 4
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _MAKING = (("open", 2), ("openat", 3), ("mkdir", 1), ("mkdirat", 2))  # what makes files and folders: where the mode is
 _SPECIAL_BITS = 0o7000  # set-user-ID, set-group-ID, sticky
-# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ; not F_SETOWN and F_SETSIG,
-# which let the kernel send any signal to any process of the same user
-_FCNTLS = (0, 1, 2, 3, 4, 1030, 1031, 1032)
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_GETPIPE_SZ; not F_SETOWN and F_SETSIG, which let
+# the kernel send any signal to any process of the same user, nor F_SETFL: with O_ASYNC a terminal signals its whole
+# foreground group
+_FCNTLS = (0, 1, 2, 3, 1030, 1031, 1032)
 # TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS2; not TIOCSTI, which types into a terminal
 _IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
 # NS_GET_PARENT, NS_GET_ID, NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS, NS_GET_TGID_IN_PIDNS: ioctl_nsfs(2)

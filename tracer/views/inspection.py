@@ -30,8 +30,8 @@ def inspection_text(found: Inspection, name_of: NameOf, show_secrets: bool) -> s
 
 
 def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) -> dict[str, Any]:
-    """The members of `ps --json`, and all other facts. env: only where it was requested; env_truncated: only where
-    there is more of it. args_masked: only where there are some."""
+    """The members of `ps --json`, and all other facts. env: only where it was requested, null where it cannot be
+    read; env_truncated: only where there is more of it. args_masked: only where there are some."""
     details = found.details
     result = json_object(found.translation, name_of) | {
         "threads": details.threads,
@@ -54,7 +54,9 @@ def inspection_object(found: Inspection, name_of: NameOf, show_secrets: bool) ->
     }
     if found.masked_args:
         result["args_masked"] = found.masked_args
-    if found.env is not None:
+    if found.env_unreadable:
+        result["env"] = None
+    elif found.env is not None:
         pairs = [_pair(variable, show_secrets) for variable in found.env]
         result["env"] = [{"name": name, "value": value, "masked": is_masked} for name, value, is_masked in pairs]
         if found.env_truncated:
@@ -77,7 +79,7 @@ def _facts(found: Inspection, name_of: NameOf, show_secrets: bool) -> Iterator[t
     yield "PIDs", [_pid(place, level) for level, place in enumerate(found.translation.places)]
     yield "parents", list(_parents(found)) or ["none"]
     yield "namespaces", _namespaces(found)
-    if found.env is not None:
+    if found.env is not None or found.env_unreadable:
         yield "environment", _environment(found, show_secrets)
 
 
@@ -143,7 +145,7 @@ def _namespaces(found: Inspection) -> list[str]:
 
 def _environment(found: Inspection, show_secrets: bool) -> list[str]:
     if not found.env:
-        return ["empty" if found.details.namespaces else _NOT_OURS]
+        return [_NOT_OURS if found.env_unreadable else "empty"]
     pairs = [_pair(variable, show_secrets) for variable in found.env]
     lines = [f"{safe_text(name)}={safe_text(value)}" for name, value, _is_masked in pairs]
     lines += ["…"] if found.env_truncated else []

@@ -110,6 +110,8 @@ def _check(options: RecordOptions) -> None:
     if not Path(options.path).name:
         raise NstraceError(f"{options.path!r} is not the name of a file", "-w FILE", ExitCode.USAGE)
     if options.rotates:
+        if Path(options.path).exists() and not Path(options.path).is_file():
+            raise NstraceError(f"{options.path} is not the name of a file that can have parts", "write to another FILE")
         if not options.force and (parts := parts_of(Path(options.path))):
             raise NstraceError(f"{parts[0]} already exists", "--force replaces it, and the other parts")
     elif options.path != "-":

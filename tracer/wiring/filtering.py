@@ -12,6 +12,7 @@ from tracer.errors import ReaderGone
 from tracer.text.escape import decode, safe_lines
 
 if TYPE_CHECKING:
+    from tracer.containers.names import Names
     from tracer.host.numbers import ToContainer, ToHost
 
 _STDIN, _STDOUT = 0, 1
@@ -25,7 +26,8 @@ def to_container(replace: bool) -> None:
     from tracer.wiring.printing import note
 
     note("nstrace: PID namespaces of other users' processes are not seen: run it with sudo", quiet=os.geteuid() == 0)
-    _filter(ToContainer(prepared(()).host), replace)
+    lookup = prepared(())
+    _filter(ToContainer(lookup.host), lookup.names, replace)
 
 
 def to_host(where: str, replace: bool) -> None:
@@ -36,10 +38,10 @@ def to_host(where: str, replace: bool) -> None:
 
     lookup, space = prepared(()), parse_space(where)
     prefix = b"" if replace else b"host:"
-    _filter(ToHost(lookup.host, lambda: lookup.opened_pidns(*space), prefix), replace)
+    _filter(ToHost(lookup.host, lambda: lookup.opened_pidns(*space), prefix), lookup.names, replace)
 
 
-def _filter(numbers: ToContainer | ToHost, replace: bool) -> None:
+def _filter(numbers: ToContainer | ToHost, names: Names, replace: bool) -> None:
     from tracer.system.privileges import drop
     from tracer.text.annotate import Annotator
     from tracer.wiring.answering import answered_elsewhere
@@ -47,6 +49,7 @@ def _filter(numbers: ToContainer | ToHost, replace: bool) -> None:
     shown = _shown if os.isatty(_STDOUT) else bytes
     annotator = Annotator(answered_elsewhere(numbers), replace)
     numbers.close()
+    names.leave()  # the child alone asks the engine
     drop()
     try:
         while piece := os.read(_STDIN, _PIECE_BYTES):
