@@ -54,9 +54,10 @@ def test_text(arrows: Path) -> None:
         "SIGKILL after 1.0 s: sh -c 'exit 3'",
         "SIGSEGV (core dumped) after 1.0 s: sh -c 'exit 3'",
     ]
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert "TIME" in lines[0]
     assert "lost 2 events" in lines[-1]
-    assert "TIME" in err
+    assert "3 exits" in err
 
 
 def test_json(arrows: Path) -> None:
@@ -70,8 +71,8 @@ def test_json(arrows: Path) -> None:
 
 
 def test_count_and_targets_go_with_it(arrows: Path) -> None:
-    assert len(replay(arrows, "--failed", "--count", "2")[0]) == 2
-    assert len(replay(arrows, "--failed", "--events", "exec,exit")[0]) == 4
+    assert len(replay(arrows, "--failed", "--no-header", "--count", "2")[0]) == 2
+    assert len(replay(arrows, "--failed", "--no-header", "--events", "exec,exit")[0]) == 4
 
 
 def test_events_that_leave_failures_out_are_a_usage_error(arrows: Path) -> None:

@@ -232,7 +232,7 @@ def options_of(verb: str) -> Iterator[list[str]]:
 
 def runs_of(verb: str) -> list[list[str]]:
     odd = [["--help"], [f"--{HOSTILE}"], [f"-{HOSTILE}"], ["-o", HOSTILE], []]
-    return [*BASES[verb], *options_of(verb), *(odd if verb not in ("run", "follow") else odd[:-1])]
+    return [*BASES[verb], *options_of(verb), *(odd if verb not in ("run", "follow", "record") else odd[:-1])]
 
 
 @pytest.mark.parametrize("on_pty", [False, True], ids=["pipe", "pty"])

@@ -300,7 +300,7 @@ def test_of_batches_that_are_not_asked_for_few_columns_are_unpacked(
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("/dev/zero", "a device"), ("/", "a folder"), ("/nowhere/at/all", "No such file")]
+    ("name", "what"), [("/dev/zero", "a device"), ("/", "a folder"), ("/nowhere/at/all", "no such file")]
 )
 def test_files_that_are_none(name: str, what: str) -> None:
     with pytest.raises(NstraceError, match=what):
