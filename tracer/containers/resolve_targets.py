@@ -69,12 +69,12 @@ def indistinct(name: str, init_tgid: int | None) -> NstraceError:
     if init_tgid is None:
         return NstraceError(
             f"the container engine says that {name} is running, but no process of it was found",
-            "nstrace containers lists what runs",
+            "nstrace containers lists what is running",
         )
     return NstraceError(
         f"{name} runs as process {init_tgid}, in a cgroup and a PID namespace that are not its own:"
         " its processes cannot be distinguished from others",
-        f"pid:{init_tgid} means everyone in that PID namespace",
+        f"pid:{init_tgid} selects all processes in that PID namespace",
         ExitCode.NO_TARGET,
     )
 

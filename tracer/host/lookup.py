@@ -84,7 +84,7 @@ class Lookup:
             except OSError:
                 fd = -1
             if fd < 0 or someone.chain is None or self.host.identify(fd) != someone.chain[-1].pidns:
-                raise NstraceError(f"{where} has just ended", "", ExitCode.NO_TARGET)
+                raise NstraceError(f"{where} has just exited", "", ExitCode.NO_TARGET)
             yield fd
 
     def _someone_in(self, space: Space, where: str) -> LivingProcess:
@@ -103,7 +103,7 @@ class Lookup:
             hidden = hidden or process.chain is None
         if hidden:
             raise not_permitted("the PID namespaces of other users' processes")
-        raise _nobody(f"no process is in a PID namespace {inum}", lambda: "lsns -t pid lists those that there are")
+        raise _nobody(f"no process in pidns:{inum}", lambda: "lsns -t pid lists PID namespaces")
 
     def unmatched(self, targets: Iterable[Target]) -> list[str]:
         """The patterns among these targets that mean no running container, as typed."""
@@ -194,14 +194,14 @@ class Lookup:
                 if process.numbers[level] == nr and process.chain:
                     owner = home(self.host.owners(process)[: level + 1])
                     found.append(f"{owner.label if owner else f'pidns:{process.chain[level].pidns.inum}'}/{nr}")
-        return f"inside there is {shown(found)}" if found else "ps -e lists the host's processes"
+        return f"in containers: {shown(found)}" if found else "ps -e lists the host's processes"
 
     def _near(self, fd: int, nr: int) -> str:
         """A hint for a number that no process has in a namespace: the nearest numbers in use."""
         pidns = self.host.identify(fd)
         numbers = (number for process in self.host.processes() for number in process.chain or ())
         used = sorted({number.nr for number in numbers if number.pidns == pidns}, key=lambda used: abs(used - nr))
-        return f"nearest there: {', '.join(map(str, sorted(used[:_MAX_NEAR])))}" if used else ""
+        return f"PIDs in use there: {', '.join(map(str, sorted(used[:_MAX_NEAR])))}" if used else ""
 
 
 def not_permitted(what: str) -> NstraceError:

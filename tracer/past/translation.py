@@ -78,13 +78,11 @@ class Hindsight:
                 return [INITIAL_PIDNS]
             case Space.PIDNS:
                 if not (spaces := self._past.spaces_of(int(proc.where))):
-                    raise NstraceError(
-                        f"no process was recorded in a PID namespace {proc.where}", "", ExitCode.NO_TARGET
-                    )
+                    raise NstraceError(f"no process in pidns:{proc.where} was recorded", "", ExitCode.NO_TARGET)
                 return spaces
             case Space.PID:
-                hint = f"ask for {proc.where} first: it prints the inode number for pidns:INUM/{proc.nr}"
-                raise NstraceError(f"{proc.text}: a recording is asked by namespace", hint, ExitCode.USAGE)
+                hint = f"translate {proc.where} first: the answer shows its INUM for pidns:INUM/{proc.nr}"
+                raise NstraceError(f"{proc.text}: pid:N/NR cannot be looked up in a recording", hint, ExitCode.USAGE)
             case Space.CONTAINER:
                 return self._of_container(proc.where)
 
@@ -131,7 +129,7 @@ class Hindsight:
             before = max(befores, key=lambda life: life.proc_id.start_ns)
             ended = f"ended {self._clock(before.end_ns or before.seen_ns)}"
             latest = " at the latest" if before.at_the_latest else ""
-            hints.append(f"before: {self._name(before)}, {ended}{latest}; the number stays taken until it is reaped")
+            hints.append(f"before: {self._name(before)}, {ended}{latest}; its PID is not reused before it is reaped")
         if afters:
             after = min(afters, key=lambda life: life.proc_id.start_ns)
             hints.append(f"next: {self._name(after)}, started {self._clock(after.proc_id.start_ns)}")

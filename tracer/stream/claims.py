@@ -76,8 +76,6 @@ def bound(target: Target, snapshot: Batch) -> Target:
     chains = snapshot.rows["chain"].reshape(-1)
     found = chains[chains["inum"] == inum]
     if not len(found):
-        raise NstraceError(
-            f"no process is in a PID namespace {inum}", "lsns -t pid lists those that there are", ExitCode.NO_TARGET
-        )
+        raise NstraceError(f"no process in pidns:{inum}", "lsns -t pid lists PID namespaces", ExitCode.NO_TARGET)
     pidns = PidnsId(inum, int(found["gen"][0]))
     return Target(target.kind, target.value, target.text, pidns.gen)
