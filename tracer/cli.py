@@ -205,9 +205,9 @@ def _run(argv: list[str], nowhere: int) -> int:
 
         if isinstance(error, click.NoSuchOption):
             return _say(mistakes.no_such_option(error, argv))
-        return _say(mistakes.of_usage(error))
+        return _say(mistakes.of_usage(error, argv))
     except click.ClickException as error:
-        return _say(NstraceError(_one_line(error.format_message()), "", ExitCode(error.exit_code)))
+        return _say(NstraceError(_one_line(error.format_message()), "see nstrace --help", ExitCode(error.exit_code)))
     except (click.Abort, KeyboardInterrupt) as error:
         return getattr(error.__cause__ or error.__context__ or error, "exit_code", 130)  # click 8.1 names no cause
     except (ReaderGone, BrokenPipeError):

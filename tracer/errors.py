@@ -38,7 +38,8 @@ def unwritable(error: OSError) -> NstraceError | None:
     it is another error, or one of a file that is named."""
     if error.filename or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return None
-    return NstraceError(f"the output cannot be written: {os.strerror(error.errno)}")
+    hint = "the disk may be failing" if error.errno == errno.EIO else "free some space, or write to another place"
+    return NstraceError(f"the output cannot be written: {os.strerror(error.errno)}", hint)
 
 
 def lacking(error: OSError) -> NstraceError | None:

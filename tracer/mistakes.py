@@ -28,10 +28,9 @@ _ELSEWHERE = {  # what other tools call it
     "trace": "follow",
     "watch": "follow",
 }
-_TARGET_NOT_OPTION = {
-    **dict.fromkeys(("-p", "--pid"), "pid:N"),
-    **dict.fromkeys(("-c", "--container", "--name"), "the container's name"),
-}
+_PREFIXES = {**dict.fromkeys(("-p", "--pid"), "pid:"), **dict.fromkeys(("-c", "--container", "--name"), "")}
+"""What a TARGET begins with that other tools have an option for."""
+_RANGE = re.compile(r"is not in the range (?:x>=(\S+)|(\S+)<=x<=(\S+?))$")
 _EXAMPLES = {
     "completion": "nstrace completion install",
     "export": "nstrace export web.arrows --to parquet",
@@ -68,21 +67,38 @@ def no_such_option(error: click.NoSuchOption, argv: Sequence[str]) -> NstraceErr
     for word in argv:  # click reads -json as -j -s -o -n
         if len(word) > 2 and word[1] != "-" and word.startswith(typed) and f"-{word.partition('=')[0]}" in known:
             return _usage(f"no such option {word!r}", _meant(argv, word, [f"-{word}"]))
-    if typed in _TARGET_NOT_OPTION:
-        hint = f"a TARGET has no option in front: {_TARGET_NOT_OPTION[typed]}"
-        return _usage(f"no such option {typed!r}", hint)
+    if typed in _PREFIXES and (words := _as_target(argv, typed)):
+        return _usage(f"no such option {typed!r}", f"did you mean: {retyped(words, {})}")
     found = near_names(typed, known) if typed.startswith("--") else []
     return _usage(f"no such option {typed!r}", _meant(argv, typed, found) or _help(error.ctx))
 
 
-def of_usage(error: click.UsageError) -> NstraceError:
-    """Any other mistake that click finds. Raises nothing."""
+def _as_target(argv: Sequence[str], option: str) -> list[str] | None:
+    """The command line with an option and its value as a TARGET; None: it has no value."""
+    for at, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name == option and (equals or argv[at + 1 :]):
+            value = value if equals else argv[at + 1]
+            return [*argv[:at], _PREFIXES[option] + value, *argv[at + (1 if equals else 2) :]]
+    return None
+
+
+def of_usage(error: click.UsageError, argv: Sequence[str]) -> NstraceError:
+    """Any other mistake that click finds. argv: the command line without the program."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r"^Got unexpected extra arguments? \((.*)\)$", r"too many arguments: \1", message)
+    message = _RANGE.sub(_range, message)
     example = _EXAMPLES.get(error.ctx.info_name or "") if error.ctx else None
     is_missing = isinstance(error, click.MissingParameter) or message.startswith("Missing")
     hint = f"for example {example}; " if is_missing and example else ""
-    return _usage(message[:1].lower() + message[1:], hint + _help(error.ctx))
+    verb = next((word for word in argv if not word.startswith("-")), "")  # click does not always say where it was
+    see = _help(error.ctx) if error.ctx or not verb else f"see nstrace {verb} --help"
+    return _usage(message[:1].lower() + message[1:], hint + see)
+
+
+def _range(match: re.Match[str]) -> str:
+    least, first, last = match.groups()
+    return f"is out of range: at least {least}" if least else f"is out of range: from {first} to {last}"
 
 
 def _help(ctx: click.Context | None) -> str:

@@ -191,7 +191,7 @@ def test_what_is_not_there(start_container: Start) -> None:
     other = start_container(["sh", "-c", sets], cap_add=["SYS_ADMIN"])
     wait_for(lambda: f"in containers: {other.name}/{free}" in refused(free))
     assert f"did you mean {name}" in refused(f"{name[:-1]}_/1")
-    assert "no process in pidns:7\n" in refused("pidns:7/1")
+    assert "no process in PID namespace 7\n" in refused("pidns:7/1")
     container.stop(timeout=0)
     assert f"{name} is not running" in refused(f"{name}/1")
     assert f"no process {tgid} on the host" in refused(tgid)

@@ -277,7 +277,7 @@ def test_a_first_process_that_the_kernel_contradicts_is_not_believed(
         bystander.is_seen(follow)
         follow.stop()
     assert f"the first process of c11 is {stranger}, which is in none of the PID namespaces" in follow.stderr
-    assert "not believed" in follow.stderr
+    assert "cgroup: ignored" in follow.stderr
 
 
 def test_verify_names_the_difference(hosted: Hosted, fake: FakeEngine, bystander: Bystander, stranger: int) -> None:

@@ -500,4 +500,4 @@ def test_a_folder_of_more_files_than_usually_may_be_open(tmp_path: Path) -> None
         argv = ["sh", "-c", script, "sh", sys.executable, "-m", "tracer", "replay", "-q", str(tmp_path)]
         done = subprocess.run(argv, capture_output=True, cwd=ROOT, timeout=100)
         assert (done.returncode, len(done.stdout.splitlines())) == (exit_code, rows), done.stderr
-    assert b"1500 files are more than may be open at once (1024)" in done.stderr
+    assert b"1500 files are more than can be open at once (1024)" in done.stderr

@@ -26,8 +26,8 @@ from tracer.containers.messages import MAX_TGID, Found
 from tracer.errors import ExitCode, NstraceError
 
 Serve = Callable[[str], FakeEngine]
-NONSENSE = "gives an answer that cannot be read"
-TOO_MUCH = "answers with more than 0 MiB"  # with the limits of these tests
+NONSENSE = "sent an answer that cannot be read"
+TOO_MUCH = "sent more than 0 MiB"  # with the limits of these tests
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,7 @@ def test_podman_is_not_asked_for_the_engine_of_docker_host(
 def test_no_engine(tmp_path: Path, connect: Connect) -> None:
     error = failure(connect)
     assert error.message == f"no container engine answers on unix://{tmp_path}/docker.sock"
-    assert error.hint.startswith("start it (systemctl start docker), or name pid:N, pidns:INUM")
+    assert error.hint.startswith("start it (systemctl start docker), or use a TARGET that needs none: pid:N")
     assert error.exit_code == ExitCode.FAILURE
     assert "No such file" in error.detail
 
@@ -359,7 +359,7 @@ def test_of_a_flood_only_so_much_is_taken(
     monkeypatch.setattr(http_api, "MAX_ANSWER_BYTES", 1 << 20)
     fake.raw = itertools.chain([head], itertools.repeat(b"x" * 65536, 1000))
     said = failure(lambda: all_of(engine)).message.removeprefix(f"the container engine on {fake.address} ")
-    assert said in ("answers with more than 1 MiB", NONSENSE)
+    assert said in ("sent more than 1 MiB", NONSENSE)
     assert fake.sent_bytes < 4 << 20
 
 

@@ -181,7 +181,7 @@ def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -
         ("webb/15", 3, "did you mean web?"),
         ("nope/15", 3, "no container named 'nope' was recorded"),
         ("nope/15", 3, "recorded: admin, db, guest, late, web"),
-        ("pidns:7/15", 3, "no process in pidns:7 was recorded"),
+        ("pidns:7/15", 3, "no process was recorded in PID namespace 7"),
         ("15", 3, "no process 15 on the host was recorded at"),
     ],
 )
@@ -351,7 +351,7 @@ def test_the_command(tmp_path: Path) -> None:
         (["--during", "+1h..", "web/15"], 2, "'+1h' is outside the recording (2023-11-14 22:13:21.000 to"),
         (["--during", "+3..+0", "web/15"], 2, "'+3' to '+0' is empty"),
         (["--at", "+1", "--during", "..", "web/15"], 2, "--at and --during cannot be combined"),
-        (["--at", "+1s", "pid:100/15"], 2, "cannot be looked up in a recording"),
+        (["--at", "+1s", "pid:100/15"], 2, "is only valid for running processes"),
         (["--at", "+1s", "web/x"], 2, "is not a PID"),
     ],
 )

@@ -125,7 +125,7 @@ def test_where_no_process_can_be_made(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(channel_module, "start", full)
     names = Names()
     names.prepare()
-    assert why_not(names).endswith("cannot be started: Resource temporarily unavailable")
+    assert why_not(names).endswith("to ask the container engine: Resource temporarily unavailable")
 
 
 def test_a_byte_every_half_second(hasty: None, fake: FakeEngine, names: Names) -> None:
@@ -228,7 +228,7 @@ def test_too_much_is_said_in_a_line(
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
-    assert re.fullmatch(f"the container engine on {re.escape(fake.address)} answers with more than ({why})", said)
+    assert re.fullmatch(f"the container engine on {re.escape(fake.address)} sent more than ({why})", said)
     assert peak_bytes(engine_process_of(os.getpid())) - before_bytes < 200 << 20
     fake.raw = None  # the process has survived it
     again = channel.ask_list(None, 10.0)

@@ -166,11 +166,11 @@ def test_more_behind_the_end_is_said(path: Path) -> None:
     ("data", "why"),
     [
         (b"", "it is empty"),
-        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(1000), "no message begins here"),
-        (b'{"event": "fork"}\n', "no message begins here"),
-        (bytes(1 << 16), "no message begins here"),
-        (b"\xff\xff\xff\xff\xf8\xff\xff\x7f" + bytes(64), "no message begins here"),
-        (b"\xff\xff\xff\xff\x00\x01\x00\x00" + bytes(64), "in the middle of a header"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(1000), "it is not an Arrow stream"),
+        (b'{"event": "fork"}\n', "it is not an Arrow stream"),
+        (bytes(1 << 16), "it is not an Arrow stream"),
+        (b"\xff\xff\xff\xff\xf8\xff\xff\x7f" + bytes(64), "it is not an Arrow stream"),
+        (b"\xff\xff\xff\xff\x00\x01\x00\x00" + bytes(64), "it is not an Arrow stream"),
     ],
 )
 def test_no_recording(data: bytes, why: str) -> None:

@@ -59,7 +59,7 @@ def test_lines_and_json(arrows: Path) -> None:
     assert len(replay("--json", arrows, "web", "--events", "exec", "--count", 7)[0]) == 7
     assert "containers in it: 'web'" in replay("--json", arrows, "db", exit_code=3)[1]
     assert len(replay(arrows, "pid:1005")[0]) == 360
-    assert "nobody has this PID" in replay(arrows, "pid:999", exit_code=3)[1]
+    assert "no recorded process has this PID" in replay(arrows, "pid:999", exit_code=3)[1]
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_a_name_that_is_planted_for_a_later_file_is_left_out(kind: str, tmp_path
     for part in (storm(1, 5), storm(6, 5), storm(11, 5)):
         writer.take(part)
     writer.close()
-    assert said == [f"{place} is not of this recording: its number is left out" for place in planted]
+    assert said == [f"{place} is not part of this recording: its number is skipped" for place in planted]
     ours = [tmp_path / f"web.00000{number}.arrows" for number in (1, 4, 6, 7)]
     told = rows(source(*ours))  # nothing is missing in between: the numbers of names are no numbers of parts
     assert len(told) == writer.rows == 45

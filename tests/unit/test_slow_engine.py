@@ -68,7 +68,7 @@ def test_each_command_ends_in_time(words: list[str], trouble: Callable[[FakeEngi
         assert "nstrace: no container names: " in done.stderr
     if "web" in words[-1] and not (words[0] == "follow" and os.geteuid()):
         assert done.returncode == 1
-        assert f"container engine on {fake.address} answers with more" in done.stderr or (
+        assert f"container engine on {fake.address} sent more" in done.stderr or (
             f"no container engine answers on {fake.address}" in done.stderr
         )
 

@@ -64,10 +64,10 @@ def command(
     files, targets = split_files(arguments)
     if out is None:
         if files[0] == "-":
-            raise click.UsageError("say with -w where to write")
+            raise click.UsageError("the output file is missing: -w OUT")
         out = str(Path(files[0]).with_suffix(f".{form}"))
     if partition and (form == "jsonl" or out == "-"):
-        raise click.UsageError("--partition goes with parquet and csv, into a folder")
+        raise click.UsageError("--partition needs --to parquet or csv, and a folder as OUT")
     writer = "tracer.views.jsonl" if form == "jsonl" else "tracer.recording.export"
     shows = is_wanted(quiet, to_stdout=out == "-")
     parse = open_later(files, [writer], targets_of(targets), sayer(quiet))
@@ -127,7 +127,9 @@ def _into_stdout(convert: Convert, form: str) -> None:
     from tracer.system.privileges import drop
 
     if form == "parquet" and sys.stdout.isatty():
-        raise NstraceError("Parquet is binary, and stdout a terminal", "give -w FILE", ExitCode.USAGE)
+        raise NstraceError(
+            "Parquet is binary and not written to a terminal", "name a file: -w web.parquet", ExitCode.USAGE
+        )
     drop()
     convert(lambda sources: _write(sources, form, sys.stdout.buffer))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _MAX_VARIABLES = 1 << 14
+_GONE = "nstrace ps lists running processes"
 _USED = ("tracer.answers.inspection", "tracer.secrets.redactor", "tracer.typed.processes")
 
 
@@ -76,11 +77,11 @@ def _inspect(lookup: Lookup, proc: Proc, environ_of: EnvironOf | None) -> Inspec
     translation = translate(lookup, proc)
     process = lookup.host.process(translation.entry.proc_id.tgid)
     if process is None or process.proc_id != translation.entry.proc_id:
-        raise NstraceError(f"{proc.text} has just exited", "", ExitCode.NO_TARGET)
+        raise NstraceError(f"{proc.text} has just exited", _GONE, ExitCode.NO_TARGET)
     try:
         found = details(process, environ_of)
     except ProcessLookupError as error:
-        raise NstraceError(f"{proc.text} has just exited", "", ExitCode.NO_TARGET) from error
+        raise NstraceError(f"{proc.text} has just exited", _GONE, ExitCode.NO_TARGET) from error
     variables, has_more = first_args(found.environ or b"", _MAX_VARIABLES)
     return Inspection(
         translation=replace(translation, entry=with_more_args(translation.entry)),

@@ -35,7 +35,7 @@ def no_engine(address: str, detail: str = "") -> NstraceError:
     """The error where no engine answers on this address."""
     return NstraceError(
         f"no container engine answers on {address}",
-        "start it (systemctl start docker), or name pid:N, pidns:INUM, host or all, which need none",
+        "start it (systemctl start docker), or use a TARGET that needs none: pid:N, pidns:INUM, host or all",
         ExitCode.FAILURE,
         detail,
     )

@@ -30,6 +30,7 @@ from tracer.errors import ExitCode, NstraceError
 
 _AT_ONCE = 512  # so many packets are read before others have their turn
 _GRACE_S = 0.5  # a failure that is on its way
+SLOW = "docker ps shows whether it answers; pid:N and pidns:INUM need no engine"
 
 
 class Asked:
@@ -88,7 +89,9 @@ class Channel:
             return cls(start(where))
         except OSError as error:
             why = error.strerror or str(error)
-            raise NstraceError(f"the process that asks the container engine cannot be started: {why}") from error
+            raise NstraceError(
+                f"no process can be started to ask the container engine: {why}", "ulimit -u shows how many you may run"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -182,7 +185,7 @@ class Channel:
         while not asked.is_done:
             left_s = asked.until_s + _GRACE_S - time.monotonic()
             if left_s <= 0:
-                asked.fail(NstraceError("the container engine does not answer in time"))
+                asked.fail(NstraceError("the container engine does not answer in time", SLOW))
             elif self.fileno() >= 0:
                 poll.register(self.fileno(), select.POLLIN)
                 poll.poll(max(1, int(left_s * 1000)))
@@ -197,4 +200,4 @@ def _failure(failed: Failed) -> NstraceError:
 
 
 def _ended(why: str) -> NstraceError:
-    return NstraceError(f"the process that asks the container engine does not answer: {why}")
+    return NstraceError(f"the process that asks the container engine does not answer: {why}", "run it again")

@@ -146,6 +146,9 @@ class Engine:
             raise _failure(self.address, error) from error
 
 
+_ODD = "is it a container engine? DOCKER_HOST names its socket; pid:N and pidns:INUM need none"
+
+
 def _counted(answer: bytearray) -> bytearray:
     """The answer. Raises TooMuch where it lists too many containers, before they become objects; how much becomes of
     one that hides their number is limited by the memory of this process."""
@@ -166,12 +169,12 @@ def _failure(address: str, error: Exception) -> NstraceError:
         )
     if isinstance(error, TooMuch | MemoryError):
         what = str(error) or "more than there is memory for"
-        return NstraceError(f"the container engine on {address} answers with {what}", detail=detail)
+        return NstraceError(f"the container engine on {address} sent {what}", _ODD, detail=detail)
     if isinstance(error, Refused) and (explanation := _one_line(error.explanation)):
-        return NstraceError(f"the container engine on {address} fails: {explanation}", detail=detail)
+        return NstraceError(f"the container engine on {address} fails: {explanation}", _ODD, detail=detail)
     if not isinstance(error, OSError):
-        message = f"the container engine on {address} gives an answer that cannot be read"
-        return NstraceError(message, "is this an engine? DOCKER_HOST names its socket", detail=detail)
+        message = f"the container engine on {address} sent an answer that cannot be read"
+        return NstraceError(message, _ODD, detail=detail)
     return no_engine(address, detail)
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from tracer.containers.address import addresses, exists, no_engine
 from tracer.containers.cgroups import Answer, Silence
-from tracer.containers.channel import Asked, Channel
+from tracer.containers.channel import SLOW, Asked, Channel
 from tracer.containers.messages import FoundContainer, Nonsense
 from tracer.errors import NstraceError
 
@@ -178,7 +178,7 @@ class _Patience:
         self.left_s = min(_PATIENCE_S, self.left_s + _RENEWAL * (now_s - self._at_s))
         self._at_s = now_s
         if self.left_s <= _RENEWAL:
-            raise TooSlow("the container engine does not answer in time")
+            raise TooSlow("the container engine does not answer in time", SLOW)
         return min(TIMEOUT_S, self.left_s)
 
     def wait(self, channel: Channel, asked: Asked) -> Asked:

@@ -74,7 +74,7 @@ def indistinct(name: str, init_tgid: int | None) -> NstraceError:
     return NstraceError(
         f"{name} runs as process {init_tgid}, in a cgroup and a PID namespace that are not its own:"
         " its processes cannot be distinguished from others",
-        f"pid:{init_tgid} selects all processes in that PID namespace",
+        f"pid:{init_tgid} means all processes in that PID namespace",
         ExitCode.NO_TARGET,
     )
 
@@ -83,7 +83,7 @@ def refuted(name: str, init_tgid: int) -> str:
     """What to say where the kernel contradicts what the engine reports of a container's first process."""
     return (
         f"the container engine says that the first process of {name} is {init_tgid}, which is in none of the PID"
-        " namespaces of that container's cgroup: not believed"
+        " namespaces of that container's cgroup: ignored"
     )
 
 

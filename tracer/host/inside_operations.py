@@ -76,10 +76,12 @@ class Inside:
 
     def _explained(self, error: OSError) -> NstraceError:
         if error.errno == errno.ETIMEDOUT:
-            return NstraceError(f"looking from inside the PID namespace took more than {DEADLINE_S:.0f} s")
+            return NstraceError(
+                f"looking from inside the PID namespace took more than {DEADLINE_S:.0f} s", "run it again"
+            )
         if error.errno == errno.ECONNABORTED:
-            return NstraceError("the child that looks from inside was killed")
+            return NstraceError("the child process that looks from inside was killed", "run it again")
         why = f"the PID namespace cannot be entered: {error.strerror}"
         if error.errno == errno.EPERM:
             return NstraceError(why, self._hint, ExitCode.NOT_PERMITTED)
-        return NstraceError(why)
+        return NstraceError(why, "run it again")

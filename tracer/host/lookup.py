@@ -84,7 +84,9 @@ class Lookup:
             except OSError:
                 fd = -1
             if fd < 0 or someone.chain is None or self.host.identify(fd) != someone.chain[-1].pidns:
-                raise NstraceError(f"{where} has just exited", "", ExitCode.NO_TARGET)
+                raise NstraceError(
+                    f"{where} has just ended", "nstrace containers lists what is running", ExitCode.NO_TARGET
+                )
             yield fd
 
     def _someone_in(self, space: Space, where: str) -> LivingProcess:
@@ -103,7 +105,7 @@ class Lookup:
             hidden = hidden or process.chain is None
         if hidden:
             raise not_permitted("the PID namespaces of other users' processes")
-        raise _nobody(f"no process in pidns:{inum}", lambda: "lsns -t pid lists PID namespaces")
+        raise _nobody(f"no process in PID namespace {inum}", lambda: "lsns -t pid lists PID namespaces")
 
     def unmatched(self, targets: Iterable[Target]) -> list[str]:
         """The patterns among these targets that mean no running container, as typed."""

@@ -93,7 +93,7 @@ class Verifier:
         none, or what can be none, or does not answer in time."""
         tgid = self._lookup.names.first_tgid(container_id)
         if tgid is None:
-            raise NstraceError("the container engine says that it is not running")
+            raise NstraceError("the container engine says that it is not running", "docker ps lists running containers")
         return tgid
 
     def _init_or_none(self, container_id: str) -> int | None:

@@ -87,7 +87,7 @@ def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: 
         except OSError as error:
             raise NstraceError(
                 f"the programs cannot be compiled: {base} cannot be written: {os.strerror(error.errno or 0)}",
-                "make room in it; what was compiled once is kept in /var/cache/nstrace",
+                "free some space there; what was compiled is kept in /var/cache/nstrace",
             ) from error
         os.environ["BCC_KERNEL_SOURCE"] = root
         try:
@@ -96,7 +96,7 @@ def compile_programs(source: Path, kernel_types: str, cflags: list[str], names: 
         except Exception as error:  # BCC raises bare Exception
             raise NstraceError(
                 "BCC cannot compile the programs",
-                "run again with --debug for the compiler's words",
+                "nstrace --debug ... shows the compiler's messages",
                 ExitCode.NOT_PERMITTED,
                 str(error),
             ) from error

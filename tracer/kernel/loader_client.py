@@ -118,7 +118,7 @@ class Loading:
 
     def _refused(self, message: bytes) -> NstraceError:
         if not message:
-            return self._failed("it ended without a word")
+            return self._failed("it ended without a message")
         what, hint, exit_code, detail = json.loads(message)
         return NstraceError(what, hint, ExitCode(exit_code), f"{detail}\n{self._said()}")
 

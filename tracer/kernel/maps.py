@@ -113,4 +113,6 @@ def _errors_of(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise NstraceError(f"{what}: {error.strerror}") from error
+        raise NstraceError(
+            f"{what}: {error.strerror}", "run it again; if that does not help, please report it"
+        ) from error

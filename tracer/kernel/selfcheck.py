@@ -50,7 +50,7 @@ def check(trace: Trace) -> Decoded:
             reported.append(trace.drain())  # the ring is empty when the next processes begin
     raise NstraceError(
         f"the self-check could not be done: in {_ATTEMPTS} attempts its own events were lost, {trace.refused} in all",
-        "give the events more room (--buffer-size 64), or begin when less happens on this host",
+        "use a larger buffer (--buffer-size 64MiB), or start when this host is less busy",
         ExitCode.NOT_PERMITTED,
     )
 

@@ -78,11 +78,14 @@ class Hindsight:
                 return [INITIAL_PIDNS]
             case Space.PIDNS:
                 if not (spaces := self._past.spaces_of(int(proc.where))):
-                    raise NstraceError(f"no process in pidns:{proc.where} was recorded", "", ExitCode.NO_TARGET)
+                    hint = "nstrace containers --from FILE lists the namespaces"
+                    raise NstraceError(
+                        f"no process was recorded in PID namespace {proc.where}", hint, ExitCode.NO_TARGET
+                    )
                 return spaces
             case Space.PID:
-                hint = f"translate {proc.where} first: the answer shows its INUM for pidns:INUM/{proc.nr}"
-                raise NstraceError(f"{proc.text}: pid:N/NR cannot be looked up in a recording", hint, ExitCode.USAGE)
+                hint = f"translate {proc.where} first: it prints the namespace; then use pidns:INUM/{proc.nr}"
+                raise NstraceError(f"{proc.text}: pid:N is only valid for running processes", hint, ExitCode.USAGE)
             case Space.CONTAINER:
                 return self._of_container(proc.where)
 

@@ -156,7 +156,8 @@ class Partitions:
         if (day, host) not in self._tables:
             if len(self._tables) >= _MAX_OPEN:
                 raise NstraceError(
-                    f"events of more than {_MAX_OPEN} days and hosts", "export them one by one, or without --partition"
+                    f"a partitioned export has at most {_MAX_OPEN} days and hosts",
+                    "export fewer recordings at once, or without --partition",
                 )
             file = os.fdopen(self._create(f"date={day}", f"host={quote(host, safe='')}"), "wb")
             self._tables[day, host] = (file, self._make(file))

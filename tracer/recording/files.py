@@ -34,7 +34,7 @@ def folder_of(path: Path) -> Folder:
             return Folder(path.parent)
         except FileNotFoundError as error:
             missing = f"{path} cannot be written: there is no folder {path.parent}"
-            raise NstraceError(missing, "make it first") from error
+            raise NstraceError(missing, f"mkdir -p {path.parent}") from error
 
 
 def _name(path: Path) -> str:

@@ -89,8 +89,8 @@ class Folder:
 
     def _replaced(self, name: str) -> NstraceError:
         return NstraceError(
-            f"{self.path / name} cannot be written: the folder that was made for it is not the one that is there now",
-            "write into a folder that only you may write, on a file system that keeps the owners of files",
+            f"{self.path / name} cannot be written: its folder was replaced by another process",
+            "write to a folder that only you can write to, on a file system that keeps the owners of files",
         )
 
     def open_null(self, name: str) -> int | None:
@@ -114,7 +114,7 @@ class Folder:
     def _stolen(self, temporary: str, name: str) -> NstraceError:
         return NstraceError(
             f"{self.path / name} cannot be written: another process has replaced {temporary}, its temporary name",
-            "write into a folder that only you may write",
+            "write to a folder that only you can write to",
         )
 
     def _renamed_to_new(self, temporary: str, name: str) -> bool:

@@ -183,7 +183,7 @@ def open_regular(name: str) -> FileInput:
     """As `open_input`, for a name that nobody has chosen: only a regular file is opened. Raises NstraceError."""
     if not isinstance(opened := open_input(name), FileInput):
         opened.close()
-        raise NstraceError(f"{name} is not a regular file")
+        raise NstraceError(f"{name} is not a regular file", "name it to read it all the same")
     return opened
 
 
@@ -196,6 +196,7 @@ def allow_many_files(count: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and wanted > hard:
         raise NstraceError(
-            f"{count} files are more than may be open at once ({hard})", "ulimit -Hn; read fewer at once"
+            f"{count} files are more than can be open at once ({hard})",
+            "raise the limit (ulimit -Hn), or read fewer files at once",
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

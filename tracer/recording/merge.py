@@ -57,7 +57,7 @@ def _replace(
         with contextlib.closing(FileSink(fd, name, fsync)) as sink:
             _copy(recording, Writer(sink, facts, clock=lambda: 0.0))
         if not recording.is_closed or recording.damages or not folder.holds(name, old):
-            raise NstraceError(f"{name} is not as it was written")
+            raise NstraceError(f"{name} was changed by another program", "the recording stays as it is")
     return made
 
 

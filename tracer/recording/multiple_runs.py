@@ -91,6 +91,6 @@ def check_found(sources: Sequence[RecordedSource]) -> None:
     where = sources[0].name if len(sources) == 1 else f"these {len(sources)} recordings"
     raise NstraceError(
         f"no process in {where} matches {', '.join(target.text for target in targets)}",
-        f"containers in it: {', '.join(map(repr, names[:_MAX_NAMES]))}{more}" if names else "it has no container",
+        f"containers in it: {', '.join(map(repr, names[:_MAX_NAMES]))}{more}" if names else "no container was recorded",
         ExitCode.NO_TARGET,
     )

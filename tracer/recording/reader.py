@@ -75,7 +75,7 @@ class Recording:
         try:
             message = self._header()
         except Damaged as damage:
-            raise self._foreign(str(damage)) from damage
+            raise self._foreign("it is not an Arrow stream") from damage
         if message is None:
             raise self._foreign("it is empty")
         if message.kind != Header.SCHEMA or "nstrace_schema" not in message.metadata:
@@ -85,11 +85,13 @@ class Recording:
             self._refuse_newer(message.metadata["nstrace_schema"])
             return Metadata.parse(message.metadata), frames.schema(message)
         except (Damaged, ValueError) as error:
-            hint = "without its beginning it cannot be read"
+            hint = "its first bytes are needed to read it"
             raise NstraceError(f"{self.name} is damaged at byte 0: {error}", hint) from error
 
     def _foreign(self, why: str) -> NstraceError:
-        return NstraceError(f"{self.name} is not an nstrace recording: {why}", "nstrace record -w FILE makes one")
+        return NstraceError(
+            f"{self.name} is not an nstrace recording: {why}", "nstrace record -w FILE makes a recording"
+        )
 
     def _refuse_newer(self, version: str) -> None:
         if version.isdecimal() and len(version) < 6 and int(version) > VERSION:

@@ -101,7 +101,7 @@ class RotatingWriter:
             try:
                 self._open(force=False)
             except AlreadyThere:
-                self._say(f"{part_of(self._path, self._number)} is not of this recording: its number is left out")
+                self._say(f"{part_of(self._path, self._number)} is not part of this recording: its number is skipped")
                 continue
             break
         else:

@@ -46,7 +46,7 @@ def _best(same: list[Recording], say: Say) -> Recording:
     best = max(different, key=_rows_in) if len(different) > 1 else different[0]
     for other in different:
         if other is not best:
-            say(f"{other.name} holds no more of the same part of a recording than {best.name}: not read")
+            say(f"{other.name} holds the same part of the recording as {best.name}: not read")
     return best
 
 

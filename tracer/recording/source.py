@@ -111,7 +111,7 @@ class RecordedSource:
                 for index in np.flatnonzero(mine)[:1].tolist():
                     pidns = chain_of(part.batch, index)[-1].pidns
                     return Target(TargetKind.PIDNS, str(pidns.inum), target.text, pidns.gen)
-        where = "in a stream a process cannot be looked up" if self.is_stream else "nobody has this PID in it"
+        where = "a PID cannot be looked up in a stream" if self.is_stream else "no recorded process has this PID"
         raise NstraceError(f"{target.text}: {where}", "nstrace replay FILE shows all", ExitCode.NO_TARGET)
 
     @property

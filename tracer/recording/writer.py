@@ -54,7 +54,7 @@ class FileSink:
             with contextlib.suppress(OSError):  # a pipe cannot be truncated
                 os.ftruncate(self.fd, self.bytes)
             if not self.bytes:
-                hint = "make room, or write to another FILE"
+                hint = "free some space, or write to another FILE"
                 raise NstraceError(f"{self.name} cannot be written: {error.strerror}", hint) from error
             raise NstraceError(
                 f"recording to {self.name} ends here: {error.strerror}", "what was recorded until now can be replayed"

@@ -76,6 +76,8 @@ def bound(target: Target, snapshot: Batch) -> Target:
     chains = snapshot.rows["chain"].reshape(-1)
     found = chains[chains["inum"] == inum]
     if not len(found):
-        raise NstraceError(f"no process in pidns:{inum}", "lsns -t pid lists PID namespaces", ExitCode.NO_TARGET)
+        raise NstraceError(
+            f"no process in PID namespace {inum}", "lsns -t pid lists PID namespaces", ExitCode.NO_TARGET
+        )
     pidns = PidnsId(inum, int(found["gen"][0]))
     return Target(target.kind, target.value, target.text, pidns.gen)

@@ -91,8 +91,9 @@ def _ended(child: int) -> NstraceError:
     with contextlib.suppress(ChildProcessError):
         _pid, status = os.waitpid(child, 0)
         if os.WIFEXITED(status) and (number := os.WEXITSTATUS(status)):
-            return NstraceError(f"the process that keeps nstrace's privileges cannot be started: {os.strerror(number)}")
-    return NstraceError("the process that keeps nstrace's privileges has ended", "was it killed?")
+            message = f"the process that keeps nstrace's privileges cannot be started: {os.strerror(number)}"
+            return NstraceError(message, "free some memory, or raise the limits (ulimit -a)")
+    return NstraceError("the process that keeps nstrace's privileges has ended", "was it killed? run nstrace again")
 
 
 class Broker:

@@ -242,7 +242,7 @@ def _forbid(build: Callable[[], bytes]) -> None:
     program = _Program(len(instructions) // seccomp.INSN_BYTES, instructions)
     if failure := _seccomp(number, ctypes.byref(program)):
         raise NstraceError(
-            f"the kernel refuses the filter of system calls that readers run under: {os.strerror(failure)}",
+            f"the kernel rejects the system call filter (seccomp) of nstrace: {os.strerror(failure)}",
             "a container's seccomp profile has to permit seccomp(2)",
             ExitCode.NOT_PERMITTED,
         )
@@ -283,7 +283,9 @@ def in_child(work: Callable[[], None], folder: int | None = None) -> None:
         message, hint, code, detail = json.loads(answered)
         raise NstraceError(message, hint, ExitCode(code), detail)
     if status:
-        raise NstraceError(f"the child that reads ended with {os.waitstatus_to_exitcode(status)}", "please report it")
+        raise NstraceError(
+            f"the process that reads the recording ended with {os.waitstatus_to_exitcode(status)}", "please report it"
+        )
 
 
 def _work(work: Callable[[], None], folder: int | None, writer: int, parent: int) -> None:

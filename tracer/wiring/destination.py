@@ -108,7 +108,7 @@ def _command(redact: bool) -> list[str]:
 
 def _check(options: RecordOptions) -> None:
     if not Path(options.path).name:
-        raise NstraceError(f"{options.path!r} is not the name of a file", "-w FILE", ExitCode.USAGE)
+        raise NstraceError(f"{options.path!r} is not the name of a file", "for example -w web.arrows", ExitCode.USAGE)
     if options.rotates:
         if Path(options.path).exists() and not Path(options.path).is_file():
             raise NstraceError(f"{options.path} is not the name of a file that can have parts", "write to another FILE")
@@ -117,6 +117,8 @@ def _check(options: RecordOptions) -> None:
     elif options.path != "-":
         check_new(Path(options.path), options.force)
     elif options.has_view:
-        raise NstraceError("stdout cannot take events and a recording", "use nstrace record -w -", ExitCode.USAGE)
+        raise NstraceError("events and a recording cannot both go to stdout", "use nstrace record -w -", ExitCode.USAGE)
     elif os.isatty(1):
-        raise NstraceError("a recording is binary, and stdout a terminal", "send it into a file", ExitCode.USAGE)
+        raise NstraceError(
+            "a recording is binary and not written to a terminal", "name a file: -w web.arrows", ExitCode.USAGE
+        )

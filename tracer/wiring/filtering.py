@@ -25,7 +25,7 @@ def to_container(replace: bool) -> None:
     from tracer.wiring.looking import prepared
     from tracer.wiring.printing import note
 
-    note("nstrace: PID namespaces of other users' processes cannot be read: run it with sudo", quiet=os.geteuid() == 0)
+    note("nstrace: PID namespaces of other users' processes are not visible: run it with sudo", quiet=os.geteuid() == 0)
     lookup = prepared(())
     _filter(ToContainer(lookup.host), lookup.names, replace)
 

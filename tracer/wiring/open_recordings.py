@@ -74,7 +74,9 @@ def _inside(folder: Path) -> list[str]:
     try:
         inside = sorted(str(entry) for entry in folder.iterdir() if entry.name.endswith(SUFFIX))
     except OSError as error:
-        raise NstraceError(f"{folder} cannot be read: {error.strerror}") from error
+        raise NstraceError(
+            f"{folder} cannot be read: {error.strerror}", "name the files in it, or run it with sudo"
+        ) from error
     if not inside:
         raise NstraceError(f"no recording is in the folder {folder}", f"names of recordings end in {SUFFIX}")
     return inside

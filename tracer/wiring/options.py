@@ -11,8 +11,10 @@ from typing import Any, TextIO, TypeVar
 import click
 from click.core import ParameterSource
 
+from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.options import ring_bytes_for
 from tracer.stream.schema import EVENT_NAMES, FAILING_KINDS
+from tracer.text.hints import near
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_events
@@ -61,7 +63,8 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
         if name not in EVENT_NAMES:
-            raise click.BadParameter(f"{name!r} is not one of {', '.join(EVENT_NAMES)}")
+            hint = near(name, EVENT_NAMES) or f"events are {', '.join(EVENT_NAMES)}"
+            raise NstraceError(f"--events: {name!r} is not an event", hint.rstrip(), ExitCode.USAGE)
     return names
 
 
@@ -81,7 +84,7 @@ _OPTIONS = {
     "failed": click.option(
         "--failed", is_flag=True, help="Show failures only: exits by a signal or with a code that is not 0."
     ),
-    "threads": click.option("--threads", is_flag=True, help="Threads too, with TID and NSTID."),
+    "threads": click.option("--threads", is_flag=True, help="Show threads too, with TID and NSTID."),
     "duration": click.option(
         "--duration", type=Duration(), metavar="TIME", help="Stop after TIME: 90s, 1.5m, 1h30m, or plain seconds."
     ),
@@ -127,14 +130,16 @@ _OPTIONS = {
         default=4096,
         show_default=True,
         metavar="N",
-        help="Cut command lines that are longer, and mark them.",
+        help="Cut longer command lines to N bytes, and mark them.",
     ),
     "redact": click.option(
         "--redact/--no-redact",
         default=False,
         help="Mask secrets in arguments before they are shown or recorded, and count them.",
     ),
-    "no_args": click.option("--no-args", is_flag=True, help="Leave arguments out: the kernel does not copy them."),
+    "no_args": click.option(
+        "--no-args", is_flag=True, help="Omit command-line arguments: the kernel does not copy them."
+    ),
     "max_processes": click.option(
         "--max-processes",
         type=WholeNumber(256),

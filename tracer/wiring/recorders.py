@@ -98,13 +98,13 @@ def record_of(values: dict[str, Any], has_view: bool, default: str | None = None
     path = values["write"] or default
     if path is None:
         if values["force"] or values["fsync"] or any(rotate):
-            raise click.UsageError("--force, --fsync, --rotate-... and --max-files go with -w FILE")
+            raise click.UsageError("--force, --fsync, --rotate-... and --max-files need -w FILE")
         return None
     options = RecordOptions(path, values["force"], values["fsync"], rotate, has_view, is_default=not values["write"])
     if values["max_files"] and not options.rotates:
-        raise click.UsageError("--max-files goes with --rotate-size or --rotate-interval")
+        raise click.UsageError("--max-files needs --rotate-size or --rotate-interval")
     if options.rotates and options.path == "-":
-        raise click.UsageError("stdout cannot be rotated")
+        raise click.UsageError("a recording to stdout cannot be rotated")
     return options
 
 
@@ -192,7 +192,7 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
     try:
         writer = destination.writer(ending, say)
     except ReaderGone as error:
-        raise NstraceError("cut off: the recording is no longer read by anybody") from error
+        raise NstraceError("cut off: the recording is no longer read by anybody", "nothing was recorded") from error
     recorder = Recorder(writer, record.has_view, progress, ending)
     try:
         yield recorder
