@@ -188,7 +188,8 @@ class Session:
             self._shown += int(self._counts(batch).sum())
         inferred = batch.rows["flags"] & _INFERRED != 0
         self.summary.inferred += int(inferred.sum())
-        for kind, count in enumerate(np.bincount(batch.rows["kind"][~inferred]).tolist()):
+        shown = ~inferred & is_failure(batch.rows) if self._limits.only_failed else ~inferred
+        for kind, count in enumerate(np.bincount(batch.rows["kind"][shown]).tolist()):
             if count:
                 self.summary.events[Kind(kind)] += count
         if text := self._view.render(batch, self._source.attribution):
