@@ -6,9 +6,12 @@ belongs to whoever runs nstrace, to the caller of sudo, or to root: no other use
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from tracer import settings
 from tracer.errors import ExitCode, NstraceError
@@ -54,15 +57,25 @@ def read() -> dict[settings.Setting, settings.Set]:
 
 def _table(where: Path) -> dict[str, object]:
     try:
-        fd = os.open(where, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with _checked(where) as file:
+            text = file.read(_MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         raise NstraceError(f"{where} cannot be read: {getattr(error, 'strerror', error)}", _NO_FILE) from error
-    with os.fdopen(fd, "rb") as file:
-        _check(os.fstat(fd), where)
-        text = file.read(_MAX_BYTES)
     return _parsed(text, where)
+
+
+@contextlib.contextmanager
+def _checked(where: Path) -> Iterator[IO[bytes]]:
+    """The file, opened to be read after it was checked: to open a device may be an act in itself (O_PATH, open(2))."""
+    found = os.open(where, os.O_PATH | os.O_CLOEXEC)
+    try:
+        _check(os.fstat(found), where)
+        with Path(f"/proc/self/fd/{found}").open("rb") as file:
+            yield file
+    finally:
+        os.close(found)
 
 
 def _check(found: os.stat_result, where: Path) -> None:

@@ -50,7 +50,7 @@ def test_every_setting_is_an_option_or_argument_of_some_command() -> None:
     context = click.Context(nstrace)
     commands = [nstrace.get_command(context, verb) for verb in nstrace.list_commands(context)]
     params = {param.name for command in commands if command for param in command.params}
-    assert {setting.param for setting in SETTINGS} - {"container_width"} <= params
+    assert {setting.param for setting in SETTINGS} <= params
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,13 @@ def test_no_other_user_chooses_what_root_does(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("SUDO_UID", "4711")
     monkeypatch.setenv("SUDO_GID", "4711")
     assert config_file.read()[SETTINGS[2]].value is True
+
+
+def test_a_link_to_the_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "dotfiles.toml").write_text("color = 'never'")
+    (tmp_path / "config.toml").symlink_to("dotfiles.toml")
+    done = run("config", NSTRACE_CONFIG=str(tmp_path / "config.toml"))
+    assert "color            never  /" in done.stdout, done.stderr
 
 
 def _owned(found: os.stat_result, uid: int) -> os.stat_result:
