@@ -30,7 +30,6 @@ _ELSEWHERE = {  # what other tools call it
 }
 _PREFIXES = {**dict.fromkeys(("-p", "--pid"), "pid:"), **dict.fromkeys(("-c", "--container", "--name"), "")}
 """What a TARGET begins with that other tools have an option for."""
-_RANGE = re.compile(r"is not in the range (?:x>=(\S+)|(\S+)<=x<=(\S+?))$")
 _EXAMPLES = {
     "completion": "nstrace completion install",
     "export": "nstrace export web.arrows --to parquet",
@@ -87,18 +86,13 @@ def of_usage(error: click.UsageError, argv: Sequence[str]) -> NstraceError:
     """Any other mistake that click finds. argv: the command line without the program."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = re.sub(r"^Got unexpected extra arguments? \((.*)\)$", r"too many arguments: \1", message)
-    message = _RANGE.sub(_range, message)
+    message = message.replace("is not in the range", "is out of range:")
     example = _EXAMPLES.get(error.ctx.info_name or "") if error.ctx else None
     is_missing = isinstance(error, click.MissingParameter) or message.startswith("Missing")
     hint = f"for example {example}; " if is_missing and example else ""
     verb = next((word for word in argv if not word.startswith("-")), "")  # click does not always say where it was
     see = _help(error.ctx) if error.ctx or not verb else f"see nstrace {verb} --help"
     return _usage(message[:1].lower() + message[1:], hint + see)
-
-
-def _range(match: re.Match[str]) -> str:
-    least, first, last = match.groups()
-    return f"is out of range: at least {least}" if least else f"is out of range: from {first} to {last}"
 
 
 def _help(ctx: click.Context | None) -> str:

@@ -75,7 +75,7 @@ TABLE = {
     "no moment": ("ps --from web.arrows --at noon", 2, "'noon' is not a valid time", "for example 08:15:19"),
     "a PID": ("translate 5000000", 2, "a PID is between 1 and 4194304", "for example web/15"),
     "a number": ("follow --count 0", 2, "'--count': 0 is out of range: at least 1", "nstrace follow --help"),
-    "a number between": ("follow --max-args-bytes 0", 2, "0 is out of range: from 1 to 16384", "nstrace follow --help"),
+    "a number between": ("follow --max-args-bytes 0", 2, "0 is out of range: 1 to 16384", "nstrace follow --help"),
     # there already
     "an output": ("export web.arrows --to csv -w text", 1, "text already exists", "--force"),
     # no engine

@@ -22,16 +22,13 @@ from tracer.wiring.completing import complete_events
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Number(click.FloatRange):
-    """click's, with a name that people read in messages."""
-
-    name = "number"
-
-
 class WholeNumber(click.IntRange):
-    """The same without fractions."""
+    """click's, in the words of people: in messages and in the help."""
 
     name = "whole number"
+
+    def _describe_range(self) -> str:
+        return f"at least {self.min}" if self.max is None else f"{self.min} to {self.max}"
 
 
 @dataclass(frozen=True)
