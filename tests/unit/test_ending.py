@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +39,11 @@ with ending.Ending() as it:
 
 
 @contextmanager
-def running(body: str) -> Iterator[subprocess.Popen[str]]:
+def running(body: str, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
     """A process that runs this in the with of an Ending `it`, with a `run` to end. Its first line has been read."""
     code = RUN.format(body="\n    ".join(body.strip().splitlines()))
     argv = [sys.executable, "-c", code]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
     with subprocess.Popen(argv, cwd=ROOT, text=True, **pipes) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
@@ -169,6 +172,28 @@ it.say("w\x1b]0;x\x07\u202e\x9b2J\neb")
             r"w\x1b]0;x\x07\u202e\x9b2J\x0aeb",
             r"nstrace: cut off: a \x1b[31m name",
         ]
+
+
+def test_a_status_line_makes_room_for_what_is_said_and_fits_the_terminal() -> None:
+    body = r"""
+print("ready", flush=True)
+it.show("one " + "x" * 200)
+it.show("two\x1b[31m")
+it.say("a note")
+it.show("three")
+it.show("")
+it.say("the end")
+"""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    with running(body, stderr=slave) as process:
+        assert process.wait(DEADLINE_S) == 0
+    os.close(slave)
+    said = os.read(master, 65536).decode().replace("\r\n", "\n")
+    os.close(master)
+    clear = "\r\x1b[K"
+    first = "one " + "x" * 34 + "…"
+    assert said == rf"{first}{clear}two\x1b[31m{clear}a note" + f"\nthree{clear}the end\n"
 
 
 def test_still_another_one_ends_it_at_once_and_says_so() -> None:

@@ -148,3 +148,10 @@ def test_containers_have_colors_of_their_own_in_all_their_lives() -> None:
     assert colors[0] == colors[2] != colors[1]
     assert "31" not in colors
     assert re.search("m +- ", plain(lines[-1])) is None
+
+
+@pytest.mark.parametrize("columns", [200, None])
+def test_the_column_is_wide_enough_for_names_that_are_known_ahead(columns: int | None) -> None:
+    view = on_terminal(columns, expected=24)
+    assert view.header.index("PID") == len("22:13:22.000 snapshot ") + 24 + 1 + 4
+    assert not [line for line in render(view) if line.startswith("TIME")]

@@ -68,7 +68,7 @@ def test_several_runs_are_played_as_one(folder: Path) -> None:
         assert hosts_pids(lines) == [100, 101, 200, 201, 300, 301]
         assert said.count("3 events (3 forks)") == said.count("events") == 1  # one summary
     lines, said = nstrace("replay", folder)
-    assert ["TIME" in line for line in lines] == [True, *[False] * 6]  # one header
+    assert [line.startswith("TIME") for line in lines] == [True, *[False] * (len(lines) - 1)]
     assert lines[3].startswith("22:15:00.000")
     assert hosts_pids(nstrace("replay", "--json", "--count", 1, folder)[0]) == [100, 101]
     assert hosts_pids(nstrace("replay", "--json", "--count", 2, folder)[0]) == [100, 101, 200, 201]

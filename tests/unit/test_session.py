@@ -10,9 +10,9 @@ from builders import PIDNS
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
-from tracer.stream.schema import Kind
+from tracer.stream.schema import Flag, Kind
 from tracer.stream.table import Table
-from tracer.wiring.session import Limits, Session
+from tracer.wiring.session import IDLE_S, Limits, Session
 
 ALL = frozenset({Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT})
 INSIDE = [(PIDNS, 1)]
@@ -41,6 +41,17 @@ class Played:
             yield builders.batch()
 
 
+class Recorded(Played):
+    """A source that keeps no table, and ends by itself."""
+
+    def __init__(self, *batches: Batch) -> None:
+        super().__init__(*batches)
+        self.table = None  # type: ignore[assignment]
+
+    def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
+        yield from self._batches
+
+
 class Kinds:
     """A view that shows the kind of each row."""
 
@@ -50,7 +61,7 @@ class Kinds:
         return "".join(f"{Kind(int(kind)).name.lower()} " for kind in batch.rows["kind"]).encode()
 
     def rest(self) -> bytes:
-        return b""
+        return b"rest "
 
 
 def life(tgid: int) -> list[builders.Row]:
@@ -61,7 +72,7 @@ def play(*batches: Batch, kinds: frozenset[Kind] = ALL, limits: Limits) -> tuple
     shown: list[bytes] = []
     session = Session(Played(*batches), Kinds(), kinds, limits)
     session.run(shown.append)
-    return b"".join(shown).decode().strip(), session
+    return b"".join(shown).decode().removesuffix("rest ").strip(), session
 
 
 def test_ends_when_everyone_has_and_nobody_can_come() -> None:
@@ -69,6 +80,36 @@ def test_ends_when_everyone_has_and_nobody_can_come() -> None:
     assert shown == "fork exec exit"
     assert session.summary.total == 3
     assert session.summary.line().startswith("3 events (1 fork, 1 exec, 1 exit) in ")
+
+
+def test_the_summary_tells_what_was_shown() -> None:
+    batch = builders.batch(*life(100), *life(101), builders.exits(5, flags=Flag.INFERRED))
+    _shown, session = play(batch, kinds=frozenset({Kind.EXIT}), limits=Limits(is_over=lambda: True))
+    session.summary.seconds, session.summary.masked, session.summary.evicted = 3723.0, 1, 1
+    assert session.summary.line() == (
+        "2 events (2 exits) in 1 h 2 min, 0 lost, 1 inferred, 1 living process evicted from the table, 1 secret masked"
+    )
+
+
+def test_of_a_recording_it_tells_the_time_of_the_events() -> None:
+    first = builders.batch(builders.fork(1, ts_ns=10**9), builders.fork(2, ts_ns=3 * 10**9))
+    source = Recorded(first, builders.batch(builders.exits(1, ts_ns=25 * 10**8)))
+    session = Session(source, Kinds(), ALL, Limits())
+    assert session.run(lambda _text: None).line() == "3 events (2 forks, 1 exit) in 2.0 s, 0 lost"
+    source = Recorded()
+    assert Session(source, Kinds(), ALL, Limits()).run(lambda _text: None).line() == "0 events, 0 lost"
+
+
+def test_what_was_held_back_is_shown_when_nothing_comes_for_a_while() -> None:
+    shown: list[bytes] = []
+    session = Session(Played(builders.batch(*life(100))), Kinds(), ALL, Limits(duration_s=IDLE_S + 0.1))
+    session.run(shown.append)
+    assert shown[0] == b"fork exec exit "
+    assert set(shown[1:]) == {b"rest "}
+    assert len(shown) > 2  # when nothing came, and at the end
+    shown.clear()
+    Session(Recorded(builders.batch(*life(100)), builders.batch()), Kinds(), ALL, Limits()).run(shown.append)
+    assert shown == [b"fork exec exit ", b"rest "]
 
 
 def test_goes_on_while_someone_may_come() -> None:

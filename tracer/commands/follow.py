@@ -41,8 +41,10 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
     nstrace follow -w web.arrows web      show the events and record them
     """
     from tracer.wiring.following import follow_live
-    from tracer.wiring.streaming import make_view
+    from tracer.wiring.streaming import expected_width, make_view
 
     options = stream(values)
     record = record_of(values, has_view=True)
-    return follow_live(targets, options, lambda offset: make_view(options, offset, sys.stdout), record)
+    return follow_live(
+        targets, options, lambda offset: make_view(options, offset, sys.stdout, expected_width(targets)), record
+    )

@@ -70,7 +70,7 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     from tracer.wiring.ending import Ending
     from tracer.wiring.open_recordings import open_sources, sayer, split_files, targets_of
     from tracer.wiring.session import Limits
-    from tracer.wiring.streaming import exit_code, make_view, stream_to, view_modules, writer_to
+    from tracer.wiring.streaming import exit_code, expected_width, make_view, stream_to, view_modules, writer_to
 
     options, speed = stream(values), values["speed"]
     files, targets = split_files(arguments)
@@ -78,9 +78,8 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     with Ending() as ending:
         sources = open_sources(files, view_modules(options), targets_of(targets), sayer(options.quiet))
         chosen = in_window(sources, since, until)
-        view = RunsView(
-            {source.attribution: make_view(options, source.wall_offset_ns, sys.stdout) for source in chosen}
-        )
+        width = expected_width(targets)
+        view = RunsView({one.attribution: make_view(options, one.wall_offset_ns, sys.stdout, width) for one in chosen})
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])
         write = writer_to(sys.stdout, ending)
         ending.hold()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tracer.wiring.tracing import Tracing
 
 
+_LABEL = "pidns:4026532189"  # what the column CONTAINER shows of a namespace without a container
+
+
 @click.command("run", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @stream_options
 @click.option(
@@ -137,7 +140,7 @@ def _show(
     from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
 
     limits = Limits(options.duration, options.count, lambda: True, only_failed=options.failed)
-    view, write, recorder = make_view(options, source.wall_offset_ns, out), writer_to(out, ending), None
+    view, write, recorder = make_view(options, source.wall_offset_ns, out, len(_LABEL)), writer_to(out, ending), None
     has_begun = False
 
     def begin() -> None:

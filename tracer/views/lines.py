@@ -49,7 +49,8 @@ class Lines:
 
     wall_offset_ns: wall clock minus boottime when the trace began. Times are local. line_width: asked ahead of every
     batch, how wide lines may be, in cells; None: nothing is cut. container_width: how wide the column CONTAINER may
-    become; 0: as there is room. titles: with a header, again where the columns have changed on a terminal.
+    become; 0: as there is room. titles: with a header, again where the columns on a terminal have changed. expected:
+    how wide the names of containers will be, as far as that is known ahead.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Lines:
         line_width: Callable[[], int | None] = _NO_WIDTH,
         container_width: int = 0,
         titles: bool = True,
+        expected: int = 0,
     ) -> None:
         self._kinds = tuple(kinds)
         self._threads, self._titles = threads, titles
@@ -72,7 +74,7 @@ class Lines:
         self._ended = lru_cache(1024)(self._ending)
         self._burst = Burst()
         self._container = CONTAINER if line_width() else UNCUT_CONTAINER
-        self._layout = self._titled = self._fitting(line_width(), 0)
+        self._layout = self._titled = self._fitting(line_width(), expected)
         self.header = self._titled.header if titles else ""
 
     def _event_column(self, failed: bool) -> list[bytes]:

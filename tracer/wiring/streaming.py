@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TextIO
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 NICE = 5
 _MAX_SAID = 4
+_PATTERN = re.compile(r"[^\w.-]", re.ASCII)  # in no name of a container
 _USUAL_COLUMNS = 80  # where a terminal does not say how wide it is
 
 
@@ -51,17 +53,18 @@ def view_modules(options: StreamOptions) -> list[str]:
     return ["tracer.views.jsonl" if options.json else "tracer.views.lines", "tracer.views.failures"]
 
 
-def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> View:
+def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected: int = 0) -> View:
     """The view for these options: text columns or JSON lines, of all events or of failures. out: where its text goes;
-    lines of text are cut to the width of a terminal."""
+    lines of text are cut to the width of a terminal. expected: as for `Lines`."""
+    view = _whole_view(options, wall_offset_ns, out, expected)
     if not options.failed:
-        return _whole_view(options, wall_offset_ns, out)
+        return view
     from tracer.views.failures import Failures
 
-    return Failures(_whole_view(options, wall_offset_ns, out))
+    return Failures(view)
 
 
-def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> View:
+def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected: int) -> View:
     if options.json:
         from tracer.views.jsonl import JsonLines
 
@@ -76,7 +79,13 @@ def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> Vie
         line_width=width_of(out) if options.is_cut else lambda: None,
         container_width=options.container_width,
         titles=options.header,
+        expected=expected,
     )
+
+
+def expected_width(targets: Iterable[str]) -> int:
+    """How wide the names of containers are at least, from the targets that are names."""
+    return max((len(target) for target in targets if not _PATTERN.search(target)), default=0)
 
 
 def width_of(out: TextIO) -> Callable[[], int | None]:
@@ -122,20 +131,23 @@ def stream_to(
     on_ready: Callable[[], None] = lambda: None,
     redactor: Redactor | None = None,
 ) -> Summary:
-    """Run a session until it ends or a signal ends it. The header is the first line that is written, of a recording
-    only where an event follows; the summary goes to stderr. Where the reader has closed our output there is no summary,
-    unless events must not be lost and were. on_ready: called after the header. redactor: what the source's batches went
-    through."""
+    """Run a session until it ends or a signal ends it. The header is the first line that is written: when the source
+    has begun; of a recording only where an event follows. The summary goes to stderr; where the reader has closed our
+    output there is none, unless events must not be lost and were. on_ready: called ahead of the first batch. redactor:
+    what the source's batches went through."""
     from tracer.wiring.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
-    if view.header and source.table is None:  # a recording, which may have nothing to show
-        write = _headed(view.header, write)
-    elif view.header:
-        write(f"{view.header}\n".encode())
     ending.ends(session)
     on_ready()
-    summary = session.run(write)
+    write = _headed(view.header, write)
+    steps = session.steps(write)
+    next(steps, None)
+    if source.table is not None:  # it has begun; a recording may have nothing to show
+        write(b"")
+    for _step in steps:
+        pass
+    summary = session.summary
     summary.masked = redactor.count if redactor else None
     if not options.quiet and (not ending.is_closed or exit_code(summary, options)):
         ending.say(f"nstrace: {summary.line()}")
@@ -145,8 +157,8 @@ def stream_to(
 
 
 def _headed(header: str, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """A function that writes the header ahead of the first text."""
-    titles = [f"{header}\n".encode()]
+    """A function that writes the header, if there is one, ahead of the first text."""
+    titles = [f"{header}\n".encode()] if header else []
 
     def write_headed(text: bytes) -> None:
         write(titles.pop() + text if titles else text)
