@@ -1,4 +1,4 @@
-"""nstrace replay: as follow, from a file."""
+"""nstrace replay: show the events of recordings."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 @click.option("--max-idle", type=Duration(0), metavar="TIME", help="With --speed: cut pauses to TIME (2s, 500ms).")
 @replay_options
 def command(arguments: tuple[str, ...], since: str | None, until: str | None, **values: Any) -> int:
-    """Show what recordings hold as nstrace follow would have shown it: anywhere, without root, eBPF or Docker.
+    """Show the events of recordings as nstrace follow would have shown them. Needs no root, eBPF or Docker.
 
-    A FILE is a recording, - for stdin, a folder of recordings (what else is in it is left out), or the name of one that
-    was rotated. Further FILEs end in .arrows. TARGETs are those of nstrace follow; without any, all that was recorded
-    is shown. Text shows times of this host's zone, JSON UTC.
+    A FILE is a recording, - for stdin, a folder of recordings (other files in it are ignored), or the name of a rotated
+    recording. The names of further FILEs must end in .arrows. TARGETs are those of nstrace follow; without any, all
+    events are shown. Times are local in text and UTC in JSON.
 
     \b
     TIME is one of

@@ -231,5 +231,5 @@ def _leave(number: int) -> NoReturn:
     """End the process at once: nothing is closed."""
     if select.select([], [sys.stderr.fileno()], [], 0)[1]:
         name = signal.Signals(number).name
-        os.write(sys.stderr.fileno(), f"nstrace: cut off by {name}: what was not written by now is missing\n".encode())
+        os.write(sys.stderr.fileno(), f"nstrace: cut off by {name}: what had not been written is missing\n".encode())
     os._exit(128 + number)

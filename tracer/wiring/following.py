@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tracer.wiring.recorders import RecordOptions
     from tracer.wiring.tracing import Tracing
 
-_WITHOUT_PTRACE = "of other users' processes that began before, the executable is not known"
+_WITHOUT_PTRACE = "the executables of other users' processes that were already running are not known"
 RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 

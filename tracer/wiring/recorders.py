@@ -171,9 +171,9 @@ class Recorder:
                 self._ending.stop()
 
     def _unread(self, is_stuck: bool) -> NstraceError:
-        why = "was not read in time after a second signal" if is_stuck else "is no longer read by anybody"
+        why = "was not read in time after a second signal" if is_stuck else "is no longer read"
         return NstraceError(
-            f"cut off: the recording {why}", f"{self._writer.rows} rows went out; what came behind them is missing"
+            f"cut off: the recording {why}", f"{self._writer.rows} rows were written; the rest is missing"
         )
 
 
@@ -192,7 +192,7 @@ def recording(destination: Destination, options: StreamOptions, ending: Ending) 
     try:
         writer = destination.writer(ending, say)
     except ReaderGone as error:
-        raise NstraceError("cut off: the recording is no longer read by anybody", "nothing was recorded") from error
+        raise NstraceError("cut off: the recording is no longer read", "nothing was recorded") from error
     recorder = Recorder(writer, record.has_view, progress, ending)
     try:
         yield recorder
