@@ -142,6 +142,18 @@ def test_children_of_a_short_lived_parent() -> None:
     assert said(children) == [b" job\0%d\0" % tgid for tgid in range(1000, 1300)]
 
 
+def test_commands_of_failures_alone() -> None:
+    """What the living run is kept all the same."""
+    table = Table()
+    rows = [fork(10), shell(1), fork(11, **SHELL, exec_id=1), exits(11, exec_id=1), fork(12, **SHELL, exec_id=1)]
+    commands = ExitCommands(batch(*rows), table, only_failed=True)
+    table.apply(batch(*rows))
+    commands.remember(table)
+    assert said(Batch.concat(commands.pieces())) == [NOTHING]
+    later = ExitCommands(batch(exits(12, exec_id=1, status=9)), table, only_failed=True)
+    assert said(Batch.concat(later.pieces())) == [SAID_SH]
+
+
 def test_many_children_with_one_long_command_come_in_pieces() -> None:
     long = [b"x" * 16_000]
     rows = [row(Kind.EXEC, 10, args=long, exec_id=1)]

@@ -84,7 +84,7 @@ def _run(
     from tracer.kernel.options import LoadOptions
     from tracer.recording.files import check_new
     from tracer.wiring.following import destination_of
-    from tracer.wiring.streaming import give_way, make_redactor, view_modules
+    from tracer.wiring.streaming import give_way, make_redactor, shows_only_failed_commands, view_modules
     from tracer.wiring.tracing import Tracing
 
     if file.path:
@@ -109,6 +109,7 @@ def _run(
             tracing.check()
             source = tracing.source((target,), lambda _id: None, options.max_processes)
             source.redact = redactor or source.redact
+            source.only_failed_commands = shows_only_failed_commands(options) and record is None
             source.trace.ring.wake_on(ending.wakeup)
             ending.check()
             ending.pass_on = newborn.take_signal

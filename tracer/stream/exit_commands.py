@@ -24,6 +24,7 @@ from tracer.stream.table import Table
 PIECE_BYTES = 4 << 20
 _INFERRED, _TRUNCATED = np.uint8(Flag.INFERRED), np.uint8(Flag.ARGS_TRUNCATED)
 _LIVES = tuple(map(int, LIFE_KINDS))
+_FORK, _EXEC, _EXIT, _SNAPSHOT = map(int, (Kind.FORK, Kind.EXEC, Kind.EXIT, Kind.SNAPSHOT))
 _NEVER_NS, _NOTHING = np.iinfo(np.uint64).max, -1
 _FORM = np.dtype([("exe_len", "u4"), ("args_len", "u4"), ("args_total", "u4"), ("flags", "u1")])
 """What an EXIT row gets beside the text, as EVENT has it."""
@@ -33,11 +34,11 @@ _Keys = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 class ExitCommands:
     """Which command belongs to each exit of a batch. Made before the table receives the batch; `remember` comes after
-    it."""
+    it. only_failed: exits with the status 0 are left as they are."""
 
-    def __init__(self, batch: Batch, table: Table) -> None:
+    def __init__(self, batch: Batch, table: Table, only_failed: bool = False) -> None:
         rows = batch.rows
-        self._batch = batch
+        self._batch, self._only_failed = batch, only_failed
         self._is_reported = rows["flags"] & _INFERRED == 0
         self._is_life = of_kind(rows, *_LIVES)
         self._exits, self._stays, said = self._by_process()
@@ -52,7 +53,7 @@ class ExitCommands:
     def _by_process(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """The exits that were reported; of each process that goes on the last row that describes it; and for both the
         last row that has the process's command, _NOTHING where there is none, or it is another program's."""
-        rows, is_exit = self._batch.rows, self._batch.rows["kind"] == Kind.EXIT
+        rows, is_exit = self._batch.rows, self._batch.rows["kind"] == _EXIT
         about = np.flatnonzero(self._is_life | is_exit)
         first, process = distinct(rows["tgid"][about], rows["start_ns"][about])
         last, command = np.full((2, len(first)), _NOTHING)
@@ -62,6 +63,8 @@ class ExitCommands:
         says = self._says()[about]
         command[process[says]] = about[says]
         reported = ends & self._is_reported[about]
+        if self._only_failed:
+            reported &= rows["status"][about] != 0
         stays = np.flatnonzero(last != _NOTHING)
         said = np.concatenate([command[process[reported]], command[stays]])
         exits = about[reported]
@@ -92,14 +95,14 @@ class ExitCommands:
             places, born = places[~is_older], born[~is_older]
             whose, until_ns = _keys(rows, born, "parent_tgid", "parent_start_ns"), rows["ts_ns"][born]
             # what a list says of a parent may have begun after the fork
-            execs = self._says() & (rows["kind"] == Kind.EXEC) & self._is_reported
+            execs = self._says() & (rows["kind"] == _EXEC) & self._is_reported
             said = _match(rows, np.flatnonzero(execs), whose)
 
     def _forks(self) -> NDArray[np.intp]:
         """The rows of processes that their parents have forked: with CLONE_PARENT another process has."""
         rows = self._batch.rows
         is_by_parent = rows["old_tid"] == rows["parent_tgid"]
-        return np.flatnonzero((rows["kind"] == Kind.FORK) & is_by_parent & self._is_reported)
+        return np.flatnonzero((rows["kind"] == _FORK) & is_by_parent & self._is_reported)
 
     def _take(self, places: NDArray[np.intp], said: NDArray[np.intp]) -> None:
         """Of these processes the command is in rows of the batch."""
@@ -112,10 +115,10 @@ class ExitCommands:
         forms = np.empty(len(different), _FORM)
         for name in _FORM.names or ():
             forms[name] = rows[name][different]
-        is_listed = (rows["kind"][different] == Kind.SNAPSHOT) | ~self._is_reported[different]
+        is_listed = (rows["kind"][different] == _SNAPSHOT) | ~self._is_reported[different]
         self._which[places] = len(self._texts) + of_place
         texts = [raw for raw, _exe_len in self._batch.commands(different)]
-        self._add(texts, forms, np.where(is_listed, rows["seq"][different], np.uint64(0)))
+        self._add(texts, forms, rows["seq"][different] * is_listed)
 
     def _ask(self, table: Table, places: NDArray[np.intp], whose: _Keys, until_ns: NDArray[np.uint64]) -> None:
         """Of these processes the table may know it; until_ns: when they began to run it at the latest."""

@@ -100,7 +100,15 @@ def _follow_until(
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, outlet_of, recording
     from tracer.wiring.session import Limits
-    from tracer.wiring.streaming import exit_code, give_way, make_redactor, stream_to, view_modules, writer_to
+    from tracer.wiring.streaming import (
+        exit_code,
+        give_way,
+        make_redactor,
+        shows_only_failed_commands,
+        stream_to,
+        view_modules,
+        writer_to,
+    )
 
     def say(line: str) -> None:
         if not options.quiet:
@@ -123,6 +131,7 @@ def _follow_until(
         tracing = followed(targets, load_options, options.max_processes, say, uses, confine)
         source, is_over = stack.enter_context(tracing)
         source.redact = redactor or source.redact
+        source.only_failed_commands = shows_only_failed_commands(options) and record is None
         limits = Limits(options.duration, options.count, is_over, RESTART_S, options.failed)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)

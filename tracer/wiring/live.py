@@ -49,7 +49,7 @@ class LiveSource:
     """Batches of a running trace, in order of time: first the processes that exist already.
 
     reported_until_ns: until when everything was reported (boottime); 0 before the end. redact: what every batch goes
-    through, before anyone else sees it.
+    through, before anyone else sees it. only_failed_commands: of exits, those alone that failed need their command.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class LiveSource:
         self._has_said_silent = False
         self.reported_until_ns = 0
         self.redact: Callable[[Batch], Batch] = lambda batch: batch
+        self.only_failed_commands = False
 
     @property
     def lost(self) -> int:
@@ -96,7 +97,7 @@ class LiveSource:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
         next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
         for batch in map(self.redact, self._batches(timeout_s)):
-            commands = ExitCommands(batch, self.table)
+            commands = ExitCommands(batch, self.table, self.only_failed_commands)
             self.table.apply(batch)
             commands.remember(self.table)
             yield from commands.pieces()

@@ -64,6 +64,11 @@ def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected
     return Failures(view)
 
 
+def shows_only_failed_commands(options: StreamOptions) -> bool:
+    """Whether the view shows the commands of exits only where they failed."""
+    return options.failed or not options.json
+
+
 def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected: int) -> View:
     if options.json:
         from tracer.views.jsonl import JsonLines
