@@ -86,7 +86,7 @@ def test_a_narrow_terminal_has_no_parents_but_info() -> None:
     narrow, wide = on_terminal(80), on_terminal(120)
     assert narrow.header.split() == ["TIME", "EVENT", "CONTAINER", "PID", "NSPID", "COMM", "INFO"]
     assert wide.header.split()[3:7] == ["PID", "NSPID", "PPID", "NSPPID"]
-    assert any("exit 1 after 1.0 s" in line for line in render(narrow))
+    assert any("exit 1, 1.0 s" in line for line in render(narrow))
 
 
 def test_the_column_grows_with_the_names_and_says_where_it_has() -> None:

@@ -17,7 +17,8 @@ CONTAINER, LEAST_CONTAINER, UNCUT_CONTAINER = 12, 9, 16
 not repeated when the column grows: it has room for pidns:4026532189."""
 _MOST_CONTAINER, _MOST_UNCUT = 24, 40  # on a terminal, and elsewhere, where longer names stay whole
 _STEP = 4  # with which it grows
-_OF_LINE = 6  # on a terminal it is at most a sixth of the line
+_OF_LINE = 6  # on a terminal it is at most a sixth of the line,
+_USUAL_LINE, _PIDNS = 80, 16  # but has room for pidns:4026532189, which people copy, from the usual width on
 _LEAST_INFO = 24
 _PARENTS, _THREADS = ("PPID", "NSPPID"), ("TID", "NSTID")
 
@@ -45,6 +46,11 @@ class Layout(NamedTuple):
     def is_cut(self) -> bool:
         """Whether texts are cut to their columns."""
         return self.info is not None
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether INFO has little room, so that its texts have to be short."""
+        return self.info is not None and self.info < _LEAST_INFO
 
     @property
     def header(self) -> str:
@@ -81,7 +87,8 @@ def most_container(chosen: int, line_width: int | None) -> int:
     """How wide the column CONTAINER may become. chosen: by the user; 0: nothing."""
     if chosen or line_width is None:
         return chosen or _MOST_UNCUT
-    return max(LEAST_CONTAINER, min(_MOST_CONTAINER, line_width // _OF_LINE))
+    least = _PIDNS if line_width >= _USUAL_LINE else LEAST_CONTAINER
+    return max(least, min(_MOST_CONTAINER, line_width // _OF_LINE))
 
 
 def grown(container: int, wanted: int, most: int) -> int:

@@ -212,13 +212,14 @@ class Lines:
         lived_ns -= lived_ns % np.where(lived_ns < 10**6, 10**3, np.where(lived_ns < 10**9, 10**6, 1))
         first, of_row = distinct(rows["status"][exits], lived_ns)
         different = zip(rows["status"][exits[first]].tolist(), lived_ns[first].tolist(), strict=True)
-        texts = [f"{self._ended(status)}{duration(ns)}".encode() for status, ns in different]
+        after = ", " if self._layout.is_narrow else " after "
+        texts = [f"{self._ended(status)}{after}{duration(ns)}".encode() for status, ns in different]
         return [texts[number] for number in of_row.tolist()]
 
     def _ending(self, status: int) -> str:
         end = ending(status)
         dumped = " (core dumped)" if end.core_dumped else ""
-        return f"{end.signal or f'exit {end.exit_code}'}{dumped} after "
+        return f"{end.signal or f'exit {end.exit_code}'}{dumped}"
 
     def _notes(self, part: Batch, is_note: NDArray[np.bool_], containers: Attribution) -> list[tuple[int, str]]:
         """The lines of gaps and repairs, each with its line number among all lines of this part."""
