@@ -60,6 +60,9 @@ class Verbs(click.Group):
             os.environ.update(_NO_THREADS)
         module = importlib.import_module(f"tracer.commands.{cmd_name}")
         command: click.Command = module.command
+        from tracer.wiring.defaults import use_for_targets
+
+        use_for_targets(command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
@@ -108,11 +111,6 @@ nstrace --help lists the commands, nstrace help COMMAND explains one.
 """
 
 
-_HELP = {"-h", "--help"}
-_WITHOUT_SETTINGS = {"completion", "config", "help"}
-_WITH_TARGET = {"follow", "record", "ps", "tree", "verify"}
-
-
 @click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--debug", is_flag=True, help="Show the cause of an error: traceback, messages of the compiler and the verifier."
@@ -123,26 +121,10 @@ def nstrace(ctx: click.Context, debug: bool) -> None:
     """Which process is this? Every PID of every process in containers, on the host and inside."""
     if ctx.invoked_subcommand is None:
         click.echo(BEGINNING, nl=False)
-    elif ctx.invoked_subcommand not in _WITHOUT_SETTINGS:
-        ctx.default_map = {
-            ctx.invoked_subcommand: _defaults(ctx.invoked_subcommand, is_help=_HELP & set(ctx.obj or ()))
-        }
+    else:
+        from tracer.wiring.defaults import defaults_of
 
-
-def _defaults(verb: str, is_help: object) -> dict[str, object]:
-    """The values of options that the user has set once and for all. is_help: help is shown even if they are wrong."""
-    from tracer import config_file
-
-    try:
-        found = config_file.read()
-    except NstraceError:
-        if not is_help:
-            raise
-        return {}
-    values = {setting.param: value for setting, (value, source) in found.items() if source != "default"}
-    if verb not in _WITH_TARGET:
-        values.pop("targets", None)
-    return dict(values)
+        ctx.default_map = {ctx.invoked_subcommand: defaults_of(ctx.invoked_subcommand, ctx.obj or ())}
 
 
 class WithoutPandas:
