@@ -19,8 +19,9 @@ def test_json_has_the_words_and_shows_none() -> None:
         follow.ready()
         subprocess.run(["true", BYTES], check=True)
         events, output = follow.stop(), follow.output().decode()
-    assert [event["args"][1] for event in events if event.get("args") and WORD in "".join(event["args"])] == [
-        f"{WORD}\\xff\\x9b"
+    with_args = [event for event in events if event.get("args") and WORD in "".join(event["args"])]
+    assert [(event["event"], event["args"][1]) for event in with_args] == [
+        (kind, f"{WORD}\\xff\\x9b") for kind in ("exec", "exit")
     ]
     assert all(line.isprintable() and "\ufe0f" not in line for line in output.splitlines())
     assert json.dumps("\U000e0041")[1:-1] in output
