@@ -26,7 +26,7 @@ def test_one_long_name_does_not_push_all_lines_apart() -> None:
 
 def test_what_gives_way_leaves_room_for_the_last() -> None:
     table = columns(TITLES, ROWS, 60)
-    assert table.lines[1] == f"日本語 12345 {'x' * 21}… {'y' * 23}…"
+    assert table.lines[1] == f"日本語 12345 {'x' * 11}…{'x' * 10} {'y' * 23}…"
     assert all(width(line) <= 60 for line in columns(TITLES, ROWS, 20).lines)
 
 

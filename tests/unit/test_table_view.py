@@ -88,10 +88,10 @@ def test_lines_are_cut_on_terminals_alone() -> None:
 
 
 def test_a_target_that_is_copied_stays_whole() -> None:
-    long = msgspec.structs.replace(WEB, name="n" * 60)
+    long = msgspec.structs.replace(WEB, name="shop-background-worker-" + "9" * 40)
     nameless = entry([300, 1], None, args=b"sleep\x00" + b"9" * 60, inums=[4026532472])
     lines = table([entry([200, 1], None, long), nameless], 80).lines
-    assert [line.split()[0] for line in lines] == ["n" * 15 + "…", "pidns:4026532472"]
+    assert [line.split()[0] for line in lines] == ["shop-bac…9999999", "pidns:4026532472"]
     assert max(width(line) for line in lines) == 80
 
 

@@ -134,7 +134,7 @@ def test_ten_thousand_equal_siblings_are_one_line() -> None:
 def test_a_long_name_gives_way_to_the_ids_behind_it() -> None:
     long = msgspec.structs.replace(WEB, name="n" * 100)
     lines = drawn([entry([200, 1], None, long)], 80)
-    assert lines[0].endswith(f"n… (docker aaaaaaaaaaaa, pidns:{PIDNS})")
+    assert lines[0].endswith(f"n…{'n' * 19} (docker aaaaaaaaaaaa, pidns:{PIDNS})")
     assert width(lines[0]) == 80
 
 

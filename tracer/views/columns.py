@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tracer.text.width import cut, pad, pad_left, width
+from tracer.text.width import cut, cut_middle, pad, pad_left, width
 
 _MAX_WIDTH = 40  # longer text overflows its column: one long name must not push all lines apart
 _LAST = 24  # least width of the last column
@@ -48,7 +48,7 @@ def columns(titles: Sequence[TextColumn], rows: Sequence[Sequence[str]], line_wi
     def cell(text: str, index: int) -> str:
         title = titles[index]
         if title.gives_way and line_width is not None:
-            text = cut(text, widths[index])
+            text = cut_middle(text, widths[index])
         if title.right:
             return pad_left(text, widths[index])
         return text if index == last else pad(text, widths[index])

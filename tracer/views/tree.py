@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tracer.answers.census import Census, Entry
 from tracer.stream.pidns import PidnsId, ProcId
 from tracer.text.escape import safe_text
-from tracer.text.width import cut, width
+from tracer.text.width import cut, cut_middle, width
 from tracer.views.table import UNKNOWN, chain, command_of, reaper
 
 HEADER = "PIDS (host first) COMMAND"
@@ -194,5 +194,5 @@ def heading(group: Group, around: Group, room: int | None = None) -> str:
         return f"{space}{level}" or f"{group.container} on the host's PID namespace"
     facts = " ".join(filter(None, (group.runtime, group.short_id)))
     behind = f" ({facts}{', ' if space else ''}{space}{level})"
-    name = group.container if room is None else cut(group.container, max(_LEAST_NAME, room - width(behind)))
+    name = group.container if room is None else cut_middle(group.container, max(_LEAST_NAME, room - width(behind)))
     return name + behind
