@@ -68,6 +68,12 @@ def no_such_option(error: click.NoSuchOption, argv: Sequence[str]) -> NstraceErr
             return _usage(f"no such option {word!r}", _meant(argv, word, [f"-{word}"]))
     if typed in _PREFIXES and (words := _as_target(argv, typed)):
         return _usage(f"no such option {typed!r}", f"did you mean: {retyped(words, {})}")
+    if typed in ("--since", "--until"):
+        is_list = "--at" in known
+        hint = (
+            "it shows one moment: --from FILE --at TIME" if is_list else "nstrace replay FILE has --since and --until"
+        )
+        return _usage(f"no such option {typed!r}", hint)
     found = near_names(typed, known) if typed.startswith("--") else []
     return _usage(f"no such option {typed!r}", _meant(argv, typed, found) or _help(error.ctx))
 

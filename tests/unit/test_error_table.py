@@ -27,6 +27,13 @@ TABLE = {
     "a container": ("ps wbe", 3, "no container named 'wbe'", "did you mean web? running: shopping-cart, web"),
     "a container's part": ("ps cart", 3, "no container named 'cart'", "did you mean shopping-cart?"),
     "a container like no other": ("ps zzz", 3, "no container named 'zzz'", "running: shopping-cart, web"),
+    "a window of a list": (
+        "ps --since 5m",
+        2,
+        "no such option '--since'",
+        "it shows one moment: --from FILE --at TIME",
+    ),
+    "a window of now": ("follow --since 5m web", 2, "no such option '--since'", "nstrace replay FILE has --since"),
     "a kind of target": ("ps lable:a=b", 2, "'lable:a=b' is not a valid target", "did you mean label:a=b?"),
     "a kind of event": ("replay --events exec,exot web.arrows", 2, "'exot' is not an event", "did you mean exit?"),
     "an ending": ("replay web", 1, "no such file: web", "did you mean web.arrows?"),
