@@ -33,7 +33,7 @@ def duration_ns(text: str) -> int | None:
         return None
     if len(steps) > 1 and any(not unit for _number, unit in steps):
         return None
-    return sum(decimal_ns(number) * _LENGTHS_NS[unit] // _SECOND_NS for number, unit in steps)
+    return sum(billionths(number) * _LENGTHS_NS[unit] // _SECOND_NS for number, unit in steps)
 
 
 def _steps(text: str) -> list[tuple[str, str]]:
@@ -55,7 +55,7 @@ def parse_duration(text: str) -> int:
     return length_ns
 
 
-def decimal_ns(text: str) -> int:
-    """Seconds as a decimal number, in ns, exactly."""
+def billionths(text: str) -> int:
+    """A decimal number in billionths, exactly: seconds in ns."""
     whole, _dot, fraction = text.partition(".")
     return int(whole) * _SECOND_NS + int(fraction.ljust(9, "0") or 0)

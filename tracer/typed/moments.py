@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.times import between
-from tracer.typed.durations import decimal_ns, duration_ns
+from tracer.typed.durations import billionths, duration_ns
 
 _SECOND_NS = 1_000_000_000
 _CLOCK = re.compile(
@@ -65,7 +65,7 @@ def parse_moment(text: str, span: Span) -> int:
         if length_ns is not None:
             return span.begin_ns + length_ns if text[0] == "+" else span.end_ns - length_ns
     if _UNIX.fullmatch(text):
-        return decimal_ns(text.removeprefix("@"))
+        return billionths(text.removeprefix("@"))
     if (length_ns := _before_now_ns(text)) is not None:
         return time.time_ns() - length_ns
     if match := _CLOCK.fullmatch(f"{text}T00:00" if _DAY.fullmatch(text) else text):

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.typed.durations import billionths
 
+_BILLION = 10**9
 EXAMPLES = "for example 500k, 100M, 1.5GB or 16MiB, in any case"
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?) ?([kmgt]?)(i?)(b?)")
@@ -22,6 +23,5 @@ def parse_size(text: str, plain_bytes: int = 1) -> int:
     if not match or (match[3] and not match[2]):
         raise NstraceError(f"{text!r} is not a valid size", EXAMPLES, ExitCode.USAGE)
     number, prefix, binary, unit = match.groups()
-    if not prefix and not unit:
-        return int(Fraction(number) * plain_bytes)
-    return int(Fraction(number) * (1024 if binary else 1000) ** _POWERS[prefix])
+    length = (1024 if binary else 1000) ** _POWERS[prefix] if prefix or unit else plain_bytes
+    return billionths(number) * length // _BILLION
