@@ -138,18 +138,18 @@ def stream_to(
 ) -> Summary:
     """Run a session until it ends or a signal ends it. The header is the first line that is written: when the source
     has begun; of a recording only where an event follows. The summary goes to stderr; where the reader has closed our
-    output there is none, unless events must not be lost and were. on_ready: called ahead of the first batch. redactor:
-    what the source's batches went through."""
+    output there is none, unless events must not be lost and were. on_ready: called after the header. redactor: what
+    the source's batches went through."""
     from tracer.wiring.session import Session
 
     session = Session(source, view, kinds_of(options), limits, recorder)
     ending.ends(session)
-    on_ready()
     write = _headed(view.header, write)
     steps = session.steps(write)
     next(steps, None)
     if source.table is not None:  # it has begun; a recording may have nothing to show
         write(b"")
+    on_ready()
     for _step in steps:
         pass
     summary = session.summary
