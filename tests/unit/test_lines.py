@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from builders import PIDNS, WEB, Row, batch, cgroup, exits, fork, row
+from builders import PIDNS, WEB, Row, batch, cgroup, exits, fork, gap, repair, row
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.metadata import Container
@@ -75,6 +75,15 @@ def test_columns_are_aligned(columns: int) -> None:
     for line in lines:
         cells = "".join(char + "\0" * (width(char) - 1) for char in line)
         assert cells[end - 1].isdigit() and cells[end] == " ", line
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_gaps_and_repairs_fit_too_whatever_else_is_shown(columns: int) -> None:
+    view = Lines(frozenset({Kind.EXIT}), False, False, 0, lambda: columns)
+    lines = render(view, gap(123, 1, 10**9), repair(10**9), gap(4, 10**9, 2 * 10**9), exits(5))
+    assert len(lines) == 4
+    assert all(width(line) <= columns for line in lines)
+    assert "lost 123 events" in lines[0] or columns < 80
 
 
 def test_info_is_whole_where_nothing_is_cut() -> None:

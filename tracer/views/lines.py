@@ -69,7 +69,7 @@ class Lines:
         self._line_width, self._container_width = line_width, container_width
         self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, time.localtime)
         self._colors = ContainerColors() if color else None
-        self._event_width = max(len(_WORDS[kind]) for kind in kinds) if kinds else 4
+        self._event_width = max(len(_WORDS[kind]) for kind in kinds | NOTE_KINDS)
         self._event_texts = self._event_column(failed=False) + self._event_column(failed=True)
         self._ended = lru_cache(1024)(self._ending)
         self._burst = Burst()
