@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -72,9 +71,6 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    for package in ("sudo", "docker-cli"):
-        if shutil.which(package.removesuffix("-cli")) is None:
-            subprocess.run([ROOT / "scripts/packages", package], check=True)
     subprocess.run([ROOT / "scripts/image", "busybox"], check=True)
     argv = ["unshare", "-m", "sh", "-c", PLACE, "sh", str(tmp_path), ENGINE.removeprefix("unix://"), str(ROOT)]
     with subprocess.Popen(argv) as place:
