@@ -68,8 +68,14 @@ def _table(where: Path) -> dict[str, object]:
 
 @contextlib.contextmanager
 def _checked(where: Path) -> Iterator[IO[bytes]]:
-    """The file, opened to be read after it was checked: to open a device may be an act in itself (O_PATH, open(2))."""
-    found = os.open(where, os.O_PATH | os.O_CLOEXEC)
+    """The file, opened to be read after it was checked: to open a device may be an act in itself (O_PATH, open(2)). A
+    folder that is closed to us, such as root's where HOME is still root's, has none for us."""
+    try:
+        found = os.open(where, os.O_PATH | os.O_CLOEXEC)
+    except PermissionError as error:
+        if VARIABLE in os.environ:
+            raise
+        raise FileNotFoundError from error
     try:
         _check(os.fstat(found), where)
         with Path(f"/proc/self/fd/{found}").open("rb") as file:

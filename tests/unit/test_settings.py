@@ -126,6 +126,21 @@ def test_no_other_user_chooses_what_root_does(monkeypatch: pytest.MonkeyPatch, t
     assert config_file.read()[SETTINGS[2]].value is True
 
 
+def test_a_folder_that_is_closed_to_us_has_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As root's is to a service of another user, whose HOME is still root's."""
+
+    def refused(*_args: object, **_named: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.delenv("NSTRACE_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "open", refused)
+    assert {found.source for found in config_file.read().values()} == {"default"}
+    monkeypatch.setenv("NSTRACE_CONFIG", str(tmp_path / "named.toml"))
+    with pytest.raises(NstraceError, match="cannot be read: Permission denied"):
+        config_file.read()
+
+
 def test_a_link_to_the_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "dotfiles.toml").write_text("color = 'never'")
     (tmp_path / "config.toml").symlink_to("dotfiles.toml")

@@ -141,6 +141,10 @@ def _hint(text: str) -> str:
         return f"did you mean label:{text}?"
     if re.fullmatch(r"[\w.-]+/[0-9]+", text):
         return f"that is one process: nstrace inspect {text}; as a target: {text.partition('/')[0]}"
+    if text.endswith(".arrows"):
+        return (
+            f"that looks like a recording: nstrace replay {text} shows it; ps, tree and containers have --from {text}"
+        )
     return (
         "give a container name or id, 'web-*', label:K=V, image:NAME, compose:SERVICE, pid:N, pidns:INUM, host or all"
     )
