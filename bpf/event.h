@@ -43,6 +43,12 @@ enum kind {
 	 */
 	KIND_SNAPSHOT = 6,
 	KIND_MOVE = 11, /* A process moved to another cgroup, `cgroup_id`. */
+	/*
+	 * A process could not run a file: the last one that it tried, reported
+	 * when it ends or runs another program. Where a command was looked up
+	 * along PATH and found, the misses before are not reported.
+	 */
+	KIND_EXEC_FAILED = 12,
 	KIND_PIECE_CHAIN = 16,
 	KIND_PIECE_EXE = 17,
 	KIND_PIECE_ARGS = 18,
@@ -123,7 +129,7 @@ struct event {
 	u32 parent_tgid;
 	u32 parent_vtgid; /* 0: the parent is not in this namespace */
 	u32 uid; /* real uid in the initial user namespace */
-	u32 status; /* exit: as wait(2) reports it */
+	u32 status; /* exit: as wait(2) reports it; failed exec: errno */
 	u32 deep_len; /* bytes in pieces: rest of the chain, */
 	u32 exe_len; /* file name, */
 	u32 args_len; /* arguments */

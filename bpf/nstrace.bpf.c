@@ -18,6 +18,8 @@
 #define MAX_CGROUP_DEPTH 32
 #define MAX_NAME_PIECES (MAX_CGROUP_DEPTH + 8) /* most names take one */
 #define MAX_MOVED 32768
+#define MAX_FAILED_EXECS 4096
+#define FAILED_NAME_BYTES 256
 
 /*
  * The state of the reader, from wake[0]. look goes up whenever the reader
@@ -36,6 +38,7 @@ struct counts {
 	u64 seq;
 	u32 look; /* the reader's last look, as this CPU knows it, */
 	u32 since_look; /* and what it has emitted since */
+	u64 unnoted; /* failed execs that there was no room to note */
 	u64 filtered[COUNTER_SLOTS];
 	u64 attempts[COUNTER_SLOTS];
 	u64 submitted[COUNTER_SLOTS];
@@ -54,6 +57,13 @@ struct share {
 	u32 events;
 };
 
+/* What a process could not run. */
+struct failed_exec {
+	u32 error;
+	u32 flags;
+	char name[FAILED_NAME_BYTES];
+};
+
 BPF_RINGBUF_OUTPUT(ring, RING_BYTES / PAGE_SIZE);
 BPF_ARRAY(counts, struct counts, CPUS); /* the reader maps it */
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
@@ -62,6 +72,7 @@ BPF_TABLE("percpu_hash", struct pair, struct loss, losses, 1024);
 BPF_TABLE("lru_hash", struct pair, struct share, shares, 16384);
 BPF_ARRAY(wake, struct reader, 1); /* the reader maps it */
 BPF_HASH(moved, u64, u8, MAX_MOVED);
+BPF_HASH(failed_execs, u64, struct failed_exec, MAX_FAILED_EXECS);
 
 enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
 
@@ -347,7 +358,7 @@ static __always_inline bool mark_moved(struct who *who)
 
 /*
  * One event: count it, filter it, write its pieces and itself. head has what
- * only this kind knows; exe is NULL except for an exec.
+ * only this kind knows; exe is NULL except for an exec, failed or not.
  */
 static __always_inline int emit(struct event *head, struct task_struct *t,
 				const char *exe)
@@ -388,7 +399,8 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 		return refused(c, kind, &pair, false);
 	if (exe) {
 		put_exe(head, exe);
-		put_args(head, t);
+		if (kind == KIND_EXEC)
+			put_args(head, t);
 	}
 	e = ring.ringbuf_reserve(sizeof(*e));
 	if (!e)
@@ -398,6 +410,17 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	c->submitted[kind]++;
 	ring.ringbuf_submit(e, wakeup(c, reader));
 	return 0;
+}
+
+/* Of an exit: whether it was the last thread of its process. */
+static __always_inline bool has_ended(struct bpf_raw_tracepoint_args *ctx,
+				      struct task_struct *t)
+{
+#ifdef HAVE_GROUP_DEAD
+	return ctx->args[1] & 0xff;
+#else
+	return is_last_thread(t);
+#endif
 }
 
 static __always_inline int filtered(u32 kind)
@@ -431,15 +454,110 @@ int nstrace_exec(struct bpf_raw_tracepoint_args *ctx)
 	return emit(&head, t, exe);
 }
 
+/*
+ * Execs that fail. No tracepoint reports them but those of all system calls,
+ * which put every task on the slow path; so these programs stand behind the
+ * calls themselves (fexit). They can be preempted there, so they may neither
+ * count nor write into the ring as the others do: they leave a note, and what
+ * the process does next reports it.
+ *
+ * The note is of the last exec that failed. Looking a command up along PATH
+ * makes many of them and a good one in the end: then nothing is reported.
+ */
+static __always_inline bool is_search(u32 error)
+{
+	return error == ENOENT || error == ENOTDIR || error == EACCES;
+}
+
+static __always_inline int filtered_failure(struct counts *c)
+{
+	__sync_fetch_and_add(&c->filtered[KIND_EXEC_FAILED], 1);
+	return 0;
+}
+
+/* at: where the registers of the call have the name, in user memory. */
+static __always_inline int note_failed(struct bpf_raw_tracepoint_args *ctx,
+				       u32 at)
+{
+	s64 result = ctx->args[1];
+	struct failed_exec new = { .error = -result }, *old;
+	struct counts *c = own_counts();
+	u64 id, name = 0;
+	int len;
+
+	if (result >= 0 || !c || !open_reader())
+		return 0;
+	id = identity_of(current_leader());
+	old = failed_execs.lookup(&id);
+	if (old && is_search(new.error) && !is_search(old->error))
+		return filtered_failure(c);
+	if (old)
+		filtered_failure(c);
+	bpf_probe_read_kernel(&name, sizeof(name), (char *)ctx->args[0] + at);
+	len = bpf_probe_read_user_str(new.name, sizeof(new.name), (void *)name);
+	if (len == sizeof(new.name)) /* with its end, or without */
+		new.flags = FLAG_ARGS_TRUNCATED;
+	if (failed_execs.update(&id, &new))
+		__sync_fetch_and_add(&c->unnoted, 1);
+	return 0;
+}
+
+int nstrace_execve(struct bpf_raw_tracepoint_args *ctx)
+{
+	return note_failed(ctx, FIRST_ARGUMENT);
+}
+
+int nstrace_execveat(struct bpf_raw_tracepoint_args *ctx)
+{
+	return note_failed(ctx, SECOND_ARGUMENT);
+}
+
+static __always_inline int report_failed(struct task_struct *t, u64 *id,
+					 struct failed_exec *failed)
+{
+	struct event head = { .kind = KIND_EXEC_FAILED,
+			      .flags = failed->flags,
+			      .status = failed->error };
+	char *typed = failed->name, *name;
+
+	/* without a type: that of a map's value allows no arithmetic */
+	bpf_probe_read_kernel(&name, sizeof(name), &typed);
+	emit(&head, t, name);
+	failed_execs.delete(id);
+	return 0;
+}
+
+int nstrace_recovered(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *t = (void *)ctx->args[0];
+	u64 id = identity_of(leader_of(t));
+	struct failed_exec *failed = failed_execs.lookup(&id);
+	struct counts *c = own_counts();
+
+	if (!failed || !c)
+		return 0;
+	if (!is_search(failed->error))
+		return report_failed(t, &id, failed);
+	failed_execs.delete(&id);
+	return filtered_failure(c);
+}
+
+int nstrace_gave_up(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *t = (void *)ctx->args[0];
+	u64 id = identity_of(leader_of(t));
+	struct failed_exec *failed = failed_execs.lookup(&id);
+
+	if (!failed || !has_ended(ctx, t))
+		return 0;
+	return report_failed(t, &id, failed);
+}
+
 int nstrace_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *t = (void *)ctx->args[0];
 	struct event head = { .kind = KIND_EXIT };
-#ifdef HAVE_GROUP_DEAD
-	bool last = ctx->args[1] & 0xff;
-#else
-	bool last = is_last_thread(t);
-#endif
+	bool last = has_ended(ctx, t);
 
 	if (!last)
 		head.kind = KIND_THREAD_EXIT;

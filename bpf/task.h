@@ -17,6 +17,9 @@
 
 #include "event.h"
 
+#define ENOENT 2 /* include/uapi/asm-generic/errno-base.h */
+#define EACCES 13
+#define ENOTDIR 20
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
 
 #define READ(from, member)                                                     \
@@ -43,6 +46,18 @@ static __always_inline bool is_thread(struct task_struct *t)
 static __always_inline u32 process_of(struct task_struct *t)
 {
 	return t->tgid;
+}
+
+static __always_inline struct task_struct *leader_of(struct task_struct *t)
+{
+	return t->group_leader;
+}
+
+static __always_inline struct task_struct *current_leader(void)
+{
+	struct task_struct *t = (void *)bpf_get_current_task_btf();
+
+	return t->group_leader;
 }
 
 /* The entry at a level, 0 being the initial namespace; its ns has no type. */

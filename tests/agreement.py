@@ -131,7 +131,7 @@ def _of_recording(arrows: Path) -> list[Fact]:
 def _as_recording(fact: Fact) -> Fact:
     """Without what is made of several columns; a row that has no list has an empty one. throttled and args_truncated
     are the bits of all rows."""
-    made = ("proc_id", "parent_id", "args", "exit_code", "signal", "core_dumped", "duration_ns", "since")
+    made = ("proc_id", "parent_id", "args", "error", "exit_code", "signal", "core_dumped", "duration_ns", "since")
     own = {name: fact[name] for name in NAMES if name not in (*_OF_CONTAINERS, *made, "throttled", "args_truncated")}
     return own | {name: fact[name] or [] for name in ("pids", "pidns_chain")}
 

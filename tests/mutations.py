@@ -35,6 +35,21 @@ TABLE, REPAIR, SELECTION, DECODING, LIVE = (
 )
 
 MUTATIONS = (
+    # what an exit says that its process ran
+    Mutation(
+        "what a process ran before a lost exec is not said at its exit",
+        "tracer/stream/exit_commands.py",
+        "np.where(is_same, said, _NOTHING)",
+        "said",
+        unit("exit_commands"),
+    ),
+    Mutation(
+        "a process that another one has forked does not run what its parent runs",
+        "tracer/stream/exit_commands.py",
+        'is_by_parent = rows["old_tid"] == rows["parent_tgid"]',
+        'is_by_parent = rows["old_tid"] == rows["old_tid"]',
+        unit("exit_commands"),
+    ),
     # what the kernel's side must do
     Mutation(
         "a refused event is counted",
@@ -53,15 +68,15 @@ MUTATIONS = (
     Mutation(
         "the leader's exit does not end the process",
         BPF,
-        "bool last = ctx->args[1] & 0xff;",
-        "bool last = !is_thread(t);",
+        "return ctx->args[1] & 0xff;",
+        "return !is_thread(t);",
         kernel("stress_ends", "test_the_leader_goes_first_and_the_process_lives_on"),
     ),
     Mutation(
         "a thread's exit does not end the process",
         BPF,
-        "bool last = ctx->args[1] & 0xff;",
-        "bool last = true;",
+        "return ctx->args[1] & 0xff;",
+        "return true;",
         kernel("stress_ends", "test_threads_that_exit_at_once_are_one_exit"),
     ),
     Mutation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,4 +46,26 @@ def test_each_probe_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
     btf: Any = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
     attaching.attach(CompiledPrograms((), programs), btf)
-    assert libbpf.attached == list(attaching.PROBES)
+    assert libbpf.attached == [*attaching.PROBES, *attaching.CALLS]
+
+
+@pytest.mark.parametrize("refused", ["loaded", "attached"])
+def test_a_kernel_without_programs_behind_calls_is_traced_all_the_same(
+    refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Older(Libbpf):
+        def bpf_prog_load(self, kind: int, name: bytes, *rest: object) -> int:
+            return -1 if refused == "loaded" and name == b"nstrace_execveat" else super().bpf_prog_load(kind, name)
+
+        def bpf_raw_tracepoint_open(self, name: None, program: int) -> int:
+            link = super().bpf_raw_tracepoint_open(name, program)
+            return -1 if refused == "attached" and self.attached[-1] == "nstrace_execveat" else link
+
+    libbpf, closed = Older(), list[int]()
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: libbpf)
+    monkeypatch.setattr(os, "close", closed.append)
+    programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
+    btf: Any = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
+    attached = attaching.attach(CompiledPrograms((), programs), btf)
+    assert (attached.calls, len(attached.links)) == ((), len(attaching.PROBES))
+    assert len(closed) == (refused == "attached")

@@ -138,8 +138,8 @@ def test_names_of_files_are_left_to_the_shell() -> None:
 
 
 def test_kinds_of_events_and_programs(tmp_path: Path) -> None:
-    assert bash("nstrace follow --events fork,ex") == ["fork,exec", "fork,exit"]
-    assert bash("nstrace follow --events fork,exec,exit,ex") == []
+    assert bash("nstrace follow --events fork,ex") == ["fork,exec", "fork,exec_failed", "fork,exit"]
+    assert bash("nstrace follow --events fork,exec,exit,exec_failed,ex") == []
     (tmp_path / "maker").touch()
     (tmp_path / "ma$(reboot)").touch()
     assert bash("nstrace run -- ma", PATH=str(tmp_path)) == ["maker"]

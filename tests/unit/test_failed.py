@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from recordings import record
 
 from tracer.stream.batch import Batch
 from tracer.stream.failures import is_failure
-from tracer.stream.schema import Flag, Kind
+from tracer.stream.schema import EVENT_NAMES, Flag, Kind
 from tracer.views.lines import Lines
 from tracer.wiring.stdout_queue import PatientView
+from tracer.wiring.streaming import missing_failures
 
 SH = [b"sh", b"-c", b"exit 3"]
 KILLED, CRASHED = 9, 11 | 128
@@ -78,6 +81,29 @@ def test_count_and_targets_go_with_it(arrows: Path) -> None:
 def test_events_that_leave_failures_out_are_a_usage_error(arrows: Path) -> None:
     _lines, err = replay(arrows, "--failed", "--events", "fork,exec", exit_code=2)
     assert "--failed shows exit" in err
+
+
+def test_execs_that_failed_are_failures(tmp_path: Path) -> None:
+    miss = row(Kind.EXEC_FAILED, 30, status=2, exe=b"/none")
+    record(tmp_path / "y.arrows", [batch(fork(30), miss, exits(30, status=127 << 8, args=SH))])
+    lines, _err = replay(tmp_path / "y.arrows", "--failed")
+    assert [line.split(maxsplit=8)[-1][:13] for line in lines[1:]] == ["/none: ENOENT", "exit 127 afte"]
+    (told, _exit) = (json.loads(line) for line in replay(tmp_path / "y.arrows", "--failed", "--json")[0])
+    assert [told[name] for name in ("event", "exe", "args", "errno", "error")] == [
+        "exec_failed", "/none", None, 2, "ENOENT"
+    ]  # fmt: skip
+    assert len(replay(tmp_path / "y.arrows", "--events", "exec_failed")[0][1:]) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_said"),
+    [({}, False), ({"failed": True}, True), ({"events": ("exec_failed",)}, True), ({"events": ("exit",)}, False)],
+)
+def test_who_asks_for_failed_execs_hears_that_the_kernel_cannot_report_them(
+    asked: dict[str, Any], is_said: bool
+) -> None:
+    options = SimpleNamespace(**{"failed": False, "events": EVENT_NAMES} | asked)
+    assert bool(missing_failures(options)) == is_said  # type: ignore[arg-type]
 
 
 def test_what_a_slow_reader_has_missed_counts_failures_alone() -> None:

@@ -28,6 +28,7 @@ from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
 from tracer.stream.schema import NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
+from tracer.text.exec_errors import error_words
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
 from tracer.views.view import View
@@ -127,7 +128,8 @@ def test_text_says_what_the_json_says() -> None:
             assert line[name] == ("-" if fact.get(name) in (None, "") else str(fact[name])), (name, fact)
         space = f"pidns:{fact['pidns']}" if fact.get("pidns") not in (None, 4026531836) else "-"
         assert line["label"] == (fact["container"]["name"] if fact.get("container") else space)
-        assert (line["event"], line["info"]) == (fact["event"], info(fact))
+        word = "failed" if fact["event"] == "exec_failed" else fact["event"]
+        assert (line["event"], line["info"]) == (word, info(fact))
 
 
 def unfolded(view: View, told: Batch) -> str:
@@ -152,6 +154,8 @@ def info(fact: Fact) -> str:
         core = " (core dumped)" if fact["core_dumped"] else ""
         is_known = fact["exit_code"] is not None or fact["signal"] is not None
         words.append(f"{how}{core} after {fact['duration_ns'] / 1e9:.1f} s" if is_known else "ended unseen")
+    elif fact["event"] == "exec_failed":
+        words += [f"{fact['exe']}: " * bool(fact["exe"]) + error_words(fact["errno"])] if fact["errno"] else []
     has_command = fact.get("args") is not None and fact.get("exit_code") != 0
     if has_command:
         words[-1:] = [f"{word}:" for word in words]

@@ -84,7 +84,13 @@ def _run(
     from tracer.kernel.options import LoadOptions
     from tracer.recording.files import check_new
     from tracer.wiring.following import destination_of
-    from tracer.wiring.streaming import give_way, make_redactor, shows_only_failed_commands, view_modules
+    from tracer.wiring.streaming import (
+        give_way,
+        make_redactor,
+        missing_failures,
+        shows_only_failed_commands,
+        view_modules,
+    )
     from tracer.wiring.tracing import Tracing
 
     if file.path:
@@ -108,6 +114,9 @@ def _run(
             _confine(tracing, newborn, destination, outlet)
             tracing.check()
             source = tracing.source((target,), lambda _id: None, options.max_processes)
+            missing = missing_failures(options)
+            if missing and not source.trace.loaded.sees_failed_execs and not options.quiet:
+                ending.say(f"nstrace: {missing}")
             source.redact = redactor or source.redact
             source.only_failed_commands = shows_only_failed_commands(options) and record is None
             source.trace.ring.wake_on(ending.wakeup)

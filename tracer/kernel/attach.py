@@ -16,14 +16,26 @@ from tracer.system.privileges import more_rights
 # program -> the raw tracepoint that it is attached to. They report nothing before the reader opens the trace.
 PROBES = {
     "nstrace_fork": "sched_process_fork",
+    "nstrace_recovered": "sched_process_exec",  # ahead of what reports the exec or the exit itself
+    "nstrace_gave_up": "sched_process_exit",
     "nstrace_exec": "sched_process_exec",
     "nstrace_exit": "sched_process_exit",
     "nstrace_move": "cgroup_attach_task",
 }
 ITERATOR = "nstrace_tasks"
-PROGRAMS = (ITERATOR, *PROBES)  # first the one that takes longest to verify
+# program -> the functions of the kernel behind which it stands, of those that this kernel has: by architecture.
+CALLS = {
+    "nstrace_execve": ("__x64_sys_execve", "__arm64_sys_execve"),
+    "nstrace_execveat": ("__x64_sys_execveat", "__arm64_sys_execveat"),
+}
+PROGRAMS = (ITERATOR, *PROBES, *CALLS)  # first the one that takes longest to verify
 
-_TRACING, _TRACE_RAW_TP, _TRACE_ITER = 26, 23, 28  # BPF_PROG_TYPE_TRACING, BPF_TRACE_*: include/uapi/linux/bpf.h
+_TRACING, _TRACE_RAW_TP, _TRACE_FEXIT, _TRACE_ITER = (
+    26,
+    23,
+    25,
+    28,
+)  # BPF_PROG_TYPE_TRACING, BPF_TRACE_*: include/uapi/linux/bpf.h
 _ARRAY, _MMAPABLE = 2, 1 << 10  # BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE
 _LICENSE = b"GPL"  # the helpers that read kernel memory need a compatible one
 _LOG_BYTES = 1 << 20
@@ -60,12 +72,14 @@ class _MapCreateOpts(ctypes.Structure):
 
 class Attached(NamedTuple):
     """Descriptors: of the maps by name, of the link to the iterator over tasks, of the links to the probes, and of the
-    probes' programs; the last two in the order of PROBES."""
+    probes' programs; these two in the order of PROBES. calls: of the links behind the calls that can fail; () where the
+    kernel has no way to put programs there."""
 
     maps: dict[str, int]
     iterator: int
     links: tuple[int, ...]
     programs: tuple[int, ...]
+    calls: tuple[int, ...]
 
 
 def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
@@ -81,7 +95,22 @@ def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
     if iterator < 0 or min(links) < 0:
         raise _refused("the programs cannot be attached", ctypes.get_errno())
     named = {one.name: fd for one, fd in zip(objects.maps, maps, strict=True)}
-    return Attached(named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES))
+    return Attached(
+        named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES), _behind_calls(libbpf, programs)
+    )
+
+
+def _behind_calls(libbpf: ctypes.CDLL, programs: dict[str, int]) -> tuple[int, ...]:
+    """Attach the programs that stand behind system calls, all or none: not every kernel can (arm64 since 6.0)."""
+    if not programs.keys() >= CALLS.keys():
+        return ()
+    links = [libbpf.bpf_raw_tracepoint_open(None, programs[name]) for name in CALLS]
+    if min(links) >= 0:
+        return tuple(links)
+    for link in links:
+        if link >= 0:
+            os.close(link)
+    return ()
 
 
 def _create_map(libbpf: ctypes.CDLL, name: str, *sizes: int) -> int:
@@ -103,7 +132,8 @@ def _load_all(libbpf: ctypes.CDLL, objects: CompiledPrograms, maps: list[int], b
         try:
             loaded[program.name] = _load(libbpf, program, maps, btf)
         except NstraceError as error:
-            refused.append(error)
+            if program.name not in CALLS:
+                refused.append(error)
 
     threads = [Thread(target=load, args=(program,)) for program in objects.programs]
     for thread in threads:
@@ -119,6 +149,9 @@ def _load(libbpf: ctypes.CDLL, program: ProgramObject, maps: list[int], btf: Btf
     options = _ProgLoadOpts(sz=ctypes.sizeof(_ProgLoadOpts))
     if program.name == ITERATOR:
         options.expected_attach_type, options.attach_btf_id = _TRACE_ITER, btf.function("bpf_iter_task")
+    elif program.name in CALLS:
+        function = next(filter(None, map(btf.function, CALLS[program.name])), 0)
+        options.expected_attach_type, options.attach_btf_id = _TRACE_FEXIT, function
     else:
         options.expected_attach_type, options.attach_btf_id = _TRACE_RAW_TP, btf.tracepoint(PROBES[program.name])
     code = program.linked(maps)

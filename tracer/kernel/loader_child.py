@@ -49,12 +49,22 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
         f"-DLAST_ARGS_BYTES={options.max_args_bytes - (pieces - 1) * PIECE_BYTES}",
         f"-DTHREADS={int(options.threads)}",
         f"-DCGROUP_SUBSYS={_cgroup_subsys(btf)}",
+        *_argument_places(btf),
     ]
     if btf.offset("pid_namespace", "ns.ns_id") is not None:
         flags.append("-DHAVE_NS_ID")
     if btf.tracepoint_args("sched_process_exit") >= 2:
         flags.append("-DHAVE_GROUP_DEAD")
     return flags
+
+
+def _argument_places(btf: Btf) -> list[str]:
+    """Where struct pt_regs has the first two arguments of a system call: rdi and rsi, or x0 and x1."""
+    first, second = btf.offset("pt_regs", "di"), btf.offset("pt_regs", "si")
+    if first is None or second is None:
+        first = btf.offset("pt_regs", "regs") or 0
+        second = first + 8
+    return [f"-DFIRST_ARGUMENT={first}", f"-DSECOND_ARGUMENT={second}"]
 
 
 def _urge_after(ring_bytes: int) -> int:
@@ -97,7 +107,7 @@ def load(bpf_dir: Path, options: LoadOptions, store: Store | None = None) -> Att
 
 def main() -> None:
     """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
-    programs) or with the error."""
+    programs, links behind calls, and how many of these) or with the error."""
     channel = socket.socket(fileno=int(sys.argv[2]))
     channel.set_inheritable(False)
     request = json.loads(channel.recv(65536))
@@ -106,7 +116,8 @@ def main() -> None:
     except NstraceError as error:
         channel.send(json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode())
         return
-    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *attached.links, *attached.programs]
-    socket.send_fds(channel, [b"loaded"], fds)
+    probes = [*attached.links, *attached.programs]
+    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *probes, *attached.calls]
+    socket.send_fds(channel, [b"loaded %d" % len(attached.calls)], fds)
     channel.recv(1)  # the reader has the descriptors now
     os._exit(0)  # no need to tear LLVM down

@@ -21,12 +21,13 @@ CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 19, 21, 38, 39
 _PACKAGE = Path(__file__).parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tracer.kernel.loader_child import main; main()"
 _TIMEOUT_S = 120.0
-_MAX_FDS, _MAX_MESSAGE_BYTES = 16, 65536
+_MAX_FDS, _MAX_MESSAGE_BYTES, _LOADED = 32, 65536, b"loaded "
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Descriptors of what was loaded. Closing the links detaches the probes; programs: of the links, in their order."""
+    """Descriptors of what was loaded. Closing the links detaches the probes; programs: of the links, in their order,
+    but for the last ones, which stand behind system calls. sees_failed_execs: whether there are such."""
 
     ring: int
     counts: int
@@ -36,6 +37,7 @@ class Loaded:
     iterator: int
     links: tuple[int, ...]
     programs: tuple[int, ...]
+    sees_failed_execs: bool = True
 
 
 def bpf_dir() -> Path:
@@ -90,17 +92,20 @@ class Loading:
         """The descriptors. Raises NstraceError with the loader's message where it failed."""
         try:
             message, fds = receive_fds(self._ours, _MAX_MESSAGE_BYTES, _MAX_FDS)
-            if message == b"loaded":
+            if message.startswith(_LOADED):
                 self._ours.send(b".")
         except (OSError, TimeoutError) as error:
             raise self._failed(str(error)) from error
         finally:
             self._end()
-        if message != b"loaded":
+        if not message.startswith(_LOADED):
             raise self._refused(message)
         ring, counts, decisions, losses, wake, iterator, *probes = fds
-        links, programs = probes[: len(probes) // 2], probes[len(probes) // 2 :]
-        return Loaded(ring, counts, decisions, losses, wake, iterator, tuple(links), tuple(programs))
+        half = (len(probes) - int(message.removeprefix(_LOADED))) // 2
+        links, programs, calls = probes[:half], probes[half : 2 * half], probes[2 * half :]
+        return Loaded(
+            ring, counts, decisions, losses, wake, iterator, (*links, *calls), tuple(programs), len(calls) > 0
+        )
 
     def abandon(self) -> None:
         """Let the child end where its answer is not needed any more. Safe to call after wait()."""

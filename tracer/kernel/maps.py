@@ -93,10 +93,11 @@ class Maps:
         return found
 
     def missed(self) -> int:
-        """How often the kernel did not run one of the programs because one was running on that CPU; 0 where it does not
-        count."""
+        """How often the kernel did not run one of the programs because one was running on that CPU, 0 where it does not
+        count; and how many failed execs there was no room to note."""
         with _errors_of("a program's counters cannot be read"):
-            return int(MISSES.unpack(self.privileged.ask(operations.MISSED).data)[0])
+            skipped = int(MISSES.unpack(self.privileged.ask(operations.MISSED).data)[0])
+        return skipped + int(self._counts["unnoted"].sum())
 
     def open_tasks(self) -> int:
         """A descriptor from which the records of all tasks can be read."""

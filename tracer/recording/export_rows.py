@@ -20,6 +20,7 @@ from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.schema import METADATA_KINDS
 from tracer.text.escape import decode
+from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
 
 
@@ -77,7 +78,8 @@ def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
     statuses, of_row = np.unique(rows["status"], return_inverse=True)
     index = pa.array(of_row, mask=~known("status"))
     endings = [ending(status)._asdict() for status in statuses.tolist()]
-    return {
+    errors = pa.array(list(map(error_name, statuses.tolist())), pa.string())
+    return {"error": errors.take(pa.array(of_row, mask=~known("errno")))} | {
         name: pa.array([each[name] for each in endings], FLAT.field(name).type).take(index)
         for name in ("exit_code", "signal", "core_dumped")
     }

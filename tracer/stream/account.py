@@ -1,8 +1,9 @@
 """The account of a trace: what the programs counted, compared with what the reader received and reported. Pure.
 
-A tracepoint's hit is one of: missed (the kernel does not run a program inside itself), filtered, failed (refused by
-the ring; throttled of these: kept out for the sake of others) or submitted. What was submitted is delivered, and what
-failed is reported as a gap. When the programs are detached and the ring is empty, all of it adds up, by CPU and kind.
+A tracepoint's hit is one of: missed (the kernel does not run a program inside itself, or there was no room to note a
+failed exec), filtered, failed (refused by the ring; throttled of these: kept out for the sake of others) or submitted.
+What was submitted is delivered, and what failed is reported as a gap. When the programs are detached and the ring is
+empty, all of it adds up, by CPU and kind.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ MOST = 1 << 48
 _COLUMNS = ("filtered", "attempts", "submitted", "failed", "throttled")
 _LINE_BYTES = 64  # of the cache
 _FIELDS: dict[str, tuple[str, int]] = {
-    **{"seq": ("<u8", 1), "look": ("<u4", 1), "since_look": ("<u4", 1)},
+    **{"seq": ("<u8", 1), "look": ("<u4", 1), "since_look": ("<u4", 1), "unnoted": ("<u8", 1)},
     **dict.fromkeys(_COLUMNS, ("<u8", COUNTER_SLOTS)),
 }
 COUNTS = np.dtype(
     {
         "names": list(_FIELDS),
         "formats": [unit if count == 1 else (unit, count) for unit, count in _FIELDS.values()],
-        "itemsize": -(-(16 + len(_COLUMNS) * COUNTER_SLOTS * 8) // _LINE_BYTES) * _LINE_BYTES,
+        "itemsize": -(-(24 + len(_COLUMNS) * COUNTER_SLOTS * 8) // _LINE_BYTES) * _LINE_BYTES,
     }
 )
 """struct counts of bpf/nstrace.bpf.c: what one CPU has counted."""
@@ -38,9 +39,10 @@ COUNTS = np.dtype(
 
 @dataclass(frozen=True)
 class Account:
-    """counts: array of COUNTS, shape (cpus,). missed: hits for which no program ran. delivered: events that the reader
-    received, shape (cpus, COUNTER_SLOTS). reported: losses that the stream has reported, shape (cpus,). losses: whose
-    they were as the programs counted, as far as they had room. faults: impossible values that the reader has seen."""
+    """counts: array of COUNTS, shape (cpus,). missed: hits for which no program ran, and failed execs that could not be
+    noted. delivered: events that the reader received, shape (cpus, COUNTER_SLOTS). reported: losses that the stream has
+    reported, shape (cpus,). losses: whose they were as the programs counted, as far as they had room. faults:
+    impossible values that the reader has seen."""
 
     counts: NDArray[np.void]
     missed: int

@@ -11,9 +11,10 @@ from tracer.stream.schema import NOTE_KINDS
 
 
 def is_failure(rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """The exits with another code than 0 or by a signal, shape (n,). rows: array of EVENT. How a process ended that
-    ended unseen is not known, so it is none."""
-    failed: NDArray[np.bool_] = Known(rows)("status") & (rows["status"] != 0)
+    """The exits with another code than 0 or by a signal, and the execs that failed, shape (n,). rows: array of EVENT.
+    How a process ended that ended unseen is not known, so it is none."""
+    known = Known(rows)
+    failed: NDArray[np.bool_] = known("status") & (rows["status"] != 0) | known("errno")
     return failed
 
 

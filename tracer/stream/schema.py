@@ -31,6 +31,7 @@ class Kind(IntEnum):
     PIDNS = 9
     REPAIR = 10
     MOVE = 11
+    EXEC_FAILED = 12
 
 
 class Maker(Enum):
@@ -73,6 +74,12 @@ KINDS = {
     Kind.EXEC: KindTraits(
         Maker.PROBE, Subject.PROCESS, "A process runs another program.",
         is_event=True, is_life=True, has_command=True,
+    ),
+    Kind.EXEC_FAILED: KindTraits(
+        Maker.PROBE, Subject.PROCESS,
+        "A process could not run a file: the last one that it tried, reported when it ends or runs another program."
+        " Where a command was looked up along PATH and found, the misses before are not reported.",
+        is_event=True, has_command=True, can_fail=True,
     ),
     Kind.EXIT: KindTraits(
         Maker.PROBE, Subject.PROCESS,
@@ -231,7 +238,7 @@ EVENT_FIELDS = (
     Field("parent_tgid", "u32"),
     Field("parent_vtgid", "u32", "0: the parent is not in this namespace"),
     Field("uid", "u32", "real uid in the initial user namespace"),
-    Field("status", "u32", "exit: as wait(2) reports it"),
+    Field("status", "u32", "exit: as wait(2) reports it; failed exec: errno"),
     Field("deep_len", "u32", "bytes in pieces: rest of the chain,"),
     Field("exe_len", "u32", "file name,"),
     Field("args_len", "u32", "arguments"),
@@ -312,9 +319,13 @@ _EXE = _COMMAND._replace(where=lambda rows: rows["exe_len"] != 0)
 _ARGS = Rule(
     _COMMAND.reported | {Kind.CGROUP, Kind.PIDNS},
     _COMMAND.inferred,
-    lambda rows: (rows["args_len"] != 0) | (rows["exe_len"] != 0) & (rows["kind"] != Kind.PIDNS),
+    lambda rows: (
+        (rows["kind"] != Kind.EXEC_FAILED)
+        & ((rows["args_len"] != 0) | (rows["exe_len"] != 0) & (rows["kind"] != Kind.PIDNS))
+    ),
 )
 _END = Rule(_kinds(Kind.EXIT), _NONE)
+_FAILURE = Rule(_kinds(Kind.EXEC_FAILED), _NONE, lambda rows: rows["status"] != 0)  # 0 is no error
 _LOSS = Rule(_kinds(Kind.GAP), _NONE)
 # No event reports which process has adopted an orphan meanwhile.
 _PARENT = Rule(PROCESS_KINDS, _LISTED, lambda rows: (rows["parent_tgid"] != 0) | (rows["flags"] & _CARRIED == 0))
@@ -420,7 +431,8 @@ COLUMNS = (
     Column("old_cgroup_id", "int64", "The cgroup from which it moved.", _OLD_CGROUP, Output.RECORDING, field="seq"),
     Column("cpu", "int32", "The CPU on which it happened.", _CPU, field="cpu", absent=NO_CPU),
     Column("ts_ns", "int64", "When it happened (CLOCK_BOOTTIME).", outputs=_ANSWERS, unit="ns", field="ts_ns"),
-    Column("exe", "string", "The file that it runs, as the exec or /proc names it.", _EXE, stored="binary"),
+    Column("exe", "string", "The file that it runs, as the exec or /proc names it; of a failed exec the one it tried.",
+           _EXE, stored="binary"),
     Column("args", "list<string>", "The arguments, the program's own name first.", _ARGS, stored="binary"),
     Column("args_bytes", "int64", "How long the arguments were.", _ARGS, Output.RECORDING, unit="bytes",
            field="args_total"),
@@ -429,6 +441,8 @@ COLUMNS = (
     Column("old_tid", "int32", "The thread number on the host before the exec, where the exec changed it.", _OLD_TID,
            field="old_tid"),
     Column("state", "string", "The state letter that ps shows, such as S or Z.", _STATE),
+    Column("errno", "int32", "Why the exec failed: the number of the error.", _FAILURE, field="status"),
+    Column("error", "string", "Its name, such as ENOENT.", _FAILURE, _ANSWERS),
     Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),
     Column("exit_code", "int32", "The exit code; null where a signal ended it.", _END, _ANSWERS),
     Column("signal", "string", "The signal that ended it, such as SIGKILL.", _END, _ANSWERS),

@@ -98,7 +98,10 @@ class ProcessEvent(_Event, frozen=True, kw_only=True):
 class Fork(ProcessEvent, frozen=True, kw_only=True, tag="fork"):
     """A process began."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")] = None
+    exe: Annotated[
+        str | None,
+        Meta(description="The file that it runs, as the exec or /proc names it; of a failed exec the one it tried."),
+    ] = None
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")] = None
     args_truncated: Annotated[
         bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
@@ -108,7 +111,10 @@ class Fork(ProcessEvent, frozen=True, kw_only=True, tag="fork"):
 class Exec(ProcessEvent, frozen=True, kw_only=True, tag="exec"):
     """A process runs another program."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
+    exe: Annotated[
+        str | None,
+        Meta(description="The file that it runs, as the exec or /proc names it; of a failed exec the one it tried."),
+    ]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
     args_truncated: Annotated[
         bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
@@ -118,10 +124,28 @@ class Exec(ProcessEvent, frozen=True, kw_only=True, tag="exec"):
     ]
 
 
+class ExecFailed(ProcessEvent, frozen=True, kw_only=True, tag="exec_failed"):
+    """A process could not run a file: the last one that it tried, reported when it ends or runs another program. Where a command was looked up along PATH and found, the misses before are not reported."""
+
+    exe: Annotated[
+        str | None,
+        Meta(description="The file that it runs, as the exec or /proc names it; of a failed exec the one it tried."),
+    ]
+    args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
+    args_truncated: Annotated[
+        bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
+    ]
+    errno: Annotated[int | None, Meta(description="Why the exec failed: the number of the error.")]
+    error: Annotated[str | None, Meta(description="Its name, such as ENOENT.")]
+
+
 class Exit(ProcessEvent, frozen=True, kw_only=True, tag="exit"):
     """A process ended: its last thread exited, whichever that was. With what it ran: since its last exec, or as its parent did when it forked it."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
+    exe: Annotated[
+        str | None,
+        Meta(description="The file that it runs, as the exec or /proc names it; of a failed exec the one it tried."),
+    ]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
     args_truncated: Annotated[
         bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
@@ -143,7 +167,10 @@ class ThreadExit(ProcessEvent, frozen=True, kw_only=True, tag="thread_exit"):
 class Snapshot(ProcessEvent, frozen=True, kw_only=True, tag="snapshot"):
     """A process that existed before it could be followed."""
 
-    exe: Annotated[str | None, Meta(description="The file that it runs, as the exec or /proc names it.")]
+    exe: Annotated[
+        str | None,
+        Meta(description="The file that it runs, as the exec or /proc names it; of a failed exec the one it tried."),
+    ]
     args: Annotated[list[str] | None, Meta(description="The arguments, the program's own name first.")]
     args_truncated: Annotated[
         bool | None, Meta(description="The arguments, or the file name, were longer than the limit.")
@@ -185,7 +212,7 @@ class Repair(_Event, frozen=True, kw_only=True, tag="repair"):
     since: Annotated[str | None, Meta(description="When the gap, or reading the list for the repair, began.")]
 
 
-Event = Fork | Exec | Exit | ThreadFork | ThreadExit | Snapshot | Gap | Repair
+Event = Fork | Exec | ExecFailed | Exit | ThreadFork | ThreadExit | Snapshot | Gap | Repair
 """Any of them: `match event: case Exit(exit_code=code) if code: ...`"""
 
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

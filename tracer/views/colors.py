@@ -17,6 +17,7 @@ OF_KIND = {
     Kind.THREAD_FORK: "\x1b[32m",
     Kind.EXEC: "\x1b[36m",
     Kind.EXIT: "\x1b[2m",
+    Kind.EXEC_FAILED: FAILED,
     Kind.THREAD_EXIT: "\x1b[2m",
     Kind.GAP: "\x1b[1;35m",
     Kind.REPAIR: "\x1b[1;35m",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import Batch, split_args
+from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
 from tracer.stream.metadata import Container
@@ -25,6 +25,7 @@ from tracer.stream.schema import PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import decode, safe_json
+from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
 from tracer.views.objects import container_object
 from tracer.views.sheet import Sheet, render, sheet_of
@@ -219,20 +220,23 @@ def _between(batch: Batch, index: int) -> bytes:
 
 def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
     """The members of some kinds only, between those of all kinds and the last number: in which rows, and their text."""
-    rows, commands, is_exit = batch.rows, known("args_truncated"), batch.rows["kind"] == Kind.EXIT
+    rows, commands = batch.rows, known("args_truncated")
+    ends = of_kind(rows, Kind.EXIT, Kind.EXEC_FAILED)
     masks = [known(name) for name in _Has._fields]
-    values = np.where(known("status"), rows["status"], np.where(known("state"), rows["state"], 0))
+    by_status = known("status") | known("errno")
+    values = np.where(by_status, rows["status"], np.where(known("state"), rows["state"], 0))
     first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"), known("args_truncated"))
     has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
     different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
     endings = [different[number] for number in of_row.tolist()]
     at_rows = np.flatnonzero(commands)
-    for at, (raw, exe_len) in zip(at_rows.tolist(), batch.commands(at_rows), strict=True):
-        command = _short_command(raw, exe_len) if len(raw) <= _SHORT_BYTES else _command(raw, exe_len)
-        endings[at] = command + endings[at]
-    for at in np.flatnonzero(is_exit & ~commands).tolist():
+    has_args = known("args")[at_rows].tolist()
+    for at, (raw, exe_len), is_whole in zip(at_rows.tolist(), batch.commands(at_rows), has_args, strict=True):
+        command = _short_command if len(raw) <= _SHORT_BYTES else _command
+        endings[at] = command(raw, exe_len, is_whole) + endings[at]
+    for at in np.flatnonzero(ends & ~commands).tolist():
         endings[at] = _NO_COMMAND + endings[at]
-    own = np.flatnonzero(commands | is_exit)
+    own = np.flatnonzero(commands | ends)
     return own, [endings[at] for at in own.tolist()]
 
 
@@ -258,11 +262,14 @@ class _Has(NamedTuple):
     state: bool
     old_tid: bool
     args_truncated: bool
+    errno: bool
 
 
 def _ending(row: np.void, has: _Has) -> str:
     """The members of a row's kind after its command, up to the last number."""
     how = ending(int(row["status"]))._asdict() if has.status else {}
+    if has.errno:
+        how = {"errno": int(row["status"]), "error": error_name(int(row["status"]))}
     letter = chr(row["state"]) if has.state else None
     text = ""
     for column in _own_members(Kind(int(row["kind"])), bool(row["flags"] & Flag.INFERRED)):
@@ -280,10 +287,10 @@ def _members(members: dict[str, Any]) -> str:
     return "," + _json(members)[1:-1]
 
 
-def _command(raw: bytes, exe_len: int) -> bytes:
+def _command(raw: bytes, exe_len: int, has_args: bool) -> bytes:
     exe, args = decode(raw[:exe_len]), [decode(arg) for arg in split_args(raw[exe_len:])]
-    return safe_json(_members({"exe": exe or None, "args": args if raw else None})).encode()
+    return safe_json(_members({"exe": exe or None, "args": args if has_args else None})).encode()
 
 
 _short_command = lru_cache(4096)(_command)  # mostly the same few
-_NO_COMMAND = _command(b"", 0)
+_NO_COMMAND = _command(b"", 0, has_args=False)

@@ -18,6 +18,7 @@ from tracer.stream.schema import NOTE_KINDS, Flag, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import command_line, safe, safe_text
+from tracer.text.exec_errors import error_words
 from tracer.text.times import duration
 from tracer.text.wait_status import ending
 from tracer.text.width import cut, cut_line, cut_middle, pad, width
@@ -26,7 +27,7 @@ from tracer.views.gaps import Burst, Gaps
 from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
 from tracer.views.sheet import Sheet, sheet_of, with_lines
 
-_WORDS = {kind: kind.name.lower() for kind in Kind}
+_WORDS = {kind: kind.name.lower() for kind in Kind} | {Kind.EXEC_FAILED: "failed"}
 _NUMBERS: dict[str, Callable[[NDArray[np.void]], NDArray[np.unsignedinteger]]] = {
     "PID": lambda rows: rows["tgid"],
     "NSPID": lambda rows: rows["chain"]["nr"][:, 0],
@@ -190,9 +191,12 @@ class Lines:
             infos[at] = text + b": " + infos[at] if infos[at] else text
         for at in np.flatnonzero((rows["kind"] == Kind.EXIT) & ~exits).tolist():
             infos[at] = b"ended unseen"
+        misses = known("errno")
+        for at in np.flatnonzero(misses).tolist():
+            infos[at] = _miss(batch, at)
         for at in np.flatnonzero(more).tolist():
             infos[at] = _with_more(infos[at].decode(), batch, at).encode()
-        own = np.flatnonzero(commands | exits | more)
+        own = np.flatnonzero(commands | exits | misses | more)
         texts = self._cut_infos([infos[at] for at in own.tolist()])
         if failed is not None:
             for at in np.flatnonzero(failed[own]).tolist():
@@ -300,6 +304,13 @@ def _command(raw: bytes, exe_len: int) -> bytes:
 
 
 _short_command = lru_cache(4096)(_command)  # mostly the same few
+
+
+def _miss(batch: Batch, index: int) -> bytes:
+    """What could not be run, and why."""
+    exe = batch.payload(index).exe
+    name = f"{safe(exe)}: " if exe else ""
+    return f"{name}{error_words(int(batch.rows['status'][index]))}".encode()
 
 
 def _with_more(info: str, batch: Batch, index: int) -> str:

@@ -79,7 +79,9 @@ _OPTIONS = {
         help=f"Events to show: {','.join(EVENT_NAMES)}. Default: all.",
     ),
     "failed": click.option(
-        "--failed", is_flag=True, help="Show failures only: exits by a signal or with a code that is not 0."
+        "--failed",
+        is_flag=True,
+        help="Show failures only: exits by a signal or a code other than 0, and failed execs.",
     ),
     "threads": click.option("--threads", is_flag=True, help="Show threads too, with TID and NSTID."),
     "duration": click.option(

@@ -64,6 +64,16 @@ def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected
     return Failures(view)
 
 
+def missing_failures(options: StreamOptions) -> str | None:
+    """What to say where the kernel cannot report failed execs and somebody asks for them; None: nobody does."""
+    from tracer.stream.schema import EVENT_NAMES, Kind
+
+    name = Kind.EXEC_FAILED.name.lower()
+    if not options.failed and (name not in options.events or options.events == EVENT_NAMES):
+        return None
+    return f"this kernel has no way to report execs that fail ({name}): BPF programs cannot stand behind system calls"
+
+
 def shows_only_failed_commands(options: StreamOptions) -> bool:
     """Whether the view shows the commands of exits only where they failed."""
     return options.failed or not options.json
