@@ -61,8 +61,12 @@ class Terminal:
         self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
         shell = ["env", f"PS1={PROMPT}", "PROMPT_COMMAND=", "TERM=screen-256color", "bash", "--norc", "--noprofile"]
         self._call("new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(folder), *shell)
-        self._call("set-option", "-g", "status", "off")
-        self.await_prompt()
+        try:
+            self._call("set-option", "-g", "status", "off")
+            self.await_prompt()
+        except BaseException:
+            self.close()
+            raise
 
     def _call(self, *words: str) -> str:
         return subprocess.run([*self._tmux, *words], check=True, capture_output=True, text=True).stdout

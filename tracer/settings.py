@@ -81,6 +81,15 @@ SETTINGS = (
         *("target", "targets", (), "a TARGET, or a list of them", _is_words, _words),
         "what follow, record, ps, tree and verify show where no TARGET is given",
     ),
+    Setting(
+        "time",
+        "time",
+        "local",
+        "local or utc",
+        ("local", "utc").__contains__,
+        str,
+        "time zone that text shows and takes",
+    ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 

@@ -42,6 +42,7 @@ def test_a_variable_overrides_the_file_which_overrides_the_default(tmp_path: Pat
         "container_width": (None, "default"),
         "redact": (True, "config.toml"),
         "target": (["web-*", "label:tier=db"], "NSTRACE_TARGET"),
+        "time": ("local", "default"),
     }
     assert values("", tmp_path, NSTRACE_REDACT="on", NSTRACE_CONTAINER_WIDTH="30")["container_width"][0] == 30
 

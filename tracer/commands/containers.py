@@ -9,12 +9,14 @@ import click
 from tracer.wiring.completing import complete_target
 from tracer.wiring.printing import table_options
 from tracer.wiring.process_lists import gather, moment_options
+from tracer.wiring.zones import time_option
 
 
 @click.command("containers")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @moment_options
 @table_options("container IDs")
+@time_option
 def command(
     targets: tuple[str, ...],
     file: str | None,

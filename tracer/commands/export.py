@@ -18,6 +18,7 @@ from tracer.errors import ExitCode, Interrupted, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind
 from tracer.wiring.completing import complete_file
 from tracer.wiring.windows import in_window, window_options
+from tracer.wiring.zones import time_option
 
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
@@ -41,6 +42,7 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@time_option
 def command(
     arguments: tuple[str, ...], form: str, out: str | None, partition: bool, force: bool, quiet: bool,
     since: str | None, until: str | None,

@@ -8,6 +8,7 @@ import click
 
 from tracer.wiring.completing import complete_proc
 from tracer.wiring.printing import output_options
+from tracer.wiring.zones import time_option
 
 if TYPE_CHECKING:
     from tracer.answers.census import Entry
@@ -29,6 +30,7 @@ _USED = ("tracer.answers.inspection", "tracer.secrets.redactor", "tracer.typed.p
 )
 @click.option("--show-secrets", is_flag=True, help="Do not mask secrets in arguments and environment.")
 @output_options
+@time_option
 def command(procs: tuple[str, ...], env: bool, show_secrets: bool, output: str, as_json: bool, quiet: bool) -> None:
     """Show everything known about a process: PIDs, namespaces, container, user, command line, and its parents up to
     PID 1 of the host. Secrets in its arguments are masked.

@@ -9,6 +9,7 @@ import click
 from tracer.wiring.completing import complete_target
 from tracer.wiring.printing import table_options
 from tracer.wiring.process_lists import gather, moment_options
+from tracer.wiring.zones import time_option
 
 
 @click.command("ps")
@@ -16,6 +17,7 @@ from tracer.wiring.process_lists import gather, moment_options
 @click.option("--pids", is_flag=True, help="Add a column with all PIDs of each process, host first.")
 @moment_options
 @table_options("host PIDs")
+@time_option
 def command(
     targets: tuple[str, ...],
     pids: bool,

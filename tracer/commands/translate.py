@@ -9,6 +9,7 @@ import click
 
 from tracer.wiring.completing import complete_file, complete_proc
 from tracer.wiring.printing import answer_each, output_options
+from tracer.wiring.zones import time_option
 
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--replace", is_flag=True, help="With -: replace PIDs instead of annotating them.")
 @output_options
+@time_option
 def command(
     procs: tuple[str, ...],
     file: str | None,

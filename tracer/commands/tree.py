@@ -10,6 +10,7 @@ import click
 from tracer.wiring.completing import complete_target
 from tracer.wiring.printing import table_options
 from tracer.wiring.process_lists import gather, moment_options
+from tracer.wiring.zones import time_option
 
 if TYPE_CHECKING:
     from tracer.views.tree import Marks
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--no-fold", is_flag=True, help="Show every process on a line of its own.")
 @moment_options
 @table_options("host PIDs")
+@time_option
 def command(
     targets: tuple[str, ...],
     no_fold: bool,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tracer.text.zone import fields
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -28,7 +30,7 @@ def utc(wall_ns: int) -> datetime:
 
 def short(wall_ns: int, now_ns: int) -> str:
     """A time for a column: of today the time of day, of this year the day, else the date. Local time."""
-    then, now = (time.localtime(ns // _SECOND_NS) for ns in (wall_ns, now_ns))
+    then, now = (fields(ns // _SECOND_NS) for ns in (wall_ns, now_ns))
     if then[:3] == now[:3]:
         return time.strftime("%H:%M:%S", then)
     return time.strftime("%b %d" if then[0] == now[0] else "%Y-%m-%d", then)
@@ -36,13 +38,13 @@ def short(wall_ns: int, now_ns: int) -> str:
 
 def full(wall_ns: int) -> str:
     """A time for a line of its own: local date and time, with its offset from UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(wall_ns // _SECOND_NS))
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", fields(wall_ns // _SECOND_NS))
 
 
 def precise(wall_ns: int) -> str:
     """A recorded time: local date and time, to the millisecond, which is never rounded up."""
     second, rest = divmod(wall_ns, _SECOND_NS)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(second))}.{rest // 1_000_000:03}"
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', fields(second))}.{rest // 1_000_000:03}"
 
 
 def between(begin_ns: int, end_ns: int | None) -> str:

@@ -15,10 +15,11 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.times import between
+from tracer.text.zone import aware, fields
 from tracer.typed.durations import billionths, duration_ns
 
 _SECOND_NS = 1_000_000_000
@@ -133,8 +134,8 @@ def _clock_ns(match: re.Match[str], span: Span) -> int:
     fraction_ns = int((fraction or "0").ljust(9, "0"))
     if day:
         return _stamp(f"{day}T{clock}", zone) + fraction_ns
-    first = datetime.fromtimestamp(span.begin_ns // _SECOND_NS).astimezone()
-    days = (first.date() + timedelta(days=offset) for offset in (-1, 0, 1))
+    first = date(*fields(span.begin_ns // _SECOND_NS)[:3])
+    days = (first + timedelta(days=offset) for offset in (-1, 0, 1))
     moments = [_stamp(f"{day.isoformat()}T{clock}", zone) + fraction_ns for day in days]
     # of the three the one inside the recording, else the nearest
     end_ns = span.begin_ns if span.end_ns == UNKNOWN_NS else span.end_ns
@@ -143,5 +144,4 @@ def _clock_ns(match: re.Match[str], span: Span) -> int:
 
 def _stamp(text: str, zone: str | None) -> int:
     moment = datetime.fromisoformat(text + (zone or "").upper())
-    aware = moment if moment.tzinfo else moment.astimezone()
-    return int(aware.timestamp()) * _SECOND_NS
+    return int((moment if moment.tzinfo else aware(moment)).timestamp()) * _SECOND_NS

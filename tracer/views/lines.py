@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -22,6 +21,7 @@ from tracer.text.exec_errors import error_words
 from tracer.text.times import duration
 from tracer.text.wait_status import ending
 from tracer.text.width import cut, cut_line, cut_middle, pad, width
+from tracer.text.zone import fields
 from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
 from tracer.views.gaps import Burst, Gaps
 from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
@@ -68,7 +68,7 @@ class Lines:
         self._kinds = tuple(kinds)
         self._threads, self._titles = threads, titles
         self._line_width, self._container_width = line_width, container_width
-        self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, time.localtime)
+        self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, fields)
         self._colors = ContainerColors() if color else None
         self._event_width = max(len(_WORDS[kind]) for kind in kinds | NOTE_KINDS)
         self._event_texts = self._event_column(failed=False) + self._event_column(failed=True)

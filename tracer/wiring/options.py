@@ -18,6 +18,7 @@ from tracer.text.hints import near
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_events
+from tracer.wiring.zones import time_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,6 +101,7 @@ _OPTIONS = {
         default="auto",
         help="Use of colors; NO_COLOR is respected.",
     ),
+    "time": time_option,
     "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
     "no_header": click.option("--no-header", is_flag=True, help="Leave the line with the titles of the columns out."),
     "no_trunc": click.option(
@@ -168,7 +170,7 @@ def _adding(*names: str) -> Callable[[F], F]:
 
 
 _SECRECY = ("redact", "no_args")
-_TEXT = ("no_header", "no_trunc", "container_width")
+_TEXT = ("time", "no_header", "no_trunc", "container_width")
 secrecy_options = _adding(*_SECRECY)
 stream_options = _adding(*_OPTIONS)
 capture_options = _adding(
