@@ -28,7 +28,7 @@ CASES = {
     "no such process": ("{} pid:4194304", 3, "there is no process 4194304", "ps -e"),
     "no such namespace": ("{} pidns:12", 3, "PID namespace 12", "lsns"),
     "no target": ("{} 'a b'", 2, "is not a valid target", "container name"),
-    "wrong option": ("{} --events fork,spoon", 2, "'spoon'", "events are fork, exec, exit"),
+    "wrong option": ("{} --events fork,spoon", 2, "'spoon'", "events are fork, exec, exec_failed, exit"),
     "not root": (f"{NOT_ROOT} {{}}", 4, "tracing needs root", "sudo"),
     "no capability": ("setpriv --bounding-set -all {}", 4, "tracing needs root", "lacks CAP_BPF or CAP_PERFMON"),
     "in a PID namespace": ("unshare --pid --fork --mount-proc {}", 4, "inside a PID namespace", "--pid=host"),
