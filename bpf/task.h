@@ -210,7 +210,11 @@ static __always_inline void fill(struct event *e, struct who *who)
 	fill_parent(e, who);
 }
 
-/* The next PIECE_LEVELS of the chain, from index `from`, innermost first. */
+/*
+ * The next PIECE_LEVELS of the chain, from index `from`, innermost first. Behind
+ * the last one (p->len) stands the host's number. Without a branch: Linux 6.1
+ * follows both ways through every round, and rejects what takes it too long.
+ */
 static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 					     u32 level, u32 from)
 {
@@ -222,9 +226,10 @@ static __always_inline void fill_chain_piece(struct piece *p, struct pid *pid,
 	p->kind = KIND_PIECE_CHAIN;
 	p->len = left * sizeof(struct number);
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < PIECE_LEVELS; i++) {
-		if (i < left)
-			read_number(&numbers[i], pid, level - from - i);
+	for (u32 i = 0; i < PIECE_LEVELS; i++) {
+		u32 is_there = (left + PIECE_LEVELS - 1 - i) / PIECE_LEVELS;
+
+		read_number(&numbers[i], pid, (level - from - i) * is_there);
 	}
 }
 
