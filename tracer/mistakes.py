@@ -74,7 +74,8 @@ def no_such_option(error: click.NoSuchOption, argv: Sequence[str]) -> NstraceErr
             "it shows one moment: --from FILE --at TIME" if is_list else "nstrace replay FILE has --since and --until"
         )
         return _usage(f"no such option {typed!r}", hint)
-    found = near_names(typed, known) if typed.startswith("--") else []
+    bare = {name.lstrip("-"): name for name in known if name.startswith("--")}  # dashes are alike in all of them
+    found = [bare[name] for name in near_names(typed[2:], bare)] if typed.startswith("--") else []
     return _usage(f"no such option {typed!r}", _meant(argv, typed, found) or _help(error.ctx))
 
 

@@ -52,7 +52,7 @@ TABLE = {
     "no file": ("replay none.arrows", 1, "no such file: none.arrows", "nstrace record -w FILE makes a recording"),
     "no folder": ("export web.arrows --to csv -w x/y.csv", 1, "there is no folder x", "mkdir -p x"),
     "nothing in a folder": ("replay folder", 1, "no recording is in the folder folder", "end in .arrows"),
-    "no number": ("inspect web", 2, "'web' is not a PID", "web/1 is the first process of container web"),
+    "no number": ("inspect web", 2, "'web' is not a PID", "for the first process of a container: web/1"),
     "no process": ("inspect 4194304", 3, "no process 4194304 on the host", "ps -e"),
     "no namespace": ("translate pidns:7/1", 3, "no process in PID namespace 7", "lsns -t pid"),
     "no shell": ("completion install tcsh", 2, "'tcsh' is not one of", "nstrace completion --help"),

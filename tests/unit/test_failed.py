@@ -78,6 +78,19 @@ def test_count_and_targets_go_with_it(arrows: Path) -> None:
     assert len(replay(arrows, "--failed", "--no-header", "--events", "exec,exit")[0]) == 4
 
 
+def test_what_count_leaves_out_is_not_reported_as_lost(arrows: Path) -> None:
+    """The loss comes after the second event."""
+    _lines, err = replay(arrows, "--count", "2", "--require-complete")
+    assert "0 lost" in err
+    _lines, err = replay(arrows, "--count", "1000", "--require-complete", exit_code=5)
+    assert "2 lost" in err
+
+
+def test_what_is_inferred_counts_where_it_is_shown(arrows: Path) -> None:
+    assert "1 inferred" in replay(arrows)[1]
+    assert "inferred" not in replay(arrows, "--failed")[1] + replay(arrows, "--events", "exec")[1]
+
+
 def test_events_that_leave_failures_out_are_a_usage_error(arrows: Path) -> None:
     _lines, err = replay(arrows, "--failed", "--events", "fork,exec", exit_code=2)
     assert "--failed shows exit" in err

@@ -148,3 +148,17 @@ def test_before_now(text: str, seconds: int) -> None:
     assert before - seconds * 10**9 <= moment <= time.time_ns() - seconds * 10**9
     with pytest.raises(NstraceError):
         parse_moment("long ago", SPAN)
+
+
+@pytest.mark.parametrize(("at", "expected"), [("02:50", "2026-10-25T00:50:00Z"), ("02:10", "2026-10-25T01:10:00Z")])
+def test_an_hour_that_the_clock_shows_twice(at: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Berlin from 02:00 to 03:00: the pass that the recording has is meant."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        begin, end = (parse_moment(text, Span(0, UNKNOWN_NS)) for text in ("2026-10-25T00:30Z", "2026-10-25T01:45Z"))
+        for typed in (at, f"2026-10-25 {at}"):
+            assert parse_moment(typed, Span(begin, end)) == parse_moment(expected, Span(begin, end))
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -148,7 +148,7 @@ def info(fact: Fact) -> str:
         words.append(f"lost {fact['lost']} events{where}" if fact["lost"] else f"events are missing{where}")
         words.append(f"between {since} and {fact['until'][11:23]}{' (throttled)' if fact['throttled'] else ''}")
     elif fact["event"] == "repair":
-        words.append(f"processes are as in the kernel's list of {fact['since'][11:23]}")
+        words.append(f"process table corrected by the kernel's list of {fact['since'][11:23]}")
     elif fact["event"] == "exit":
         how = fact["signal"] or f"exit {fact['exit_code']}"
         core = " (core dumped)" if fact["core_dumped"] else ""

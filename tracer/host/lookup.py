@@ -127,7 +127,9 @@ class Lookup:
     def _meant_otherwise(self, text: str) -> NstraceError | None:
         """The error for a word that names no container because it is something else."""
         if text.endswith(".arrows"):
-            hint = f"it looks like a recording: nstrace replay {text}, or --from {text}"
+            hint = (
+                f"it looks like a recording: -w {text} writes it, nstrace replay {text} shows it, --from {text} asks it"
+            )
             return NstraceError(f"no container named {text!r}", hint, ExitCode.NO_TARGET)
         process = self.host.process(int(text)) if text.isdecimal() and len(text) < _PID_DIGITS else None
         if process is None:

@@ -168,8 +168,8 @@ def open_input(name: str) -> FileInput | StreamInput:
 def _unreadable(name: str, error: OSError) -> NstraceError:
     """The error for a file that cannot be opened."""
     if error.errno == errno.ENOENT:
-        longer = f"{name}.arrows"
-        hint = f"did you mean {longer}?" if os.path.lexists(longer) else _RECORD
+        longer = next((meant for meant in (f"{name}.arrows", f"{name}s") if os.path.lexists(meant)), None)
+        hint = f"did you mean {longer}?" if longer else _RECORD
         return NstraceError(f"no such file: {name}", hint)
     if error.errno in (errno.EACCES, errno.EPERM):
         hint = (

@@ -82,7 +82,7 @@ def parse_range(text: str, spans: Sequence[Span]) -> list[Span | None]:
     first, dots, last = text.partition("..")
     if not dots:
         raise NstraceError(
-            f"{text!r} is not a valid range of time", "for example 08:15:19..08:16 or +10s..+5s", ExitCode.USAGE
+            f"{text!r} is not a valid range of time", "for example 08:15:19..08:16 or 08:15..+5m", ExitCode.USAGE
         )
     return parse_windows(first.strip() or None, last.strip() or None, spans)
 
@@ -132,16 +132,18 @@ def _clock_ns(match: re.Match[str], span: Span) -> int:
     day, clock, fraction, zone = match.groups()
     clock = clock if clock[2] == ":" else f"0{clock}"
     fraction_ns = int((fraction or "0").ljust(9, "0"))
-    if day:
-        return _stamp(f"{day}T{clock}", zone) + fraction_ns
-    first = date(*fields(span.begin_ns // _SECOND_NS)[:3])
-    days = (first + timedelta(days=offset) for offset in (-1, 0, 1))
-    moments = [_stamp(f"{day.isoformat()}T{clock}", zone) + fraction_ns for day in days]
-    # of the three the one inside the recording, else the nearest
+    days = [day]
+    if not day:
+        first = date(*fields(span.begin_ns // _SECOND_NS)[:3])
+        days = [(first + timedelta(days=offset)).isoformat() for offset in (-1, 0, 1)]
+    moments = [stamp + fraction_ns for day in days for stamp in _stamps(f"{day}T{clock}", zone)]
+    # of these the one inside the recording, else the nearest
     end_ns = span.begin_ns if span.end_ns == UNKNOWN_NS else span.end_ns
     return min(moments, key=lambda moment: max(span.begin_ns - moment, moment - end_ns, 0))
 
 
-def _stamp(text: str, zone: str | None) -> int:
+def _stamps(text: str, zone: str | None) -> list[int]:
+    """What a clock time can mean, in ns: two moments where the clock is put back, for it shows the same hour twice."""
     moment = datetime.fromisoformat(text + (zone or "").upper())
-    return int((moment if moment.tzinfo else aware(moment)).timestamp()) * _SECOND_NS
+    both = [moment] if moment.tzinfo else [aware(moment.replace(fold=fold)) for fold in (0, 1)]
+    return [int(one.timestamp()) * _SECOND_NS for one in both]

@@ -43,7 +43,9 @@ def parse_proc(text: str) -> Proc:
     where = where.removeprefix("/")  # docker's own notation
     if not _is_number(number) or bool(slash) != bool(where):
         is_name = re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{1,63}", text)
-        hint = f"{text}/1 is the first process of container {text}; " if is_name else ""
+        hint = f"for the first process of a container: {text}/1; " if is_name else ""
+        if text.endswith(".arrows"):
+            hint = f"a recording goes with --from {text}; "
         raise _usage(f"{text!r} is not a PID or CONTAINER/PID", hint + _EXAMPLES)
     if not 0 < int(number) <= MAX_PID:
         raise _usage(f"{text!r}: a PID is between 1 and {MAX_PID}", _EXAMPLES)

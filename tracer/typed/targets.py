@@ -143,7 +143,7 @@ def _hint(text: str) -> str:
         return f"that is one process: nstrace inspect {text}; as a target: {text.partition('/')[0]}"
     if text.endswith(".arrows"):
         return (
-            f"that looks like a recording: nstrace replay {text} shows it; ps, tree and containers have --from {text}"
+            f"that looks like a recording: -w {text} writes it, nstrace replay {text} shows it, --from {text} asks it"
         )
     return (
         "give a container name or id, 'web-*', label:K=V, image:NAME, compose:SERVICE, pid:N, pidns:INUM, host or all"

@@ -251,7 +251,7 @@ class Lines:
         """The lines that a gap or a repair has at once: a gap can be part of a burst."""
         row = part.rows[at]
         if row["kind"] == Kind.REPAIR:
-            info = f"processes are as in the kernel's list of {self._clock.text(int(row['start_ns']))}"
+            info = f"process table corrected by the kernel's list of {self._clock.text(int(row['start_ns']))}"
             return [*self._gap_lines(), self._note_line(Kind.REPAIR, int(row["ts_ns"]), _NOBODY, info)]
         label, gaps = _label(part, at, containers), _gaps(part.rows[at : at + 1])
         if gaps.cpus:

@@ -89,7 +89,7 @@ _OPTIONS = {
         "--duration", type=Duration(), metavar="TIME", help="Stop after TIME: 90s, 1.5m, 1h30m, or plain seconds."
     ),
     "count": click.option(
-        "--count", type=WholeNumber(1), metavar="N", help="Stop after N events (snapshot not counted)."
+        "--count", type=WholeNumber(1), metavar="N", help="Stop after N events (snapshots do not count)."
     ),
     "output": click.option(
         "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Output format."
@@ -103,7 +103,7 @@ _OPTIONS = {
     ),
     "time": time_option,
     "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
-    "no_header": click.option("--no-header", is_flag=True, help="Leave the line with the titles of the columns out."),
+    "no_header": click.option("--no-header", is_flag=True, help="Leave out the header line."),
     "no_trunc": click.option(
         "--no-trunc",
         "--wide",

@@ -64,7 +64,7 @@ def record_options(write_help: str) -> Callable[[F], F]:
             "--rotate-size",
             type=Size(64_000),
             metavar="SIZE",
-            help="A new file when one has SIZE (100M): web.000001.arrows, web.000002.arrows, ... for web.arrows.",
+            help="Start a new file at SIZE (100M): web.000001.arrows, web.000002.arrows, ... for web.arrows.",
         ),
         click.option(
             "--rotate-interval",

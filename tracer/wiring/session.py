@@ -131,6 +131,7 @@ class Session:
         self._empty_since: float | None = None
         self._started = self._heard_s = time.monotonic()
         self._period = Period()
+        self._lost_before_cut = self._idles = 0
 
     def stop(self) -> None:
         """End at the next opportunity; what the kernel has reported by then is still shown."""
@@ -154,7 +155,8 @@ class Session:
                 self._take(batch, write)
             else:
                 self._idle(batch, write)
-            self.summary.lost = self._source.lost
+            # of what --count leaves out nothing is said
+            self.summary.lost = self._lost_before_cut if self._left() == 0 else self._source.lost
             yield
             if self._stopping and self._left() == 0:
                 break
@@ -171,13 +173,14 @@ class Session:
         as this has waited; of a recording nothing is known, whatever the time between its batches."""
         if self._recorder:
             self._recorder.take(batch)
-        is_live = self._source.table is not None
-        if is_live and time.monotonic() - self._heard_s >= IDLE_S and (text := self._view.rest()):
+        self._idles += 1
+        is_silent = self._idles > 1 and time.monotonic() - self._heard_s >= IDLE_S  # once: we may have been stopped
+        if self._source.table is not None and is_silent and (text := self._view.rest()):
             write(text)
 
     def _take(self, batch: Batch, write: Callable[[bytes], None]) -> None:
         table = self._source.table
-        self._heard_s = time.monotonic()
+        self._heard_s, self._idles = time.monotonic(), 0
         self._seen_anyone = self._seen_anyone or (table is not None and len(table) > 0)
         batch = self._cut(batch)
         if self._recorder:
@@ -186,8 +189,10 @@ class Session:
             self._period.take(batch, self._source.attribution)
         if self._limits.count is not None:
             self._shown += int(self._counts(batch).sum())
+        self._lost_before_cut += int(batch.rows["seq"][of_kind(batch.rows, Kind.GAP)].sum())
         inferred = batch.rows["flags"] & _INFERRED != 0
-        self.summary.inferred += int(inferred.sum())
+        if not self._limits.only_failed:  # how a process ended is not inferred
+            self.summary.inferred += int((inferred & of_kind(batch.rows, *self._counted)).sum())
         shown = ~inferred & is_failure(batch.rows) if self._limits.only_failed else ~inferred
         for kind, count in enumerate(np.bincount(batch.rows["kind"][shown]).tolist()):
             if count:

@@ -71,7 +71,7 @@ def missing_failures(options: StreamOptions) -> str | None:
     name = Kind.EXEC_FAILED.name.lower()
     if not options.failed and (name not in options.events or options.events == EVENT_NAMES):
         return None
-    return f"this kernel has no way to report execs that fail ({name}): BPF programs cannot stand behind system calls"
+    return f"failed execs ({name}) cannot be reported on this kernel, which has no fexit programs for system calls"
 
 
 def shows_only_failed_commands(options: StreamOptions) -> bool:
