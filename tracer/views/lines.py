@@ -216,9 +216,14 @@ class Lines:
         lived_ns -= lived_ns % np.where(lived_ns < 10**6, 10**3, np.where(lived_ns < 10**9, 10**6, 1))
         first, of_row = distinct(rows["status"][exits], lived_ns)
         different = zip(rows["status"][exits[first]].tolist(), lived_ns[first].tolist(), strict=True)
-        after = ", " if self._layout.is_narrow else " after "
-        texts = [f"{self._ended(status)}{after}{duration(ns)}".encode() for status, ns in different]
+        texts = [self._lived(status, ns).encode() for status, ns in different]
         return [texts[number] for number in of_row.tolist()]
+
+    def _lived(self, status: int, lived_ns: int) -> str:
+        """How long goes without saying where there is room for one thing more: of a failure it is the command."""
+        if not self._layout.is_narrow:
+            return f"{self._ended(status)} after {duration(lived_ns)}"
+        return self._ended(status) if status else f"{self._ended(status)}, {duration(lived_ns)}"
 
     def _ending(self, status: int) -> str:
         end = ending(status)
