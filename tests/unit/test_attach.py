@@ -69,3 +69,16 @@ def test_a_kernel_without_programs_behind_calls_is_traced_all_the_same(
     attached = attaching.attach(CompiledPrograms((), programs), btf)
     assert (attached.calls, len(attached.links)) == ((), len(attaching.PROBES))
     assert len(closed) == (refused == "attached")
+
+
+def test_what_reports_failed_execs_is_detached_where_nothing_notes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = list[int]()
+    monkeypatch.setattr(os, "close", closed.append)
+    count = len(attaching.PROBES)
+    attached = attaching.Attached({}, 1, tuple(range(100, 100 + count)), tuple(range(200, 200 + count)), (300, 301))
+    assert attaching.without_idle(attached) is attached
+    left = attaching.without_idle(attached._replace(calls=()))
+    places = [list(attaching.PROBES).index(name) for name in attaching.REPORTERS]
+    assert sorted(closed) == sorted([*(100 + place for place in places), *(200 + place for place in places)])
+    assert left.links == tuple(fd for fd in attached.links if fd not in closed)
+    assert left.programs == tuple(fd for fd in attached.programs if fd not in closed)

@@ -22,6 +22,8 @@ PROBES = {
     "nstrace_exit": "sched_process_exit",
     "nstrace_move": "cgroup_attach_task",
 }
+REPORTERS = ("nstrace_recovered", "nstrace_gave_up")
+"""Those of PROBES that report what the programs of CALLS have noted, and nothing else."""
 ITERATOR = "nstrace_tasks"
 # program -> the functions of the kernel behind which it stands, of those that this kernel has: by architecture.
 CALLS = {
@@ -98,6 +100,18 @@ def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
     return Attached(
         named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES), _behind_calls(libbpf, programs)
     )
+
+
+def without_idle(attached: Attached) -> Attached:
+    """The same without REPORTERS where no program stands behind CALLS: detached, for they would run at each exec and
+    exit for nothing."""
+    if attached.calls:
+        return attached
+    links, programs = (dict(zip(PROBES, fds, strict=True)) for fds in (attached.links, attached.programs))
+    for name in REPORTERS:
+        os.close(links.pop(name))
+        os.close(programs.pop(name))
+    return attached._replace(links=tuple(links.values()), programs=tuple(programs.values()))
 
 
 def _behind_calls(libbpf: ctypes.CDLL, programs: dict[str, int]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.kernel.attach import PROGRAMS, Attached, attach
+from tracer.kernel.attach import PROGRAMS, Attached, attach, without_idle
 from tracer.kernel.btf import Btf, kernel_types
 from tracer.kernel.options import PAGE_BYTES, LoadOptions
 from tracer.kernel.program_cache import Store, key_of
@@ -112,7 +112,7 @@ def main() -> None:
     channel.set_inheritable(False)
     request = json.loads(channel.recv(65536))
     try:
-        attached = load(Path(request.pop("bpf_dir")), LoadOptions(**request))
+        attached = without_idle(load(Path(request.pop("bpf_dir")), LoadOptions(**request)))
     except NstraceError as error:
         channel.send(json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode())
         return
