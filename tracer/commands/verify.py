@@ -12,6 +12,7 @@ import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.gate import ungated
+from tracer.text.counted import counted
 from tracer.typed.durations import duration_ns
 from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_target
@@ -183,18 +184,14 @@ def _summary(verdict: Verdict, names: Names) -> str:
     spaces = len({finding.inum for finding in verdict.findings})
     passing = f"; {verdict.passing} started or exited meanwhile" if verdict.passing else ""
     said = _agreement(verdict, is_everyone=not names.error)
-    return f"{_count(processes, 'process', 'es')} in {_count(spaces, 'PID namespace', 's')}: {said}{passing}"
+    return f"{counted(processes, 'process', 'es')} in {counted(spaces, 'PID namespace')}: {said}{passing}"
 
 
 def _agreement(verdict: Verdict, is_everyone: bool) -> str:
     differ, alone = len(verdict.problems), sum(not finding.is_compared for finding in verdict.findings)
-    lines = _count(len(verdict.findings), "line", "s")
+    lines = counted(len(verdict.findings), "line")
     if differ:
         return f"sources differ on {differ} of {lines}"
     if alone:
         return f"only one source on {alone} of {lines}"
     return "all sources agree" if is_everyone and not verdict.unanswered else "all sources that answered agree"
-
-
-def _count(number: int, what: str, plural: str) -> str:
-    return f"{number} {what}{plural if number != 1 else ''}"

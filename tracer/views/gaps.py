@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.text.counted import counted
+
 QUIET_NS = 100_000_000
 """A burst is over when no gap follows within this time,"""
 MOST_NS = 1_000_000_000
@@ -46,7 +48,7 @@ class Gaps:
     @property
     def what(self) -> str:
         """How many events are missing, and on which CPUs."""
-        lost = f"lost {self.lost} event{'s' if self.lost != 1 else ''}" if self.lost else "events are missing"
+        lost = f"lost {counted(self.lost, 'event')}" if self.lost else "events are missing"
         return lost + _on_cpus(self.cpus)
 
     @property

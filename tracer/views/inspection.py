@@ -10,6 +10,7 @@ from tracer.answers.inspection import Details, Inspection
 from tracer.answers.translation import Place
 from tracer.secrets.spans import MASK
 from tracer.secrets.values import masked
+from tracer.text.counted import counted
 from tracer.text.escape import decode, safe, safe_text
 from tracer.text.times import duration, full
 from tracer.views.table import UNKNOWN, NameOf, chain, command_of, place, state
@@ -90,7 +91,7 @@ def _state(found: Inspection) -> str:
     if entry.is_zombie:
         reaper = found.parents[0] if found.parents else None
         return f"zombie: it has exited, but {_who(reaper) if reaper else 'its parent'} has not reaped it"
-    return f"{state(entry)}, {threads} thread{'s' if threads != 1 else ''}"
+    return f"{state(entry)}, {counted(threads, 'thread')}"
 
 
 def _user(details: Details, name_of: NameOf) -> str:

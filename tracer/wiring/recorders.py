@@ -17,6 +17,7 @@ import click
 
 from tracer.errors import NstraceError, ReaderGone, ReaderStuck
 from tracer.stream.schema import SUMMARY_KINDS
+from tracer.text.counted import counted
 from tracer.text.escape import safe_text
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_file
@@ -135,7 +136,7 @@ class Recorder:
     def _show_progress(self) -> None:
         if self._progress and time.monotonic() - self._shown_at >= _PROGRESS_S:
             self._shown_at = time.monotonic()
-            events = f"{self._events} event{'s' if self._events != 1 else ''}"
+            events = counted(self._events, "event")
             self._ending.show(f"nstrace: recording: {events}, {_size(self._writer.bytes)}, {self._writer.lost} lost")
 
     def close(self) -> None:
@@ -151,8 +152,7 @@ class Recorder:
     def line(self) -> str:
         """A line for people: how much was recorded."""
         writer = self._writer
-        rows = f"{writer.rows} row{'s' if writer.rows != 1 else ''}"
-        return f"wrote {writer.name}: {rows}, {_size(writer.bytes)}, {writer.lost} lost"
+        return f"wrote {writer.name}: {counted(writer.rows, 'row')}, {_size(writer.bytes)}, {writer.lost} lost"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         if self.error:

@@ -16,6 +16,7 @@ from tracer.stream.batch import Batch, of_kind
 from tracer.stream.failures import is_failure
 from tracer.stream.schema import SHOWN_KINDS, SUMMARY_KINDS, Flag, Kind
 from tracer.stream.source import BatchSink, Source
+from tracer.text.counted import counted
 from tracer.text.times import elapsed
 from tracer.views.view import View
 
@@ -103,11 +104,6 @@ class Period:
     def seconds(self) -> float | None:
         """How long the periods are together, in s; None: there was no row."""
         return None if self._run is None else (self._before_ns + self._last_ns - self._first_ns) / 1e9
-
-
-def counted(count: int, word: str, ending: str = "s") -> str:
-    """A number of things: "1 event", "2 events"."""
-    return f"{count} {word}{'' if count == 1 else ending}"
 
 
 class Session:
