@@ -62,6 +62,84 @@ class CgroupFact(msgspec.Struct, frozen=True):
     pending: bool = False
 
 
+class Killer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who sent the signal that ended a process: a process, or the kernel in its own name.
+
+    pid, pids, comm, container: of the sender, as in the columns of these names; None where it is not known. kernel:
+    the kernel sent it of its own accord. reason: why, where that is certain, such as "oom" or "pidns_ended".
+    """
+
+    pid: int | None = None
+    pids: list[int] | None = None
+    comm: str | None = None
+    container: str | None = None
+    kernel: bool = False
+    reason: str | None = None
+
+
+class LifeFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happened to a container: the payload of a CONTAINER row. What is None is not known, or not of this action.
+
+    action: created, started, paused, unpaused, renamed, oom, stopped, restarting, health, removed. said_by: "kernel"
+    where kernel facts show it, "engine" where only an engine says so. doubt: how the two differ, a sentence.
+    processes: of an end, how many processes died with the container's first one.
+    """
+
+    action: str
+    container: Container
+    said_by: str = "kernel"
+    exit_code: int | None = None
+    signal: str | None = None
+    oom: bool | None = None
+    killed_by: Killer | None = None
+    duration_ns: int | None = None
+    processes: int | None = None
+    old_name: str | None = None
+    health: str | None = None
+    doubt: str | None = None
+
+
+class SessionFact(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Processes that came into a container from outside, and all below them: the payload of a SESSION row.
+
+    number: counts from 1 in a stream. action: began, described (an engine has said more of it), ended. kind: exec,
+    health, enter (nsenter and the like), or None where it is not known. since_ns: CLOCK_BOOTTIME. pids: of its first
+    process. left: PIDs on the host of what outlives it.
+    """
+
+    number: int
+    action: str
+    container: Container | None
+    since_ns: int
+    pids: list[int]
+    kind: str | None = None
+    user: str | None = None
+    command: list[str] | None = None
+    exec_id: str | None = None
+    asked_by: Killer | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    duration_ns: int | None = None
+    left: list[int] | None = None
+
+
+class EngineEvent(msgspec.Struct, frozen=True):
+    """What an engine says has happened to a container: a hint, late and perhaps lost.
+
+    action: in docker's words: create, start, restart, die, kill, stop, oom, pause, unpause, rename, destroy,
+    health_status, exec_create, exec_start, exec_die. time_ns: by the wall clock. attributes: exitCode, signal, execID,
+    oldName and the like, bounded.
+    """
+
+    container_id: str
+    action: str
+    time_ns: int
+    engine: str
+    name: str | None
+    image: str | None
+    attributes: dict[str, str]
+
+
 def pad_args(args: Iterable[bytes]) -> bytes:
     """An argument vector as the kernel keeps it: every argument ended by a NUL."""
     return b"".join(arg + b"\0" for arg in args)
