@@ -124,7 +124,8 @@ def _of_recording(arrows: Path) -> list[Fact]:
     ):
         if fact["event"] not in ("cgroup", "pidns", "move"):
             texts = {name: None if fact[name] is None else decode(fact[name]) for name in ("comm", "exe")}
-            facts.append(fact | texts | {"ts_ns": time_ns - offset_ns})
+            said = json.loads(fact["fact"] or "{}")
+            facts.append(fact | texts | {"ts_ns": time_ns - offset_ns, "action": said.get("action")})
     return sorted(facts, key=lambda fact: fact["ts_ns"])
 
 

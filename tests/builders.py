@@ -12,7 +12,7 @@ import numpy as np
 
 from tracer.answers.census import NOBODY, Entry
 from tracer.stream.batch import EVENT, NUMBER, Batch, pad_args
-from tracer.stream.metadata import CgroupFact, Container
+from tracer.stream.metadata import CgroupFact, Container, LifeFact, SessionFact
 from tracer.stream.pidns import Number, PidnsId, ProcId
 from tracer.stream.schema import INLINE_LEVELS, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -93,6 +93,25 @@ def gap(
     event["kind"], event["seq"], event["cpu"] = Kind.GAP, lost, cpu
     event["start_ns"], event["ts_ns"] = since_ns, until_ns
     return Row(event, b"")
+
+
+def life(action: str, container: Container, cgroup_id: int = 0, **said: Any) -> Row:
+    """What happened to a container. said: of a LifeFact."""
+    return _fact(Kind.CONTAINER, LifeFact(action, container, **said), cgroup_id)
+
+
+def session(action: str, container: Container, number: int = 1, cgroup_id: int = 0, **said: Any) -> Row:
+    """What happened to a session in a container. said: of a SessionFact."""
+    fact = SessionFact(number, action, container, said.pop("since_ns", SECOND_NS), said.pop("pids", [60, 15]), **said)
+    return _fact(Kind.SESSION, fact, cgroup_id)
+
+
+def _fact(kind: Kind, fact: LifeFact | SessionFact, cgroup_id: int) -> Row:
+    payload = msgspec.json.encode(fact)
+    event: np.void = np.zeros(1, EVENT)[0]
+    event["kind"], event["cgroup_id"], event["ts_ns"] = kind, cgroup_id, 2 * SECOND_NS
+    event["args_len"] = event["args_total"] = len(payload)
+    return Row(event, payload)
 
 
 def repair(began_ns: int = 3 * SECOND_NS) -> Row:

@@ -6,7 +6,7 @@ import numpy as np
 from builders import PIDNS, WEB
 
 from tracer.stream.attribution import Attribution, reduce
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, Payload
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import PidnsId, chain_of
 from tracer.stream.schema import Kind
@@ -154,5 +154,5 @@ def test_what_is_known_of_namespaces_alone_goes_on_without_commands_in_its_place
     reduced = reduce(batch, np.array([False, True, False, True]))
     assert reduced.rows["kind"].tolist() == [Kind.PIDNS, Kind.EXEC, Kind.PIDNS, Kind.EXEC]
     assert [reduced.payload(at) for at in (1, 3)] == [batch.payload(1)] * 2
-    assert reduced.payload(0) == reduced.payload(2) == (batch.payload(0).deep, b"", b"")
+    assert reduced.payload(0) == reduced.payload(2) == Payload(batch.payload(0).deep, b"", b"")
     assert chain_of(reduced, 2) == chain_of(batch, 2)

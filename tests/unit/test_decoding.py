@@ -39,7 +39,7 @@ def test_pieces_of_two_cpus_interleaved() -> None:
     )
     batch, cgroups = Joiner().join(records)
     assert cgroups == []
-    assert [batch.payload(i)[1:] for i in range(2)] == [(b"/bin/bb", b""), (b"/bin/a", b"a\0x\0")]
+    assert [batch.payload(i)[1:3] for i in range(2)] == [(b"/bin/bb", b""), (b"/bin/a", b"a\0x\0")]
 
 
 def test_pieces_wait_for_their_event_over_calls() -> None:

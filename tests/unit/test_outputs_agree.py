@@ -18,7 +18,7 @@ import jsonschema
 import msgspec
 import pytest
 from agreement import OUTPUTS, Fact, agree, source
-from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, row
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, life, row, session
 from recordings import WALL_NS, record
 from test_golden import ALL_KINDS, everything, shown
 
@@ -26,7 +26,7 @@ from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
-from tracer.stream.schema import NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
+from tracer.stream.schema import CONTAINER_KINDS, NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
 from tracer.text.exec_errors import error_words
 from tracer.views.jsonl import JsonLines
@@ -54,7 +54,7 @@ def full(kind: Kind, flags: int = 0, **others: int) -> Row:
 
 def of_every_kind() -> Batch:
     """Each kind with each flag, and with what stands for nothing."""
-    kinds = [kind for kind in Kind if kind != Kind.CGROUP]
+    kinds = [kind for kind in Kind if kind not in (Kind.CGROUP, *CONTAINER_KINDS)]
     of_stream = {kind: [int(Flag.THROTTLED), 0] for kind in STREAM_KINDS}  # the others are a process's
     nothing: list[dict[str, int]] = [{"cpu": NO_CPU}, {"old_tid": 60}, {"old_tid": 0}, {"state": 0}, {"start_ns": 0}]
     nothing += [{"parent_tgid": 0, "parent_start_ns": 0}, {"status": 9}, {"status": 11 | 128}]
@@ -65,6 +65,8 @@ def of_every_kind() -> Batch:
         *(row(kind, 70, comm=b"", flags=flags) for kind in kinds for flags in of_stream.get(kind, [0, Flag.INFERRED])),
         *(row(kind, 70, flags=flags, cpu=1) for kind in kinds for flags in of_stream.get(kind, [0, Flag.INFERRED])),
         gap(5, cpu=NO_CPU, pair=(PIDNS + 9, 7, 0)),
+        life("started", WEB, 7),
+        session("began", WEB),
     )
 
 
@@ -128,7 +130,7 @@ def test_text_says_what_the_json_says() -> None:
             assert line[name] == ("-" if fact.get(name) in (None, "") else str(fact[name])), (name, fact)
         space = f"pidns:{fact['pidns']}" if fact.get("pidns") not in (None, 4026531836) else "-"
         assert line["label"] == (fact["container"]["name"] if fact.get("container") else space)
-        word = "failed" if fact["event"] == "exec_failed" else fact["event"]
+        word = {"exec_failed": "failed", "container": "life"}.get(fact["event"], fact["event"])
         assert (line["event"], line["info"]) == (word, info(fact))
 
 
@@ -147,6 +149,8 @@ def info(fact: Fact) -> str:
         where = "" if fact["cpu"] is None else f" on CPU {fact['cpu']}"
         words.append(f"lost {fact['lost']} events{where}" if fact["lost"] else f"events are missing{where}")
         words.append(f"between {since} and {fact['until'][11:23]}{' (throttled)' if fact['throttled'] else ''}")
+    elif fact["event"] in ("container", "session"):
+        words.append(fact["action"])
     elif fact["event"] == "repair":
         words.append(f"process table corrected by the kernel's list of {fact['since'][11:23]}")
     elif fact["event"] == "exit":

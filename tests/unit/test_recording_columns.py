@@ -15,8 +15,8 @@ from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
 from tracer.stream.pidns import chain_of
+from tracer.stream.schema import CONTAINER_KINDS, INTERNAL_FLAGS, KINDS, NO_CPU, RULES, Flag, Kind
 from tracer.stream.schema import FLAGS as FLAGS_SAY
-from tracer.stream.schema import INTERNAL_FLAGS, KINDS, NO_CPU, RULES, Flag, Kind
 
 OFFSET_NS = 1_700_000_000_000_000_000
 
@@ -31,7 +31,9 @@ BYTES = st.binary(max_size=40)
 
 @st.composite
 def rows(draw: st.DrawFn) -> object:
-    kind = draw(st.sampled_from([kind for kind in Kind if kind not in (Kind.GAP, Kind.CGROUP, Kind.REPAIR)]))
+    kind = draw(
+        st.sampled_from([kind for kind in Kind if kind not in (Kind.GAP, Kind.CGROUP, Kind.REPAIR, *CONTAINER_KINDS)])
+    )
     made = row(
         kind,
         draw(u(32)),
@@ -147,7 +149,7 @@ def test_what_no_event_told_is_null() -> None:
 
 
 def test_every_field_of_the_record_has_its_column() -> None:
-    others = {"ts_ns", "kind", "flags", "chain", "deep_len", "exe_len", "args_len", "comm", "state"}
+    others = {"ts_ns", "kind", "flags", "chain", "deep_len", "exe_len", "args_len", "killer_len", "comm", "state"}
     passing = {"exec_id", *({"pad"} & set(EVENT.names or ()))}  # for a comparison with the living alone; for C
     assert {column.field for column in NUMBERS} | others | passing == set(EVENT.names or ())
     for one, other in itertools.combinations(NUMBERS, 2):  # a field has several, for different kinds

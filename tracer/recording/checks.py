@@ -11,10 +11,10 @@ import numpy as np
 from tracer.recording.columns import InvalidColumns
 from tracer.recording.fitting import too_large
 from tracer.recording.limits import MAX_BOOT_NS, MAX_COUNT, MAX_FACTS, is_possible
-from tracer.stream.attribution import reported_owner
-from tracer.stream.batch import Batch
-from tracer.stream.metadata import CgroupFact
-from tracer.stream.schema import Kind
+from tracer.stream.attribution import fact_of, reported_owner
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.metadata import CgroupFact, Container, Killer
+from tracer.stream.schema import CONTAINER_KINDS, Kind
 
 _TIMES = ("ts_ns", "start_ns", "parent_start_ns")
 
@@ -39,23 +39,30 @@ class Checks:
         if len(gaps) and gaps.max() > MAX_COUNT:
             raise InvalidColumns("a number of lost events that is not plausible")
         self._check_facts(batch)
+        for index in np.flatnonzero(rows["killer_len"]).tolist():
+            try:
+                msgspec.json.decode(batch.payload(index).killer, type=Killer)
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                raise InvalidColumns("a sender of a signal that cannot be read") from error
 
     def _check_facts(self, batch: Batch) -> None:
         rows = batch.rows
-        is_fact = (rows["kind"] == Kind.CGROUP) | (rows["kind"] == Kind.PIDNS) & (rows["args_len"] > 0)
+        is_fact = of_kind(rows, Kind.CGROUP, *CONTAINER_KINDS) | (rows["kind"] == Kind.PIDNS) & (rows["args_len"] > 0)
         places = np.flatnonzero(is_fact).tolist()
         self._facts_left -= len(places)
         if self._facts_left < 0:
             raise InvalidColumns(f"more than {MAX_FACTS} cgroups")
         for index in places:
-            args = batch.payload(index).args
             try:
-                container = (
-                    msgspec.json.decode(args, type=CgroupFact).container
-                    if rows["kind"][index] == Kind.CGROUP
-                    else reported_owner(args)
-                )
+                container = _container_in(batch, index)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise InvalidColumns("a container that cannot be read") from error
             if container and not is_possible("incarnation", container.incarnation):
                 raise InvalidColumns("a container whose incarnation is not plausible")
+
+
+def _container_in(batch: Batch, index: int) -> Container | None:
+    kind, args = batch.rows["kind"][index], batch.payload(index).args
+    if kind in CONTAINER_KINDS:
+        return fact_of(batch, index).container
+    return msgspec.json.decode(args, type=CgroupFact).container if kind == Kind.CGROUP else reported_owner(args)

@@ -30,13 +30,15 @@ class InvalidColumns(Exception):
 def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
     """The batch as a record batch of SCHEMA. wall_offset_ns: wall clock minus boottime."""
     rows, known = batch.rows, Known(batch.rows)
-    deep, exe, args = _parts(batch)
+    deep, killer, exe, args = _parts(batch)
     columns: dict[str, pa.Array] = {
         "time": _numbers(rows["ts_ns"].view(np.int64) + wall_offset_ns, SCHEMA.field("time").type),
         "event": _NAMES.take(pa.array(rows["kind"])),
         "comm": _null_unless(known("comm"), _comm(rows)),
         "exe": _null_unless(known("exe"), exe),
         "args": _null_unless(known("args"), args),
+        "fact": _taken(known("fact"), args),
+        "killed_by": _null_unless(known("killed_by"), killer),
         "state": _LETTERS.take(pa.array(np.where(known("state"), rows["state"] & 0x7F, 0))),
     }
     for column in NUMBERS:
@@ -65,19 +67,29 @@ def _binary(lengths: NDArray[Any], data: Any) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(lengths), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
-def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array]:
-    """The three parts of the heap: numbers of deep chains, in one array; file names; arguments."""
+def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array, pa.Array]:
+    """The parts of the heap: numbers of deep chains, in one array; killers; file names; arguments."""
     rows = batch.rows
-    lengths = np.stack([rows["deep_len"], rows["exe_len"], rows["args_len"]], axis=1)
+    chains = rows["deep_len"] - rows["killer_len"]
+    lengths = np.stack([chains, rows["killer_len"], rows["exe_len"], rows["args_len"]], axis=1)
     cells = _binary(lengths.reshape(-1), batch.heap)
-    deep, exe, args = (cells.take(pa.array(np.arange(part, len(cells), 3))) for part in range(3))
-    return np.frombuffer(_data(deep), NUMBER), exe, args
+    deep, *texts = (cells.take(pa.array(np.arange(part, len(cells), 4))) for part in range(4))
+    return np.frombuffer(_data(deep), NUMBER), *texts
 
 
 def _null_unless(valid: NDArray[np.bool_], array: pa.Array) -> pa.Array:
     """The bytes where they are valid, else null."""
     _, offsets, data = array.buffers()
     return pa.Array.from_buffers(array.type, len(array), [_bitmap(valid), offsets, data])
+
+
+def _taken(mask: NDArray[np.bool_], array: pa.Array) -> pa.Array:
+    """The few values where the mask is true, without the bytes of the others."""
+    return (
+        pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
+        if mask.any()
+        else pa.nulls(len(array), array.type)
+    )
 
 
 def _bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
@@ -159,7 +171,8 @@ def from_arrow(columns: pa.RecordBatch, wall_offset_ns: int) -> Batch:
     for name, field in (("pidns", "inum"), ("pidns_gen", "gen")):  # a gap has no more of a chain
         rows["chain"][field][:, 0] = _unsigned(present[name], NUMBER[field])
     deep = _fill_chains(rows, [present[name] for name in _LISTS])
-    batch = _with_heap(rows, deep, present["exe"], present["args"])
+    args = pc.coalesce(present["args"], present["fact"])
+    batch = _with_heap(rows, deep, present["killed_by"], present["exe"], args)
     known = batch.rows["kind"] != 0
     return batch if known.all() else batch.select(known)
 
@@ -229,14 +242,16 @@ def _fill_chains(rows: NDArray[np.void], lists: Iterable[pa.ListArray]) -> NDArr
     return deep
 
 
-def _with_heap(rows: NDArray[np.void], deep: NDArray[np.void], exe: pa.Array, args: pa.Array) -> Batch:
-    count, exe, args = len(rows), exe.fill_null(b""), args.fill_null(b"")
-    if deep.nbytes + len(_data(exe)) + len(_data(args)) > MAX_HEAP_BYTES + MAX_ROW_BYTES:
+def _with_heap(rows: NDArray[np.void], deep: NDArray[np.void], *texts: pa.Array) -> Batch:
+    """texts: killers, file names and arguments; null: there is none."""
+    count, texts = len(rows), tuple(text.fill_null(b"") for text in texts)
+    if deep.nbytes + sum(len(_data(text)) for text in texts) > MAX_HEAP_BYTES + MAX_ROW_BYTES:
         raise InvalidColumns("more text than nstrace writes into a batch")
-    cells = pa.concat_arrays([_binary(rows["deep_len"], deep), exe, args])
-    lengths = np.diff(offsets_of(cells)).reshape(3, count)
-    rows["exe_len"], rows["args_len"] = lengths[1], lengths[2]
+    cells = pa.concat_arrays([_binary(rows["deep_len"], deep), *texts])
+    lengths = np.diff(offsets_of(cells)).reshape(4, count)
+    rows["killer_len"], rows["exe_len"], rows["args_len"] = lengths[1:]
+    rows["deep_len"] += rows["killer_len"]
     if not len(_data(cells)):
         return Batch(rows)
-    order = np.arange(3 * count).reshape(3, count).T.reshape(-1)
+    order = np.arange(4 * count).reshape(4, count).T.reshape(-1)
     return Batch(rows, bytes(_data(cells.take(pa.array(order)))))

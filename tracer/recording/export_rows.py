@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from tracer.recording.columns import offsets_of, to_arrow
 from tracer.recording.schema import FLAT
-from tracer.stream.attribution import Attribution
+from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
-from tracer.stream.schema import METADATA_KINDS
+from tracer.stream.metadata import Container
+from tracer.stream.schema import CONTAINER_KINDS, METADATA_KINDS
 from tracer.text.escape import decode
 from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
@@ -30,7 +31,7 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
     rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
-    columns |= _containers(batch, containers) | _endings(rows, known)
+    columns |= _containers(batch, containers) | _endings(rows, known) | _facts(batch)
     since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
     columns |= {
         "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
@@ -59,8 +60,7 @@ def _identity(pid: pa.Array, start_ns: pa.Array) -> pa.Array:
 
 
 def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
-    found = [attribution.of_row(batch, at) for at in batch.pairs.first]
-    of_row = pa.array(batch.pairs.of_row)
+    found, of_row = _containers_of_rows(batch, attribution)
     parts: dict[str, Callable[[Any], Any]] = {
         "container": lambda container: container.name or container.short_id,
         "container_id": lambda container: container.id,
@@ -72,6 +72,24 @@ def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
         name: pa.array([part(c) if c else None for c in found], FLAT.field(name).type).take(of_row)
         for name, part in parts.items()
     }
+
+
+def _containers_of_rows(batch: Batch, attribution: Attribution) -> tuple[list[Container | None], pa.Array]:
+    """The containers, and the index of each row's."""
+    found = [attribution.of_row(batch, at) for at in batch.pairs.first]
+    of_row = batch.pairs.of_row.copy()
+    for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():  # a pair does not tell theirs
+        of_row[at] = len(found)
+        found.append(attribution.of_row(batch, at))
+    return found, pa.array(of_row)
+
+
+def _facts(batch: Batch) -> dict[str, pa.Array]:
+    """What rows about containers say."""
+    actions: list[str | None] = [None] * len(batch)
+    for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():
+        actions[at] = fact_of(batch, at).action
+    return {"action": pa.array(actions, pa.string())}
 
 
 def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:

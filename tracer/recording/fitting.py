@@ -6,11 +6,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.recording.limits import MAX_ARGS_BYTES, MAX_EXE_BYTES, MAX_FACT_BYTES
+from tracer.recording.limits import MAX_ARGS_BYTES, MAX_EXE_BYTES, MAX_FACT_BYTES, MAX_KILLER_BYTES
 from tracer.stream.attribution import reported_owner
 from tracer.stream.batch import Batch, Payload, of_kind
 from tracer.stream.metadata import CgroupFact, Container
-from tracer.stream.schema import Flag, Kind
+from tracer.stream.schema import CONTAINER_KINDS, Flag, Kind
 
 _MAX_PATH = 1 << 12
 
@@ -18,8 +18,8 @@ _MAX_PATH = 1 << 12
 def too_large(batch: Batch) -> NDArray[np.bool_]:
     """Which rows have a file name, arguments or a fact beyond the limits, shape (n,)."""
     rows = batch.rows
-    is_fact = of_kind(rows, Kind.CGROUP, Kind.PIDNS)
-    found: NDArray[np.bool_] = rows["exe_len"] > MAX_EXE_BYTES
+    is_fact = of_kind(rows, Kind.CGROUP, Kind.PIDNS, *CONTAINER_KINDS)
+    found: NDArray[np.bool_] = (rows["exe_len"] > MAX_EXE_BYTES) | (rows["killer_len"] > MAX_KILLER_BYTES)
     return found | (rows["args_len"] > np.where(is_fact, np.uint32(MAX_FACT_BYTES), np.uint32(MAX_ARGS_BYTES)))
 
 
@@ -37,7 +37,7 @@ def fitted(batch: Batch) -> Batch:
         if row["kind"] not in (Kind.CGROUP, Kind.PIDNS):
             row["flags"] |= np.uint8(Flag.ARGS_TRUNCATED)
         start = int(batch.starts[index])
-        heap += [batch.heap[at:start], payload.deep, exe, args]
+        heap += [batch.heap[at:start], payload.deep, payload.killer, exe, args]
         at = start + int(batch.lengths[index])
     return Batch(rows, b"".join([*heap, batch.heap[at:]]))
 

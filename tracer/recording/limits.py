@@ -20,8 +20,10 @@ MAX_ARGS_BYTES = 1 << 14
 """The arguments of a process: what --max-args-bytes accepts."""
 MAX_FACT_BYTES = 1 << 18
 """What a cgroup or a namespace stands for, in JSON. The labels of a container that has more of them are left out."""
-MAX_ROW_BYTES = MAX_FACT_BYTES + MAX_EXE_BYTES + (MAX_CHAIN << 4)
-"""What one row has beside its numbers: chain, file name and arguments."""
+MAX_KILLER_BYTES = 1 << 12
+"""Who sent the signal that ended a process, in JSON."""
+MAX_ROW_BYTES = MAX_FACT_BYTES + MAX_EXE_BYTES + MAX_KILLER_BYTES + (MAX_CHAIN << 4)
+"""What one row has beside its numbers: chain, killer, file name and arguments."""
 MAX_TEXT_BYTES = {"event": 16, "state": 1, "comm": COMM_BYTES}
 """Of the columns of short text, by their name: the bytes of a cell."""
 MAX_COLUMNS = 128

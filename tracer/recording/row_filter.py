@@ -49,7 +49,7 @@ class RowFilter:
 
     def has_number(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
         """Which rows (array of EVENT) are of processes that have, or may have, one of the numbers, shape (n,)."""
-        found: NDArray[np.bool_] = np.isin(rows["tgid"], self._numbers) | (rows["deep_len"] > 0)
+        found: NDArray[np.bool_] = np.isin(rows["tgid"], self._numbers) | (rows["deep_len"] > rows["killer_len"])
         return found | np.isin(rows["chain"]["nr"], self._numbers).any(axis=1)
 
     def _keep_first(self, keep: NDArray[np.bool_], commands: _Numbers, cgroup_id: _Numbers) -> None:

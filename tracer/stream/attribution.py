@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.lru import Lru
-from tracer.stream.metadata import CgroupFact, Container
+from tracer.stream.metadata import CgroupFact, Container, LifeFact, SessionFact
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, chain_of
-from tracer.stream.schema import INLINE_LEVELS, Kind
+from tracer.stream.schema import CONTAINER_KINDS, INLINE_LEVELS, Kind
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 MAX_FACT_BYTES = 1 << 26  # of paths and labels: usually some hundred bytes each
@@ -133,6 +133,8 @@ class Attribution:
     def of_row(self, batch: Batch, index: int) -> Container | None:
         """The container of the row at index."""
         row = batch.rows[index]
+        if row["kind"] in CONTAINER_KINDS:
+            return fact_of(batch, index).container
         inum, _nr, gen = row["chain"][0].tolist()
         key = (PidnsId(inum, gen), int(row["cgroup_id"]))
         try:
@@ -169,6 +171,16 @@ def reported_owner(args: bytes) -> Container | None:
         return msgspec.json.decode(args, type=Container) if args else None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None  # recorded before such rows named a container: the arguments of a first process
+
+
+_FACTS: dict[int, type[LifeFact] | type[SessionFact]] = {Kind.CONTAINER: LifeFact, Kind.SESSION: SessionFact}
+
+
+def fact_of(batch: Batch, index: int) -> LifeFact | SessionFact:
+    """What a row of CONTAINER_KINDS says. Raises msgspec.MsgspecError, ValueError or RecursionError where that cannot
+    be read: a reader of recordings has checked it before."""
+    fact = _FACTS[int(batch.rows["kind"][index])]
+    return msgspec.json.decode(batch.payload(index).args, type=fact)
 
 
 def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:

@@ -64,11 +64,15 @@ def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
 
 
 class Payload(NamedTuple):
-    """The parts of a row that have no fixed length, raw bytes as the kernel reported them; args are NUL-separated."""
+    """The parts of a row that have no fixed length, raw bytes as the kernel reported them; args are NUL-separated.
+
+    killer: of an exit, the JSON of a `tracer.stream.metadata.Killer`. Of CONTAINER_KINDS, args are the JSON of a fact.
+    """
 
     deep: bytes
     exe: bytes
     args: bytes
+    killer: bytes = b""
 
 
 class Pairs(NamedTuple):
@@ -91,8 +95,8 @@ class Pairs(NamedTuple):
 class Batch:
     """Events in their order, with their parts of variable length beside them.
 
-    rows: array of EVENT, shape (n,). heap: for each row in order its deep chain, file name and arguments
-    (deep_len + exe_len + args_len bytes).
+    rows: array of EVENT, shape (n,). heap: for each row in order its deep chain and killer (deep_len bytes, of which
+    the last killer_len are the killer), file name (exe_len) and arguments (args_len).
     """
 
     def __init__(self, rows: NDArray[np.void], heap: bytes = b"") -> None:
@@ -129,8 +133,9 @@ class Batch:
         row = self.rows[index]
         deep = int(self.starts[index])
         exe = deep + int(row["deep_len"])
-        args = exe + int(row["exe_len"])
-        return Payload(self.heap[deep:exe], self.heap[exe:args], self.heap[args : args + int(row["args_len"])])
+        killer, args = exe - int(row["killer_len"]), exe + int(row["exe_len"])
+        heap, end = self.heap, args + int(row["args_len"])
+        return Payload(heap[deep:killer], heap[exe:args], heap[args:end], heap[killer:exe])
 
     def commands(self, indices: NDArray[np.intp]) -> list[tuple[bytes, int]]:
         """What the rows at these indices run: file name and arguments joined, and the length of the file name."""
@@ -176,6 +181,19 @@ class Batch:
         if not parts:
             return Batch(np.empty(0, EVENT))
         return Batch(join_rows([part.rows for part in parts]), b"".join(part.heap for part in parts))
+
+
+def with_killers(batch: Batch, at: Sequence[int], killers: Sequence[bytes]) -> Batch:
+    """The batch, a copy, in which the rows at these places, which rise, have these killers in place of theirs."""
+    rows, heap, done = join_rows([batch.rows]), [], 0
+    for index, killer in zip(at, killers, strict=True):
+        row = rows[index]
+        end = int(batch.starts[index]) + int(row["deep_len"])
+        heap += [batch.heap[done : end - int(row["killer_len"])], killer]
+        row["deep_len"] += len(killer) - int(row["killer_len"])
+        row["killer_len"] = len(killer)
+        done = end
+    return Batch(rows, b"".join([*heap, batch.heap[done:]]))
 
 
 def without_args(batch: Batch, which: NDArray[np.bool_]) -> Batch:

@@ -49,7 +49,7 @@ def chain_of(batch: Batch, index: int) -> Chain:
     """The chain of the row at index, outermost first, without the initial namespace unless it is the only one."""
     row = batch.rows[index]
     inner = _numbers(row["chain"].tolist()[: max(1, int(row["level"]))])
-    if row["deep_len"]:
+    if row["deep_len"] > row["killer_len"]:
         import numpy as np
 
         from tracer.stream.batch import NUMBER

@@ -32,6 +32,8 @@ class Kind(IntEnum):
     REPAIR = 10
     MOVE = 11
     EXEC_FAILED = 12
+    CONTAINER = 13
+    SESSION = 14
 
 
 class Maker(Enum):
@@ -47,6 +49,7 @@ class Subject(Enum):
 
     PROCESS = "a process"
     THREAD = "a thread"
+    CONTAINER = "a container"
     STREAM = "the stream"
 
 
@@ -119,6 +122,18 @@ KINDS = {
         " losses after `since`, when reading the list began.",
         has_process=False,
     ),
+    Kind.CONTAINER: KindTraits(
+        Maker.READER, Subject.CONTAINER,
+        "What happened to a container, `action`: it was created, started, paused, unpaused, renamed, stopped, removed,"
+        " ran out of memory. In the record, args is the JSON of a LifeFact.",
+        is_event=True, has_process=False,
+    ),
+    Kind.SESSION: KindTraits(
+        Maker.READER, Subject.CONTAINER,
+        "A process came into a container from outside, by docker exec or nsenter, or its session ended: `action`. In"
+        " the record, args is the JSON of a SessionFact.",
+        is_event=True, has_process=False,
+    ),
 }  # fmt: skip
 """The properties of every kind."""
 
@@ -133,6 +148,8 @@ COUNTER_SLOTS = 1 << max(COUNTED_KINDS).bit_length()
 """The dimension of the programs' counters: a kind is an index, masked for the verifier."""
 STREAM_KINDS = _kinds_with(lambda traits: traits.subject is Subject.STREAM)
 """Kinds of rows that are about the stream itself, not about one process."""
+CONTAINER_KINDS = _kinds_with(lambda traits: traits.subject is Subject.CONTAINER)
+"""Kinds of rows about a container as a whole, or about a session in it: which, and what, is in their args."""
 PROCESS_KINDS = frozenset(_kinds_with(lambda traits: traits.has_process))
 """Kinds of rows that identify a process."""
 SHOWN_KINDS = frozenset(_kinds_with(lambda traits: traits.is_shown))
@@ -141,6 +158,8 @@ METADATA_KINDS = _kinds_with(lambda traits: not traits.is_shown)
 """Kinds that users do not see as rows: they fill the columns about containers."""
 NOTE_KINDS = frozenset(SHOWN_KINDS & set(STREAM_KINDS))
 """Kinds that are always shown, in lines of their own form: they say how complete the stream is."""
+ASIDE_KINDS = frozenset(NOTE_KINDS | set(CONTAINER_KINDS))
+"""Kinds of rows that have lines of their own form, for they are about no process."""
 LIFE_KINDS = _kinds_with(lambda traits: traits.is_life)
 """Kinds of rows after which the process lives."""
 TRACED_KINDS = tuple(kind for kind in COUNTED_KINDS if KINDS[kind].is_event)
@@ -239,10 +258,12 @@ EVENT_FIELDS = (
     Field("parent_vtgid", "u32", "0: the parent is not in this namespace"),
     Field("uid", "u32", "real uid in the initial user namespace"),
     Field("status", "u32", "exit: as wait(2) reports it; failed exec: errno"),
-    Field("deep_len", "u32", "bytes in pieces: rest of the chain,"),
+    Field("deep_len", "u32", "bytes in pieces: ahead of the file name: rest of the chain, then the killer;"),
     Field("exe_len", "u32", "file name,"),
     Field("args_len", "u32", "arguments"),
     Field("args_total", "u32", "how many bytes the arguments had"),
+    Field("killer_len", "u32", "exit: of deep_len, the bytes of the killer"),
+    Field("session", "u32", "set by the reader: the session that the process belongs to; 0: none"),
     Field("comm", f"char[{COMM_BYTES}]"),
     Field("chain", "struct number[INLINE_LEVELS]", "innermost first"),
 )
@@ -305,7 +326,8 @@ _LISTED = _kinds(Kind.FORK, Kind.EXEC)
 _UNSEEN, _CARRIED = int(Flag.INFERRED), int(Flag.CARRIED)
 
 _EVERY_PROCESS = Rule(PROCESS_KINDS, PROCESS_KINDS)
-_ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS)
+_ABOUT_CONTAINERS = frozenset(CONTAINER_KINDS)
+_ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP} | _ABOUT_CONTAINERS, PROCESS_KINDS)
 # What ran before a process's first exec is not known.
 _COMM = _EVERY_PROCESS._replace(where=lambda rows: _has_comm(rows) | (rows["flags"] & _UNSEEN == 0))
 # What a process ran that ended unseen is not known either: it may have been another program by then.
@@ -330,8 +352,15 @@ _LOSS = Rule(_kinds(Kind.GAP), _NONE)
 # No event reports which process has adopted an orphan meanwhile.
 _PARENT = Rule(PROCESS_KINDS, _LISTED, lambda rows: (rows["parent_tgid"] != 0) | (rows["flags"] & _CARRIED == 0))
 _PARENT_ID = _PARENT._replace(where=lambda rows: rows["parent_tgid"] != 0)
-_SPACE = Rule(PROCESS_KINDS | {Kind.GAP}, PROCESS_KINDS, lambda rows: rows["chain"]["inum"][:, 0] != 0)
-_CGROUP = Rule(PROCESS_KINDS | {Kind.GAP, Kind.CGROUP}, PROCESS_KINDS, lambda rows: rows["cgroup_id"] != 0)
+_SPACE = Rule(
+    PROCESS_KINDS | {Kind.GAP} | _ABOUT_CONTAINERS, PROCESS_KINDS, lambda rows: rows["chain"]["inum"][:, 0] != 0
+)
+_CGROUP = Rule(
+    PROCESS_KINDS | {Kind.GAP, Kind.CGROUP} | _ABOUT_CONTAINERS, PROCESS_KINDS, lambda rows: rows["cgroup_id"] != 0
+)
+_KILLED = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: rows["killer_len"] != 0)
+_FACT = Rule(_ABOUT_CONTAINERS, _NONE)
+_SESSION = Rule(PROCESS_KINDS, PROCESS_KINDS, lambda rows: rows["session"] != 0)
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
 _START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
 _UID = Rule(PROCESS_KINDS, _LISTED)
@@ -441,11 +470,16 @@ COLUMNS = (
     Column("old_tid", "int32", "The thread number on the host before the exec, where the exec changed it.", _OLD_TID,
            field="old_tid"),
     Column("state", "string", "The state letter that ps shows, such as S or Z.", _STATE),
+    Column("fact", "string", "What the row says, as JSON.", _FACT, Output.RECORDING, stored="binary"),
+    Column("action", "string", "What happened to the container, or with the session.", _FACT, _ANSWERS),
+    Column("session", "int32", "The session to which the process belongs, by its number.", _SESSION,
+           Output.RECORDING, field="session"),
     Column("errno", "int32", "Why the exec failed: the number of the error.", _FAILURE, field="status"),
     Column("error", "string", "Its name, such as ENOENT.", _FAILURE, _ANSWERS),
     Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),
     Column("exit_code", "int32", "The exit code; null where a signal ended it.", _END, _ANSWERS),
     Column("signal", "string", "The signal that ended it, such as SIGKILL.", _END, _ANSWERS),
+    Column("killed_by", "string", "Who sent the signal that ended it.", _KILLED, Output.RECORDING, stored="binary"),
     Column("core_dumped", "bool", "Whether it left a core dump.", _END, _ANSWERS),
     Column("duration_ns", "int64", "How long it lived.", _END, _ANSWERS, unit="ns"),
     Column("lost", "int64", "How many events were lost.", _LOSS, field="seq"),

@@ -16,7 +16,7 @@ from tracer.stream.batch import Batch, of_kind
 from tracer.stream.losses import PairKey
 from tracer.stream.lru import Lru
 from tracer.stream.pidns import Chain, PidnsId, chain_of
-from tracer.stream.schema import STREAM_KINDS, Flag
+from tracer.stream.schema import CONTAINER_KINDS, STREAM_KINDS, Flag
 from tracer.typed.targets import Target
 
 MAX_PAIRS = 65536
@@ -55,16 +55,26 @@ class Selection:
         if self._changes != self.attribution.changes:
             self._decide_again()
         passes, pairs = of_kind(batch.rows, *STREAM_KINDS), batch.pairs
+        about = of_kind(batch.rows, *CONTAINER_KINDS)
         follow = [self.follows(pair) for pair in pairs.keys]
         for number, pair in enumerate(pairs.keys):
             if pair not in self._pairs:
-                rows = np.flatnonzero((pairs.of_row == number) & ~passes)
+                rows = np.flatnonzero((pairs.of_row == number) & ~passes & ~about)
                 follow[number] = self._decide(chain_of(batch, int(rows[0])), pair) if len(rows) else None
         undecided = batch.rows["flags"] & Flag.UNDECIDED != 0
         for number in set(pairs.of_row[undecided].tolist()) if undecided.any() else ():
             self._publish(pairs.keys[number])
         result: NDArray[np.bool_] = passes | np.array([known is True for known in follow], bool)[pairs.of_row]
+        for index in np.flatnonzero(about).tolist():
+            result[index] = self._means_container(batch, index)
         return result
+
+    def _means_container(self, batch: Batch, index: int) -> bool:
+        """Whether a target means the container that a row is about, or one around it."""
+        own, chain = self.attribution.of_row(batch, index), chain_of(batch, index)
+        around = self.attribution.enclosing(chain, int(batch.rows["cgroup_id"][index]))
+        containers = (own, *around) if own else around
+        return any(target.means(containers, chain) for target in self.targets)
 
     def means(self, batch: Batch, index: int, cgroup_id: int) -> bool:
         """Whether a target means the process of the row at index, if it is in this cgroup."""
@@ -76,7 +86,9 @@ class Selection:
         """True for the rows of processes that cannot be decided about yet, shape (n,); call it after `mask`."""
         known = (self._pairs.get(pair) for pair in batch.pairs.keys)
         undecided = np.array([found is not None and found.follow is None for found in known], bool)
-        result: NDArray[np.bool_] = undecided[batch.pairs.of_row] & ~of_kind(batch.rows, *STREAM_KINDS)
+        result: NDArray[np.bool_] = undecided[batch.pairs.of_row] & ~of_kind(
+            batch.rows, *STREAM_KINDS, *CONTAINER_KINDS
+        )
         return result
 
     def may_mean(self, batch: Batch) -> NDArray[np.bool_]:

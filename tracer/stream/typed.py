@@ -212,7 +212,49 @@ class Repair(_Event, frozen=True, kw_only=True, tag="repair"):
     since: Annotated[str | None, Meta(description="When the gap, or reading the list for the repair, began.")]
 
 
-Event = Fork | Exec | ExecFailed | Exit | ThreadFork | ThreadExit | Snapshot | Gap | Repair
+class ContainerEvent(_Event, frozen=True, kw_only=True, tag="container"):
+    """What happened to a container, `action`: it was created, started, paused, unpaused, renamed, stopped, removed, ran out of memory. In the record, args is the JSON of a LifeFact."""
+
+    time: Annotated[str, Meta(description="When it happened, by the wall clock.")]
+    container: Annotated[
+        Container | None,
+        Meta(description="The container: its name, or the first 12 digits of its id. In JSON an object."),
+    ]
+    incarnation: Annotated[int | None, Meta(description="Which life of the container, counted from 1.")]
+    pidns: Annotated[
+        int | None, Meta(description="Inode number of the innermost PID namespace. Of a gap: whose events were lost.")
+    ]
+    pidns_gen: Annotated[
+        int | None, Meta(description="Distinguishes PID namespaces with the same inode number; 0: the initial one.")
+    ]
+    cgroup_id: Annotated[int | None, Meta(description="The process's cgroup, by the inode number of its directory.")]
+    ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
+    action: Annotated[str, Meta(description="What happened to the container, or with the session.")]
+
+
+class SessionEvent(_Event, frozen=True, kw_only=True, tag="session"):
+    """A process came into a container from outside, by docker exec or nsenter, or its session ended: `action`. In the record, args is the JSON of a SessionFact."""
+
+    time: Annotated[str, Meta(description="When it happened, by the wall clock.")]
+    container: Annotated[
+        Container | None,
+        Meta(description="The container: its name, or the first 12 digits of its id. In JSON an object."),
+    ]
+    incarnation: Annotated[int | None, Meta(description="Which life of the container, counted from 1.")]
+    pidns: Annotated[
+        int | None, Meta(description="Inode number of the innermost PID namespace. Of a gap: whose events were lost.")
+    ]
+    pidns_gen: Annotated[
+        int | None, Meta(description="Distinguishes PID namespaces with the same inode number; 0: the initial one.")
+    ]
+    cgroup_id: Annotated[int | None, Meta(description="The process's cgroup, by the inode number of its directory.")]
+    ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
+    action: Annotated[str, Meta(description="What happened to the container, or with the session.")]
+
+
+Event = (
+    Fork | Exec | ExecFailed | Exit | ThreadFork | ThreadExit | Snapshot | Gap | Repair | ContainerEvent | SessionEvent
+)
 """Any of them: `match event: case Exit(exit_code=code) if code: ...`"""
 
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

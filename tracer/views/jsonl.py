@@ -15,18 +15,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.stream.attribution import Attribution
+from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import chain_of
-from tracer.stream.schema import PROCESS_KINDS, Column, Flag, Kind, members_of
+from tracer.stream.schema import CONTAINER_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import decode, safe_json
 from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
+from tracer.views.facts import members
 from tracer.views.objects import container_object
 from tracer.views.sheet import Sheet, render, sheet_of
 
@@ -167,15 +168,16 @@ class JsonLines:
         return "{" + ",".join(members) + _HOLE
 
     def _aside(self, batch: Batch, index: int, containers: Attribution) -> str:
-        """The line of a gap or a repair."""
+        """The line of a row about no process."""
         rows = batch.rows[index : index + 1]
         row, known = rows[0], Known(rows)
+        kind = Kind(int(row["kind"]))
         container = containers.of_row(batch, index)
         inum, _nr, gen = row["chain"][0].tolist()
         until = self._clock.text(int(row["ts_ns"])) + "Z"
         values = {
             "time": until,
-            "event": Kind(int(row["kind"])).name.lower(),
+            "event": kind.name.lower(),
             "lost": int(row["seq"]),
             "cpu": int(row["cpu"]) if known("cpu")[0] else None,
             "container": container_object(container),
@@ -188,7 +190,10 @@ class JsonLines:
             "until": until,
             "ts_ns": int(row["ts_ns"]),
         }
-        return safe_json(_json({name: values[name] for name in _NOTES[Kind(int(row["kind"]))]}))
+        if kind in CONTAINER_KINDS:
+            said = members(fact_of(batch, index)) | values
+            return safe_json(_json({column.name: said.get(column.name) for column in members_of(kind)}))
+        return safe_json(_json({name: values[name] for name in _NOTES[kind]}))
 
 
 def _where(column: Column, known: Known) -> NDArray[np.bool_] | None:

@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.stream.attribution import Attribution
+from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
 from tracer.stream.pidns import chain_of
-from tracer.stream.schema import NOTE_KINDS, Flag, Kind
+from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, NOTE_KINDS, Flag, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.clock import Clock
 from tracer.text.escape import command_line, safe, safe_text
@@ -23,11 +23,12 @@ from tracer.text.wait_status import ending
 from tracer.text.width import cut, cut_line, cut_middle, pad, width
 from tracer.text.zone import fields
 from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
+from tracer.views.facts import words
 from tracer.views.gaps import Burst, Gaps
 from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
 from tracer.views.sheet import Sheet, sheet_of, with_lines
 
-_WORDS = {kind: kind.name.lower() for kind in Kind} | {Kind.EXEC_FAILED: "failed"}
+_WORDS = {kind: kind.name.lower() for kind in Kind} | {Kind.EXEC_FAILED: "failed", Kind.CONTAINER: "life"}
 _NUMBERS: dict[str, Callable[[NDArray[np.void]], NDArray[np.unsignedinteger]]] = {
     "PID": lambda rows: rows["tgid"],
     "NSPID": lambda rows: rows["chain"]["nr"][:, 0],
@@ -119,7 +120,7 @@ class Lines:
         return layout(line_width, self._event_width, min(self._container, most), self._threads)
 
     def _part(self, part: Batch, containers: Attribution) -> bytes:
-        is_note = of_kind(part.rows, *NOTE_KINDS)
+        is_note = of_kind(part.rows, *ASIDE_KINDS)
         notes = self._notes(part, is_note, containers) if self._burst or is_note.any() else []
         events = part.select(~is_note)
         text = self._events(events, containers).render() if len(events) else b""
@@ -231,7 +232,7 @@ class Lines:
         return f"{end.signal or f'exit {end.exit_code}'}{dumped}"
 
     def _notes(self, part: Batch, is_note: NDArray[np.bool_], containers: Attribution) -> list[tuple[int, str]]:
-        """The lines of gaps and repairs, each with its line number among all lines of this part."""
+        """The lines of rows about no process, each with its line number among all lines of this part."""
         lines: list[tuple[int, str]] = []
         ts_ns = part.rows["ts_ns"]
         before: NDArray[np.intp] = np.cumsum(~is_note) - ~is_note
@@ -253,8 +254,11 @@ class Lines:
         return lines
 
     def _note(self, part: Batch, at: int, containers: Attribution) -> list[str]:
-        """The lines that a gap or a repair has at once: a gap can be part of a burst."""
+        """The lines that a row about no process has at once: a gap can be part of a burst."""
         row = part.rows[at]
+        if row["kind"] in CONTAINER_KINDS:
+            info, kind = safe_text(words(fact_of(part, at))), Kind(int(row["kind"]))
+            return [*self._gap_lines(), self._note_line(kind, int(row["ts_ns"]), _label(part, at, containers), info)]
         if row["kind"] == Kind.REPAIR:
             info = f"process table corrected by the kernel's list of {self._clock.text(int(row['start_ns']))}"
             return [*self._gap_lines(), self._note_line(Kind.REPAIR, int(row["ts_ns"]), _NOBODY, info)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.distinct import distinct
-from tracer.stream.schema import NOTE_KINDS, Kind
+from tracer.stream.schema import ASIDE_KINDS, NOTE_KINDS, Kind
 
 _MARK, _MARK_BYTE = 1, b"\1"
 _ROWS = 2048  # at a time: their bytes fit a processor's cache
@@ -216,10 +216,10 @@ def _decimals(blank: bytes) -> NDArray[np.uint32]:
 def render(
     batch: Batch, kinds: Iterable[Kind], sheet: Callable[[Batch], Sheet], aside: Callable[[Batch, int], str]
 ) -> bytes:
-    """A line for each row of these kinds, gaps and repairs always. sheet: makes those of events; aside: the line of a
-    gap or a repair, by its index in the batch."""
+    """A line for each row of these kinds, gaps and repairs always. sheet: makes those of processes; aside: the line of
+    another row, by its index in the batch."""
     shown = batch.select(of_kind(batch.rows, *kinds, *NOTE_KINDS))
-    is_aside = of_kind(shown.rows, *NOTE_KINDS)
+    is_aside = of_kind(shown.rows, *ASIDE_KINDS)
     asides = [(at, aside(shown, at)) for at in np.flatnonzero(is_aside).tolist()]
     events = shown.select(~is_aside)
     return with_lines(sheet(events).render() if len(events) else b"", asides)
