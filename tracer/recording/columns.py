@@ -36,7 +36,7 @@ def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
         "event": _NAMES.take(pa.array(rows["kind"])),
         "comm": _null_unless(known("comm"), _comm(rows)),
         "exe": _null_unless(known("exe"), exe),
-        "args": _null_unless(known("args"), args),
+        "args": _null_unless(known("args"), _taken(~known("fact"), args)),
         "fact": _taken(known("fact"), args),
         "killed_by": _null_unless(known("killed_by"), killer),
         "state": _LETTERS.take(pa.array(np.where(known("state"), rows["state"] & 0x7F, 0))),
@@ -84,12 +84,12 @@ def _null_unless(valid: NDArray[np.bool_], array: pa.Array) -> pa.Array:
 
 
 def _taken(mask: NDArray[np.bool_], array: pa.Array) -> pa.Array:
-    """The few values where the mask is true, without the bytes of the others."""
-    return (
-        pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
-        if mask.any()
-        else pa.nulls(len(array), array.type)
-    )
+    """The values where the mask is true, without the bytes of the others."""
+    if mask.all():
+        return array
+    if not mask.any():
+        return pa.nulls(len(array), array.type)
+    return pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
 
 
 def _bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
