@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.wiring.completing import complete_file, complete_proc
+from tracer.wiring.log_options import LogOptions, log_options
 from tracer.wiring.printing import answer_each, output_options
 from tracer.wiring.zones import time_option
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     "--in", "where", metavar="CONTAINER", help="With --to-host: the container or PID namespace (web, pidns:INUM)."
 )
 @click.option("--replace", is_flag=True, help="With -: replace PIDs instead of annotating them.")
+@log_options
 @output_options
 @time_option
 def command(
@@ -45,6 +47,7 @@ def command(
     quiet: bool,
     output: str,
     as_json: bool,
+    log: LogOptions,
 ) -> None:
     """Translate a PID in a container to the PID on the host and back, and show all PIDs of the process.
 
@@ -63,7 +66,9 @@ def command(
 
     As a filter (-) it annotates the PIDs of running processes and threads in text from stdin, line by line, and leaves
     everything else unchanged; control characters are removed on a terminal (| less -R shows colors). Numbers that are
-    part of a word, version, time, address or amount are not taken for PIDs.
+    part of a word, version, time, address or amount are not taken for PIDs. With --from each number is translated as of
+    the time of its line, in whichever of the usual forms that is; where two processes had it about then, or it is not
+    known, it stays as it is. JSON lines get a member process; the keys say where their PID, container and time are.
 
     \b
     nstrace translate web/15
@@ -71,16 +76,27 @@ def command(
     nstrace translate --from web.arrows --at 14:03:05 web/15
     dmesg -w | nstrace translate --to-container -
     docker logs -f web | nstrace translate --to-host --in web -
+    docker logs -t web | nstrace translate --to-host --in web --from web.arrows -
+    journalctl -o short-iso-precise | nstrace translate --to-container --from web.arrows -
+    nstrace translate --from web.arrows --ns-pid-key pid --in web --time-key time - < app.jsonl
     """
     from tracer.system.host_pidns import require_initial_pidns
 
-    if _is_filter(procs, to_container, to_host, where, replace):
+    is_filter = procs == ("-",) if log.has_keys else _is_filter(procs, to_container, to_host, where, replace)
+    if is_filter and file:
+        if at or during:
+            raise click.UsageError("- has a time in each line: it cannot be combined with --at or --during")
+        from tracer.wiring.log_filter import LogQuestion, filter_log
+
+        filter_log(file, LogQuestion(where or "", log.keys(where), replace, log.explain, log.lag_ns, quiet))
+        return
+    if log.are_given:
+        raise click.UsageError("--explain, --lag and the keys of JSON lines need - as the only PROC, and --from FILE")
+    if is_filter:
         from tracer.wiring import filtering
 
-        if file or at or during:
-            raise click.UsageError(
-                "- annotates PIDs of running processes: it cannot be combined with --from, --at or --during"
-            )
+        if at or during:
+            raise click.UsageError("--at and --during need a recording: --from FILE")
         require_initial_pidns()
         filtering.to_host(where, replace) if where else filtering.to_container(replace)
         return

@@ -151,11 +151,14 @@ class History:
             return Holder(None, self.hole(moment_ns, moment_ns, last.seen_ns), last, after)
         return Holder(last, hole, before, after)
 
-    def during(self, pidns: PidnsId, nr: int, begin_ns: int, end_ns: int) -> tuple[list[Lifetime], Hole | None]:
-        """All processes that had the number at some time from begin to end, and where others may be missing."""
+    def during(
+        self, pidns: PidnsId, nr: int, begin_ns: int, end_ns: int, most: int | None = None
+    ) -> tuple[list[Lifetime], Hole | None]:
+        """All processes that had the number at some time from begin to end, the first of them where `most` is given;
+        and where others may be missing."""
         entries = self._of(pidns, nr)
         meets = (self.start[entries] <= end_ns) & (self.end[entries] > begin_ns)
-        found = [self.lifetime(process) for process in entries[meets].tolist()]
+        found = [self.lifetime(process) for process in entries[meets][:most].tolist()]
         if len(found) == 1 and found[0].proc_id.start_ns <= begin_ns and found[0].seen_ns >= end_ns:
             return found, None
         return found, self.hole(begin_ns, end_ns, begin_ns)

@@ -56,6 +56,19 @@ class Hindsight:
             raise self._nobody(proc, f"between {self._clock(begin_ns)} and {self._clock(end_ns)}", [])
         return Recalled([found[life] for life in sorted(found, key=lambda life: life.proc_id.start_ns)], hole)
 
+    def first_two(self, proc: Proc, begin_ns: int, end_ns: int) -> tuple[list[Lifetime], Hole | None]:
+        """The first two processes that it was at some time from begin to end, and where others may be missing."""
+        found: list[Lifetime] = []
+        hole = None
+        for pidns in self._spaces(proc):
+            lifetimes, missing = self._past.history.during(pidns, proc.nr, begin_ns, end_ns, most=2)
+            found, hole = found + lifetimes, hole or missing
+        return found[:2], hole
+
+    def translation(self, proc: Proc, life: Lifetime, moment_ns: int) -> Translation:
+        """What is known of a process that it certainly was, as of a moment, or of the end of its life before that."""
+        return self._translation(proc, life, min(life.seen_ns, moment_ns), is_certain=True)
+
     def unknown(self, proc: Proc, recalled: Recalled) -> NstraceError:
         """The error where a hole leaves no certain answer."""
         assert recalled.hole

@@ -23,12 +23,16 @@ MAX_BYTES = 1 << 25
 """Of rows about the numbers that are asked for, and of those that say whose they are."""
 
 
-def read_past(source: RecordedSource, about: RowFilter | None = None) -> Past:
+class TooMuch(NstraceError):
+    """More rows are about the numbers that are asked for than are kept at once."""
+
+
+def read_past(source: RecordedSource, about: RowFilter | None = None, max_bytes: int = MAX_BYTES) -> Past:
     """Everything that the source holds. about: leaves out rows that are not needed, before they are decoded. Raises
-    NstraceError where more than MAX_BYTES are needed then."""
+    TooMuch where more than max_bytes are needed then."""
     for recording in source.recordings:
         recording.sieve = about
-    kept = Kept(source.name, about)
+    kept = Kept(source.name, about, max_bytes)
     for part in source.batches(lambda: 0.0):
         kept.add(part)
     if about and not source.is_stream:
@@ -43,19 +47,19 @@ def read_past(source: RecordedSource, about: RowFilter | None = None) -> Past:
 class Kept:
     """The rows that are needed for a history, bounded where it is about some numbers. name: of the recording."""
 
-    def __init__(self, name: str, about: RowFilter | None) -> None:
+    def __init__(self, name: str, about: RowFilter | None, max_bytes: int = MAX_BYTES) -> None:
         self.parts: list[Batch] = []
-        self._name, self._about, self._bytes = name, about, 0
+        self._name, self._about, self._bytes, self._max_bytes = name, about, 0, max_bytes
 
     def add(self, part: Batch) -> None:
-        """Keep what is needed of the next rows. Raises NstraceError."""
+        """Keep what is needed of the next rows. Raises TooMuch."""
         if self._about:
             part = _lean(part, self._about)
         self.parts.append(part)
         self._bytes += part.rows.nbytes + len(part.heap)
-        if self._about and self._bytes > MAX_BYTES:
-            raise NstraceError(
-                f"{self._name} has more than {MAX_BYTES >> 20} MB about these numbers",
+        if self._about and self._bytes > self._max_bytes:
+            raise TooMuch(
+                f"{self._name} has more than {self._max_bytes >> 20} MB about these numbers",
                 "ask for fewer at once, or a part of a rotated recording; nstrace export --to parquet has all",
             )
 

@@ -44,14 +44,25 @@ class Annotator:
         return self._annotated(rest)
 
     def _annotated(self, text: bytes) -> bytes:
-        return _PID.sub(self._answer, text)
+        return annotated(text, self._translate, self._replace)
 
-    def _answer(self, match: re.Match[bytes]) -> bytes:
+
+def annotated(text: bytes, translate: Callable[[int], bytes | None], replace: bool) -> bytes:
+    """The text with the translations of the PIDs in it, as `Annotator` puts them."""
+
+    def answer(match: re.Match[bytes]) -> bytes:
         nr = int(match[1])
-        answer = self._translate(nr) if nr <= MAX_PID else None
-        if answer is None:
+        found = translate(nr) if nr <= MAX_PID else None
+        if found is None:
             return match[0]
-        return answer if self._replace else b"%s[%s]" % (match[1], answer)
+        return found if replace else b"%s[%s]" % (match[1], found)
+
+    return _PID.sub(answer, text)
+
+
+def numbers_in(text: bytes) -> set[int]:
+    """The numbers in a text that may be PIDs."""
+    return {nr for match in _PID.finditer(text) if (nr := int(match[1])) <= MAX_PID}
 
 
 def _last_gap(text: bytes) -> int:

@@ -14,6 +14,11 @@ _SECOND_NS = 1_000_000_000
 _MILLISECOND_NS = 1_000_000
 
 
+def year(wall_ns: int) -> int:
+    """The year of a time, in the zone that text is in."""
+    return fields(wall_ns // _SECOND_NS).tm_year
+
+
 def rfc3339(wall_ns: int) -> str:
     """A time for JSON: UTC, with nanoseconds."""
     second, rest = divmod(wall_ns, _SECOND_NS)

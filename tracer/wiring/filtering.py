@@ -46,17 +46,21 @@ def _filter(numbers: ToContainer | ToHost, names: Names, replace: bool) -> None:
     from tracer.text.annotate import Annotator
     from tracer.wiring.answering import answered_elsewhere
 
-    shown = _shown if os.isatty(_STDOUT) else bytes
     annotator = Annotator(answered_elsewhere(numbers), replace)
     numbers.close()
     names.leave()  # the child alone asks the engine
     drop()
     try:
         while piece := os.read(_STDIN, _PIECE_BYTES):
-            _write(shown(annotator.take(piece)))
-        _write(shown(annotator.finish()))
+            write_shown(annotator.take(piece))
+        write_shown(annotator.finish())
     except KeyboardInterrupt:
-        _write(shown(annotator.finish()))
+        write_shown(annotator.finish())
+
+
+def write_shown(text: bytes) -> None:
+    """Write to stdout, safe for a terminal where it is one. Raises ReaderGone."""
+    _write(_shown(text) if os.isatty(_STDOUT) else text)
 
 
 def _shown(text: bytes) -> bytes:
