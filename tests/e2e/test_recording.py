@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,6 +58,30 @@ def test_replay_is_live_byte_for_byte(
     assert replay(arrows, *options, container.name, by=NOBODY) == seen
 
 
+def named(lines: list[bytes]) -> list[bytes]:
+    """Lines of JSON, as printed live, with the name of a life in those too that came before the engine had told it:
+    the one thing in which a replay differs."""
+    names = {}
+    for line in lines:
+        event = json.loads(line)
+        if (container := event.get("container")) and container["name"]:
+            key = container["id"], event["incarnation"]
+            names[key] = _json(container)
+    return [_with_name(line, names) for line in lines]
+
+
+def _with_name(line: bytes, names: dict[tuple[str, int], bytes]) -> bytes:
+    event = json.loads(line)
+    container = event.get("container")
+    if not container or container["name"]:
+        return line
+    return line.replace(_json(container), names.get((container["id"], event["incarnation"]), _json(container)))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 def test_a_target_of_all_that_was_recorded(tmp_path: Path, start_container: Start) -> None:
     first = start_container()
     arrows = tmp_path / "run.arrows"
@@ -66,7 +91,7 @@ def test_a_target_of_all_that_was_recorded(tmp_path: Path, start_container: Star
     second.exec_run([WORKLOAD, "noop", "two"])
     second.restart(timeout=0)
     stop(following)
-    lines = arrows.with_suffix(".live").read_bytes().splitlines(keepends=True)
+    lines = named(arrows.with_suffix(".live").read_bytes().splitlines(keepends=True))
     assert replay(arrows, "--json") == b"".join(lines)
     for container in (first, second):
         mine = b"".join(line for line in lines if f'"name":"{container.name}"'.encode() in line)
@@ -96,7 +121,8 @@ def test_rotated_files_together_are_live(
     while not (tmp_path / "run.000004.arrows").exists():  # the time limit of the test is the deadline
         container.exec_run([WORKLOAD, "noop"])
     stop(following)
-    assert replay(arrows, "--json") == arrows.with_suffix(".live").read_bytes()
+    live_lines = arrows.with_suffix(".live").read_bytes().splitlines(keepends=True)
+    assert replay(arrows, "--json") == b"".join(named(live_lines))
     last = replay(tmp_path / "run.000003.arrows", "--json", container.name, by=NOBODY).splitlines()
     assert b'"event":"snapshot"' in last[0]  # it knows who lived, and where
     assert b'"ns_pid":1,' in last[0]

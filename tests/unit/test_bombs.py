@@ -308,7 +308,7 @@ def test_metadata_of_the_stream_out_of_range(name: str, value: object, tmp_path:
         assert f"is damaged at byte 0: its {name} is not plausible" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["first_row", "first_ns", "last_ns", "lost", "facts", "carried", "end"])
+@pytest.mark.parametrize("name", ["first_row", "first_ns", "last_ns", "lost", "facts", "late", "carried", "end"])
 @pytest.mark.parametrize("value", [-1, 10**18 * 5, 10**30, "x"])
 def test_metadata_of_a_batch_out_of_range(name: str, value: object) -> None:
     forged = Forged()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import SECOND_NS, WEB, batch, cgroup, exits, fork, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, row
 from recordings import WALL_NS, facts, read, record, rotated, storm
 
 from tracer.errors import NstraceError
@@ -22,6 +23,7 @@ from tracer.recording.replay_speed import Paced
 from tracer.recording.source import RecordedSource
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
+from tracer.stream.metadata import Container
 from tracer.stream.schema import Kind
 from tracer.stream.table import Table
 from tracer.wiring.open_recordings import find_files, split_files
@@ -266,3 +268,60 @@ def test_a_target_before_the_file(arrows: Path) -> None:
     said = replay("--json", "db", "web.arrows", exit_code=2, cwd=arrows.parent)[1]
     meant = "FILE comes before TARGET: nstrace replay --json web.arrows db"
     assert said.splitlines() == ["nstrace: no such file: db", f"  {meant}"]
+
+
+# a name that comes late
+
+
+NAMELESS = Container(WEB.id, "docker")
+LATE = [
+    batch(cgroup(7, NAMELESS), cgroup(8, path="/system.slice")),
+    storm(1, 4),
+    batch(fork(3000, cgroup_id=8), cgroup(7, WEB)),
+    storm(5, 4),
+]
+
+
+@pytest.fixture
+def late(tmp_path: Path) -> Path:
+    """The container web is named in the middle."""
+    record(tmp_path / "late.arrows", LATE)
+    return tmp_path / "late.arrows"
+
+
+def test_a_name_that_comes_late_names_the_rows_before(late: Path) -> None:
+    by_id = replay("--json", late, WEB.id)[0]
+    assert len(by_id) == 24
+    assert all('"name":"web"' in line for line in by_id)
+    assert replay("--json", late, "web")[0] == replay("--json", late, "image:nginx")[0] == by_id
+    assert [line for line in replay("--json", late)[0] if WEB.id in line] == by_id
+    assert {line.split()[2] for line in replay(late, "w*")[0]} == {"web"}
+
+
+def test_a_name_that_comes_late_in_a_later_file(tmp_path: Path) -> None:
+    for number, parts in enumerate(([Batch.concat(LATE[:2]), LATE[2], LATE[3]], [*LATE[:2], Batch.concat(LATE[2:])])):
+        lines = replay("--json", *rotated(tmp_path / f"{number}.arrows", parts), "web")[0]
+        assert sum('"carried"' not in line and '"name":"web"' in line for line in lines) == 24
+
+
+def test_a_name_that_comes_late_in_a_pipe(late: Path) -> None:
+    """It can be read once: rows are held until the name is there, as they are live, and nothing is lost."""
+    lines, said = replay("-", "--json", "web", stdin=late.read_bytes())
+    assert lines == replay("--json", late, "web")[0]
+    assert "0 lost" in said
+    record(late.with_name("never.arrows"), LATE[:2])
+    assert "0 lost" in replay("-", "w*", stdin=late.with_name("never.arrows").read_bytes(), exit_code=3)[1]
+
+
+def test_answers_and_exports_have_the_name_from_the_first_row(late: Path) -> None:
+    record(late.with_name("living.arrows"), [LATE[0], batch(fork(4000, [(PIDNS, 9)], cgroup_id=7)), *LATE[2:]])
+    table = late.with_name("late.csv")
+    asked = ["ps", "--from", str(late.with_name("living.arrows")), "--at", "+0.5ms", "--json", "web"]
+    for words in asked, ["export", "--to", "csv", "-w", str(table), str(late), "web"]:
+        argv = [sys.executable, "-m", "tracer", *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        if words == asked:
+            assert '"name":"web"' in done.stdout
+    rows = csv.DictReader(table.read_text().splitlines())
+    assert [row["container"] for row in rows if row["event"] != "gap"] == ["web"] * 24

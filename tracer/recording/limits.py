@@ -56,6 +56,7 @@ NUMBERS = {
     "last_ns": (0, MAX_BOOT_NS),
     "lost": (0, MAX_COUNT),
     "facts": (0, MAX_ROWS),
+    "late": (0, MAX_ROWS),
     "carried": (0, 1),
     "end": (0, 1),
     "start_ns": (0, MAX_BOOT_NS),

@@ -12,6 +12,7 @@ import numpy as np
 from tracer.errors import ExitCode, NstraceError
 from tracer.recording.index import Index
 from tracer.recording.inputs import FileInput, StreamInput
+from tracer.recording.late_names import late_names
 from tracer.recording.reader import Recording
 from tracer.stream.attribution import Attribution, reduce
 from tracer.stream.batch import EVENT, Batch, of_kind
@@ -160,6 +161,8 @@ class RecordedSource:
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean, until there are no more or timeout_s() is None."""
+        self.attribution.late = late_names(self.recordings)
+        self.attribution.expects_names = self.is_stream
         before: Recording | None = None
         for recording in self.recordings:
             if isinstance(recording.input, StreamInput):
@@ -171,7 +174,14 @@ class RecordedSource:
                     if timeout_s() is None:
                         return
             before = recording
-        yield from map(self._counted, self._held.give_up())
+        yield from map(self._counted, self._last())
+
+    def _last(self) -> Iterator[Batch]:
+        """What was held until now. Names that a stream has not brought do not come any more."""
+        self.attribution.changes += self.attribution.expects_names
+        self.attribution.expects_names = False
+        yield from self._held.settle()
+        yield from self._held.give_up()
 
     def _chosen_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
         for batch in self._batches_of(recording, before):

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+import msgspec
 import numpy as np
 
 from tracer.errors import NstraceError, ReaderGone
@@ -17,6 +18,7 @@ from tracer.recording.fitting import fitted
 from tracer.recording.limits import MAX_HEAP_BYTES, MAX_ROWS
 from tracer.stream.attribution import teaches
 from tracer.stream.batch import Batch
+from tracer.stream.metadata import CgroupFact
 from tracer.stream.schema import Kind
 
 FLUSH_S = 1.0
@@ -85,6 +87,7 @@ class Writer:
         self._since = self._flushed = clock()
         self.rows = self.lost = 0
         self._last_ns = 0
+        self._nameless: set[int] = set()
         sink.write(frames.of_schema(facts))
 
     @property
@@ -157,6 +160,7 @@ class Writer:
             "last_ns": str(rows["ts_ns"].max()),
             "lost": str(lost),
             "facts": str(int((teaches(batch) | (rows["kind"] == Kind.MOVE)).sum())),
+            "late": str(self._late_names(batch)),
             **self._whose,
             **more,
         }
@@ -164,6 +168,19 @@ class Writer:
         self._last_ns = max(self._last_ns, int(rows["ts_ns"].max()))
         self.rows += len(batch)
         self.lost += lost
+
+    def _late_names(self, batch: Batch) -> int:
+        """How many rows name a container that was reported without a name before: a reader looks for them first."""
+        late = 0
+        for at in np.flatnonzero(batch.rows["kind"] == Kind.CGROUP).tolist():
+            cgroup_id = int(batch.rows["cgroup_id"][at])
+            fact = msgspec.json.decode(batch.payload(at).args, type=CgroupFact)
+            if not fact.is_named:
+                self._nameless.add(cgroup_id)
+            elif cgroup_id in self._nameless:
+                self._nameless.remove(cgroup_id)
+                late += 1
+        return late
 
     def close(self, until_ns: int = 0) -> None:
         """Write what waits, and a record that nothing is missing after it. until_ns: until when everything was reported

@@ -33,7 +33,9 @@ class Attribution:
     """
 
     def __init__(self) -> None:
-        self.cgroups: Lru[int, CgroupFact] = Lru(MAX_FACTS, _size, MAX_FACT_BYTES)
+        self.cgroups: Lru[int, CgroupFact] = facts_by_cgroup()
+        self.late: Lru[int, CgroupFact] = facts_by_cgroup()  # names that come later, known ahead
+        self.expects_names = False  # any container may be named yet, whatever was reported of its engine
         self.changes = 0
         self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
@@ -62,6 +64,7 @@ class Attribution:
         for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
             fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
             cgroup_id = int(part.rows["cgroup_id"][index])
+            fact = fact if fact.is_named else self.late.get(cgroup_id) or fact
             self.changes += self.cgroups.get(cgroup_id) not in (None, fact)
             self.cgroups.put(cgroup_id, fact)
             self._cache.clear()
@@ -102,7 +105,7 @@ class Attribution:
         name for its container."""
         cgroup_ids = (cgroup_id, *(self._births.get(number.pidns) for number in chain))
         facts = (self.cgroups.get(found) for found in cgroup_ids if found is not None)
-        return any(fact.pending for fact in facts if fact)
+        return any(fact.pending or (self.expects_names and _is_nameless(fact)) for fact in facts if fact)
 
     def container(self, chain: Chain, cgroup_id: int) -> Container | None:
         """The container of a process with this chain in this cgroup; None: it is in none.
@@ -141,6 +144,15 @@ class Attribution:
             return self._cache[key]
         except KeyError:
             return self.container(chain_of(batch, index), key[1])
+
+
+def _is_nameless(fact: CgroupFact) -> bool:
+    return fact.container is not None and not fact.is_named
+
+
+def facts_by_cgroup() -> Lru[int, CgroupFact]:
+    """A table for as many facts as are remembered, by the ids of their cgroups."""
+    return Lru(MAX_FACTS, _size, MAX_FACT_BYTES)
 
 
 def _size(fact: CgroupFact) -> int:

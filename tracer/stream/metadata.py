@@ -61,6 +61,11 @@ class CgroupFact(msgspec.Struct, frozen=True):
     container: Container | None = None
     pending: bool = False
 
+    @property
+    def is_named(self) -> bool:
+        """Whether it says of a container how people call it."""
+        return self.container is not None and (self.container.name is not None or self.container.id_is_name)
+
 
 class Killer(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who sent the signal that ended a process: a process, or the kernel in its own name.

@@ -52,8 +52,7 @@ class Selection:
 
     def mask(self, batch: Batch) -> NDArray[np.bool_]:
         """True for the rows that a target means, shape (n,). The batch's facts must have been applied."""
-        if self._changes != self.attribution.changes:
-            self._decide_again()
+        self.decide_again()
         passes, pairs = of_kind(batch.rows, *STREAM_KINDS), batch.pairs
         about = of_kind(batch.rows, *CONTAINER_KINDS)
         follow = [self.follows(pair) for pair in pairs.keys]
@@ -119,8 +118,10 @@ class Selection:
         ]
         return True if True in answers else None if None in answers else False
 
-    def _decide_again(self) -> None:
-        """Decide again about all pairs: what is known of containers has changed."""
+    def decide_again(self) -> None:
+        """Decide again about all pairs, if what is known of containers has changed."""
+        if self._changes == self.attribution.changes:
+            return
         self._changes = self.attribution.changes
         for pair in list(self._pairs):
             known = self._pairs.get(pair)

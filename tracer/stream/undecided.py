@@ -81,6 +81,11 @@ class Undecided:
         found: NDArray[np.bool_] = np.isin(identities(batch.rows), np.concatenate(held) if held else [])
         return found
 
+    def settle(self) -> Iterator[Batch]:
+        """What is held of those about whom a decision can be made now."""
+        self._selection.decide_again()
+        yield from self._decided()
+
     def give_up(self) -> Iterator[Batch]:
         """At the end: gaps in place of everything that is still undecided."""
         while self._parts:
