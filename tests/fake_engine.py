@@ -22,6 +22,16 @@ def container(container_id: str, name: str, state: str = "running", **more: Any)
     return {"Id": container_id, "Names": [f"/{name}"], "Image": "nginx:1.27", "Labels": {}, "State": state} | more
 
 
+def event(container_id: str, action: str, time_ns: int, name: str = "web", **attributes: str) -> dict[str, Any]:
+    """As docker streams it."""
+    said = {"image": "nginx:1.27", "name": name, "a.label": "x"} | attributes
+    return {
+        **{"status": action, "id": container_id, "from": "nginx:1.27", "Type": "container", "Action": action},
+        **{"Actor": {"ID": container_id, "Attributes": said}, "scope": "local"},
+        **{"time": time_ns // 10**9, "timeNano": time_ns},
+    }
+
+
 class FakeEngine(ThreadingUnixStreamServer):
     """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing;
     trickles: answers, a byte at a time. raw: sent in place of an answer, headers and all, but for the version;
@@ -43,6 +53,12 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.raw: Iterable[bytes] | None = None
         self.raw_version: Iterable[bytes] | None = None
         self.sent_bytes = 0
+        self.events: list[dict[str, Any]] = []
+        self.since: list[str | None] = []  # which each that listened has asked for
+        self.listeners = 0
+        self.is_cut_off = False
+        self.raw_events: Iterable[bytes] | None = None
+        self.execs: dict[str, dict[str, Any]] = {}
         super().__init__(str(path), _Handler)
 
     def listing(self, query: dict[str, list[str]]) -> Any:
@@ -61,6 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
+        if url.path == "/events":
+            self._stream(parse_qs(url.query))
+            return
         self.server.asked.append(url.path)
         if self.server.hangs:
             self.server.released.wait(60)
@@ -73,6 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_raw(raw)
         elif is_version:
             self._answer({"ApiVersion": "1.41", "Components": [{"Name": self.server.product}]}, 200)
+        elif url.path.startswith("/exec/"):
+            found = self.server.execs.get(url.path.split("/")[-2])
+            self._answer(found or {"message": "no such exec"}, 200 if found else 404)
         elif url.path.endswith(f"/containers/{A}/json"):
             self._answer({"Id": A, "State": self.server.state_of_a}, 200)
         elif url.path.endswith("/json") and url.path.removeprefix("/v1.41") != "/containers/json":
@@ -80,6 +102,36 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             assert url.path.removeprefix("/v1.41") == "/containers/json"
             self._answer(self.server.listing(parse_qs(url.query)), self.server.status)
+
+    def _stream(self, query: dict[str, list[str]]) -> None:
+        assert json.loads(query["filters"][0]) == {"type": ["container"]}
+        self.close_connection = True
+        self.server.since.append(query.get("since", [None])[0])
+        if self.server.hangs:
+            self.server.released.wait(60)
+            return
+        if self.server.raw_events is not None:
+            self._send_raw(self.server.raw_events)
+            return
+        self.server.listeners += 1
+        try:
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            since = self.server.since[-1]
+            since_ns = time.time_ns() if since is None else int(since.replace(".", ""))
+            before = [event for event in self.server.events if event["timeNano"] < since_ns]
+            self._stream_on(len(before))
+        except OSError:
+            pass
+        finally:
+            self.server.listeners -= 1
+
+    def _stream_on(self, sent: int) -> None:
+        while not self.server.released.is_set() and not self.server.is_cut_off:
+            for event in self.server.events[sent:]:
+                line = json.dumps(event).encode() + b"\n"
+                self.connection.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+                sent += 1
+            time.sleep(0.01)
 
     def _send_raw(self, raw: Iterable[bytes]) -> None:
         self.close_connection = True

@@ -19,7 +19,7 @@ from following import Event, Following, lost
 from oracle import SOCKET, WORKLOAD, Receiver
 from proxy import Proxy, proxy_to_engine
 
-from tracer.containers.address import path_of
+from tracer.containers.address import Address
 from tracer.containers.connector import dial, serve_connections
 from tracer.containers.requests import Kind, Request
 
@@ -184,10 +184,9 @@ def test_a_connection_is_for_one_answer_that_was_asked_for(start_container: Star
     container = start_container()
     mine, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     asking, asked = socket.socketpair()
-    path = path_of(ENGINE)
-    threading.Thread(target=serve_connections, args=[theirs, asked, [path]], daemon=True).start()
+    threading.Thread(target=serve_connections, args=[theirs, asked, Address(ENGINE)], daemon=True).start()
     with mine, theirs, asking, asked:
-        number = dial(mine, 0, Request(Kind.LIST, (container.id,)), time.monotonic() + 30)
+        number = dial(mine, Request(Kind.LIST, (container.id,)), time.monotonic() + 30)
         with socket.socket(fileno=number) as connected:
             connected.settimeout(30)
             with suppress(BrokenPipeError):

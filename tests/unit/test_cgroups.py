@@ -323,3 +323,23 @@ def test_a_name_that_looks_like_the_label_of_a_life_collides_with_none() -> None
     folders = [CgroupName(3, 1, "lxc.payload.web"), CgroupName(4, 1, "lxc.payload.web#3")]
     assert shown(tree.learn([ROOT, DOCKER, WEB, *folders])) == ["web", "web#2", "web#3"]
     assert shown(tree.learn([CgroupName(40, 2, A)])) == ["web#4"]
+
+
+@pytest.mark.parametrize(
+    ("path", "is_believed"),
+    [
+        (f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope", True),
+        (f"/user.slice/user-1001.slice/user@1001.service/user.slice/libpod-{A}.scope", False),
+        (f"/user.slice/user-10001.slice/libpod-{A}.scope", False),
+        (f"/docker/{A}", False),
+        (f"/user.slice/user-1001.slice/user.slice/user-1000.slice/libpod-{A}.scope", False),
+    ],
+)
+def test_a_users_engine_names_containers_below_that_users_slice_alone(path: str, is_believed: bool) -> None:
+    said = Description("web", "nginx", {"a": "b"}, "podman", owner=1000)
+    tree = Cgroups(lambda _id: said)
+    names = [CgroupName(at, at - 1, name) for at, name in enumerate(path.split("/"), start=1)]
+    [*_, (_cgroup_id, fact)] = tree.learn(names)
+    assert fact.container and fact.container.id == A
+    assert (fact.container.name == "web") is is_believed
+    assert not fact.pending

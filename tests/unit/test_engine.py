@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import socket
 import threading
 import time
@@ -20,7 +21,7 @@ from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import address as address_module
 from tracer.containers import connector, http_api
-from tracer.containers.address import addresses
+from tracer.containers.address import Address, addresses
 from tracer.containers.engine import Engine
 from tracer.containers.messages import MAX_TGID, Found
 from tracer.errors import ExitCode, NstraceError
@@ -35,6 +36,7 @@ def no_engine_of_this_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(address_module, "DOCKER", f"unix://{tmp_path}/docker.sock")
     monkeypatch.setattr(address_module, "PODMAN", f"unix://{tmp_path}/podman.sock")
+    monkeypatch.setattr(address_module, "USERS", f"{tmp_path}/users")
 
 
 @pytest.fixture
@@ -58,12 +60,13 @@ def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
         def connected(timeout_s: float = 2.0) -> Engine:
-            where = addresses()
+            where = addresses()[0]
             pairs = [*socket.socketpair(type=socket.SOCK_SEQPACKET), *socket.socketpair(type=socket.SOCK_SEQPACKET)]
             ours, theirs, _asking, asked = (stack.enter_context(end) for end in pairs)
-            paths = [address_module.path_of(address) for address in where]
-            threading.Thread(target=connector.serve_connections, args=[theirs, asked, paths], daemon=True).start()
-            return Engine.connect(where, partial(connector.dial, ours), in_s(timeout_s))
+            threading.Thread(target=connector.serve_connections, args=[theirs, asked, where], daemon=True).start()
+            engine = Engine(where.url, partial(connector.dial, ours))
+            engine.listed(0, [], in_s(timeout_s))
+            return engine
 
         yield connected
 
@@ -125,29 +128,56 @@ def test_docker_host_goes_before_the_default(
 
 
 @pytest.mark.parametrize("host", [None, "", " "])
-def test_the_default_goes_before_podman(
-    host: str | None, fake: FakeEngine, serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+def test_docker_goes_before_podman(
+    host: str | None, fake: FakeEngine, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     podman = serve("podman.sock")
     if host is not None:
         monkeypatch.setenv("DOCKER_HOST", host)
-    connected = connect()
-    assert (connected.address, fake.asked, podman.asked) == (fake.address, ["/version"], [])
+    assert addresses() == (Address(fake.address), Address(podman.address))
 
 
-def test_podman_answers_where_docker_does_not(serve: Serve, connect: Connect) -> None:
-    podman = serve("podman.sock")
-    connected = connect()
-    assert (connected.address, podman.asked) == (podman.address, ["/version"])
+def test_podman_is_asked_where_it_is_there(fake: FakeEngine) -> None:
+    assert addresses() == (Address(fake.address),)
 
 
-def test_podman_is_not_asked_for_the_engine_of_docker_host(
-    serve: Serve, tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+def test_one_engine_is_asked_once(fake: FakeEngine, tmp_path: Path) -> None:
+    """podman-docker makes docker's socket a link to podman's."""
+    (tmp_path / "podman.sock").symlink_to(tmp_path / "docker.sock")
+    assert addresses() == (Address(fake.address),)
+
+
+def test_nobody_else_is_asked_where_docker_host_names_one(
+    fake: FakeEngine, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    podman = serve("podman.sock")
+    serve("podman.sock")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    assert failure(connect).message == f"no container engine answers on unix://{tmp_path}/none.sock"
-    assert podman.asked == []
+    assert addresses() == (Address(f"unix://{tmp_path}/none.sock"),)
+
+
+def test_the_sockets_of_users(fake: FakeEngine, serve: Serve, tmp_path: Path) -> None:
+    for name in ("1000/podman", "1001", "0/podman", "x/podman", "1002/podman"):
+        (tmp_path / "users" / name).mkdir(parents=True)
+    (tmp_path / "users/1002/podman/podman.sock").touch()  # no socket
+    for name in ("1000/podman/podman.sock", "1001/docker.sock", "0/podman/podman.sock", "x/podman/podman.sock"):
+        serve(f"users/{name}")
+    users = [Address(f"unix://{tmp_path}/users/{name}", uid) for uid, name in USERS.items()]
+    assert addresses() == (Address(fake.address), *users)
+
+
+USERS = {1000: "1000/podman/podman.sock", 1001: "1001/docker.sock"}
+
+
+def test_who_listens_at_a_users_path_is_that_user(fake: FakeEngine, connect: Connect, monkeypatch: Any) -> None:
+    """It may be a link to the socket of somebody else, who must not be asked for them."""
+    ours, theirs = Address(fake.address, os.geteuid()), Address(fake.address, os.geteuid() + 1)
+    for where in (ours, theirs):
+        monkeypatch.setattr("test_engine.addresses", lambda where=where: [where])
+        if where is ours:
+            assert connect()
+        else:
+            assert "refused" in failure(connect).detail
+    assert fake.asked == ["/version"]
 
 
 def test_no_engine(tmp_path: Path, connect: Connect) -> None:
@@ -189,21 +219,11 @@ def test_an_answer_without_end(fake: FakeEngine, engine: Engine, monkeypatch: py
     assert failure(lambda: all_of(engine)).message == f"the container engine on {fake.address} {TOO_MUCH}"
 
 
-def test_not_permitted(serve: Serve, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    podman = serve("podman.sock")
+def test_not_permitted(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connector, "_connected", lambda _made, _path: errno.EACCES)
     error = failure(connect)
     assert error.message == f"no permission to ask the container engine on unix://{tmp_path}/docker.sock"
     assert (error.hint, error.exit_code) == ("run it with sudo", ExitCode.NOT_PERMITTED)
-    assert podman.asked == []
-
-
-@pytest.mark.parametrize("hangs", [False, True])
-def test_a_socket_must_answer(hangs: bool, fake: FakeEngine, serve: Serve, connect: Connect) -> None:
-    podman = serve("podman.sock")
-    fake.hangs = hangs
-    connected = connect(0.1)
-    assert (connected.address, podman.asked) == ((podman if hangs else fake).address, ["/version"] if hangs else [])
 
 
 def test_no_connection_stays_open(engine: Engine, fake: FakeEngine) -> None:

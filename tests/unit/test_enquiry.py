@@ -14,7 +14,8 @@ from conftest import wait_for
 from engine_processes import engine_process_of
 from fake_engine import A, B, C, FakeEngine, container, serving
 
-from tracer.containers import enquiry as enquiry_module
+from tracer.containers import engine_enquiry as enquiry_module
+from tracer.containers.address import addresses
 from tracer.containers.cgroups import Answer, Description, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.enquiry import Enquiry
@@ -28,7 +29,7 @@ def channel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Channel
     """Opened before the engine, whose threads a fork must not meet."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/sock")
     monkeypatch.setattr(enquiry_module, "_FAILED_S", 0.0)
-    with Channel.opened() as channel:
+    with Channel.opened(addresses()[0]) as channel:
         yield channel
 
 
@@ -48,7 +49,7 @@ def begun(channel: Channel) -> Enquiry:
     """After the engine has listed what it has."""
     asked = channel.ask_list(None, 10.0)
     channel.wait(asked)
-    return Enquiry(channel, asked.found)
+    return Enquiry([(channel, asked.found)])
 
 
 def answers(enquiry: Enquiry, container_id: str, expected: Answer) -> bool:
@@ -162,7 +163,7 @@ def test_one_that_is_killed_and_comes_back(fake: FakeEngine, channel: Channel, t
 
 def test_one_that_never_was_there(channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enquiry_module, "_AGAIN_S", 0.0)
-    enquiry = Enquiry(channel, None)
+    enquiry = Enquiry([(channel, None)])
     assert [enquiry.describe(A), enquiry.state(A)] == [Silence.NO_ENGINE] * 2
     assert enquiry.expect({A}) == set()
     with serving(tmp_path / "sock") as late:
@@ -171,19 +172,19 @@ def test_one_that_never_was_there(channel: Channel, tmp_path: Path, monkeypatch:
 
 
 def test_one_that_never_was_there_is_not_looked_for_all_the_time(channel: Channel) -> None:
-    enquiry = Enquiry(channel, None)
+    enquiry = Enquiry([(channel, None)])
     tries = 0
     until = time.monotonic() + 1.0
     while time.monotonic() < until:
-        before = enquiry._asked
+        before = enquiry._engines[0]._asked
         enquiry.describe(A)
         enquiry.news()
-        tries += enquiry._asked is not None and enquiry._asked is not before
+        tries += enquiry._engines[0]._asked is not None and enquiry._engines[0]._asked is not before
     assert tries <= 1
 
 
 def test_without_an_engine_of_this_host_nobody_is_asked() -> None:
-    enquiry = Enquiry(None, None)
+    enquiry = Enquiry([])
     assert (enquiry.describe(A), enquiry.state(A), enquiry.news()) == (Silence.NO_ENGINE, Silence.NO_ENGINE, set())
     assert enquiry.fileno() == -1
 

@@ -23,7 +23,7 @@ from engine_processes import children, engine_process_of, parent_of, peak_bytes
 from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import channel as channel_module
-from tracer.containers import names as names_module
+from tracer.containers import engine_names as names_module
 from tracer.containers.cgroups import Description, Silence
 from tracer.containers.messages import FoundContainer
 from tracer.containers.names import Names
@@ -52,7 +52,7 @@ def fake(names: Names, tmp_path: Path) -> Iterator[FakeEngine]:
 @pytest.fixture
 def hasty(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names_module, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(names_module, "_PATIENCE_S", 0.6)
+    monkeypatch.setattr(names._patience, "_limit_s", 0.6)
     names._patience.left_s = 0.6
 
 
@@ -60,7 +60,7 @@ def hasty(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
 def patient(names: Names, monkeypatch: pytest.MonkeyPatch) -> Names:
     """For a machine that is busy."""
     monkeypatch.setattr(names_module, "TIMEOUT_S", 60.0)
-    monkeypatch.setattr(names_module, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(names._patience, "_limit_s", 60.0)
     names._patience.left_s = 60.0
     return names
 
@@ -72,10 +72,10 @@ def why_not(names: Names) -> str:
 
 def test_what_it_lists(fake: FakeEngine, names: Names) -> None:
     assert [names.describe(asked) for asked in (A, B, C)] == [WEB, Description("db", "nginx:1.27"), None]
-    assert names.listed == {
-        A: FoundContainer(A, "web", "nginx:1.27", True),
-        B: FoundContainer(B, "db", "nginx:1.27", False),
-    }
+    assert names.listed() == [
+        FoundContainer(A, "web", "nginx:1.27", True),
+        FoundContainer(B, "db", "nginx:1.27", False),
+    ]
     assert [found.name for found in names.running()] == ["web"]
     fake.state_of_a = {"Pid": 4711}
     assert (names.first_tgid(A), names.inits(()), names.inits((A,))) == (4711, {4711: A}, {})
@@ -106,18 +106,18 @@ def test_no_engine_needs_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     names = Names()
     assert why_not(names) == f"no container engine answers on unix://{tmp_path}/none"
     assert names.describe(A) is Silence.NO_ENGINE
-    assert names._channel is None
+    assert names._channels() == []
 
 
 def test_a_remote_engine_needs_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
     names = Names()
-    assert names.start() is None
+    assert names.start() == []
     assert "remote engine" in why_not(names)
 
 
 def test_where_no_process_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_addresses: object) -> None:
+    def full(_address: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/sock")
@@ -218,8 +218,7 @@ def test_too_much_is_said_in_a_line(
     raw: Callable[[], Iterator[bytes]], why: str, fake: FakeEngine, patient: Names
 ) -> None:
     fake.raw = [b"".join(raw())]
-    channel = patient.start()
-    assert channel
+    [channel] = patient.start()
     wait_for(lambda: channel.receive() or engine_process_of(os.getpid()) != 0)
     before_bytes = peak_bytes(engine_process_of(os.getpid()))  # with what it has of this process
     tracemalloc.start()
@@ -246,8 +245,8 @@ def test_of_labels_without_end_the_first_are_kept(fake: FakeEngine, names: Names
     long = {"tier": "front", "long": "x" * 100_000, "after": "y"}
     many = {str(number): "" for number in range(5000)}
     fake.containers = [container(A, "web", Labels=long), container(B, "db" * 5000, Labels=many)]
-    assert names.listed
-    web, db = (names.listed[asked].description for asked in (A, B))
+    assert names.is_there
+    web, db = (found.description for found in names.listed())
     assert (web.name, web.labels) == ("web", {"tier": "front"})
     assert db.name == ("db" * 5000)[:1024] and list(db.labels) == [str(number) for number in range(1024)]
 

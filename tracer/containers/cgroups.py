@@ -22,12 +22,14 @@ MAX_ASKED = 10  # so often the engine may not know a container, before the id st
 
 @dataclass(frozen=True)
 class Description:
-    """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman."""
+    """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman. owner: the
+    user whose engine it is, a stranger; None: it is believed whatever it says."""
 
     name: str | None
     image: str | None
     labels: dict[str, str] = field(default_factory=dict)
     runtime: str = "docker"
+    owner: int | None = None
 
 
 class Silence(Enum):
@@ -50,6 +52,13 @@ Describe = Callable[[str], Answer]
 def ids_in(name: str) -> list[str]:
     """What looks like a container's id in the name of a cgroup."""
     return _ID.findall(name)
+
+
+def believed(answer: Answer, path: str) -> Answer:
+    """What may be believed of the container that has a cgroup: from a user's engine nothing but of those below that
+    user's slice, where root alone, and the user, can move processes to (logind's user-UID.slice)."""
+    owner = answer.owner if isinstance(answer, Description) else None
+    return answer if owner is None or path.startswith(f"/user.slice/user-{owner}.slice/") else None
 
 
 def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
@@ -143,7 +152,7 @@ class Cgroups:
         asked: dict[str, Answer] = {}
 
         def runtime_of(container_id: str) -> str | None:
-            answer = asked[container_id] = self._answer(container_id)
+            answer = asked[container_id] = believed(self._answer(container_id), path)
             return answer.runtime if isinstance(answer, Description) else None
 
         found = cgroup_paths.find(path, runtime_of)

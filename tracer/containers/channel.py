@@ -1,27 +1,36 @@
-"""Our side of the process that asks the engine: questions that are sent, and answers that arrive when they do."""
+"""Our side of the process that asks an engine: questions that are sent, answers and events that arrive when they do."""
 
 from __future__ import annotations
 
+import contextlib
 import select
 import time
+from collections import deque
 from collections.abc import Collection
 from typing import Self
 
 import msgspec
 
 from tracer.containers import messages
-from tracer.containers.address import addresses
+from tracer.containers.address import Address
 from tracer.containers.connector import Running, start
 from tracer.containers.messages import (
     MAX_CONTAINERS,
     MAX_LABELS,
+    AskExec,
     AskFirst,
     AskList,
+    Deaf,
     Done,
+    Exec,
     Failed,
     First,
     Found,
     FoundContainer,
+    Happened,
+    Heard,
+    Listen,
+    Missed,
     Nonsense,
     Ready,
     container_from,
@@ -30,18 +39,23 @@ from tracer.errors import ExitCode, NstraceError
 
 _AT_ONCE = 512  # so many packets are read before others have their turn
 _GRACE_S = 0.5  # a failure that is on its way
+_MAX_HEARD = 8192
+_NOWHERE = Address("")
+
+Notice = Happened | Heard | Deaf | Missed
 SLOW = "docker ps shows whether it answers; pid:N and pidns:INUM need no engine"
 
 
 class Asked:
-    """A question that was sent. found: the containers of a list, by id; tgid: a first process. failure: why there is no
-    answer. All of them are valid when is_done."""
+    """A question that was sent. found: the containers of a list, by id; tgid: a first process; exec: of an exec.
+    failure: why there is no answer. All of them are valid when is_done."""
 
-    def __init__(self, ids: Collection[str] | None, until_s: float) -> None:
-        self.ids, self.asked_s, self.until_s = ids, time.monotonic(), until_s
+    def __init__(self, ids: Collection[str] | None, until_s: float, owner: int | None = None) -> None:
+        self.ids, self.asked_s, self.until_s, self.owner = ids, time.monotonic(), until_s, owner
         self.is_done = False
         self.found: dict[str, FoundContainer] = {}
         self.tgid: int | None = None
+        self.exec: Exec | None = None
         self.failure: NstraceError | None = None
         self._labels = 0
 
@@ -54,7 +68,7 @@ class Asked:
         """There is no answer."""
         self.failure, self.is_done = failure, True
 
-    def take(self, answer: Found | Done | First | Failed) -> None:
+    def take(self, answer: Found | Done | First | Exec | Failed) -> None:
         """A part of the answer, or its end. Raises ValueError for what was not asked, or is too much."""
         if isinstance(answer, Failed):
             self.fail(_failure(answer))
@@ -62,31 +76,38 @@ class Asked:
             self._labels += len(answer.labels)
             if (self.ids is not None and answer.id not in self.ids) or self._labels > MAX_LABELS:
                 raise ValueError("a container that was not asked for")
-            self.found[answer.id] = container_from(answer)
+            self.found[answer.id] = container_from(answer, self.owner)
             if len(self.found) > MAX_CONTAINERS:
                 raise ValueError("too many containers")
         else:
             self.tgid = answer.tgid if isinstance(answer, First) else None
+            self.exec = answer if isinstance(answer, Exec) else None
             self.is_done = True
 
 
 class Channel:
-    """Questions to the process that asks. Nothing here waits but `wait`. As a context: closed at its end."""
+    """Questions to the process that asks. Nothing here waits but `wait`. As a context: closed at its end.
 
-    def __init__(self, running: Running) -> None:
+    address: of the engine. is_heard: whether its events are received.
+    """
+
+    def __init__(self, running: Running, address: Address = _NOWHERE) -> None:
+        self.address = address
+        self.is_heard = False
         self._running = running
+        self._listens_since_ns: int | None = None
+        self._heard: deque[Notice] = deque()
         self._open: dict[int, Asked] = {}
         self._last = 0
         self._is_ready = False
         self._lost: NstraceError | None = None  # why there will be no answer any more
 
     @classmethod
-    def opened(cls) -> Channel:
+    def opened(cls, address: Address) -> Channel:
         """With a new process, which is forked: before any thread runs, and before privileges are given up. Raises
-        NstraceError where DOCKER_HOST names no engine of this host, or no process can be made."""
-        where = addresses()
+        NstraceError where no process can be made."""
         try:
-            return cls(start(where))
+            return cls(start(address), address)
         except OSError as error:
             why = error.strerror or str(error)
             raise NstraceError(
@@ -116,12 +137,35 @@ class Channel:
         """Ask which of these containers exist, at most MAX_IDS. None: all."""
         self._last += 1
         listed = None if ids is None else sorted(ids)
-        return self._send(AskList(self._last, listed, timeout_s), Asked(ids, time.monotonic() + timeout_s))
+        asked = Asked(ids, time.monotonic() + timeout_s, self.address.owner)
+        return self._send(AskList(self._last, listed, timeout_s), asked)
 
     def ask_first(self, container_id: str, timeout_s: float) -> Asked:
         """Ask for the first process of a container."""
         self._last += 1
         return self._send(AskFirst(self._last, container_id, timeout_s), Asked((), time.monotonic() + timeout_s))
+
+    def ask_exec(self, exec_id: str, timeout_s: float) -> Asked:
+        """Ask for an exec."""
+        self._last += 1
+        return self._send(AskExec(self._last, exec_id, timeout_s), Asked((), time.monotonic() + timeout_s))
+
+    def listen(self) -> None:
+        """Have events reported from now on: `notices`."""
+        if self._listens_since_ns is None:
+            self._listens_since_ns = 0
+            self._listen()
+
+    def _listen(self) -> None:
+        """As the successor of a process that has ended has to be asked, too."""
+        if self._listens_since_ns is not None and not self._lost:
+            with contextlib.suppress(OSError):
+                self._running.channel.send(messages.encode(Listen(0, self._listens_since_ns)))
+
+    def notices(self) -> list[Notice]:
+        """What has been reported since the last call."""
+        heard, self._heard = list(self._heard), deque()
+        return heard
 
     def _send(self, question: messages.Question, asked: Asked) -> Asked:
         if self._lost:
@@ -158,7 +202,10 @@ class Channel:
             if isinstance(answer, Ready):
                 if self._is_ready:
                     self._fail_all(_ended("it has begun again"))
+                    self._listen()
                 self._is_ready = True
+            elif isinstance(answer, Happened | Heard | Deaf | Missed):
+                self._note(answer)
             elif isinstance(answer, Failed) and not answer.number:
                 self._lose(_failure(answer))
             elif answer.number in self._open:
@@ -168,6 +215,21 @@ class Channel:
                     del self._open[answer.number]
         except (msgspec.MsgspecError, ValueError, RecursionError):
             self._lose(_ended("it says what nobody has asked"))
+
+    def _note(self, notice: Notice) -> None:
+        """Keep what is reported, as far as there is room. Raises ValueError where nobody listens."""
+        if self._listens_since_ns is None:
+            raise ValueError("nobody listens")
+        if isinstance(notice, Happened):
+            self._listens_since_ns = max(self._listens_since_ns, min(notice.time_ns, time.time_ns()) + 1)
+        elif isinstance(notice, Heard):
+            self._listens_since_ns = max(self._listens_since_ns, min(notice.until_ns, time.time_ns()))
+        self.is_heard = self.is_heard if isinstance(notice, Happened | Missed) else isinstance(notice, Heard)
+        self._heard.append(notice)
+        if len(self._heard) > _MAX_HEARD:
+            first = self._heard[0]
+            since_ns = first.time_ns if isinstance(first, Happened) else first.since_ns
+            self._heard = deque([Missed(0, "", since_ns, max(since_ns, time.time_ns()))])
 
     def _lose(self, why: NstraceError) -> None:
         self._lost = self._lost or why

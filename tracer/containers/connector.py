@@ -1,8 +1,8 @@
 """The privileged side of asking the engine: connects to its socket, and parses nothing of what anybody says.
 
 `start` forks the connector, which forks the process that asks (tracer.containers.engine_process), again where that has
-ended. It receives packets of one size (tracer.containers.requests), connects to an address that was decided at the
-start, sends one of three GETs, and answers with an errno, and with 0 the descriptor: an answer can be read there, and
+ended. It receives packets of one size (tracer.containers.requests), connects to the address that was decided at the
+start, sends one of five GETs, and answers with an errno, and with 0 the descriptor: an answer can be read there, and
 nothing else be asked.
 """
 
@@ -11,20 +11,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import select
 import signal
 import socket
+import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
-from tracer.containers.address import path_of
-from tracer.containers.requests import PACKET_BYTES, Request, address_of, http_of, packed
+from tracer.containers.address import Address
+from tracer.containers.requests import PACKET_BYTES, Request, http_of, packed, tag_of
 from tracer.system.descriptors import keep_blind, keep_only, receive_fds
 from tracer.system.libc import name_process
 
-Serve = Callable[[socket.socket, socket.socket, Sequence[str]], NoReturn]
+Serve = Callable[[socket.socket, socket.socket, Address], NoReturn]
 
 # CAP_DAC_OVERRIDE for sockets of other users, CAP_SYS_CHROOT and CAP_SETPCAP, CAP_SETUID and CAP_SETGID for the process
 # that asks to give everything up, CAP_KILL to end it then
@@ -32,6 +34,8 @@ _CAPABILITIES = sum(1 << number for number in (1, 5, 6, 7, 8, 18))
 _AGAIN_S = 1.0  # at most so often a process that has ended gets a successor
 _BACKLOG_FULL_S = 0.02
 _CHANNEL_BYTES = 1 << 18
+_tags = itertools.count()
+_UCRED = struct.Struct("iII")  # struct ucred, unix(7)
 
 
 class Running:
@@ -57,14 +61,14 @@ class Running:
             self._pid = 0
 
 
-def start(addresses: Sequence[str]) -> Running:
+def start(address: Address) -> Running:
     """Fork the connector and the process that asks. Call it before any thread runs. Raises OSError."""
     from tracer.containers.engine_process import serve  # both have it then, and import nothing more
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
-        _in_child(lambda: _connect_for(theirs, addresses, serve))
+        _in_child(lambda: _connect_for(theirs, address, serve))
     theirs.close()
     ours.setblocking(False)
     return Running(ours, pid)
@@ -77,7 +81,7 @@ def _in_child(work: Callable[[], object]) -> NoReturn:
         os._exit(1)
 
 
-def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serve) -> None:
+def _connect_for(questions: socket.socket, address: Address, serve: Serve) -> None:
     """Serve until nobody asks any more."""
     _detach()
     questions = socket.socket(fileno=fcntl.fcntl(questions, fcntl.F_DUPFD_CLOEXEC, 3))
@@ -93,18 +97,18 @@ def _connect_for(questions: socket.socket, addresses: Sequence[str], serve: Serv
         began_s = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            _in_child(lambda connections=theirs: _ask(questions, connections, addresses, serve))  # type: ignore[misc]
+            _in_child(lambda connections=theirs: _ask(questions, connections, address, serve))  # type: ignore[misc]
         theirs.close()
-        serve_connections(ours, questions, [path_of(address) for address in addresses])
+        serve_connections(ours, questions, address)
         ours.close()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
-def _ask(questions: socket.socket, connections: socket.socket, addresses: Sequence[str], serve: Serve) -> None:
+def _ask(questions: socket.socket, connections: socket.socket, address: Address, serve: Serve) -> None:
     keep_only(questions.fileno(), connections.fileno())
     name_process("nstrace-engine")
-    serve(questions, connections, addresses)
+    serve(questions, connections, address)
 
 
 def _detach() -> None:
@@ -125,7 +129,7 @@ def _is_over(questions: socket.socket, within_s: float) -> bool:
     return bool(poll.poll(max(0, int(within_s * 1000))))
 
 
-def serve_connections(connections: socket.socket, questions: socket.socket, paths: Sequence[str]) -> None:
+def serve_connections(connections: socket.socket, questions: socket.socket, address: Address) -> None:
     """Connect as often as the process that asks wants it, until it has ended, or nobody asks it."""
     poll = select.poll()
     poll.register(connections, select.POLLIN)
@@ -138,25 +142,27 @@ def serve_connections(connections: socket.socket, questions: socket.socket, path
             packet = connections.recv(PACKET_BYTES)
             if not packet:
                 return
-            _answer(connections, packet, paths)
+            _answer(connections, packet, address)
         except OSError:
             return
 
 
-def _answer(connections: socket.socket, packet: bytes, paths: Sequence[str]) -> None:
+def _answer(connections: socket.socket, packet: bytes, address: Address) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as made:
         try:
-            code = _asked(made, paths[address_of(packet)], http_of(packet))
-        except (ValueError, IndexError):
-            code = errno.EINVAL
-        socket.send_fds(connections, [bytes([code])], [] if code else [made.fileno()])
+            code, tag = _asked(made, address, http_of(packet)), tag_of(packet)
+        except ValueError:
+            code, tag = errno.EINVAL, 0
+        socket.send_fds(connections, [bytes([code, tag])], [] if code else [made.fileno()])
 
 
-def _asked(made: socket.socket, path: str, request: bytes) -> int:
+def _asked(made: socket.socket, address: Address, request: bytes) -> int:
     """Connect and ask without waiting: a new socket has room for a request. Returns the errno, 0, or EAGAIN where
-    others wait already (unix(7))."""
-    if code := _connected(made, path):
+    others wait already (unix(7)). A user's path may lead anywhere: who listens there has to be that user."""
+    if code := _connected(made, address.path):
         return code
+    if address.owner is not None and _listener_uid(made) != address.owner:
+        return errno.ECONNREFUSED
     try:
         return 0 if made.send(request, socket.MSG_NOSIGNAL) == len(request) else errno.EAGAIN
     except OSError as error:
@@ -170,15 +176,21 @@ def _connected(made: socket.socket, path: str) -> int:
         return errno.ENOENT
 
 
-def dial(connections: socket.socket, number: int, request: Request, until_s: float) -> int:
-    """The process that asks: the descriptor of a new connection to the address of this number, on which that was asked;
-    close-on-exec. Where the engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises
+def _listener_uid(made: socket.socket) -> int:
+    """Who has called listen(2) on the other side."""
+    _pid, uid, _gid = _UCRED.unpack(made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(uid)
+
+
+def dial(connections: socket.socket, request: Request, until_s: float) -> int:
+    """The process that asks: the descriptor of a new connection to the engine, on which that was asked; close-on-exec.
+    Where the engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises
     OSError."""
-    _forget_late(connections)
     while True:
+        tag = next(_tags) % 256
         connections.settimeout(max(0.001, until_s - time.monotonic()))
-        connections.send(packed(number, request))
-        code, descriptor = _received(connections)
+        connections.send(packed(request, tag))
+        code, descriptor = _received(connections, tag)
         if code == 0 and descriptor is not None:
             return descriptor
         if code != errno.EAGAIN:
@@ -188,18 +200,13 @@ def dial(connections: socket.socket, number: int, request: Request, until_s: flo
         time.sleep(_BACKLOG_FULL_S)
 
 
-def _forget_late(connections: socket.socket) -> None:
-    """Close what answers a request that was given up."""
-    connections.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            _code, descriptor = _received(connections)
-            if descriptor is not None:
-                os.close(descriptor)
-
-
-def _received(connections: socket.socket) -> tuple[int, int | None]:
-    answer, fds = receive_fds(connections, 1, 1)
-    if not answer:
-        raise ConnectionAbortedError(errno.ECONNABORTED, "nobody connects any more")
-    return answer[0], fds[0] if fds else None
+def _received(connections: socket.socket, tag: int) -> tuple[int, int | None]:
+    """The errno and the descriptor that answer this request; what answers one that was given up is closed."""
+    while True:
+        answer, fds = receive_fds(connections, 2, 1)
+        if not answer:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "nobody connects any more")
+        if answer[1:] == bytes([tag]):
+            return answer[0], fds[0] if fds else None
+        for late in fds:
+            os.close(late)

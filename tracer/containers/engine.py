@@ -6,26 +6,32 @@ is not in a list. Times are of CLOCK_MONOTONIC, and for a whole answer: connecti
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 import msgspec
 
 from tracer.containers.address import no_engine
-from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
-from tracer.containers.messages import MAX_CONTAINERS, MAX_LABELS, MAX_TGID, Found, Id, Nonsense, Tgid, cut, cut_labels
-from tracer.containers.requests import Request
+from tracer.containers.http_api import Dial, HttpApi, Malformed, Refused, TooMuch, Wait, only_wait
+from tracer.containers.messages import (
+    MAX_CONTAINERS,
+    MAX_LABELS,
+    MAX_TGID,
+    Exec,
+    Found,
+    Id,
+    Nonsense,
+    Tgid,
+    cut,
+    cut_labels,
+    cut_words,
+)
 from tracer.errors import ExitCode, NstraceError
 
 T = TypeVar("T")
 
-Dial = Callable[[int, Request, float], int]
-"""The number of an address, what to ask, and until when -> the descriptor of a connection on which that was asked.
-Raises OSError."""
-
 _SHOWN_CHARS = 40
+_NOT_FOUND = 404
 _TOO_MANY = TooMuch(f"more than {MAX_CONTAINERS:,} containers")
 
 
@@ -60,6 +66,22 @@ class _Inspected(msgspec.Struct, rename="pascal"):
     state: _State
 
 
+class _ExecProcess(msgspec.Struct, frozen=True):
+    entrypoint: str = ""
+    arguments: list[str] | None = None
+    user: str = ""
+
+
+class _InspectedExec(msgspec.Struct, rename="pascal"):
+    """The members of GET /exec/ID/json that are read."""
+
+    container_id: Id = msgspec.field(name="ContainerID")
+    process: _ExecProcess = msgspec.field(name="ProcessConfig", default=_ExecProcess())
+    running: bool = False
+    exit_code: int | None = None
+    pid: Tgid = 0
+
+
 class _Component(msgspec.Struct, rename="pascal"):
     name: str = ""
 
@@ -71,33 +93,13 @@ class _Version(msgspec.Struct, rename="pascal"):
 
 
 class Engine:
-    """An engine that has answered on its local socket. All methods raise NstraceError where it fails."""
+    """The engine on a local socket. All methods raise NstraceError where it fails."""
 
-    def __init__(self, address: str, dial: Callable[[Request, float], int]) -> None:
-        """address: unix:///path of its socket, for messages."""
+    def __init__(self, address: str, dial: Dial, wait: Wait = only_wait) -> None:
+        """address: unix:///path of its socket, for messages. dial, wait: as for `HttpApi`."""
         self.address = address
-        self._api = HttpApi(dial)
+        self._api = HttpApi(dial, wait)
         self._runtime = ""
-
-    @staticmethod
-    def connect(addresses: Sequence[str], dial: Dial, until_s: float) -> Engine:
-        """The engine on the first of these addresses that answers; each but the last has half of the time. An error is
-        that of the first."""
-        failure: NstraceError | None = None
-        for number, address in enumerate(addresses):
-            engine = Engine(address, partial(dial, number))
-            now_s = time.monotonic()
-            is_last = number + 1 == len(addresses)
-            try:
-                engine._name(until_s if is_last else now_s + (until_s - now_s) / 2)
-            except NstraceError as error:
-                failure = failure or error
-                if error.exit_code == ExitCode.NOT_PERMITTED:
-                    break
-            else:
-                return engine
-        assert failure, "there is an address"
-        raise failure
 
     def listed(self, number: int, ids: Collection[str] | None, until_s: float) -> list[Found]:
         """Those of these containers that exist, stopped ones too. ids: None: all. number: of the question."""
@@ -128,6 +130,19 @@ class Engine:
                 f"a PID is a number up to {MAX_TGID}; is this an engine?",
                 detail=cut(str(error)),
             ) from error
+
+    def inspect_exec(self, number: int, exec_id: str, until_s: float) -> Exec:
+        """What the engine reports of an exec. number: of the question."""
+        try:
+            found = self._ask(lambda: self._api.inspect_exec(exec_id, until_s), _InspectedExec)
+        except NstraceError as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.status == _NOT_FOUND:
+                return Exec(number, None)
+            raise
+        process = found.process
+        command = cut_words([process.entrypoint, *(process.arguments or ())])
+        exit_code = None if found.running else found.exit_code
+        return Exec(number, found.container_id, found.pid or None, cut(process.user), command, exit_code)
 
     def _name(self, until_s: float) -> str:
         """docker or podman, which has the same interface."""

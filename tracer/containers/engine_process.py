@@ -1,25 +1,43 @@
 """The process that asks the engine: it reads HTTP and decodes JSON, and can do nothing else.
 
 It is forked by tracer.containers.connector, gives up everything before it asks for the first time, and has two
-descriptors: questions come by one, connections on which the engine answers them by the other. A flood of an answer ends
-in an error here, and where not, in the end of this process, which gets a successor.
+descriptors: questions come by one, connections on which the engine answers them by the other. While it waits, for a
+question or for an answer, it reads the engine's events. A flood of an answer ends in an error here, and where not, in
+the end of this process, which gets a successor.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import resource
+import select
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from tracer.containers import messages
+from tracer.containers.address import Address
 from tracer.containers.connector import dial
-from tracer.containers.engine import Dial, Engine
-from tracer.containers.messages import Answer, AskList, Done, Failed, First, Nonsense, Question, Ready, cut
+from tracer.containers.engine import Engine
+from tracer.containers.http_api import Dial
+from tracer.containers.listening import Listening, Send
+from tracer.containers.messages import (
+    Answer,
+    AskExec,
+    AskList,
+    Done,
+    Failed,
+    First,
+    Listen,
+    Nonsense,
+    Question,
+    Ready,
+    cut,
+)
 from tracer.errors import NstraceError
 from tracer.system import privileges
 
@@ -28,7 +46,7 @@ MAX_MEMORY_BYTES = 192 << 20
 _MAX_FILES = 16
 
 
-def serve(questions: socket.socket, connections: socket.socket, addresses: Sequence[str]) -> NoReturn:
+def serve(questions: socket.socket, connections: socket.socket, address: Address) -> NoReturn:
     """Answer questions until nobody asks any more."""
     _limit()
     try:
@@ -36,11 +54,15 @@ def serve(questions: socket.socket, connections: socket.socket, addresses: Seque
     except NstraceError as error:
         questions.send(messages.encode(_failed(0, error)))
         os._exit(1)
-    asker = _Asker(addresses, partial(dial, connections))
-    questions.send(messages.encode(Ready(0)))
-    while packet := questions.recv(messages.MAX_PACKET_BYTES):
+
+    def send(answer: Answer) -> None:
+        questions.send(messages.encode(answer))
+
+    asker = _Asker(address, partial(dial, connections), send)
+    send(Ready(0))
+    while packet := asker.next(questions):
         for answer in asker.answers(messages.decode_question(packet)):
-            questions.send(messages.encode(answer))
+            send(answer)
     os._exit(0)
 
 
@@ -64,28 +86,55 @@ def _data_bytes() -> int:
 
 
 class _Asker:
-    """Answers one question after the other, with the engine that answered first."""
+    """Answers one question after the other, and reads the engine's events between."""
 
-    def __init__(self, addresses: Sequence[str], dial: Dial) -> None:
-        self._addresses, self._dial = addresses, dial
-        self._engine: Engine | None = None
+    def __init__(self, address: Address, dial: Dial, send: Send) -> None:
+        self._engine = Engine(address.url, dial, self._listen_until_readable)
+        self._listening = Listening(dial, send)
+
+    def next(self, questions: socket.socket) -> bytes:
+        """The next question; b"": nobody asks any more."""
+        self._listen_until_readable(questions, math.inf)
+        return questions.recv(messages.MAX_PACKET_BYTES)
+
+    def _listen_until_readable(self, waited_for: socket.socket, until_s: float) -> None:
+        """Read the engine's events until there is something to be read from a socket, or until then."""
+        while True:
+            poll = select.poll()
+            poll.register(waited_for, select.POLLIN)
+            if self._listening.fileno() >= 0:
+                poll.register(self._listening.fileno(), select.POLLIN)
+            left_s = min(self._listening.due_in(), until_s - time.monotonic())
+            ready = poll.poll(None if left_s == math.inf else max(0, math.ceil(left_s * 1000)))
+            if any(number != waited_for.fileno() for number, _ in ready) or self._listening.due_in() == 0:
+                self._listening.turn()
+            if any(number == waited_for.fileno() for number, _ in ready) or time.monotonic() >= until_s:
+                return
 
     def answers(self, question: Question) -> Iterator[Answer]:
         """The messages of an answer. Never raises: what is not known to go wrong is a failure too."""
         try:
-            yield from self._answers(question, time.monotonic() + question.timeout_s)
+            yield from self._answers(question, _until_s(question))
         except NstraceError as error:
             yield _failed(question.number, error)
         except Exception as error:
             yield Failed(question.number, f"unexpected {type(error).__name__}", "", 1, cut(str(error)))
 
     def _answers(self, question: Question, until_s: float) -> Iterator[Answer]:
-        self._engine = self._engine or Engine.connect(self._addresses, self._dial, until_s)
+        if isinstance(question, Listen):
+            self._listening.begin(question.since_ns)
+            return
         if isinstance(question, AskList):
             yield from self._engine.listed(question.number, question.ids, until_s)
             yield Done(question.number)
+        elif isinstance(question, AskExec):
+            yield self._engine.inspect_exec(question.number, question.id, until_s)
         else:
             yield First(question.number, self._engine.init_tgid(question.id, until_s))
+
+
+def _until_s(question: Question) -> float:
+    return time.monotonic() + (0 if isinstance(question, Listen) else question.timeout_s)
 
 
 def _failed(number: int, error: NstraceError) -> Failed:

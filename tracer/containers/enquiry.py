@@ -1,133 +1,139 @@
-"""The engine as a stream asks it: in the background, many containers at once. Nobody waits for an answer.
+"""All engines of the host as a stream asks them: in the background. Nobody waits for an answer.
 
-What is not known yet is silence; when the answer is there, `news` says whose, and the stream asks again. An engine that
-is slow or hangs delays names, and nothing else.
+What is known of a container is what the first engine says that knows it: root's engines go before those of users, which
+are strangers. What they say is believed of that user's containers alone (`tracer.containers.cgroups.Cgroups`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping
+import select
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from tracer.containers.cgroups import Answer, Silence
-from tracer.containers.channel import Asked, Channel
-from tracer.containers.messages import FoundContainer
-from tracer.containers.requests import MAX_IDS
+from tracer.containers.cgroups import Answer, Description, Silence
+from tracer.containers.channel import Channel
+from tracer.containers.engine_enquiry import EngineEnquiry
+from tracer.containers.messages import FoundContainer, Happened, Heard, Missed
 from tracer.stream.lru import Lru
+from tracer.stream.metadata import EngineEvent, ExecFact
 
-PATIENCE_S = 30.0
-"""The time limit of one answer: that of an engine on a host that is very busy is still of use."""
-_AGAIN_S = 5.0  # until an engine that was never there is looked for again
-_FAILED_S = 0.5  # until one that has failed is asked again
-_FRESH_S = 2.0  # how old an answer may be
-_STATE_FRESH_S = 0.5
-_PAUSE_S = 2.0  # after which a call for a state has nothing to do with the calls before
-_SILENT_S = 2.0  # an engine that takes longer to report a state does not answer
-_MAX_ANSWERS = 65536
+_MAX_EVENTS = 1 << 13
+_MAX_PERIODS = 1 << 10
+_MAX_EXECS = 1 << 12
 
 
-class _Known(NamedTuple):
-    """found: None: the engine has no such container. asked_s, answered_s: when it was asked, and has answered."""
+class Period(NamedTuple):
+    """When an engine was not heard, by the wall clock. engine: docker or podman."""
 
-    found: FoundContainer | None
-    asked_s: float
-    answered_s: float
+    engine: str
+    since_ns: int
+    until_ns: int
 
 
 class Enquiry:
-    """Asks one question at a time, about all that are wanted by then. channel: to the process that asks; None: there is
-    no engine. listed: what an engine has just listed, by id; None: none has answered."""
+    """What engines report of containers, and what they say has happened. engines: the channel to each, in the order in
+    which they are believed, and what it has just listed, by id; None: it has not answered."""
 
-    def __init__(self, channel: Channel | None, listed: Mapping[str, FoundContainer] | None) -> None:
-        self._channel = channel
-        self._silence = Silence.NO_ENGINE if listed is None else Silence.NO_ANSWER
-        self._asked: Asked | None = None
-        self._wanted: dict[str, float] = {}  # since when
-        self._known: Lru[str, _Known] = Lru(_MAX_ANSWERS)
-        self._state_asked: dict[str, tuple[float, float]] = {}  # since when it is called for, and the last time
-        self._news: set[str] = set()
-        self._not_before_s = 0.0
-        for container_id, found in (listed or {}).items():
-            self._known.put(container_id, _Known(found, time.monotonic(), time.monotonic()))
+    def __init__(self, engines: Iterable[tuple[Channel, Mapping[str, FoundContainer] | None]]) -> None:
+        self._engines = [EngineEnquiry(channel, listed) for channel, listed in engines]
+        self._events: deque[EngineEvent] = deque()
+        self._missed: deque[Period] = deque(maxlen=_MAX_PERIODS)
+        self._execs: Lru[str, EngineEnquiry] = Lru(_MAX_EXECS)  # whose they are
+        self._poll = _poll_of(self._engines)
 
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
-        return self._channel.fileno() if self._channel else -1
+        numbers = [number for engine in self._engines if (number := engine.fileno()) >= 0]
+        return self._poll.fileno() if self._poll and numbers else max(numbers, default=-1)
 
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
         on its way."""
-        known = self._fresh(container_id) or self._known.get(container_id)
-        if known is None:
-            return self._silence
-        return known.found.description if known.found else None
+        answers: list[Answer] = []
+        for engine in self._of(container_id):
+            answer = engine.describe(container_id)
+            if isinstance(answer, Description):
+                return answer
+            answers += [answer] if engine.is_trusted else []
+        return _summary(answers)
 
     def state(self, container_id: str) -> str | Silence | None:
         """The current state: running, paused, restarting, exited, created, ...; None: there is no such container."""
-        now_s = time.monotonic()
-        since_s, last_s = self._state_asked.get(container_id, (now_s, now_s))
-        if now_s - last_s > _PAUSE_S:
-            since_s = now_s
-        self._state_asked[container_id] = (since_s, now_s)
-        known = self._known.get(container_id)
-        if known and known.asked_s >= since_s and now_s - known.answered_s < _STATE_FRESH_S:
-            return known.found.state if known.found else None
-        self._want(container_id)
-        is_new = now_s - self._wanted.get(container_id, now_s) < _SILENT_S
-        return Silence.NOT_YET if is_new and self._silence is Silence.NO_ANSWER else self._silence
+        answers: list[str | Silence | None] = []
+        for engine in self._of(container_id):
+            answer = engine.state(container_id)
+            if isinstance(answer, str):
+                return answer
+            answers += [answer] if engine.is_trusted else []
+        return Silence.NOT_YET if Silence.NOT_YET in answers else _summary(answers)
 
     def expect(self, container_ids: Collection[str]) -> set[str]:
-        """Ask about containers that may have begun. Returns those of which nothing is known yet, though the engine may
-        know them."""
-        asked = {container_id for container_id in container_ids if self._fresh(container_id) is None}
-        if self._silence is Silence.NO_ENGINE:
-            return set()
-        return {one for one in asked if (known := self._known.get(one)) is None or known.found is None}
+        """Ask about containers that may have begun. Returns those of which nothing is known yet, though an engine of
+        root's may know them: nothing waits for a stranger."""
+        missing = [(engine.is_trusted, engine.expect(self._mine(engine, container_ids))) for engine in self._engines]
+        return {one for is_trusted, ids in missing if is_trusted for one in ids}
+
+    def _mine(self, engine: EngineEnquiry, container_ids: Collection[str]) -> list[str]:
+        return [one for one in container_ids if engine in self._of(one)]
+
+    def _of(self, container_id: str) -> list[EngineEnquiry]:
+        """The engine that knows a container; all where none does."""
+        return [engine for engine in self._engines if engine.knows(container_id)][:1] or self._engines
 
     def news(self) -> set[str]:
         """Receive what has arrived: the ids of all containers about which there was an answer since the last call."""
-        self._collect()
-        news, self._news = self._news, set()
+        news: set[str] = set()
+        for engine in self._engines:
+            news |= engine.news()
+            for notice in engine.notices():
+                if isinstance(notice, Happened):
+                    self._note(engine, notice)
+                elif isinstance(notice, Heard | Missed) and notice.since_ns < notice.until_ns:
+                    self._missed.append(Period(notice.engine, notice.since_ns, notice.until_ns))
         return news
 
-    def _fresh(self, container_id: str) -> _Known | None:
-        """The answer to a question of a moment ago; None: there is none yet, and it is asked."""
-        known = self._known.get(container_id)
-        if known and known.asked_s >= time.monotonic() - _FRESH_S:
-            return known
-        self._want(container_id)
+    def _note(self, engine: EngineEnquiry, said: Happened) -> None:
+        if exec_id := said.attributes.get("execID"):
+            self._execs.put(exec_id, engine)
+        if len(self._events) == _MAX_EVENTS:
+            oldest = self._events.popleft()
+            self._missed.append(Period(oldest.engine, oldest.time_ns, oldest.time_ns + 1))
+        facts = (said.id, said.action, said.time_ns, said.engine, said.name, said.image, said.attributes)
+        self._events.append(EngineEvent(*facts))
+
+    def events(self) -> list[EngineEvent]:
+        """What has happened to containers since the last call, as their engines say, in the order in which it came:
+        late, and perhaps not all of it. `news` receives it. Never waits."""
+        events, self._events = list(self._events), deque()
+        return events
+
+    def missed(self) -> list[Period]:
+        """When engines were not heard, each period once, when it is over: what happened then may not be in `events`."""
+        missed = list(self._missed)
+        self._missed.clear()
+        return missed
+
+    def exec(self, exec_id: str) -> ExecFact | Silence | None:
+        """What an engine reports of an exec that one of its events has named (execID), as it was when the answer came;
+        None: there is none with this id."""
+        engine = self._execs.get(exec_id)
+        return engine.exec(exec_id) if engine else None
+
+
+def _summary(answers: Collection[object]) -> Silence | None:
+    """What several engines say together that do not know a container."""
+    if Silence.NO_ANSWER in answers:
+        return Silence.NO_ANSWER
+    return None if None in answers else Silence.NO_ENGINE
+
+
+def _poll_of(engines: list[EngineEnquiry]) -> select.epoll | None:
+    """One descriptor for several; it is made while that is permitted. None: one engine needs none."""
+    if len(engines) < 2:
         return None
-
-    def _want(self, container_id: str) -> None:
-        if len(self._wanted) < _MAX_ANSWERS:
-            self._wanted.setdefault(container_id, time.monotonic())
-        self._ask()
-
-    def _ask(self) -> None:
-        """Ask about the containers that are wanted, unless a question is on its way."""
-        if self._channel and self._wanted and self._asked is None and time.monotonic() >= self._not_before_s:
-            wanted = list(self._wanted)[:MAX_IDS]
-            self._asked = self._channel.ask_list(frozenset(wanted), PATIENCE_S)
-
-    def _collect(self) -> None:
-        if self._channel is None:
-            return
-        self._channel.receive()
-        asked = self._asked
-        if asked and (asked.is_done or asked.is_overdue):
-            self._asked = None
-            self._take(asked)
-        self._ask()
-
-    def _take(self, asked: Asked) -> None:
-        if asked.failure or not asked.is_done:
-            again_s = _AGAIN_S if self._silence is Silence.NO_ENGINE else _FAILED_S
-            self._not_before_s = time.monotonic() + again_s
-            return
-        self._silence = Silence.NO_ANSWER
-        for container_id in asked.ids or ():
-            known = _Known(asked.found.get(container_id), asked.asked_s, time.monotonic())
-            self._known.put(container_id, known)
-            self._wanted.pop(container_id, None)
-            self._news.add(container_id)
+    poll = select.epoll()
+    for engine in engines:
+        if engine.fileno() >= 0:
+            poll.register(engine.fileno(), select.EPOLLIN)
+    return poll

@@ -1,4 +1,4 @@
-"""The engine's HTTP interface, as far as names, images, labels and states need it: three GETs on a connected socket.
+"""The engine's HTTP interface, as far as names, images, labels and states need it: GETs on a connected socket.
 
 Without http.client, whose import takes 25 ms (it parses headers as mails, and knows TLS), and without the docker SDK,
 whose import takes 100 ms more: a whole `nstrace translate` may take 60 ms beyond Python's start (docs/architecture.md).
@@ -7,7 +7,10 @@ The limits on the time and size of an answer are here; what may become of one is
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
+import select
 import socket
 import time
 from collections.abc import Callable, Collection
@@ -52,13 +55,25 @@ Dial = Callable[[Request, float], int]
 OSError."""
 
 
+Wait = Callable[[socket.socket, float], None]
+"""Returns when something can be read from a socket, or then (CLOCK_MONOTONIC)."""
+
+
+def only_wait(connected: socket.socket, until_s: float) -> None:
+    """A `Wait` that does nothing else."""
+    poll = select.poll()
+    poll.register(connected, select.POLLIN)
+    poll.poll(max(0, math.ceil((until_s - time.monotonic()) * 1000)))
+
+
 class HttpApi:
     """Reads an engine's answers; one connection for each question. All methods return JSON as it came: the caller
     decodes what it needs, and nothing else becomes an object. until_s: when the whole answer must be there, connecting
-    included (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch or Malformed."""
+    included (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch or Malformed. wait: how it
+    waits for them."""
 
-    def __init__(self, dial: Dial) -> None:
-        self._dial = dial
+    def __init__(self, dial: Dial, wait: Wait = only_wait) -> None:
+        self._dial, self._wait = dial, wait
 
     def version(self, until_s: float) -> bytearray:
         """GET /version."""
@@ -72,9 +87,13 @@ class HttpApi:
         """GET /containers/ID/json."""
         return self._get(Request(Kind.INSPECT, (container_id,)), until_s)
 
+    def inspect_exec(self, exec_id: str, until_s: float) -> bytearray:
+        """GET /exec/ID/json."""
+        return self._get(Request(Kind.EXEC, (exec_id,)), until_s)
+
     def _get(self, request: Request, until_s: float) -> bytearray:
         with socket.socket(fileno=self._dial(request, until_s)) as connected:
-            answer = _Answer(connected, until_s)
+            answer = _Answer(connected, until_s, self._wait)
             status = answer.status()
             body = answer.body()
         if status != _OK:
@@ -85,8 +104,9 @@ class HttpApi:
 class _Answer:
     """An answer as it arrives, in the time for all of it: RFC 9112. All methods raise OSError, TooMuch or Malformed."""
 
-    def __init__(self, connected: socket.socket, until_s: float) -> None:
-        self._socket, self._until_s = connected, until_s
+    def __init__(self, connected: socket.socket, until_s: float, wait: Wait) -> None:
+        self._socket, self._until_s, self._wait = connected, until_s, wait
+        connected.setblocking(False)
         self._piece = bytearray(_PIECE_BYTES)
         self._waiting = bytearray()  # received, and not read yet
         self._received_bytes = 0
@@ -161,20 +181,20 @@ class _Answer:
 
     def _receive(self) -> bool:
         """Receive some more; False: that was all."""
-        self._keep_time()
-        count = self._socket.recv_into(self._piece)
+        count = self._received()
         self._waiting += memoryview(self._piece)[:count]
         self._received_bytes += count
         if self._received_bytes > MAX_ANSWER_BYTES + _MAX_AROUND_BYTES:
             raise TooMuch(f"more than {MAX_ANSWER_BYTES >> 20} MiB")
         return count > 0
 
-    def _keep_time(self) -> None:
-        """Set the time-out of the next call. Raises TimeoutError where the time is over."""
-        left_s = self._until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        self._socket.settimeout(left_s)
+    def _received(self) -> int:
+        """How many bytes have come into the piece. Raises TimeoutError where the time is over."""
+        while time.monotonic() < self._until_s:
+            self._wait(self._socket, self._until_s)
+            with contextlib.suppress(BlockingIOError):
+                return self._socket.recv_into(self._piece)
+        raise TimeoutError("timed out")
 
 
 def _explanation(body: bytearray) -> str:

@@ -1,12 +1,14 @@
 """What the process that asks the engine and the rest of nstrace say to each other: typed, and bounded in size. Pure.
 
-Each message is one packet. An answer is any number of `Found`, then `Done`; or `First`; or `Failed`. What an engine may
-make of our memory is bounded here: by the number of containers, and by how much is kept of each.
+Each message is one packet. An answer is any number of `Found`, then `Done`; or `First`; or `Exec`; or `Failed`. After
+`Listen` come also, at any time, `Happened`, `Heard`, `Deaf` and `Missed`. What an engine may make of our memory is
+bounded here: by the number of containers, and by how much is kept of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -26,11 +28,14 @@ MAX_TGID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _MAX_TEXT = 1024
 _MAX_LABELS_BYTES = 1 << 15  # of one container
 _MAX_LABELS_OF_ONE = 1024
+_MAX_ATTRIBUTES = 16
+_MAX_WORDS = 64
 
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Text = Annotated[str, Meta(max_length=_MAX_TEXT)]
 Number = Annotated[int, Meta(ge=0)]
 Tgid = Annotated[int, Meta(ge=0, le=MAX_TGID)]
+Time = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -87,12 +92,71 @@ class Failed(_Message, frozen=True, array_like=True, tag=7):
     is_nonsense: bool = False
 
 
+class AskExec(_Message, frozen=True, array_like=True, tag=8):
+    """What is the exec with this id?"""
+
+    id: Id
+    timeout_s: float
+
+
+class Exec(_Message, frozen=True, array_like=True, tag=9):
+    """As `ExecFact`. container_id: None: the engine knows no such exec."""
+
+    container_id: Id | None
+    tgid: Tgid | None = None
+    user: Text = ""
+    command: Annotated[list[Text], Meta(max_length=_MAX_WORDS)] = []
+    exit_code: int | None = None
+
+
+class Listen(_Message, frozen=True, array_like=True, tag=10):
+    """Report events from now on. since_ns: those from then on are not known yet, by the wall clock; 0: those to
+    come. number: 0."""
+
+    since_ns: Time
+
+
+class Happened(_Message, frozen=True, array_like=True, tag=11):
+    """As `EngineEvent`. number: 0."""
+
+    id: Id
+    action: Annotated[str, Meta(max_length=32)]
+    time_ns: Time
+    engine: Annotated[str, Meta(max_length=32)]
+    name: Text | None
+    image: Text | None
+    attributes: Annotated[dict[Text, Text], Meta(max_length=_MAX_ATTRIBUTES)]
+
+
+class Heard(_Message, frozen=True, array_like=True, tag=12):
+    """The engine is heard from now on. since_ns, until_ns: when it was not, by the wall clock; equal: it always was.
+    engine: docker or podman. number: 0."""
+
+    engine: Annotated[str, Meta(max_length=32)]
+    since_ns: Time
+    until_ns: Time
+
+
+class Deaf(_Message, frozen=True, array_like=True, tag=13):
+    """The engine is not heard any more since then. number: 0."""
+
+    since_ns: Time
+
+
+class Missed(_Message, frozen=True, array_like=True, tag=14):
+    """Events of this time were so many that not all of them were passed on. number: 0."""
+
+    engine: Annotated[str, Meta(max_length=32)]
+    since_ns: Time
+    until_ns: Time
+
+
 class Nonsense(NstraceError):
     """The engine has said of a process what cannot be."""
 
 
-Question = AskList | AskFirst
-Answer = Ready | Found | Done | First | Failed
+Question = AskList | AskFirst | AskExec | Listen
+Answer = Ready | Found | Done | First | Failed | Exec | Happened | Heard | Deaf | Missed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_question = msgspec.msgpack.Decoder(Question).decode
@@ -114,9 +178,9 @@ class FoundContainer:
 _ALIVE = ("running", "paused", "stopping")
 
 
-def container_from(found: Found) -> FoundContainer:
-    """The container of a message."""
-    description = Description(found.name, found.image, found.labels, found.runtime)
+def container_from(found: Found, owner: int | None = None) -> FoundContainer:
+    """The container of a message. owner: as in `Description`."""
+    description = Description(found.name, found.image, found.labels, found.runtime, owner)
     name, image = found.name or found.id[:12], found.image or ""
     return FoundContainer(found.id, name, image, found.state in _ALIVE, found.state, description)
 
@@ -124,6 +188,11 @@ def container_from(found: Found) -> FoundContainer:
 def cut(text: str) -> str:
     """As much of a text as a message may have."""
     return text[:_MAX_TEXT]
+
+
+def cut_words(words: Iterable[str]) -> list[str]:
+    """As much of a command as a message may have."""
+    return [cut(word) for word in itertools.islice(words, _MAX_WORDS)]
 
 
 def cut_labels(labels: Mapping[str, str], room: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from tracer.containers import cgroup_paths
-from tracer.containers.cgroups import Answer, Describe, Description, Silence, container_of
+from tracer.containers.cgroups import Answer, Describe, Description, Silence, believed, container_of
 from tracer.host import nsfs, procfs
 from tracer.host.pidns_ids import PidnsIds
 from tracer.host.procfs import LivingProcess
@@ -119,7 +119,7 @@ class Host:
         answers: dict[str, Answer] = {}
 
         def runtime_of(container_id: str) -> str | None:
-            answer = answers[container_id] = self._describe(container_id)
+            answer = answers[container_id] = believed(self._describe(container_id), path)
             return answer.runtime if isinstance(answer, Description) else None
 
         found = cgroup_paths.find(path, runtime_of)

@@ -145,6 +145,18 @@ class EngineEvent(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
 
 
+class ExecFact(msgspec.Struct, frozen=True):
+    """What an engine says of a process that it has brought into a container (docker exec). tgid: its PID on the host;
+    None: it has not begun. user: as it was asked for; "": the image's. exit_code: None: it runs."""
+
+    exec_id: str
+    container_id: str
+    tgid: int | None
+    user: str
+    command: list[str]
+    exit_code: int | None = None
+
+
 def pad_args(args: Iterable[bytes]) -> bytes:
     """An argument vector as the kernel keeps it: every argument ended by a NUL."""
     return b"".join(arg + b"\0" for arg in args)

@@ -51,7 +51,7 @@ def followed(
 
         names = stack.enter_context(contextlib.closing(Names()))
         names.prepare()
-        channel = names.start()
+        names.start()
         from tracer.containers.enquiry import Enquiry
         from tracer.host.lookup import Lookup
         from tracer.kernel.loader_client import CAP_SYS_PTRACE, may
@@ -63,7 +63,7 @@ def followed(
             say(f"{name} is not running; waiting for it to start")
         for text in lookup.unmatched(resolved.targets):
             say(f"no running container matches {text}; waiting for one to start")
-        enquiry = Enquiry(channel, names.listed)
+        enquiry = Enquiry(names.engines())
         if not may(CAP_SYS_PTRACE):
             say(f"without CAP_SYS_PTRACE: {_WITHOUT_PTRACE}")
         tracing.load(uses)

@@ -24,11 +24,11 @@ class Watch:
         """uses: modules that the caller needs from then on."""
         with ExitStack() as stack:
             tracing = stack.enter_context(Tracing(LoadOptions()))
-            channel = names.start()
+            names.start()
+            enquiry = Enquiry(names.engines())
             tracing.load(uses)
             tracing.confine(may_look=True)
             tracing.check()
-            enquiry = Enquiry(channel, names.listed)
             targets = (parse_target("all"), parse_target("host"))
             self._source = tracing.source(targets, enquiry.describe, MAX_PROCESSES, background=enquiry)
             self._opened = stack.pop_all()

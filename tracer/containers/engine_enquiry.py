@@ -1,0 +1,199 @@
+"""One engine as a stream asks it: in the background, many containers at once. Nobody waits for an answer.
+
+What is not known yet is silence; when the answer is there, `news` says whose, and the stream asks again. An engine that
+is slow or hangs delays names, and nothing else. After it was away it is asked for everything again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from tracer.containers.cgroups import Answer, Silence
+from tracer.containers.channel import Asked, Channel, Notice
+from tracer.containers.messages import Exec, FoundContainer, Happened, Heard
+from tracer.containers.requests import MAX_IDS
+from tracer.stream.lru import Lru
+from tracer.stream.metadata import ExecFact
+
+PATIENCE_S = 30.0
+"""The time limit of one answer: that of an engine on a host that is very busy is still of use."""
+_AGAIN_S = 5.0  # until an engine that was never there is looked for again
+_FAILED_S, _MAX_FAILED_S = 0.5, 5.0  # until one that has failed is asked again, at first and at most
+_FRESH_S = 2.0  # how old an answer may be
+_STATE_FRESH_S = 0.5
+_PAUSE_S = 2.0  # after which a call for a state has nothing to do with the calls before
+_SILENT_S = 2.0  # an engine that takes longer to report a state does not answer
+_MAX_ANSWERS = 65536
+_MAX_EXECS, _MAX_EXECS_ASKED = 4096, 16
+_MAY_NAME = ("create", "start", "rename", "destroy")  # what happens to a container when its name begins or ends
+
+
+class _Known(NamedTuple):
+    """found: None: the engine has no such container. asked_s, answered_s: when it was asked, and has answered."""
+
+    found: FoundContainer | None
+    asked_s: float
+    answered_s: float
+
+
+class EngineEnquiry:
+    """Asks one question at a time, about all that are wanted by then. channel: to the process that asks; it is listened
+    to. listed: what the engine has just listed, by id; None: it has not answered.
+
+    is_trusted: whether it is no user's, whose word counts for that user's containers alone.
+    """
+
+    def __init__(self, channel: Channel, listed: Mapping[str, FoundContainer] | None) -> None:
+        self.is_trusted = channel.address.owner is None
+        self._channel = channel
+        is_there = listed is not None or channel.address.exists
+        self._silence = Silence.NO_ANSWER if is_there else Silence.NO_ENGINE
+        self._asked: Asked | None = None
+        self._wanted: dict[str, float] = {}  # since when
+        self._known: Lru[str, _Known] = Lru(_MAX_ANSWERS)
+        self._state_asked: dict[str, tuple[float, float]] = {}  # since when it is called for, and the last time
+        self._execs: Lru[str, ExecFact | None] = Lru(_MAX_EXECS)
+        self._execs_asked: dict[str, Asked] = {}
+        self._news: set[str] = set()
+        self._not_before_s = 0.0
+        self._pause_s = _FAILED_S
+        self._lists_all = self._is_silent = False
+        for container_id, found in (listed or {}).items():
+            self._known.put(container_id, _Known(found, time.monotonic(), time.monotonic()))
+        if self.is_trusted:  # what happens to its containers is no stranger's to say
+            channel.listen()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when an answer has arrived; -1: none will."""
+        return self._channel.fileno()
+
+    def knows(self, container_id: str) -> bool:
+        """Whether it has ever said that this is one of its containers."""
+        known = self._known.get(container_id)
+        return known is not None and known.found is not None
+
+    def describe(self, container_id: str) -> Answer:
+        """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
+        on its way."""
+        known = self._fresh(container_id) or self._known.get(container_id)
+        if known is None:
+            return self._silence
+        if known.found is None and self._is_silent:  # it may be there by now: an answer will tell, and nothing waits
+            return Silence.NO_ENGINE
+        return known.found.description if known.found else None
+
+    def state(self, container_id: str) -> str | Silence | None:
+        """The current state: running, paused, restarting, exited, created, ...; None: there is no such container."""
+        now_s = time.monotonic()
+        since_s, last_s = self._state_asked.get(container_id, (now_s, now_s))
+        if now_s - last_s > _PAUSE_S:
+            since_s = now_s
+        self._state_asked[container_id] = (since_s, now_s)
+        known = self._known.get(container_id)
+        if known and known.asked_s >= since_s and now_s - known.answered_s < _STATE_FRESH_S:
+            return known.found.state if known.found else None
+        self._want(container_id)
+        is_new = now_s - self._wanted.get(container_id, now_s) < _SILENT_S
+        return Silence.NOT_YET if is_new and self._silence is Silence.NO_ANSWER else self._silence
+
+    def expect(self, container_ids: Collection[str]) -> set[str]:
+        """Ask about containers that may have begun. Returns those of which nothing is known yet, though the engine may
+        know them."""
+        asked = {container_id for container_id in container_ids if self._fresh(container_id) is None}
+        if self._silence is Silence.NO_ENGINE:
+            return set()
+        return {one for one in asked if (known := self._known.get(one)) is None or known.found is None}
+
+    def exec(self, exec_id: str) -> ExecFact | Silence | None:
+        """What it reports of an exec, as it was when the answer came; None: it knows none with this id."""
+        if exec_id in self._execs:
+            return self._execs.get(exec_id)
+        if exec_id not in self._execs_asked and len(self._execs_asked) < _MAX_EXECS_ASKED:
+            self._execs_asked[exec_id] = self._channel.ask_exec(exec_id, _SILENT_S)
+        return self._silence
+
+    def notices(self) -> list[Notice]:
+        """What has happened since the last call, by its own account. Call it after `news`."""
+        notices = self._channel.notices()
+        for notice in notices:
+            if isinstance(notice, Happened):
+                self._heed(notice)
+            elif isinstance(notice, Heard):
+                self._is_back(notice)
+        return notices
+
+    def _heed(self, happened: Happened) -> None:
+        """Ask about a container whose name may have changed, before anything of it is seen."""
+        known = self._known.get(happened.id)
+        if happened.action in _MAY_NAME and (happened.action == "rename" or known is None or known.found is None):
+            self._want(happened.id)
+
+    def _is_back(self, heard: Heard) -> None:
+        if heard.since_ns == heard.until_ns and self._silence is not Silence.NO_ENGINE:
+            return
+        self._silence = Silence.NO_ANSWER
+        self._lists_all, self._not_before_s, self._pause_s = True, 0.0, _FAILED_S
+        self._ask()
+
+    def news(self) -> set[str]:
+        """Receive what has arrived: the ids of all containers about which there was an answer since the last call."""
+        self._collect()
+        news, self._news = self._news, set()
+        return news
+
+    def _fresh(self, container_id: str) -> _Known | None:
+        """The answer to a question of a moment ago; None: there is none yet, and it is asked."""
+        known = self._known.get(container_id)
+        if known and known.asked_s >= time.monotonic() - _FRESH_S:
+            return known
+        self._want(container_id)
+        return None
+
+    def _want(self, container_id: str) -> None:
+        if len(self._wanted) < _MAX_ANSWERS:
+            self._wanted.setdefault(container_id, time.monotonic())
+        self._ask()
+
+    def _ask(self) -> None:
+        """Ask about the containers that are wanted, or all, unless a question is on its way."""
+        if self._asked or not (self._wanted or self._lists_all) or time.monotonic() < self._not_before_s:
+            return
+        wanted = None if self._lists_all else frozenset(list(self._wanted)[:MAX_IDS])
+        self._asked = self._channel.ask_list(wanted, PATIENCE_S)
+
+    def _collect(self) -> None:
+        self._channel.receive()
+        asked = self._asked
+        if asked and (asked.is_done or asked.is_overdue):
+            self._asked = None
+            self._take(asked)
+        for exec_id, asked in list(self._execs_asked.items()):
+            if asked.is_done or asked.is_overdue:
+                del self._execs_asked[exec_id]
+                if asked.exec:
+                    self._execs.put(exec_id, _exec_fact(exec_id, asked.exec))
+        self._ask()
+
+    def _take(self, asked: Asked) -> None:
+        self._is_silent = asked.failure is not None or not asked.is_done
+        if self._is_silent:
+            self._not_before_s = time.monotonic() + (_AGAIN_S if self._silence is Silence.NO_ENGINE else self._pause_s)
+            self._pause_s = min(_MAX_FAILED_S, 2 * self._pause_s)
+            return
+        self._silence, self._pause_s = Silence.NO_ANSWER, _FAILED_S
+        ids = asked.ids
+        if ids is None:
+            ids, self._lists_all = {*asked.found, *self._known, *self._wanted}, False
+        for container_id in ids:
+            known = _Known(asked.found.get(container_id), asked.asked_s, time.monotonic())
+            self._known.put(container_id, known)
+            self._wanted.pop(container_id, None)
+            self._news.add(container_id)
+
+
+def _exec_fact(exec_id: str, said: Exec) -> ExecFact | None:
+    if said.container_id is None:
+        return None
+    return ExecFact(exec_id, said.container_id, said.tgid, said.user, said.command, said.exit_code)
