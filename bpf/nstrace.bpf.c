@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * The probes: fork, exec, exit and moves between cgroups, each with the
- * process's number in every PID namespace. Compiled by BCC; the constants come
+ * process's number in every PID namespace; who sends the signals that end
+ * processes. Compiled by BCC; the constants come
  * as -D flags (tracer/kernel/loader_child.py): PAGE_SIZE, RING_BYTES,
  * CPUS, URGE_AFTER, RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES,
- * LAST_ARGS_BYTES (of its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD.
+ * LAST_ARGS_BYTES (of its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD,
+ * VICTIM_IS_TASK.
  *
  * These tracepoints run with preemption off (include/linux/tracepoint.h), so
  * an event and its pieces stand together on their CPU, and plain increments
@@ -20,6 +22,8 @@
 #define MAX_MOVED 32768
 #define MAX_FAILED_EXECS 4096
 #define FAILED_NAME_BYTES 256
+#define MAX_KILLERS 8192
+#define MAX_KERNEL_KILLS 256
 
 /*
  * The state of the reader, from wake[0]. look goes up whenever the reader
@@ -64,6 +68,14 @@ struct failed_exec {
 	char name[FAILED_NAME_BYTES];
 };
 
+/* The last SIGKILL of the kernel in a thread's context. */
+struct kernel_kill {
+	struct cause cause;
+	u64 memory; /* of who was killed: its mm */
+	u32 thread;
+	u32 is_oom;
+};
+
 BPF_RINGBUF_OUTPUT(ring, RING_BYTES / PAGE_SIZE);
 BPF_ARRAY(counts, struct counts, CPUS); /* the reader maps it */
 BPF_TABLE("lru_hash", struct pair, u32, decisions, 16384);
@@ -73,6 +85,8 @@ BPF_TABLE("lru_hash", struct pair, struct share, shares, 16384);
 BPF_ARRAY(wake, struct reader, 1); /* the reader maps it */
 BPF_HASH(moved, u64, u8, MAX_MOVED);
 BPF_HASH(failed_execs, u64, struct failed_exec, MAX_FAILED_EXECS);
+BPF_TABLE("lru_hash", struct cause, struct killer, killers, MAX_KILLERS);
+BPF_TABLE("lru_hash", u64, struct kernel_kill, kernel_kills, MAX_KERNEL_KILLS);
 
 enum decision { FOLLOW = 1, IGNORE = 2 }; /* not there: undecided */
 
@@ -356,6 +370,53 @@ static __always_inline bool mark_moved(struct who *who)
 	return !moved.update(&id, &yes);
 }
 
+/* `most` bytes of it, from byte `from`; reported are those up to `end`. */
+static __always_inline void put_killer_part(struct event *head,
+					    struct killer *k, u32 from,
+					    u32 most, u32 end)
+{
+	struct piece *p;
+
+	if (from >= end)
+		return;
+	p = new_piece(head->seq, KIND_PIECE_KILLER);
+	if (!p)
+		return;
+	bpf_probe_read_kernel(p->bytes, most, (char *)k + from);
+	p->len = end - from < most ? end - from : most;
+	head->killer_len += p->len;
+	head->deep_len += p->len;
+	ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+}
+
+/*
+ * Who has sent the signal that ended the process, if that was noted. Where there
+ * is no room, nobody is named: there will be none for the event either.
+ */
+static __always_inline void put_killer(struct event *head, struct who *who)
+{
+	struct cause cause = { .identity = identity_of(who->leader),
+			       .signal = head->status & 0x7f };
+	struct killer *k;
+	u32 end;
+
+	if (!cause.signal)
+		return;
+	k = killers.lookup(&cause);
+	if (!k)
+		return;
+	if (cause.signal == SIGKILL && k->sender == SENDER_KERNEL &&
+	    is_oom_victim(who->task)) /* nstrace_oom() is about to say so */
+		k->sender = SENDER_OOM;
+	end = __builtin_offsetof(struct killer, numbers) + 4 * k->level;
+	if (k->sender != SENDER_UNSURE) {
+		put_killer_part(head, k, 0, PIECE_BYTES, end);
+		put_killer_part(head, k, PIECE_BYTES,
+				sizeof(*k) - PIECE_BYTES, end);
+	}
+	killers.delete(&cause);
+}
+
 /*
  * One event: count it, filter it, write its pieces and itself. head has what
  * only this kind knows; exe is NULL except for an exec, failed or not.
@@ -397,6 +458,8 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 	}
 	if (!put_chain(head, who.pid))
 		return refused(c, kind, &pair, false);
+	if (kind == KIND_EXIT)
+		put_killer(head, &who);
 	if (exe) {
 		put_exe(head, exe);
 		if (kind == KIND_EXEC)
@@ -581,6 +644,132 @@ int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
 	if (is_thread(t) || is_last_thread(t) || to->kn != cgroup_of(t))
 		return 0;
 	return emit(&head, t, NULL);
+}
+
+/*
+ * Who sends the signals that end processes. A signal can be sent in an interrupt,
+ * and the lock of its target's signals is held: so these programs write nothing
+ * into the ring and count nothing. They leave a note by target and signal, which
+ * the exit reports.
+ *
+ * The note is of the last one that was delivered: as long as a signal is pending
+ * the kernel drops others with its number, and SIGKILL takes effect at once. But
+ * a signal can be pending to a process and to a thread of it, and a real-time
+ * signal any number of times: where others may have been sent before, by
+ * somebody else, it is not known which of them is taken.
+ */
+#define BIT(signal) (1U << (signal))
+#define HARMLESS                                                               \
+	(BIT(17) /* SIGCHLD */ | BIT(18) /* SIGCONT */ | BIT(19) /* SIGSTOP */ \
+	 | BIT(20) /* SIGTSTP */ | BIT(21) /* SIGTTIN */                       \
+	 | BIT(22) /* SIGTTOU */ | BIT(23) /* SIGURG */                        \
+	 | BIT(28) /* SIGWINCH */)
+#define SIGRTMIN 32
+#define TRACE_SIGNAL_DELIVERED 0 /* include/trace/events/signal.h */
+#define TRACE_SIGNAL_LOSE_INFO 4
+
+static __always_inline bool is_harmless(u32 signal)
+{
+	return signal < SIGRTMIN && HARMLESS >> signal & 1;
+}
+
+/* Whether the reader does not want to know how the process ends. */
+static __always_inline bool is_ignored(struct task_struct *leader)
+{
+	struct pair pair = pair_of_task(leader);
+	u32 *decision = decisions.lookup(&pair);
+	u64 id = identity_of(leader);
+
+	return decision && *decision == IGNORE && !moved.lookup(&id);
+}
+
+static __always_inline bool is_same_sender(struct killer *a, struct killer *b)
+{
+	return a->sender == b->sender && a->tgid == b->tgid &&
+	       a->start_ns == b->start_ns;
+}
+
+static __always_inline void note_killer(struct cause *cause, struct killer *new)
+{
+	struct killer *old = killers.lookup(cause);
+
+	if (old && !is_same_sender(old, new) &&
+	    (cause->signal >= SIGRTMIN || old->thread != new->thread))
+		new->sender = SENDER_UNSURE;
+	killers.update(cause, new);
+}
+
+/*
+ * The OOM killer's: it kills first, and reports its choice right behind that, in
+ * the same thread. Then it kills who shares the memory (__oom_kill_process()).
+ */
+static __always_inline void note_kernel_kill(struct cause *cause,
+					     struct killer *new,
+					     struct task_struct *to)
+{
+	u64 by = bpf_get_current_pid_tgid();
+	struct kernel_kill kill = { .cause = *cause,
+				    .memory = memory_of(to),
+				    .thread = thread_of(to) };
+	struct kernel_kill *before = kernel_kills.lookup(&by);
+
+	if (before && before->is_oom && before->memory == kill.memory)
+		new->sender = SENDER_OOM;
+	else
+		kernel_kills.update(&by, &kill);
+}
+
+int nstrace_signal(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *to = (void *)ctx->args[2], *sender, *leader;
+	u32 signal = ctx->args[0], result = ctx->args[4];
+	struct cause cause = { .signal = signal };
+	struct killer new = {};
+	u64 info = 0;
+
+	if (is_harmless(signal) || (result != TRACE_SIGNAL_DELIVERED &&
+				    result != TRACE_SIGNAL_LOSE_INFO))
+		return 0;
+	leader = leader_of(to);
+	if (!open_reader() || is_kernel_thread(to) || is_ignored(leader))
+		return 0;
+	/* a call, so that it has no type: typed ones allow no arithmetic */
+	bpf_probe_read_kernel(&info, sizeof(info), &ctx->args[1]);
+	if (info > SEND_SIG_PRIV)
+		new.code = siginfo_code(info);
+	sender = (void *)bpf_get_current_task_btf();
+	cause.identity = identity_of(leader);
+	new.thread = ctx->args[3] ? 0 : thread_of(to);
+	new.sender = sender_of(sender, to, signal, info, new.code);
+	if (!is_kernel_thread(sender) &&
+	    (new.sender != SENDER_KERNEL || signal == SIGKILL))
+		fill_killer(&new, leader_of(sender));
+	if (new.sender == SENDER_KERNEL && signal == SIGKILL)
+		note_kernel_kill(&cause, &new, to);
+	note_killer(&cause, &new);
+	return 0;
+}
+
+int nstrace_oom(struct bpf_raw_tracepoint_args *ctx)
+{
+#ifdef VICTIM_IS_TASK
+	u32 victim = thread_of((void *)ctx->args[0]);
+#else
+	u32 victim = ctx->args[0];
+#endif
+	u64 by = bpf_get_current_pid_tgid();
+	struct kernel_kill *kill = kernel_kills.lookup(&by);
+	struct cause cause;
+	struct killer *k;
+
+	if (!kill || kill->thread != victim)
+		return 0;
+	kill->is_oom = 1;
+	cause = kill->cause;
+	k = killers.lookup(&cause);
+	if (k && k->sender == SENDER_KERNEL)
+		k->sender = SENDER_OOM;
+	return 0;
 }
 
 /*

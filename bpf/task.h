@@ -21,6 +21,14 @@
 #define EACCES 13
 #define ENOTDIR 20
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
+#define PF_EXITING 0x00000004 /* include/linux/sched.h */
+#define PF_KTHREAD 0x00200000
+#define SIGKILL 9
+#define SEND_SIG_NOINFO 0 /* in place of a siginfo: from the current process */
+#define SEND_SIG_PRIV 1 /* and from the kernel */
+#define SI_TIMER -2 /* include/uapi/asm-generic/siginfo.h */
+#define SI_ASYNCIO -4
+#define STACK_BYTES (PAGE_SIZE > 16384 ? PAGE_SIZE : 16384)
 
 #define READ(from, member)                                                     \
 	({                                                                     \
@@ -331,6 +339,129 @@ static __always_inline void *iter_seq(void *ctx)
 static __always_inline struct task_struct *iter_task(void *ctx)
 {
 	return ((void **)ctx)[1];
+}
+
+/* The key of a note about who has sent a signal: to which process, and which. */
+struct cause {
+	u64 identity;
+	u64 signal;
+};
+
+static __always_inline u32 thread_of(struct task_struct *t)
+{
+	return t->pid;
+}
+
+static __always_inline u64 memory_of(struct task_struct *t)
+{
+	return (u64)t->mm;
+}
+
+static __always_inline bool is_kernel_thread(struct task_struct *t)
+{
+	return t->flags & PF_KTHREAD;
+}
+
+/* Whether the OOM killer has chosen the process: mark_oom_victim(). */
+static __always_inline bool is_oom_victim(struct task_struct *t)
+{
+	return t->signal->oom_mm != 0;
+}
+
+static __always_inline struct pair pair_of_task(struct task_struct *leader)
+{
+	struct pid *pid = leader->thread_pid;
+	struct number own = {};
+	struct upid upid;
+
+	read_upid(&upid, pid, pid->level);
+	fill_number(&own, &upid, pid->level);
+	return (struct pair){ .gen = own.gen,
+			      .cgroup_id = cgroup_of(leader)->id,
+			      .inum = own.inum };
+}
+
+static __always_inline s32 siginfo_code(u64 info)
+{
+	struct kernel_siginfo *siginfo = (void *)info;
+
+	return READ(siginfo, si_code);
+}
+
+/*
+ * A negative si_code is of a process: kill(2), sigqueue(3), or what it made up
+ * (rt_sigqueueinfo(2)); then the siginfo is on its kernel stack. Where it is
+ * not, a POSIX timer or a USB device has made it (SI_TIMER, SI_ASYNCIO).
+ */
+static __always_inline bool is_by_process(struct task_struct *sender, u64 info,
+					  s32 code)
+{
+	if (info == SEND_SIG_NOINFO)
+		return true;
+	if (info == SEND_SIG_PRIV || code > 0)
+		return false;
+	return (code != SI_TIMER && code != SI_ASYNCIO) ||
+	       info - sender->stack < STACK_BYTES;
+}
+
+/*
+ * Whether the sender is the first process of a namespace that the other is in,
+ * and ends: then the kernel kills all in there (zap_pid_ns_processes()).
+ */
+static __always_inline bool ends_namespace(struct task_struct *sender,
+					   struct task_struct *other)
+{
+	struct pid *own = sender->group_leader->thread_pid;
+	struct upid first;
+
+	if (!own->level)
+		return false;
+	read_upid(&first, own, own->level);
+	return first.nr == 1 &&
+	       number_inside(other->group_leader->thread_pid, own->level,
+			     first.ns);
+}
+
+/* Who sends: with which siginfo, or what stands for one. */
+static __always_inline u8 sender_of(struct task_struct *sender,
+				    struct task_struct *to, u64 signal,
+				    u64 info, s32 code)
+{
+	bool is_ending = sender->flags & PF_EXITING;
+
+	if (is_kernel_thread(sender))
+		return SENDER_KERNEL;
+	if (is_by_process(sender, info, code))
+		return is_ending ? SENDER_PARENT_ENDED : SENDER_PROCESS;
+	if (info == SEND_SIG_PRIV && signal == SIGKILL && is_ending &&
+	    ends_namespace(sender, to))
+		return SENDER_PIDNS_ENDED;
+	return SENDER_KERNEL;
+}
+
+static __always_inline void fill_killer(struct killer *k,
+					struct task_struct *leader)
+{
+	struct pid *pid = leader->thread_pid;
+	struct number own = {};
+	struct upid upid;
+
+	k->tgid = leader->pid;
+	k->start_ns = leader->start_boottime;
+	k->cgroup_id = cgroup_of(leader)->id;
+	__builtin_memcpy(k->comm, leader->comm, sizeof(k->comm));
+	k->level = pid->level;
+	read_upid(&upid, pid, k->level);
+	fill_number(&own, &upid, k->level);
+	k->inum = own.inum;
+	k->gen = own.gen;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MAX_LEVELS; i++) {
+		if (i >= k->level)
+			break;
+		read_upid(&upid, pid, i + 1);
+		k->numbers[i] = upid.nr;
+	}
 }
 
 /* The letter that /proc/PID/stat shows: get_task_state(), fs/proc/array.c. */

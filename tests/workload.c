@@ -8,6 +8,8 @@
  *	pairs SOCK N seq|exec|burst [BASE] [nowait]
  *	pair SOCK INDEX CODE [nowait]
  *	nest DEPTH SOCK
+ *	nest-kill DEPTH SOCK
+ *	kill SOCK process|group|thread|from-thread|queue|forged SIGNAL PID
  *	thread-exec|vfork-exec PATH [ARG...]
  *	changes SOCK UID NAME
  *	exec-fail
@@ -246,28 +248,52 @@ static int pair(int argc, char **argv)
 	return FAILED;
 }
 
+static void kill_a_child(void)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		err(FAILED, "fork");
+	if (!child)
+		pause();
+	if (kill(child, SIGKILL) || waitpid(child, NULL, 0) != child)
+		err(FAILED, "kill");
+}
+
+static void do_nothing(void)
+{
+}
+
 /* All levels are alive until the innermost has its answer. */
-static int nest_level(unsigned int level, unsigned int depth, const char *path)
+static int nest_level(unsigned int level, unsigned int depth, const char *path,
+		      void (*innermost)(void))
 {
 	struct ledger below = {};
 	int sock = send_report(path, level, true);
 
 	if (level == depth) {
 		await_answer(sock);
+		innermost();
 		return 0;
 	}
 	if (unshare(CLONE_NEWPID))
 		err(FAILED, "unshare at level %u", level);
 	if (!fork_counted(&below))
-		_exit(nest_level(level + 1, depth, path));
+		_exit(nest_level(level + 1, depth, path, innermost));
 	await_child(&below);
 	return below.codes[0] == 1 ? 0 : FAILED;
+}
+
+static int nest_kill(int argc, char **argv)
+{
+	(void)argc;
+	return nest_level(0, number(argv[0]), argv[1], kill_a_child);
 }
 
 static int nest(int argc, char **argv)
 {
 	unsigned int depth = number(argv[0]);
-	int failed = nest_level(0, depth, argv[1]);
+	int failed = nest_level(0, depth, argv[1], do_nothing);
 	struct ledger ledger = { .forks = depth, .codes = { [0] = depth } };
 
 	(void)argc;
@@ -468,6 +494,53 @@ static int raise_signal(int argc, char **argv)
 	sigprocmask(SIG_UNBLOCK, &all, NULL);
 	raise(nr);
 	errx(FAILED, "signal %d has not ended us", nr);
+}
+
+struct sending {
+	const char *how;
+	int signal;
+	pid_t to;
+};
+
+/* forged: as if a timer of the target's had sent it. */
+static void *send_signal(void *raw)
+{
+	struct sending *sending = raw;
+	const char *how = sending->how;
+	siginfo_t info = { .si_signo = sending->signal, .si_code = SI_TIMER };
+	int failed;
+
+	if (!strcmp(how, "group"))
+		failed = kill(-sending->to, sending->signal);
+	else if (!strcmp(how, "thread"))
+		failed = syscall(SYS_tgkill, sending->to, sending->to,
+				 sending->signal);
+	else if (!strcmp(how, "queue"))
+		failed = sigqueue(sending->to, sending->signal,
+				  (union sigval){});
+	else if (!strcmp(how, "forged"))
+		failed = syscall(SYS_rt_sigqueueinfo, sending->to,
+				 sending->signal, &info);
+	else
+		failed = kill(sending->to, sending->signal);
+	if (failed)
+		err(FAILED, "%s %d", how, sending->to);
+	return NULL;
+}
+
+static int kill_by(int argc, char **argv)
+{
+	struct sending sending = { argv[1], number(argv[2]), number(argv[3]) };
+	pthread_t thread;
+
+	(void)argc;
+	await_answer(send_report(argv[0], 0, true));
+	if (strcmp(sending.how, "from-thread"))
+		send_signal(&sending);
+	else if (pthread_create(&thread, NULL, send_signal, &sending) ||
+		 pthread_join(thread, NULL))
+		errx(FAILED, "pthread_create");
+	return 0;
 }
 
 static int core(int argc, char **argv)
@@ -741,6 +814,8 @@ static const struct verb {
 	{ "pairs", 3, pairs },
 	{ "pair", 3, pair },
 	{ "nest", 2, nest },
+	{ "nest-kill", 2, nest_kill },
+	{ "kill", 4, kill_by },
 	{ "thread-exec", 1, thread_exec },
 	{ "vfork-exec", 1, vfork_exec },
 	{ "changes", 3, changes },

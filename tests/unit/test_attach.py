@@ -46,20 +46,23 @@ def test_each_probe_is_attached(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
     btf: Any = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
     attaching.attach(CompiledPrograms((), programs), btf)
-    assert libbpf.attached == [*attaching.PROBES, *attaching.CALLS]
+    assert libbpf.attached == [*attaching.PROBES, *attaching.CALLS, *attaching.KILLERS]
 
 
 @pytest.mark.parametrize("refused", ["loaded", "attached"])
-def test_a_kernel_without_programs_behind_calls_is_traced_all_the_same(
-    refused: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("program", "field"), [("nstrace_execveat", "calls"), ("nstrace_oom", "killers")])
+def test_a_kernel_without_an_optional_program_is_traced_all_the_same(
+    refused: str, program: str, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Those of its group are not attached either."""
+
     class Older(Libbpf):
         def bpf_prog_load(self, kind: int, name: bytes, *rest: object) -> int:
-            return -1 if refused == "loaded" and name == b"nstrace_execveat" else super().bpf_prog_load(kind, name)
+            return -1 if refused == "loaded" and name == program.encode() else super().bpf_prog_load(kind, name)
 
-        def bpf_raw_tracepoint_open(self, name: None, program: int) -> int:
-            link = super().bpf_raw_tracepoint_open(name, program)
-            return -1 if refused == "attached" and self.attached[-1] == "nstrace_execveat" else link
+        def bpf_raw_tracepoint_open(self, name: None, fd: int) -> int:
+            link = super().bpf_raw_tracepoint_open(name, fd)
+            return -1 if refused == "attached" and self.attached[-1] == program else link
 
     libbpf, closed = Older(), list[int]()
     monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: libbpf)
@@ -67,7 +70,8 @@ def test_a_kernel_without_programs_behind_calls_is_traced_all_the_same(
     programs = tuple(ProgramObject(name, EXIT, ()) for name in attaching.PROGRAMS)
     btf: Any = SimpleNamespace(function=lambda _name: 1, tracepoint=lambda _name: 2)
     attached = attaching.attach(CompiledPrograms((), programs), btf)
-    assert (attached.calls, len(attached.links)) == ((), len(attaching.PROBES))
+    found = {"calls": len(attached.calls), "killers": len(attached.killers)}
+    assert (found, len(attached.links)) == ({"calls": 2, "killers": 2} | {field: 0}, len(attaching.PROBES))
     assert len(closed) == (refused == "attached")
 
 
@@ -75,7 +79,8 @@ def test_what_reports_failed_execs_is_detached_where_nothing_notes_them(monkeypa
     closed = list[int]()
     monkeypatch.setattr(os, "close", closed.append)
     count = len(attaching.PROBES)
-    attached = attaching.Attached({}, 1, tuple(range(100, 100 + count)), tuple(range(200, 200 + count)), (300, 301))
+    links, programs = (tuple(range(first, first + count)) for first in (100, 200))
+    attached = attaching.Attached({}, 1, links, programs, (300, 301), (302, 303))
     assert attaching.without_idle(attached) is attached
     left = attaching.without_idle(attached._replace(calls=()))
     places = [list(attaching.PROBES).index(name) for name in attaching.REPORTERS]

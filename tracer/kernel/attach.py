@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Collection
 from threading import Thread
 from typing import NamedTuple
 
@@ -30,7 +31,10 @@ CALLS = {
     "nstrace_execve": ("__x64_sys_execve", "__arm64_sys_execve"),
     "nstrace_execveat": ("__x64_sys_execveat", "__arm64_sys_execveat"),
 }
-PROGRAMS = (ITERATOR, *PROBES, *CALLS)  # first the one that takes longest to verify
+# program -> the raw tracepoint that it is attached to, where this kernel has both: they note who sends signals.
+KILLERS = {"nstrace_signal": "signal_generate", "nstrace_oom": "mark_victim"}
+OPTIONAL = {*CALLS, *KILLERS}
+PROGRAMS = (ITERATOR, *PROBES, *CALLS, *KILLERS)  # first the one that takes longest to verify
 
 _TRACING, _TRACE_RAW_TP, _TRACE_FEXIT, _TRACE_ITER = (
     26,
@@ -75,13 +79,14 @@ class _MapCreateOpts(ctypes.Structure):
 class Attached(NamedTuple):
     """Descriptors: of the maps by name, of the link to the iterator over tasks, of the links to the probes, and of the
     probes' programs; these two in the order of PROBES. calls: of the links behind the calls that can fail; () where the
-    kernel has no way to put programs there."""
+    kernel has no way to put programs there. killers: of the links of KILLERS; () where the kernel lacks one."""
 
     maps: dict[str, int]
     iterator: int
     links: tuple[int, ...]
     programs: tuple[int, ...]
     calls: tuple[int, ...]
+    killers: tuple[int, ...]
 
 
 def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
@@ -97,9 +102,8 @@ def attach(objects: CompiledPrograms, btf: Btf) -> Attached:
     if iterator < 0 or min(links) < 0:
         raise _refused("the programs cannot be attached", ctypes.get_errno())
     named = {one.name: fd for one, fd in zip(objects.maps, maps, strict=True)}
-    return Attached(
-        named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES), _behind_calls(libbpf, programs)
-    )
+    calls, killers = (_optional(libbpf, programs, names) for names in (CALLS, KILLERS))
+    return Attached(named, iterator, tuple(links), tuple(programs[probe] for probe in PROBES), calls, killers)
 
 
 def without_idle(attached: Attached) -> Attached:
@@ -114,11 +118,11 @@ def without_idle(attached: Attached) -> Attached:
     return attached._replace(links=tuple(links.values()), programs=tuple(programs.values()))
 
 
-def _behind_calls(libbpf: ctypes.CDLL, programs: dict[str, int]) -> tuple[int, ...]:
-    """Attach the programs that stand behind system calls, all or none: not every kernel can (arm64 since 6.0)."""
-    if not programs.keys() >= CALLS.keys():
+def _optional(libbpf: ctypes.CDLL, programs: dict[str, int], names: Collection[str]) -> tuple[int, ...]:
+    """Attach these programs, all or none: not every kernel can put some behind system calls (arm64 since 6.0)."""
+    if not programs.keys() >= set(names):
         return ()
-    links = [libbpf.bpf_raw_tracepoint_open(None, programs[name]) for name in CALLS]
+    links = [libbpf.bpf_raw_tracepoint_open(None, programs[name]) for name in names]
     if min(links) >= 0:
         return tuple(links)
     for link in links:
@@ -146,7 +150,7 @@ def _load_all(libbpf: ctypes.CDLL, objects: CompiledPrograms, maps: list[int], b
         try:
             loaded[program.name] = _load(libbpf, program, maps, btf)
         except NstraceError as error:
-            if program.name not in CALLS:
+            if program.name not in OPTIONAL:
                 refused.append(error)
 
     threads = [Thread(target=load, args=(program,)) for program in objects.programs]
@@ -167,7 +171,8 @@ def _load(libbpf: ctypes.CDLL, program: ProgramObject, maps: list[int], btf: Btf
         function = next(filter(None, map(btf.function, CALLS[program.name])), 0)
         options.expected_attach_type, options.attach_btf_id = _TRACE_FEXIT, function
     else:
-        options.expected_attach_type, options.attach_btf_id = _TRACE_RAW_TP, btf.tracepoint(PROBES[program.name])
+        tracepoint = (PROBES | KILLERS)[program.name]
+        options.expected_attach_type, options.attach_btf_id = _TRACE_RAW_TP, btf.tracepoint(tracepoint)
     code = program.linked(maps)
 
     def load() -> int:

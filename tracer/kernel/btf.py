@@ -50,6 +50,8 @@ STRUCTURES: dict[str, tuple[StructMember, ...]] = {
         _member("real_cred", "struct cred *{}"),
         _member("cgroups", "struct css_set *{}"),
         _member("mm", "struct mm_struct *{}"),
+        _member("flags", "unsigned int {}"),
+        _member("stack", _U64),
         _member("self_exec_id", _U64),  # begin_new_exec() counts it up; 64 bits since d1e7fd6462ca (5.7)
     ),
     "pid": (_member("level", "unsigned int {}"), _member("numbers", "char {}[0]")),
@@ -64,7 +66,9 @@ STRUCTURES: dict[str, tuple[StructMember, ...]] = {
         _member("nr_threads", _INT),
         _member("group_exit_code", _INT),
         _member("flags", "unsigned int {}"),
+        _member("oom_mm", _U64),
     ),
+    "kernel_siginfo": (_member("si_code", _INT),),
     "cred": (_member("uid.val", "unsigned int {}"),),
     "css_set": (_member("subsys", "char {}[0]"), _member("dfl_cgrp", "struct cgroup *{}")),
     "cgroup_subsys_state": (_member("cgroup", "struct cgroup *{}"),),

@@ -55,6 +55,8 @@ def _cflags(btf: Btf, options: LoadOptions) -> list[str]:
         flags.append("-DHAVE_NS_ID")
     if btf.tracepoint_args("sched_process_exit") >= 2:
         flags.append("-DHAVE_GROUP_DEAD")
+    if btf.tracepoint_args("mark_victim") >= 2:  # 72ba14deb40a (6.9): the task, and its uid, in place of its number
+        flags.append("-DVICTIM_IS_TASK")
     return flags
 
 
@@ -107,7 +109,7 @@ def load(bpf_dir: Path, options: LoadOptions, store: Store | None = None) -> Att
 
 def main() -> None:
     """Read options from the socket, load, answer with the descriptors (maps in the order of MAPS, iterator, links,
-    programs, links behind calls, and how many of these) or with the error."""
+    programs, links behind calls and of what notes killers, and how many there are of these) or with the error."""
     channel = socket.socket(fileno=int(sys.argv[2]))
     channel.set_inheritable(False)
     request = json.loads(channel.recv(65536))
@@ -117,7 +119,7 @@ def main() -> None:
         channel.send(json.dumps([error.message, error.hint, int(error.exit_code), error.detail[-60000:]]).encode())
         return
     probes = [*attached.links, *attached.programs]
-    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *probes, *attached.calls]
-    socket.send_fds(channel, [b"loaded %d" % len(attached.calls)], fds)
+    fds = [*(attached.maps[name] for name in MAPS), attached.iterator, *probes, *attached.calls, *attached.killers]
+    socket.send_fds(channel, [b"loaded %d %d" % (len(attached.calls), len(attached.killers))], fds)
     channel.recv(1)  # the reader has the descriptors now
     os._exit(0)  # no need to tear LLVM down

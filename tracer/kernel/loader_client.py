@@ -27,7 +27,8 @@ _MAX_FDS, _MAX_MESSAGE_BYTES, _LOADED = 32, 65536, b"loaded "
 @dataclass(frozen=True)
 class Loaded:
     """Descriptors of what was loaded. Closing the links detaches the probes; programs: of the links, in their order,
-    but for the last ones, which stand behind system calls. sees_failed_execs: whether there are such."""
+    but for the last ones, which are optional. sees_failed_execs, sees_killers: whether there are those that note failed
+    execs, and who sends signals."""
 
     ring: int
     counts: int
@@ -38,6 +39,7 @@ class Loaded:
     links: tuple[int, ...]
     programs: tuple[int, ...]
     sees_failed_execs: bool = True
+    sees_killers: bool = True
 
 
 def bpf_dir() -> Path:
@@ -101,11 +103,10 @@ class Loading:
         if not message.startswith(_LOADED):
             raise self._refused(message)
         ring, counts, decisions, losses, wake, iterator, *probes = fds
-        half = (len(probes) - int(message.removeprefix(_LOADED))) // 2
-        links, programs, calls = probes[:half], probes[half : 2 * half], probes[2 * half :]
-        return Loaded(
-            ring, counts, decisions, losses, wake, iterator, (*links, *calls), tuple(programs), len(calls) > 0
-        )
+        calls, killers = map(int, message.removeprefix(_LOADED).split())
+        half = (len(probes) - calls - killers) // 2
+        links, programs = (*probes[:half], *probes[2 * half :]), tuple(probes[half : 2 * half])
+        return Loaded(ring, counts, decisions, losses, wake, iterator, links, programs, calls > 0, killers > 0)
 
     def abandon(self) -> None:
         """Let the child end where its answer is not needed any more. Safe to call after wait()."""

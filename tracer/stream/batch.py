@@ -17,6 +17,8 @@ from tracer.stream.schema import (
     COMM_BYTES,
     EVENT_FIELDS,
     INLINE_LEVELS,
+    KILLER_FIELDS,
+    MAX_LEVELS,
     NUMBER_FIELDS,
     PIECE_BYTES,
     PIECE_FIELDS,
@@ -36,6 +38,7 @@ def _dtype(fields: Sequence[Field], **types: np.dtype[Any]) -> np.dtype[Any]:
 
 NUMBER = _dtype(NUMBER_FIELDS)
 EVENT = _dtype(EVENT_FIELDS, comm=np.dtype(f"S{COMM_BYTES}"), chain=np.dtype((NUMBER, INLINE_LEVELS)))
+KILLER = _dtype(KILLER_FIELDS, comm=np.dtype(f"S{COMM_BYTES}"), numbers=np.dtype(("<u4", MAX_LEVELS)))
 PIECE = _dtype(PIECE_FIELDS, bytes=np.dtype(("u1", PIECE_BYTES)))
 
 
@@ -66,7 +69,8 @@ def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
 class Payload(NamedTuple):
     """The parts of a row that have no fixed length, raw bytes as the kernel reported them; args are NUL-separated.
 
-    killer: of an exit, the JSON of a `tracer.stream.metadata.Killer`. Of CONTAINER_KINDS, args are the JSON of a fact.
+    killer: of an exit, the JSON of a `tracer.stream.metadata.Killer`; a struct killer until `tracer.stream.killers` has
+    read it. Of CONTAINER_KINDS, args are the JSON of a fact.
     """
 
     deep: bytes
@@ -190,7 +194,7 @@ def with_killers(batch: Batch, at: Sequence[int], killers: Sequence[bytes]) -> B
         row = rows[index]
         end = int(batch.starts[index]) + int(row["deep_len"])
         heap += [batch.heap[done : end - int(row["killer_len"])], killer]
-        row["deep_len"] += len(killer) - int(row["killer_len"])
+        row["deep_len"] = int(row["deep_len"]) - int(row["killer_len"]) + len(killer)
         row["killer_len"] = len(killer)
         done = end
     return Batch(rows, b"".join([*heap, batch.heap[done:]]))

@@ -71,7 +71,9 @@ class Killer(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who sent the signal that ended a process: a process, or the kernel in its own name.
 
     pid, pids, comm, container: of the sender, as in the columns of these names; None where it is not known. kernel:
-    the kernel sent it of its own accord. reason: why, where that is certain, such as "oom" or "pidns_ended".
+    the kernel sent it of its own accord; then pid and so on name whom that came from: who asked for memory, the first
+    process of a namespace or the parent that ended. reason: why it did, where that is certain, such as "oom" or
+    "pidns_ended". proc_id: the sender's identity.
     """
 
     pid: int | None = None
@@ -80,6 +82,7 @@ class Killer(msgspec.Struct, frozen=True, omit_defaults=True):
     container: str | None = None
     kernel: bool = False
     reason: str | None = None
+    proc_id: str | None = None
 
 
 class LifeFact(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -181,6 +181,29 @@ class PieceKind(IntEnum):
     EXE = 17
     ARGS = 18
     CGROUP = 19
+    KILLER = 20
+
+
+class Sender(IntEnum):
+    """Who has sent a signal, in the note that the programs make of it: SENDERS describes each."""
+
+    PROCESS = 1
+    KERNEL = 2
+    OOM = 3
+    PIDNS_ENDED = 4
+    PARENT_ENDED = 5
+    UNSURE = 6
+
+
+SENDERS = {
+    Sender.PROCESS: "the process that the note names",
+    Sender.KERNEL: "the kernel, of its own accord: it names nobody",
+    Sender.OOM: "the kernel, out of memory; named: who asked for some",
+    Sender.PIDNS_ENDED: "the kernel; named: a PID namespace's first process, which ended",
+    Sender.PARENT_ENDED: "the kernel; named: the parent, which ended (PR_SET_PDEATHSIG)",
+    Sender.UNSURE: "several have, and it is not known which of the signals was taken",
+}
+"""For every sender, what it means."""
 
 
 class Flag(IntFlag):
@@ -283,6 +306,25 @@ PIECE_FIELDS = (
     Field("bytes", "char[PIECE_BYTES]"),
 )
 """struct piece: of the same size; seq, kind and cpu are where the event has them."""
+
+MAX_LEVELS = 32
+"""How deep PID namespaces can lie below the initial one: MAX_PID_NS_LEVEL, include/linux/pid_namespace.h."""
+KILLER_FIELDS = (
+    Field("start_ns", "u64", "with tgid the identity of the sender"),
+    Field("cgroup_id", "u64"),
+    Field("gen", "u64", "with inum its innermost namespace"),
+    Field("inum", "u32"),
+    Field("tgid", "u32", "0: nobody is named"),
+    Field("code", "u32", "si_code, signed: why"),
+    Field("thread", "u32", "the thread that it was sent to; 0: the process"),
+    Field("sender", "u8"),
+    Field("level", "u8", "of its innermost namespace, and how many numbers there are"),
+    Field("pad", "u16"),
+    Field("more_pad", "u32"),
+    Field("comm", f"char[{COMM_BYTES}]"),
+    Field("numbers", "u32[MAX_LEVELS]", "below the initial namespace, outermost first"),
+)
+"""struct killer: who sent a signal that can end a process. Of its numbers the first `level` are reported."""
 
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "char": 1, "struct number": 16}

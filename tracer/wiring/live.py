@@ -24,6 +24,7 @@ from tracer.stream.cgroup_moves import CgroupMoves
 from tracer.stream.claims import Claims, bound
 from tracer.stream.decoding import Decoded
 from tracer.stream.exit_commands import ExitCommands
+from tracer.stream.killers import with_names
 from tracer.stream.metadata import CgroupFact, CgroupName
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
@@ -213,6 +214,7 @@ class LiveSource:
         if not len(batch):
             yield batch
         for part in self.attribution.split_and_learn(batch):
+            part = with_names(part, self.attribution)
             mask = self._moves.apply(part, self._selection.mask(part))
             self.trace.maps.decide(self._selection.take_fresh())
             part.rows["flags"] &= _SEEN_BY_READER

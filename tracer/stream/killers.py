@@ -1,0 +1,86 @@
+"""The notes of the programs about who has sent a signal -> what rows of exits say of it. Pure.
+
+A sender's container is the one that it was in when it sent, by the name that it has when the exit is read: so the note
+is replaced as soon as it is read. It carries no arguments.
+"""
+
+from __future__ import annotations
+
+import signal
+
+import msgspec
+import numpy as np
+
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import KILLER, Batch, with_killers
+from tracer.stream.metadata import Killer
+from tracer.stream.pidns import Number, PidnsId, ProcId
+from tracer.stream.schema import Sender
+
+_NUMBERS_AT = KILLER.fields["numbers"][1] if KILLER.fields else 0
+_SI_TIMER = -2  # include/uapi/asm-generic/siginfo.h
+_BY_SENDER = {
+    Sender.OOM: "oom",
+    Sender.PIDNS_ENDED: "pidns_ended",
+    Sender.PARENT_ENDED: "parent_ended",
+}
+_BY_SIGNAL: dict[int, str] = {
+    **dict.fromkeys((signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE), "fault"),
+    **dict.fromkeys((signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF), "timer"),
+    **dict.fromkeys((signal.SIGINT, signal.SIGQUIT, signal.SIGHUP), "terminal"),
+    signal.SIGXCPU: "cpu_limit",
+    signal.SIGSYS: "seccomp",
+}
+"""Why the kernel sends these signals of its own accord."""
+
+
+def with_names(part: Batch, attribution: Attribution) -> Batch:
+    """The part (`Attribution.split_and_learn`) with JSON of `Killer` in place of the programs' notes; a note that is
+    not whole is left out."""
+    at = np.flatnonzero(part.rows["killer_len"]).tolist()
+    if not at:
+        return part
+    known: dict[tuple[bytes, int], bytes] = {}
+    killers = []
+    for index in at:
+        key = part.payload(index).killer, int(part.rows["status"][index]) & 0x7F
+        if key not in known:
+            killer = killer_of(*key, attribution)
+            known[key] = msgspec.json.encode(killer) if killer else b""
+        killers.append(known[key])
+    return with_killers(part, at, killers)
+
+
+def killer_of(note: bytes, number: int, attribution: Attribution) -> Killer | None:
+    """What a note (struct killer, as far as it was reported) says of the sender of the signal with this number; None:
+    it is not whole."""
+    raw = np.zeros(1, KILLER)
+    raw.view(np.uint8)[: len(note)] = np.frombuffer(note, np.uint8)[: KILLER.itemsize]
+    found = raw[0]
+    if len(note) != _NUMBERS_AT + 4 * int(found["level"]):
+        return None
+    sender = Sender(int(found["sender"]))
+    by_kernel = sender is not Sender.PROCESS
+    reason = _BY_SENDER.get(sender) or (_reason(number, int(found["code"])) if by_kernel else None)
+    if sender is Sender.KERNEL or not found["tgid"]:
+        return Killer(kernel=by_kernel, reason=reason)
+    process = ProcId(int(found["tgid"]), int(found["start_ns"]))
+    inside = found["numbers"][: int(found["level"])].tolist()
+    innermost = Number(PidnsId(int(found["inum"]), int(found["gen"])), [process.tgid, *inside][-1])
+    container = attribution.container((innermost,), int(found["cgroup_id"]))
+    return Killer(
+        process.tgid,
+        [process.tgid, *inside],
+        bytes(found["comm"]).decode("utf-8", "backslashreplace"),
+        container.label if container else None,
+        by_kernel,
+        reason,
+        str(process),
+    )
+
+
+def _reason(number: int, code: int) -> str | None:
+    """Why the kernel has sent it; None: that is not certain. code: si_code, as an unsigned number."""
+    if code == _SI_TIMER & 0xFFFFFFFF:
+        return "timer"
+    return _BY_SIGNAL.get(number)
