@@ -21,6 +21,8 @@ from tracer.recording.inputs import open_input
 from tracer.recording.reader import Recording
 from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
+from tracer.stream.killers import killer_object
+from tracer.stream.metadata import Killer
 from tracer.text.cells import cell
 from tracer.text.escape import decode
 
@@ -55,10 +57,16 @@ def of_json(lines: str) -> list[Fact]:
         event |= {"container": found["name"] or (found["id"] or "")[:12] or None, "container_id": found["id"]}
         event |= {"image": found["image"], "runtime": found["runtime"]}
         event |= {mark: event.get(mark, False) for mark in ("inferred", "carried")}
+        event["killed_by"] = _text(event.get("killed_by"))
         since = event.get("since")
         event["since"] = int(np.datetime64(since.removesuffix("Z"), "ns").astype(int)) if since else None
         facts.append({name: event.get(name) for name in NAMES})
     return sorted(facts, key=lambda fact: fact["ts_ns"])
+
+
+def _text(killer: Fact | None) -> str | None:
+    """As tables have it."""
+    return msgspec.json.encode(killer).decode() if killer else None
 
 
 def _of_table(table: pa.Table) -> list[Fact]:
@@ -125,14 +133,27 @@ def _of_recording(arrows: Path) -> list[Fact]:
         if fact["event"] not in ("cgroup", "pidns", "move"):
             texts = {name: None if fact[name] is None else decode(fact[name]) for name in ("comm", "exe")}
             said = json.loads(fact["fact"] or "{}")
-            facts.append(fact | texts | {"ts_ns": time_ns - offset_ns, "action": said.get("action")})
+            killer = fact["killed_by"] and killer_object(msgspec.json.decode(fact["killed_by"], type=Killer))
+            more = {"ts_ns": time_ns - offset_ns, "action": said.get("action"), "killed_by": _text(killer)}
+            facts.append(fact | texts | more)
     return sorted(facts, key=lambda fact: fact["ts_ns"])
 
 
 def _as_recording(fact: Fact) -> Fact:
     """Without what is made of several columns; a row that has no list has an empty one. throttled and args_truncated
     are the bits of all rows."""
-    made = ("proc_id", "parent_id", "args", "error", "exit_code", "signal", "core_dumped", "duration_ns", "since")
+    made = (
+        "proc_id",
+        "parent_id",
+        "args",
+        "error",
+        "exit_code",
+        "signal",
+        "core_dumped",
+        "oom",
+        "duration_ns",
+        "since",
+    )
     own = {name: fact[name] for name in NAMES if name not in (*_OF_CONTAINERS, *made, "throttled", "args_truncated")}
     return own | {name: fact[name] or [] for name in ("pids", "pidns_chain")}
 

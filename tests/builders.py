@@ -12,7 +12,7 @@ import numpy as np
 
 from tracer.answers.census import NOBODY, Entry
 from tracer.stream.batch import EVENT, NUMBER, Batch, pad_args
-from tracer.stream.metadata import CgroupFact, Container, LifeFact, SessionFact
+from tracer.stream.metadata import CgroupFact, Container, Killer, LifeFact, SessionFact
 from tracer.stream.pidns import Number, PidnsId, ProcId
 from tracer.stream.schema import INLINE_LEVELS, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -48,6 +48,7 @@ def row(
     ts_ns: int = 2 * SECOND_NS,
     parent_tgid: int = 1,
     parent_start_ns: int = 1,
+    killer: Killer | None = None,
     **fields: int,
 ) -> Row:
     """A row of any kind. fields: further fields of EVENT."""
@@ -56,12 +57,13 @@ def row(
     innermost_first = np.array([(inum, nr, gen) for inum, nr, gen in reversed(numbers)], NUMBER)
     inline = innermost_first[:INLINE_LEVELS]
     event["chain"][: len(inline)] = inline
-    heap = (innermost_first[INLINE_LEVELS:].tobytes(), exe, pad_args(args))
+    said = msgspec.json.encode(killer) if killer else b""
+    heap = (innermost_first[INLINE_LEVELS:].tobytes() + said, exe, pad_args(args))
     values = {
         "kind": kind, "flags": flags, "tgid": tgid, "tid": tgid, "vtid": numbers[-1][1], "level": len(inside),
         "start_ns": start_ns, "ts_ns": ts_ns, "parent_tgid": parent_tgid, "parent_start_ns": parent_start_ns,
         "comm": comm, "deep_len": len(heap[0]), "exe_len": len(heap[1]), "args_len": len(heap[2]),
-        "args_total": len(heap[2]),
+        "args_total": len(heap[2]), "killer_len": len(said),
     }  # fmt: skip
     for name, value in (values | fields).items():
         event[name] = value

@@ -20,7 +20,7 @@ from tracer.stream.failures import is_failure
 from tracer.stream.schema import EVENT_NAMES, Flag, Kind
 from tracer.views.lines import Lines
 from tracer.wiring.stdout_queue import PatientView
-from tracer.wiring.streaming import missing_failures
+from tracer.wiring.streaming import missing_failures, missing_here
 
 SH = [b"sh", b"-c", b"exit 3"]
 KILLED, CRASHED = 9, 11 | 128
@@ -117,6 +117,16 @@ def test_who_asks_for_failed_execs_hears_that_the_kernel_cannot_report_them(
 ) -> None:
     options = SimpleNamespace(**{"failed": False, "events": EVENT_NAMES} | asked)
     assert bool(missing_failures(options)) == is_said  # type: ignore[arg-type]
+
+
+def test_who_sees_exits_hears_that_the_kernel_does_not_show_killers() -> None:
+    here = SimpleNamespace(sees_failed_execs=True, sees_killers=False)
+    for events, count in ((EVENT_NAMES, 1), (("exit",), 1), (("fork", "exec"), 0)):
+        options = SimpleNamespace(failed=False, events=events)
+        lines = missing_here(here, options)  # type: ignore[arg-type]
+        assert len(lines) == count
+        assert all("killed_by" in line for line in lines)
+    assert missing_here(SimpleNamespace(sees_failed_execs=True, sees_killers=True), options) == []  # type: ignore[arg-type]
 
 
 def test_what_a_slow_reader_has_missed_counts_failures_alone() -> None:

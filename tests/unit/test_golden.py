@@ -14,7 +14,7 @@ from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, rep
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import Container, Killer
 from tracer.stream.schema import EVENT_NAMES, NO_CPU, NOTE_KINDS, SHOWN_KINDS, Flag, Kind
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
@@ -38,6 +38,18 @@ VIEWS: dict[str, Callable[[], View]] = {
     "lines.jsonl": lambda: JsonLines(KINDS, False, WALL_OFFSET_NS),
     "lines-threads.jsonl": lambda: JsonLines(ALL_KINDS, True, WALL_OFFSET_NS),
 }
+
+
+KILLERS = (
+    Killer(4711, [4711], "runc", proc_id="4711-5"),
+    Killer(4712, [4712, 9, 3], "\x1b'\xff\u202e", "db#2", proc_id="4712-6"),
+    Killer(4713, [4713, 8], "eater", "web", kernel=True, reason="oom", proc_id="4713-7"),
+    Killer(30, [30, 1], "sh", "web", kernel=True, reason="pidns_ended", proc_id="30-1"),
+    Killer(kernel=True, reason="oom"),
+    Killer(kernel=True, reason="of another version"),
+    Killer(kernel=True),
+    Killer(),
+)
 
 
 def everything() -> Batch:
@@ -73,6 +85,9 @@ def everything() -> Batch:
         exits(61, inside, status=3 << 8, exe=b"/bin/sh", args=[b"sh", b"-c", b"exit 3"], **web),
         exits(62, inside, status=9, exe=b"/opt/job", flags=Flag.ARGS_TRUNCATED, args=[b"job", b"a b", b"\x1b"], **web),
         exits(63, exe=b"/bin/true", args=[b"true"]),
+        *(exits(55, inside, status=9, killer=killer, args=[b"job"], **web) for killer in KILLERS),
+        exits(56, inside, status=6 | 128, killer=Killer(56, [56, 15], "job", "web", proc_id="56-1"), **web),
+        exits(57, DEEP, status=15, killer=KILLERS[0]),
         row(Kind.EXEC_FAILED, 64, inside, status=2, exe=b"/none \x1b", **web),
         row(Kind.EXEC_FAILED, 65, status=13, flags=Flag.ARGS_TRUNCATED, exe=b"/very/long"),
         row(Kind.EXEC_FAILED, 66, status=4095),

@@ -20,7 +20,7 @@ import pytest
 from agreement import OUTPUTS, Fact, agree, source
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, gap, life, row, session
 from recordings import WALL_NS, record
-from test_golden import ALL_KINDS, everything, shown
+from test_golden import ALL_KINDS, KILLERS, everything, shown
 
 from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution
@@ -28,6 +28,7 @@ from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
 from tracer.stream.schema import CONTAINER_KINDS, NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
+from tracer.text.escape import safe_text
 from tracer.text.exec_errors import error_words
 from tracer.views.jsonl import JsonLines
 from tracer.views.lines import Lines
@@ -67,6 +68,8 @@ def of_every_kind() -> Batch:
         gap(5, cpu=NO_CPU, pair=(PIDNS + 9, 7, 0)),
         life("started", WEB, 7),
         session("began", WEB),
+        *(row(Kind.EXIT, 60, killer=killer, **NUMBERS | {"status": 9}) for killer in KILLERS),
+        *(row(kind, 60, killer=KILLERS[0], **NUMBERS) for kind in kinds),
     )
 
 
@@ -141,6 +144,18 @@ def unfolded(view: View, told: Batch) -> str:
     return b"".join(view.render(part, containers) + view.rest() for part in parts).decode()
 
 
+def by(killer: Fact | None) -> str:
+    """Who ended a process."""
+    if not killer:
+        return ""
+    reasons = {"oom": "out of memory", "pidns_ended": "at its namespace's end"}
+    if killer["kernel"]:
+        return f" {reasons.get(killer['reason'], 'by the kernel')}"
+    if killer["pid"] is None:
+        return ""
+    return f" by {safe_text(killer['comm'] or '-')} ({killer['pid']})"
+
+
 def info(fact: Fact) -> str:
     """The column INFO, made of the object."""
     words = []
@@ -156,6 +171,7 @@ def info(fact: Fact) -> str:
     elif fact["event"] == "exit":
         how = fact["signal"] or f"exit {fact['exit_code']}"
         core = " (core dumped)" if fact["core_dumped"] else ""
+        core += by(fact["killed_by"])
         is_known = fact["exit_code"] is not None or fact["signal"] is not None
         words.append(f"{how}{core} after {fact['duration_ns'] / 1e9:.1f} s" if is_known else "ended unseen")
     elif fact["event"] == "exec_failed":

@@ -87,7 +87,7 @@ def _run(
     from tracer.wiring.streaming import (
         give_way,
         make_redactor,
-        missing_failures,
+        missing_here,
         shows_only_failed_commands,
         view_modules,
     )
@@ -114,9 +114,8 @@ def _run(
             _confine(tracing, newborn, destination, outlet)
             tracing.check()
             source = tracing.source((target,), lambda _id: None, options.max_processes)
-            missing = missing_failures(options)
-            if missing and not source.trace.loaded.sees_failed_execs and not options.quiet:
-                ending.say(f"nstrace: {missing}")
+            for line in missing_here(source.trace.loaded, options) if not options.quiet else ():
+                ending.say(f"nstrace: {line}")
             source.redact = redactor or source.redact
             source.only_failed_commands = shows_only_failed_commands(options) and record is None
             source.trace.ring.wake_on(ending.wakeup)

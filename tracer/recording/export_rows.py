@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +18,7 @@ from tracer.recording.columns import offsets_of, to_arrow
 from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
+from tracer.stream.killers import is_oom, killer_in, killer_object
 from tracer.stream.known import Known
 from tracer.stream.metadata import Container
 from tracer.stream.schema import CONTAINER_KINDS, METADATA_KINDS
@@ -31,7 +33,7 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
     rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
-    columns |= _containers(batch, containers) | _endings(rows, known) | _facts(batch)
+    columns |= _containers(batch, containers) | _endings(rows, known) | _facts(batch) | _killers(batch, known)
     since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
     columns |= {
         "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
@@ -90,6 +92,16 @@ def _facts(batch: Batch) -> dict[str, pa.Array]:
     for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():
         actions[at] = fact_of(batch, at).action
     return {"action": pa.array(actions, pa.string())}
+
+
+def _killers(batch: Batch, known: Known) -> dict[str, pa.Array]:
+    """Who ended the processes, as JSON, and whether memory had run out."""
+    texts: list[str | None] = [None] * len(batch)
+    oom = [False if is_known else None for is_known in known("oom").tolist()]
+    for at in np.flatnonzero(known("killed_by")).tolist():
+        killer = killer_in(batch.payload(at).killer)
+        texts[at], oom[at] = msgspec.json.encode(killer_object(killer)).decode(), is_oom(killer)
+    return {"killed_by": pa.array(texts, pa.string()), "oom": pa.array(oom, pa.bool_())}
 
 
 def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:

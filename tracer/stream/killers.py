@@ -1,4 +1,4 @@
-"""The notes of the programs about who has sent a signal -> what rows of exits say of it. Pure.
+"""The notes of the programs about who has sent a signal -> what rows of exits say of it, and what that says. Pure.
 
 A sender's container is the one that it was in when it sent, by the name that it has when the exit is read: so the note
 is replaced as soon as it is read. It carries no arguments.
@@ -7,6 +7,8 @@ is replaced as soon as it is read. It carries no arguments.
 from __future__ import annotations
 
 import signal
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,8 +21,9 @@ from tracer.stream.schema import Sender
 
 _NUMBERS_AT = KILLER.fields["numbers"][1] if KILLER.fields else 0
 _SI_TIMER = -2  # include/uapi/asm-generic/siginfo.h
+OOM = "oom"
 _BY_SENDER = {
-    Sender.OOM: "oom",
+    Sender.OOM: OOM,
     Sender.PIDNS_ENDED: "pidns_ended",
     Sender.PARENT_ENDED: "parent_ended",
 }
@@ -32,6 +35,23 @@ _BY_SIGNAL: dict[int, str] = {
     signal.SIGSYS: "seccomp",
 }
 """Why the kernel sends these signals of its own accord."""
+
+
+@lru_cache(1024)
+def killer_in(raw: bytes) -> Killer:
+    """What the killer of a payload says. Raises msgspec.MsgspecError, ValueError or RecursionError where it cannot be
+    read: a reader of recordings has checked it before."""
+    return msgspec.json.decode(raw, type=Killer)
+
+
+def killer_object(killer: Killer) -> dict[str, Any]:
+    """The killer as it is in JSON: all its members; null is what is not known."""
+    return {name: getattr(killer, name) for name in killer.__struct_fields__}
+
+
+def is_oom(killer: Killer | None) -> bool:
+    """Whether it was killed because memory ran out."""
+    return killer is not None and killer.reason == OOM
 
 
 def with_names(part: Batch, attribution: Attribution) -> Batch:
@@ -62,8 +82,8 @@ def killer_of(note: bytes, number: int, attribution: Attribution) -> Killer | No
     sender = Sender(int(found["sender"]))
     by_kernel = sender is not Sender.PROCESS
     reason = _BY_SENDER.get(sender) or (_reason(number, int(found["code"])) if by_kernel else None)
-    if sender is Sender.KERNEL or not found["tgid"]:
-        return Killer(kernel=by_kernel, reason=reason)
+    if sender is Sender.KERNEL or not found["tgid"]:  # a thread of the kernel has run out of memory
+        return Killer(kernel=True, reason=reason)
     process = ProcId(int(found["tgid"]), int(found["start_ns"]))
     inside = found["numbers"][: int(found["level"])].tolist()
     innermost = Number(PidnsId(int(found["inum"]), int(found["gen"])), [process.tgid, *inside][-1])

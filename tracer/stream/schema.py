@@ -401,6 +401,8 @@ _CGROUP = Rule(
     PROCESS_KINDS | {Kind.GAP, Kind.CGROUP} | _ABOUT_CONTAINERS, PROCESS_KINDS, lambda rows: rows["cgroup_id"] != 0
 )
 _KILLED = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: rows["killer_len"] != 0)
+# The OOM killer sends SIGKILL (9), and nothing else.
+_OOM = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: (rows["killer_len"] != 0) | (rows["status"] & 0x7F != 9))
 _FACT = Rule(_ABOUT_CONTAINERS, _NONE)
 _SESSION = Rule(PROCESS_KINDS, PROCESS_KINDS, lambda rows: rows["session"] != 0)
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
@@ -521,7 +523,16 @@ COLUMNS = (
     Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),
     Column("exit_code", "int32", "The exit code; null where a signal ended it.", _END, _ANSWERS),
     Column("signal", "string", "The signal that ended it, such as SIGKILL.", _END, _ANSWERS),
-    Column("killed_by", "string", "Who sent the signal that ended it.", _KILLED, Output.RECORDING, stored="binary"),
+    Column(
+        "killed_by", "string",
+        "Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`:"
+        " the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that"
+        " is certain: oom, pidns_ended, parent_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object,"
+        " in tables its text. Null also where it is not known.",
+        _KILLED, stored="binary",
+    ),
+    Column("oom", "bool", "Whether the kernel ended it because memory ran out. Null: by SIGKILL, and not known whose.",
+           _OOM, _ANSWERS),
     Column("core_dumped", "bool", "Whether it left a core dump.", _END, _ANSWERS),
     Column("duration_ns", "int64", "How long it lived.", _END, _ANSWERS, unit="ns"),
     Column("lost", "int64", "How many events were lost.", _LOSS, field="seq"),

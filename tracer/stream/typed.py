@@ -21,6 +21,19 @@ class Container(msgspec.Struct, frozen=True):
     runtime: str
 
 
+class Killer(msgspec.Struct, frozen=True):
+    """Who sent the signal that ended a process. kernel: the kernel did; then a process is the one for whose sake, and
+    reason says why, where that is certain. null: there is none, or it is not known."""
+
+    pid: int | None
+    pids: list[int] | None
+    comm: str | None
+    container: str | None
+    kernel: bool
+    reason: str | None
+    proc_id: str | None
+
+
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """What every event has."""
 
@@ -152,6 +165,16 @@ class Exit(ProcessEvent, frozen=True, kw_only=True, tag="exit"):
     ]
     exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
     signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
+    killed_by: Annotated[
+        Killer | None,
+        Meta(
+            description="Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`: the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that is certain: oom, pidns_ended, parent_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object, in tables its text. Null also where it is not known."
+        ),
+    ]
+    oom: Annotated[
+        bool | None,
+        Meta(description="Whether the kernel ended it because memory ran out. Null: by SIGKILL, and not known whose."),
+    ]
     core_dumped: Annotated[bool | None, Meta(description="Whether it left a core dump.")]
     duration_ns: Annotated[int | None, Meta(description="How long it lived.")]
 

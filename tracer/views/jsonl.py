@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
+from tracer.stream.killers import is_oom, killer_in, killer_object
 from tracer.stream.known import Known
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import Container, Killer
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import CONTAINER_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -226,7 +227,7 @@ def _between(batch: Batch, index: int) -> bytes:
 def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
     """The members of some kinds only, between those of all kinds and the last number: in which rows, and their text."""
     rows, commands = batch.rows, known("args_truncated")
-    ends = of_kind(rows, Kind.EXIT, Kind.EXEC_FAILED)
+    ends, killed = of_kind(rows, Kind.EXIT, Kind.EXEC_FAILED), known("killed_by")
     masks = [known(name) for name in _Has._fields]
     by_status = known("status") | known("errno")
     values = np.where(by_status, rows["status"], np.where(known("state"), rows["state"], 0))
@@ -234,6 +235,9 @@ def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]
     has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
     different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
     endings = [different[number] for number in of_row.tolist()]
+    for at in np.flatnonzero(killed).tolist():
+        each = _Has._make(bool(mask[at]) for mask in masks)
+        endings[at] = _ending(rows[at], each, killer_in(batch.payload(at).killer)).encode()
     at_rows = np.flatnonzero(commands)
     has_args = known("args")[at_rows].tolist()
     for at, (raw, exe_len), is_whole in zip(at_rows.tolist(), batch.commands(at_rows), has_args, strict=True):
@@ -268,11 +272,13 @@ class _Has(NamedTuple):
     old_tid: bool
     args_truncated: bool
     errno: bool
+    oom: bool
 
 
-def _ending(row: np.void, has: _Has) -> str:
+def _ending(row: np.void, has: _Has, killer: Killer | None = None) -> str:
     """The members of a row's kind after its command, up to the last number."""
     how = ending(int(row["status"]))._asdict() if has.status else {}
+    how |= {"killed_by": killer and killer_object(killer), "oom": is_oom(killer) if has.oom else None}
     if has.errno:
         how = {"errno": int(row["status"]), "error": error_name(int(row["status"]))}
     letter = chr(row["state"]) if has.state else None
@@ -284,7 +290,7 @@ def _ending(row: np.void, has: _Has) -> str:
             text += _members({column.name: bool(row["flags"] & column.flag) if has.args_truncated else None})
         else:
             text += _members({column.name: letter if column.name == "state" else how.get(column.name)})
-    return text
+    return safe_json(text) if killer else text
 
 
 def _members(members: dict[str, Any]) -> str:

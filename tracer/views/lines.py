@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
+from tracer.stream.killers import killer_in
 from tracer.stream.known import Known
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, NOTE_KINDS, Flag, Kind
@@ -25,6 +26,7 @@ from tracer.text.zone import fields
 from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
 from tracer.views.facts import words
 from tracer.views.gaps import Burst, Gaps
+from tracer.views.killed import killed_by
 from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
 from tracer.views.sheet import Sheet, sheet_of, with_lines
 
@@ -188,7 +190,7 @@ class Lines:
         for at in at_rows[rows["flags"][at_rows] & Flag.ARGS_TRUNCATED != 0].tolist():
             infos[at] += " …".encode()
         at_rows = np.flatnonzero(exits)
-        for at, text in zip(at_rows.tolist(), self._endings(rows, at_rows), strict=True):
+        for at, text in zip(at_rows.tolist(), self._endings(batch, at_rows, known), strict=True):
             infos[at] = text + b": " + infos[at] if infos[at] else text
         for at in np.flatnonzero((rows["kind"] == Kind.EXIT) & ~exits).tolist():
             infos[at] = b"ended unseen"
@@ -211,20 +213,26 @@ class Lines:
             return infos
         return [info if len(info) <= room else cut(info.decode(), room).encode() for info in infos]
 
-    def _endings(self, rows: NDArray[np.void], exits: NDArray[np.intp]) -> list[bytes]:
-        """How the processes in these rows ended, and after which time: only few different texts, as shown."""
+    def _endings(self, batch: Batch, exits: NDArray[np.intp], known: Known) -> list[bytes]:
+        """How the processes in these rows ended, by whom, and after which time: only few different texts, as shown."""
+        rows = batch.rows
         lived_ns = rows["ts_ns"][exits].astype(np.int64) - rows["start_ns"][exits].astype(np.int64)
         lived_ns -= lived_ns % np.where(lived_ns < 10**6, 10**3, np.where(lived_ns < 10**9, 10**6, 1))
         first, of_row = distinct(rows["status"][exits], lived_ns)
         different = zip(rows["status"][exits[first]].tolist(), lived_ns[first].tolist(), strict=True)
         texts = [self._lived(status, ns).encode() for status, ns in different]
-        return [texts[number] for number in of_row.tolist()]
+        endings = [texts[number] for number in of_row.tolist()]
+        for place in np.flatnonzero(known("killed_by")[exits]).tolist():
+            at = int(exits[place])
+            by = killed_by(killer_in(batch.payload(at).killer), int(rows["tgid"][at]), self._layout.is_narrow)
+            endings[place] = self._lived(int(rows["status"][at]), int(lived_ns[place]), by).encode()
+        return endings
 
-    def _lived(self, status: int, lived_ns: int) -> str:
+    def _lived(self, status: int, lived_ns: int, by: str = "") -> str:
         """How long goes without saying where there is room for one thing more: of a failure it is the command."""
         if not self._layout.is_narrow:
-            return f"{self._ended(status)} after {duration(lived_ns)}"
-        return self._ended(status) if status else f"{self._ended(status)}, {duration(lived_ns)}"
+            return f"{self._ended(status)}{by} after {duration(lived_ns)}"
+        return f"{self._ended(status)}{by}" if status else f"{self._ended(status)}, {duration(lived_ns)}"
 
     def _ending(self, status: int) -> str:
         end = ending(status)

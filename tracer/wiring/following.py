@@ -104,7 +104,7 @@ def _follow_until(
         exit_code,
         give_way,
         make_redactor,
-        missing_failures,
+        missing_here,
         shows_only_failed_commands,
         stream_to,
         view_modules,
@@ -131,8 +131,8 @@ def _follow_until(
         uses = (*view_modules(options), *(destination.uses if destination else ()))
         tracing = followed(targets, load_options, options.max_processes, say, uses, confine)
         source, is_over = stack.enter_context(tracing)
-        if not source.trace.loaded.sees_failed_execs and (missing := missing_failures(options)):
-            say(missing)
+        for line in missing_here(source.trace.loaded, options):
+            say(line)
         source.redact = redactor or source.redact
         source.only_failed_commands = shows_only_failed_commands(options) and record is None
         limits = Limits(options.duration, options.count, is_over, RESTART_S, options.failed)

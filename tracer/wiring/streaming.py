@@ -15,6 +15,7 @@ from tracer.wiring.ending import Ending
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
+    from tracer.kernel.loader_client import Loaded
     from tracer.secrets.redactor import Redactor
     from tracer.stream.account import Account
     from tracer.stream.attribution import Attribution
@@ -62,6 +63,24 @@ def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected
     from tracer.views.failures import Failures
 
     return Failures(view)
+
+
+def missing_here(loaded: Loaded, options: StreamOptions) -> list[str]:
+    """What this kernel cannot report, of what is asked for: a line each."""
+    lines = [
+        None if loaded.sees_failed_execs else missing_failures(options),
+        None if loaded.sees_killers else missing_killers(options),
+    ]
+    return [line for line in lines if line]
+
+
+def missing_killers(options: StreamOptions) -> str | None:
+    """What to say where programs do not see who sends signals; None: no exits are shown."""
+    from tracer.stream.schema import Kind
+
+    if Kind.EXIT.name.lower() not in options.events:
+        return None
+    return "who ended a process (killed_by) is not known on this kernel: its programs do not see who sends signals"
 
 
 def missing_failures(options: StreamOptions) -> str | None:
