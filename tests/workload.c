@@ -19,6 +19,7 @@
  *	signal NUMBER
  *	core
  *	args-big BYTES
+ *	eat [shared]
  *	noop [ARG...]
  *	storm N WORKERS [exec]
  *	crowd N
@@ -556,6 +557,34 @@ static int core(int argc, char **argv)
 	abort();
 }
 
+static int eat_memory(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		char *more = malloc(1 << 20);
+
+		if (!more)
+			errx(FAILED, "malloc");
+		memset(more, 'x', 1 << 20);
+	}
+}
+
+/* Until the kernel ends it. shared: by a process that shares our memory. */
+static int eat(int argc, char **argv)
+{
+	static char stack[1 << 16];
+	pid_t child;
+
+	if (argc < 1 || strcmp(argv[0], "shared"))
+		return eat_memory(NULL);
+	child = clone(eat_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD,
+		      NULL);
+	if (child < 0 || waitpid(child, NULL, 0) < 0)
+		err(FAILED, "clone");
+	pause();
+	return FAILED;
+}
+
 /* The odd ones first: the end is what gets cut off. */
 static int args_big(int argc, char **argv)
 {
@@ -826,6 +855,7 @@ static const struct verb {
 	{ "signal", 1, raise_signal },
 	{ "core", 0, core },
 	{ "args-big", 1, args_big },
+	{ "eat", 0, eat },
 	{ "noop", 0, noop },
 	{ "storm", 2, storm },
 	{ "crowd", 1, crowd },

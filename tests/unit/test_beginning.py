@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from tracer.stream.batch import Batch
 from tracer.stream.beginning import in_order, owners_first
+from tracer.stream.metadata import Killer
+from tracer.stream.pidns import chain_of
 from tracer.stream.repair import identities
 from tracer.stream.schema import Flag, Kind
 
@@ -50,6 +52,14 @@ def test_who_ended_before_it_was_listed_was_there() -> None:
         (Kind.EXIT, 7, 110, 0, b"then"),
         (Kind.SNAPSHOT, 8, 120, 0, b"now"),
     ]
+
+
+def test_who_killed_it_is_said_by_the_exit_alone() -> None:
+    killed = builders.exits(7, [(PIDNS, 1), (PIDNS + 1, 2), (PIDNS + 2, 3), (PIDNS + 3, 4)], status=9, killer=Killer(3))
+    found = in_order(builders.batch(), builders.batch(killed), BEGAN)
+    assert [found.payload(at).killer for at in range(2)] == [b"", b'{"pid":3}']
+    assert chain_of(found, 0) == chain_of(found, 1)
+    assert found.lengths.sum() == len(found.heap)
 
 
 def test_who_was_listed_after_its_exit_lived_when_the_trace_began() -> None:

@@ -10,6 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer.stream import short_lived
+from tracer.stream.batch import Batch
+from tracer.stream.metadata import Killer
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
 from tracer.stream.schema import Kind
 from tracer.stream.table import Table
@@ -78,6 +80,13 @@ def test_as_the_model(lives: list[tuple[int, list[int], bool, bool]], batch_size
             found = known.find(PidnsId(inum, 1) if inum else INITIAL_PIDNS, nr)
             assert found and found.proc_id == life.proc_id and (found.exited_ns is None) == life.alive
     assert len(known) == len(model.lives)
+
+
+def test_who_is_set_aside_leaves_its_killer_behind() -> None:
+    lives = ((fork(tgid), exits(tgid, status=9, killer=Killer(3))) for tgid in range(100, 300))
+    _others, brief = short_lived.split(batch(*(each for life in lives for each in life)))
+    assert brief
+    assert Batch(brief.rows).lengths.tolist() == [0] * 400
 
 
 def test_a_number_of_one_set_aside_given_away() -> None:

@@ -78,8 +78,9 @@ def _beginning(listed: Batch, place: int | None, early: Batch, at: int) -> Batch
         rows, deep = early.rows[at : at + 1].copy(), early.payload(at).deep
         rows["kind"], rows["flags"] = Kind.SNAPSHOT, Flag.INFERRED
         rows["tid"], rows["vtid"], rows["old_tid"] = rows["tgid"], rows["chain"]["nr"][:, 0], 0
-        for name in ("seq", "status", "exe_len", "args_len", "args_total"):
+        for name in ("seq", "status", "exe_len", "args_len", "args_total", "killer_len"):
             rows[name] = 0
+        rows["deep_len"] = len(deep)
         if is_exec:
             rows["comm"], rows["exec_id"] = b"", rows["exec_id"] - np.uint16(1)
     rows["state"] = 0

@@ -55,7 +55,7 @@ def split(batch: Batch) -> tuple[Batch, ShortLived | None]:
     if not _all_differ(numbers, int((rows["level"][has_ended] == 1).sum()) + processes, others):
         return batch, None
     theirs = pick(rows, is_theirs)
-    for name in ("exe_len", "args_len"):
+    for name in ("deep_len", "exe_len", "args_len", "killer_len"):  # none of them has a deep chain
         theirs[name] = 0
     return others, ShortLived(theirs, numbers, processes)
 
