@@ -77,6 +77,9 @@ def everything() -> Batch:
         row(Kind.EXEC, 45),
         row(Kind.THREAD_FORK, 40, inside, tid=46, vtid=21, **web),
         row(Kind.THREAD_EXIT, 40, inside, tid=46, vtid=21, status=256, **web),
+        *(exits(55, inside, status=9, killer=killer, args=[b"job"], **web) for killer in KILLERS),
+        exits(57, DEEP, status=9, killer=KILLERS[0]),
+        exits(58, inside, status=9, killer=KILLERS[0], **web),
         *(exits(50 + status, inside, status=status, **web) for status in (0, 256, 9, 11 | 128, 34, 40, 64, 77)),
         *(
             exits(60, [(PIDNS, 7)], start_ns=10, ts_ns=10 + lived_ns, cgroup_id=9)
@@ -85,9 +88,7 @@ def everything() -> Batch:
         exits(61, inside, status=3 << 8, exe=b"/bin/sh", args=[b"sh", b"-c", b"exit 3"], **web),
         exits(62, inside, status=9, exe=b"/opt/job", flags=Flag.ARGS_TRUNCATED, args=[b"job", b"a b", b"\x1b"], **web),
         exits(63, exe=b"/bin/true", args=[b"true"]),
-        *(exits(55, inside, status=9, killer=killer, args=[b"job"], **web) for killer in KILLERS),
         exits(56, inside, status=6 | 128, killer=Killer(56, [56, 15], "job", "web", proc_id="56-1"), **web),
-        exits(57, DEEP, status=15, killer=KILLERS[0]),
         row(Kind.EXEC_FAILED, 64, inside, status=2, exe=b"/none \x1b", **web),
         row(Kind.EXEC_FAILED, 65, status=13, flags=Flag.ARGS_TRUNCATED, exe=b"/very/long"),
         row(Kind.EXEC_FAILED, 66, status=4095),

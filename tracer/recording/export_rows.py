@@ -96,12 +96,15 @@ def _facts(batch: Batch) -> dict[str, pa.Array]:
 
 def _killers(batch: Batch, known: Known) -> dict[str, pa.Array]:
     """Who ended the processes, as JSON, and whether memory had run out."""
-    texts: list[str | None] = [None] * len(batch)
-    oom = [False if is_known else None for is_known in known("oom").tolist()]
-    for at in np.flatnonzero(known("killed_by")).tolist():
-        killer = killer_in(batch.payload(at).killer)
-        texts[at], oom[at] = msgspec.json.encode(killer_object(killer)).decode(), is_oom(killer)
-    return {"killed_by": pa.array(texts, pa.string()), "oom": pa.array(oom, pa.bool_())}
+    at = np.flatnonzero(known("killed_by"))
+    killers = [killer_in(batch.payload(index).killer) for index in at.tolist()]
+    number, oom = np.zeros((2, len(batch)), np.int32)
+    number[at], oom[at] = np.arange(len(at)), list(map(is_oom, killers))
+    texts = pa.array([msgspec.json.encode(killer_object(killer)).decode() for killer in killers], pa.string())
+    return {
+        "killed_by": texts.take(pa.array(number, mask=~known("killed_by"))),
+        "oom": pa.array(oom.astype(bool), mask=~known("oom")),
+    }
 
 
 def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:

@@ -41,6 +41,7 @@ _MARK_OF_FLAGS = np.array([bool(f & Flag.INFERRED) + 2 * bool(f & Flag.CARRIED) 
 _SHORT_BYTES = 512
 _CONSTANT = {"event", "container", "incarnation", "pidns", "pidns_gen", "level", "pidns_chain", "cgroup_id"}
 """Members that are the same in all lines of a form."""
+_NO_STATUS = np.uint32(1 << 31)
 _EVERY = frozenset(members_of(Kind.FORK))
 """Members of the lines of all processes and threads; the others belong to a kind and come after them."""
 _COMMAND, _LAST = ("exe", "args"), ("old_tid", "duration_ns")
@@ -231,6 +232,8 @@ def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]
     masks = [known(name) for name in _Has._fields]
     by_status = known("status") | known("errno")
     values = np.where(by_status, rows["status"], np.where(known("state"), rows["state"], 0))
+    if killed.any():
+        values[killed] = _NO_STATUS  # a group of their own: each is made below
     first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"), known("args_truncated"))
     has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
     different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
