@@ -56,6 +56,7 @@ def of_json(lines: str) -> list[Fact]:
         found = event.get("container") or dict.fromkeys(("id", "name", "image", "runtime"))
         event |= {"container": found["name"] or (found["id"] or "")[:12] or None, "container_id": found["id"]}
         event |= {"image": found["image"], "runtime": found["runtime"]}
+        event["session"] = event["session"]["number"] if event.get("session") else None
         event |= {mark: event.get(mark, False) for mark in ("inferred", "carried")}
         event["killed_by"] = _text(event.get("killed_by"))
         since = event.get("since")

@@ -105,7 +105,9 @@ def life(action: str, container: Container, cgroup_id: int = 0, **said: Any) -> 
 def session(action: str, container: Container, number: int = 1, cgroup_id: int = 0, **said: Any) -> Row:
     """What happened to a session in a container. said: of a SessionFact."""
     fact = SessionFact(number, action, container, said.pop("since_ns", SECOND_NS), said.pop("pids", [60, 15]), **said)
-    return _fact(Kind.SESSION, fact, cgroup_id)
+    made = _fact(Kind.SESSION, fact, cgroup_id)
+    made.event["session"] = number
+    return made
 
 
 def _fact(kind: Kind, fact: LifeFact | SessionFact, cgroup_id: int) -> Row:

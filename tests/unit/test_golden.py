@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row, session
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
@@ -110,6 +110,14 @@ def everything() -> Batch:
         row(Kind.EXEC, 85, inside, comm=b"exactly15bytes!", args=["日".encode() * 3], old_tid=85, **db),
         fork(86, inside, cgroup_id=99, ts_ns=9 * SECOND_NS + 999_999_999),
         fork(87, [(PIDNS, 1)], cgroup_id=99, start_ns=2**63),
+        session("began", WEB, 3, kind="enter", asked_by=Killer(9, [9], "nsenter", None)),
+        fork(90, inside, session=3, **web),
+        session("described", WEB, 3, user="1000", command=["sh", "-l"]),
+        row(Kind.EXEC, 90, inside, exe=b"/bin/sh", args=[b"sh", b"-l"], session=3, **web),
+        session("described", WEB, 3, kind="health", user="www", command=["sh", "a b\x1b"], exec_id="e" * 64),
+        row(Kind.EXEC, 91, DEEP, args=[b"x"], session=12345, **web),
+        exits(90, inside, status=9, session=3, **web),
+        session("ended", WEB, 3, signal="SIGKILL", duration_ns=SECOND_NS, left=[91, 92, 93, 94, 95, 96]),
     )
 
 

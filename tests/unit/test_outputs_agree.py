@@ -26,6 +26,7 @@ from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
+from tracer.stream.metadata import Killer
 from tracer.stream.schema import CONTAINER_KINDS, NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
 from tracer.text.escape import safe_text
@@ -70,6 +71,12 @@ def of_every_kind() -> Batch:
         session("began", WEB),
         *(row(Kind.EXIT, 60, killer=killer, **NUMBERS | {"status": 9}) for killer in KILLERS),
         *(row(kind, 60, killer=KILLERS[0], **NUMBERS) for kind in kinds),
+        session("began", WEB, 2, kind="enter", asked_by=Killer(9, [9], "nsenter \x1b", "db#2")),
+        session("described", WEB, 2, kind="exec", user="www", command=["sh", "-c", "a b\u202e"], exec_id="e" * 64),
+        row(Kind.EXEC, 70, [(PIDNS, 2)], exe=b"/bin/sh", args=[b"sh"], session=2),
+        session("ended", WEB, 2, exit_code=3, duration_ns=2 * SECOND_NS, left=[4, 5]),
+        session("ended", WEB, 3, signal="SIGKILL"),
+        session("ended", WEB, 4),
     )
 
 
@@ -132,7 +139,8 @@ def test_text_says_what_the_json_says() -> None:
         for name in ("pid", "ns_pid", "ppid", "ns_ppid", "tid", "ns_tid", "comm"):
             assert line[name] == ("-" if fact.get(name) in (None, "") else str(fact[name])), (name, fact)
         space = f"pidns:{fact['pidns']}" if fact.get("pidns") not in (None, 4026531836) else "-"
-        assert line["label"] == (fact["container"]["name"] if fact.get("container") else space)
+        mark = f"@{fact['session']['number']}" if fact.get("session") else ""
+        assert line["label"] == (fact["container"]["name"] if fact.get("container") else space) + mark
         word = {"exec_failed": "failed", "container": "life"}.get(fact["event"], fact["event"])
         assert (line["event"], line["info"]) == (word, info(fact))
 
@@ -156,6 +164,21 @@ def by(killer: Fact | None) -> str:
     return f" by {safe_text(killer['comm'] or '-')} ({killer['pid']})"
 
 
+def of_session(fact: Fact) -> str:
+    """The column INFO of a row about a session."""
+    session = fact["session"]
+    numbers = ">".join(map(str, session["pids"]))
+    if fact["action"] == "began":
+        asker = session["asked_by"]
+        by = f" by {safe_text(asker['comm'])} {asker['pid']}" if asker else ""
+        return f"{numbers} entered{by}"
+    if fact["action"] == "described":
+        return f"exec as {session['user']}: {' '.join(shlex.quote(safe_text(word)) for word in session['command'])}"
+    return {2: "ended: exit 3 after 2.0 s, leaves 2 processes: 4 5", 3: "ended: SIGKILL", 4: "ended: unseen"}[
+        session["number"]
+    ]
+
+
 def info(fact: Fact) -> str:
     """The column INFO, made of the object."""
     words = []
@@ -164,8 +187,10 @@ def info(fact: Fact) -> str:
         where = "" if fact["cpu"] is None else f" on CPU {fact['cpu']}"
         words.append(f"lost {fact['lost']} events{where}" if fact["lost"] else f"events are missing{where}")
         words.append(f"between {since} and {fact['until'][11:23]}{' (throttled)' if fact['throttled'] else ''}")
-    elif fact["event"] in ("container", "session"):
+    elif fact["event"] == "container":
         words.append(fact["action"])
+    elif fact["event"] == "session":
+        words.append(of_session(fact))
     elif fact["event"] == "repair":
         words.append(f"process table corrected by the kernel's list of {fact['since'][11:23]}")
     elif fact["event"] == "exit":

@@ -11,9 +11,9 @@ from tracer.recording.metadata import number_in
 @dataclass(frozen=True)
 class Index:
     """What a batch's metadata says about it. first_row: how many rows precede it in the recording; facts: how many of
-    its rows are about containers, and moves between them; late: how many of them name a container that was reported
-    without a name before, or may do so; carried: it repeats what the file before has reported; end:
-    it is the last, and empty. Times are boottime."""
+    its rows are about containers, moves between them, and sessions; late: how many of them name a container that was
+    reported without a name before, or may do so; carried: it repeats what the file before has reported; end: it is the
+    last, and empty. Times are boottime."""
 
     first_row: int
     first_ns: int

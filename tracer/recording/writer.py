@@ -17,7 +17,7 @@ from tracer.recording.columns import to_arrow
 from tracer.recording.fitting import fitted
 from tracer.recording.limits import MAX_HEAP_BYTES, MAX_ROWS
 from tracer.stream.attribution import teaches
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind
 from tracer.stream.metadata import CgroupFact
 from tracer.stream.schema import Kind
 
@@ -159,7 +159,7 @@ class Writer:
             "first_ns": str(rows["ts_ns"].min()),
             "last_ns": str(rows["ts_ns"].max()),
             "lost": str(lost),
-            "facts": str(int((teaches(batch) | (rows["kind"] == Kind.MOVE)).sum())),
+            "facts": str(int((teaches(batch) | of_kind(rows, Kind.MOVE, Kind.SESSION)).sum())),
             "late": str(self._late_names(batch)),
             **self._whose,
             **more,

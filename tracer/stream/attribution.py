@@ -18,6 +18,7 @@ from tracer.stream.lru import Lru
 from tracer.stream.metadata import CgroupFact, Container, LifeFact, SessionFact
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, chain_of
 from tracer.stream.schema import CONTAINER_KINDS, INLINE_LEVELS, Kind
+from tracer.stream.told_sessions import ToldSessions
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 MAX_FACT_BYTES = 1 << 26  # of paths and labels: usually some hundred bytes each
@@ -36,6 +37,7 @@ class Attribution:
         self.cgroups: Lru[int, CgroupFact] = facts_by_cgroup()
         self.late: Lru[int, CgroupFact] = facts_by_cgroup()  # names that come later, known ahead
         self.expects_names = False  # any container may be named yet, whatever was reported of its engine
+        self.sessions = ToldSessions()
         self.changes = 0
         self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
@@ -48,6 +50,10 @@ class Attribution:
         So an answer about a row depends only on the rows up to it, never on how a source has cut its batches: a
         recording, cut in another way, gives the same answers.
         """
+        for part in self._parts(batch):
+            yield from self.sessions.split_and_learn(part)
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
         is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
         if not (is_fact | births).any():
             yield from [batch] if len(batch) else []

@@ -150,7 +150,8 @@ class EngineEvent(msgspec.Struct, frozen=True):
 
 class ExecFact(msgspec.Struct, frozen=True):
     """What an engine says of a process that it has brought into a container (docker exec). tgid: its PID on the host;
-    None: it has not begun. user: as it was asked for; "": the image's. exit_code: None: it runs."""
+    None: it has not begun. user: as it was asked for; "": the image's. exit_code: None: it runs. is_health: it is the
+    container's health check."""
 
     exec_id: str
     container_id: str
@@ -158,6 +159,7 @@ class ExecFact(msgspec.Struct, frozen=True):
     user: str
     command: list[str]
     exit_code: int | None = None
+    is_health: bool = False
 
 
 def pad_args(args: Iterable[bytes]) -> bytes:

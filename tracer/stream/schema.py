@@ -404,7 +404,8 @@ _KILLED = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: rows["killer_len"] != 0)
 # The OOM killer sends SIGKILL (9), and nothing else.
 _OOM = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: (rows["killer_len"] != 0) | (rows["status"] & 0x7F != 9))
 _FACT = Rule(_ABOUT_CONTAINERS, _NONE)
-_SESSION = Rule(PROCESS_KINDS, PROCESS_KINDS, lambda rows: rows["session"] != 0)
+_SESSION = Rule(PROCESS_KINDS | {Kind.SESSION}, PROCESS_KINDS, lambda rows: rows["session"] != 0)
+_VISIT = Rule(_kinds(Kind.SESSION), _NONE)
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
 _START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
 _UID = Rule(PROCESS_KINDS, _LISTED)
@@ -516,8 +517,12 @@ COLUMNS = (
     Column("state", "string", "The state letter that ps shows, such as S or Z.", _STATE),
     Column("fact", "string", "What the row says, as JSON.", _FACT, Output.RECORDING, stored="binary"),
     Column("action", "string", "What happened to the container, or with the session.", _FACT, _ANSWERS),
-    Column("session", "int32", "The session to which the process belongs, by its number.", _SESSION,
-           Output.RECORDING, field="session"),
+    Column(
+        "session", "int32", "The session to which the process belongs, by its number. In JSON an object.", _SESSION,
+        field="session",
+    ),
+    Column("left", "list<int32>", "Of a session that has ended: the PIDs on the host of who lives on.", _VISIT,
+           Output.JSON),
     Column("errno", "int32", "Why the exec failed: the number of the error.", _FAILURE, field="status"),
     Column("error", "string", "Its name, such as ENOENT.", _FAILURE, _ANSWERS),
     Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),

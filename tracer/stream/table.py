@@ -300,6 +300,12 @@ class Table:
             return 0
         return process.cgroup_id
 
+    def holder(self, tgid: int, start_ns: int | None = None) -> Process | None:
+        """Who last had this PID on the host, and began at this time where one is given, unless it ended in the batch in
+        which it appeared; None: not known."""
+        process = self._host.get(tgid)
+        return process if process and start_ns in (None, process.start_ns) else None
+
     def is_alive(self, pidns: PidnsId) -> bool:
         """Whether a process lives in this namespace: it ends when its first process has exited and none is left."""
         return any(process.exited_ns is None for process in self._space(pidns).values())

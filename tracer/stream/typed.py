@@ -34,6 +34,29 @@ class Killer(msgspec.Struct, frozen=True):
     proc_id: str | None
 
 
+class Asker(msgspec.Struct, frozen=True):
+    """Who has begun a session: PID on the host, PIDs in all namespaces, name, container; null where it is not known."""
+
+    pid: int | None
+    pids: list[int] | None
+    comm: str | None
+    container: str | None
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session in a container: its number in this stream, since when, and of its first process the PIDs, the user and
+    the command. kind: exec, health or enter; null: by a container runtime, nobody says more. exec_id: the engine's."""
+
+    number: int
+    since: str | None
+    kind: str | None
+    user: str | None
+    command: list[str] | None
+    exec_id: str | None
+    asked_by: Asker | None
+    pids: list[int] | None
+
+
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     """What every event has."""
 
@@ -93,6 +116,9 @@ class ProcessEvent(_Event, frozen=True, kw_only=True):
     cgroup_id: Annotated[int | None, Meta(description="The process's cgroup, by the inode number of its directory.")]
     cpu: Annotated[int | None, Meta(description="The CPU on which it happened.")]
     ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
+    session: Annotated[
+        Session | None, Meta(description="The session to which the process belongs, by its number. In JSON an object.")
+    ]
     tid: Annotated[int | None, Meta(description="With threads alone: the thread's number on the host.")] = None
     ns_tid: Annotated[
         int | None, Meta(description="With threads alone: its number in the innermost PID namespace.")
@@ -273,6 +299,12 @@ class SessionEvent(_Event, frozen=True, kw_only=True, tag="session"):
     cgroup_id: Annotated[int | None, Meta(description="The process's cgroup, by the inode number of its directory.")]
     ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
     action: Annotated[str, Meta(description="What happened to the container, or with the session.")]
+    session: Annotated[
+        Session | None, Meta(description="The session to which the process belongs, by its number. In JSON an object.")
+    ]
+    left: Annotated[
+        list[int] | None, Meta(description="Of a session that has ended: the PIDs on the host of who lives on.")
+    ]
 
 
 Event = (

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from tracer.stream.metadata import LifeFact, SessionFact
+from tracer.views.sessions import session_words
 
 Fact = LifeFact | SessionFact
 
 
 def words(fact: Fact) -> str:
     """For the column INFO."""
-    return fact.action
+    return session_words(fact) if isinstance(fact, SessionFact) else fact.action
 
 
 def members(fact: Fact) -> dict[str, Any]:

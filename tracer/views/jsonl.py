@@ -20,7 +20,7 @@ from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.killers import is_oom, killer_in, killer_object
 from tracer.stream.known import Known
-from tracer.stream.metadata import Container, Killer
+from tracer.stream.metadata import Container, Killer, SessionFact
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import CONTAINER_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -30,16 +30,17 @@ from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
 from tracer.views.facts import members
 from tracer.views.objects import container_object
+from tracer.views.sessions import session_object
 from tracer.views.sheet import Sheet, render, sheet_of
 
 _HOLE = "\0"
 # The form of a row is what the constant parts of its line depend on; the bit at which each part begins in one number:
-_KIND, _LEVEL, _HAS_PARENT = 0, 4, 6
+_KIND, _LEVEL, _HAS_PARENT, _SESSION = 0, 4, 6, 8
 _MAX_KNOWN = 4096
 _MARKS = [b"", b',"inferred":true', b',"carried":true', b',"inferred":true,"carried":true']
 _MARK_OF_FLAGS = np.array([bool(f & Flag.INFERRED) + 2 * bool(f & Flag.CARRIED) for f in range(256)])
 _SHORT_BYTES = 512
-_CONSTANT = {"event", "container", "incarnation", "pidns", "pidns_gen", "level", "pidns_chain", "cgroup_id"}
+_CONSTANT = {"event", "container", "incarnation", "pidns", "pidns_gen", "level", "pidns_chain", "cgroup_id", "session"}
 """Members that are the same in all lines of a form."""
 _NO_STATUS = np.uint32(1 << 31)
 _EVERY = frozenset(members_of(Kind.FORK))
@@ -66,7 +67,7 @@ class JsonLines:
     def __init__(self, kinds: frozenset[Kind], threads: bool, wall_offset_ns: int) -> None:
         self._kinds = kinds
         self._members = members_of(Kind.FORK, threads=threads)
-        self._known: dict[tuple[int, ...], tuple[Container | None, list[bytes]]] = {}
+        self._known: dict[tuple[int, ...], tuple[Container | None, SessionFact | None, list[bytes]]] = {}
         self._clock = Clock(wall_offset_ns, "%Y-%m-%dT%H:%M:%S", 9, time.gmtime)
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
@@ -128,6 +129,7 @@ class JsonLines:
             rows["kind"].astype(np.int64) << _KIND
             | np.minimum(rows["level"], 2).astype(np.int64) << _LEVEL
             | known("parent_id").astype(np.int64) << _HAS_PARENT
+            | rows["session"].astype(np.int64) << _SESSION
         )
         first, of_row = distinct(codes, batch.pairs.of_row)
         pairs = batch.pairs.of_row[first].tolist()
@@ -136,16 +138,17 @@ class JsonLines:
 
     def _form(self, batch: Batch, index: int, containers: Attribution, key: tuple[int, ...]) -> list[bytes]:
         container = containers.of_row(batch, index)
+        session = containers.sessions.get(int(batch.rows["session"][index]))
         known = self._known.get(key)
-        if known and known[0] is container:
-            return known[1]
+        if known and known[0] is container and known[1] is session:
+            return known[2]
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
-        parts = [safe_json(part).encode() for part in self._line(batch, index, container).split(_HOLE)]
-        self._known[key] = container, parts
+        parts = [safe_json(part).encode() for part in self._line(batch, index, container, session).split(_HOLE)]
+        self._known[key] = container, session, parts
         return parts
 
-    def _line(self, batch: Batch, index: int, container: Container | None) -> str:
+    def _line(self, batch: Batch, index: int, container: Container | None, session: SessionFact | None) -> str:
         """A row's line up to its kind's own members, with holes for values that can differ within a form."""
         row = batch.rows[index]
         chain = chain_of(batch, index)
@@ -165,9 +168,15 @@ class JsonLines:
             "proc_id": identity,
             "parent_id": identity if known("parent_id")[0] else f"null{_HOLE}{_HOLE}",
             "cgroup_id": str(row["cgroup_id"]) if known("cgroup_id")[0] else "null",
+            "session": _json(self._session(int(row["session"]), session)),
         }
         members = (f'"{column.name}":{texts.get(column.name, _HOLE)}' for column in self._members)
         return "{" + ",".join(members) + _HOLE
+
+    def _session(self, number: int, fact: SessionFact | None) -> dict[str, Any] | None:
+        """The session with this number; where nothing is known of it, the number alone."""
+        since = f"{self._clock.text(fact.since_ns)}Z" if fact else None
+        return session_object(number, fact, since) if number else None
 
     def _aside(self, batch: Batch, index: int, containers: Attribution) -> str:
         """The line of a row about no process."""
@@ -193,7 +202,10 @@ class JsonLines:
             "ts_ns": int(row["ts_ns"]),
         }
         if kind in CONTAINER_KINDS:
-            said = members(fact_of(batch, index)) | values
+            fact = fact_of(batch, index)
+            if isinstance(fact, SessionFact):
+                values["session"] = self._session(fact.number, fact)
+            said = members(fact) | values
             return safe_json(_json({column.name: said.get(column.name) for column in members_of(kind)}))
         return safe_json(_json({name: values[name] for name in _NOTES[kind]}))
 

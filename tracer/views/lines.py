@@ -13,6 +13,7 @@ from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.killers import killer_in
 from tracer.stream.known import Known
+from tracer.stream.metadata import SessionFact
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, NOTE_KINDS, Flag, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -28,6 +29,7 @@ from tracer.views.facts import words
 from tracer.views.gaps import Burst, Gaps
 from tracer.views.killed import killed_by
 from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
+from tracer.views.sessions import is_told_by_others, marked
 from tracer.views.sheet import Sheet, sheet_of, with_lines
 
 _WORDS = {kind: kind.name.lower() for kind in Kind} | {Kind.EXEC_FAILED: "failed", Kind.CONTAINER: "life"}
@@ -106,8 +108,8 @@ class Lines:
         """The batch, cut where a name needs a wider column CONTAINER; each part is yielded when the columns fit it."""
         begin, most = 0, most_container(self._container_width, line_width)
         self._layout = self._fitting(line_width, 0)
-        for at in shown.pairs.first if self._layout.container < most else ():
-            needed = width(_label(shown, at, containers))
+        for at in _places(shown)[0] if self._layout.container < most else ():
+            needed = width(_marked_label(shown, at, containers))
             if needed > self._layout.container:
                 if at > begin:
                     yield shown.part(begin, at)
@@ -145,13 +147,14 @@ class Lines:
         return "".join(f"{cut_line(line, columns)}\n" for line in text.decode().splitlines()).encode()
 
     def _events(self, batch: Batch, containers: Attribution) -> Sheet:
-        rows, known, pairs, sheet = batch.rows, Known(batch.rows), batch.pairs, sheet_of(len(batch))
+        rows, known, sheet = batch.rows, Known(batch.rows), sheet_of(len(batch))
         self._clock.put(sheet, rows["ts_ns"])
         failed = known("status") & (rows["status"] != 0) if self._colors else None
         sheet.choice(
             self._event_texts, rows["kind"] if failed is None else rows["kind"] + failed * np.uint8(_ALL_KINDS)
         )
-        sheet.choice([self._place(_label(batch, at, containers)).encode() for at in pairs.first], pairs.of_row)
+        first, of_row = _places(batch)
+        sheet.choice([self._place(_marked_label(batch, at, containers)).encode() for at in first], of_row)
         for title in self._layout.numbers:
             sheet.text(b" ")
             sheet.number(_NUMBERS[title](rows), NUMBER, known("ppid") if title in _PARENTS else None, b"-")
@@ -167,7 +170,7 @@ class Lines:
         """The column CONTAINER."""
         columns = self._layout.container
         shown = pad(cut_middle(label, columns) if self._layout.is_cut else label, columns)
-        return painted(shown, self._colors.of(label.partition("#")[0])) if self._colors and label != _NOBODY else shown
+        return painted(shown, self._colors.of(_container_in(label))) if self._colors and label != _NOBODY else shown
 
     def _comm(self, raw: bytes, has_info: bool) -> str:
         name = safe(raw) or "-"
@@ -265,8 +268,11 @@ class Lines:
         """The lines that a row about no process has at once: a gap can be part of a burst."""
         row = part.rows[at]
         if row["kind"] in CONTAINER_KINDS:
-            info, kind = safe_text(words(fact_of(part, at))), Kind(int(row["kind"]))
-            return [*self._gap_lines(), self._note_line(kind, int(row["ts_ns"]), _label(part, at, containers), info)]
+            fact, kind = fact_of(part, at), Kind(int(row["kind"]))
+            if isinstance(fact, SessionFact) and is_told_by_others(fact):
+                return []
+            info, label = safe_text(words(fact)), _marked_label(part, at, containers)
+            return [*self._gap_lines(), self._note_line(kind, int(row["ts_ns"]), label, info)]
         if row["kind"] == Kind.REPAIR:
             info = f"process table corrected by the kernel's list of {self._clock.text(int(row['start_ns']))}"
             return [*self._gap_lines(), self._note_line(Kind.REPAIR, int(row["ts_ns"]), _NOBODY, info)]
@@ -314,6 +320,24 @@ def _label(batch: Batch, index: int, containers: Attribution) -> str:
         return safe_text(container.label)
     inum = int(batch.rows["chain"]["inum"][index, 0])
     return "-" if inum in (INITIAL_PIDNS_INUM, 0) else f"pidns:{inum}"  # 0: a row of the stream itself
+
+
+def _marked_label(batch: Batch, index: int, containers: Attribution) -> str:
+    return marked(_label(batch, index, containers), int(batch.rows["session"][index]))
+
+
+def _container_in(label: str) -> str:
+    """The container's name in a label that may have the number of a life and of a session."""
+    return label.partition("@")[0].partition("#")[0]
+
+
+def _places(batch: Batch) -> tuple[list[int], NDArray[np.intp]]:
+    """The first row of each different pair and session, and the index of each row's."""
+    pairs, sessions = batch.pairs, batch.rows["session"]
+    if not sessions.any():
+        return pairs.first, pairs.of_row
+    first, of_row = distinct(pairs.of_row, sessions)
+    return first.tolist(), of_row
 
 
 def _command(raw: bytes, exe_len: int) -> bytes:

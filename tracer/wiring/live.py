@@ -29,6 +29,7 @@ from tracer.stream.metadata import CgroupFact, CgroupName
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
 from tracer.stream.selection import Selection
+from tracer.stream.sessions import Sessions
 from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
 from tracer.system.pidfd import has_process
@@ -80,6 +81,7 @@ class LiveSource:
         self._naming = Naming(background)
         self._late: Counter[str] = Counter()
         self._late_since_ns: dict[str, int] = {}
+        self._sessions = Sessions(self.attribution, table)
         self._held = Undecided(self._selection, self._note_late)
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
@@ -97,11 +99,15 @@ class LiveSource:
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
         next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
-        for batch in map(self.redact, self._batches(timeout_s)):
-            commands = ExitCommands(batch, self.table, self.only_failed_commands)
-            self.table.apply(batch)
-            commands.remember(self.table)
-            yield from commands.pieces()
+        for batch in map(self._sessions.take, map(self._redacted, self._batches(timeout_s))):
+            for part in self.attribution.sessions.split_and_learn(batch):
+                commands = ExitCommands(part, self.table, self.only_failed_commands)
+                self.table.apply(part)
+                commands.remember(self.table)
+                yield from commands.pieces()
+
+    def _redacted(self, batch: Batch) -> Batch:
+        return self.redact(batch)  # which is set after the source is made
 
     def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         yield from self._choose(self._first())

@@ -1,0 +1,206 @@
+"""Sessions: who came into a container from outside, all below them, and rows that say when each began and ended. Pure.
+
+`visitors` finds who comes in, `members` who belongs to whom; an engine's word on its execs is matched by the PID on the
+host and the container, which no other living process has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from tracer.stream.attribution import Attribution
+from tracer.stream.batch import EVENT, Batch, of_kind, split_args
+from tracer.stream.known import Known
+from tracer.stream.members import Marks, Members
+from tracer.stream.metadata import ExecFact, SessionFact
+from tracer.stream.pidns import ProcId, chain_of
+from tracer.stream.schema import Flag, Kind
+from tracer.stream.table import Table
+from tracer.stream.visitors import Visitor, Visitors
+from tracer.text.escape import decode
+from tracer.text.wait_status import ending
+
+MAX_SESSIONS = 4096
+PAST_NS = 10_000_000_000
+"""How long after its end an engine's word on a session is waited for."""
+_MAX_COMMAND = 4096
+_MAX_LEFT = 1024
+
+
+@dataclass
+class _Session:
+    """where: a row of its first process, which says in which namespace and cgroup it is. ended_ns: None: it has not."""
+
+    fact: SessionFact
+    root: ProcId
+    where: np.void
+    ended_ns: int | None = None
+
+
+class _News(NamedTuple):
+    """A row to insert ahead of the row at an index."""
+
+    at: int
+    row: Batch
+
+
+class Sessions:
+    """Receives every batch ahead of the table. At most MAX_SESSIONS are known at once: beyond that the oldest is
+    forgotten first, and counted in evicted; its processes are not marked any more."""
+
+    def __init__(self, attribution: Attribution, table: Table) -> None:
+        self.evicted = 0
+        self._visitors, self._members = Visitors(attribution, table), Members()
+        self._sessions: dict[int, _Session] = {}
+        self._of_root: dict[ProcId, int] = {}
+        self._last = 0
+
+    def take(self, batch: Batch) -> Batch:
+        """The batch with the number of its session in each row of a process, and with SESSION rows."""
+        if not len(batch):
+            return batch
+        visitors = [one for one in self._visitors.find(batch) if not self._is_member(batch, one.at)]
+        begun = {one.at: self._begin(batch, one) for one in visitors}
+        marks = self._members.mark(batch.rows, {index: session.fact.number for index, session in begun.items()})
+        if not marks.of_row.any():
+            return batch
+        batch.rows["session"] = marks.of_row
+        news = [_News(at, _row(session, session.where)) for at, session in begun.items()]
+        news += self._changes(batch, marks)
+        self._forget_past(int(batch.rows["ts_ns"].max()))
+        return _with(batch, sorted(news, key=lambda one: one.at))
+
+    def describe(self, said: ExecFact, since_ns: int, now_ns: int) -> Batch | None:
+        """The row that adds what an engine says of an exec to the session of its process; None: there is no such
+        session. since_ns: the process began at the earliest then (CLOCK_BOOTTIME)."""
+        for session in reversed(self._sessions.values()):
+            fact, container = session.fact, session.fact.container
+            is_it = said.tgid == session.root.tgid and container and container.id == said.container_id
+            if is_it and fact.exec_id is None and fact.since_ns >= since_ns:
+                self._change(
+                    session,
+                    action="described",
+                    kind="health" if said.is_health else "exec",
+                    user=said.user or fact.user,
+                    command=_bounded(said.command) or fact.command,
+                    exec_id=said.exec_id,
+                )
+                return _row(session, session.where, now_ns)
+        return None
+
+    def _is_member(self, batch: Batch, index: int) -> bool:
+        row = batch.rows[index]
+        return self._members.of(int(row["tgid"]), int(row["start_ns"])) != 0
+
+    def _begin(self, batch: Batch, visitor: Visitor) -> _Session:
+        row, self._last = batch.rows[visitor.at], self._last + 1
+        root = ProcId(int(row["tgid"]), int(row["start_ns"]))
+        is_listed = row["kind"] == Kind.SNAPSHOT and not row["flags"] & Flag.MOVED
+        inside = chain_of(batch, visitor.at) if row["level"] else ()
+        fact = SessionFact(
+            number=self._last,
+            action="began",
+            container=visitor.container and msgspec.structs.replace(visitor.container, labels={}),
+            since_ns=root.start_ns,
+            pids=[root.tgid, *(number.nr for number in inside)],
+            kind=None if visitor.by_runtime or is_listed else "enter",
+            asked_by=visitor.asker,
+        )
+        if row["kind"] != Kind.FORK:
+            fact = msgspec.structs.replace(fact, user=_user(batch, visitor.at), command=_command(batch, visitor.at))
+        session = self._sessions[self._last] = _Session(fact, root, row.copy())
+        self._of_root[root] = self._last
+        return session
+
+    def _changes(self, batch: Batch, marks: Marks) -> Iterator[_News]:
+        """What the first processes of sessions do in these rows: their first exec, and their end."""
+        rows = batch.rows
+        may_change = np.flatnonzero(of_kind(rows, Kind.EXEC, Kind.EXIT) & (marks.of_row != 0))
+        roots = np.array([root.tgid for root in self._of_root], np.uint32)
+        for at in may_change[np.isin(rows["tgid"][may_change], roots)].tolist():
+            number = self._of_root.get(ProcId(int(rows["tgid"][at]), int(rows["start_ns"][at])))
+            if number is None:
+                continue
+            session = self._sessions[number]
+            if rows["kind"][at] == Kind.EXIT:
+                yield _News(at + 1, self._end(session, batch, at, marks))
+            elif session.fact.command is None and (command := _command(batch, at)) is not None:
+                session.where = rows[at].copy()  # a runtime has moved it to its place by now
+                self._change(session, action="described", user=_user(batch, at), command=command)
+                yield _News(at, _row(session, session.where))
+
+    def _end(self, session: _Session, batch: Batch, at: int, marks: Marks) -> Batch:
+        row, fact = batch.rows[at], session.fact
+        is_seen = bool(Known(batch.rows[at : at + 1])("status")[0])
+        end = ending(int(row["status"])) if is_seen else None
+        session.ended_ns = int(row["ts_ns"])
+        self._change(
+            session,
+            action="ended",
+            exit_code=end and end.exit_code,
+            signal=end and end.signal,
+            duration_ns=session.ended_ns - fact.since_ns if is_seen else None,
+            left=marks.living(fact.number, at)[:_MAX_LEFT],
+        )
+        del self._of_root[session.root]
+        return _row(session, row)
+
+    def _change(self, session: _Session, **changes: object) -> None:
+        session.fact = msgspec.structs.replace(session.fact, **changes)
+
+    def _forget_past(self, now_ns: int) -> None:
+        """Forget sessions that have ended, where nobody of them lives and no engine will say more."""
+        living = self._members.sessions()
+        for number, session in list(self._sessions.items()):
+            is_over = session.ended_ns is not None and number not in living
+            if is_over and (session.fact.exec_id or (session.ended_ns or 0) < now_ns - PAST_NS):
+                del self._sessions[number]
+        while len(self._sessions) > MAX_SESSIONS:
+            number, session = next(iter(self._sessions.items()))
+            del self._sessions[number]
+            self._of_root.pop(session.root, None)
+            self._members.forget(number)
+            self.evicted += 1
+
+
+def _user(batch: Batch, index: int) -> str | None:
+    """The uid of the row's process, on the host."""
+    return str(batch.rows["uid"][index]) if Known(batch.rows[index : index + 1])("uid")[0] else None
+
+
+def _command(batch: Batch, index: int) -> list[str] | None:
+    """What the row's process runs; None: not known."""
+    if not Known(batch.rows[index : index + 1])("args")[0]:
+        return None
+    return _bounded([decode(arg) for arg in split_args(batch.payload(index).args[:_MAX_COMMAND])])
+
+
+def _bounded(words: Sequence[str]) -> list[str]:
+    """As many of the words as have _MAX_COMMAND characters together."""
+    ends = np.cumsum([len(word) + 1 for word in words])
+    return list(words[: int(np.searchsorted(ends, _MAX_COMMAND, side="right"))])
+
+
+def _row(session: _Session, where: np.void, ts_ns: int | None = None) -> Batch:
+    """What is said of a session, as a row in the place of another one."""
+    rows, payload = np.zeros(1, EVENT), msgspec.json.encode(session.fact)
+    rows["kind"], rows["session"], rows["flags"] = Kind.SESSION, session.fact.number, where["flags"] & Flag.INFERRED
+    rows["ts_ns"], rows["cgroup_id"] = ts_ns or where["ts_ns"], where["cgroup_id"]
+    for name in ("inum", "gen"):
+        rows["chain"][name][:, 0] = where["chain"][name][0]
+    rows["args_len"] = rows["args_total"] = len(payload)
+    return Batch(rows, payload)
+
+
+def _with(batch: Batch, news: Sequence[_News]) -> Batch:
+    """The batch with rows inserted. news: in the order of their places."""
+    parts, done = [], 0
+    for at, row in news:
+        parts += [batch.part(done, at), row]
+        done = at
+    return Batch.concat([*parts, batch.part(done, len(batch))])
