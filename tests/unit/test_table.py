@@ -1,6 +1,7 @@
 """The translation table: both ways, through reuse of numbers and of namespaces."""
 
 import builders
+import pytest
 from builders import PIDNS, SECOND_NS
 
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
@@ -22,6 +23,13 @@ def test_both_ways_at_every_level() -> None:
     chain = table.chain(4711)
     assert chain
     assert [(number.pidns, number.nr) for number in chain] == [(INITIAL_PIDNS, 4711), (OUTER, 15), (INNER, 3)]
+
+
+@pytest.mark.parametrize("before", [builders.gap(3, pair=(PIDNS, 1, 7)), builders.life("paused", builders.WEB, 7)])
+def test_a_row_of_no_process_ahead_of_one_tells_nothing_of_its_numbers(before: builders.Row) -> None:
+    before.event["chain"]["inum"][0], before.event["chain"]["gen"][0] = PIDNS, 1
+    table = table_of(before, builders.fork(4711, [(PIDNS, 15)], cgroup_id=7), builders.repair())
+    assert table.to_host(OUTER, 15) == 4711
 
 
 def test_what_is_not_known_is_none() -> None:

@@ -80,7 +80,7 @@ def _containers_of_rows(batch: Batch, attribution: Attribution) -> tuple[list[Co
     """The containers, and the index of each row's."""
     found = [attribution.of_row(batch, at) for at in batch.pairs.first]
     of_row = batch.pairs.of_row.copy()
-    for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():  # a pair does not tell theirs
+    for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():  # each says itself
         of_row[at] = len(found)
         found.append(attribution.of_row(batch, at))
     return found, pa.array(of_row)

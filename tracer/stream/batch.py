@@ -22,6 +22,7 @@ from tracer.stream.schema import (
     NUMBER_FIELDS,
     PIECE_BYTES,
     PIECE_FIELDS,
+    PROCESS_KINDS,
     Field,
 )
 
@@ -82,7 +83,8 @@ class Payload(NamedTuple):
 class Pairs(NamedTuple):
     """The different pairs of PID namespace and cgroup among rows: many facts depend on nothing else.
 
-    first: the index of the first row of each, in step with keys. of_row: the index of each row's pair, shape (n,).
+    first: the index of the first row of each, in step with keys: of a process, where there is one, for others have no
+    chain. of_row: the index of each row's pair, shape (n,).
     """
 
     keys: list[PairKey]
@@ -129,6 +131,9 @@ class Batch:
         rows = self.rows
         inum, gen, cgroup_id = rows["chain"]["inum"][:, 0], rows["chain"]["gen"][:, 0], rows["cgroup_id"]
         first, of_row = distinct(inum, gen, cgroup_id)
+        if not (has_chain := of_kind(rows, *PROCESS_KINDS)).all():
+            them = np.flatnonzero(has_chain)[::-1]  # of equal places the last assignment counts
+            first[of_row[them]] = them
         keys = zip(inum[first].tolist(), gen[first].tolist(), cgroup_id[first].tolist(), strict=True)
         return Pairs(list(keys), first.tolist(), of_row)
 
