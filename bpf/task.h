@@ -248,6 +248,19 @@ struct naming {
 };
 
 /*
+ * Who may make cgroups in this one, and so decides what they are called: its
+ * owner, and in the higher bits whether others may write there. A directory of
+ * root's has no attributes (kernfs_iattrs, fs/kernfs/inode.c): 0.
+ */
+static __always_inline u64 maker_in(struct kernfs_node *parent)
+{
+	struct kernfs_iattrs *attributes = READ(parent, iattr);
+	u64 others = READ(parent, mode) & 022;
+
+	return others << 32 | READ(attributes, ia_uid_val);
+}
+
+/*
  * The next piece of these names. Without a branch: the verifier follows every
  * path through a loop, as often as the loop can run.
  */
@@ -268,6 +281,7 @@ static __always_inline void fill_cgroup_piece(struct piece *p,
 	p->kind = KIND_PIECE_CGROUP;
 	p->id = READ(cgroup, id);
 	p->parent_id = READ(parent, id); /* 0 at the root: it has no parent */
+	p->maker = maker_in(parent);
 	p->len = len - 1;
 	p->last = 1 - more;
 	naming->cgroup = (void *)(((u64)cgroup & same) | ((u64)parent & ~same));

@@ -125,9 +125,15 @@ def repair(began_ns: int = 3 * SECOND_NS) -> Row:
     return Row(event, b"")
 
 
-def cgroup(cgroup_id: int, container: Container | None = None, path: str = "/", pending: bool = False) -> Row:
-    """What a cgroup id stands for."""
-    payload = msgspec.json.encode(CgroupFact(path, container, pending))
+def cgroup(
+    cgroup_id: int,
+    container: Container | None = None,
+    path: str = "/",
+    pending: bool = False,
+    fact: CgroupFact | None = None,
+) -> Row:
+    """What a cgroup id stands for. fact: in place of what is given otherwise."""
+    payload = msgspec.json.encode(fact or CgroupFact(path, container, pending))
     event: np.void = np.zeros(1, EVENT)[0]
     event["kind"], event["cgroup_id"], event["ts_ns"] = Kind.CGROUP, cgroup_id, SECOND_NS
     event["args_len"] = event["args_total"] = len(payload)

@@ -3,11 +3,12 @@
 import builders
 import msgspec
 import numpy as np
+import pytest
 from builders import PIDNS, WEB
 
 from tracer.stream.attribution import Attribution, reduce
 from tracer.stream.batch import Batch, Payload
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import CgroupFact, Container, Inner
 from tracer.stream.pidns import PidnsId, chain_of
 from tracer.stream.schema import Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -156,3 +157,137 @@ def test_what_is_known_of_namespaces_alone_goes_on_without_commands_in_its_place
     assert [reduced.payload(at) for at in (1, 3)] == [batch.payload(1)] * 2
     assert reduced.payload(0) == reduced.payload(2) == Payload(batch.payload(0).deep, b"", b"")
     assert chain_of(reduced, 2) == chain_of(batch, 2)
+
+
+# what a name does not prove
+
+
+def inner(cgroup_id: int, container: Container, around: Container | None = None, within: int = 0) -> builders.Row:
+    """A cgroup that claims to be a container's: below that of the container around it, or in a user's."""
+    claim = Inner(cgroup_id, container, within)
+    return builders.cgroup(cgroup_id, around, fact=CgroupFact("/", around, root=within, inner=(claim,)))
+
+
+def own(cgroup_id: int, container: Container) -> builders.Row:
+    return builders.cgroup(cgroup_id, container, fact=CgroupFact("/", container, root=cgroup_id))
+
+
+def enclosing(batch: Batch) -> list[list[str]]:
+    """For each row but facts the labels of the containers that it is in."""
+    attribution, found = Attribution(), []
+    for part in attribution.split_and_learn(batch):
+        for at in np.flatnonzero(part.rows["kind"] != Kind.CGROUP).tolist():
+            around = attribution.enclosing(chain_of(part, at), int(part.rows["cgroup_id"][at]))
+            assert (attribution.of_row(part, at) or None) == (around[0] if around else None)
+            found.append([container.label for container in around])
+    return found
+
+
+def test_a_cgroup_below_a_containers_does_not_take_its_processes_away() -> None:
+    """Whoever may make cgroups in web moves there, with a namespace of its own and without."""
+    batch = builders.batch(
+        own(10, WEB),
+        inner(20, DB, WEB, within=10),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=20),
+        builders.fork(102, [(PIDNS, 3), (PIDNS + 1, 1)], cgroup_id=20),
+        builders.fork(103, [(PIDNS, 2)], cgroup_id=20),
+    )
+    assert enclosing(batch) == [["web"], ["web"], ["db", "web"], ["web"]]
+
+
+def test_the_first_process_that_sits_in_such_a_cgroup_is_still_the_containers() -> None:
+    """As the list of processes shows it, which has no memory."""
+    batch = builders.batch(
+        own(10, WEB),
+        inner(20, DB, WEB, within=10),
+        builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], cgroup_id=20),
+        builders.row(Kind.SNAPSHOT, 101, [(PIDNS, 2)], cgroup_id=10),
+    )
+    assert enclosing(batch) == [["web"], ["web"]]
+
+
+def test_a_container_of_the_hosts_namespace_does_not_lose_its_processes_to_a_name() -> None:
+    batch = builders.batch(
+        own(10, WEB),
+        inner(20, DB, WEB, within=10),
+        builders.fork(100, cgroup_id=10),
+        builders.fork(101, cgroup_id=20),
+        builders.fork(102, [(PIDNS, 1)], cgroup_id=20),
+    )
+    assert enclosing(batch) == [["web"], ["web"], ["web"]]
+
+
+def test_a_users_cgroup_is_a_container_for_who_began_there_alone() -> None:
+    batch = builders.batch(
+        inner(20, INNER),
+        builders.fork(100, cgroup_id=20),
+        builders.fork(101, [(PIDNS, 1)], cgroup_id=20),
+        builders.fork(102, [(PIDNS, 2)], cgroup_id=20),
+        builders.fork(103, [(PIDNS, 3)], cgroup_id=1),
+        builders.fork(104, cgroup_id=20),
+    )
+    assert enclosing(batch) == [[], ["inner"], ["inner"], ["inner"], []]
+
+
+def two_containers(*more: builders.Row) -> Batch:
+    return builders.batch(
+        own(10, WEB),
+        own(11, DB),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(200, [(PIDNS + 1, 1)], cgroup_id=11),
+        *more,
+    )
+
+
+def moved(exec_id: int, ts_ns: int = 2 * builders.SECOND_NS) -> builders.Row:
+    return builders.row(Kind.MOVE, 100, [(PIDNS, 1)], cgroup_id=11, exec_id=exec_id, ts_ns=ts_ns)
+
+
+@pytest.mark.parametrize("exec_id", [1, 2])
+def test_a_first_process_that_is_moved_stays_its_own_containers(exec_id: int) -> None:
+    child = builders.fork(101, [(PIDNS, 2)], cgroup_id=11)
+    other = builders.fork(201, [(PIDNS + 1, 2)], cgroup_id=11)
+    guest = builders.fork(300, cgroup_id=11)  # of the host's namespace: docker exec, before it enters
+    found = enclosing(two_containers(moved(exec_id), child, other, guest))
+    assert found[2:] == [["web"], ["web"], ["db"], ["db"]]
+
+
+def test_one_that_its_runtime_moves_before_it_runs_anything_begins_there() -> None:
+    """crun and LXC fork it where they are themselves, here in a container."""
+    batch = builders.batch(
+        own(10, WEB),
+        own(11, DB),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(200, [(PIDNS, 9), (PIDNS + 1, 1)], cgroup_id=10),
+        builders.row(Kind.MOVE, 200, [(PIDNS, 9), (PIDNS + 1, 1)], cgroup_id=11, ts_ns=builders.SECOND_NS + 1),
+        builders.fork(201, [(PIDNS, 10), (PIDNS + 1, 2)], cgroup_id=11),
+    )
+    assert enclosing(batch) == [["web"], ["web"], ["db", "web"], ["db", "web"]]
+
+
+def test_a_container_that_shares_a_namespace_keeps_its_own() -> None:
+    """--pid=container:web: db has no namespace, also where one of its processes makes one."""
+    batch = builders.batch(
+        own(10, WEB),
+        own(11, DB),
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(200, [(PIDNS, 5)], cgroup_id=11),
+        builders.fork(201, [(PIDNS, 6), (PIDNS + 1, 1)], cgroup_id=11),
+        builders.fork(202, [(PIDNS, 7)], cgroup_id=11),
+    )
+    assert enclosing(batch) == [["web"], ["db"], ["db", "web"], ["db"]]
+
+
+def test_the_engine_says_whose_a_namespace_is_that_began_in_anothers_cgroup() -> None:
+    """web's first process was moved before the list of processes was read."""
+    batch = builders.batch(
+        own(10, WEB),
+        own(11, DB),
+        builders.owner(100, [(PIDNS, 1)], WEB, cgroup_id=11),
+        builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], cgroup_id=11),
+        builders.row(Kind.SNAPSHOT, 200, [(PIDNS + 1, 1)], cgroup_id=11),
+        builders.row(Kind.SNAPSHOT, 201, [(PIDNS + 1, 2)], cgroup_id=11),
+        builders.row(Kind.SNAPSHOT, 101, [(PIDNS, 2)], cgroup_id=11),
+    )
+    assert enclosing(batch)[1:] == [["web"], ["db"], ["db"], ["web"]]

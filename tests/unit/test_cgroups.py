@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from tracer.containers.cgroups import MAX_ASKED, Answer, Cgroups, Description, Silence
-from tracer.stream.metadata import CgroupFact, CgroupName, Container
+from tracer.stream.metadata import CgroupFact, CgroupName, Container, Inner
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4
@@ -46,7 +46,7 @@ def test_a_container_with_all_that_the_engine_tells() -> None:
     assert facts == [
         (1, CgroupFact("/")),
         (2, CgroupFact("/docker")),
-        (30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web", "nginx:1.27", {"tier": "front"}, 1))),
+        (30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web", "nginx:1.27", {"tier": "front"}, 1), root=30)),
     ]
     assert names.asked == [A]
 
@@ -91,7 +91,10 @@ def test_a_name_that_comes_late_is_told_for_every_cgroup_of_the_container() -> N
     assert tree.renew() == []
     names.known[A] = Description("web", "nginx", {"k": "v"})
     web = Container(A, "docker", "web", "nginx", {"k": "v"}, 1)
-    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", web)), (31, CgroupFact(f"/docker/{A}/x", web))]
+    assert tree.renew() == [
+        (30, CgroupFact(f"/docker/{A}", web, root=30)),
+        (31, CgroupFact(f"/docker/{A}/x", web, root=30)),
+    ]
     assert tree.learn([CgroupName(32, 30, "y")])[0][1].container == web
 
 
@@ -118,14 +121,80 @@ def test_lives_are_counted_for_each_container() -> None:
     assert lives_of(tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 2, B), CgroupName(32, 2, A)])) == [1, 1, 2]
 
 
-def test_a_container_in_a_container_has_its_own_life() -> None:
+def test_a_container_in_a_container_is_a_claim_with_a_life_of_its_own() -> None:
     tree = cgroups()
     facts = tree.learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "docker"), CgroupName(32, 31, B)])
-    assert [(fact.container.id, fact.container.incarnation) for _cgroup_id, fact in facts[2:] if fact.container] == [
-        (A, 1),
-        (A, 1),
-        (B, 1),
-    ]
+    assert [fact.container for _cgroup_id, fact in facts[2:]] == [Container(A, "docker")] * 3
+    assert [fact.inner for _cgroup_id, fact in facts[2:]] == [(), (), (Inner(32, Container(B, "docker"), 30),)]
+    again = tree.learn([CgroupName(33, 31, B)])
+    assert [inner.container.incarnation for inner in again[0][1].inner] == [2]
+
+
+# who has called it so
+
+
+ALICE = 1000
+HERS = [CgroupName(3, 1, "alice"), CgroupName(4, 3, "docker", ALICE)]
+
+
+def claimed(facts: list[tuple[int, CgroupFact]]) -> list[list[tuple[str, str | None]]]:
+    return [[(inner.container.id, inner.container.name) for inner in fact.inner] for _cgroup_id, fact in facts]
+
+
+def test_what_a_user_may_have_called_so_is_a_claim() -> None:
+    facts = cgroups().learn([ROOT, *HERS, CgroupName(30, 4, A, ALICE)])
+    assert facts[-1][1] == CgroupFact(f"/alice/docker/{A}", None, inner=(Inner(30, Container(A, "docker")),))
+
+
+@pytest.mark.parametrize("maker", [ALICE, 0o22 << 32, 0o22 << 32 | ALICE])
+def test_nobody_else_is_a_container_of_roots_engine(maker: int) -> None:
+    """Whether it runs or not: the engine knows it."""
+    names = Names(**{A: Description("web", None)})
+    tree = Cgroups(names.describe)
+    facts = tree.learn([ROOT, *HERS, CgroupName(30, 4, A, maker), DOCKER, CgroupName(31, 2, A)])
+    assert claimed(facts) == [[]] * len(facts)
+    assert [fact.container and fact.container.label for _cgroup_id, fact in facts[-3:]] == [None, None, "web"]
+
+
+def test_nobody_else_is_a_container_that_root_has_made_a_cgroup_for() -> None:
+    tree = cgroups()
+    tree.learn([ROOT, DOCKER, WEB])
+    assert claimed(tree.learn([*HERS, CgroupName(40, 4, A, ALICE)]))[-1] == []
+
+
+def test_a_claim_of_a_container_that_starts_later_ends_then() -> None:
+    tree = cgroups()
+    assert claimed(tree.learn([ROOT, *HERS, CgroupName(30, 4, A, ALICE)]))[-1] == [(A, None)]
+    facts = tree.learn([DOCKER, CgroupName(40, 2, A)])
+    assert [(cgroup_id, fact.container and fact.container.id) for cgroup_id, fact in facts[1:]] == [(40, A), (30, None)]
+    assert claimed(facts)[2] == []
+
+
+def test_an_engine_that_has_not_answered_may_know_it() -> None:
+    names = Names()
+    names.silence = Silence.NO_ANSWER
+    tree = Cgroups(names.describe)
+    facts = tree.learn([ROOT, *HERS, CgroupName(30, 4, A, ALICE)])
+    assert (facts[-1][1].inner, facts[-1][1].pending) == ((), True)
+    names.silence = None
+    assert claimed(tree.renew()) == [[(A, None)]]
+
+
+def test_a_users_engine_names_what_that_user_has_made_alone() -> None:
+    names = Names(**{A: Description("hers", None, owner=ALICE), B: Description("hers too", None, owner=ALICE)})
+    tree = Cgroups(names.describe)
+    bobs = [CgroupName(5, 1, "bob"), CgroupName(6, 5, "docker", 1001), CgroupName(31, 6, A, 1001)]
+    facts = tree.learn([ROOT, *HERS, CgroupName(30, 4, A, ALICE), *bobs, DOCKER, CgroupName(32, 2, B)])
+    assert claimed(facts)[3] == [(A, "hers")]
+    assert claimed(facts)[6] == []
+    assert facts[-1][1].container == Container(B, "docker")  # root has made this one
+
+
+def test_the_hosts_engine_knows_nothing_of_what_is_in_a_container() -> None:
+    names = Names(**{A: Description("web", None), B: Description("db", None)})
+    facts = Cgroups(names.describe).learn([ROOT, DOCKER, WEB, CgroupName(31, 30, "docker"), CgroupName(32, 31, B)])
+    assert claimed(facts)[-1] == []
+    assert facts[-1][1].container == facts[2][1].container
 
 
 def test_a_monitor_is_no_container() -> None:
@@ -228,11 +297,11 @@ def test_what_an_engine_has_not_said_is_pending_until_it_has() -> None:
     names = Names(**{A: Description("web", None)})
     names.silence = Silence.NO_ANSWER
     tree = Cgroups(names.describe)
-    assert tree.learn([ROOT, DOCKER, WEB])[-1] == (30, CgroupFact(f"/docker/{A}", Container(A, "docker"), True))
+    assert tree.learn([ROOT, DOCKER, WEB])[-1] == (30, CgroupFact(f"/docker/{A}", Container(A, "docker"), True, 30))
     for _ in range(2 * MAX_ASKED):
         assert tree.renew() == []  # it is asked for ever
     names.silence = None
-    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web")))]
+    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web"), root=30))]
     assert not tree.is_open
 
 
@@ -285,7 +354,7 @@ def test_a_path_that_only_an_engine_can_tell_is_pending_until_it_has() -> None:
     assert [(fact.container, fact.pending) for _cgroup_id, fact in facts[-2:]] == [(None, True)] * 2
     names.silence = None
     assert tree.renew() == [
-        (30, CgroupFact(f"/foo/bar/{A}", Container(A, "docker", "web"))),
+        (30, CgroupFact(f"/foo/bar/{A}", Container(A, "docker", "web"), root=30)),
         (40, CgroupFact(f"/foo/bar/{B}")),
     ]
 
@@ -323,23 +392,3 @@ def test_a_name_that_looks_like_the_label_of_a_life_collides_with_none() -> None
     folders = [CgroupName(3, 1, "lxc.payload.web"), CgroupName(4, 1, "lxc.payload.web#3")]
     assert shown(tree.learn([ROOT, DOCKER, WEB, *folders])) == ["web", "web#2", "web#3"]
     assert shown(tree.learn([CgroupName(40, 2, A)])) == ["web#4"]
-
-
-@pytest.mark.parametrize(
-    ("path", "is_believed"),
-    [
-        (f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope", True),
-        (f"/user.slice/user-1001.slice/user@1001.service/user.slice/libpod-{A}.scope", False),
-        (f"/user.slice/user-10001.slice/libpod-{A}.scope", False),
-        (f"/docker/{A}", False),
-        (f"/user.slice/user-1001.slice/user.slice/user-1000.slice/libpod-{A}.scope", False),
-    ],
-)
-def test_a_users_engine_names_containers_below_that_users_slice_alone(path: str, is_believed: bool) -> None:
-    said = Description("web", "nginx", {"a": "b"}, "podman", owner=1000)
-    tree = Cgroups(lambda _id: said)
-    names = [CgroupName(at, at - 1, name) for at, name in enumerate(path.split("/"), start=1)]
-    [*_, (_cgroup_id, fact)] = tree.learn(names)
-    assert fact.container and fact.container.id == A
-    assert (fact.container.name == "web") is is_believed
-    assert not fact.pending

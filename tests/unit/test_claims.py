@@ -57,3 +57,10 @@ def test_a_lie_that_the_kernel_contradicts_is_not_believed() -> None:
     listed = batch(row(Kind.SNAPSHOT, 100, [(77, 1)], cgroup_id=1), row(Kind.SNAPSHOT, 200, [(77, 9)], cgroup_id=20))
     believed = Claims({100: WEB.id}, listed, facts, lambda _id: WEB)
     assert (believed.refuted, owner(believed.owners(0), 77)) == ([], WEB)
+
+
+def test_a_first_process_in_the_cgroup_of_a_container_that_has_another() -> None:
+    """It was moved there: the namespace that it has begun is still its own container's."""
+    mine, other = (100, [(77, 1)], 10), (300, [(78, 1)], 10)
+    found = led(mine, other)
+    assert (owner(found.owners(0), 77), owner(found.owners(0), 78), found.indistinct) == (WEB, None, [])

@@ -6,6 +6,7 @@ import pytest
 from tracer.stream.batch import EVENT, PIECE
 from tracer.stream.decoding import GapFinder, Joiner
 from tracer.stream.losses import NOBODY, Loser
+from tracer.stream.metadata import CgroupName
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import Flag, Kind, PieceKind
 
@@ -72,13 +73,13 @@ def test_cgroup_names_come_whole_and_in_parts() -> None:
     records = np.concatenate(
         [
             piece(0, 0, PieceKind.CGROUP, b"a" * 127, id=7, parent_id=1),
-            piece(0, 0, PieceKind.CGROUP, b"bc", id=7, parent_id=1, last=1),
+            piece(0, 0, PieceKind.CGROUP, b"bc", id=7, parent_id=1, last=1, maker=1000),
             piece(0, 0, PieceKind.CGROUP, b"", id=1, last=1),
             event(0, 0, Kind.FORK),
         ]
     )
     _batch, cgroups = Joiner().join(records)
-    assert cgroups == [(7, 1, "a" * 127 + "bc"), (1, 0, "")]
+    assert cgroups == [CgroupName(7, 1, "a" * 127 + "bc", 1000), CgroupName(1, 0, "", 0)]
 
 
 def test_a_hole_is_a_gap_in_its_place() -> None:
@@ -136,7 +137,7 @@ def test_a_name_whose_rest_had_no_room_is_not_mixed_with_the_next_attempt() -> N
         piece(1, 5, PieceKind.CGROUP, rest, id=7, parent_id=1, last=1),
     ]
     _batch, cgroups = joiner.join(np.concatenate(parts))
-    assert cgroups == [(7, 1, "a" * 127 + "bc")] * 2
+    assert cgroups == [CgroupName(7, 1, "a" * 127 + "bc")] * 2
 
 
 def test_pieces_of_refused_events_do_not_pile_up() -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 _H = "[0-9a-f]{64}"
 _HEX = re.compile(_H)
 _TOP = r"\A(?:/\.\.)*"  # a private cgroup namespace shows what lies outside of it as /../..
+_MAX_NESTED = 16  # containers in containers; what is below is the innermost's
 _CONTAINERD_NAME = "[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*"  # identifiers.Validate() of containerd
 
 # A runtime, what the last two parts of a path down to the container's own cgroup end with, and what stands above the
@@ -52,8 +53,8 @@ RuntimeOf = Callable[[str], str | None]
 """Id of 64 hex digits -> the engine that lists a container of this id (docker, podman); None: none does."""
 
 
-def find(path: str, runtime_of: RuntimeOf = lambda _id: None) -> Found | None:
-    """The innermost container in a cgroup path (as in /proc/PID/cgroup); None: there is none.
+def claims(path: str, runtime_of: RuntimeOf = lambda _id: None) -> list[Found]:
+    """The containers that a cgroup path (as in /proc/PID/cgroup) names, outermost first.
 
     A component that is an id which an engine lists is that engine's container, at any depth (docker run
     --cgroup-parent); the patterns are for what no engine knows. A hexadecimal id that is there more than once (an init
@@ -61,18 +62,22 @@ def find(path: str, runtime_of: RuntimeOf = lambda _id: None) -> Found | None:
     another of the same name.
     """
     parts = path.removesuffix(" (deleted)").removeprefix("/").split("/")
-    innermost: Found | None = None
-    for depth in range(len(parts), 0, -1):
+    found: list[Found] = []
+    for depth in range(1, len(parts) + 1):
         maybe = _ends_at(parts, depth)
-        if maybe and (innermost is None or _is_repeated(maybe, innermost)):
-            runtime = runtime_of(maybe.id) if _HEX.fullmatch(maybe.id) else None
-            if runtime or maybe.runtime:
-                innermost = maybe._replace(runtime=runtime or maybe.runtime)
-    return innermost
+        if maybe is None or len(found) == _MAX_NESTED:
+            continue
+        is_hex = _HEX.fullmatch(maybe.id) is not None
+        if is_hex and any(outer.id == maybe.id for outer in found):
+            continue
+        if runtime := (runtime_of(maybe.id) if is_hex else None) or maybe.runtime:
+            found.append(maybe._replace(runtime=runtime))
+    return found
 
 
-def _is_repeated(outer: Found, inner: Found) -> bool:
-    return outer.id == inner.id and _HEX.fullmatch(outer.id) is not None
+def find(path: str, runtime_of: RuntimeOf = lambda _id: None) -> Found | None:
+    """The innermost container that a cgroup path names; None: there is none."""
+    return next(reversed(claims(path, runtime_of)), None)
 
 
 def _ends_at(parts: list[str], depth: int) -> Found | None:

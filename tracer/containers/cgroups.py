@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from tracer.containers import cgroup_paths
+from tracer.containers.believing import Believed, Claim, believe
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
@@ -54,11 +55,10 @@ def ids_in(name: str) -> list[str]:
     return _ID.findall(name)
 
 
-def believed(answer: Answer, path: str) -> Answer:
-    """What may be believed of the container that has a cgroup: from a user's engine nothing but of those below that
-    user's slice, where root alone, and the user, can move processes to (logind's user-UID.slice)."""
-    owner = answer.owner if isinstance(answer, Description) else None
-    return answer if owner is None or path.startswith(f"/user.slice/user-{owner}.slice/") else None
+def runtime_by(answer: Answer) -> str | None:
+    """The runtime of a container whatever its cgroup is called, by an engine's answer; None: that says nothing of it. A
+    user's engine does not make a container of what root may have called anything."""
+    return answer.runtime if isinstance(answer, Description) and answer.owner is None else None
 
 
 def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
@@ -66,6 +66,18 @@ def container_of(container_id: str, answer: Answer, runtime: str = "") -> Contai
     if not isinstance(answer, Description):
         return Container(container_id, runtime)
     return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels)
+
+
+def claim_of(found: cgroup_paths.Found, root: int, maker: int, answer: Answer) -> Claim:
+    """What a path names, with what an engine answers about it."""
+    is_listed = isinstance(answer, Description)
+    owner = answer.owner if isinstance(answer, Description) else None
+    return Claim(found, root, maker, is_listed, owner, answer is Silence.NO_ANSWER)
+
+
+def claimed(claim: Claim, answer: Answer) -> Container:
+    """The container of a claim. answer: what an engine reports of its id."""
+    return container_of(claim.found.id, answer if claim.is_by_its_engine() else None, claim.found.runtime)
 
 
 class Cgroups:
@@ -81,6 +93,8 @@ class Cgroups:
         self._orphans = _Orphans(max_cgroups)
         self._labels = _Labels(max_cgroups)
         self._containers: Lru[int, Container] = Lru(max_cgroups)  # by their root cgroup
+        self._roots_own: Lru[str, None] = Lru(max_cgroups)  # ids of containers in cgroups of root's making
+        self._claims: Lru[int, frozenset[str]] = Lru(max_cgroups)  # of others: what is claimed of their cgroups
         self._answers: Lru[str, Answer] = Lru(max_cgroups)  # the engine's last answer, by id
         self._open: Lru[int, _Open] = Lru(max_cgroups)
         self._in_vain: Lru[str, int] = Lru(max_cgroups)  # how often the engine did not know this id
@@ -131,7 +145,8 @@ class Cgroups:
             self._known.put(name.cgroup_id, name)
             for container_id in ids_in(name.name):  # a new life: what the engine reported of the one before is old
                 self._answers.pop(container_id)
-            facts.append((name.cgroup_id, self._fact(name.cgroup_id)))
+            fact = self._fact(name.cgroup_id)
+            facts += [(name.cgroup_id, fact), *self._disputed(fact)]
             ready += self._orphans.take(name.cgroup_id)
         return facts
 
@@ -152,16 +167,32 @@ class Cgroups:
         asked: dict[str, Answer] = {}
 
         def runtime_of(container_id: str) -> str | None:
-            answer = asked[container_id] = believed(self._answer(container_id), path)
-            return answer.runtime if isinstance(answer, Description) else None
+            asked[container_id] = self._answer(container_id)
+            return runtime_by(asked[container_id])
 
-        found = cgroup_paths.find(path, runtime_of)
-        container = self._container(found, ancestry[found.depth - 1].cgroup_id, asked) if found else None
-        named = container.id if container and container.name else None
-        pending = any(answer is Silence.NO_ANSWER and asked_id != named for asked_id, answer in asked.items())
-        fact = CgroupFact(path, container, pending)
+        found = [(one, ancestry[one.depth - 1]) for one in cgroup_paths.claims(path, runtime_of)]
+        claims = [claim_of(one, own.cgroup_id, own.maker, asked.get(one.id)) for one, own in found]
+        believed = believe(claims, self._is_taken, lambda claim: self._life(claim, asked))
+        named = {container.id for container in _containers(believed) if container.name}
+        pending = any(answer is Silence.NO_ANSWER and asked_id not in named for asked_id, answer in asked.items())
+        fact = CgroupFact(path, believed.container, pending, believed.root, believed.inner)
+        self._claims.pop(cgroup_id)
+        if believed.inner:
+            self._claims.put(cgroup_id, frozenset(inner.container.id for inner in believed.inner))
         self._keep_open(cgroup_id, fact, tuple(asked_id for asked_id in asked if self._may_change(asked_id, asked)))
         return fact
+
+    def _is_taken(self, container_id: str) -> bool:
+        return container_id in self._roots_own
+
+    def _disputed(self, fact: CgroupFact) -> list[tuple[int, CgroupFact]]:
+        """The facts that change because a container has a cgroup of root's making: what others had claimed to be it
+        before is not."""
+        if fact.container is None or fact.container.id in self._roots_own:
+            return []
+        self._roots_own.put(fact.container.id, None)
+        claims = [(cgroup_id, self._claims.get(cgroup_id)) for cgroup_id in self._claims]
+        return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id, ids in claims if ids and fact.container.id in ids]
 
     def _answer(self, container_id: str) -> Answer:
         """What the engine has answered for an id, or answers now."""
@@ -186,19 +217,24 @@ class Cgroups:
         else:
             self._open.pop(cgroup_id)
 
-    def _container(self, found: cgroup_paths.Found, root_id: int, asked: Mapping[str, Answer]) -> Container:
+    def _life(self, claim: Claim, asked: Mapping[str, Answer]) -> Container:
         """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no cgroup id
         twice (kernfs_node.id). It keeps the name that it was first shown by."""
-        before, now = self._containers.get(root_id), container_of(found.id, asked.get(found.id), found.runtime)
+        before, now = self._containers.get(claim.root), claimed(claim, asked.get(claim.found.id))
         if before and (before.name or now.name is None):
             return before
         container = self._labels.number(now)
-        self._containers.put(root_id, container)
+        self._containers.put(claim.root, container)
         return container
 
     def moved(self, container_id: str) -> Container:
         """The life of a container whose processes are in no cgroup of its own, as its engine reports."""
         return self._labels.number(container_of(container_id, self._answer(container_id)))
+
+
+def _containers(believed: Believed) -> list[Container]:
+    own = [believed.container] if believed.container else []
+    return own + [inner.container for inner in believed.inner]
 
 
 class _Open(NamedTuple):

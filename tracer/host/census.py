@@ -10,14 +10,12 @@ from tracer.host.procfs import LivingProcess
 def take_census(host: Host) -> Census:
     """All processes that exist now. They are read one after the other, while others begin and end."""
     living = {process.tgid: process for process in host.processes()}
-    for process in living.values():
-        host.of_cgroup(process.cgroup)  # a process that is found by cgroup is not looked up otherwise
+    host.survey(living.values())
     return Census(entry_of(host, process, living.get(process.parent_tgid)) for process in living.values())
 
 
 def entry_of(host: Host, process: LivingProcess, parent: LivingProcess | None = None) -> Entry:
     """The entry of one process. parent: where that has been read already."""
-    around = host.containers(process)
     has_parent = process.parent_tgid != 0
     parent = parent or (host.process(process.parent_tgid) if has_parent else None)
     if parent and parent.proc_id.start_ns > process.proc_id.start_ns:
@@ -28,7 +26,7 @@ def entry_of(host: Host, process: LivingProcess, parent: LivingProcess | None = 
         ns_ppid=_ns_ppid(process, parent) if has_parent else 0,
         numbers=process.numbers,
         chain=process.chain,
-        containers=tuple({found.id: found for found in reversed(around) if found}.values()),
+        containers=host.enclosing(process),
         comm=process.comm,
         exe=process.exe,
         args=process.args,

@@ -44,7 +44,7 @@ class Lookup:
         self.names = names or Names()
         if names is None:
             self.names.prepare()
-        self.host = Host(self.names.describe, self.names.inits)
+        self.host = Host(self.names.describe, self.names.inits, self.names.init_tgid)
 
     def targets(self, texts: Iterable[str]) -> Resolved:
         """What TARGETs mean now."""
@@ -154,7 +154,7 @@ class Lookup:
 
     def _by_cgroup(self) -> set[str]:
         """The ids of containers that processes are in, by their cgroups."""
-        found = (self.host.of_cgroup(process.cgroup) for process in self.host.processes())
+        found = (self.host.cgroups_container(process) for process in self.host.processes())
         return {container.id for container in found if container}
 
     def _first_of(self, container: FoundContainer) -> LivingProcess:
@@ -163,7 +163,7 @@ class Lookup:
         tgid = self.names.init_tgid(container.id)
         process = self.host.process(tgid) if tgid else None
         if process and process.level and process.numbers[-1] == 1:
-            own = self.host.of_cgroup(process.cgroup)
+            own = self.host.cgroups_container(process)
             if (own is None and not self.host.refutes(container.id, process.tgid)) or (own and own.id == container.id):
                 return process
         everyone = running(take_census(self.host), self.names.init_tgid)

@@ -7,36 +7,47 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from tracer.containers import cgroup_paths
-from tracer.containers.cgroups import Answer, Describe, Description, Silence, believed, container_of
+from tracer.containers.believing import Claim, believe
+from tracer.containers.cgroups import Answer, Describe, Silence, claim_of, claimed, container_of, runtime_by
 from tracer.host import nsfs, procfs
 from tracer.host.pidns_ids import PidnsIds
 from tracer.host.procfs import LivingProcess
-from tracer.stream.metadata import Container
-from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId
+from tracer.stream.membership import Birth, Membership
+from tracer.stream.metadata import CgroupFact, Container
+from tracer.stream.pidns import Chain, Number, PidnsId
+from tracer.system import cgroup_hierarchy
 from tracer.system.clock_offset import wall_offset_ns
 
 _MS_NS = 1_000_000
 _INITS_EVERY_S = 1.0
+_SURVEY_S = 1.0
 
 
 class Host:
-    """Reads at each call; remembers only what cannot change: the ancestry of a namespace, its owner, a cgroup's
+    """Reads at each call; remembers only what cannot change: the ancestry of a namespace, how it began, a cgroup's
     container.
 
     describe: what an engine reports of a container. inits: the first processes, as the engine reports them, of all
-    running containers except those with these ids: host PID -> id.
+    running containers except those with these ids: host PID -> id. init_of: the first process of one, by its id.
     """
 
     def __init__(
-        self, describe: Describe, inits: Callable[[Collection[str]], Mapping[int, str]] = lambda _but: {}
+        self,
+        describe: Describe,
+        inits: Callable[[Collection[str]], Mapping[int, str]] = lambda _but: {},
+        init_of: Callable[[str], int | None] = lambda _id: None,
     ) -> None:
-        self._describe, self._inits = describe, inits
+        self._describe, self._inits, self._init_of = describe, inits, init_of
         self._spaces = PidnsIds()
-        self._containers: dict[str, Container | None] = {}
-        self._owners: dict[PidnsId, Container | None] = {}
+        self._facts: dict[str, CgroupFact] = {}
+        self._roots: dict[str, int] = {}  # a number for the path of each container's own cgroup
+        self._births: dict[PidnsId, Birth | None] = {}
+        self._reported: dict[PidnsId, Container | None] = {}
+        self._survey: Survey | None = None
+        self._membership = Membership(self._births.get, self._reported.get, self._home_of)
         self._first_of: Mapping[int, str] = {}
         self._inits_due_s = 0.0
         self.wall_offset_ns = wall_offset_ns()
@@ -78,65 +89,114 @@ class Host:
         return found if found and has_number(found, Number(pidns, nr)) else None
 
     def container(self, process: LivingProcess) -> Container | None:
-        """The container of a process: by its cgroup, else that whose namespace it is in (nsenter); None: the host."""
-        own = self.of_cgroup(process.cgroup)
-        if own or process.chain is None:
-            return own
-        return next((owner for number in reversed(process.chain) if (owner := self._owner(process, number))), None)
+        """The container of a process (`Membership.container`); None: the host."""
+        return self._membership.container(self._known_chain(process), self.fact_of(process.cgroup))
 
-    def containers(self, process: LivingProcess) -> tuple[Container | None, ...]:
-        """The containers around it, outermost first, and last its own. None: the host's, no container's, or one that
-        cannot be read."""
-        return (*self.owners(process)[:-1], self.container(process))
+    def enclosing(self, process: LivingProcess) -> tuple[Container, ...]:
+        """The containers that a process is in, innermost first: its own, and those around it."""
+        return self._membership.enclosing(self._known_chain(process), self.fact_of(process.cgroup))
 
     def owners(self, process: LivingProcess) -> tuple[Container | None, ...]:
         """For each of its numbers, the host's first, the container that began the namespace. None: the host's, no
         container's, or one that cannot be read."""
-        if process.chain is None:
-            return (None,) * len(process.numbers)
-        return tuple(self._owner(process, number) for number in process.chain)
+        chain = self._known_chain(process)
+        owners = tuple(self._membership.owner(number.pidns) for number in chain)
+        return (None, *owners) if process.level and chain else (None,) * len(process.numbers)
 
-    def _owner(self, process: LivingProcess, number: Number) -> Container | None:
-        """The container whose first process began this namespace of the process."""
-        if number.pidns != INITIAL_PIDNS and number.pidns not in self._owners:
+    def _known_chain(self, process: LivingProcess) -> Chain:
+        """The numbers of a process, without the host's where it has others; how their namespaces began is known then.
+        (): they cannot be read."""
+        if process.level == 0 or process.chain is None:
+            return process.chain or ()
+        inner = process.chain[1:]
+        if any(number.pidns not in self._births for number in inner):
             with contextlib.suppress(OSError), procfs.opened_pidns(process.tgid) as fd:
-                self._learn_owners(fd)
-        return self._owners.get(number.pidns)
+                self._learn_births(fd)
+        return inner
 
-    def _learn_owners(self, fd: int) -> None:
+    def _learn_births(self, fd: int) -> None:
+        """How the namespace of a descriptor and those around it began, by their first processes, outermost first."""
         with nsfs.ancestry(fd) as fds:
-            for around in fds:
+            for around in reversed(fds):
                 pidns = self._spaces.identify(around)
                 first = self._spaces.first(around)
-                init = self.process(first) if first else None
+                init = self.process(first) if first and pidns not in self._births else None
                 if init and init.chain and init.chain[-1] == Number(pidns, 1):
-                    self._owners[pidns] = self.of_cgroup(init.cgroup) or self._by_engine(init.tgid)
+                    self._births[pidns] = Birth(init.chain[1:], self.fact_of(init.cgroup))
+                    self._reported[pidns] = self._by_engine(init)
 
-    def of_cgroup(self, path: str) -> Container | None:
-        """The container that has this cgroup; None: none has."""
-        if path in self._containers:
-            return self._containers[path]
+    def fact_of(self, path: str) -> CgroupFact:
+        """What the path of a cgroup says (`tracer.containers.believing`)."""
+        if path in self._facts:
+            return self._facts[path]
         answers: dict[str, Answer] = {}
 
         def runtime_of(container_id: str) -> str | None:
-            answer = answers[container_id] = believed(self._describe(container_id), path)
-            return answer.runtime if isinstance(answer, Description) else None
+            answers[container_id] = self._describe(container_id)
+            return runtime_by(answers[container_id])
 
-        found = cgroup_paths.find(path, runtime_of)
-        container = container_of(found.id, answers.get(found.id), found.runtime) if found else None
+        claims = [self._claim(path, found, answers) for found in cgroup_paths.claims(path, runtime_of)]
+        believed = believe(claims, self._is_taken, lambda claim: claimed(claim, answers.get(claim.found.id)))
+        fact = CgroupFact(path, believed.container, False, believed.root, believed.inner)
         if not any(isinstance(answer, Silence) for answer in answers.values()):
-            self._containers[path] = container
-        return container
+            self._facts[path] = fact
+        return fact
 
-    def _by_engine(self, tgid: int) -> Container | None:
-        """The container whose first process this is, as the engine reports. Asked only for a process that is the first
-        in its namespace and in no container's cgroup: it was moved there."""
+    def _claim(self, path: str, found: cgroup_paths.Found, answers: Mapping[str, Answer]) -> Claim:
+        own = "/" + "/".join(path.removeprefix("/").split("/")[: found.depth])
+        root = self._roots.setdefault(own, len(self._roots) + 1)
+        return claim_of(found, root, cgroup_hierarchy.maker(own), answers.get(found.id))
+
+    def survey(self, processes: Iterable[LivingProcess] | None = None) -> Survey:
+        """Which namespaces and cgroups the living processes have begun. processes: all of them, where they have been
+        read already."""
+        if processes is not None or self._survey is None or time.monotonic() > self._survey.until_s:
+            self._survey = Survey(time.monotonic() + _SURVEY_S)
+            for process in self.processes() if processes is None else processes:
+                self._survey.add(process)
+        return self._survey
+
+    def _is_taken(self, container_id: str) -> bool:
+        return container_id in self.survey().named_by_root
+
+    def _home_of(self, root: int) -> PidnsId | None:
+        """The namespace that a container began, by its own cgroup, outside of any other container's."""
+        for first in self.survey().firsts:
+            members = self._membership.along((first.chain or ())[1:], self.fact_of(first.cgroup))
+            if members and members[-1].root == root and first.chain:
+                owners = self.owners(first)
+                ids = {member.container.id for member in members}
+                if all(owner is None or owner.id in ids for owner in owners):
+                    return first.chain[-1].pidns
+        return None
+
+    def cgroups_container(self, process: LivingProcess) -> Container | None:
+        """The container of a process by its cgroup alone; None: that is none's."""
+        members = self._membership.along(self._known_chain(process), self.fact_of(process.cgroup))
+        return members[-1].container if members else None
+
+    def _by_engine(self, init: LivingProcess) -> Container | None:
+        """The container whose first process this is, as the engine reports, where its cgroup does not show that: it
+        was moved there. None: its cgroup shows it, or no engine knows. init: the first process of a namespace."""
+        members = self._membership.along((init.chain or ())[1:], self.fact_of(init.cgroup))
+        own = members[-1].container if members else None
+        if own and (own.name is None or self._is_first(own, init)):
+            return None
         if time.monotonic() >= self._inits_due_s:  # all: a session in a container's own cgroup is not its first process
             self._first_of, self._inits_due_s = self._inits(()), time.monotonic() + _INITS_EVERY_S
-        container_id = self._first_of.get(tgid)
-        if container_id is None or self.refutes(container_id, tgid):
+        container_id = self._first_of.get(init.tgid)
+        if container_id is None or (own and own.id == container_id) or self.refutes(container_id, init.tgid):
             return None
         return container_of(container_id, self._describe(container_id))
+
+    def _is_first(self, own: Container, init: LivingProcess) -> bool:
+        """Whether nothing contradicts that this is the first process of the container in whose cgroup it is: no other
+        process there is number 1 of a namespace, or the engine says so."""
+        if self._survey and time.monotonic() < self._survey.until_s:
+            beside = [first for first in self._survey.firsts if first.cgroup == init.cgroup and first.tgid != init.tgid]
+            if not beside:
+                return True
+        return self._init_of(own.id) in (None, init.tgid)
 
     def refutes(self, container_id: str, tgid: int) -> bool:
         """Whether a process cannot be the first of a container, as an engine reports: the container has processes in a
@@ -149,8 +209,31 @@ class Host:
         return bool(spaces) and all(known and first.chain[-1].pidns not in known for known in spaces)
 
     def _is_of(self, process: LivingProcess, container_id: str) -> bool:
-        own = self.of_cgroup(process.cgroup)
-        return own is not None and own.id == container_id
+        fact = self.fact_of(process.cgroup)
+        own = (fact.container, *(inner.container for inner in fact.inner))
+        return any(container and container.id == container_id for container in own)
+
+
+class Survey:
+    """What the living processes have begun: firsts: those that are number 1 of a nested namespace; named_by_root: the
+    ids of containers in cgroups of root's making. until_s: how long it is valid, by the monotonic clock."""
+
+    def __init__(self, until_s: float) -> None:
+        self.until_s = until_s
+        self.firsts: list[LivingProcess] = []
+        self.named_by_root: set[str] = set()
+        self._paths: set[str] = set()
+
+    def add(self, process: LivingProcess) -> None:
+        """Look at the next process."""
+        if process.level and process.numbers[-1] == 1:
+            self.firsts.append(process)
+        if process.cgroup not in self._paths:
+            self._paths.add(process.cgroup)
+            outermost = next(iter(cgroup_paths.claims(process.cgroup)), None)
+            parts = process.cgroup.removeprefix("/").split("/")
+            if outermost and not cgroup_hierarchy.maker("/" + "/".join(parts[: outermost.depth])):
+                self.named_by_root.add(outermost.id)
 
 
 def has_number(process: LivingProcess, number: Number) -> bool:

@@ -18,7 +18,7 @@ _STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC = 4, 5, 6, 8, 12  # BTF_KIND_*, include/
 _MODIFIERS = (_TYPEDEF, 9, 10, 11)  # and volatile, const, restrict
 
 _INT, _U64, _PTR_SIZE = "int {}", "unsigned long long {}", 8
-_SIZES = {_INT: 4, "unsigned int {}": 4, _U64: 8, "char {}[16]": 16, "char {}[0]": 0}
+_SIZES = {_INT: 4, "unsigned int {}": 4, "unsigned short {}": 2, _U64: 8, "char {}[16]": 16, "char {}[0]": 0}
 
 
 class StructMember(NamedTuple):
@@ -77,7 +77,10 @@ STRUCTURES: dict[str, tuple[StructMember, ...]] = {
         _member("id", _U64),
         _member("name", "const char *{}"),
         _member("__parent", "struct kernfs_node *{}", "parent"),  # 6.15 renamed it
+        _member("mode", "unsigned short {}"),
+        _member("iattr", "struct kernfs_iattrs *{}"),
     ),
+    "kernfs_iattrs": (_member("ia_uid.val", "unsigned int {}"),),
     "mm_struct": (_member("arg_start", _U64), _member("arg_end", _U64)),
     "linux_binprm": (_member("filename", "const char *{}"),),
 }

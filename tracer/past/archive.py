@@ -127,8 +127,7 @@ def _homes(batch: Batch, attribution: Attribution) -> Iterator[tuple[PidnsId, Co
     commands = commands[np.argsort(batch.rows["start_ns"][commands], kind="stable")]
     around: dict[str, PidnsId | None] = {}  # by the label, which no other life has
     for index in commands.tolist():
-        fact = attribution.cgroups.get(int(batch.rows["cgroup_id"][index]))
-        container = fact.container if fact else None
+        container = attribution.of_cgroup(chain_of(batch, index), int(batch.rows["cgroup_id"][index]))
         if container is None or container.label in around or _is_helper(batch, index):
             continue
         home, around[container.label] = _innermost(batch, index)

@@ -48,7 +48,7 @@ def _smaller(kind: int, payload: Payload) -> bytes:
     if kind == Kind.CGROUP:
         fact = msgspec.json.decode(payload.args, type=CgroupFact)
         container = fact.container and _without_labels(fact.container)
-        return msgspec.json.encode(CgroupFact(fact.path[:_MAX_PATH], container, fact.pending))
+        return msgspec.json.encode(CgroupFact(fact.path[:_MAX_PATH], container, fact.pending, fact.root))
     if kind == Kind.PIDNS and (owner := reported_owner(payload.args)):
         return msgspec.json.encode(_without_labels(owner))
     return payload.args[:MAX_ARGS_BYTES]

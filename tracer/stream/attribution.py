@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.lru import Lru
+from tracer.stream.membership import Birth, Member, Membership
 from tracer.stream.metadata import CgroupFact, Container, LifeFact, SessionFact
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, chain_of
 from tracer.stream.schema import CONTAINER_KINDS, INLINE_LEVELS, Kind
@@ -22,6 +24,7 @@ from tracer.stream.told_sessions import ToldSessions
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 MAX_FACT_BYTES = 1 << 26  # of paths and labels: usually some hundred bytes each
+_SETTING_UP_NS = 1_000_000_000  # so long after its beginning a runtime may still move a first process about
 _LABEL_BYTES = 200  # what a short label needs
 
 
@@ -39,7 +42,10 @@ class Attribution:
         self.expects_names = False  # any container may be named yet, whatever was reported of its engine
         self.sessions = ToldSessions()
         self.changes = 0
-        self._births: Lru[PidnsId, int] = Lru(MAX_FACTS)  # the cgroup of its first process
+        self._births: Lru[PidnsId, _Birth] = Lru(MAX_FACTS)
+        self._homes: Lru[int, PidnsId] = Lru(MAX_FACTS)  # the namespace that a container began, by its own cgroup
+        self._homeless: Lru[int, bool] = Lru(MAX_FACTS)  # asked about before that was known
+        self._membership = Membership(self._birth_of, self.by_engine, self._home_of)
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
         self._ownerless: Lru[PidnsId, bool] = Lru(MAX_FACTS)  # asked about before any first process was seen
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
@@ -78,27 +84,63 @@ class Attribution:
             self._learn_birth(part, index)
 
     def _learn_birth(self, part: Batch, index: int) -> None:
-        pidns, cgroup_id = chain_of(part, index)[-1].pidns, int(part.rows["cgroup_id"][index])
-        if part.rows["kind"][index] == Kind.PIDNS and (reported := reported_owner(part.payload(index).args)):
+        chain, row = chain_of(part, index), part.rows[index]
+        pidns, cgroup_id = chain[-1].pidns, int(row["cgroup_id"])
+        if row["kind"] == Kind.PIDNS and (reported := reported_owner(part.payload(index).args)):
             self.changes += self._by_engine.get(pidns) != reported
             self._by_engine.put(pidns, reported)
             self._cache.clear()
-        before, own = self._births.get(pidns), self._of_cgroup(cgroup_id)
-        if before is None or (own and before != cgroup_id):
-            self._births.put(pidns, cgroup_id)
-            if own:
-                self.changes += before is None and pidns in self._ownerless
+        before, age_ns = self._births.get(pidns), int(row["ts_ns"]) - int(row["start_ns"])
+        birth = _Birth(cgroup_id, chain, int(row["exec_id"]), age_ns < _SETTING_UP_NS)
+        members = self._along(chain, cgroup_id)
+        if before is None or (members and self._may_go_on(before, birth)):
+            self._births.put(pidns, birth)
+            if members:
+                self.changes += before is not None or pidns in self._ownerless
+                self._learn_home(chain, members)
                 self._cache.clear()
 
-    def _of_cgroup(self, cgroup_id: int | None) -> Container | None:
-        fact = None if cgroup_id is None else self.cgroups.get(cgroup_id)
-        return fact.container if fact else None
+    def _may_go_on(self, before: _Birth, now: _Birth) -> bool:
+        """Whether the first process of a namespace is still on its way to where it begins: in no container's cgroup so
+        far, or moved on by its runtime before it runs anything. Whoever moves it later does not make it another's."""
+        if before.cgroup_id == now.cgroup_id:
+            return False
+        is_set_up = before.is_new and before.exec_id == now.exec_id
+        return is_set_up or not self._along(before.chain, before.cgroup_id)
+
+    def _learn_home(self, chain: Chain, members: list[Member]) -> None:
+        """Note that a container has begun this namespace, unless it lies in that of another one: then the container
+        shares that, and one of its processes has made it."""
+        own, ids = members[-1], {member.container.id for member in members}
+        around = [self.owner(number.pidns) for number in chain[:-1]]
+        reported = self.by_engine(chain[-1].pidns)
+        others = [found for found in (*around, reported) if found and found.id not in ids]
+        if own.root and own.root not in self._homes and not others:
+            self._homes.put(own.root, chain[-1].pidns)
+            self.changes += own.root in self._homeless
+
+    def _along(self, chain: Chain, cgroup_id: int) -> list[Member]:
+        return self._membership.along(chain, self.cgroups.get(cgroup_id))
+
+    def _birth_of(self, pidns: PidnsId) -> Birth | None:
+        birth = self._births.get(pidns)
+        return Birth(birth.chain, self.cgroups.get(birth.cgroup_id)) if birth else None
+
+    def _home_of(self, root: int) -> PidnsId | None:
+        home = self._homes.get(root)
+        if home is None and root:
+            self._homeless.put(root, True)
+        return home
+
+    def of_cgroup(self, chain: Chain, cgroup_id: int) -> Container | None:
+        """The container of a process by its cgroup alone; None: that is none's."""
+        members = self._along(chain, cgroup_id)
+        return members[-1].container if members else None
 
     def owner(self, pidns: PidnsId) -> Container | None:
         """The container whose process was the first of this namespace; None: of no container, or not known."""
-        birth = self._births.get(pidns)
-        found = self._by_engine.get(pidns) or self._of_cgroup(birth)
-        if found is None and birth is None and pidns != INITIAL_PIDNS:
+        found = self._membership.owner(pidns)
+        if found is None and pidns != INITIAL_PIDNS and pidns not in self._births:
             self._ownerless.put(pidns, True)
         return found
 
@@ -109,16 +151,13 @@ class Attribution:
     def is_pending(self, chain: Chain, cgroup_id: int) -> bool:
         """Whether an engine may yet report another container for a process with this chain in this cgroup, or another
         name for its container."""
-        cgroup_ids = (cgroup_id, *(self._births.get(number.pidns) for number in chain))
-        facts = (self.cgroups.get(found) for found in cgroup_ids if found is not None)
+        births = (self._births.get(number.pidns) for number in chain)
+        cgroup_ids = (cgroup_id, *(birth.cgroup_id for birth in births if birth))
+        facts = map(self.cgroups.get, cgroup_ids)
         return any(fact.pending or (self.expects_names and _is_nameless(fact)) for fact in facts if fact)
 
     def container(self, chain: Chain, cgroup_id: int) -> Container | None:
-        """The container of a process with this chain in this cgroup; None: it is in none.
-
-        The cgroup decides, because containers can share a PID namespace; a process of a foreign cgroup inside a
-        container's namespace (nsenter) belongs to that container.
-        """
+        """The container of a process with this chain in this cgroup; None: it is in none (`Membership.container`)."""
         innermost = chain[-1].pidns
         key = (innermost, cgroup_id)
         if key not in self._cache:
@@ -128,16 +167,15 @@ class Attribution:
         return self._cache[key]
 
     def _find(self, chain: Chain, cgroup_id: int) -> Container | None:
-        if own := self._of_cgroup(cgroup_id):
-            return own
-        owners = (self.owner(number.pidns) for number in reversed(chain))
-        return next((owner for owner in owners if owner), None)
+        for number in chain:
+            self.owner(number.pidns)  # notes who was asked about
+        return self._membership.container(chain, self.cgroups.get(cgroup_id))
 
     def enclosing(self, chain: Chain, cgroup_id: int) -> tuple[Container, ...]:
-        """The process's container, then those whose namespaces lie around it (Docker in Docker), innermost first."""
-        own = self.container(chain, cgroup_id)
-        around = (self.owner(number.pidns) for number in reversed(chain[:-1]))
-        return tuple({found.id: found for found in (own, *around) if found}.values())
+        """The process's container, then those around it, innermost first (`Membership.enclosing`)."""
+        for number in chain:
+            self.owner(number.pidns)
+        return self._membership.enclosing(chain, self.cgroups.get(cgroup_id))
 
     def of_row(self, batch: Batch, index: int) -> Container | None:
         """The container of the row at index."""
@@ -152,8 +190,17 @@ class Attribution:
             return self.container(chain_of(batch, index), key[1])
 
 
+class _Birth(NamedTuple):
+    """The first process of a namespace. chain: its own; exec_id: as in its row; is_new: the row is of its beginning."""
+
+    cgroup_id: int
+    chain: Chain
+    exec_id: int
+    is_new: bool
+
+
 def _is_nameless(fact: CgroupFact) -> bool:
-    return fact.container is not None and not fact.is_named
+    return bool(fact.container or fact.inner) and not fact.is_named
 
 
 def facts_by_cgroup() -> Lru[int, CgroupFact]:
@@ -163,8 +210,9 @@ def facts_by_cgroup() -> Lru[int, CgroupFact]:
 
 def _size(fact: CgroupFact) -> int:
     """About how many bytes of memory a fact needs, beside what each needs."""
-    labels = fact.container.labels if fact.container else {}
-    return len(fact.path) + sum(len(name) + len(value) + _LABEL_BYTES for name, value in labels.items())
+    containers = (fact.container, *(inner.container for inner in fact.inner))
+    labels = [label for found in containers if found for label in found.labels.items()]
+    return len(fact.path) + sum(len(name) + len(value) + _LABEL_BYTES for name, value in labels)
 
 
 def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -> Iterator[int]:

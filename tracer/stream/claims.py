@@ -21,8 +21,8 @@ class Claims:
 
     inits: host PID -> id, of containers that no cgroup of the list shows. snapshot: the list; facts: what is known of
     its cgroups. container_of: id -> container. indistinct: containers whose first process has begun no namespace, or is
-    in another container's cgroup: nothing distinguishes them. refuted: containers that have processes in a cgroup of
-    their own, none of which is in the namespace of the reported one: it is not believed.
+    in the cgroup of another container that has none: nothing distinguishes them. refuted: containers that have
+    processes in a cgroup of their own, none of which is in the namespace of the reported one: it is not believed.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Claims:
             known = ((cgroup_id, fact.container) for cgroup_id, fact in facts.items())
             own = {cgroup_id: found for cgroup_id, found in known if found and found.id == container_id}
             for at in np.flatnonzero(rows["tgid"] == tgid).tolist():  # else it has ended meanwhile
-                fact = facts.get(int(rows["cgroup_id"][at]))
                 if int(rows["cgroup_id"][at]) in own:
                     continue  # its cgroup shows it
                 if refuted := _refuted(rows, at, own):
                     self.refuted.append((refuted, tgid))
-                elif rows["level"][at] and rows["chain"]["nr"][at, 0] == 1 and not (fact and fact.container):
-                    self._found.append((snapshot.part(at, at + 1), container_of(container_id)))
+                elif _is_first(rows[at : at + 1])[0] and not _shares(rows, at, facts):
+                    container = next(iter(own.values()), None) or container_of(container_id)
+                    self._found.append((snapshot.part(at, at + 1), container))
                 else:
                     self.indistinct.append((container_of(container_id), tgid))
 
@@ -61,6 +61,23 @@ def _refuted(rows: NDArray[np.void], at: int, own: Mapping[int, Container]) -> C
     claimed, members = rows["chain"][at, 0], rows[np.isin(rows["cgroup_id"], list(own))]
     same = (members["chain"]["inum"] == claimed["inum"]) & (members["chain"]["gen"] == claimed["gen"])
     return own[int(members["cgroup_id"][0])] if len(members) and not same.any() else None
+
+
+def _is_first(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which rows are of processes that have begun a nested namespace, shape (n,)."""
+    found: NDArray[np.bool_] = (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1)
+    return found
+
+
+def _shares(rows: NDArray[np.void], at: int, facts: Mapping[int, CgroupFact]) -> bool:
+    """Whether the first process at a row is in the cgroup of another container which no other process distinguishes
+    from it: none there has begun a namespace."""
+    fact = facts.get(int(rows["cgroup_id"][at]))
+    if fact is None or fact.container is None:
+        return False
+    own = [cgroup_id for cgroup_id, other in facts.items() if other.container and other.root == fact.root]
+    others = _is_first(rows) & np.isin(rows["cgroup_id"], own) & (rows["tgid"] != rows["tgid"][at])
+    return not others.any()
 
 
 def _owner_row(first: Batch, container: Container, ts_ns: int) -> Batch:

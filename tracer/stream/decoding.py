@@ -80,7 +80,8 @@ class Joiner:
             if whose == [seq, cgroup_id]:  # else there was no room for the rest of the earlier name
                 raw = begun + raw
             if piece["last"]:
-                found.append(CgroupName(cgroup_id, int(piece["parent_id"]), raw.decode("utf-8", "backslashreplace")))
+                name, maker = raw.decode("utf-8", "backslashreplace"), int(piece["maker"])
+                found.append(CgroupName(cgroup_id, int(piece["parent_id"]), name, maker))
             else:
                 self._names[cpu] = (seq, cgroup_id, raw)
         return found

@@ -37,6 +37,11 @@ class Container(msgspec.Struct, frozen=True):
         return len(self.id) != _DIGITS
 
     @property
+    def is_named(self) -> bool:
+        """Whether it is known how people call it."""
+        return self.name is not None or self.id_is_name
+
+    @property
     def label(self) -> str:
         """What the column CONTAINER shows: name, else the short id; web#2 for a second life. Unique in a stream."""
         shown = self.name or self.short_id
@@ -44,27 +49,45 @@ class Container(msgspec.Struct, frozen=True):
 
 
 class CgroupName(NamedTuple):
-    """One cgroup as the kernel reports it. parent_id: 0 at the root of its hierarchy."""
+    """One cgroup as the kernel reports it. parent_id: 0 at the root of its hierarchy. maker: who may make cgroups in
+    the parent, and so decides what they are called: a user; 0: root alone; above 32 bits: several may."""
 
     cgroup_id: int
     parent_id: int
     name: str
+    maker: int = 0
+
+
+class Inner(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A container that a cgroup's path names where not root alone may make cgroups: it counts for processes in a PID
+    namespace that began below its own cgroup, root (an id). within: the own cgroup of the container around it, in whose
+    namespace that one has to be; 0: there is none around it."""
+
+    root: int
+    container: Container
+    within: int = 0
 
 
 class CgroupFact(msgspec.Struct, frozen=True):
     """What a cgroup id stands for: its path in the hierarchy, and the container that it belongs to.
 
     pending: an engine that did not answer may yet report that this is one of its containers, or the container's name.
+    root: the id of the container's own cgroup, this one or one above it; 0: not recorded. inner: containers below it,
+    or in a user's cgroups, outermost first (`tracer.stream.membership`).
     """
 
     path: str
     container: Container | None = None
     pending: bool = False
+    root: int = 0
+    inner: tuple[Inner, ...] = ()
 
     @property
     def is_named(self) -> bool:
-        """Whether it says of a container how people call it."""
-        return self.container is not None and (self.container.name is not None or self.container.id_is_name)
+        """Whether it says of each of its containers how people call it."""
+        containers = [self.container] if self.container else []
+        containers += [inner.container for inner in self.inner]
+        return bool(containers) and all(container.is_named for container in containers)
 
 
 class Killer(msgspec.Struct, frozen=True, omit_defaults=True):

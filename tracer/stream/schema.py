@@ -303,6 +303,7 @@ PIECE_FIELDS = (
     Field("cpu", "u16"),
     Field("pad", "u16"),
     Field("parent_id", "u64", "cgroup: the parent's id, 0 at the root"),
+    Field("maker", "u64", "cgroup: the parent's owner; higher bits: others may write there"),
     Field("bytes", "char[PIECE_BYTES]"),
 )
 """struct piece: of the same size; seq, kind and cpu are where the event has them."""

@@ -6,12 +6,17 @@ container by one and outside of it by another. Imports the standard library alon
 
 from __future__ import annotations
 
+import contextlib
+import re
+import stat
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 _CONTROLLERS = ("pids", "memory", "devices", "cpu")  # those that every runtime uses come first
 UNIFIED = ""
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_USERS = re.compile(r"/user@([0-9]{1,9})\.service/")
 
 
 @cache
@@ -47,6 +52,20 @@ def mounted_at(mounts: Iterable[str], counting: str) -> str | None:
         if kind == "cgroup2" if counting == UNIFIED else kind == "cgroup" and counting in options.split(","):
             return directory
     return None
+
+
+def maker(path: str) -> int:
+    """Who may make cgroups beside the one with this path, and so decides what they are called, as in `CgroupName`: the
+    owner of the directory around it, with higher bits where others may write there. Where that cannot be seen (it has
+    been removed, or we are in a cgroup namespace) systemd's names count: what is below user@UID.service is that
+    user's."""
+    mounted, above = directory(), path.rpartition("/")[0]
+    with contextlib.suppress(OSError):
+        if mounted and ".." not in above.split("/"):
+            found = Path(f"{mounted}{above}").stat()
+            return (found.st_mode & _OTHERS_WRITE) << 32 | found.st_uid
+    users = _USERS.search(f"{above}/")
+    return int(users[1]) if users else 0
 
 
 def paths(text: str, counting: str) -> tuple[str, ...]:
