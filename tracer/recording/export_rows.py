@@ -78,12 +78,10 @@ def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
 
 def _containers_of_rows(batch: Batch, attribution: Attribution) -> tuple[list[Container | None], pa.Array]:
     """The containers, and the index of each row's."""
-    found = [attribution.of_row(batch, at) for at in batch.pairs.first]
-    of_row = batch.pairs.of_row.copy()
-    for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():  # each says itself
-        of_row[at] = len(found)
-        found.append(attribution.of_row(batch, at))
-    return found, pa.array(of_row)
+    about, of_row = of_kind(batch.rows, *CONTAINER_KINDS), batch.pairs.of_row.copy()
+    of_row[about] = len(batch.pairs.keys) + np.arange(about.sum())  # each says itself
+    first, of_row = np.unique(of_row, return_index=True)[1], np.unique(of_row, return_inverse=True)[1]
+    return [attribution.of_row(batch, at) for at in first.tolist()], pa.array(of_row)
 
 
 def _facts(batch: Batch) -> dict[str, pa.Array]:
