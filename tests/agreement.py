@@ -28,7 +28,8 @@ from tracer.text.escape import decode
 
 Fact = dict[str, Any]
 NAMES = [name for name in FLAT.names if name not in ("time", "host")]  # time is ts_ns once more
-_LISTS = ("pids", "pidns_chain", "args")
+_LISTS = ("pids", "pidns_chain", "args", "signals")
+_FACTS = ("action", "said_by", "old_name", "health", "processes", "victim", "victim_pid", "doubt")
 _OF_CONTAINERS = ("container", "container_id", "image", "runtime", "incarnation")
 
 
@@ -114,11 +115,12 @@ def _of_csv(arrows: Path) -> list[Fact]:
 
 def _as_csv(fact: Fact) -> Fact:
     """Lists as text."""
-    pids, spaces, args = (fact[name] for name in _LISTS)
+    pids, spaces, args, signals = (fact[name] for name in _LISTS)
     lists = {
         "pids": pids and ">".join(map(str, pids)),
         "pidns_chain": spaces and ">".join(map(str, spaces)),
         "args": None if args is None else shlex.join(args),
+        "signals": signals and ">".join(signals),
     }
     return {name: cell(value) if isinstance(value, str) else value for name, value in (fact | lists).items()}
 
@@ -133,11 +135,21 @@ def _of_recording(arrows: Path) -> list[Fact]:
     ):
         if fact["event"] not in ("cgroup", "pidns", "move"):
             texts = {name: None if fact[name] is None else decode(fact[name]) for name in ("comm", "exe")}
-            said = json.loads(fact["fact"] or "{}")
             killer = fact["killed_by"] and killer_object(msgspec.json.decode(fact["killed_by"], type=Killer))
-            more = {"ts_ns": time_ns - offset_ns, "action": said.get("action"), "killed_by": _text(killer)}
-            facts.append(fact | texts | more)
+            said = {"ts_ns": time_ns - offset_ns, "killed_by": _text(killer)} | _said(fact["event"], fact["fact"])
+            facts.append(fact | texts | said)
     return sorted(facts, key=lambda fact: fact["ts_ns"])
+
+
+def _said(event: str, text: bytes | None) -> Fact:
+    """What a row about a container says, by the names of the JSON."""
+    said = json.loads(text or "{}")
+    said = {"said_by": "kernel" if event == "container" else None} | said
+    signals = [sent["signal"] for sent in said.get("signals", ())] or None
+    found = dict.fromkeys(_FACTS) | {name: said[name] for name in _FACTS if name in said} | {"signals": signals}
+    if "killed_by" in said:
+        found["killed_by"] = _text(killer_object(msgspec.convert(said["killed_by"], Killer)))
+    return found
 
 
 def _as_recording(fact: Fact) -> Fact:

@@ -11,7 +11,7 @@ from builders import batch, row
 
 from tracer.stream.batch import Batch
 from tracer.stream.decoding import Decoded
-from tracer.stream.metadata import CgroupName
+from tracer.stream.metadata import CgroupName, EngineEvent
 from tracer.stream.schema import Kind
 from tracer.wiring import naming as naming_module
 from tracer.wiring.naming import GRACE_S, Naming
@@ -32,6 +32,9 @@ class Engine:
 
     def fileno(self) -> int:
         return self.number
+
+    def events(self) -> list[EngineEvent]:
+        return []
 
     def news(self) -> set[str]:
         fresh, self.fresh = self.fresh, set()

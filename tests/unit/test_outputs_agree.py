@@ -26,7 +26,7 @@ from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
-from tracer.stream.metadata import Killer
+from tracer.stream.metadata import Killer, SignalSent
 from tracer.stream.schema import CONTAINER_KINDS, NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
 from tracer.text.escape import safe_text
@@ -68,6 +68,14 @@ def of_every_kind() -> Batch:
         *(row(kind, 70, flags=flags, cpu=1) for kind in kinds for flags in of_stream.get(kind, [0, Flag.INFERRED])),
         gap(5, cpu=NO_CPU, pair=(PIDNS + 9, 7, 0)),
         life("started", WEB, 7),
+        life(
+            "stopped", WEB, 7, exit_code=3, duration_ns=2 * SECOND_NS, processes=2, signals=[SignalSent("SIGTERM", 5)]
+        ),
+        life("stopped", WEB, 7, signal="SIGKILL", oom=True, duration_ns=2 * SECOND_NS, processes=0),
+        *(life("stopped", WEB, 7, signal="SIGKILL", killed_by=one, duration_ns=SECOND_NS) for one in KILLERS),
+        life("oom", WEB, 7, victim="hog \x1b", victim_pid=61),
+        life("renamed", WEB, 7, said_by="engine", old_name="web\u202e1"),
+        life("health", WEB, said_by="engine", health="unhealthy", doubt="it is"),
         session("began", WEB),
         *(row(Kind.EXIT, 60, killer=killer, **NUMBERS | {"status": 9}) for killer in KILLERS),
         *(row(kind, 60, killer=KILLERS[0], **NUMBERS) for kind in kinds),
@@ -179,6 +187,23 @@ def of_session(fact: Fact) -> str:
     ]
 
 
+def of_life(fact: Fact) -> str:
+    """The column INFO of a row about a container."""
+    if fact["action"] != "stopped":
+        more = {
+            "oom": f": {safe_text(fact['victim'] or '')} ({fact['victim_pid']}) was killed",
+            "renamed": f", before: {safe_text(fact['old_name'] or '')}",
+            "health": f": {fact['health']}",
+        }
+        word = "out of memory" if fact["action"] == "oom" else fact["action"]
+        return f"{word}{more.get(fact['action'], '')}{' (' + fact['doubt'] + ')' if fact['doubt'] else ''}"
+    how = fact["signal"] or f"exit {fact['exit_code']}"
+    text = f"stopped: {how}{by(fact['killed_by'])} after {fact['duration_ns'] / 1e9:.1f} s"
+    text += ", had run out of memory" if fact["oom"] else ""
+    text += f", engine sent {' '.join(fact['signals'])}" if fact["signals"] else ""
+    return text + (f", {fact['processes']} more processes died with it" if fact["processes"] else "")
+
+
 def info(fact: Fact) -> str:
     """The column INFO, made of the object."""
     words = []
@@ -188,7 +213,7 @@ def info(fact: Fact) -> str:
         words.append(f"lost {fact['lost']} events{where}" if fact["lost"] else f"events are missing{where}")
         words.append(f"between {since} and {fact['until'][11:23]}{' (throttled)' if fact['throttled'] else ''}")
     elif fact["event"] == "container":
-        words.append(fact["action"])
+        words.append(of_life(fact))
     elif fact["event"] == "session":
         words.append(of_session(fact))
     elif fact["event"] == "repair":

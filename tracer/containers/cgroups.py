@@ -227,6 +227,10 @@ class Cgroups:
         self._containers.put(claim.root, container)
         return container
 
+    def described(self, container_id: str) -> Container:
+        """A container as its engine reports it now, whether it lives or not."""
+        return container_of(container_id, self._describe(container_id))
+
     def moved(self, container_id: str) -> Container:
         """The life of a container whose processes are in no cgroup of its own, as its engine reports."""
         return self._labels.number(container_of(container_id, self._answer(container_id)))

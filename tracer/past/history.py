@@ -16,7 +16,7 @@ from tracer.past.gaps import NEVER_NS, Gaps, Hole
 from tracer.past.reports import Fate
 from tracer.stream.batch import NUMBER, Batch, of_kind
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
-from tracer.stream.schema import STREAM_KINDS, Flag, Kind
+from tracer.stream.schema import CONTAINER_KINDS, STREAM_KINDS, Flag, Kind
 
 _NR_BITS = 23  # a PID has 22 and may be 1 << 22
 _NOBODY = -1
@@ -59,7 +59,7 @@ class History:
         self.batch, self.begins_ns, self.ends_ns = batch, begins_ns, ends_ns
         self.gaps = Gaps(batch.rows)
         rows = batch.rows
-        about = np.flatnonzero(~of_kind(rows, *STREAM_KINDS))
+        about = np.flatnonzero(~of_kind(rows, *STREAM_KINDS, *CONTAINER_KINDS))
         tgid, start = rows["tgid"][about], rows["start_ns"][about].astype(np.int64)
         order = np.lexsort((tgid, start))
         tgid, start = tgid[order], start[order]

@@ -20,11 +20,19 @@ from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.killers import is_oom, killer_in, killer_object
 from tracer.stream.known import Known
-from tracer.stream.metadata import Container
-from tracer.stream.schema import CONTAINER_KINDS, METADATA_KINDS
+from tracer.stream.metadata import Container, LifeFact
+from tracer.stream.schema import CONTAINER_KINDS, METADATA_KINDS, Kind, Output, columns_in
 from tracer.text.escape import decode
 from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
+from tracer.views.facts import members
+
+_SAID = tuple(
+    column.name
+    for column in columns_in(Output.EXPORT)
+    if column.rule and Kind.CONTAINER in column.rule.reported and Kind.GAP not in column.rule.reported
+)
+"""The columns that the fact of a row about a container fills."""
 
 
 def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:
@@ -33,7 +41,7 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
     rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
-    columns |= _containers(batch, containers) | _endings(rows, known) | _facts(batch) | _killers(batch, known)
+    columns |= _containers(batch, containers) | _endings(rows, known) | _killers(batch, known)
     since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
     columns |= {
         "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
@@ -43,9 +51,12 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
         "comm": text(plain["comm"]),
         "exe": text(plain["exe"]),
         "args": split(plain["args"]),
-        "duration_ns": _where(known("duration_ns"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
+        "duration_ns": _where(known("status"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
         "since": _where(known("since"), pa.array(since_ns).cast(FLAT.field("since").type)),
     }
+    is_about = pa.array(of_kind(rows, *CONTAINER_KINDS))
+    for name, said in _facts(batch).items():
+        columns[name] = pc.if_else(is_about, said, columns[name]) if name in columns else said
     columns |= {
         name: _where(known(name), columns[name]) for name in ("pids", "pidns_chain", "args_truncated", "throttled")
     }
@@ -85,11 +96,20 @@ def _containers_of_rows(batch: Batch, attribution: Attribution) -> tuple[list[Co
 
 
 def _facts(batch: Batch) -> dict[str, pa.Array]:
-    """What rows about containers say."""
-    actions: list[str | None] = [None] * len(batch)
-    for at in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():
-        actions[at] = fact_of(batch, at).action
-    return {"action": pa.array(actions, pa.string())}
+    """What rows about containers say, null in all others."""
+    about = np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS))
+    facts = [fact_of(batch, at) for at in about.tolist()]
+    said = [members(fact) if isinstance(fact, LifeFact) else {"action": fact.action} for fact in facts]
+    place, is_other = np.zeros(len(batch), np.int32), np.ones(len(batch), bool)
+    place[about], is_other[about] = np.arange(len(about)), False
+    index = pa.array(place, mask=is_other)
+    cells = {name: [_cell(one.get(name)) for one in said] for name in _SAID}
+    return {name: pa.array(values, FLAT.field(name).type).take(index) for name, values in cells.items()}
+
+
+def _cell(value: Any) -> Any:
+    """As a table has it: an object as its JSON."""
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else value
 
 
 def _killers(batch: Batch, known: Known) -> dict[str, pa.Array]:

@@ -108,12 +108,22 @@ class Killer(msgspec.Struct, frozen=True, omit_defaults=True):
     proc_id: str | None = None
 
 
+class SignalSent(msgspec.Struct, frozen=True):
+    """A signal that an engine says it has sent to a container. time_ns: CLOCK_BOOTTIME, as far as the engine's clock is
+    the host's."""
+
+    signal: str
+    time_ns: int
+
+
 class LifeFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """What happened to a container: the payload of a CONTAINER row. What is None is not known, or not of this action.
 
     action: created, started, paused, unpaused, renamed, oom, stopped, restarting, health, removed. said_by: "kernel"
     where kernel facts show it, "engine" where only an engine says so. doubt: how the two differ, a sentence.
-    processes: of an end, how many processes died with the container's first one.
+    processes: of an end, how many processes died with the container's first one. signals: what an engine says that it
+    had sent before. oom: of an end, whether the OOM killer has ended any process of this life; victim, victim_pid: name
+    and PID on the host of the one that it has just ended.
     """
 
     action: str
@@ -125,6 +135,9 @@ class LifeFact(msgspec.Struct, frozen=True, omit_defaults=True):
     killed_by: Killer | None = None
     duration_ns: int | None = None
     processes: int | None = None
+    signals: list[SignalSent] | None = None
+    victim: str | None = None
+    victim_pid: int | None = None
     old_name: str | None = None
     health: str | None = None
     doubt: str | None = None

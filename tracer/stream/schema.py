@@ -401,12 +401,16 @@ _SPACE = Rule(
 _CGROUP = Rule(
     PROCESS_KINDS | {Kind.GAP, Kind.CGROUP} | _ABOUT_CONTAINERS, PROCESS_KINDS, lambda rows: rows["cgroup_id"] != 0
 )
-_KILLED = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: rows["killer_len"] != 0)
+_KILLED = Rule(_kinds(Kind.EXIT, Kind.CONTAINER), _NONE, lambda rows: rows["killer_len"] != 0)
 # The OOM killer sends SIGKILL (9), and nothing else.
-_OOM = Rule(_kinds(Kind.EXIT), _NONE, lambda rows: (rows["killer_len"] != 0) | (rows["status"] & 0x7F != 9))
+_OOM = Rule(
+    _kinds(Kind.EXIT, Kind.CONTAINER), _NONE, lambda rows: (rows["killer_len"] != 0) | (rows["status"] & 0x7F != 9)
+)
 _FACT = Rule(_ABOUT_CONTAINERS, _NONE)
 _SESSION = Rule(PROCESS_KINDS | {Kind.SESSION}, PROCESS_KINDS, lambda rows: rows["session"] != 0)
 _VISIT = Rule(_kinds(Kind.SESSION), _NONE)
+_LIFE = Rule(_kinds(Kind.CONTAINER), _NONE)
+_HOW = Rule(_kinds(Kind.EXIT, Kind.CONTAINER), _NONE)  # of the latter in its fact
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
 _START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
 _UID = Rule(PROCESS_KINDS, _LISTED)
@@ -524,11 +528,19 @@ COLUMNS = (
     ),
     Column("left", "list<int32>", "Of a session that has ended: the PIDs on the host of who lives on.", _VISIT,
            Output.JSON),
+    Column("said_by", "string", "Who says so: the kernel, or an engine alone.", _LIFE, _ANSWERS),
+    Column("old_name", "string", "Of a renamed container: the name that it had before.", _LIFE, _ANSWERS),
+    Column("health", "string", "What a health check has found.", _LIFE, _ANSWERS),
+    Column("processes", "int32", "Of an end: how many processes died with the container's first one.", _LIFE, _ANSWERS),
+    Column("signals", "list<string>", "Of an end: the signals that an engine says it had sent.", _LIFE, _ANSWERS),
+    Column("victim", "string", "The name of the process that the OOM killer ended.", _LIFE, _ANSWERS),
+    Column("victim_pid", "int32", "Its PID on the host.", _LIFE, _ANSWERS),
+    Column("doubt", "string", "How what an engine says differs from what the kernel shows.", _LIFE, _ANSWERS),
     Column("errno", "int32", "Why the exec failed: the number of the error.", _FAILURE, field="status"),
     Column("error", "string", "Its name, such as ENOENT.", _FAILURE, _ANSWERS),
     Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),
-    Column("exit_code", "int32", "The exit code; null where a signal ended it.", _END, _ANSWERS),
-    Column("signal", "string", "The signal that ended it, such as SIGKILL.", _END, _ANSWERS),
+    Column("exit_code", "int32", "The exit code; null where a signal ended it.", _HOW, _ANSWERS),
+    Column("signal", "string", "The signal that ended it, such as SIGKILL.", _HOW, _ANSWERS),
     Column(
         "killed_by", "string",
         "Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`:"
@@ -540,7 +552,7 @@ COLUMNS = (
     Column("oom", "bool", "Whether the kernel ended it because memory ran out. Null: by SIGKILL, and not known whose.",
            _OOM, _ANSWERS),
     Column("core_dumped", "bool", "Whether it left a core dump.", _END, _ANSWERS),
-    Column("duration_ns", "int64", "How long it lived.", _END, _ANSWERS, unit="ns"),
+    Column("duration_ns", "int64", "How long it lived.", _HOW, _ANSWERS, unit="ns"),
     Column("lost", "int64", "How many events were lost.", _LOSS, field="seq"),
     Column("since", "time", "When the gap, or reading the list for the repair, began.", _SINCE, _ANSWERS),
     Column("until", "time", "When the gap ended.", _LOSS, Output.JSON),

@@ -15,6 +15,7 @@ from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.losses import PairKey
 from tracer.stream.lru import Lru
+from tracer.stream.metadata import Container
 from tracer.stream.pidns import Chain, PidnsId, chain_of
 from tracer.stream.schema import CONTAINER_KINDS, STREAM_KINDS, Flag
 from tracer.typed.targets import Target
@@ -65,10 +66,15 @@ class Selection:
             self._publish(pairs.keys[number])
         result: NDArray[np.bool_] = passes | np.array([known is True for known in follow], bool)[pairs.of_row]
         for index in np.flatnonzero(about).tolist():
-            result[index] = self._means_container(batch, index)
+            known = self.follows(pairs.keys[int(pairs.of_row[index])])
+            result[index] = self._means_container_of(batch, index) if known is None else known
         return result
 
-    def _means_container(self, batch: Batch, index: int) -> bool:
+    def means_container(self, container: Container) -> bool:
+        """Whether a target means a container, by what an engine says of it."""
+        return any(target.means((container,), ()) for target in self.targets)
+
+    def _means_container_of(self, batch: Batch, index: int) -> bool:
         """Whether a target means the container that a row is about, or one around it."""
         own, chain = self.attribution.of_row(batch, index), chain_of(batch, index)
         around = self.attribution.enclosing(chain, int(batch.rows["cgroup_id"][index]))

@@ -11,7 +11,7 @@ import numpy as np
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.commands import Commands, Heard, Shared
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId, chain_of
-from tracer.stream.schema import LIFE_KINDS, NOTE_KINDS, Flag, Kind
+from tracer.stream.schema import CONTAINER_KINDS, LIFE_KINDS, NOTE_KINDS, Flag, Kind
 from tracer.stream.short_lived import Aside, ShortLived, split
 
 _EXEC, _EXIT, _MOVE, _ENDED = int(Kind.EXEC), int(Kind.EXIT), int(Kind.MOVE), int(Flag.ENDED)
@@ -103,6 +103,10 @@ class Table:
         """Update the table with a batch of events."""
         if not len(batch):
             return
+        if (about := of_kind(batch.rows, *CONTAINER_KINDS)).any():
+            batch = batch.select(~about)  # their chains are not those of a process
+            if not len(batch):
+                return
         others, brief = split(batch)
         self._apply_rows(others)
         if brief:
@@ -309,6 +313,10 @@ class Table:
     def is_alive(self, pidns: PidnsId) -> bool:
         """Whether a process lives in this namespace: it ends when its first process has exited and none is left."""
         return any(process.exited_ns is None for process in self._space(pidns).values())
+
+    def members(self, pidns: PidnsId) -> list[Process]:
+        """The processes that live in this namespace and in those nested in it."""
+        return [process for process in self._space(pidns).values() if process.exited_ns is None]
 
     def _space(self, pidns: PidnsId) -> dict[int, Process]:
         return self._host if pidns == INITIAL_PIDNS else self._spaces.get(pidns, {})

@@ -279,6 +279,29 @@ class ContainerEvent(_Event, frozen=True, kw_only=True, tag="container"):
     cgroup_id: Annotated[int | None, Meta(description="The process's cgroup, by the inode number of its directory.")]
     ts_ns: Annotated[int, Meta(description="When it happened (CLOCK_BOOTTIME).")]
     action: Annotated[str, Meta(description="What happened to the container, or with the session.")]
+    said_by: Annotated[str | None, Meta(description="Who says so: the kernel, or an engine alone.")]
+    old_name: Annotated[str | None, Meta(description="Of a renamed container: the name that it had before.")]
+    health: Annotated[str | None, Meta(description="What a health check has found.")]
+    processes: Annotated[
+        int | None, Meta(description="Of an end: how many processes died with the container's first one.")
+    ]
+    signals: Annotated[list[str] | None, Meta(description="Of an end: the signals that an engine says it had sent.")]
+    victim: Annotated[str | None, Meta(description="The name of the process that the OOM killer ended.")]
+    victim_pid: Annotated[int | None, Meta(description="Its PID on the host.")]
+    doubt: Annotated[str | None, Meta(description="How what an engine says differs from what the kernel shows.")]
+    exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
+    signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
+    killed_by: Annotated[
+        Killer | None,
+        Meta(
+            description="Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`: the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that is certain: oom, pidns_ended, parent_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object, in tables its text. Null also where it is not known."
+        ),
+    ]
+    oom: Annotated[
+        bool | None,
+        Meta(description="Whether the kernel ended it because memory ran out. Null: by SIGKILL, and not known whose."),
+    ]
+    duration_ns: Annotated[int | None, Meta(description="How long it lived.")]
 
 
 class SessionEvent(_Event, frozen=True, kw_only=True, tag="session"):

@@ -21,6 +21,7 @@ OF_KIND = {
     Kind.THREAD_EXIT: "\x1b[2m",
     Kind.GAP: "\x1b[1;35m",
     Kind.REPAIR: "\x1b[1;35m",
+    Kind.CONTAINER: "\x1b[1m",
 }
 _OF_CONTAINERS = (
     "\x1b[36m",

@@ -206,7 +206,8 @@ class JsonLines:
             if isinstance(fact, SessionFact):
                 values["session"] = self._session(fact.number, fact)
             said = members(fact) | values
-            return safe_json(_json({column.name: said.get(column.name) for column in members_of(kind)}))
+            mark = {"inferred": True} if row["flags"] & Flag.INFERRED else {}
+            return safe_json(_json({column.name: said.get(column.name) for column in members_of(kind)} | mark))
         return safe_json(_json({name: values[name] for name in _NOTES[kind]}))
 
 

@@ -271,7 +271,7 @@ class Lines:
             fact, kind = fact_of(part, at), Kind(int(row["kind"]))
             if isinstance(fact, SessionFact) and is_told_by_others(fact):
                 return []
-            info, label = safe_text(words(fact)), _marked_label(part, at, containers)
+            info, label = _with_marks(safe_text(words(fact)), row), _marked_label(part, at, containers)
             return [*self._gap_lines(), self._note_line(kind, int(row["ts_ns"]), label, info)]
         if row["kind"] == Kind.REPAIR:
             info = f"process table corrected by the kernel's list of {self._clock.text(int(row['start_ns']))}"
@@ -358,6 +358,10 @@ def _with_more(info: str, batch: Batch, index: int) -> str:
     row = batch.rows[index]
     if row["level"] >= 2:
         info = f"{info} {_numbers(batch, index)}".lstrip()
+    return _with_marks(info, row)
+
+
+def _with_marks(info: str, row: np.void) -> str:
     marks = [f"({word})" for flag, word in _MARKS.items() if row["flags"] & flag]
     return " ".join(filter(None, [info, *marks]))
 

@@ -25,7 +25,9 @@ from tracer.stream.claims import Claims, bound
 from tracer.stream.decoding import Decoded
 from tracer.stream.exit_commands import ExitCommands
 from tracer.stream.killers import with_names
-from tracer.stream.metadata import CgroupFact, CgroupName
+from tracer.stream.life_hints import LifeHints
+from tracer.stream.lives import Lives
+from tracer.stream.metadata import CgroupFact, CgroupName, EngineEvent
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
 from tracer.stream.selection import Selection
@@ -77,6 +79,9 @@ class LiveSource:
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, table))
+        self._lives = Lives(self.attribution, table, trace.began_ns)
+        self._hints = LifeHints(self._lives, self._selection.means_container, cgroups.described, wall_offset_ns)
+        self._heard: list[EngineEvent] = []
         self._inits, self._say = inits, say
         self._naming = Naming(background)
         self._late: Counter[str] = Counter()
@@ -119,12 +124,14 @@ class LiveSource:
                 yield from self._events_of_all(self._naming.release())
                 yield from self._repair()
             yield from self._late_names(news)
+            yield from self._hear()
         until_ns = now_ns()
         yield from self._events_of_all([*self._naming.release(), self.trace.finish()])
         if self.table.unsure:
             yield from self._repair()
         yield from self._renew()
         yield from self._last_names()
+        yield from self._hear()
         yield from self._give_up()
         self.reported_until_ns = until_ns
 
@@ -143,6 +150,7 @@ class LiveSource:
             self._say(f"the kernel does not list these processes for eBPF, so they are not in the snapshot: {pids}")
         first = in_order(Batch.concat([snapshot.batch, hidden.batch]), early.batch, self.trace.began_ns)
         listed = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
+        self._lives.listed_ns = int(listed["ts_ns"].max()) if len(listed) else 0
         self._echoes.expect(listed, now_ns())
         ending = listed["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING
         if ending.any() or _has_gap(early.batch):  # its exit event may have been before the trace began
@@ -226,7 +234,17 @@ class LiveSource:
             part.rows["flags"] &= _SEEN_BY_READER
             waiting = self._selection.waiting(part) & ~mask
             for decided in self._held.take(part, mask, waiting, self._completed):
-                yield from self._with_commands(decided)
+                yield from map(self._lives.take, self._with_commands(decided))
+
+    def _hear(self) -> Iterator[Batch]:
+        """What engines say of containers: behind what their processes did before, which may be held back for a moment
+        to be named."""
+        self._heard += self._naming.events()
+        if self._naming.holds and self._heard and not self._is_old(self._heard[0].time_ns - self.wall_offset_ns):
+            return
+        heard, self._heard = self._heard, []
+        if len(rows := self._hints.take(heard, now_ns())):
+            yield rows
 
     def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
         if not names:

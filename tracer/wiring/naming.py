@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tracer.containers.cgroups import ids_in
 from tracer.stream.decoding import Decoded
+from tracer.stream.metadata import EngineEvent
 
 GRACE_S = 0.1
 _MAX_ROWS = 1 << 16
@@ -24,6 +25,9 @@ class Background(Protocol):
 
     def news(self) -> set[str]:
         """The ids about which there was an answer since the last call."""
+
+    def events(self) -> list[EngineEvent]:
+        """What engines have said of containers since the last call."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
@@ -51,6 +55,15 @@ class Naming:
                 self._is_late = time.monotonic() - asked_s > GRACE_S
         self._missing -= news
         return news
+
+    def events(self) -> list[EngineEvent]:
+        """What engines have said of containers since the last call: `news` receives it."""
+        return self._background.events() if self._background else []
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything is held back."""
+        return bool(self._held)
 
     def wait(self, seconds: float) -> set[str] | None:
         """As `news`, after waiting for an answer: at the end, when nothing is read any more. None: none will come."""
