@@ -31,6 +31,7 @@ VERBS = {
     "run": "run a command in a new PID namespace and follow it; needs no container",
     "ps": "list processes with all their PIDs, on the host and inside",
     "tree": "show processes as a tree of containers and nested namespaces",
+    "why": "show why a container or a process ended, and what led to it",
     "inspect": "show all of one process: PIDs, namespaces, command, parents, environment",
     "containers": "list the running containers of every runtime",
     "verify": "compare all sources of PIDs and print the differences",

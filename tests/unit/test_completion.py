@@ -42,6 +42,7 @@ def raw(line: str, **environment: str) -> list[str]:
 def test_verbs_and_options() -> None:
     assert {"follow", "ps", "inspect"} <= set(bash("nstrace "))
     assert bash("nstrace ver") == ["verify"]
+    assert bash("nstrace wh") == ["why"]
     assert bash("nstrace verify --ex") == ["--explain"]
     assert bash("nstrace verify --color=a") == ["auto", "always"]  # bash keeps what stands before the =
 

@@ -23,7 +23,7 @@ from tracer.containers import address as address_module
 from tracer.containers import connector, http_api
 from tracer.containers.address import Address, addresses
 from tracer.containers.engine import Engine
-from tracer.containers.messages import MAX_TGID, Found
+from tracer.containers.messages import MAX_TGID, Found, Last
 from tracer.errors import ExitCode, NstraceError
 
 Serve = Callable[[str], FakeEngine]
@@ -95,6 +95,29 @@ def failure(call: Callable[[], object]) -> NstraceError:
 
 
 # connect
+
+
+def test_the_last_word(fake: FakeEngine, connect: Connect) -> None:
+    fake.containers = [container(A, "web", "exited")]
+    fake.state_of_a = {
+        **{"Status": "exited", "ExitCode": 137, "OOMKilled": True, "Error": "no\x1b", "Pid": 0, "Dead": False},
+        **{"StartedAt": "2026-11-29T04:29:50.206639123Z", "FinishedAt": "2026-11-29T05:29:51+01:00"},
+    }
+    last = connect().last(3, A, in_s())
+    assert last == Last(3, "exited", 137, True, "no\x1b", 1795926590206639000, 1795926591000000000, 0)
+
+
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00Z", "", "yesterday", "2026-11-29T04:29:50"])
+def test_a_time_that_is_none(told: str, fake: FakeEngine, connect: Connect) -> None:
+    fake.state_of_a = {"Status": "created", "StartedAt": told, "FinishedAt": told}
+    assert connect().last(3, A, in_s()) == Last(3, "created", 0, False, "", 0, 0, 0)
+
+
+@pytest.mark.parametrize("state", [{"ExitCode": "0"}, {"OOMKilled": 1}, {"Status": None}, []])
+def test_a_last_word_that_cannot_be(state: Any, fake: FakeEngine, connect: Connect) -> None:
+    fake.state_of_a = state
+    with pytest.raises(NstraceError, match=NONSENSE):
+        connect().last(3, A, in_s())
 
 
 @pytest.mark.parametrize(

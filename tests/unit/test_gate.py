@@ -203,6 +203,11 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "ps": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
     "tree": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
     "inspect": [[HOSTILE], [f"web/{HOSTILE}"], ["PID"], ["PID", "--env", "--show-secrets"], ["PID", "--env", "--json"]],
+    "why": [
+        *(["--from", file, what] for file in FILES for what in ("60", "web", "web/15", HOSTILE, f"web/{HOSTILE}")),
+        *(["--all", *how, "--from", file] for how in ([], ["--json"], [HOSTILE]) for file in FILES),
+        *([what] for what in (HOSTILE, f"{HOSTILE}/1", "webserver", "PID", f"web/{HOSTILE}")),
+    ],
     "containers": [*([target] for target in TARGETS), ["host"], ["--json"], *(["--from", file] for file in FILES)],
     "verify": [*([target] for target in TARGETS), ["--color", "always", "webserver"], ["--json", HOSTILE]],
     "completion": [[HOSTILE]],

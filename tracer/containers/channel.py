@@ -19,6 +19,7 @@ from tracer.containers.messages import (
     MAX_LABELS,
     AskExec,
     AskFirst,
+    AskLast,
     AskList,
     Deaf,
     Done,
@@ -29,6 +30,7 @@ from tracer.containers.messages import (
     FoundContainer,
     Happened,
     Heard,
+    Last,
     Listen,
     Missed,
     Nonsense,
@@ -47,8 +49,8 @@ SLOW = "docker ps shows whether it answers; pid:N and pidns:INUM need no engine"
 
 
 class Asked:
-    """A question that was sent. found: the containers of a list, by id; tgid: a first process; exec: of an exec.
-    failure: why there is no answer. All of them are valid when is_done."""
+    """A question that was sent. found: the containers of a list, by id; tgid: a first process; exec: of an exec;
+    last: of an end. failure: why there is no answer. All of them are valid when is_done."""
 
     def __init__(self, ids: Collection[str] | None, until_s: float, owner: int | None = None) -> None:
         self.ids, self.asked_s, self.until_s, self.owner = ids, time.monotonic(), until_s, owner
@@ -56,6 +58,7 @@ class Asked:
         self.found: dict[str, FoundContainer] = {}
         self.tgid: int | None = None
         self.exec: Exec | None = None
+        self.last: Last | None = None
         self.failure: NstraceError | None = None
         self._labels = 0
 
@@ -68,7 +71,7 @@ class Asked:
         """There is no answer."""
         self.failure, self.is_done = failure, True
 
-    def take(self, answer: Found | Done | First | Exec | Failed) -> None:
+    def take(self, answer: Found | Done | First | Exec | Last | Failed) -> None:
         """A part of the answer, or its end. Raises ValueError for what was not asked, or is too much."""
         if isinstance(answer, Failed):
             self.fail(_failure(answer))
@@ -82,6 +85,7 @@ class Asked:
         else:
             self.tgid = answer.tgid if isinstance(answer, First) else None
             self.exec = answer if isinstance(answer, Exec) else None
+            self.last = answer if isinstance(answer, Last) else None
             self.is_done = True
 
 
@@ -149,6 +153,11 @@ class Channel:
         """Ask for an exec."""
         self._last += 1
         return self._send(AskExec(self._last, exec_id, timeout_s), Asked((), time.monotonic() + timeout_s))
+
+    def ask_last(self, container_id: str, timeout_s: float) -> Asked:
+        """Ask how a container ended last."""
+        self._last += 1
+        return self._send(AskLast(self._last, container_id, timeout_s), Asked((), time.monotonic() + timeout_s))
 
     def listen(self) -> None:
         """Have events reported from now on: `notices`."""

@@ -7,6 +7,7 @@ is not in a list. Times are of CLOCK_MONOTONIC, and for a whole answer: connecti
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from tracer.containers.messages import (
     Exec,
     Found,
     Id,
+    Last,
     Nonsense,
     Tgid,
     cut,
@@ -29,6 +31,8 @@ from tracer.containers.messages import (
 from tracer.errors import ExitCode, NstraceError
 
 T = TypeVar("T")
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 _SHOWN_CHARS = 40
 _NOT_FOUND = 404
@@ -64,6 +68,22 @@ class _Inspected(msgspec.Struct, rename="pascal"):
     """The members of GET /containers/ID/json that are read."""
 
     state: _State
+
+
+class _LastState(msgspec.Struct, rename="pascal"):
+    status: str = ""
+    exit_code: int = 0
+    oom_killed: bool = msgspec.field(name="OOMKilled", default=False)
+    error: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+
+
+class _InspectedLast(msgspec.Struct, rename="pascal"):
+    """The members of GET /containers/ID/json that say how it ended last."""
+
+    state: _LastState
+    restart_count: int = 0
 
 
 class _ExecProcess(msgspec.Struct, frozen=True):
@@ -131,6 +151,13 @@ class Engine:
                 detail=cut(str(error)),
             ) from error
 
+    def last(self, number: int, container_id: str, until_s: float) -> Last:
+        """How a container ended last, as the engine reports it. number: of the question."""
+        found = self._ask(lambda: self._api.inspect_container(container_id, until_s), _InspectedLast)
+        state, times = found.state, (_wall_ns(found.state.started_at), _wall_ns(found.state.finished_at))
+        texts = cut(state.status), state.exit_code, state.oom_killed, cut(state.error)
+        return Last(number, *texts, *times, max(0, found.restart_count))
+
     def inspect_exec(self, number: int, exec_id: str, until_s: float) -> Exec:
         """What the engine reports of an exec. number: of the question."""
         try:
@@ -191,6 +218,15 @@ def _failure(address: str, error: Exception) -> NstraceError:
         message = f"the container engine on {address} sent an answer that cannot be read"
         return NstraceError(message, _ODD, detail=detail)
     return no_engine(address, detail)
+
+
+def _wall_ns(text: str) -> int:
+    """A time of an engine, in ns since the epoch, to the microsecond; 0: there is none (it says the year 1)."""
+    try:
+        past = msgspec.convert(text, datetime) - _EPOCH
+    except (msgspec.MsgspecError, TypeError):
+        return 0
+    return max(0, past // _MICROSECOND * 1000)
 
 
 def _one_line(words: str) -> str:

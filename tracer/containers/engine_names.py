@@ -12,7 +12,7 @@ from functools import cached_property
 
 from tracer.containers.address import Address, no_engine
 from tracer.containers.channel import SLOW, Asked, Channel
-from tracer.containers.messages import FoundContainer
+from tracer.containers.messages import FoundContainer, Last
 from tracer.errors import NstraceError
 
 TIMEOUT_S = 2.0
@@ -99,6 +99,11 @@ class EngineNames:
         NstraceError."""
         channel = self.start()
         return self._patience.wait(channel, channel.ask_first(container_id, self._patience.timeout_s())).tgid
+
+    def last(self, container_id: str) -> Last | None:
+        """How a container ended last. Raises NstraceError."""
+        channel = self.start()
+        return self._patience.wait(channel, channel.ask_last(container_id, self._patience.timeout_s())).last
 
 
 class TooSlow(NstraceError):

@@ -28,6 +28,7 @@ from tracer.containers.listening import Listening, Send
 from tracer.containers.messages import (
     Answer,
     AskExec,
+    AskLast,
     AskList,
     Done,
     Failed,
@@ -129,6 +130,8 @@ class _Asker:
             yield Done(question.number)
         elif isinstance(question, AskExec):
             yield self._engine.inspect_exec(question.number, question.id, until_s)
+        elif isinstance(question, AskLast):
+            yield self._engine.last(question.number, question.id, until_s)
         else:
             yield First(question.number, self._engine.init_tgid(question.id, until_s))
 

@@ -151,12 +151,33 @@ class Missed(_Message, frozen=True, array_like=True, tag=14):
     until_ns: Time
 
 
+class AskLast(_Message, frozen=True, array_like=True, tag=15):
+    """How did this container end last?"""
+
+    id: Id
+    timeout_s: float
+
+
+class Last(_Message, frozen=True, array_like=True, tag=16):
+    """The state of a container, as GET /containers/ID/json has it. state: the engine's word for it; error: why it could
+    not be started; restarts: how often the engine has started it again by itself. started_ns, finished_ns: of its last
+    life, by the wall clock, 0: it does not say."""
+
+    state: Text
+    exit_code: int
+    oom: bool
+    error: Text
+    started_ns: Time
+    finished_ns: Time
+    restarts: Number
+
+
 class Nonsense(NstraceError):
     """The engine has said of a process what cannot be."""
 
 
-Question = AskList | AskFirst | AskExec | Listen
-Answer = Ready | Found | Done | First | Failed | Exec | Happened | Heard | Deaf | Missed
+Question = AskList | AskFirst | AskExec | AskLast | Listen
+Answer = Ready | Found | Done | First | Failed | Exec | Last | Happened | Heard | Deaf | Missed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_question = msgspec.msgpack.Decoder(Question).decode

@@ -13,7 +13,7 @@ from tracer.containers.address import addresses
 from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.engine_names import PATIENCE_S, STRANGERS_S, EngineNames, Patience, TooSlow
-from tracer.containers.messages import FoundContainer, Nonsense
+from tracer.containers.messages import FoundContainer, Last, Nonsense
 from tracer.errors import NstraceError
 from tracer.system.process_owner import runs_under
 
@@ -129,6 +129,11 @@ class Names:
         except (Nonsense, TooSlow) as error:
             self.doubts[error.message] = None
             raise
+
+    def last(self, container_id: str) -> Last | None:
+        """How a container ended last, as its engine reports it; None: no engine knows it. Raises NstraceError."""
+        engine = next((one for one in self._answering() if container_id in one.listed), None)
+        return engine.last(container_id) if engine else None
 
     def init_tgid(self, container_id: str) -> int | None:
         """As `first_tgid`; None also where the engine does not report it."""

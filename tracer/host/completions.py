@@ -34,6 +34,15 @@ def procs(names: Names, incomplete: str) -> Iterator[CompletionItem[str]]:
     return _numbers(names, incomplete) if "/" in incomplete else _owners(names)
 
 
+def ended(names: Names, incomplete: str) -> Iterator[CompletionItem[str]]:
+    """Candidates for what may have ended: containers, those that do not run first, and after a slash PROCs."""
+    if "/" in incomplete:
+        yield from _numbers(names, incomplete)
+        return
+    for container in sorted(names.all(), key=lambda container: (container.running, container.name)):
+        yield CompletionItem(container.name, help=container.state or container.image)
+
+
 def _containers(names: Names) -> Iterator[CompletionItem[str]]:
     """Names, the running ones first; of every runtime where no engine answers."""
     for container in sorted(names.all(), key=lambda container: (not container.running, container.name)):

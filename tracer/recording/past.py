@@ -16,7 +16,7 @@ from tracer.recording.row_filter import RowFilter, RowsOf
 from tracer.recording.source import RecordedSource
 from tracer.stream.batch import Batch, of_kind, without_args
 from tracer.stream.repair import identities, identity
-from tracer.stream.schema import Kind
+from tracer.stream.schema import CONTAINER_KINDS, Kind
 from tracer.stream.table import ECHO_NS
 
 MAX_BYTES = 1 << 25
@@ -77,7 +77,7 @@ def _lean(part: Batch, about: RowFilter) -> Batch:
         for order in (slice(None), slice(None, None, -1)):
             keep[threads[order][np.unique(ids[order], return_index=True)[1]]] = True
         part, asked = part.select(keep), asked[keep]
-    return without_args(part, ~asked)
+    return without_args(part, ~asked & ~of_kind(part.rows, *CONTAINER_KINDS))
 
 
 def _begin_ns(first: Recording, batch: Batch) -> int:

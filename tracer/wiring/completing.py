@@ -67,6 +67,13 @@ def complete_proc(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return _in_time(completions.procs, incomplete)
 
 
+def complete_ended(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+    """The containers that begin with incomplete, those that do not run first; after a slash PROCs."""
+    from tracer.host import completions
+
+    return _in_time(completions.ended, incomplete)
+
+
 def _in_time(
     offer: Callable[[Names, str], Iterator[CompletionItem[str]]], incomplete: str
 ) -> list[CompletionItem[str]]:

@@ -1,0 +1,206 @@
+"""nstrace why: how lives and processes ended, of recordings made by hand. Run as users run it: without privileges."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, row
+from recordings import WALL_NS, record
+from test_life_rows import CGROUP, JOB, OTHER_CGROUP, SIGKILL, Stream
+
+from tracer.answers.why import by_cause, cause_of
+from tracer.stream.batch import Batch, with_killers
+from tracer.stream.lives import note_signal
+from tracer.stream.metadata import Killer, LifeFact, SignalSent
+from tracer.stream.schema import Kind
+
+ROOT = Path(__file__).parents[2]
+RUNC = Killer(pid=33, comm="runc")
+OOM = Killer(pid=104, comm="sh", kernel=True, reason="oom")
+SWEPT = Killer(kernel=True, reason="pidns_ended")
+
+
+def at(seconds: float) -> int:
+    return int(seconds * SECOND_NS)
+
+
+def born(tgid: int, nr: int, seconds: float, inum: int = PIDNS) -> Row:
+    return fork(tgid, [(inum, nr)], cgroup_id=CGROUP, start_ns=at(seconds))
+
+
+def ended(tgid: int, nr: int, began: float, seconds: float, inum: int = PIDNS, **fields: Any) -> Row:
+    return exits(tgid, [(inum, nr)], cgroup_id=CGROUP, start_ns=at(began), ts_ns=at(seconds), **fields)
+
+
+def told() -> list[Batch]:
+    """Two lives of web: its shell exits since its child was killed for memory; runc kills the next one, which does not
+    heed SIGTERM. And job, which shares the host's namespace and lives on."""
+    stream = Stream(cgroup(CGROUP, WEB), cgroup(OTHER_CGROUP, JOB))
+    first = batch(
+        cgroup(CGROUP, WEB),
+        cgroup(OTHER_CGROUP, JOB),
+        row(Kind.EXEC, 50, cgroup_id=OTHER_CGROUP, start_ns=at(1), ts_ns=at(1)),
+        born(100, 1, 2),
+        row(Kind.EXEC, 100, [(PIDNS, 1)], cgroup_id=CGROUP, start_ns=at(2), ts_ns=at(2), args=[b"sh"], exe=b"/bin/sh"),
+        born(101, 7, 3),
+        ended(101, 7, 3, 4, comm=b"hog", args=[b"hog", b"-m"], exe=b"/hog", status=SIGKILL),
+        ended(100, 1, 2, 4.5, args=[b"sh", b"-c", b"hog -m"], exe=b"/sh", status=137 << 8),
+    )
+    lives = [stream.lives.take(part) for part in stream.attribution.split_and_learn(_killed(first, {6: OOM}))]
+    second = batch(born(200, 1, 10, PIDNS + 1), born(201, 8, 11, PIDNS + 1))
+    parts = [_taken(stream, second)]
+    life = stream.lives.open(WEB.id)
+    assert life
+    note_signal(life, SignalSent("SIGTERM", at(20)))
+    note_signal(life, SignalSent("SIGKILL", at(30)))
+    third = batch(
+        ended(200, 1, 10, 30, PIDNS + 1, status=SIGKILL, exe=b"/bin/server"),
+        ended(201, 8, 11, 30.5, PIDNS + 1, status=SIGKILL, comm=b"worker"),
+    )
+    parts.append(_taken(stream, _killed(third, {0: RUNC, 1: SWEPT})))
+    return [*lives, *parts]
+
+
+def _killed(rows: Batch, killers: dict[int, Killer]) -> Batch:
+    return with_killers(rows, [*killers], [msgspec.json.encode(killer) for killer in killers.values()])
+
+
+def _taken(stream: Stream, rows: Batch) -> Batch:
+    taken = stream.lives.take(rows)
+    stream.table.apply(taken)
+    return taken
+
+
+@pytest.fixture
+def arrows(tmp_path: Path) -> Path:
+    record(tmp_path / "x.arrows", told())
+    return tmp_path / "x.arrows"
+
+
+def why(*args: str | Path, code: int = 0) -> str:
+    """What it prints; of an error what it says."""
+    argv = [sys.executable, "-m", "tracer", "why", *map(str, args)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60, env=_environment())
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "TZ": "UTC", "PYTHONWARNINGS": "error::ImportWarning"}
+
+
+def test_the_last_life(arrows: Path) -> None:
+    assert why("web", "--from", arrows).splitlines() == [
+        "web ended 2023-11-14 22:13:50.500 after 20.5 s: SIGKILL by runc",
+        "  22:13:30.000 started",
+        "  22:13:40.000 its engine sent SIGTERM",
+        "  22:13:50.000 its engine sent SIGKILL",
+        "  22:13:50.000 its engine had runc send SIGKILL, for SIGTERM had not ended it",
+        "  22:13:50.000 its first process ended: /bin/server (200), SIGKILL by runc (33)",
+        "  1 more process died with it: 1 worker",
+    ]
+
+
+def test_a_life_before_another(arrows: Path) -> None:
+    lines = why("web", "--from", arrows, "--at", "+6s").splitlines()
+    assert lines == [
+        "web ended 2023-11-14 22:13:24.500 after 2.5 s: out of memory",
+        "  22:13:22.000 started",
+        "  22:13:24.000 out of memory: hog (101) was killed",
+        "  22:13:24.000 hog -m (101), SIGKILL out of memory: exit code 137 is what a shell makes of that",
+        "  22:13:24.500 its first process ended: sh -c 'hog -m' (100), exit 137",
+        "  the last to end before:",
+        "    22:13:24.000     101>7 SIGKILL out of memory after 1.0 s: hog -m",
+        "  no other process died with it",
+    ]
+
+
+def test_json_says_all_of_it(arrows: Path) -> None:
+    said = json.loads(why("a" * 12, "--json", "--from", arrows))
+    assert {name: said[name] for name in ("cause", "signal", "exit_code", "processes", "duration_ns", "died")} == {
+        "cause": "SIGKILL by runc", "signal": "SIGKILL", "exit_code": None, "processes": 1, "duration_ns": at(20.5),
+        "died": {"worker": 1},
+    }  # fmt: skip
+    assert (said["container"]["name"], said["killed_by"], said["first"]["pids"]) == (
+        "web",
+        dict.fromkeys(("pids", "container", "reason", "proc_id")) | {"pid": 33, "comm": "runc", "kernel": False},
+        [200, 1],
+    )
+    assert [step["signal"] for step in said["signals"]] == ["SIGTERM", "SIGKILL"]
+
+
+def test_all_ends_by_cause(arrows: Path) -> None:
+    lines = why("--all", "--from", arrows).splitlines()
+    assert [line.split() for line in lines] == [
+        ["1", "out", "of", "memory"],
+        ["2023-11-14", "22:13:24.500", "web", "after", "2.5", "s"],
+        ["1", "SIGKILL", "by", "runc"],
+        ["2023-11-14", "22:13:50.500", "web", "after", "20.5", "s,", "1", "more", "process"],
+    ]
+    assert len(why("--all", "--json", "web", "--from", arrows).splitlines()) == 2
+    assert "no life of job ended" in why("--all", "job", "--from", arrows, code=3)
+
+
+def test_a_process(arrows: Path) -> None:
+    assert why("201", "--from", arrows).splitlines() == [
+        "201 ended 2023-11-14 22:13:50.500 after 19.5 s: SIGKILL at its namespace's end",
+        "  it was 201>8 in web: worker",
+        "  its container ended then: SIGKILL by runc (33)",
+    ]
+    assert "hog -m" in why("web/7", "--from", arrows)
+    assert json.loads(why("web/1", "--json", "--from", arrows))["signal"] == "SIGKILL"
+    assert json.loads(why("web/1", "--json", "--from", arrows, "--at", "+6s"))["exit_code"] == 137
+
+
+def test_nothing_to_say_is_3(arrows: Path) -> None:
+    assert "no life of job ended" in why("job", "--from", arrows, code=3)
+    assert "no container named 'wep' was recorded\n  did you mean web?" in why("wep", "--from", arrows, code=3)
+    assert "no process 50 ended" in why("50", "--from", arrows, code=3)
+    assert "999" in why("999", "--from", arrows, code=3)
+    assert "a later TIME" in why("web", "--from", arrows, "--at", "+2s", code=3)
+
+
+def test_wrong_use_is_2(arrows: Path) -> None:
+    why(code=2)
+    why("web", "db", code=2)
+    why("web", "--at", "+1s", code=2)
+    why("--all", code=2)
+    why("web/", "--from", arrows, code=2)
+
+
+def test_what_was_recorded_before_lives_were_is_worked_out(tmp_path: Path) -> None:
+    plain = [part.select(part.rows["kind"] != Kind.CONTAINER) for part in told()]
+    record(tmp_path / "old.arrows", plain)
+    assert why("web", "--from", tmp_path / "old.arrows").splitlines()[0].endswith("after 20.5 s: SIGKILL by runc")
+
+
+def test_several_recordings(arrows: Path, tmp_path: Path) -> None:
+    record(tmp_path / "y.arrows", told()[:1], began_ns=str(WALL_NS + at(100)))
+    assert "SIGKILL" in why("web", "--from", arrows)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "cause"),
+    [
+        ({"exit_code": 0}, "exit code 0"),
+        ({"exit_code": 137, "oom": True}, "out of memory"),
+        ({"exit_code": 1, "oom": True}, "exit code 1"),
+        ({"signal": "SIGKILL", "killed_by": OOM}, "out of memory"),
+        ({"signal": "SIGTERM", "killed_by": RUNC}, "SIGTERM by runc"),
+        ({"signal": "SIGKILL", "killed_by": SWEPT}, "SIGKILL by the kernel (pidns_ended)"),
+        ({"signal": "SIGSEGV", "killed_by": Killer(kernel=True)}, "SIGSEGV by the kernel"),
+        ({"signal": "SIGKILL"}, "SIGKILL, sender not known"),
+        ({}, "not known: its end was not seen"),
+    ],
+)
+def test_causes(stopped: dict[str, Any], cause: str) -> None:
+    assert cause_of(LifeFact("stopped", WEB, **stopped)) == cause
+    assert by_cause([]) == {}

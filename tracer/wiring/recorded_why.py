@@ -1,0 +1,166 @@
+"""Wiring of why --from: recordings, and how lives and processes in them ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tracer.answers.why import Ending, Exit, by_cause
+from tracer.errors import ExitCode, NstraceError
+from tracer.stream.metadata import Container, LifeFact
+from tracer.typed.processes import Proc, parse_proc
+
+if TYPE_CHECKING:
+    from tracer.past.why import Ends
+    from tracer.recording.source import RecordedSource
+
+_USED = (
+    *("tracer.past.why", "tracer.past.translation", "tracer.recording.past", "tracer.recording.row_filter"),
+    *("tracer.recording.multiple_runs", "tracer.stream.lives", "tracer.stream.table", "tracer.views.why"),
+    *("tracer.text.hints", "tracer.typed.moments", "tracer.views.objects", "tracer.wiring.printing"),
+)
+_FOREVER_NS = 1 << 62
+_PID_DIGITS = 7  # of PID_MAX_LIMIT, include/linux/threads.h
+
+
+def answer(files: Sequence[str], what: str | None, at: str | None, is_all: bool, as_json: bool, quiet: bool) -> str:
+    """What to print of recordings: how a container or a process ended, by what was typed; or all ends. Raises
+    NstraceError."""
+    sources, until_ns = opened(files, at, quiet)
+    from tracer.views.objects import json_line
+    from tracer.views.why import causes_text, ending_object, ending_text, exit_object, process_text
+    from tracer.wiring.printing import line_width
+
+    if is_all:
+        ends = all_ends(sources, what, until_ns)
+        if as_json:
+            return "".join(json_line(ending_object(end)) for end in ends)
+        return causes_text(by_cause(ends), line_width())
+    assert what is not None
+    if is_proc(what):
+        from tracer.recording.multiple_runs import run_of
+
+        found, with_it = last_exit(run_of(sources, at), parse_proc(what), until_ns)
+        return json_line(exit_object(found)) if as_json else process_text(what, found, with_it, line_width())
+    end = last_end(sources, what, until_ns)
+    return json_line(ending_object(end)) if as_json else ending_text(end, line_width())
+
+
+def is_proc(text: str) -> bool:
+    """Whether a text means a process, not a container."""
+    return "/" in text.removeprefix("/") or (text.isascii() and text.isdigit() and len(text) <= _PID_DIGITS)
+
+
+def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[RecordedSource], int]:
+    """The recordings, in order of time, and until when they are asked (wall clock, ns). at: TIME as typed; None: to
+    their end. Privileges are given up. Raises NstraceError."""
+    from tracer.recording.multiple_runs import run_of
+    from tracer.typed.moments import parse_moment
+    from tracer.wiring.open_recordings import open_sources, sayer
+
+    sources = open_sources(files, _USED, (), sayer(quiet))
+    if at is None:
+        return sources, _FOREVER_NS
+    source = run_of(sources, at)
+    return [source], parse_moment(at, source.span())
+
+
+def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> Ending:
+    """How the last life of a container ended, by its name (web, or web#2 for one life) or the beginning of its id.
+    Raises NstraceError where there is nothing to say."""
+    from tracer.past.why import Ends
+
+    by_name = Ends(lambda container: _is_named(container, text), whole=True)
+    by_id = Ends(lambda container: container.id.startswith(text), whole=True)
+    _read(sources, (by_name, by_id), until_ns)
+    ends = by_name if by_name.seen else by_id
+    if not ends.seen:
+        raise _unknown(text, by_name, sources)
+    if len(ends.seen) > 1 and ends is by_id:
+        ids = ", ".join(sorted(container_id[:20] for container_id in ends.seen))
+        raise NstraceError(
+            f"the ids of {len(ends.seen)} recorded containers begin with {text!r}",
+            f"give more of the id: {ids}",
+            ExitCode.NO_TARGET,
+        )
+    if not ends.found:
+        hint = "it was there when the recording ended" if until_ns == _FOREVER_NS else "a later TIME may show its end"
+        raise NstraceError(f"no life of {text} ended in {_names(sources)}", hint, ExitCode.NO_TARGET)
+    return ends.found[-1]
+
+
+def _is_named(container: Container, text: str) -> bool:
+    return text in (container.name, container.label, f"{container.name or container.short_id}#{container.incarnation}")
+
+
+def all_ends(sources: Sequence[RecordedSource], text: str | None, until_ns: int) -> list[Ending]:
+    """All ends, of one container or of all, in order. Raises NstraceError where there is none."""
+    from tracer.past.why import Ends
+
+    def means(container: Container) -> bool:
+        return text is None or _is_named(container, text) or container.id.startswith(text)
+
+    ends = Ends(means, whole=False)
+    _read(sources, (ends,), until_ns)
+    if not ends.found:
+        who = "any container" if text is None else text
+        raise NstraceError(f"no life of {who} ended in {_names(sources)}", "", ExitCode.NO_TARGET)
+    return list(ends.found)
+
+
+def last_exit(source: RecordedSource, proc: Proc, until_ns: int) -> tuple[Exit, LifeFact | None]:
+    """How a process ended: the last one that a PROC meant and that had ended by then; and how its container's life
+    ended, if it ended with it. Raises NstraceError where there is nothing to say."""
+    from tracer.past.translation import Hindsight
+    from tracer.past.why import end_of, ended_with
+    from tracer.recording.past import read_past
+    from tracer.recording.row_filter import RowFilter
+
+    past = read_past(source, RowFilter({proc.nr}))
+    history, hindsight, offset_ns = past.history, Hindsight(past), source.wall_offset_ns
+    recalled = hindsight.during(proc, history.begins_ns, min(history.ends_ns, until_ns - offset_ns))
+    for translation in reversed(recalled.translations):
+        if found := end_of(history, translation.entry, until_ns - offset_ns, source.attribution, offset_ns):
+            return found, ended_with(found, history.batch, offset_ns)
+    if recalled.hole and not recalled.translations:
+        raise hindsight.unknown(proc, recalled)
+    hint = f"nstrace translate --from {source.name} {proc.text} shows until when it was seen"
+    raise NstraceError(f"no process {proc.text} ended in {source.name}", hint, ExitCode.NO_TARGET)
+
+
+def _read(sources: Sequence[RecordedSource], ends: Sequence[Ends], until_ns: int) -> None:
+    for source in sources:
+        for part in source.batches(lambda: 0.0):
+            for one in ends:
+                one.take(part, source.attribution, source.wall_offset_ns, until_ns)
+    if not any(one.tells for one in ends):
+        _read_again(sources, ends, until_ns)
+
+
+def _read_again(sources: Sequence[RecordedSource], ends: Sequence[Ends], until_ns: int) -> None:
+    """Of what was recorded before lives were: with the rows that would have told them."""
+    from tracer.recording.source import RecordedSource
+    from tracer.stream.lives import Lives
+    from tracer.stream.table import Table
+
+    for source in sources if not any(source.is_stream for source in sources) else ():
+        again = RecordedSource([recording.again() for recording in source.recordings])
+        facts, table = source.recordings[0].facts, Table()
+        lives = Lives(again.attribution, table, facts.began_ns - facts.wall_offset_ns)
+        for part in again.batches(lambda: 0.0):
+            told = lives.take(part)
+            table.apply(told)
+            for one in ends:
+                one.take(told, again.attribution, again.wall_offset_ns, until_ns)
+
+
+def _unknown(text: str, ends: Ends, sources: Sequence[RecordedSource]) -> NstraceError:
+    from tracer.text.hints import near, shown
+
+    names = list(ends.others) or sorted({name for source in sources for name in source.container_names()})
+    hint = near(text, names) + (f"recorded: {shown(names)}" if names else "no container was recorded")
+    return NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
+
+
+def _names(sources: Sequence[RecordedSource]) -> str:
+    return sources[0].name if len(sources) == 1 else f"these {len(sources)} recordings"
