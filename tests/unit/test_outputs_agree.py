@@ -164,7 +164,7 @@ def by(killer: Fact | None) -> str:
     """Who ended a process."""
     if not killer:
         return ""
-    reasons = {"oom": "out of memory", "pidns_ended": "at its namespace's end"}
+    reasons = {"oom": "out of memory", "pidns_ended": "with PID 1"}
     if killer["kernel"]:
         return f" {reasons.get(killer['reason'], 'by the kernel')}"
     if killer["pid"] is None:

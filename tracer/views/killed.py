@@ -7,8 +7,8 @@ from tracer.text.escape import safe_text
 
 _REASONS = {
     "oom": "out of memory",
-    "pidns_ended": "at its namespace's end",
-    "parent_ended": "at its parent's end",
+    "pidns_ended": "with PID 1",
+    "parent_ended": "with its parent",
     "fault": "for a fault",
     "timer": "by a timer",
     "terminal": "by the terminal",
