@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,9 @@ from tracer.kernel import selfcheck
 from tracer.kernel.loader_client import Loading
 from tracer.kernel.options import LoadOptions, ring_bytes_for
 from tracer.kernel.trace import Trace
-from tracer.stream.batch import Batch
+from tracer.stream.batch import KILLER, Batch, with_killers
 from tracer.stream.decoding import Decoded
-from tracer.stream.schema import Kind
+from tracer.stream.schema import Kind, Sender
 
 pytestmark = pytest.mark.kernel
 
@@ -28,6 +30,14 @@ pytestmark = pytest.mark.kernel
 def trace() -> Trace:
     options = LoadOptions()
     return Trace(Loading(options).wait(), options)
+
+
+@pytest.fixture
+def own_trace() -> Iterator[Trace]:
+    """One of a test's own: a trace starts its check's processes only so often."""
+    options = LoadOptions()
+    with contextlib.closing(Trace(Loading(options).wait(), options)) as trace:
+        yield trace
 
 
 def test_passes_and_leaves_no_event_of_its_own(trace: Trace) -> None:
@@ -57,6 +67,43 @@ def test_refuses_when_a_field_reads_wrong(trace: Trace, field: str, fact: str, m
     with pytest.raises(NstraceError, match=fact) as caught:
         selfcheck.check(trace)
     assert caught.value.exit_code == ExitCode.NOT_PERMITTED
+
+
+@pytest.mark.parametrize(("field", "value"), [("tgid", 1), ("sender", Sender.PARENT_ENDED), ("level", 3)])
+def test_refuses_when_a_killer_reads_wrong(
+    own_trace: Trace, field: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = own_trace._take
+
+    def wrong() -> Decoded:
+        decoded = take()
+        at = np.flatnonzero(decoded.batch.rows["killer_len"]).tolist()
+        notes = [decoded.batch.payload(index).killer for index in at]
+        return Decoded(with_killers(decoded.batch, at, list(map(wrong_note, notes))), decoded.cgroups)
+
+    def wrong_note(note: bytes) -> bytes:
+        row = np.frombuffer(note.ljust(KILLER.itemsize, b"\0"), KILLER).copy()
+        row[field] = value
+        return row.tobytes()[: len(note)]
+
+    monkeypatch.setattr(own_trace, "_take", wrong)
+    with pytest.raises(NstraceError, match="killed by"):
+        selfcheck.check(own_trace)
+
+
+def test_a_kernel_that_shows_no_killers_passes(own_trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = own_trace._take
+
+    def without() -> Decoded:
+        decoded = take()
+        at = np.flatnonzero(decoded.batch.rows["killer_len"]).tolist()
+        return Decoded(with_killers(decoded.batch, at, [b""] * len(at)), decoded.cgroups)
+
+    monkeypatch.setattr(own_trace, "_take", without)
+    with pytest.raises(NstraceError, match="killed by"):
+        selfcheck.check(own_trace)
+    monkeypatch.setattr(own_trace, "loaded", dataclasses.replace(own_trace.loaded, sees_killers=False))
+    selfcheck.check(own_trace)
 
 
 @pytest.mark.parametrize(("bad_attempts", "passes"), [(2, True), (99, False)])

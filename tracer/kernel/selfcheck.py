@@ -13,10 +13,12 @@ import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.operations import END_SUBJECT, START_SUBJECT
-from tracer.kernel.subject import Facts, facts_of
+from tracer.kernel.subject import KILLED_BY, Facts, facts_of
 from tracer.kernel.trace import Trace
+from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, split_args
 from tracer.stream.decoding import Decoded
+from tracer.stream.killers import killer_of
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
 from tracer.stream.schema import Kind
 from tracer.stream.selection import Decision
@@ -38,6 +40,9 @@ def check(trace: Trace) -> Decoded:
             expected, decoded = _trace_one(trace, quiet.is_possible and len(reported) > 0)
             mine = np.isin(decoded.batch.rows["tgid"], list(expected))
             shell, _inner = expected
+            if not trace.loaded.sees_killers:
+                for facts in expected.values():
+                    del facts[KILLED_BY]
             reported.append(Decoded(decoded.batch.select(~mine), decoded.cgroups))
             try:
                 for pid, facts in expected.items():
@@ -110,6 +115,7 @@ def _facts_of_events(batch: Batch, pid: int, shell: int) -> Facts:
         kinds = [Kind(int(rows["kind"][index])).name.lower() for index in mine]
         raise _mismatch(f"the programs reported {', '.join(kinds) or 'nothing'} for process {pid}")
     last = rows[mine[-1]]
+    killer = killer_of(batch.payload(mine[-1]).killer, int(last["status"]) & 0x7F, Attribution())
     chain = chain_of(batch, mine[-1])
     inside = [number.nr for number in chain] if last["level"] else []
     return {
@@ -121,6 +127,7 @@ def _facts_of_events(batch: Batch, pid: int, shell: int) -> Facts:
         "command name": bytes(last["comm"]),
         "arguments": split_args(batch.payload(execs[-1]).args),
         "exit code": os.waitstatus_to_exitcode(int(last["status"])),
+        KILLED_BY: killer.pids if killer and not killer.kernel else [],
     }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,8 +18,10 @@ from tracer.kernel.namespaces import CLONE_NEWPID, children_elsewhere
 from tracer.stream.batch import pad_args, split_args
 from tracer.system.libc import call
 
-EXIT_CODE = 7
-_ARGV = ["/bin/sh", "-c", f"(read line; exit {EXIT_CODE}); exit $?", "nstrace-self-check"]
+KILLED_BY = "killed by"
+"""The fact who has sent the signal that ended a process: its PIDs; none: no signal did."""
+_ARGV = ["/bin/sh", "-c", "(read line); exit $?", "nstrace-self-check"]
+_EXIT_CODE = 128 + signal.SIGKILL  # what a shell makes of its child's end
 _DEADLINE_S = 30.0  # a process among many may have to wait long until it runs
 _LOOK_S = 0.0005
 _MAX_STARTS = 16
@@ -32,6 +35,7 @@ class Subject:
     def __init__(self, max_args_bytes: int) -> None:
         self._max_args_bytes = max_args_bytes
         self._shell: subprocess.Popen[bytes] | None = None
+        self._inner = 0
         self._starts = 0
 
     def start(self, apart: bool) -> bytes:
@@ -44,20 +48,29 @@ class Subject:
             if apart:
                 call("unshare", CLONE_NEWPID)
             shell = self._shell = subprocess.Popen(
-                _ARGV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, preexec_fn=_new_pidns
+                _ARGV,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # a shell says who was killed
+                preexec_fn=_new_pidns,
             )
         try:
-            pids = (shell.pid, _only_child(shell.pid))
-            return msgspec.msgpack.encode({pid: _facts_of_proc(pid, self._max_args_bytes) for pid in pids})
+            self._inner = _only_child(shell.pid)
+            outer, inner = (_facts_of_proc(pid, self._max_args_bytes) for pid in (shell.pid, self._inner))
+            outer |= {"exit code": _EXIT_CODE, KILLED_BY: []}
+            inner |= {"exit code": -signal.SIGKILL, KILLED_BY: _pids(_status_of("self"))}
+            return msgspec.msgpack.encode({shell.pid: outer, self._inner: inner})
         except BaseException:
             self.end()
             raise
 
     def end(self) -> bytes:
-        """Let them end, and wait for it."""
+        """Kill the inner one, which ends the shell, and wait for it."""
+        if self._shell and self._inner:
+            os.kill(self._inner, signal.SIGKILL)
         if self._shell:
             self._shell.communicate(b"\n")
-        self._shell = None
+        self._shell, self._inner = None, 0
         return b""
 
 
@@ -82,17 +95,25 @@ def _only_child(pid: int) -> int:
 
 
 def _facts_of_proc(pid: int, max_args_bytes: int) -> Facts:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    status = dict(line.split(":", 1) for line in lines if ":" in line)
+    status = _status_of(pid)
     stat = Path(f"/proc/{pid}/stat").read_bytes()
     fields = stat[stat.rindex(b")") + 2 :].split()
     return {
-        "PIDs": [int(nr) for nr in status["NSpid"].split()],
+        "PIDs": _pids(status),
         "PID namespace": Path(f"/proc/{pid}/ns/pid").stat().st_ino,
         "parent": int(status["PPid"]),
         "uid": int(status["Uid"].split()[0]),
         "start time (ticks)": int(fields[19]),
         "command name": status["Name"].strip().encode(),
         "arguments": split_args(pad_args(map(str.encode, _ARGV))[:max_args_bytes]),
-        "exit code": EXIT_CODE,
     }
+
+
+def _status_of(pid: int | str) -> dict[str, str]:
+    """/proc/PID/status, by name."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _pids(status: dict[str, str]) -> list[int]:
+    return [int(nr) for nr in status["NSpid"].split()]
