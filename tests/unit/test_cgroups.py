@@ -46,7 +46,14 @@ def test_a_container_with_all_that_the_engine_tells() -> None:
     assert facts == [
         (1, CgroupFact("/")),
         (2, CgroupFact("/docker")),
-        (30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web", "nginx:1.27", {"tier": "front"}, 1), root=30)),
+        (
+            30,
+            CgroupFact(
+                f"/docker/{A}",
+                Container(A, "docker", "web", "nginx:1.27", {"tier": "front"}, 1, engine="docker"),
+                root=30,
+            ),
+        ),
     ]
     assert names.asked == [A]
 
@@ -78,7 +85,7 @@ def test_each_root_cgroup_is_one_life() -> None:
     second = tree.learn([CgroupName(40, 2, A)])
     third = tree.learn([CgroupName(50, 2, A), CgroupName(51, 50, "x")])
     assert (lives_of(second), lives_of(third)) == ([2], [3, 3])
-    assert third[0][1].container == Container(A, "docker", "web", None, {}, 3)
+    assert third[0][1].container == Container(A, "docker", "web", None, {}, 3, engine="docker")
     assert third[0][1].container.label == "web#3"
     assert names.asked == [A] * 3
 
@@ -90,7 +97,7 @@ def test_a_name_that_comes_late_is_told_for_every_cgroup_of_the_container() -> N
     assert tree.is_open
     assert tree.renew() == []
     names.known[A] = Description("web", "nginx", {"k": "v"})
-    web = Container(A, "docker", "web", "nginx", {"k": "v"}, 1)
+    web = Container(A, "docker", "web", "nginx", {"k": "v"}, 1, engine="docker")
     assert tree.renew() == [
         (30, CgroupFact(f"/docker/{A}", web, root=30)),
         (31, CgroupFact(f"/docker/{A}/x", web, root=30)),
@@ -301,7 +308,7 @@ def test_what_an_engine_has_not_said_is_pending_until_it_has() -> None:
     for _ in range(2 * MAX_ASKED):
         assert tree.renew() == []  # it is asked for ever
     names.silence = None
-    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web"), root=30))]
+    assert tree.renew() == [(30, CgroupFact(f"/docker/{A}", Container(A, "docker", "web", engine="docker"), root=30))]
     assert not tree.is_open
 
 
@@ -317,9 +324,11 @@ def test_where_no_engine_is_nothing_is_pending_but_one_that_comes_is_heard() -> 
 def test_a_container_without_a_name_is_asked_for_again() -> None:
     names = Names(**{A: Description(None, "nginx")})
     tree = Cgroups(names.describe)
-    assert tree.learn([ROOT, DOCKER, WEB])[-1][1].container == Container(A, "docker", None, "nginx")
+    assert tree.learn([ROOT, DOCKER, WEB])[-1][1].container == Container(A, "docker", None, "nginx", engine="docker")
     names.known[A] = Description("web", "nginx")
-    assert [fact.container for _cgroup_id, fact in tree.renew()] == [Container(A, "docker", "web", "nginx")]
+    assert [fact.container for _cgroup_id, fact in tree.renew()] == [
+        Container(A, "docker", "web", "nginx", engine="docker")
+    ]
 
 
 def test_a_silent_engine_does_not_make_pending_what_has_a_name() -> None:
@@ -328,7 +337,7 @@ def test_a_silent_engine_does_not_make_pending_what_has_a_name() -> None:
     tree.learn([ROOT, DOCKER, WEB])
     names.silence = Silence.NO_ANSWER
     (fact,) = tree.learn([CgroupName(31, 30, "x")])
-    assert (fact[1].pending, fact[1].container) == (False, Container(A, "docker", "web"))
+    assert (fact[1].pending, fact[1].container) == (False, Container(A, "docker", "web", engine="docker"))
 
 
 # whatever the path is called
@@ -340,7 +349,7 @@ def test_what_an_engine_lists_is_its_container(above: tuple[str, ...]) -> None:
     folders = [CgroupName(2 + depth, 1 + depth, name) for depth, name in enumerate(above)]
     place = CgroupName(30, folders[-1].cgroup_id, A)
     facts = Cgroups(names.describe).learn([ROOT, *folders, place, CgroupName(31, 30, "init.scope")])
-    assert [fact.container for _cgroup_id, fact in facts[-2:]] == [Container(A, "podman", "web")] * 2
+    assert [fact.container for _cgroup_id, fact in facts[-2:]] == [Container(A, "podman", "web", engine="podman")] * 2
     assert [fact.container for _cgroup_id, fact in facts[:-2]] == [None] * (1 + len(above))
     assert names.asked == [A]
 
@@ -354,7 +363,7 @@ def test_a_path_that_only_an_engine_can_tell_is_pending_until_it_has() -> None:
     assert [(fact.container, fact.pending) for _cgroup_id, fact in facts[-2:]] == [(None, True)] * 2
     names.silence = None
     assert tree.renew() == [
-        (30, CgroupFact(f"/foo/bar/{A}", Container(A, "docker", "web"), root=30)),
+        (30, CgroupFact(f"/foo/bar/{A}", Container(A, "docker", "web", engine="docker"), root=30)),
         (40, CgroupFact(f"/foo/bar/{B}")),
     ]
 
@@ -392,3 +401,15 @@ def test_a_name_that_looks_like_the_label_of_a_life_collides_with_none() -> None
     folders = [CgroupName(3, 1, "lxc.payload.web"), CgroupName(4, 1, "lxc.payload.web#3")]
     assert shown(tree.learn([ROOT, DOCKER, WEB, *folders])) == ["web", "web#2", "web#3"]
     assert shown(tree.learn([CgroupName(40, 2, A)])) == ["web#4"]
+
+
+def test_a_life_that_gets_its_name_late_keeps_its_number() -> None:
+    names = Names()
+    names.silence = Silence.NO_ANSWER
+    tree = Cgroups(names.describe)
+    lives = tree.learn([ROOT, DOCKER, WEB, CgroupName(40, 2, A), CgroupName(50, 2, A)])
+    short = A[:12]
+    assert shown(lives) == [short, f"{short}#2", f"{short}#3"]
+    names.silence, names.known = None, {A: Description("web", "nginx")}
+    assert shown(tree.renew()) == ["web", "web#2", "web#3"]
+    assert shown(tree.learn([CgroupName(60, 2, A)])) == ["web#4"]

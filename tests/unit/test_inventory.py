@@ -96,12 +96,24 @@ def test_nothing() -> None:
 
 
 def test_text_and_json() -> None:
-    one, plain = found(entry([200, 1], None, WEB), entry([400, 1], None, inums=[77], comm=b"bwrap\x1b[31m"))
+    web = msgspec.structs.replace(WEB, engine="podman:1000")
+    one, plain = found(entry([200, 1], None, web), entry([400, 1], None, inums=[77], comm=b"bwrap\x1b[31m"))
     table = container_table([one, plain], NOW_NS)
-    assert table.header.split() == ["NAME", "ID", "RUNTIME", "INIT", "PIDNS", "LEVEL", "PROCS", "SINCE", "IMAGE"]
-    assert table.lines[0].split()[:7] == ["web", "a" * 12, "docker", "200", str(PIDNS), "1", "1"]
+    assert table.header.split() == [
+        "NAME",
+        "ID",
+        "RUNTIME",
+        "ENGINE",
+        "INIT",
+        "PIDNS",
+        "LEVEL",
+        "PROCS",
+        "SINCE",
+        "IMAGE",
+    ]
+    assert table.lines[0].split()[:8] == ["web", "a" * 12, "docker", "podman:1000", "200", str(PIDNS), "1", "1"]
     assert table.lines[0].endswith(" nginx:1.27")
-    assert table.lines[1].split()[:5] == ["pidns:77", "-", "-", "400", "77"]
+    assert table.lines[1].split()[:6] == ["pidns:77", "-", "-", "-", "400", "77"]
     assert table.lines[1].endswith(r" (bwrap\x1b[31m)")
     assert [identifier(one), identifier(plain)] == ["a" * 12, "pidns:77"]
     told = json.loads(json_line(container_json(one)))
@@ -112,6 +124,7 @@ def test_text_and_json() -> None:
         1,
         1,
     )
+    assert (told["runtime"], told["engine"]) == ("docker", "podman:1000")
     assert (told["since"], told["labels"]) == ("2023-11-14T22:13:20.000000000Z", {"tier": "front"})
     assert json.loads(json_line(container_json(plain)))["name"] is None
 
@@ -122,7 +135,7 @@ def test_a_terminal_cuts_the_image_and_nothing_that_is_copied() -> None:
     for line, kept in zip(container_table(ones, NOW_NS, 80).lines, (long.name, "pidns:4026532472"), strict=True):
         assert width(line) <= 80
         assert line.split()[0] == kept
-    assert container_table(ones, NOW_NS, 80).lines[0].split()[1:5] == ["a" * 12, "docker", "200", str(PIDNS)]
+    assert container_table(ones, NOW_NS, 80).lines[0].split()[1:6] == ["a" * 12, "docker", "-", "200", str(PIDNS)]
 
 
 def test_targets_mean_containers_by_their_init() -> None:

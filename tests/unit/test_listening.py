@@ -72,7 +72,7 @@ def test_what_happens(fake: FakeEngine, channel: Channel) -> None:
 def test_it_wakes_who_waits(fake: FakeEngine, channel: Channel) -> None:
     listener = Listener(channel)
     wait_for(lambda: fake.listeners == 1)
-    wait_for(lambda: not listener.has(1) and channel.is_heard)
+    wait_for(lambda: not listener.has(1) and channel.is_heard is True)
     fake.events.append(event(A, "die", time.time_ns()))
     assert select.select([listener.enquiry], [], [], 30)[0]
     assert listener.has(1)

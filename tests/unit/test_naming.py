@@ -36,6 +36,9 @@ class Engine:
     def events(self) -> list[EngineEvent]:
         return []
 
+    def lines(self) -> list[str]:
+        return []
+
     def news(self) -> set[str]:
         fresh, self.fresh = self.fresh, set()
         self.known |= fresh

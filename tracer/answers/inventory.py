@@ -57,6 +57,11 @@ class Running:
         return self.container.runtime if self.container else None
 
     @property
+    def engine(self) -> str | None:
+        """The engine that reports its name: docker, podman, podman:1000 (that of a user); None: none does."""
+        return self.container.engine if self.container else None
+
+    @property
     def labels(self) -> Mapping[str, str]:
         """The container's labels, {} where no engine reports them."""
         return self.container.labels if self.container else {}

@@ -32,6 +32,11 @@ class Description:
     runtime: str = "docker"
     owner: int | None = None
 
+    @property
+    def engine(self) -> str:
+        """Which engine says it, as `Container.engine`."""
+        return self.runtime if self.owner is None else f"{self.runtime}:{self.owner}"
+
 
 class Silence(Enum):
     """Why there is no answer about a container. NO_ENGINE: there is none, and was none. NO_ANSWER: the engine that
@@ -65,7 +70,7 @@ def container_of(container_id: str, answer: Answer, runtime: str = "") -> Contai
     """A container from its id and the engine's answer. runtime: where the engine reports none."""
     if not isinstance(answer, Description):
         return Container(container_id, runtime)
-    return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels)
+    return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels, engine=answer.engine)
 
 
 def claim_of(found: cgroup_paths.Found, root: int, maker: int, answer: Answer) -> Claim:
@@ -223,7 +228,7 @@ class Cgroups:
         before, now = self._containers.get(claim.root), claimed(claim, asked.get(claim.found.id))
         if before and (before.name or now.name is None):
             return before
-        container = self._labels.number(now)
+        container = self._labels.number(now, before.incarnation if before else 1)
         self._containers.put(claim.root, container)
         return container
 
@@ -256,9 +261,10 @@ class _Labels:
         self._last: Lru[str, int] = Lru(limit)  # by the label without a number
         self._given: Lru[str, None] = Lru(limit)
 
-    def number(self, container: Container) -> Container:
-        """The container with the number of its life."""
-        number = (self._last.get(container.label) or 0) + 1
+    def number(self, container: Container, at_least: int = 1) -> Container:
+        """The container with the number of its life. at_least: that which the life had before it got its name: it has
+        one number, unless the name has had as many lives."""
+        number = max(at_least, (self._last.get(container.label) or 0) + 1)
         while (numbered := msgspec.structs.replace(container, incarnation=number)).label in self._given:
             number += 1  # a name may look like another's label
         self._last.put(container.label, number)

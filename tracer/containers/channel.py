@@ -92,12 +92,12 @@ class Asked:
 class Channel:
     """Questions to the process that asks. Nothing here waits but `wait`. As a context: closed at its end.
 
-    address: of the engine. is_heard: whether its events are received.
+    address: of the engine. is_heard: whether its events are received; None: they never were.
     """
 
     def __init__(self, running: Running, address: Address = _NOWHERE) -> None:
         self.address = address
-        self.is_heard = False
+        self.is_heard: bool | None = None
         self._running = running
         self._listens_since_ns: int | None = None
         self._heard: deque[Notice] = deque()
@@ -233,7 +233,10 @@ class Channel:
             self._listens_since_ns = max(self._listens_since_ns, min(notice.time_ns, time.time_ns()) + 1)
         elif isinstance(notice, Heard):
             self._listens_since_ns = max(self._listens_since_ns, min(notice.until_ns, time.time_ns()))
-        self.is_heard = self.is_heard if isinstance(notice, Happened | Missed) else isinstance(notice, Heard)
+        if isinstance(notice, Heard):
+            self.is_heard = True
+        elif isinstance(notice, Deaf) and self.is_heard:
+            self.is_heard = False
         self._heard.append(notice)
         if len(self._heard) > _MAX_HEARD:
             first = self._heard[0]

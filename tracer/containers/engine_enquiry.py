@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Asked, Channel, Notice
+from tracer.containers.engine_troubles import Troubles
 from tracer.containers.messages import Exec, FoundContainer, Happened, Heard
 from tracer.containers.requests import MAX_IDS
 from tracer.stream.lru import Lru
@@ -57,9 +58,10 @@ class EngineEnquiry:
         self._execs: Lru[str, ExecFact | None] = Lru(_MAX_EXECS)
         self._execs_asked: dict[str, Asked] = {}
         self._news: set[str] = set()
+        self._troubles = Troubles(channel.address.url, is_there)
         self._not_before_s = 0.0
         self._pause_s = _FAILED_S
-        self._lists_all = self._is_silent = False
+        self._lists_all, self._is_silent = False, listed is None and is_there
         for container_id, found in (listed or {}).items():
             self._known.put(container_id, _Known(found, time.monotonic(), time.monotonic()))
         if self.is_trusted:  # what happens to its containers is no stranger's to say
@@ -113,6 +115,14 @@ class EngineEnquiry:
         if exec_id not in self._execs_asked and len(self._execs_asked) < _MAX_EXECS_ASKED:
             self._execs_asked[exec_id] = self._channel.ask_exec(exec_id, _SILENT_S)
         return self._silence
+
+    def lines(self) -> list[str]:
+        """What people should know of it, since the last call; of a stranger nothing."""
+        if not self.is_trusted:
+            return []
+        now_s = time.monotonic()
+        is_slow = self._asked is not None and now_s - self._asked.asked_s > _SILENT_S
+        return self._troubles.lines(self._channel.is_heard, not (self._is_silent or is_slow), now_s)
 
     def notices(self) -> list[Notice]:
         """What has happened since the last call, by its own account. Call it after `news`."""

@@ -108,6 +108,10 @@ class Enquiry:
         events, self._events = list(self._events), deque()
         return events
 
+    def lines(self) -> list[str]:
+        """What people should know of root's engines, since the last call: that one is away, or is back."""
+        return [line for engine in self._engines for line in engine.lines()]
+
     def missed(self) -> list[Period]:
         """When engines were not heard, each period once, when it is over: what happened then may not be in `events`."""
         missed = list(self._missed)

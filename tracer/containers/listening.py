@@ -18,7 +18,7 @@ from tracer.containers.messages import Deaf, Happened, Heard, Missed
 from tracer.containers.requests import Kind, Request
 
 _PIECE_BYTES = 1 << 16
-_SOONEST_S, _LATEST_S = 0.1, 5.0
+_SOONEST_S, _LATEST_S = 0.1, 2.0
 """How long after a failure the engine is called again, at first and at most."""
 _DIAL_S = 0.5
 """How long it may have no room for a connection."""
@@ -115,7 +115,7 @@ class Listening:
             self._send(Deaf(0, self._deaf_since_ns))
             self._is_said = True
         self._due_s = time.monotonic() + self._pause_s
-        self._pause_s = min(_LATEST_S, 2 * self._pause_s)
+        self._pause_s = min(_LATEST_S, 1.5 * self._pause_s)
 
     def _pass_on(self, line: bytes) -> None:
         said = happened(line, self._engine)

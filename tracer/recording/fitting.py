@@ -57,4 +57,6 @@ def _smaller(kind: int, payload: Payload) -> bytes:
 def _without_labels(container: Container) -> Container:
     """Without labels, and with as much of its names as fits."""
     name, image = container.name and container.name[:_MAX_PATH], container.image and container.image[:_MAX_PATH]
-    return Container(container.id[:_MAX_PATH], container.runtime[:_MAX_PATH], name, image, {}, container.incarnation)
+    engine = container.engine and container.engine[:_MAX_PATH]
+    container_id, runtime = container.id[:_MAX_PATH], container.runtime[:_MAX_PATH]
+    return Container(container_id, runtime, name, image, {}, container.incarnation, engine)

@@ -13,7 +13,8 @@ _DIGITS, _SHORT_DIGITS = 64, 12
 
 
 class Container(msgspec.Struct, frozen=True):
-    """A container as the stream knows it. name, image and labels are None or {} where no engine reports them.
+    """A container as the stream knows it. name, image and labels are None or {} where no engine reports them; engine is
+    the one that does: docker, podman, or podman:1000 for that of a user.
 
     incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
     container that gets the name later continues the count.
@@ -25,6 +26,7 @@ class Container(msgspec.Struct, frozen=True):
     image: str | None = None
     labels: dict[str, str] = {}
     incarnation: int = 1
+    engine: str | None = None
 
     @property
     def short_id(self) -> str:

@@ -15,6 +15,7 @@ _TITLES = (
     TextColumn("NAME", gives_way=True, least=40),
     TextColumn("ID"),
     TextColumn("RUNTIME"),
+    TextColumn("ENGINE"),
     TextColumn("INIT", right=True),
     TextColumn("PIDNS", right=True),
     TextColumn("LEVEL", right=True),
@@ -25,7 +26,7 @@ _TITLES = (
 
 
 def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> TextColumns:
-    """NAME ID RUNTIME INIT PIDNS LEVEL PROCS SINCE IMAGE. now_ns: the wall clock."""
+    """NAME ID RUNTIME ENGINE INIT PIDNS LEVEL PROCS SINCE IMAGE. now_ns: the wall clock."""
     return columns(_TITLES, [_row(one, now_ns) for one in shown], line_width)
 
 
@@ -35,6 +36,7 @@ def _row(one: Running, now_ns: int) -> list[str]:
         place(one.init),
         safe_text(found.short_id) if found else "-",
         safe_text(found.runtime) if found else "-",
+        safe_text(one.engine or "-"),
         str(one.init.proc_id.tgid),
         str(one.pidns.inum) if one.pidns else UNKNOWN,
         str(one.init.level),
@@ -60,6 +62,7 @@ def container_json(one: Running) -> dict[str, Any]:
         "name": found.name if found else None,
         "image": found.image if found else None,
         "runtime": found.runtime if found else None,
+        "engine": one.engine,
         "labels": found.labels if found else {},
         "init_pid": one.init.proc_id.tgid,
         "init_proc_id": str(one.init.proc_id),

@@ -257,6 +257,8 @@ class LiveSource:
         if (news or is_due) and self._cgroups.is_open:
             yield from self._renew(None if is_due else news)
         if is_due:
+            for line in self._naming.lines():
+                self._say(line)
             self._names_due = time.monotonic() + _NAMES_EVERY_S
             if self._is_old(self._held.oldest_ns) and not self._has_said_silent:
                 self._has_said_silent = True

@@ -29,6 +29,9 @@ class Background(Protocol):
     def events(self) -> list[EngineEvent]:
         """What engines have said of containers since the last call."""
 
+    def lines(self) -> list[str]:
+        """What people should know of engines, since the last call."""
+
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
 
@@ -64,6 +67,10 @@ class Naming:
     def holds(self) -> bool:
         """Whether anything is held back."""
         return bool(self._held)
+
+    def lines(self) -> list[str]:
+        """What people should know of engines, since the last call."""
+        return self._background.lines() if self._background else []
 
     def wait(self, seconds: float) -> set[str] | None:
         """As `news`, after waiting for an answer: at the end, when nothing is read any more. None: none will come."""
