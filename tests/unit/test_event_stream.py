@@ -75,6 +75,7 @@ def said(action: str, **attributes: str) -> Happened | None:
         ("die", "die", {"exitCode": "137"}, {"exitCode": "137"}),
         ("died", "die", {"containerExitCode": "137"}, {"exitCode": "137"}),
         ("remove", "destroy", {}, {}),
+        ("start", "start", {"containerExitCode": "0"}, {}),
         ("kill", "kill", {"signal": "9"}, {"signal": "9"}),
         ("rename", "rename", {"oldName": "/web"}, {"oldName": "/web"}),
         ("health_status: healthy", "health_status", {}, {"health_status": "healthy"}),

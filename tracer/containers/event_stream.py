@@ -29,6 +29,7 @@ _ATTRIBUTES = {
     name: name for name in ("exitCode", "signal", "execID", "oldName", "execDuration", "health_status", "oomKilled")
 }
 _ATTRIBUTES |= {"containerExitCode": "exitCode", "health": "health_status"}
+_ENDS = ("die", "exec_die")  # podman reports an exit code of 0 of whatever happens
 
 
 class StreamedLines:
@@ -140,6 +141,8 @@ def happened(line: bytes, engine: str) -> Happened | None:
         return None
     said = event.actor.attributes or {}
     attributes = {ours: cut(said[theirs]) for theirs, ours in _ATTRIBUTES.items() if theirs in said}
+    if action not in _ENDS:
+        attributes.pop("exitCode", None)
     if rest.strip():
         attributes["health_status" if action == "health_status" else "command"] = cut(rest.strip())
     time_ns = event.time_ns or event.time * 1_000_000_000

@@ -116,7 +116,7 @@ class Names:
                 if found:
                     return found.description
                 answer = None if answer is Silence.NO_ENGINE and engine.is_trusted else answer
-        return answer
+        return Silence.NO_ANSWER if answer is None and self.has_failed else answer
 
     def first_tgid(self, container_id: str) -> int | None:
         """The host PID of a container's first process, as its engine reports it; None: it is not running. Raises
