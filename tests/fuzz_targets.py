@@ -27,6 +27,7 @@ from recordings import WALL_NS
 from tracer.containers import cgroup_paths, messages
 from tracer.containers.channel import Channel
 from tracer.containers.engine import Engine
+from tracer.containers.event_stream import StreamedLines, happened
 from tracer.containers.http_api import HttpApi, Malformed, Refused, TooMuch
 from tracer.errors import NstraceError
 from tracer.host import procfs
@@ -377,6 +378,19 @@ def engine_http(data: bytes) -> None:
         body = HttpApi(lambda _request, _until_s: ours.detach()).version(time.monotonic() + 60)
         left = iter(sent)
         assert b"200" in sent and all(byte in left for byte in body)  # what was sent, in its order
+
+
+@target
+def engine_events(data: bytes) -> None:
+    """What an engine streams on a connection, FF between the pieces in which it comes."""
+    stream, sent = StreamedLines(), data[: 1 << 17]
+    with contextlib.suppress(Refused, TooMuch, Malformed):
+        for piece in sent.split(b"\xff"):
+            for line in stream.feed(piece):
+                if said := happened(line, "docker"):
+                    packet = messages.encode(said)
+                    assert len(packet) <= messages.MAX_PACKET_BYTES and len(said.name or "") <= 1024
+                    assert messages.decode_answer(packet) == said
 
 
 # --- log lines

@@ -210,9 +210,37 @@ MUTATIONS = (
     Mutation(
         "labels of lives never collide",
         "tracer/containers/cgroups.py",
-        "container = self._labels.number(now)",
+        "container = self._labels.number(now, before.incarnation if before else 1)",
         "container = now",
         unit("cgroups"),
+    ),
+    Mutation(
+        "a user's engine names that user's containers alone",
+        "tracer/containers/cgroups.py",
+        'path.startswith(f"/user.slice/user-{owner}.slice/")',
+        "True",
+        unit("cgroups"),
+    ),
+    Mutation(
+        "who listens at a user's path is that user",
+        "tracer/containers/connector.py",
+        "_listener_uid(made) != address.owner",
+        "False",
+        unit("engine"),
+    ),
+    Mutation(
+        "what happens to containers is no stranger's to say",
+        "tracer/containers/engine_enquiry.py",
+        "if self.is_trusted:  # what",
+        "if True:  # what",
+        unit("several_engines"),
+    ),
+    Mutation(
+        "an engine that is back is asked for everything again",
+        "tracer/containers/engine_enquiry.py",
+        "self._lists_all, self._not_before_s, self._pause_s = True,",
+        "self._lists_all, self._not_before_s, self._pause_s = False,",
+        unit("listening"),
     ),
     Mutation(
         "who moves in has a beginning",

@@ -42,7 +42,8 @@ class OwnEngine:
     def begin(self) -> None:
         """Start it."""
         folder = self._folder
-        (folder / "pid").unlink(missing_ok=True)
+        for left in ("pid", "exec/containerd/containerd.pid"):  # of one that was killed: their processes are zombies
+            (folder / left).unlink(missing_ok=True)
         driver = "vfs" if self._run("stat", "-f", "-c", "%T", str(folder)).strip() == "overlayfs" else "overlay2"
         argv = [
             *("dockerd", "--config-file", f"{folder}/daemon.json", "--data-root", f"{folder}/data"),

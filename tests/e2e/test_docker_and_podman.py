@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ def running_in(cgroup: Path) -> ExitStack:
     made = [folder for folder in (cgroup, *cgroup.parents) if not folder.exists()]
     cgroup.mkdir(parents=True)
     for folder in reversed(made):
-        stack.callback(lambda folder=folder: wait_for(lambda: removed(folder)))
+        stack.callback(wait_for, partial(removed, folder))
     process = subprocess.Popen(["sh", "-c", f"echo $$ >{cgroup}/cgroup.procs; exec sleep 600"])
     stack.callback(process.wait)
     stack.callback(process.kill)

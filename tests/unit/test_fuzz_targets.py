@@ -8,7 +8,7 @@ import fuzz_targets
 import pytest
 from fuzz_targets import SEEDS, TARGETS
 
-from tracer.containers import cgroup_paths, http_api
+from tracer.containers import cgroup_paths, event_stream, http_api
 from tracer.containers.channel import Channel
 from tracer.containers.engine import Engine
 from tracer.host import procfs
@@ -41,6 +41,7 @@ BROKEN = {
     "shown": (escape, "is_shown", lambda _text: True),
     "arguments": (fuzz_targets, "masked_args", lambda args, _is_cut: (args + b"\0x\0", 1)),
     "engine_http": (http_api, "_explanation", lambda _body: 1 / 0),
+    "engine_events": (event_stream, "cut", lambda text: text),
     "recording": (frames, "verify_body", lambda _message, _body: 1 / 0),
     "recorded_rows": (JsonLines, "render", lambda _view, _batch, _containers: 1 / 0),
 }
