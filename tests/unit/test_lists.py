@@ -17,7 +17,7 @@ from tracer.stream.schema import Kind
 HEADERS = {
     "ps": "  PID NSPID PPID NSPPID USER STARTED STATE COMMAND",
     "tree": "PIDS (host first) COMMAND",
-    "containers": "NAME ID           RUNTIME ENGINE INIT      PIDNS LEVEL PROCS SINCE",
+    "containers": "NAME ID           RUNTIME INIT      PIDNS LEVEL PROCS SINCE",
 }
 
 

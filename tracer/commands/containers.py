@@ -33,7 +33,8 @@ def command(
     -q prints pidns:INUM for a PID namespace that belongs to no container.
 
     \b
-    ENGINE the engine that knows its name; podman:1000 is that of user 1000
+    ENGINE the engine that knows its name, where it is a user's: podman:1000 is
+           that of user 1000
     INIT   host PID of the container's PID 1; of its first process, where it has
            no PID namespace of its own
     PIDNS  inode number of its PID namespace, as in nstrace follow pidns:INUM

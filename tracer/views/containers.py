@@ -11,11 +11,12 @@ from tracer.text.times import rfc3339, short
 from tracer.views.columns import TextColumn, TextColumns, columns
 from tracer.views.table import UNKNOWN, place
 
+_ENGINE = TextColumn("ENGINE")
 _TITLES = (
     TextColumn("NAME", gives_way=True, least=40),
     TextColumn("ID"),
     TextColumn("RUNTIME"),
-    TextColumn("ENGINE"),
+    _ENGINE,
     TextColumn("INIT", right=True),
     TextColumn("PIDNS", right=True),
     TextColumn("LEVEL", right=True),
@@ -26,8 +27,14 @@ _TITLES = (
 
 
 def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> TextColumns:
-    """NAME ID RUNTIME ENGINE INIT PIDNS LEVEL PROCS SINCE IMAGE. now_ns: the wall clock."""
-    return columns(_TITLES, [_row(one, now_ns) for one in shown], line_width)
+    """NAME ID RUNTIME ENGINE INIT PIDNS LEVEL PROCS SINCE IMAGE; ENGINE only where it says more than RUNTIME. now_ns:
+    the wall clock."""
+    rows = [_row(one, now_ns) for one in shown]
+    if any(one.engine not in (None, one.runtime) for one in shown):
+        return columns(_TITLES, rows, line_width)
+    at = _TITLES.index(_ENGINE)
+    titles = _TITLES[:at] + _TITLES[at + 1 :]
+    return columns(titles, [row[:at] + row[at + 1 :] for row in rows], line_width)
 
 
 def _row(one: Running, now_ns: int) -> list[str]:
