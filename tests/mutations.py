@@ -215,13 +215,6 @@ MUTATIONS = (
         unit("cgroups"),
     ),
     Mutation(
-        "a user's engine names that user's containers alone",
-        "tracer/containers/cgroups.py",
-        'path.startswith(f"/user.slice/user-{owner}.slice/")',
-        "True",
-        unit("cgroups"),
-    ),
-    Mutation(
         "who listens at a user's path is that user",
         "tracer/containers/connector.py",
         "_listener_uid(made) != address.owner",

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import ENGINE, wait_for
+from engine_processes import children, name_of
 from oracle import pids_hierarchy
 
 pytestmark = pytest.mark.e2e
@@ -197,24 +198,28 @@ def test_a_users_engine_names_that_users_containers_alone(host: Host, name: str,
         stack.callback(engine.stdin.close)
         (place / "podman/podman.sock").symlink_to(f"{folder}/sock")
         slice_ = f"user.slice/user-{UID}.slice/user@{UID}.service/libpod-{own}.scope"
-        stack.enter_context(running_in(pids_hierarchy() / slice_))
+        stack.enter_context(running_in(pids_hierarchy() / slice_, maker=UID))
         stack.enter_context(running_in(pids_hierarchy() / f"docker/{foreign}"))
         listed = {found["id"]: found for found in map(json.loads, host.says("containers", "--json").splitlines())}
     names = {which: (listed[which]["name"], listed[which]["engine"]) for which in (own, foreign, web.id)}
     assert names == {own: ("user-0", f"docker:{UID}"), foreign: (None, None), web.id: (name, "docker")}
 
 
-def running_in(cgroup: Path) -> ExitStack:
-    """A process in a new cgroup, until the end; the cgroups that were made are removed."""
+def running_in(cgroup: Path, maker: int = 0) -> ExitStack:
+    """A PID namespace in a new cgroup, until the end; the cgroups that were made are removed. maker: whose the folder
+    around it is."""
     stack = ExitStack()
     made = [folder for folder in (cgroup, *cgroup.parents) if not folder.exists()]
     cgroup.mkdir(parents=True)
+    if maker:
+        os.chown(cgroup.parent, maker, maker)
     for folder in reversed(made):
         stack.callback(wait_for, partial(removed, folder))
-    process = subprocess.Popen(["sh", "-c", f"echo $$ >{cgroup}/cgroup.procs; exec sleep 600"])
+    inside = "exec unshare --fork --pid --kill-child sleep 600"
+    process = subprocess.Popen(["sh", "-c", f"echo $$ >{cgroup}/cgroup.procs; {inside}"])
     stack.callback(process.wait)
     stack.callback(process.kill)
-    wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n")
+    wait_for(lambda: [name_of(child) for child in children(process.pid)] == ["sleep"])
     return stack
 
 
