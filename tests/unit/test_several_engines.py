@@ -16,6 +16,7 @@ import pytest
 from conftest import wait_for
 from fake_engine import A, B, C, FakeEngine, container, event, serving
 
+from tracer.containers import engine_enquiry
 from tracer.containers import names as names_module
 from tracer.containers.address import Address
 from tracer.containers.cgroups import Description, Silence
@@ -153,6 +154,27 @@ def test_a_stream_asks_all_of_them(three: Three) -> None:
             enquiry.news() is not None and enquiry.describe(E) in (None, Description("new", "nginx:1.27", {}, "podman"))
         )
     )
+
+
+def test_it_is_news_when_the_engine_that_knows_it_has_answered(three: Three) -> None:
+    """Not when another one has said that it knows nothing of it."""
+    enquiry = Enquiry(three.names.engines()[:2])
+    three.podman.containers.append(container("f" * 64, "newer"))
+    three.podman.pause_s = 0.3
+    assert enquiry.expect({"f" * 64}) == {"f" * 64}
+    began = time.monotonic()
+    wait_for(lambda: enquiry.news() == {"f" * 64})
+    assert time.monotonic() - began > 0.2
+    assert enquiry.describe("f" * 64) == Description("newer", "nginx:1.27", {}, "podman")
+
+
+def test_one_of_roots_that_hangs_is_not_waited_for_without_end(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_enquiry, "_SILENT_S", 0.3)
+    enquiry = Enquiry(three.names.engines()[:2])
+    three.podman.hangs = True
+    enquiry.expect({E})
+    wait_for(lambda: enquiry.news() == {E})
+    assert enquiry.describe(E) is Silence.NO_ANSWER
 
 
 def test_a_stream_waits_for_no_stranger(three: Three) -> None:

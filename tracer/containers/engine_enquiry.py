@@ -116,13 +116,19 @@ class EngineEnquiry:
             self._execs_asked[exec_id] = self._channel.ask_exec(exec_id, _SILENT_S)
         return self._silence
 
+    def may_answer(self, container_id: str) -> bool:
+        """Whether it was asked about a container, and its answer is still to be expected."""
+        return container_id in self._wanted and self._answers()
+
+    def _answers(self) -> bool:
+        is_slow = self._asked is not None and time.monotonic() - self._asked.asked_s > _SILENT_S
+        return not (self._is_silent or is_slow)
+
     def lines(self) -> list[str]:
         """What people should know of it, since the last call; of a stranger nothing."""
         if not self.is_trusted:
             return []
-        now_s = time.monotonic()
-        is_slow = self._asked is not None and now_s - self._asked.asked_s > _SILENT_S
-        return self._troubles.lines(self._channel.is_heard, not (self._is_silent or is_slow), now_s)
+        return self._troubles.lines(self._channel.is_heard, self._answers(), time.monotonic())
 
     def notices(self) -> list[Notice]:
         """What has happened since the last call, by its own account. Call it after `news`."""

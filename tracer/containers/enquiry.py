@@ -37,6 +37,7 @@ class Enquiry:
 
     def __init__(self, engines: Iterable[tuple[Channel, Mapping[str, FoundContainer] | None]]) -> None:
         self._engines = [EngineEnquiry(channel, listed) for channel, listed in engines]
+        self._answered: set[str] = set()  # by some, while others may yet say more
         self._events: deque[EngineEvent] = deque()
         self._missed: deque[Period] = deque(maxlen=_MAX_PERIODS)
         self._execs: Lru[str, EngineEnquiry] = Lru(_MAX_EXECS)  # whose they are
@@ -83,15 +84,22 @@ class Enquiry:
 
     def news(self) -> set[str]:
         """Receive what has arrived: the ids of all containers about which there was an answer since the last call."""
-        news: set[str] = set()
         for engine in self._engines:
-            news |= engine.news()
+            self._answered |= engine.news()
             for notice in engine.notices():
                 if isinstance(notice, Happened):
                     self._note(engine, notice)
                 elif isinstance(notice, Heard | Missed) and notice.since_ns < notice.until_ns:
                     self._missed.append(Period(notice.engine, notice.since_ns, notice.until_ns))
+        news = {one for one in self._answered if self._is_settled(one)}
+        self._answered -= news
         return news
+
+    def _is_settled(self, container_id: str) -> bool:
+        """Whether the engine that knows it has answered, or all of root's that answer at all."""
+        return any(engine.knows(container_id) for engine in self._engines) or not any(
+            engine.is_trusted and engine.may_answer(container_id) for engine in self._engines
+        )
 
     def _note(self, engine: EngineEnquiry, said: Happened) -> None:
         if exec_id := said.attributes.get("execID"):
