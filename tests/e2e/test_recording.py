@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from capturing import DEADLINE_S, live, stop
 from conftest import ROOT
@@ -126,3 +127,24 @@ def test_rotated_files_together_are_live(
     last = replay(tmp_path / "run.000003.arrows", "--json", container.name, by=NOBODY).splitlines()
     assert b'"event":"snapshot"' in last[0]  # it knows who lived, and where
     assert b'"ns_pid":1,' in last[0]
+
+
+def test_a_recording_of_one_container_says_nothing_of_another(tmp_path: Path, start_container: Start) -> None:
+    web, other = start_container(), start_container(labels={"secret": "of-another"})
+    arrows = tmp_path / "run.arrows"
+    following = live(arrows, "--json", web.name)
+    web.exec_run([WORKLOAD, "noop", "one"])
+    later = start_container(labels={"secret": "of-another"})
+    later.exec_run([WORKLOAD, "noop", "two"])
+    stop(following)
+    facts = [row["args"] for row in pa.ipc.open_stream(arrows).read_all().to_pylist() if row["event"] == "cgroup"]
+    told = b"\n".join(fact if isinstance(fact, bytes) else str(fact).encode() for fact in facts)
+    assert web.name.encode() in told
+    assert all(container.id.encode() not in told for container in (other, later))
+    assert b"of-another" not in told
+    assert replay(arrows, "--json") == replay(arrows, "--json", web.name)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-m", "tracer", "replay", str(arrows), other.name]
+    done = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=DEADLINE_S)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert other.name not in done.stderr.partition("containers in it")[2]

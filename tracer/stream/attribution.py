@@ -24,6 +24,7 @@ from tracer.stream.told_sessions import ToldSessions
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 MAX_FACT_BYTES = 1 << 26  # of paths and labels: usually some hundred bytes each
+_MAX_BEGUN = 8  # of a container's namespaces so many: its own is among the first
 _SETTING_UP_NS = 1_000_000_000  # so long after its beginning a runtime may still move a first process about
 _LABEL_BYTES = 200  # what a short label needs
 
@@ -43,7 +44,7 @@ class Attribution:
         self.sessions = ToldSessions()
         self.changes = 0
         self._births: Lru[PidnsId, _Birth] = Lru(MAX_FACTS)
-        self._homes: Lru[int, PidnsId] = Lru(MAX_FACTS)  # the namespace that a container began, by its own cgroup
+        self._begun: Lru[int, tuple[PidnsId, ...]] = Lru(MAX_FACTS)  # the first of them, by a container's own cgroup
         self._homeless: Lru[int, bool] = Lru(MAX_FACTS)  # asked about before that was known
         self._membership = Membership(self._birth_of, self.by_engine, self._home_of)
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
@@ -91,13 +92,16 @@ class Attribution:
             self._by_engine.put(pidns, reported)
             self._cache.clear()
         before, age_ns = self._births.get(pidns), int(row["ts_ns"]) - int(row["start_ns"])
-        birth = _Birth(cgroup_id, chain, int(row["exec_id"]), age_ns < _SETTING_UP_NS)
-        members = self._along(chain, cgroup_id)
-        if before is None or (members and self._may_go_on(before, birth)):
+        birth = _Birth(cgroup_id, chain, int(row["tgid"]), int(row["exec_id"]), age_ns < _SETTING_UP_NS)
+        roots = _roots(self.cgroups.get(cgroup_id))
+        if before is None or (roots and self._may_go_on(before, birth)):
             self._births.put(pidns, birth)
-            if members:
-                self.changes += before is not None or pidns in self._ownerless
-                self._learn_home(chain, members)
+            for root in roots:
+                begun = self._begun.get(root) or ()
+                self._begun.put(root, begun if pidns in begun else (*begun, pidns)[:_MAX_BEGUN])
+            if roots:
+                is_new = before is not None or pidns in self._ownerless or any(root in self._homeless for root in roots)
+                self.changes += is_new
                 self._cache.clear()
 
     def _may_go_on(self, before: _Birth, now: _Birth) -> bool:
@@ -108,17 +112,6 @@ class Attribution:
         is_set_up = before.is_new and before.exec_id == now.exec_id
         return is_set_up or not self._along(before.chain, before.cgroup_id)
 
-    def _learn_home(self, chain: Chain, members: list[Member]) -> None:
-        """Note that a container has begun this namespace, unless it lies in that of another one: then the container
-        shares that, and one of its processes has made it."""
-        own, ids = members[-1], {member.container.id for member in members}
-        around = [self.owner(number.pidns) for number in chain[:-1]]
-        reported = self.by_engine(chain[-1].pidns)
-        others = [found for found in (*around, reported) if found and found.id not in ids]
-        if own.root and own.root not in self._homes and not others:
-            self._homes.put(own.root, chain[-1].pidns)
-            self.changes += own.root in self._homeless
-
     def _along(self, chain: Chain, cgroup_id: int) -> list[Member]:
         return self._membership.along(chain, self.cgroups.get(cgroup_id))
 
@@ -127,10 +120,42 @@ class Attribution:
         return Birth(birth.chain, self.cgroups.get(birth.cgroup_id)) if birth else None
 
     def _home_of(self, root: int) -> PidnsId | None:
-        home = self._homes.get(root)
-        if home is None and root:
-            self._homeless.put(root, True)
-        return home
+        """The namespace that a container began, by its own cgroup. One within that of another container does not
+        count: then the container shares that, and one of its processes has made it."""
+        if not root:
+            return None
+        for pidns in self._begun.get(root) or ():
+            birth = self._births.get(pidns)
+            members = self._along(birth.chain, birth.cgroup_id) if birth else []
+            if birth and members and members[-1].root == root and self._is_home(birth.chain, members):
+                return pidns
+        self._homeless.put(root, True)
+        return None
+
+    def _is_home(self, chain: Chain, members: list[Member]) -> bool:
+        around = {member.container.id for member in members[:-1]}
+        owners = [self._membership.owner(number.pidns) for number in chain[:-1]]
+        reported = self.by_engine(chain[-1].pidns)
+        is_own = reported is None or reported.id == members[-1].container.id
+        return is_own and all(owner is None or owner.id in around for owner in owners)
+
+    def begins(self, part: Batch, index: int) -> bool:
+        """Whether the row of a first process is the one by which its namespace is known to have begun."""
+        birth = self._births.get(chain_of(part, index)[-1].pidns)
+        return (
+            birth is not None
+            and birth.tgid == part.rows["tgid"][index]
+            and birth.cgroup_id == part.rows["cgroup_id"][index]
+        )
+
+    def basis(self, chain: Chain, cgroup_id: int) -> Basis:
+        """What the answers about a process with this chain in this cgroup depend on."""
+        begun = [pidns for root in _roots(self.cgroups.get(cgroup_id)) for pidns in self._begun.get(root) or ()]
+        spaces = dict.fromkeys(number.pidns for number in chain) | dict.fromkeys(begun)
+        births = [birth for pidns in spaces if (birth := self._births.get(pidns))]
+        around = dict.fromkeys(number.pidns for birth in births for number in birth.chain)
+        births += [birth for pidns in around if (birth := self._births.get(pidns))]
+        return Basis([cgroup_id, *(birth.cgroup_id for birth in births)], [*around, *spaces])
 
     def of_cgroup(self, chain: Chain, cgroup_id: int) -> Container | None:
         """The container of a process by its cgroup alone; None: that is none's."""
@@ -190,13 +215,28 @@ class Attribution:
             return self.container(chain_of(batch, index), key[1])
 
 
+class Basis(NamedTuple):
+    """Cgroups by their ids, and namespaces: outer ones first."""
+
+    cgroups: list[int]
+    spaces: list[PidnsId]
+
+
 class _Birth(NamedTuple):
     """The first process of a namespace. chain: its own; exec_id: as in its row; is_new: the row is of its beginning."""
 
     cgroup_id: int
     chain: Chain
+    tgid: int
     exec_id: int
     is_new: bool
+
+
+def _roots(fact: CgroupFact | None) -> list[int]:
+    """The own cgroups of the containers that a fact names; 0: of one, which was not recorded."""
+    if fact is None:
+        return []
+    return [fact.root] * (fact.container is not None) + [inner.root for inner in fact.inner]
 
 
 def _is_nameless(fact: CgroupFact) -> bool:

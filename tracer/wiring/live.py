@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +27,7 @@ from tracer.stream.killers import with_names
 from tracer.stream.life_hints import LifeHints
 from tracer.stream.lives import Lives
 from tracer.stream.metadata import CgroupFact, CgroupName, EngineEvent
+from tracer.stream.needed_facts import NeededFacts, fact_rows
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
 from tracer.stream.selection import Selection
@@ -78,6 +78,7 @@ class LiveSource:
         self.wall_offset_ns = wall_offset_ns
         self._cgroups = cgroups
         self._selection = Selection(targets, self.attribution)
+        self._needed = NeededFacts(self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, table))
         self._lives = Lives(self.attribution, table, trace.began_ns)
         self._hints = LifeHints(self._lives, self._selection.means_container, cgroups.described, wall_offset_ns)
@@ -104,7 +105,8 @@ class LiveSource:
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
         next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
-        for batch in map(self._sessions.take, map(self._redacted, self._batches(timeout_s))):
+        needed = map(self._needed.take, self._batches(timeout_s))
+        for batch in map(self._sessions.take, map(self._redacted, needed)):
             for part in self.attribution.sessions.split_and_learn(batch):
                 commands = ExitCommands(part, self.table, self.only_failed_commands)
                 self.table.apply(part)
@@ -158,7 +160,7 @@ class LiveSource:
         self._bind(snapshot.batch)
         facts = self._cgroups.learn([*snapshot.cgroups, *early.cgroups])
         moved = self._moved(snapshot.batch, dict(facts))
-        return Batch.concat([_fact_rows(facts, self.trace.began_ns), moved, first])
+        return Batch.concat([fact_rows(facts, self.trace.began_ns), moved, first])
 
     def _moved(self, snapshot: Batch, facts: Mapping[int, CgroupFact]) -> Batch:
         """PIDNS rows for containers whose processes were moved out of their cgroups. Raises NstraceError for one that a
@@ -249,7 +251,7 @@ class LiveSource:
     def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
         if not names:
             return Batch(np.empty(0, EVENT))
-        return _fact_rows(self._cgroups.learn(names), ts_ns)
+        return fact_rows(self._cgroups.learn(names), ts_ns)
 
     def _late_names(self, news: set[str]) -> Iterator[Batch]:
         """Names that the engine did not report in time, reported now. news: the ids about which it has answered."""
@@ -281,7 +283,7 @@ class LiveSource:
     def _renew(self, about: set[str] | None = None) -> Iterator[Batch]:
         lost = self._held.lost
         if facts := self._cgroups.renew(about):
-            yield from self._choose(_fact_rows(facts, now_ns()))
+            yield from self._choose(fact_rows(facts, now_ns()))
         if self._held.lost > lost:
             self._repairs.want(time.monotonic())
         for label, events in self._late.items():
@@ -347,12 +349,3 @@ def _is_inferred(rows: NDArray[np.void]) -> NDArray[np.bool_]:
 
 def _has_gap(batch: Batch) -> bool:
     return bool((batch.rows["kind"] == Kind.GAP).any())
-
-
-def _fact_rows(facts: list[tuple[int, CgroupFact]], ts_ns: int) -> Batch:
-    rows = np.zeros(len(facts), EVENT)
-    payloads = [msgspec.json.encode(fact) for _cgroup_id, fact in facts]
-    rows["kind"], rows["ts_ns"] = Kind.CGROUP, ts_ns
-    rows["cgroup_id"] = [cgroup_id for cgroup_id, _fact in facts]
-    rows["args_len"] = rows["args_total"] = [len(payload) for payload in payloads]
-    return Batch(rows, b"".join(payloads))
