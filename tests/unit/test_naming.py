@@ -39,6 +39,9 @@ class Engine:
     def lines(self) -> list[str]:
         return []
 
+    def exec(self, exec_id: str) -> None:
+        return None
+
     def news(self) -> set[str]:
         fresh, self.fresh = self.fresh, set()
         self.known |= fresh

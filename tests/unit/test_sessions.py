@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ from builders import PIDNS, SECOND_NS, Row, batch, cgroup, exits, fork, row
 
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch
-from tracer.stream.metadata import Container, ExecFact, Killer, SessionFact
+from tracer.stream.metadata import Container, EngineEvent, ExecFact, Killer, SessionFact
 from tracer.stream.schema import Flag, Kind
+from tracer.stream.session_execs import PATIENCE_NS, SessionExecs
 from tracer.stream.sessions import PAST_NS, Sessions
 from tracer.stream.table import Table
 
@@ -190,33 +192,100 @@ def test_who_is_moved_into_a_cgroup_comes_from_outside(stream: Stream) -> None:
 
 def said(tgid: int | None = 60, container: Container = WEB, **fields: Any) -> ExecFact:
     """What an engine says of an exec."""
-    return ExecFact("e" * 64, container.id, tgid, *(fields.pop("user", "www"), ["sh", "-c", "true"]), **fields)
+    return ExecFact("e" * 64, container.id, tgid, fields.pop("user", "www"), ["sh", "-c", "true"], **fields)
 
 
 def test_an_engines_word_is_matched_by_pid_and_container(stream: Stream) -> None:
     stream.take(visitor())
-    assert stream.sessions.describe(said(61), 0, 99) is None
-    assert stream.sessions.describe(said(container=DB), 0, 99) is None
-    assert stream.sessions.describe(said(), 61, 99) is None  # the number was another's before
-    found = stream.sessions.describe(said(), 0, 99)
+    assert stream.sessions.expects(WEB.id)
+    assert not stream.sessions.expects(DB.id)
+    assert [stream.sessions.match(one, 0) for one in (said(61), said(container=DB), said(None))] == [0, 0, 0]
+    assert stream.sessions.match(said(), 61) == 0  # the number was another's before
+    assert stream.sessions.match(said(), 0) == 1
+    found = stream.sessions.describe(1, said(), "exec", 99)
     assert found
     fact = fact_of(found, 0)
     assert isinstance(fact, SessionFact)
     assert (fact.kind, fact.user, fact.command, fact.exec_id) == ("exec", "www", ["sh", "-c", "true"], "e" * 64)
-    assert stream.sessions.describe(said(), 0, 99) is None
+    assert stream.sessions.describe(1, said(), "exec", 99) is None
+    assert stream.sessions.match(said(), 0) == 0
 
 
-def test_a_health_check_is_one_where_the_engine_says_so(stream: Stream) -> None:
-    stream.take(visitor(), exits(60, start_ns=60, ts_ns=SECOND_NS))
-    found = stream.sessions.describe(said(is_health=True), 0, 99)  # it has ended before the engine's word came
-    assert found
-    assert fact_of(found, 0).kind == "health"  # type: ignore[union-attr]
+WALL_NS = 1_000 * SECOND_NS
+
+
+class Engine:
+    """What an engine says. answers: of the exec, one after the other."""
+
+    def __init__(self, stream: Stream, *answers: object) -> None:
+        self.answers, self.asked = list(answers), 0
+        self.execs = SessionExecs(stream.sessions, self.ask, WALL_NS)
+
+    def ask(self, exec_id: str) -> object:
+        assert exec_id == "e" * 64
+        self.asked += 1
+        return self.answers.pop(0) if self.answers else ...
+
+    def says(self, action: str, at_ns: int) -> None:
+        """Something happened to the exec. at_ns: boottime."""
+        attributes = {"execID": "e" * 64, "command": "sh -c true"}
+        self.execs.hear([EngineEvent(WEB.id, action, WALL_NS + at_ns, "docker", "web", None, attributes)])
+
+    def facts(self, now_ns: int) -> list[SessionFact]:
+        """What is said of sessions then."""
+        found = [fact_of(row, 0) for row in self.execs.due(now_ns)]
+        return [fact for fact in found if isinstance(fact, SessionFact)]
+
+
+def test_an_engine_is_asked_until_it_knows_the_pid(stream: Stream) -> None:
+    engine = Engine(stream, ..., said(None), said())
+    assert engine.execs.due_in_ns(50) == math.inf
+    engine.says("exec_create", 50)
+    assert (engine.facts(50), engine.asked) == ([], 0)  # nobody has come yet
+    stream.take(visitor())
+    assert engine.facts(55) == []
+    assert 0 < engine.execs.due_in_ns(55) < SECOND_NS
+    now = [SECOND_NS // 10 * tenth for tenth in range(1, 5)]
+    assert [[fact.kind for fact in engine.facts(at)] for at in now] == [[], [], ["exec"], []]
+    assert engine.asked == 3
+    assert engine.execs.due_in_ns(now[-1]) == math.inf
+
+
+def test_a_health_check_is_one_whose_time_the_engine_lists(stream: Stream) -> None:
+    at = SECOND_NS
+    probes = [(WALL_NS + at, WALL_NS + 3 * at)]
+    engine = Engine(stream, said(probes=[]), said(probes=probes))
+    engine.says("exec_create", at)
+    stream.take(visitor(60, at))
+    assert [fact.kind for fact in engine.facts(2 * at)] == [None]
+    assert engine.facts(5 * at // 2) == []
+    engine.says("exec_die", 3 * at)
+    assert [fact.kind for fact in engine.facts(3 * at)] == ["health"]
+
+
+def test_who_runs_the_command_of_a_health_check_is_none(stream: Stream) -> None:
+    at, probes = SECOND_NS, [(WALL_NS, WALL_NS + 1)]
+    engine = Engine(stream, said(probes=probes), said(probes=probes), said(probes=probes))
+    engine.says("exec_create", at)
+    engine.says("exec_die", 2 * at)
+    stream.take(visitor(60, at), exits(60, start_ns=at, ts_ns=2 * at))
+    times = (2 * at, 3 * at, 4 * at + 1)
+    assert [[fact.kind for fact in engine.facts(now)] for now in times] == [[None], [], ["exec"]]
+
+
+def test_an_exec_that_is_no_session_is_forgotten(stream: Stream) -> None:
+    engine = Engine(stream, said(999))
+    engine.says("exec_create", SECOND_NS)
+    stream.take(visitor())
+    assert engine.facts(SECOND_NS) == []
+    assert engine.facts(SECOND_NS + PATIENCE_NS + 1) == []
+    assert engine.execs.due_in_ns(9 * SECOND_NS) == math.inf
 
 
 def test_what_is_over_is_forgotten(stream: Stream) -> None:
     stream.take(visitor(), exits(60, start_ns=60, ts_ns=SECOND_NS))
     stream.take(visitor(61, 61, ts_ns=2 * SECOND_NS + PAST_NS))
-    assert stream.sessions.describe(said(), 0, 99) is None
+    assert stream.sessions.match(said(), 0) == 0
 
 
 def test_a_reader_knows_what_was_said_up_to_each_row(stream: Stream) -> None:

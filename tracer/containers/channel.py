@@ -18,12 +18,14 @@ from tracer.containers.messages import (
     MAX_CONTAINERS,
     MAX_LABELS,
     AskExec,
+    AskExecs,
     AskFirst,
     AskLast,
     AskList,
     Deaf,
     Done,
     Exec,
+    Execs,
     Failed,
     First,
     Found,
@@ -50,7 +52,7 @@ SLOW = "docker ps shows whether it answers; pid:N and pidns:INUM need no engine"
 
 class Asked:
     """A question that was sent. found: the containers of a list, by id; tgid: a first process; exec: of an exec;
-    last: of an end. failure: why there is no answer. All of them are valid when is_done."""
+    last: of an end; execs: of a container. failure: why there is no answer. All of them are valid when is_done."""
 
     def __init__(self, ids: Collection[str] | None, until_s: float, owner: int | None = None) -> None:
         self.ids, self.asked_s, self.until_s, self.owner = ids, time.monotonic(), until_s, owner
@@ -59,6 +61,7 @@ class Asked:
         self.tgid: int | None = None
         self.exec: Exec | None = None
         self.last: Last | None = None
+        self.execs: list[str] = []
         self.failure: NstraceError | None = None
         self._labels = 0
 
@@ -71,7 +74,7 @@ class Asked:
         """There is no answer."""
         self.failure, self.is_done = failure, True
 
-    def take(self, answer: Found | Done | First | Exec | Last | Failed) -> None:
+    def take(self, answer: Found | Done | First | Exec | Execs | Last | Failed) -> None:
         """A part of the answer, or its end. Raises ValueError for what was not asked, or is too much."""
         if isinstance(answer, Failed):
             self.fail(_failure(answer))
@@ -86,6 +89,7 @@ class Asked:
             self.tgid = answer.tgid if isinstance(answer, First) else None
             self.exec = answer if isinstance(answer, Exec) else None
             self.last = answer if isinstance(answer, Last) else None
+            self.execs = answer.ids if isinstance(answer, Execs) else []
             self.is_done = True
 
 
@@ -158,6 +162,11 @@ class Channel:
         """Ask how a container ended last."""
         self._last += 1
         return self._send(AskLast(self._last, container_id, timeout_s), Asked((), time.monotonic() + timeout_s))
+
+    def ask_execs(self, container_id: str, timeout_s: float) -> Asked:
+        """Ask for the execs that run in a container."""
+        self._last += 1
+        return self._send(AskExecs(self._last, container_id, timeout_s), Asked((), time.monotonic() + timeout_s))
 
     def listen(self) -> None:
         """Have events reported from now on: `notices`."""

@@ -6,6 +6,7 @@ is not in a list. Times are of CLOCK_MONOTONIC, and for a whole answer: connecti
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -16,9 +17,12 @@ from tracer.containers.address import no_engine
 from tracer.containers.http_api import Dial, HttpApi, Malformed, Refused, TooMuch, Wait, only_wait
 from tracer.containers.messages import (
     MAX_CONTAINERS,
+    MAX_EXECS,
     MAX_LABELS,
+    MAX_PROBES,
     MAX_TGID,
     Exec,
+    Execs,
     Found,
     Id,
     Last,
@@ -36,6 +40,7 @@ _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=
 
 _SHOWN_CHARS = 40
 _NOT_FOUND = 404
+_SHELL = ("/bin/sh", "-c")  # what Docker runs a check by that is given as a line
 _TOO_MANY = TooMuch(f"more than {MAX_CONTAINERS:,} containers")
 
 
@@ -84,6 +89,56 @@ class _InspectedLast(msgspec.Struct, rename="pascal"):
 
     state: _LastState
     restart_count: int = 0
+
+
+class _Probe(msgspec.Struct, frozen=True, rename="pascal"):
+    start: str = ""
+    end: str = ""
+
+    def period(self) -> tuple[int, int] | None:
+        """From when to when it ran, by the wall clock in ns, at most a microsecond more; None: that cannot be read."""
+        try:
+            begin, end = (datetime.fromisoformat(text).timestamp() for text in (self.start, self.end))
+        except (ValueError, OverflowError):
+            return None
+        return (int(begin * 1e6) * 1000, int(end * 1e6 + 1) * 1000) if 0 < begin <= end else None
+
+
+class _Health(msgspec.Struct, frozen=True, rename="pascal"):
+    log: list[_Probe] | None = None
+
+
+class _HealthState(msgspec.Struct, frozen=True, rename="pascal"):
+    health: _Health | None = None
+
+
+class _HealthCheck(msgspec.Struct, frozen=True, rename="pascal"):
+    test: list[str] | None = None
+
+
+class _HealthConfig(msgspec.Struct, frozen=True, rename="pascal"):
+    healthcheck: _HealthCheck | None = None
+    shell: list[str] | None = None
+    user: str = ""
+
+    @property
+    def command(self) -> list[str]:
+        """What a health check runs; []: there is none."""
+        kind, *words = (self.healthcheck and self.healthcheck.test) or [""]
+        return {"CMD": words, "CMD-SHELL": [*(self.shell or _SHELL), *words]}.get(kind, [])
+
+
+class _WithHealth(msgspec.Struct, rename="pascal"):
+    """The members of GET /containers/ID/json that health checks are known by."""
+
+    state: _HealthState = _HealthState()
+    config: _HealthConfig = _HealthConfig()
+
+
+class _WithExecs(msgspec.Struct):
+    """The member of GET /containers/ID/json that names the execs that run in it."""
+
+    ids: list[Id] | None = msgspec.field(name="ExecIDs", default=None)
 
 
 class _ExecProcess(msgspec.Struct, frozen=True):
@@ -169,7 +224,24 @@ class Engine:
         process = found.process
         command = cut_words([process.entrypoint, *(process.arguments or ())])
         exit_code = None if found.running else found.exit_code
-        return Exec(number, found.container_id, found.pid or None, cut(process.user), command, exit_code)
+        probes = self._probes(found, until_s)
+        return Exec(number, found.container_id, found.pid or None, cut(process.user), command, exit_code, probes)
+
+    def _probes(self, found: _InspectedExec, until_s: float) -> list[tuple[int, int]] | None:
+        """When the last health checks of a container ran, if an exec may be one of them: it has the same command and
+        user; else None."""
+        with contextlib.suppress(NstraceError):
+            inspected = self._ask(lambda: self._api.inspect_container(found.container_id, until_s), _WithHealth)
+            config, process = inspected.config, found.process
+            if [process.entrypoint, *(process.arguments or ())] == config.command and process.user == config.user:
+                log = (inspected.state.health and inspected.state.health.log) or []
+                return [period for probe in log[-MAX_PROBES:] if (period := probe.period())]
+        return None
+
+    def execs(self, number: int, container_id: str, until_s: float) -> Execs:
+        """The execs that run in a container. number: of the question."""
+        found = self._ask(lambda: self._api.inspect_container(container_id, until_s), _WithExecs)
+        return Execs(number, (found.ids or [])[:MAX_EXECS])
 
     def _name(self, until_s: float) -> str:
         """docker or podman, which has the same interface."""

@@ -109,9 +109,11 @@ class EngineEnquiry:
         return {one for one in asked if (known := self._known.get(one)) is None or known.found is None}
 
     def exec(self, exec_id: str) -> ExecFact | Silence | None:
-        """What it reports of an exec, as it was when the answer came; None: it knows none with this id."""
+        """What it reports of an exec, as it was when the answer came, once; None: it knows none with this id."""
         if exec_id in self._execs:
-            return self._execs.get(exec_id)
+            found = self._execs.get(exec_id)
+            self._execs.pop(exec_id)
+            return found
         if exec_id not in self._execs_asked and len(self._execs_asked) < _MAX_EXECS_ASKED:
             self._execs_asked[exec_id] = self._channel.ask_exec(exec_id, _SILENT_S)
         return self._silence
@@ -212,4 +214,4 @@ class EngineEnquiry:
 def _exec_fact(exec_id: str, said: Exec) -> ExecFact | None:
     if said.container_id is None:
         return None
-    return ExecFact(exec_id, said.container_id, said.tgid, said.user, said.command, said.exit_code)
+    return ExecFact(exec_id, said.container_id, said.tgid, said.user, said.command, said.exit_code, said.probes)

@@ -28,6 +28,7 @@ from tracer.containers.listening import Listening, Send
 from tracer.containers.messages import (
     Answer,
     AskExec,
+    AskExecs,
     AskLast,
     AskList,
     Done,
@@ -132,6 +133,8 @@ class _Asker:
             yield self._engine.inspect_exec(question.number, question.id, until_s)
         elif isinstance(question, AskLast):
             yield self._engine.last(question.number, question.id, until_s)
+        elif isinstance(question, AskExecs):
+            yield self._engine.execs(question.number, question.id, until_s)
         else:
             yield First(question.number, self._engine.init_tgid(question.id, until_s))
 

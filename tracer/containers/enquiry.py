@@ -128,7 +128,7 @@ class Enquiry:
 
     def exec(self, exec_id: str) -> ExecFact | Silence | None:
         """What an engine reports of an exec that one of its events has named (execID), as it was when the answer came;
-        None: there is none with this id."""
+        asked again where it is asked for again. None: there is none with this id."""
         engine = self._execs.get(exec_id)
         return engine.exec(exec_id) if engine else None
 

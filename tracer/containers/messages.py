@@ -25,6 +25,7 @@ MAX_CONTAINERS = 1 << 16
 MAX_LABELS = 1 << 18
 """In one answer, of all containers together; those beyond it are left out."""
 MAX_TGID = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
+MAX_PROBES, MAX_EXECS = 16, 512
 _MAX_TEXT = 1024
 _MAX_LABELS_BYTES = 1 << 15  # of one container
 _MAX_LABELS_OF_ONE = 1024
@@ -100,13 +101,27 @@ class AskExec(_Message, frozen=True, array_like=True, tag=8):
 
 
 class Exec(_Message, frozen=True, array_like=True, tag=9):
-    """As `ExecFact`. container_id: None: the engine knows no such exec."""
+    """As `ExecFact`, with the periods of `ExecFact.probes`. container_id: None: the engine knows no such exec."""
 
     container_id: Id | None
     tgid: Tgid | None = None
     user: Text = ""
     command: Annotated[list[Text], Meta(max_length=_MAX_WORDS)] = []
     exit_code: int | None = None
+    probes: Annotated[list[tuple[Time, Time]], Meta(max_length=MAX_PROBES)] | None = None
+
+
+class AskExecs(_Message, frozen=True, array_like=True, tag=15):
+    """Which execs run in this container?"""
+
+    id: Id
+    timeout_s: float
+
+
+class Execs(_Message, frozen=True, array_like=True, tag=16):
+    """The ids of the execs that run in a container."""
+
+    ids: Annotated[list[Id], Meta(max_length=MAX_EXECS)]
 
 
 class Listen(_Message, frozen=True, array_like=True, tag=10):
@@ -176,8 +191,8 @@ class Nonsense(NstraceError):
     """The engine has said of a process what cannot be."""
 
 
-Question = AskList | AskFirst | AskExec | AskLast | Listen
-Answer = Ready | Found | Done | First | Failed | Exec | Last | Happened | Heard | Deaf | Missed
+Question = AskList | AskFirst | AskExec | AskExecs | AskLast | Listen
+Answer = Ready | Found | Done | First | Failed | Exec | Execs | Last | Happened | Heard | Deaf | Missed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_question = msgspec.msgpack.Decoder(Question).decode

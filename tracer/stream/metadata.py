@@ -188,8 +188,8 @@ class EngineEvent(msgspec.Struct, frozen=True):
 
 class ExecFact(msgspec.Struct, frozen=True):
     """What an engine says of a process that it has brought into a container (docker exec). tgid: its PID on the host;
-    None: it has not begun. user: as it was asked for; "": the image's. exit_code: None: it runs. is_health: it is the
-    container's health check."""
+    None: it has not begun. user: as it was asked for; "": the image's. exit_code: None: it runs. probes: where it may
+    be a health check, for it has the command of one: from when to when the last ones ran, by the wall clock."""
 
     exec_id: str
     container_id: str
@@ -197,7 +197,7 @@ class ExecFact(msgspec.Struct, frozen=True):
     user: str
     command: list[str]
     exit_code: int | None = None
-    is_health: bool = False
+    probes: list[tuple[int, int]] | None = None
 
 
 def pad_args(args: Iterable[bytes]) -> bytes:

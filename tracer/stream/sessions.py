@@ -69,29 +69,40 @@ class Sessions:
         marks = self._members.mark(batch.rows, {index: session.fact.number for index, session in begun.items()})
         if not marks.of_row.any():
             return batch
-        batch.rows["session"] = marks.of_row
+        np.copyto(batch.rows["session"], marks.of_row, where=marks.of_row != 0)
         news = [_News(at, _row(session, session.where)) for at, session in begun.items()]
         news += self._changes(batch, marks)
         self._forget_past(int(batch.rows["ts_ns"].max()))
         return _with(batch, sorted(news, key=lambda one: one.at))
 
-    def describe(self, said: ExecFact, since_ns: int, now_ns: int) -> Batch | None:
-        """The row that adds what an engine says of an exec to the session of its process; None: there is no such
-        session. since_ns: the process began at the earliest then (CLOCK_BOOTTIME)."""
-        for session in reversed(self._sessions.values()):
-            fact, container = session.fact, session.fact.container
-            is_it = said.tgid == session.root.tgid and container and container.id == said.container_id
-            if is_it and fact.exec_id is None and fact.since_ns >= since_ns:
-                self._change(
-                    session,
-                    action="described",
-                    kind="health" if said.is_health else "exec",
-                    user=said.user or fact.user,
-                    command=_bounded(said.command) or fact.command,
-                    exec_id=said.exec_id,
-                )
-                return _row(session, session.where, now_ns)
-        return None
+    def expects(self, container_id: str) -> bool:
+        """Whether a session in this container may be an exec of which the engine has said nothing yet."""
+        return any(_may_be_exec(session.fact, container_id) for session in self._sessions.values())
+
+    def match(self, said: ExecFact, since_ns: int) -> int:
+        """The number of the session that an exec is; 0: none is. since_ns: it began at the earliest then
+        (CLOCK_BOOTTIME): its PID may have been another's before."""
+        for number, session in reversed(self._sessions.items()):
+            is_it = said.tgid == session.root.tgid and session.root.start_ns >= since_ns
+            if is_it and _may_be_exec(session.fact, said.container_id):
+                return number
+        return 0
+
+    def describe(self, number: int, said: ExecFact, kind: str | None, now_ns: int) -> Batch | None:
+        """The row that adds to a session what an engine says of it; None: that is known already, or the session is
+        forgotten. kind: exec, health; None: it is not known which."""
+        session = self._sessions.get(number)
+        if session is None or (session.fact.exec_id and session.fact.kind == kind):
+            return None
+        self._change(
+            session,
+            action="described",
+            kind=kind,
+            user=said.user or session.fact.user,
+            command=_bounded(said.command) or session.fact.command,
+            exec_id=said.exec_id,
+        )
+        return _row(session, session.where, now_ns)
 
     def _is_member(self, batch: Batch, index: int) -> bool:
         row = batch.rows[index]
@@ -158,7 +169,7 @@ class Sessions:
         living = self._members.sessions()
         for number, session in list(self._sessions.items()):
             is_over = session.ended_ns is not None and number not in living
-            if is_over and (session.fact.exec_id or (session.ended_ns or 0) < now_ns - PAST_NS):
+            if is_over and (session.ended_ns or 0) < now_ns - PAST_NS:
                 del self._sessions[number]
         while len(self._sessions) > MAX_SESSIONS:
             number, session = next(iter(self._sessions.items()))
@@ -166,6 +177,11 @@ class Sessions:
             self._of_root.pop(session.root, None)
             self._members.forget(number)
             self.evicted += 1
+
+
+def _may_be_exec(fact: SessionFact, container_id: str) -> bool:
+    is_there = fact.container is not None and fact.container.id == container_id
+    return is_there and fact.exec_id is None and fact.kind is None
 
 
 def _user(batch: Batch, index: int) -> str | None:

@@ -51,8 +51,8 @@ def session_words(fact: SessionFact) -> str:
 
 
 def is_told_by_others(fact: SessionFact) -> bool:
-    """Whether the line of an exec says the same: nobody but the kernel has said more of the session."""
-    return fact.action == "described" and fact.exec_id is None
+    """Whether the line of an exec says the same: nobody has said yet how the session came about."""
+    return fact.action == "described" and (fact.exec_id is None or fact.kind is None)
 
 
 def command_words(command: Sequence[str] | None) -> str:

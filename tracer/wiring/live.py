@@ -31,6 +31,7 @@ from tracer.stream.needed_facts import NeededFacts, fact_rows
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
 from tracer.stream.schema import INTERNAL_FLAGS, Flag, Kind
 from tracer.stream.selection import Selection
+from tracer.stream.session_execs import SessionExecs
 from tracer.stream.sessions import Sessions
 from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
@@ -83,11 +84,12 @@ class LiveSource:
         self._lives = Lives(self.attribution, table, trace.began_ns)
         self._hints = LifeHints(self._lives, self._selection.means_container, cgroups.described, wall_offset_ns)
         self._heard: list[EngineEvent] = []
+        self._sessions = Sessions(self.attribution, table)
         self._inits, self._say = inits, say
         self._naming = Naming(background)
+        self._execs = SessionExecs(self._sessions, self._naming.exec, wall_offset_ns)
         self._late: Counter[str] = Counter()
         self._late_since_ns: dict[str, int] = {}
-        self._sessions = Sessions(self.attribution, table)
         self._held = Undecided(self._selection, self._note_late)
         self._max_args_bytes = trace.options.max_args_bytes
         self._repairs, self._echoes = Schedule(), Echoes()
@@ -120,6 +122,7 @@ class LiveSource:
         yield from self._choose(self._first())
         while (wait := timeout_s()) is not None:
             due_s = min(wait, self._repairs.due_in(time.monotonic()), self._naming.due_in())
+            due_s = min(due_s, self._execs.due_in_ns(now_ns()) / 1e9)
             decoded, news = self.trace.poll(due_s), self._naming.news()
             yield from self._events_of_all(self._naming.take(decoded))
             if self._repairs.due_in(time.monotonic()) == 0:
@@ -241,7 +244,10 @@ class LiveSource:
     def _hear(self) -> Iterator[Batch]:
         """What engines say of containers: behind what their processes did before, which may be held back for a moment
         to be named."""
-        self._heard += self._naming.events()
+        heard = self._naming.events()
+        self._execs.hear(heard)
+        yield from self._execs.due(now_ns())
+        self._heard += heard
         if self._naming.holds and self._heard and not self._is_old(self._heard[0].time_ns - self.wall_offset_ns):
             return
         heard, self._heard = self._heard, []

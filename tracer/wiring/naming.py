@@ -8,9 +8,9 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-from tracer.containers.cgroups import ids_in
+from tracer.containers.cgroups import Silence, ids_in
 from tracer.stream.decoding import Decoded
-from tracer.stream.metadata import EngineEvent
+from tracer.stream.metadata import EngineEvent, ExecFact
 
 GRACE_S = 0.1
 _MAX_ROWS = 1 << 16
@@ -31,6 +31,9 @@ class Background(Protocol):
 
     def lines(self) -> list[str]:
         """What people should know of engines, since the last call."""
+
+    def exec(self, exec_id: str) -> ExecFact | Silence | None:
+        """What an engine reports of an exec; None: there is none with this id."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
@@ -62,6 +65,10 @@ class Naming:
     def events(self) -> list[EngineEvent]:
         """What engines have said of containers since the last call: `news` receives it."""
         return self._background.events() if self._background else []
+
+    def exec(self, exec_id: str) -> ExecFact | Silence | None:
+        """What an engine reports of an exec; None: there is none with this id."""
+        return self._background.exec(exec_id) if self._background else None
 
     @property
     def holds(self) -> bool:
