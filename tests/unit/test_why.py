@@ -151,7 +151,7 @@ def test_all_ends_by_cause(arrows: Path) -> None:
 
 def test_a_process(arrows: Path) -> None:
     assert why("201", "--from", arrows).splitlines() == [
-        "201 ended 2023-11-14 22:13:50.500 after 19.5 s: SIGKILL at its namespace's end",
+        "201 ended 2023-11-14 22:13:50.500 after 19.5 s: SIGKILL with PID 1",
         "  it was 201>8 in web: worker",
         "  its container ended then: SIGKILL by runc (33)",
     ]

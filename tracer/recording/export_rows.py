@@ -20,7 +20,7 @@ from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.killers import is_oom, killer_in, killer_object
 from tracer.stream.known import Known
-from tracer.stream.metadata import Container, LifeFact
+from tracer.stream.metadata import Container
 from tracer.stream.schema import CONTAINER_KINDS, METADATA_KINDS, Kind, Output, columns_in
 from tracer.text.escape import decode
 from tracer.text.exec_errors import error_name
@@ -30,7 +30,7 @@ from tracer.views.facts import members
 _SAID = tuple(
     column.name
     for column in columns_in(Output.EXPORT)
-    if column.rule and Kind.CONTAINER in column.rule.reported and Kind.GAP not in column.rule.reported
+    if column.rule and column.rule.reported & set(CONTAINER_KINDS) and Kind.GAP not in column.rule.reported
 )
 """The columns that the fact of a row about a container fills."""
 
@@ -41,7 +41,7 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
     rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
-    columns |= _containers(batch, containers) | _endings(rows, known) | _killers(batch, known)
+    columns |= _containers(batch, containers, known) | _endings(rows, known) | _killers(batch, known)
     since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
     columns |= {
         "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
@@ -54,9 +54,8 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
         "duration_ns": _where(known("status"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
         "since": _where(known("since"), pa.array(since_ns).cast(FLAT.field("since").type)),
     }
-    is_about = pa.array(of_kind(rows, *CONTAINER_KINDS))
     for name, said in _facts(batch).items():
-        columns[name] = pc.if_else(is_about, said, columns[name]) if name in columns else said
+        columns[name] = pc.coalesce(said, columns[name]) if name in columns else said
     columns |= {
         name: _where(known(name), columns[name]) for name in ("pids", "pidns_chain", "args_truncated", "throttled")
     }
@@ -72,7 +71,7 @@ def _identity(pid: pa.Array, start_ns: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(pid.cast(pa.string()), start_ns.cast(pa.string()), "-")
 
 
-def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
+def _containers(batch: Batch, attribution: Attribution, known: Known) -> dict[str, pa.Array]:
     found, of_row = _containers_of_rows(batch, attribution)
     parts: dict[str, Callable[[Any], Any]] = {
         "container": lambda container: container.name or container.short_id,
@@ -82,7 +81,7 @@ def _containers(batch: Batch, attribution: Attribution) -> dict[str, pa.Array]:
         "incarnation": lambda container: container.incarnation,
     }
     return {
-        name: pa.array([part(c) if c else None for c in found], FLAT.field(name).type).take(of_row)
+        name: _where(known(name), pa.array([part(c) if c else None for c in found], FLAT.field(name).type).take(of_row))
         for name, part in parts.items()
     }
 
@@ -98,8 +97,7 @@ def _containers_of_rows(batch: Batch, attribution: Attribution) -> tuple[list[Co
 def _facts(batch: Batch) -> dict[str, pa.Array]:
     """What rows about containers say, null in all others."""
     about = np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS))
-    facts = [fact_of(batch, at) for at in about.tolist()]
-    said = [members(fact) if isinstance(fact, LifeFact) else {"action": fact.action} for fact in facts]
+    said = [members(fact_of(batch, at)) for at in about.tolist()]
     place, is_other = np.zeros(len(batch), np.int32), np.ones(len(batch), bool)
     place[about], is_other[about] = np.arange(len(about)), False
     index = pa.array(place, mask=is_other)

@@ -407,10 +407,10 @@ _OOM = Rule(
     _kinds(Kind.EXIT, Kind.CONTAINER), _NONE, lambda rows: (rows["killer_len"] != 0) | (rows["status"] & 0x7F != 9)
 )
 _FACT = Rule(_ABOUT_CONTAINERS, _NONE)
+_HOW = Rule(_kinds(Kind.EXIT) | _ABOUT_CONTAINERS, _NONE)  # of the latter in their fact
 _SESSION = Rule(PROCESS_KINDS | {Kind.SESSION}, PROCESS_KINDS, lambda rows: rows["session"] != 0)
 _VISIT = Rule(_kinds(Kind.SESSION), _NONE)
 _LIFE = Rule(_kinds(Kind.CONTAINER), _NONE)
-_HOW = Rule(_kinds(Kind.EXIT, Kind.CONTAINER), _NONE)  # of the latter in its fact
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
 _START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
 _UID = Rule(PROCESS_KINDS, _LISTED)

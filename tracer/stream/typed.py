@@ -328,6 +328,9 @@ class SessionEvent(_Event, frozen=True, kw_only=True, tag="session"):
     left: Annotated[
         list[int] | None, Meta(description="Of a session that has ended: the PIDs on the host of who lives on.")
     ]
+    exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
+    signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
+    duration_ns: Annotated[int | None, Meta(description="How long it lived.")]
 
 
 Event = (

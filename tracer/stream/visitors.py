@@ -78,7 +78,8 @@ class Visitors:
                 self._begun.put(pair.container.label, None)
         is_shared = np.array([pair.is_shared for pair in pairs], bool)[batch.pairs.of_row]
         lives = rows["flags"] & Flag.ENDED == 0
-        entering = (rows["parent_vtgid"] == 0) & (rows["level"] > 0) & lives & ~is_shared & of_kind(rows, *_BEGINS)
+        entering = (rows["parent_vtgid"] == 0) & (rows["level"] > 0) & lives & ~is_shared
+        entering &= of_kind(rows, *_BEGINS, Kind.MOVE)  # a runtime may put it into its cgroup later
         if entering.any():
             entering &= rows["chain"]["nr"][:, 0] != 1
         found = [self._entered(batch, at, pairs) for at in np.flatnonzero(entering).tolist()]
