@@ -30,7 +30,9 @@ from tracer.views.facts import members
 _SAID = tuple(
     column.name
     for column in columns_in(Output.EXPORT)
-    if column.rule and column.rule.reported & set(CONTAINER_KINDS) and Kind.GAP not in column.rule.reported
+    if column.rule
+    and column.rule.reported & set(CONTAINER_KINDS)
+    and not (column.field or Kind.GAP in column.rule.reported)
 )
 """The columns that the fact of a row about a container fills."""
 
@@ -54,8 +56,9 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
         "duration_ns": _where(known("status"), pa.array((rows["ts_ns"] - rows["start_ns"]).view(np.int64))),
         "since": _where(known("since"), pa.array(since_ns).cast(FLAT.field("since").type)),
     }
+    is_about = pa.array(of_kind(rows, *CONTAINER_KINDS))
     for name, said in _facts(batch).items():
-        columns[name] = pc.coalesce(said, columns[name]) if name in columns else said
+        columns[name] = pc.if_else(is_about, said, columns[name]) if name in columns else said
     columns |= {
         name: _where(known(name), columns[name]) for name in ("pids", "pidns_chain", "args_truncated", "throttled")
     }
