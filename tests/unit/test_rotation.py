@@ -10,7 +10,7 @@ from typing import Any
 import builders
 import numpy as np
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, repair, row, session
 from recordings import WALL_NS, facts, storm
 
 from tracer.commands import record as record_command
@@ -94,6 +94,29 @@ def test_a_later_file_alone_knows_who_lives_and_where(tmp_path: Path) -> None:
     assert [alone.attribution.of_row(told, index) for index in (2, 3)] == [WEB, WEB]
     assert rows(source(third)).rows["tgid"].tolist()[2:] == [100, 102]
     assert rows(source(first, third)).rows["kind"].tolist().count(Kind.SNAPSHOT) == 2  # one is missing in between
+
+
+def test_a_later_file_alone_knows_the_sessions_of_who_lives(tmp_path: Path) -> None:
+    born = batch(
+        cgroup(7, WEB),
+        session("began", WEB, 1),
+        fork(100, [(PIDNS, 15)], cgroup_id=7, session=1),
+        session("described", WEB, 1, command=["sh"]),
+        session("began", WEB, 2),
+        fork(101, [(PIDNS, 16)], cgroup_id=7, session=2),
+        exits(101, [(PIDNS, 16)], cgroup_id=7, session=2),
+        session("ended", WEB, 2),
+    )
+    record(tmp_path / "web.arrows", [born, batch(fork(102, [(PIDNS, 3)], cgroup_id=7))], max_bytes=1)
+    alone = source(parts_of(tmp_path / "web.arrows")[1])
+    said = rows(alone)
+    assert said.rows["session"][said.rows["kind"] == Kind.SNAPSHOT].tolist() == [1]
+    assert said.rows["session"][said.rows["kind"] == Kind.SESSION].tolist() == [1]
+    known = alone.attribution.sessions.get(1)
+    assert known
+    assert (known.action, known.command) == ("described", ["sh"])
+    together = rows(source(*parts_of(tmp_path / "web.arrows")))
+    assert (together.rows["kind"] == Kind.SESSION).sum() == 4
 
 
 def test_what_a_later_file_repeats_is_of_an_earlier_time() -> None:

@@ -14,11 +14,12 @@ _MAX_FACTS = 1 << 16
 
 
 class CarryOver:
-    """Receives every batch of a stream. Keeps the latest row of each living process, cgroup and namespace."""
+    """Receives every batch of a stream. Keeps the latest row of each living process, cgroup, namespace and session."""
 
     def __init__(self) -> None:
         self._processes = Batch.concat([])
         self._facts = Batch.concat([])
+        self._sessions = Batch.concat([])
         self._unsure: tuple[int, int] | None = None  # events were lost from, until; not repaired yet
 
     def apply(self, batch: Batch) -> None:
@@ -34,7 +35,15 @@ class CarryOver:
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
+        self._note_sessions(batch.select(of_kind(batch.rows, Kind.SESSION)))
         self._note_losses(batch.rows[of_kind(batch.rows, *NOTE_KINDS)])
+
+    def _note_sessions(self, said: Batch) -> None:
+        """Keep the latest row of each session that has living processes."""
+        if len(said) or len(self._sessions):
+            sessions = Batch.concat([self._sessions, said])
+            sessions = sessions.select(_is_last(sessions.rows["session"]))
+            self._sessions = sessions.select(np.isin(sessions.rows["session"], self._processes.rows["session"]))
 
     def _move(self, moves: NDArray[np.void]) -> None:
         ids = identities(self._processes.rows) if len(moves) else np.empty(0, np.uint64)
@@ -52,18 +61,21 @@ class CarryOver:
                 self._unsure = None
 
     def snapshot(self, now_ns: int) -> Batch:
-        """The facts, then the processes as CARRIED SNAPSHOT rows, reported as of now; and where lost events may have
-        changed them, a GAP row up to now, which loses nothing that was not reported as lost before."""
+        """The facts, what was said of sessions, then the processes as CARRIED SNAPSHOT rows, reported as of now; and
+        where lost events may have changed them, a GAP row up to now, which loses nothing that was not reported as lost before."""
         rows = self._processes.rows.copy()
         rows["kind"], rows["ts_ns"], rows["seq"], rows["state"] = Kind.SNAPSHOT, now_ns, 0, 0
         rows["flags"] = rows["flags"] & ~np.uint8(Flag.INFERRED) | np.uint8(Flag.CARRIED)
         rows["tid"], rows["vtid"], rows["old_tid"] = rows["tgid"], rows["chain"]["nr"][:, 0], 0
         facts = self._facts.rows.copy()
         facts["ts_ns"] = now_ns
+        sessions = self._sessions.rows.copy()
+        sessions["ts_ns"], sessions["flags"] = now_ns, Flag.CARRIED
         gaps = np.zeros(1 if self._unsure else 0, EVENT)
         if self._unsure:
             gaps["kind"], gaps["cpu"], gaps["start_ns"], gaps["ts_ns"] = Kind.GAP, NO_CPU, self._unsure[0], now_ns
-        return Batch.concat([Batch(facts, self._facts.heap), Batch(rows, self._processes.heap), Batch(gaps)])
+        said = [Batch(facts, self._facts.heap), Batch(sessions, self._sessions.heap)]
+        return Batch.concat([*said, Batch(rows, self._processes.heap), Batch(gaps)])
 
 
 def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
@@ -87,7 +99,7 @@ def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:
     return subjects
 
 
-def _is_last(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def _is_last(keys: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
     """True for the last row of each key, shape (n,)."""
     _keys, from_the_end = np.unique(keys[::-1], return_index=True)
     last = np.zeros(len(keys), bool)

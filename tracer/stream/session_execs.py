@@ -10,10 +10,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tracer.stream.batch import Batch
+import msgspec
+import numpy as np
+
+from tracer.stream.batch import EVENT, Batch, pad_args, split_args
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import EngineEvent, ExecFact
+from tracer.stream.schema import Kind
 from tracer.stream.sessions import Sessions
+from tracer.text.escape import decode
 
 PATIENCE_NS = 5_000_000_000
 _AGAIN_NS = 20_000_000
@@ -37,10 +42,13 @@ class _Pending:
 
 
 class SessionExecs:
-    """Receives what engines say; `due` asks them. wall_offset_ns: wall clock minus boottime."""
+    """Receives what engines say; `due` asks them. wall_offset_ns: wall clock minus boottime. redact: masks secrets in
+    the rows of a batch."""
 
-    def __init__(self, sessions: Sessions, ask: Ask, wall_offset_ns: int) -> None:
-        self._sessions, self._ask, self._wall_offset_ns = sessions, ask, wall_offset_ns
+    def __init__(
+        self, sessions: Sessions, ask: Ask, wall_offset_ns: int, redact: Callable[[Batch], Batch] = lambda batch: batch
+    ) -> None:
+        self._sessions, self._ask, self._wall_offset_ns, self._redact = sessions, ask, wall_offset_ns, redact
         self._pending: Lru[str, _Pending] = Lru(_MAX_PENDING)
         self._not_before_ns = 0
 
@@ -72,7 +80,8 @@ class SessionExecs:
             elif pending and self._is_wanted(pending):
                 said = self._ask(exec_id)
                 if isinstance(said, ExecFact):
-                    yield from self._matched(pending, said, now_ns)
+                    command = _redacted(said.command, self._redact)
+                    yield from self._matched(pending, msgspec.structs.replace(said, command=command), now_ns)
                 elif said is None:
                     self._pending.pop(exec_id)
 
@@ -110,3 +119,10 @@ class SessionExecs:
             return True
         is_late = pending.died_ns is not None and now_ns + self._wall_offset_ns - pending.died_ns > _PROBE_NS
         return False if is_late and said.probes else None
+
+
+def _redacted(words: Iterable[str], redact: Callable[[Batch], Batch]) -> list[str]:
+    """The words of a command, with its secrets masked as in the row of an exec."""
+    rows, args = np.zeros(1, EVENT), pad_args(word.encode("utf-8", "backslashreplace") for word in words)
+    rows["kind"], rows["args_len"], rows["args_total"] = Kind.EXEC, len(args), len(args)
+    return [decode(arg) for arg in split_args(redact(Batch(rows, args)).payload(0).args)]

@@ -87,7 +87,7 @@ class LiveSource:
         self._sessions = Sessions(self.attribution, table)
         self._inits, self._say = inits, say
         self._naming = Naming(background)
-        self._execs = SessionExecs(self._sessions, self._naming.exec, wall_offset_ns)
+        self._execs = SessionExecs(self._sessions, self._naming.exec, wall_offset_ns, self._redacted)
         self._late: Counter[str] = Counter()
         self._late_since_ns: dict[str, int] = {}
         self._held = Undecided(self._selection, self._note_late)

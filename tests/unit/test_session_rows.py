@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from builders import PIDNS, SECOND_NS, Row, batch, cgroup, exits, fork, row
 
+from tracer.secrets.redactor import Redactor
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch
 from tracer.stream.metadata import Container, EngineEvent, ExecFact, Killer, SessionFact
@@ -271,6 +272,16 @@ def test_who_runs_the_command_of_a_health_check_is_none(stream: Stream) -> None:
     stream.take(visitor(60, at), exits(60, start_ns=at, ts_ns=2 * at))
     times = (2 * at, 3 * at, 4 * at + 1)
     assert [[fact.kind for fact in engine.facts(now)] for now in times] == [[None], [], ["exec"]]
+
+
+def test_secrets_in_commands_are_masked(stream: Stream) -> None:
+    secret = ExecFact("e" * 64, WEB.id, 60, "", ["mysql", "--password=hunter2"])
+    execs = SessionExecs(stream.sessions, lambda _id: secret, 0, Redactor())
+    execs.hear([EngineEvent(WEB.id, "exec_create", 60, "docker", "web", None, {"execID": "e" * 64})])
+    stream.take(visitor())
+    (row,) = execs.due(70)
+    assert b"hunter2" not in row.heap
+    assert b"mysql" in row.heap
 
 
 def test_an_exec_that_is_no_session_is_forgotten(stream: Stream) -> None:
