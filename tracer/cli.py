@@ -34,6 +34,7 @@ VERBS = {
     "why": "show why a container or a process ended, and what led to it",
     "inspect": "show all of one process: PIDs, namespaces, command, parents, environment",
     "containers": "list the running containers of every runtime",
+    "sessions": "list who is in containers from outside: docker exec, nsenter, health checks",
     "verify": "compare all sources of PIDs and print the differences",
     "config": "show the settings, and where each of them comes from",
     "completion": "print or install the completion for bash, zsh or fish",

@@ -209,6 +209,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *([what] for what in (HOSTILE, f"{HOSTILE}/1", "webserver", "PID", f"web/{HOSTILE}")),
     ],
     "containers": [*([target] for target in TARGETS), ["host"], ["--json"], *(["--from", file] for file in FILES)],
+    "sessions": [*([target] for target in TARGETS), ["host"], ["--json"], *(["--from", file] for file in FILES)],
     "verify": [*([target] for target in TARGETS), ["--color", "always", "webserver"], ["--json", HOSTILE]],
     "completion": [[HOSTILE]],
     "config": [[], ["--json"], ["--path"], [HOSTILE]],

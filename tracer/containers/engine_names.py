@@ -14,6 +14,7 @@ from tracer.containers.address import Address, no_engine
 from tracer.containers.channel import SLOW, Asked, Channel
 from tracer.containers.messages import FoundContainer, Last
 from tracer.errors import NstraceError
+from tracer.stream.metadata import ExecFact
 
 TIMEOUT_S = 2.0
 """The time limit of one answer."""
@@ -104,6 +105,17 @@ class EngineNames:
         """How a container ended last. Raises NstraceError."""
         channel = self.start()
         return self._patience.wait(channel, channel.ask_last(container_id, self._patience.timeout_s())).last
+
+    def execs(self, container_id: str) -> list[ExecFact]:
+        """The execs that run in a container. Raises NstraceError."""
+        channel, patience = self.start(), self._patience
+        ids = patience.wait(channel, channel.ask_execs(container_id, patience.timeout_s())).execs
+        found = (patience.wait(channel, channel.ask_exec(one, patience.timeout_s())).exec for one in ids)
+        return [
+            ExecFact(one, said.container_id, said.tgid, said.user, said.command, said.exit_code, said.probes)
+            for one, said in zip(ids, found, strict=True)
+            if said and said.container_id == container_id
+        ]
 
 
 class TooSlow(NstraceError):

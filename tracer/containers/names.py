@@ -15,6 +15,7 @@ from tracer.containers.channel import Channel
 from tracer.containers.engine_names import PATIENCE_S, STRANGERS_S, EngineNames, Patience, TooSlow
 from tracer.containers.messages import FoundContainer, Last, Nonsense
 from tracer.errors import NstraceError
+from tracer.stream.metadata import ExecFact
 from tracer.system.process_owner import runs_under
 
 _HASTE_S = 1.0
@@ -141,6 +142,15 @@ class Names:
             return self.first_tgid(container_id) if self.is_there else None
         except NstraceError:
             return None
+
+    def execs(self, container_id: str) -> list[ExecFact]:
+        """The execs that run in a container, as its engine reports them; none where it does not answer."""
+        if not self.is_there:
+            return []
+        engines = [one for one in self._answering() if container_id in one.listed]
+        with contextlib.suppress(NstraceError):
+            return engines[0].execs(container_id) if engines else []
+        return []
 
     def listed(self) -> list[FoundContainer]:
         """The containers that engines have listed, stopped ones too."""

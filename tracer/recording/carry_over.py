@@ -62,7 +62,8 @@ class CarryOver:
 
     def snapshot(self, now_ns: int) -> Batch:
         """The facts, what was said of sessions, then the processes as CARRIED SNAPSHOT rows, reported as of now; and
-        where lost events may have changed them, a GAP row up to now, which loses nothing that was not reported as lost before."""
+        where lost events may have changed them, a GAP row up to now, which loses nothing that was not reported as
+        lost before."""
         rows = self._processes.rows.copy()
         rows["kind"], rows["ts_ns"], rows["seq"], rows["state"] = Kind.SNAPSHOT, now_ns, 0, 0
         rows["flags"] = rows["flags"] & ~np.uint8(Flag.INFERRED) | np.uint8(Flag.CARRIED)

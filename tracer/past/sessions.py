@@ -1,0 +1,76 @@
+"""The sessions of a recording, from the rows that report them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tracer.answers.sessions import Session
+from tracer.stream.attribution import fact_of
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.metadata import SessionFact
+from tracer.stream.repair import identities
+from tracer.stream.schema import LIFE_KINDS, Kind
+
+
+class SessionsSoFar:
+    """Receives the batches of a run in order. wall_offset_ns: wall clock minus boottime."""
+
+    def __init__(self, wall_offset_ns: int) -> None:
+        self._wall_offset_ns = wall_offset_ns
+        self._facts: dict[int, SessionFact] = {}
+        self._ended_ns: dict[int, int] = {}
+        self._living: dict[int, dict[int, int]] = {}  # session -> identity -> PID
+
+    def take(self, batches: Iterable[Batch]) -> None:
+        """Receive batches."""
+        for batch in batches:
+            rows = batch.rows
+            for at in np.flatnonzero(rows["session"] != 0).tolist():
+                if rows["kind"][at] == Kind.SESSION:
+                    self._note(batch, at)
+            self._note_processes(batch)
+
+    def _note(self, batch: Batch, at: int) -> None:
+        fact = fact_of(batch, at)
+        assert isinstance(fact, SessionFact)
+        self._facts[fact.number] = fact
+        if fact.action == "ended":
+            self._ended_ns.setdefault(fact.number, int(batch.rows["ts_ns"][at]))
+
+    def _note_processes(self, batch: Batch) -> None:
+        rows = batch.rows
+        about = np.flatnonzero((rows["session"] != 0) & of_kind(rows, *LIFE_KINDS, Kind.EXIT))
+        columns = (rows[name][about].tolist() for name in ("session", "kind", "tgid"))
+        for number, kind, tgid, identity in zip(*columns, identities(rows[about]).tolist(), strict=True):
+            members = self._living.setdefault(number, {})
+            if kind == Kind.EXIT:
+                members.pop(identity, None)
+            else:
+                members[identity] = tgid
+
+    def found(self, only_living: bool) -> list[Session]:
+        """The sessions, in order of their numbers. only_living: those alone that have not ended, or of whom somebody
+        lives."""
+        sessions = [self._session(number, fact) for number, fact in sorted(self._facts.items())]
+        return [one for one in sessions if not only_living or one.ended_ns is None or one.living]
+
+    def _session(self, number: int, fact: SessionFact) -> Session:
+        ended_ns = self._ended_ns.get(number)
+        return Session(
+            number=number,
+            container=fact.container,
+            pids=tuple(fact.pids),
+            kind=fact.kind,
+            user=fact.user,
+            command=None if fact.command is None else tuple(fact.command),
+            exec_id=fact.exec_id,
+            asked_by=fact.asked_by,
+            since_ns=fact.since_ns + self._wall_offset_ns,
+            living=tuple(sorted(self._living.get(number, {}).values())),
+            ended_ns=None if ended_ns is None else ended_ns + self._wall_offset_ns,
+            exit_code=fact.exit_code,
+            signal=fact.signal,
+            left=tuple(fact.left or ()),
+        )
