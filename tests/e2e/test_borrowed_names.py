@@ -173,7 +173,7 @@ def test_a_first_process_that_is_moved_to_another_container_stays_its_own(
         begun = len(follow.events())
         events = follow.until(lambda events: sum(event["event"] == "fork" for event in events[begun:]) >= 8)
         follow.stop()
-    children = {container.name: {event["pid"] for event in events if event["ppid"] == init(container)}
+    children = {container.name: {event["pid"] for event in events if event.get("ppid") == init(container)}
                 for container in (web, db)}  # fmt: skip
     for name, pids in children.items():
         assert {event["container"]["name"] for event in events if event.get("pid") in pids} == {name}

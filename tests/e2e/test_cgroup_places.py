@@ -58,7 +58,7 @@ def init(container: Any) -> int:
 
 
 def of(events: list[Event], name: str) -> list[Event]:
-    return [event for event in events if (event["container"] or {}).get("name") == name]
+    return [event for event in events if "proc_id" in event and (event["container"] or {}).get("name") == name]
 
 
 @pytest.mark.parametrize(("place", "pid_mode"), [*((place, None) for place in PLACES), (PLACES[1], "host")])

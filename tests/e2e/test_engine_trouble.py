@@ -44,7 +44,7 @@ def name() -> str:
 
 
 def of(events: list[Event], name: str) -> list[Event]:
-    return [event for event in events if (event["container"] or {}).get("name") == name]
+    return [event for event in events if "proc_id" in event and (event["container"] or {}).get("name") == name]
 
 
 def pids(events: list[Event], kind: str) -> set[int]:

@@ -101,7 +101,9 @@ def test_a_container_that_starts_later_is_there_from_its_first_process(start_con
         events = follow.until(lambda seen: any(e["event"] == "exec" and e["args"][:1] == ["sleep"] for e in seen))
         follow.stop()
     name = second.name
-    mine = [event for event in events if event["container"] and event["container"]["name"] == name and event["level"]]
+    mine = [
+        event for event in events if event["container"] and event["container"]["name"] == name and event.get("level")
+    ]
     assert (mine[0]["event"], mine[0]["ns_pid"]) == ("fork", 1)
     assert first.name != name
 
@@ -122,7 +124,7 @@ def test_shared_pid_namespaces_are_told_apart_by_cgroup(
     for pair in pairs:
         assert forks[pair.host_tgid]["ns_pid"] == pair.ns_pid
         assert forks[pair.host_tgid]["container"]["name"] == guest.name
-    assert not {pair.host_tgid for pair in pairs} & {event["pid"] for event in of_owner}
+    assert not {pair.host_tgid for pair in pairs} & {event.get("pid") for event in of_owner}
 
 
 ZOO = [
@@ -193,7 +195,7 @@ def test_equal_numbers_inside_and_outside_are_still_inside(start_container: Star
             last_pid.write_text(str(number))
             inside.stdin.write(f"{number}\n")
             time.sleep(0.01)
-            if same := [event for event in follow.events() if event["pid"] == event["ns_pid"]]:
+            if same := [event for event in follow.events() if "pid" in event and event["pid"] == event["ns_pid"]]:
                 break
         inside.stdin.close()
     assert same[0]["pids"] == [same[0]["pid"]] * 2
@@ -229,8 +231,9 @@ def test_the_end_of_the_container_is_the_end(start_container: Start) -> None:
         stderr = follow.process.communicate(timeout=30)[1].decode()
         assert follow.process.returncode == 0
         events = follow.events()
-    assert events[-1]["event"] == "exit"
-    assert (events[-1]["ns_pid"], events[-1]["signal"]) == (1, "SIGKILL")
+    *_, last, end = [event for event in events if event.get("said_by") != "engine"]
+    assert (last["event"], last["ns_pid"], last["signal"]) == ("exit", 1, "SIGKILL")
+    assert (end["event"], end["action"], end["signal"]) == ("container", "stopped", "SIGKILL")
     assert "0 lost" in stderr
 
 

@@ -43,7 +43,9 @@ def test_events_as_they_happen() -> None:
         child = subprocess.Popen(["/bin/sh", "-c", "exit 7"])
         seen: list[dict[str, Any]] = []
         for event in events:
-            if event["pid"] == child.pid and (seen or event["ppid"] == os.getpid()):  # not who had the number before
+            if event.get("pid") == child.pid and (
+                seen or event["ppid"] == os.getpid()
+            ):  # not who had the number before
                 seen.append(event)
             if seen and seen[-1]["event"] == "exit":
                 break
