@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import EVENT, Batch, of_kind
+from tracer.stream.batch import EVENT, Batch, of_kind, pick
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import RUNTIME_COMM, Container, Killer, LifeFact, SignalSent
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, ProcId, chain_of
@@ -132,38 +132,45 @@ class Lives:
 
     def _changed(self, batch: Batch) -> Iterator[_Found]:
         rows = batch.rows
-        is_exit, is_first = rows["kind"] == Kind.EXIT, (rows["chain"]["nr"][:, 0] == 1) & (rows["level"] > 0)
-        wanted = is_first & of_kind(rows, *_CHANGES, Kind.MOVE)
-        sharing = self._may_share(batch)
-        if sharing.any():
-            wanted |= sharing & of_kind(rows, Kind.EXEC, Kind.SNAPSHOT)
-        if self._sharing:
-            wanted |= is_exit & np.isin(rows["tgid"], [life.first.tgid for life in self._sharing.values()])
-        if _OOM in batch.heap:
-            wanted |= is_exit & (rows["killer_len"] > 0)
-        places = np.flatnonzero(wanted).tolist()
+        places = self._of_first_processes(batch)
+        pairs = zip(batch.pairs.keys, batch.pairs.first, strict=True)
+        sharing = [self._shares(PidnsId(*key[:2]), self._attribution.of_row(batch, at)) for key, at in pairs]
+        if any(sharing):
+            begin = np.array(sharing, bool)[batch.pairs.of_row] & of_kind(rows, Kind.EXEC, Kind.SNAPSHOT)
+            places = [*places, *np.flatnonzero(begin).tolist()]
+        if self._sharing or _OOM in batch.heap:
+            firsts = [life.first.tgid for life in self._sharing.values()]
+            ends = (rows["kind"] == Kind.EXIT) & (np.isin(rows["tgid"], firsts) | (rows["killer_len"] > 0))
+            places = [*places, *np.flatnonzero(ends).tolist()]
+        places = sorted(set(places))
         while places:
             at = heapq.heappop(places)
-            if is_exit[at]:
+            row = rows[at]
+            if row["kind"] == Kind.EXIT:
                 yield from self._exited(batch, at)
-            elif is_first[at]:
+            elif _is_first(row):
                 yield from self._first_of_namespace(batch, at)
             elif life := self._first_of_cgroup(batch, at):
                 yield from self._begin(life, at)
                 for end in _exits_of(life.first, rows):
                     heapq.heappush(places, end)
 
-    def _may_share(self, batch: Batch) -> NDArray[np.bool_]:
-        """Which rows are of containers that may have no PID namespace of their own, shape (n,)."""
-        pairs = zip(batch.pairs.keys, batch.pairs.first, strict=True)
-        sharing = [self._shares(PidnsId(*key[:2]), self._attribution.of_row(batch, at)) for key, at in pairs]
-        result: NDArray[np.bool_] = np.array(sharing, bool)[batch.pairs.of_row]
-        return result
+    def _of_first_processes(self, batch: Batch) -> list[int]:
+        """The rows in which the first process of a nested namespace appears or ends."""
+        rows = batch.rows
+        numbered = np.flatnonzero(rows["chain"]["nr"][:, 0] == 1)
+        if not len(numbered):
+            return []
+        is_told = of_kind(pick(rows, numbered), *_CHANGES, Kind.MOVE) & (rows["level"][numbered] > 0)
+        places: list[int] = numbered[is_told].tolist()
+        return places
 
     def _shares(self, pidns: PidnsId, container: Container | None) -> bool:
         """Whether a container's process is in a namespace that is not the container's own, for certain."""
         if container is None or pidns.inum == INITIAL_PIDNS.inum:
             return container is not None
+        if (life := self._by_pidns.get(pidns)) and life.container.id == container.id:
+            return False
         owner = self._attribution.owner(pidns)
         return owner is not None and owner.id != container.id
 
@@ -354,6 +361,11 @@ def _with_rows(batch: Batch, found: list[_Found]) -> Batch:
         parts += [batch.part(done, one.at + 1), one.rows]
         done = one.at + 1
     return Batch.concat([*parts, batch.part(done, len(batch))])
+
+
+def _is_first(row: np.void) -> bool:
+    """Whether its process is the first of a nested namespace."""
+    return bool(row["chain"]["nr"][0] == 1 and row["level"] > 0)
 
 
 def _is_runtime(row: np.void) -> bool:
