@@ -32,6 +32,14 @@ def test_a_restart_in_a_moment_is_a_line() -> None:
     assert troubles.lines(True, True, 1.5) == [f"{WHO} answers again after 0.5 s{MAYBE_MISSED}"]
 
 
+def test_a_restart_that_nobody_has_looked_at_is_a_line_too() -> None:
+    troubles = Troubles(URL, is_there=True)
+    assert troubles.lines(True, True, 0.0) == []
+    troubles.was_deaf(0.25, 1.0)
+    assert troubles.lines(True, False, 1.0) == []  # its list is on its way
+    assert troubles.lines(True, True, 1.25) == [f"{WHO} answers again after 0.5 s{MAYBE_MISSED}"]
+
+
 def test_one_that_is_slow_for_a_moment_is_not_spoken_of() -> None:
     troubles = Troubles(URL, is_there=True)
     assert [troubles.lines(True, answers, at) for at, answers in ((0.0, False), (0.5, True), (1.0, True))] == [[]] * 3

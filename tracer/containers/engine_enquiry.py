@@ -151,6 +151,7 @@ class EngineEnquiry:
     def _is_back(self, heard: Heard) -> None:
         if heard.since_ns == heard.until_ns and self._silence is not Silence.NO_ENGINE:
             return
+        self._troubles.was_deaf((heard.until_ns - heard.since_ns) / 1e9, time.monotonic())
         self._silence = Silence.NO_ANSWER
         self._lists_all, self._not_before_s, self._pause_s = True, 0.0, _FAILED_S
         self._ask()

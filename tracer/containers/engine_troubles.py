@@ -27,8 +27,14 @@ class Troubles:
             return self._away(now_s)
         return self._back(now_s) if self._since_s is not None else []
 
+    def was_deaf(self, seconds: float, now_s: float) -> None:
+        """Note that its events are heard again, after so long: an outage may be shorter than people are told of."""
+        self._was_deaf = True
+        since_s = now_s - seconds
+        self._since_s = since_s if self._since_s is None else min(self._since_s, since_s)
+
     def _come_up(self) -> list[str]:
-        self._is_there = True
+        self._is_there, self._since_s, self._was_deaf = True, None, False
         return [f"{self._who} has come up: its containers have names from here on"]
 
     def _away(self, now_s: float) -> list[str]:
