@@ -10,12 +10,14 @@ import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from conftest import wait_for
 from oracle import Pair, Receiver
 from stack import Space, Stack, numbers_of_proc
 
@@ -110,6 +112,48 @@ def test_whoever_writes_into_cgroup_kill_is_named() -> None:
             assert (found.pid, found.comm, found.kernel, found.reason) == (killer.pid, "sh", False, None)
     finally:
         group.rmdir()
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A cgroup with little memory, in which all are killed when that has run out, where there is memory.oom.group."""
+    root = Path("/sys/fs/cgroup")
+    is_v2 = "memory" in (root / "cgroup.controllers").read_text() if (root / "cgroup.controllers").exists() else False
+    if is_v2:
+        (root / "cgroup.subtree_control").write_text("+memory")
+    group = (root if is_v2 else root / "memory") / f"nstrace-killers-{os.getpid()}"
+    group.mkdir()
+    (group / ("memory.max" if is_v2 else "memory.limit_in_bytes")).write_text(str(64 << 20))
+    if is_v2:
+        (group / "memory.oom.group").write_text("1")
+    yield group
+    wait_for(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+def test_memory_that_has_run_out_for_one_or_for_a_group(small_group: Path) -> None:
+    """Named is who has asked for more."""
+    with Stack("host") as stack:
+        sleeper = python("ready()")
+        eater = python(
+            "open('/proc/self/oom_score_adj', 'w').write('1000'); print(flush=True); sys.stdin.readline(); all = []\n"
+            "while True: all.append(b'x' * (1 << 20))",
+            stdin=subprocess.PIPE,
+        )
+        for process in (sleeper, eater):
+            (small_group / "cgroup.procs").write_text(str(process.pid))
+        eater.communicate(b"\n")
+        assert eater.returncode == -signal.SIGKILL
+        is_group = (small_group / "memory.oom.group").exists()
+        if not is_group:
+            sleeper.kill()
+        sleeper.wait()
+        stack.read(lambda: stack.has_exit_of(eater.pid) and stack.has_exit_of(sleeper.pid))
+    killers = [killer_of(stack, process.pid) for process in (eater, sleeper)]
+    assert [(killer.pid, killer.reason) for killer in killers if killer] == [
+        (eater.pid, "oom"),
+        (eater.pid, "oom") if is_group else (os.getpid(), None),
+    ]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 20, 32])
