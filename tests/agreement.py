@@ -30,7 +30,9 @@ Fact = dict[str, Any]
 NAMES = [name for name in FLAT.names if name not in ("time", "host")]  # time is ts_ns once more
 _LISTS = ("pids", "pidns_chain", "args", "signals")
 _FACTS = ("action", "said_by", "old_name", "health", "processes", "victim", "victim_pid", "doubt")
-_OF_CONTAINERS = ("container", "container_id", "image", "runtime", "incarnation")
+_OF_CONTAINERS = (
+    "container", "container_id", "image", "runtime", "pod_uid", "pod", "pod_namespace", "task", "incarnation"
+)  # fmt: skip
 
 
 def agree(arrows: Path, lines: str, output: str) -> None:
@@ -56,7 +58,9 @@ def of_json(lines: str) -> list[Fact]:
         event = json.loads(line)
         found = event.get("container") or dict.fromkeys(("id", "name", "image", "runtime"))
         event |= {"container": found["name"] or (found["id"] or "")[:12] or None, "container_id": found["id"]}
-        event |= {"image": found["image"], "runtime": found["runtime"]}
+        event |= {"image": found["image"], "runtime": found["runtime"], "task": found.get("task")}
+        pod = found.get("pod") or {}
+        event |= {"pod_uid": pod.get("uid"), "pod": pod.get("name"), "pod_namespace": pod.get("namespace")}
         event["session"] = event["session"]["number"] if event.get("session") else None
         event |= {mark: event.get(mark, False) for mark in ("inferred", "carried")}
         event["killed_by"] = _text(event.get("killed_by"))

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tracer.containers.cgroup_paths import Found, find
+from tracer.containers.cgroup_paths import Found, claims, ecs_task, find, pod_uid
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4
@@ -184,3 +184,55 @@ def test_hostile_paths_take_no_time(path: str) -> None:
     began = time.process_time()
     assert find(path) is None
     assert time.process_time() - began < 0.5
+
+
+UID = POD.removeprefix("pod")
+STATIC = "pod" + "0123456789abcdef" * 2
+IN_PODS = [
+    (f"/kubepods/besteffort/{POD}/{A}", UID),
+    (f"/kubepods/{POD}/crio-{A}", UID),
+    (f"/kubelet-kubepods/{POD}/{A}", UID),
+    (f"/kubepods.slice/kubepods-burstable.slice/{SLICE}/cri-containerd-{A}.scope", UID),
+    (f"/kubepods.slice/{SLICE}/crio-{A}.scope", UID),
+    (f"/system.slice/containerd.service/{SLICE}:cri-containerd:{A}", UID),
+    (f"/kubepods/burstable/{STATIC}/{A}", STATIC.removeprefix("pod")),
+    (f"/kubepods.slice/kubepods-{STATIC}.slice/cri-containerd-{A}.scope", STATIC.removeprefix("pod")),
+    (f"/docker/{B}/kubelet.slice/kubelet-kubepods.slice/kubelet-{SLICE}/cri-containerd-{A}.scope", UID),
+    (f"/docker/{A}", None),
+    (f"/{POD}/{A}", None),
+    (f"/kubepods/podcast/{A}", None),
+    (f"/kubepods/{POD}0/{A}", None),
+]
+
+
+@pytest.mark.parametrize(("path", "uid"), IN_PODS)
+def test_the_pod_of_a_container(path: str, uid: str | None) -> None:
+    assert pod_uid(path) == uid
+
+
+@pytest.mark.parametrize(
+    ("path", "task"),
+    [
+        (f"/ecs/{A[:32]}/{A}", A[:32]),
+        (f"/ecs/cluster/0fa5e1b8-9a11-4f0e-8d5a-1d2c3b4a5f60/{A}", "0fa5e1b8-9a11-4f0e-8d5a-1d2c3b4a5f60"),
+        (f"/../../ecs/{A[:32]}/{A}", A[:32]),
+        (f"/ecs/{A}", None),
+        (f"/docker/ecs/x/{A}", None),
+    ],
+)
+def test_the_task_of_a_container(path: str, task: str | None) -> None:
+    assert ecs_task(path) == task
+
+
+@pytest.mark.parametrize("path", ["/kubepods/" + "/pod" * 900, "/kubepods" + "-pod0123456789abcdef" * 180])
+def test_hostile_pods_take_no_time(path: str) -> None:
+    began = time.process_time()
+    assert pod_uid(path) is None
+    assert ecs_task("/ecs" + path) is None
+    assert time.process_time() - began < 0.5
+
+
+def test_all_that_a_path_names_outermost_first() -> None:
+    assert claims(f"/lxc.payload.c1/docker/{A}/docker/{A}/docker/{B}/x") == [
+        Found("lxc", "c1", 1), Found("docker", A, 3), Found("docker", B, 7)
+    ]  # fmt: skip

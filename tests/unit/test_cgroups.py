@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 
 from tracer.containers.cgroups import MAX_ASKED, Answer, Cgroups, Description, Silence
-from tracer.stream.metadata import CgroupFact, CgroupName, Container, Inner
+from tracer.stream.metadata import CgroupFact, CgroupName, Container, Inner, Pod
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
 B = "0123456789abcdef" * 4
@@ -349,7 +349,9 @@ def test_what_an_engine_lists_is_its_container(above: tuple[str, ...]) -> None:
     folders = [CgroupName(2 + depth, 1 + depth, name) for depth, name in enumerate(above)]
     place = CgroupName(30, folders[-1].cgroup_id, A)
     facts = Cgroups(names.describe).learn([ROOT, *folders, place, CgroupName(31, 30, "init.scope")])
-    assert [fact.container for _cgroup_id, fact in facts[-2:]] == [Container(A, "podman", "web", engine="podman")] * 2
+    task = above[1] if above[0] == "ecs" else None
+    expected = Container(A, "podman", "web", engine="podman", task=task)
+    assert [fact.container for _cgroup_id, fact in facts[-2:]] == [expected] * 2
     assert [fact.container for _cgroup_id, fact in facts[:-2]] == [None] * (1 + len(above))
     assert names.asked == [A]
 
@@ -413,3 +415,42 @@ def test_a_life_that_gets_its_name_late_keeps_its_number() -> None:
     names.silence, names.known = None, {A: Description("web", "nginx")}
     assert shown(tree.renew()) == ["web", "web#2", "web#3"]
     assert shown(tree.learn([CgroupName(60, 2, A)])) == ["web#4"]
+
+
+# how they are shown
+
+
+def test_ids_that_share_twelve_digits_are_shown_longer() -> None:
+    other = A[:12] + "f" * 52
+    facts = cgroups().learn([ROOT, DOCKER, WEB, CgroupName(31, 2, other), CgroupName(32, 2, A)])
+    assert [fact.container.label for _id, fact in facts if fact.container] == [A[:12], other[:16], f"{A[:12]}#2"]
+
+
+@pytest.mark.parametrize("name", ["host", "all"])
+def test_a_name_that_is_a_word_is_not_shown(name: str) -> None:
+    facts = Cgroups(Names(**{A: Description(name, None)}).describe).learn(
+        [ROOT, DOCKER, WEB, CgroupName(40, 1, f"lxc.payload.{name}")]
+    )
+    labels = [fact.container.label for _id, fact in facts if fact.container]
+    assert labels == [A[:12], f"lxc:{name}"]
+
+
+def test_pods_and_tasks() -> None:
+    uid = "3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60"
+    labels = {"io.kubernetes.pod.name": "web-1", "io.kubernetes.pod.namespace": "shop",
+              "io.kubernetes.container.name": "nginx", "io.kubernetes.pod.uid": uid}  # fmt: skip
+    pods = [CgroupName(2, 1, "kubepods"), CgroupName(3, 2, f"pod{uid}"), CgroupName(4, 3, A)]
+    for described, expected in (
+        (Description("k8s", None, labels), Pod(uid, "web-1", "shop", "nginx")),
+        (Description("k8s", None, labels | {"io.kubernetes.pod.uid": "another"}), Pod(uid)),
+        (None, Pod(uid)),
+    ):
+        names = Names(**({A: described} if described else {}))
+        [*_, (_id, fact)] = Cgroups(names.describe).learn([ROOT, *pods])
+        assert fact.container and fact.container.pod == expected
+    arn = "arn:aws:ecs:eu-central-1:1:task/cluster/0123"
+    for task, said in ((B[:32], {}), ("0123", {"com.amazonaws.ecs.task-arn": arn})):
+        tasks = [CgroupName(2, 1, "ecs"), CgroupName(3, 2, B[:32])] if not said else [CgroupName(3, 1, "docker")]
+        names = Names(**{A: Description("ecs", None, said)})
+        [*_, (_id, fact)] = Cgroups(names.describe).learn([ROOT, *tasks, CgroupName(4, 3, A)])
+        assert fact.container and fact.container.task == task

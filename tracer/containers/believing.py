@@ -17,11 +17,12 @@ _USERS = 0xFFFFFFFF
 
 
 class Claim(NamedTuple):
-    """A container that a path names. root: the id of its own cgroup; maker: who may have called it so, as in
-    `CgroupName`. is_listed: an engine knows a container of this id; owner: the user whose engine it is, None: root's.
-    may_be_listed: an engine did not answer."""
+    """A container that a path names. own: the path of its own cgroup, root: its id; maker: who may have called it so,
+    as in `CgroupName`. is_listed: an engine knows a container of this id; owner: the user whose engine it is, None:
+    root's. may_be_listed: an engine did not answer."""
 
     found: Found
+    own: str
     root: int
     maker: int
     is_listed: bool = False

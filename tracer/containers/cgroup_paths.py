@@ -38,6 +38,12 @@ _TABLE = tuple(
 )
 
 
+# pod<uid>, or in a systemd slice's name with _ for -; the uid of a static pod is a hash of its manifest
+_UID = "[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32}"
+_POD = re.compile(rf"kubepods.*[-/]pod({_UID})(?:\.slice)?(?=[/:])")
+_TASK = re.compile(rf"{_TOP}/ecs/(?:.*/)?([^/]+)/{_H}\Z")  # /ecs/<task>/<id>, before that /ecs/<cluster>/<task>/<id>
+
+
 class Found(NamedTuple):
     """A container in a path. id: 64 hex digits, or a name where the runtime has no other id (lxc, nspawn, ctr).
 
@@ -78,6 +84,18 @@ def claims(path: str, runtime_of: RuntimeOf = lambda _id: None) -> list[Found]:
 def find(path: str, runtime_of: RuntimeOf = lambda _id: None) -> Found | None:
     """The innermost container that a cgroup path names; None: there is none."""
     return next(reversed(claims(path, runtime_of)), None)
+
+
+def pod_uid(path: str) -> str | None:
+    """The uid of the Kubernetes pod of a container, from the path of its own cgroup; None: that names no pod."""
+    found = _POD.search(path)
+    return found[1].replace("_", "-") if found else None
+
+
+def ecs_task(path: str) -> str | None:
+    """The id of the task of Amazon's ECS, from the path of a container's own cgroup; None: that names none."""
+    found = _TASK.search(path)
+    return found[1] if found else None
 
 
 def _ends_at(parts: list[str], depth: int) -> Found | None:

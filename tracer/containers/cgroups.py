@@ -13,6 +13,8 @@ import msgspec
 
 from tracer.containers import cgroup_paths
 from tracer.containers.believing import Believed, Claim, believe
+from tracer.containers.pods import in_its_pod
+from tracer.containers.short_ids import ShortIds
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
@@ -73,16 +75,17 @@ def container_of(container_id: str, answer: Answer, runtime: str = "") -> Contai
     return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels, engine=answer.engine)
 
 
-def claim_of(found: cgroup_paths.Found, root: int, maker: int, answer: Answer) -> Claim:
-    """What a path names, with what an engine answers about it."""
+def claim_of(found: cgroup_paths.Found, own: str, root: int, maker: int, answer: Answer) -> Claim:
+    """What a path names, with what an engine answers about it. own: the path of the container's cgroup."""
     is_listed = isinstance(answer, Description)
     owner = answer.owner if isinstance(answer, Description) else None
-    return Claim(found, root, maker, is_listed, owner, answer is Silence.NO_ANSWER)
+    return Claim(found, own, root, maker, is_listed, owner, answer is Silence.NO_ANSWER)
 
 
 def claimed(claim: Claim, answer: Answer) -> Container:
     """The container of a claim. answer: what an engine reports of its id."""
-    return container_of(claim.found.id, answer if claim.is_by_its_engine() else None, claim.found.runtime)
+    found = container_of(claim.found.id, answer if claim.is_by_its_engine() else None, claim.found.runtime)
+    return in_its_pod(found, claim.own)
 
 
 class Cgroups:
@@ -96,7 +99,7 @@ class Cgroups:
         self._describe = describe
         self._known: Lru[int, CgroupName] = Lru(max_cgroups)
         self._orphans = _Orphans(max_cgroups)
-        self._labels = _Labels(max_cgroups)
+        self._labels, self._short_ids = _Labels(max_cgroups), ShortIds(max_cgroups)
         self._containers: Lru[int, Container] = Lru(max_cgroups)  # by their root cgroup
         self._roots_own: Lru[str, None] = Lru(max_cgroups)  # ids of containers in cgroups of root's making
         self._claims: Lru[int, frozenset[str]] = Lru(max_cgroups)  # of others: what is claimed of their cgroups
@@ -168,7 +171,7 @@ class Cgroups:
 
     def _fact(self, cgroup_id: int) -> CgroupFact:
         ancestry = self._ancestry(cgroup_id)
-        path = "/" + "/".join(name.name.replace("/", r"\x2f") for name in ancestry)
+        path = _path(ancestry)
         asked: dict[str, Answer] = {}
 
         def runtime_of(container_id: str) -> str | None:
@@ -176,7 +179,10 @@ class Cgroups:
             return runtime_by(asked[container_id])
 
         found = [(one, ancestry[one.depth - 1]) for one in cgroup_paths.claims(path, runtime_of)]
-        claims = [claim_of(one, own.cgroup_id, own.maker, asked.get(one.id)) for one, own in found]
+        claims = [
+            claim_of(one, _path(ancestry[: one.depth]), own.cgroup_id, own.maker, asked.get(one.id))
+            for one, own in found
+        ]
         believed = believe(claims, self._is_taken, lambda claim: self._life(claim, asked))
         named = {container.id for container in _containers(believed) if container.name}
         pending = any(answer is Silence.NO_ANSWER and asked_id not in named for asked_id, answer in asked.items())
@@ -226,6 +232,7 @@ class Cgroups:
         """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no cgroup id
         twice (kernfs_node.id). It keeps the name that it was first shown by."""
         before, now = self._containers.get(claim.root), claimed(claim, asked.get(claim.found.id))
+        now = self._short_ids.distinct(now)
         if before and (before.name or now.name is None):
             return before
         container = self._labels.number(now, before.incarnation if before else 1)
@@ -238,7 +245,11 @@ class Cgroups:
 
     def moved(self, container_id: str) -> Container:
         """The life of a container whose processes are in no cgroup of its own, as its engine reports."""
-        return self._labels.number(container_of(container_id, self._answer(container_id)))
+        return self._labels.number(self._short_ids.distinct(container_of(container_id, self._answer(container_id))))
+
+
+def _path(ancestry: Iterable[CgroupName]) -> str:
+    return "/" + "/".join(name.name.replace("/", r"\x2f") for name in ancestry)
 
 
 def _containers(believed: Believed) -> list[Container]:

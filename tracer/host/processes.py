@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from tracer.containers import cgroup_paths
 from tracer.containers.believing import Claim, believe
 from tracer.containers.cgroups import Answer, Describe, Silence, claim_of, claimed, container_of, runtime_by
+from tracer.containers.short_ids import ShortIds
 from tracer.host import nsfs, procfs
 from tracer.host.pidns_ids import PidnsIds
 from tracer.host.procfs import LivingProcess
@@ -24,6 +25,7 @@ from tracer.system.clock_offset import wall_offset_ns
 _MS_NS = 1_000_000
 _INITS_EVERY_S = 1.0
 _SURVEY_S = 1.0
+_MAX_IDS = 65536
 
 
 class Host:
@@ -47,6 +49,7 @@ class Host:
         self._births: dict[PidnsId, Birth | None] = {}
         self._reported: dict[PidnsId, Container | None] = {}
         self._survey: Survey | None = None
+        self._short_ids = ShortIds(_MAX_IDS)
         self._membership = Membership(self._births.get, self._reported.get, self._home_of)
         self._first_of: Mapping[int, str] = {}
         self._inits_due_s = 0.0
@@ -136,16 +139,19 @@ class Host:
             return runtime_by(answers[container_id])
 
         claims = [self._claim(path, found, answers) for found in cgroup_paths.claims(path, runtime_of)]
-        believed = believe(claims, self._is_taken, lambda claim: claimed(claim, answers.get(claim.found.id)))
+        believed = believe(claims, self._is_taken, lambda claim: self._distinct(claim, answers))
         fact = CgroupFact(path, believed.container, False, believed.root, believed.inner)
         if not any(isinstance(answer, Silence) for answer in answers.values()):
             self._facts[path] = fact
         return fact
 
+    def _distinct(self, claim: Claim, answers: Mapping[str, Answer]) -> Container:
+        return self._short_ids.distinct(claimed(claim, answers.get(claim.found.id)))
+
     def _claim(self, path: str, found: cgroup_paths.Found, answers: Mapping[str, Answer]) -> Claim:
         own = "/" + "/".join(path.removeprefix("/").split("/")[: found.depth])
         root = self._roots.setdefault(own, len(self._roots) + 1)
-        return claim_of(found, root, cgroup_hierarchy.maker(own), answers.get(found.id))
+        return claim_of(found, own, root, cgroup_hierarchy.maker(own), answers.get(found.id))
 
     def survey(self, processes: Iterable[LivingProcess] | None = None) -> Survey:
         """Which namespaces and cgroups the living processes have begun. processes: all of them, where they have been

@@ -81,6 +81,10 @@ def _containers(batch: Batch, attribution: Attribution, known: Known) -> dict[st
         "container_id": lambda container: container.id,
         "image": lambda container: container.image,
         "runtime": lambda container: container.runtime,
+        "pod_uid": lambda container: container.pod and container.pod.uid,
+        "pod": lambda container: container.pod and container.pod.name,
+        "pod_namespace": lambda container: container.pod and container.pod.namespace,
+        "task": lambda container: container.task,
         "incarnation": lambda container: container.incarnation,
     }
     return {

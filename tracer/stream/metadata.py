@@ -9,12 +9,24 @@ import msgspec
 
 RUNTIME_COMM = b"runc:["  # runc:[0:PARENT], [1:CHILD], [2:INIT]: between the host and a container
 
-_DIGITS, _SHORT_DIGITS = 64, 12
+_DIGITS, SHORT_DIGITS = 64, 12
+_WORDS = ("host", "all")  # as TARGETs: a container of such a name is shown, and reached, by its id
+
+
+class Pod(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The Kubernetes pod of a container. uid: as the API has it. name, namespace, container (what the pod calls the
+    container): None where the node does not say them."""
+
+    uid: str
+    name: str | None = None
+    namespace: str | None = None
+    container: str | None = None
 
 
 class Container(msgspec.Struct, frozen=True):
     """A container as the stream knows it. name, image and labels are None or {} where no engine reports them; engine is
-    the one that does: docker, podman, or podman:1000 for that of a user.
+    the one that does: docker, podman, or podman:1000 for that of a user. task: the id of its task, of Amazon's ECS.
+    digits: so many of the id distinguish it from others.
 
     incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
     container that gets the name later continues the count.
@@ -27,11 +39,15 @@ class Container(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     incarnation: int = 1
     engine: str | None = None
+    pod: Pod | None = None
+    task: str | None = None
+    digits: int = SHORT_DIGITS
 
     @property
     def short_id(self) -> str:
-        """The first 12 digits; an id that is a name (LXC, nspawn, ctr) is whole."""
-        return self.id if self.id_is_name else self.id[:_SHORT_DIGITS]
+        """The first digits, 12 unless another container has the same; an id that is a name (LXC, nspawn, ctr) is
+        whole."""
+        return self.id if self.id_is_name else self.id[: self.digits]
 
     @property
     def id_is_name(self) -> bool:
@@ -47,6 +63,8 @@ class Container(msgspec.Struct, frozen=True):
     def label(self) -> str:
         """What the column CONTAINER shows: name, else the short id; web#2 for a second life. Unique in a stream."""
         shown = self.name or self.short_id
+        if shown in _WORDS:
+            shown = f"{self.runtime}:{self.id}" if self.id_is_name else self.short_id
         return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
 
 

@@ -9,6 +9,7 @@ from tracer.answers.inventory import Running
 from tracer.text.escape import decode, safe, safe_text
 from tracer.text.times import rfc3339, short
 from tracer.views.columns import TextColumn, TextColumns, columns
+from tracer.views.objects import place_object
 from tracer.views.table import UNKNOWN, place
 
 _ENGINE = TextColumn("ENGINE")
@@ -79,4 +80,4 @@ def container_json(one: Running) -> dict[str, Any]:
         "level": one.init.level,
         "processes": one.processes,
         "since": rfc3339(one.init.started_ns),
-    }
+    } | (place_object(found) if found else {})

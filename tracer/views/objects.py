@@ -74,8 +74,20 @@ def _time(wall_ns: int | None) -> str | None:
     return None if wall_ns is None else rfc3339(wall_ns)
 
 
-def container_object(container: Container | None) -> dict[str, str | None] | None:
-    """The container as it is in every line of JSON."""
+def container_object(container: Container | None) -> dict[str, Any] | None:
+    """The container as it is in every line of JSON: `pod` and `task` where it has one."""
     if container is None:
         return None
-    return {"id": container.id, "name": container.name, "image": container.image, "runtime": container.runtime}
+    found = {"id": container.id, "name": container.name, "image": container.image, "runtime": container.runtime}
+    return found | place_object(container)
+
+
+def place_object(container: Container) -> dict[str, Any]:
+    """What a container is a part of, as JSON: a pod or a task; {}: of nothing that is known."""
+    found: dict[str, Any] = {}
+    if pod := container.pod:
+        names = {"name": pod.name, "namespace": pod.namespace, "container": pod.container}
+        found["pod"] = {"uid": pod.uid} | names
+    if container.task:
+        found["task"] = container.task
+    return found

@@ -1,0 +1,189 @@
+"""Containers of runtimes without an engine that we ask: by cgroup and namespace, live, recorded and from /proc."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wait_for
+from following import Event, Following
+from oracle import compile_static, pidns_inum, pids_hierarchy
+
+pytestmark = pytest.mark.kernel
+
+LOOP = ["sh", "-c", "while true; do sleep 0.2; done"]
+HEX = "c" * 52 + uuid.uuid4().hex[:12]
+
+
+def need(program: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is missing: scripts/test installs it")
+
+
+def objects(*args: object) -> list[dict[str, Any]]:
+    argv = [sys.executable, "-m", "tracer", *map(str, args), "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def first_below(pid: int) -> int | None:
+    """The first process, below this one, that is number 1 of a namespace of its own."""
+    with suppress(OSError, ValueError, IndexError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            status = Path(f"/proc/{child}/status").read_text()
+            numbers = status.partition("NSpid:")[2].splitlines()[0].split()
+            if len(numbers) > 1 and numbers[-1] == "1":
+                return int(child)
+            if found := first_below(int(child)):
+                return found
+    return None
+
+
+@contextmanager
+def running(*argv: str, cgroup: str = "") -> Iterator[int]:
+    """Runs a container in the foreground; the host PID of its first process. cgroup: one to begin in."""
+    own = pids_hierarchy() / cgroup
+
+    def enter() -> None:
+        if cgroup:
+            (own / "cgroup.procs").write_text(str(os.getpid()))
+
+    own.mkdir(parents=True, exist_ok=True)
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=enter, start_new_session=True)
+    try:
+        wait_for(lambda: first_below(child.pid) is not None)
+        first = first_below(child.pid)
+        assert first
+        yield first
+    finally:
+        if first := first_below(child.pid):
+            os.kill(first, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        wait_for(partial(_is_removed, own, cgroup))
+
+
+def _is_removed(own: Path, cgroup: str) -> bool:
+    for directory in [own, *own.parents][: cgroup.count("/") + 1] if cgroup else ():
+        with suppress(OSError):
+            directory.rmdir()
+    return not cgroup or not own.exists()
+
+
+def sleeps(events: list[Event]) -> list[Event]:
+    return [event for event in events if event["event"] == "exec" and event["args"][0] == "sleep"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name", "cgroup"),
+    [
+        ("containerd", "redis-1", "default/redis-1"),
+        ("containerd", HEX, f"kubepods/besteffort/pod3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60/{HEX}"),
+        ("cri-o", HEX, f"kubepods.slice/kubepods-pod3f1c2e4a_9a11_4f0e_8d5a_1d2c3b4a5f60.slice/crio-{HEX}.scope"),
+        ("lxc", "box", "lxc.payload.box"),
+        ("nspawn", "deb", "machine.slice/machine-deb.scope/payload"),
+    ],
+)
+def test_by_the_path_of_its_cgroup(runtime: str, name: str, cgroup: str, tmp_path: Path) -> None:
+    arrows = tmp_path / "run.arrows"
+    with Following("-w", str(arrows), "all") as follow:
+        follow.ready()
+        with running("unshare", "-p", "-f", "--kill-child", *LOOP, cgroup=cgroup) as first:
+            events = follow.until(lambda events: len(sleeps(of(events, name))) >= 2)
+            (listed,) = (one for one in objects("containers") if one["id"] == name)
+            translated = objects("translate", first)[0]["container"]
+        follow.stop()
+    mine = of(events, name)
+    assert {event["container"]["runtime"] for event in mine} == {runtime}
+    assert (listed["runtime"], translated["id"]) == (runtime, name)
+    pod = {"uid": "3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60", "name": None, "namespace": None, "container": None}
+    for container in (mine[-1]["container"], listed, translated):
+        assert container.get("pod") == (pod if "kubepods" in cgroup else None)
+    assert len(of(objects("replay", arrows), name)) >= len(mine)
+
+
+def of(events: list[Event], container_id: str) -> list[Event]:
+    return [event for event in events if (event.get("container") or {}).get("id") == container_id]
+
+
+@pytest.mark.parametrize("program", ["unshare", "bwrap"])
+def test_bare_namespaces(program: str) -> None:
+    need(program)
+    argv = {"unshare": ["unshare", "-p", "-f", "--kill-child"], "bwrap": ["bwrap", "--unshare-pid", "--bind", "/", "/",
+            "--proc", "/proc", "--dev", "/dev"]}[program]  # fmt: skip
+    with Following("all") as follow:
+        follow.ready()
+        with running(*argv, *LOOP) as first:
+            inum = pidns_inum(first)
+            found = follow.until(lambda events: len(sleeps([e for e in events if e.get("pidns") == inum])) >= 2)
+            (listed,) = (one for one in objects("containers") if one["pidns"] == inum)
+        follow.stop()
+    mine = [event for event in found if event.get("pidns") == inum]
+    assert {event["container"] for event in mine if not event["container"]} == {None}
+    assert (listed["id"], listed["init_pid"]) == (None, first)
+    assert next(event["ns_pid"] for event in mine if event["event"] == "fork") == 1
+
+
+def test_runc(tmp_path: Path) -> None:
+    need("runc")
+    bundle, name = tmp_path / "bundle", f"nstrace-{uuid.uuid4().hex[:8]}"
+    (bundle / "rootfs").mkdir(parents=True)
+    (tmp_path / "pause.c").write_text("#include <unistd.h>\nint main(void) { return pause(); }\n")
+    compile_static(tmp_path / "pause.c", bundle / "rootfs")
+    subprocess.run(["runc", "spec"], cwd=bundle, check=True)
+    spec = json.loads((bundle / "config.json").read_text())
+    spec["process"] |= {"terminal": False, "args": ["/pause", "600"]}
+    spec["linux"]["cgroupsPath"] = f"/default/{name}"
+    spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] == "/proc"]
+    spec["root"]["readonly"] = False
+    (bundle / "config.json").write_text(json.dumps(spec))
+    with Following("all") as follow:
+        follow.ready()
+        with subprocess.Popen(["runc", "run", "--bundle", str(bundle), name], stdin=subprocess.DEVNULL) as runc:
+            events = follow.until(lambda events: len(sleeps_of(events, name)) >= 1)
+            first = sleeps_of(events, name)[0]["pid"]
+            (listed,) = (one for one in objects("containers") if one["id"] == name)
+            subprocess.run(["runc", "kill", name, "KILL"], check=True)
+            runc.wait()
+        follow.stop()
+    assert (listed["init_pid"], listed["runtime"]) == (first, "containerd")
+    assert next(event["event"] for event in of(events, name) if event["pid"] == first) == "fork"
+    subprocess.run(["runc", "delete", "--force", name], check=False, capture_output=True)
+
+
+def sleeps_of(events: list[Event], name: str) -> list[Event]:
+    return [event for event in of(events, name) if event["event"] == "exec" and "600" in event["args"]]
+
+
+def test_a_namespace_whose_first_process_is_a_zombie_is_verified() -> None:
+    code = (
+        "import ctypes, os, time\n"
+        "assert ctypes.CDLL(None).unshare(0x20000000) == 0\n"
+        "pid = os.fork()\n"
+        "if not pid: os._exit(0)\n"
+        "print(pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        try:
+            zombie = int(parent.stdout.readline())
+            wait_for(lambda: "\nState:\tZ" in Path(f"/proc/{zombie}/status").read_text())
+            (finding,) = objects("verify", f"pid:{zombie}")
+        finally:
+            parent.kill()
+    assert (finding["pid"], finding["nspid"], finding["ok"]) == (zombie, 1, True)
+    assert finding["not_known"] == ["inside"]  # nobody is born there any more who could look
