@@ -329,6 +329,15 @@ def test_listed(product: str, runtime: str, fake: FakeEngine, connect: Connect) 
     assert engine.listed(7, [], in_s()) == []
 
 
+@pytest.mark.parametrize(
+    ("said", "image_id"),
+    [(f"sha256:{B}", B), (B, B), ("sha256:12", None), (f"sha256:{B}\n", None), (None, None)],
+)
+def test_the_id_of_an_image_is_64_digits(said: Any, image_id: str | None, fake: FakeEngine, engine: Engine) -> None:
+    fake.containers = [container(A, "web", ImageID=said)]
+    assert [found.image_id for found in all_of(engine)] == [image_id]
+
+
 def test_a_container_without_a_name_is_described_without(fake: FakeEngine, engine: Engine) -> None:
     fake.containers = [container(A, "", Names=None, Image=None)]
     assert engine.listed(1, [A], in_s()) == [Found(1, A, None, None, "running", "docker", {})]

@@ -120,6 +120,7 @@ def hosts(hindsight: Hindsight, proc: str, second: float) -> list[int]:
         (f"pidns:{PIDNS}/15", 12.5, 111), ("web/16", 7, 103), (f"pidns:{PIDNS + 2}/1", 7, 103), ("300", 3, 300),
         ("101", 3, 101), ("101", 14.5, 101), ("guest/9", 3, 210), ("db/9", 3, 210), ("guest/1", 3, 200),
         ("admin/400", 3, 400), ("admin/101", 3, 101), ("late/16", 3, 501), ("late/9", 3, 210),
+        ("name:web/1", 1.5, 100), ("web#1/1", 1.5, 100), ("name:web#1/15", 3, 101), ("aaaa#1/15", 3, 101),
     ],
 )  # fmt: skip
 def test_who_it_was(proc: str, second: float, host: int, recorded: Hindsight) -> None:
@@ -180,6 +181,8 @@ def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -
         ("web/15", 4.5, "next: PID 102 (job)"),
         ("webb/15", 3, "did you mean web?"),
         ("nope/15", 3, "no container named 'nope' was recorded"),
+        ("web#2/15", 3, "no container named 'web#2' was recorded"),
+        ("name:aaaa/15", 3, "no container named 'name:aaaa' was recorded"),
         ("nope/15", 3, "recorded: admin, db, guest, late, web"),
         ("pidns:7/15", 3, "no process was recorded in PID namespace 7"),
         ("15", 3, "no process 15 on the host was recorded at"),

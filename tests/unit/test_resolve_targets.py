@@ -41,8 +41,8 @@ def resolved(
     engine: Callable[[], FakeEngine] = lambda: FakeEngine(WEB, DB, JOB),
     pidns_of: Callable[[int], int] = no_process,
 ) -> Resolved:
-    def find(text: str) -> FoundContainer:
-        return choose(text, engine().find(text), engine().all)
+    def find(target: Target) -> FoundContainer:
+        return choose(target.value, engine().find(target.value), engine().all)
 
     return resolve(tuple(parse_target(text) for text in texts), find, lambda _target: void(engine()), pidns_of)
 
@@ -60,6 +60,12 @@ def failure(*texts: str, engine: Callable[[], FakeEngine] = lambda: FakeEngine(W
 @pytest.mark.parametrize("text", ["web", "/web", "eda3", WEB.id])
 def test_a_name_becomes_the_id(text: str) -> None:
     assert resolved(text) == Resolved((Target(TargetKind.ID, WEB.id, text),), ())
+
+
+def test_a_life_keeps_the_name_by_which_it_is_counted() -> None:
+    assert resolved("web#2") == Resolved((Target(TargetKind.CALLED, "web", "web#2", life=2),), ())
+    assert resolved("eda3#2") == Resolved((Target(TargetKind.ID, WEB.id, "eda3#2", life=2),), ())
+    assert resolved("job#1").not_running == ("job",)
 
 
 def test_a_stopped_container_is_a_target_and_told_once() -> None:

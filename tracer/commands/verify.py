@@ -98,7 +98,7 @@ def command(
 
     lookup = prepared(_USED)
     with Inside() as inside, _watching(live, lookup.names) as watch:
-        meant = lookup.targets(targets or ("all",)).targets
+        meant = lookup.targets_of_now(targets or ("all",))
         require_distinct(lookup, meant, take_census(lookup.host), noting(quiet))
         if watch and live:
             watch.run(live)

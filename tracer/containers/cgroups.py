@@ -26,13 +26,15 @@ MAX_ASKED = 10  # so often the engine may not know a container, before the id st
 @dataclass(frozen=True)
 class Description:
     """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman. owner: the
-    user whose engine it is, a stranger; None: it is believed whatever it says."""
+    user whose engine it is, a stranger; None: it is believed whatever it says. image_id: 64 hex
+    digits."""
 
     name: str | None
     image: str | None
     labels: dict[str, str] = field(default_factory=dict)
     runtime: str = "docker"
     owner: int | None = None
+    image_id: str | None = None
 
     @property
     def engine(self) -> str:
@@ -72,7 +74,15 @@ def container_of(container_id: str, answer: Answer, runtime: str = "") -> Contai
     """A container from its id and the engine's answer. runtime: where the engine reports none."""
     if not isinstance(answer, Description):
         return Container(container_id, runtime)
-    return Container(container_id, answer.runtime, answer.name, answer.image, answer.labels, engine=answer.engine)
+    return Container(
+        container_id,
+        answer.runtime,
+        answer.name,
+        answer.image,
+        answer.labels,
+        engine=answer.engine,
+        image_id=answer.image_id,
+    )
 
 
 def claim_of(found: cgroup_paths.Found, own: str, root: int, maker: int, answer: Answer) -> Claim:

@@ -7,6 +7,7 @@ is not in a list. Times are of CLOCK_MONOTONIC, and for a whole answer: connecti
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -37,7 +38,7 @@ from tracer.errors import ExitCode, NstraceError
 T = TypeVar("T")
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-
+_ID = re.compile("[0-9a-f]{64}")
 _SHOWN_CHARS = 40
 _NOT_FOUND = 404
 _SHELL = ("/bin/sh", "-c")  # what Docker runs a check by that is given as a line
@@ -50,6 +51,7 @@ class _Listed(msgspec.Struct, rename="pascal"):
     id: Id
     names: list[str] | None = None
     image: str | None = None
+    image_id: str | None = msgspec.field(default=None, name="ImageID")
     labels: dict[str, str] | None = None
     state: str = ""
 
@@ -62,7 +64,9 @@ class _Listed(msgspec.Struct, rename="pascal"):
     def found(self, number: int, runtime: str, room: int) -> Found:
         """room: for how many labels there is room."""
         name, image = (None if text is None else cut(text) for text in (self.name, self.image))
-        return Found(number, self.id, name, image, cut(self.state), runtime, cut_labels(self.labels or {}, room))
+        labels, image_id = cut_labels(self.labels or {}, room), (self.image_id or "").removeprefix("sha256:")
+        known = image_id if _ID.fullmatch(image_id) else None
+        return Found(number, self.id, name, image, cut(self.state), runtime, labels, known)
 
 
 class _State(msgspec.Struct, rename="pascal"):

@@ -70,6 +70,7 @@ class Found(_Message, frozen=True, array_like=True, tag=4):
     state: Text
     runtime: Text
     labels: Annotated[dict[str, str], Meta(max_length=_MAX_LABELS_OF_ONE)]
+    image_id: Id | None = None
 
 
 class Done(_Message, frozen=True, array_like=True, tag=5):
@@ -216,7 +217,7 @@ _ALIVE = ("running", "paused", "stopping")
 
 def container_from(found: Found, owner: int | None = None) -> FoundContainer:
     """The container of a message. owner: as in `Description`."""
-    description = Description(found.name, found.image, found.labels, found.runtime, owner)
+    description = Description(found.name, found.image, found.labels, found.runtime, owner, found.image_id)
     name, image = found.name or found.id[:12], found.image or ""
     return FoundContainer(found.id, name, image, found.state in _ALIVE, found.state, description)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.hints import near, shown
-from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind
+from tracer.typed.targets import BY_DESCRIPTION, BY_NAME, Target, TargetKind
 
 if TYPE_CHECKING:
     from tracer.containers.messages import FoundContainer
@@ -24,30 +24,38 @@ class Resolved:
 
 def resolve(
     targets: tuple[Target, ...],
-    find: Callable[[str], FoundContainer],
+    find: Callable[[Target], FoundContainer],
     check: Callable[[Target], None],
     pidns_of: Callable[[int], int],
 ) -> Resolved:
     """Look up what the targets mean on this host.
 
-    find: name or id -> the container. check: raises NstraceError where a target selects containers by what is not known
-    of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise NstraceError where there is no
-    such thing.
+    find: a target that is a name or an id -> the container. check: raises NstraceError where a target selects
+    containers by what is not known of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise
+    NstraceError where there is no such thing.
     """
     resolved: list[Target] = []
     not_running: dict[str, None] = {}
     for target in targets:
-        if target.kind == TargetKind.NAME:
-            container = find(target.value)
-            target = Target(TargetKind.ID, container.id, target.text)
+        if target.kind in BY_NAME:
+            container = find(target)
             if not container.running:
                 not_running[container.name] = None
+            target = _of_container(target, container)
         elif target.kind == TargetKind.PID:
             target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
         elif target.kind in BY_DESCRIPTION:
             check(target)
         resolved.append(target)
     return Resolved(tuple(resolved), tuple(not_running))
+
+
+def _of_container(target: Target, container: FoundContainer) -> Target:
+    """A target that means the container that it was found to mean. One of its lives keeps the name, by which lives are
+    counted: the next may be another container's."""
+    if target.life is not None and target.value == container.name:
+        return replace(target, kind=TargetKind.CALLED)
+    return replace(target, kind=TargetKind.ID, value=container.id)
 
 
 def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[FoundContainer]]) -> FoundContainer:
@@ -62,6 +70,15 @@ def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[F
         message = f"{text!r} is not the name of a container, and {len(found)} container ids begin with it"
         raise NstraceError(message, f"give a name or more of the id: {candidates}", ExitCode.NO_TARGET)
     return found[0]
+
+
+def unnumbered(text: str, name: str) -> NstraceError:
+    """The error for a life with a number where only what runs now is known."""
+    return NstraceError(
+        f"{text!r}: what runs now has no number: lives are counted from the beginning of a stream or a recording",
+        f"the container of now is {name}; of a recording, --from FILE knows {text}",
+        ExitCode.NO_TARGET,
+    )
 
 
 def indistinct(name: str, init_tgid: int | None) -> NstraceError:

@@ -12,7 +12,7 @@ from tracer.containers.names import Names
 from tracer.host.census import take_census
 from tracer.host.processes import Host
 from tracer.text.escape import decode
-from tracer.typed.targets import COMPOSE_LABEL
+from tracer.typed.descriptions import compose_of
 from tracer.views.table import place
 
 
@@ -61,8 +61,12 @@ def _with_prefix(names: Names, prefix: str) -> Iterator[CompletionItem[str]]:
             elif one.pidns:
                 yield CompletionItem(f"pidns:{one.pidns.inum}", help=place(one.init))
         return
+    if prefix == "name":
+        for container in names.all():
+            yield CompletionItem(f"name:{container.name}")
+        return
     values = {value for container in names.all() for value in _values(prefix, container.description)}
-    for value in sorted(values):
+    for value in sorted(values - {""}):
         yield CompletionItem(f"{prefix}:{value}")
 
 
@@ -74,7 +78,8 @@ def _values(prefix: str, description: Description) -> list[str]:
         case "image":
             return [description.image or ""]
         case "compose":
-            return [labels.get(COMPOSE_LABEL, "")]
+            project, service = compose_of(labels)
+            return [service, project, f"{project}/{service}"] if project else [service]
     return []
 
 

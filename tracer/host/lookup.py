@@ -12,7 +12,7 @@ from tracer.answers.translation import home
 from tracer.containers.cgroups import container_of
 from tracer.containers.messages import FoundContainer
 from tracer.containers.names import Names
-from tracer.containers.resolve_targets import Resolved, choose, indistinct, resolve
+from tracer.containers.resolve_targets import Resolved, choose, indistinct, resolve, unnumbered
 from tracer.errors import ExitCode, NstraceError
 from tracer.host import procfs
 from tracer.host.census import take_census
@@ -23,7 +23,7 @@ from tracer.stream.pidns import Number
 from tracer.system.privileges import more_rights
 from tracer.text.hints import shown
 from tracer.typed.processes import Proc, Space
-from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind, parse_target
+from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind, parse_target, split_life
 
 _MAX_NEAR = 8
 _PID_DIGITS = 8  # one more than a PID has at most
@@ -47,8 +47,16 @@ class Lookup:
         self.host = Host(self.names.describe, self.names.inits, self.names.init_tgid)
 
     def targets(self, texts: Iterable[str]) -> Resolved:
+        """What TARGETs mean to a stream that begins now."""
+        return resolve(tuple(map(parse_target, texts)), self._meant, self._check, procfs.pidns_inum)
+
+    def targets_of_now(self, texts: Iterable[str]) -> tuple[Target, ...]:
         """What TARGETs mean now."""
-        return resolve(tuple(map(parse_target, texts)), self.container, self._check, procfs.pidns_inum)
+        targets = self.targets(texts).targets
+        for target in targets:
+            if target.life not in (None, 1):
+                raise unnumbered(target.text, target.value)
+        return targets
 
     def _check(self, target: Target) -> None:
         """Raises NstraceError where only an engine knows which containers a target means, and none answers; except for
@@ -118,11 +126,19 @@ class Lookup:
         return [target.text for target in unmatched if not any(target.means((one,), ()) for one in others)]
 
     def container(self, text: str) -> FoundContainer:
-        """The one container with this name or id, also one that no engine knows but a cgroup path shows."""
+        """The one container with this name or id, also one that no engine knows but a cgroup path shows. name:NAME is
+        never an id; web#1 is web as it is shown in its first life."""
+        name, life = split_life(text.removeprefix("name:"))
+        if life not in (None, 1):
+            raise unnumbered(text, name)
+        kind = TargetKind.CALLED if text.startswith("name:") else TargetKind.NAME
+        return self._meant(Target(kind, name, text))
+
+    def _meant(self, target: Target) -> FoundContainer:
         try:
-            return self._container(text)
+            return self._container(target.value, is_name=target.kind == TargetKind.CALLED)
         except NstraceError as error:
-            raise self._meant_otherwise(text) or error from error
+            raise self._meant_otherwise(target.value) or error from error
 
     def _meant_otherwise(self, text: str) -> NstraceError | None:
         """The error for a word that names no container because it is something else."""
@@ -142,15 +158,17 @@ class Lookup:
             ExitCode.NO_TARGET,
         )
 
-    def _container(self, text: str) -> FoundContainer:
-        found = self.names.find(text)
+    def _container(self, text: str, *, is_name: bool = False) -> FoundContainer:
+        found = [one for one in self.names.find(text) if not is_name or one.name == text]
         if found:
             return choose(text, found, self.names.all)
-        unknown = [FoundContainer(id, id, "", True) for id in self._by_cgroup() if id.startswith(text)]
-        exact = [container for container in unknown if container.id == text]
+        by_cgroup = [FoundContainer(id, id, "", True) for id in sorted(self._by_cgroup())]
+        unknown = [one for one in by_cgroup if one.id == text]
+        if not unknown and not is_name:
+            unknown = [one for one in by_cgroup if one.id.startswith(text)]
         if not unknown and self.names.error:
-            raise self.names.error
-        return choose(text, exact or unknown, self.names.all)
+            raise _without_engine(self.names.error, by_cgroup)
+        return choose(text, unknown, self.names.all)
 
     def _by_cgroup(self) -> set[str]:
         """The ids of containers that processes are in, by their cgroups."""
@@ -206,6 +224,15 @@ class Lookup:
         numbers = (number for process in self.host.processes() for number in process.chain or ())
         used = sorted({number.nr for number in numbers if number.pidns == pidns}, key=lambda used: abs(used - nr))
         return f"PIDs in use there: {', '.join(map(str, sorted(used[:_MAX_NEAR])))}" if used else ""
+
+
+def _without_engine(error: NstraceError, by_cgroup: list[FoundContainer]) -> NstraceError:
+    """The error for what may be the name of a container where only cgroups say what runs."""
+    if not by_cgroup:
+        return error
+    ids = shown([container_of(one.id, None).short_id for one in by_cgroup])
+    hint = f"{error.hint}; or one of those that cgroups show: {ids}"
+    return NstraceError(error.message, hint, error.exit_code, error.detail)
 
 
 def not_permitted(what: str) -> NstraceError:

@@ -13,7 +13,9 @@ from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.text.escape import decode
 from tracer.text.hints import near, shown
 from tracer.text.times import precise
+from tracer.typed.descriptions import names_of
 from tracer.typed.processes import Proc, Space
+from tracer.typed.targets import split_life
 
 
 class Recalled(NamedTuple):
@@ -104,10 +106,11 @@ class Hindsight:
 
     def _of_container(self, text: str) -> list[PidnsId]:
         """The namespaces of all containers of this name, which may have been reused; by id of one container."""
-        homes = self._past.homes
-        if by_name := [pidns for pidns, container in homes if text in (container.name, container.label)]:
+        name, life = split_life(text.removeprefix("name:"))
+        homes = [home for home in self._past.homes if life in (None, home[1].incarnation)]
+        if by_name := [pidns for pidns, container in homes if name in names_of(container)]:
             return list(dict.fromkeys(by_name))
-        by_id = [(pidns, container.id) for pidns, container in homes if container.id.startswith(text)]
+        by_id = [] if text.startswith("name:") else [(p, one.id) for p, one in homes if one.id.startswith(name)]
         ids = sorted({container_id for _pidns, container_id in by_id})
         if len(ids) > 1:
             hint = f"give more of the id: {shown([container_id[:20] for container_id in ids])}"
@@ -115,7 +118,7 @@ class Hindsight:
                 f"the ids of {len(ids)} recorded containers begin with {text!r}", hint, ExitCode.NO_TARGET
             )
         if not ids:
-            labels = sorted({container.label for _pidns, container in homes})
+            labels = sorted({container.label for _pidns, container in self._past.homes})
             hint = near(text, labels) + (f"recorded: {shown(labels)}" if labels else "no container was recorded")
             raise NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
         return list(dict.fromkeys(pidns for pidns, _container_id in by_id))

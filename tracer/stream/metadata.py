@@ -23,10 +23,11 @@ class Pod(msgspec.Struct, frozen=True, omit_defaults=True):
     container: str | None = None
 
 
-class Container(msgspec.Struct, frozen=True):
-    """A container as the stream knows it. name, image and labels are None or {} where no engine reports them; engine is
-    the one that does: docker, podman, or podman:1000 for that of a user. task: the id of its task, of Amazon's ECS.
-    digits: so many of the id distinguish it from others.
+class Container(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A container as the stream knows it. name, image, image_id (64 hex digits) and labels are None or {} where no
+    engine reports them; engine is the one that does: docker, podman, or podman:1000 for that of a user. task: the id of
+    its task, of Amazon's ECS. digits: so many of the id distinguish it from others. earlier: names that it had before
+    in this life; it was renamed.
 
     incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
     container that gets the name later continues the count.
@@ -42,6 +43,8 @@ class Container(msgspec.Struct, frozen=True):
     pod: Pod | None = None
     task: str | None = None
     digits: int = SHORT_DIGITS
+    image_id: str | None = None
+    earlier: list[str] = []
 
     @property
     def short_id(self) -> str:

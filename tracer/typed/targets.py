@@ -1,9 +1,12 @@
 """The TARGET arguments, parsed, and whether one means a process. Pure.
 
 web  a container's name or the beginning of its id      web-*  a glob over names
-label:K[=V]  image:NAME  compose:SERVICE                all    every container, every PID namespace but the host's
+web#2  its second life, as it is shown                  name:X a container's name, whatever else the word may mean
+label:K[=V]  image:NAME  compose:[PROJECT/]SERVICE      all    every container, every PID namespace but the host's
 pid:N  the PID namespace of host process N              host   processes of the host that are in no container
 pidns:INUM  a PID namespace and those nested in it
+
+Where a word could be two things it is `all`, `host`, then a container's name, then the beginning of an id.
 """
 
 from __future__ import annotations
@@ -11,16 +14,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import Chain, PidnsId
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.hints import near_names
+from tracer.typed.descriptions import is_pattern, like, means_compose, means_image, means_label, names_of
 
-_PREFIXES = ("label", "image", "compose", "pidns", "pid")
-COMPOSE_LABEL = "com.docker.compose.service"
+PREFIXES = ("name", "label", "image", "compose", "pidns", "pid")
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_LIFE = re.compile(r"(.+)#([0-9]+)")
 
 
 class TargetKind(StrEnum):
@@ -29,6 +33,7 @@ class TargetKind(StrEnum):
     ALL = "all"
     HOST = "host"
     NAME = "name"  # or the beginning of an id
+    CALLED = "called"  # a name, never an id
     ID = "id"  # a full id
     GLOB = "glob"
     LABEL = "label"
@@ -38,6 +43,7 @@ class TargetKind(StrEnum):
     PIDNS = "pidns"
 
 
+BY_NAME = (TargetKind.NAME, TargetKind.CALLED)
 BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
 """Forms that need what only an engine reports of a container."""
 
@@ -46,13 +52,15 @@ BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKin
 class Target:
     """One TARGET. value: the part after the colon, or the name; text: as the user typed it.
 
-    gen: for PIDNS, the generation of the namespace that the number meant at the look-up; None: any.
+    gen: for PIDNS, the generation of the namespace that the number meant at the look-up; None: any. life: for NAME,
+    CALLED and GLOB, which of the lives, as `Container.incarnation` counts them; None: all.
     """
 
     kind: TargetKind
     value: str
     text: str
     gen: int | None = None
+    life: int | None = None
 
     def means(self, containers: tuple[Container, ...], chain: Chain) -> bool:
         """Whether it means a process with this chain, in these containers (its own and those around it)."""
@@ -85,26 +93,24 @@ class Target:
         return pidns.inum == int(self.value) and self.gen in (None, pidns.gen)
 
     def _names(self, container: Container) -> bool:
+        if self.life not in (None, container.incarnation):
+            return False
         match self.kind:
             case TargetKind.ID:
                 return container.id == self.value
             case TargetKind.NAME:
-                return self.value == container.name or container.id.startswith(self.value)
+                is_id = not container.id_is_name and container.id.startswith(self.value)
+                return is_id or self.value in names_of(container)
+            case TargetKind.CALLED:
+                return self.value in names_of(container)
             case TargetKind.GLOB:
-                name = container.id if container.id_is_name else container.name
-                return name is not None and fnmatchcase(name, self.value)
+                return any(like(name, self.value) for name in names_of(container))
             case TargetKind.IMAGE:
-                return container.image is not None and _same_image(container.image, self.value)
+                return means_image(container, self.value)
             case TargetKind.COMPOSE:
-                return container.labels.get(COMPOSE_LABEL) == self.value
+                return means_compose(container.labels, self.value)
             case _:
-                key, equals, value = self.value.partition("=")
-                return key in container.labels and (not equals or container.labels[key] == value)
-
-
-def _same_image(image: str, wanted: str) -> bool:
-    """Whether the names mean one image: nginx means nginx:1.27 and docker.io/library/nginx:1.27 too."""
-    return image == wanted or re.sub(r"(:[^/:]+)?(@.*)?$", "", image) == wanted or image.endswith("/" + wanted)
+                return means_label(container.labels, self.value)
 
 
 def parse_target(text: str) -> Target:
@@ -123,19 +129,35 @@ def parse_target(text: str) -> Target:
         if not value:
             raise _usage(f"{text!r}: a value is missing after {prefix}:", "for example label:tier=web or image:nginx")
         return Target(TargetKind(prefix), value, text)
-    if any(c in text for c in "*?["):
-        return Target(TargetKind.GLOB, text, text)
-    if not re.fullmatch(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*", text):
+    if colon and prefix == "name":
+        return _named(text, value, TargetKind.CALLED)
+    return _named(text, text, TargetKind.NAME)
+
+
+def _named(text: str, name: str, kind: TargetKind) -> Target:
+    """A target that is a name or a pattern, with or without the number of a life."""
+    name, life = split_life(name)
+    if life == 0:
+        raise _usage(f"{text!r}: lives are numbered from 1", f"{name}#2 is the second one")
+    if is_pattern(name):
+        return Target(TargetKind.GLOB, name, text, life=life)
+    if not _NAME.fullmatch(name):
         raise _usage(f"{text!r} is not a valid target", _hint(text))
-    return Target(TargetKind.NAME, text.removeprefix("/"), text)
+    return Target(kind, name.removeprefix("/"), text, life=life)
+
+
+def split_life(text: str) -> tuple[str, int | None]:
+    """A name as it is shown, without and with the number of its life: web#2 is (web, 2), web is (web, None)."""
+    numbered = _LIFE.fullmatch(text)
+    return (numbered[1], int(numbered[2])) if numbered else (text, None)
 
 
 def _hint(text: str) -> str:
     """What a text may have been meant as that is no target."""
     prefix, colon, value = text.partition(":")
-    if colon and value and prefix in ("name", "container", "id"):
-        return f"a container's name has no prefix: {value}"
-    if colon and (meant := near_names(prefix, _PREFIXES)):
+    if colon and value and prefix in ("container", "id"):
+        return f"a container's name or id has no prefix: {value}"
+    if colon and (meant := near_names(prefix, PREFIXES)):
         return f"did you mean {meant[0]}:{value}?"
     if re.fullmatch(r"[\w./-]+=.*", text):
         return f"did you mean label:{text}?"

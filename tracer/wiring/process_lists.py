@@ -89,7 +89,7 @@ def living(lookup: Lookup, texts: tuple[str, ...], say: Say) -> Gathered:
 
     from tracer.host.census import take_census
 
-    targets = lookup.targets(texts or ("all",)).targets
+    targets = lookup.targets_of_now(texts or ("all",))
     census = take_census(lookup.host)
     require_distinct(lookup, targets, census, say)
     entries = _chosen(census, targets, "", "nstrace containers lists what is running", say)
