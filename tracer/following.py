@@ -87,9 +87,10 @@ def _objects(
     from tracer.wiring.session import Limits, Session
 
     kinds = kinds_named(events, threads)
-    with followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None) as (source, is_over):
+    with followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None) as (source, lifetime):
         view = JsonLines(kinds=kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
-        session = Session(source, view, kinds, Limits(duration, None, is_over, RESTART_S))
+        limits = Limits(duration, None, lifetime.is_over, RESTART_S, is_gone=lifetime.is_gone)
+        session = Session(source, view, kinds, limits, watcher=lifetime)
         texts: list[bytes] = []
         yield None
         for _step in session.steps(texts.append):

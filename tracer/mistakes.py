@@ -68,6 +68,8 @@ def no_such_option(error: click.NoSuchOption, argv: Sequence[str]) -> NstraceErr
             return _usage(f"no such option {word!r}", _meant(argv, word, [f"-{word}"]))
     if typed in _PREFIXES and (words := _as_target(argv, typed)):
         return _usage(f"no such option {typed!r}", f"did you mean: {retyped(words, {})}")
+    if typed in ("-f", "--follow") and "-F" in known:  # of tail(1) and docker logs
+        return _usage(f"no such option {typed!r}", _meant(argv, typed, ["-F"]))
     if typed in ("--since", "--until"):
         is_list = "--at" in known
         hint = (

@@ -27,6 +27,12 @@ TABLE = {
     "a container": ("ps wbe", 3, "no container named 'wbe'", "did you mean web? running: shopping-cart, web"),
     "a container's part": ("ps cart", 3, "no container named 'cart'", "did you mean shopping-cart?"),
     "a container like no other": ("ps zzz", 3, "no container named 'zzz'", "running: shopping-cart, web"),
+    "an option of tail": ("follow -f web", 2, "no such option '-f'", "did you mean: nstrace follow -F web"),
+    "a label's pattern": ("ps 'tier=web*'", 2, "is not a valid target", "did you mean 'label:tier=web*'?"),
+    "a container that may come": ("follow later", 3, "no container named 'later'", "-F waits for it"),
+    "a namespace by -F": ("follow -F pid:1", 2, "-F follows names, and pid:1 is a PID namespace", "leave -F out"),
+    "an exit code of many": ("record --exit-code 'w*'", 2, "--exit-code needs one TARGET", "follow --exit-code web"),
+    "an exit code of two": ("follow --exit-code web db", 2, "--exit-code needs one TARGET", "follow --exit-code web"),
     "a window of a list": (
         "ps --since 5m",
         2,

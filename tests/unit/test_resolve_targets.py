@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tracer.containers.messages import FoundContainer
-from tracer.containers.resolve_targets import Resolved, choose, resolve
+from tracer.containers.resolve_targets import NotThere, Resolved, choose, resolve
 from tracer.errors import ExitCode, NstraceError
 from tracer.typed.targets import Target, TargetKind, parse_target
 
@@ -29,7 +29,7 @@ class FakeEngine:
 
 
 def no_engine() -> FakeEngine:
-    raise NstraceError("no container engine answers")
+    raise NotThere("no container engine answers")
 
 
 def no_process(tgid: int) -> int:
@@ -40,11 +40,13 @@ def resolved(
     *texts: str,
     engine: Callable[[], FakeEngine] = lambda: FakeEngine(WEB, DB, JOB),
     pidns_of: Callable[[int], int] = no_process,
+    waits: bool = False,
 ) -> Resolved:
     def find(target: Target) -> FoundContainer:
         return choose(target.value, engine().find(target.value), engine().all)
 
-    return resolve(tuple(parse_target(text) for text in texts), find, lambda _target: void(engine()), pidns_of)
+    targets = tuple(parse_target(text) for text in texts)
+    return resolve(targets, find, lambda _target: void(engine()), pidns_of, waits=waits)
 
 
 def void(_engine: FakeEngine) -> None:
@@ -59,13 +61,41 @@ def failure(*texts: str, engine: Callable[[], FakeEngine] = lambda: FakeEngine(W
 
 @pytest.mark.parametrize("text", ["web", "/web", "eda3", WEB.id])
 def test_a_name_becomes_the_id(text: str) -> None:
-    assert resolved(text) == Resolved((Target(TargetKind.ID, WEB.id, text),), ())
+    assert resolved(text) == Resolved((Target(TargetKind.ID, WEB.id, text),), (), (WEB.id,))
 
 
 def test_a_life_keeps_the_name_by_which_it_is_counted() -> None:
-    assert resolved("web#2") == Resolved((Target(TargetKind.CALLED, "web", "web#2", life=2),), ())
-    assert resolved("eda3#2") == Resolved((Target(TargetKind.ID, WEB.id, "eda3#2", life=2),), ())
+    assert resolved("web#2") == Resolved((Target(TargetKind.CALLED, "web", "web#2", life=2),), (), (WEB.id,))
+    assert resolved("eda3#2") == Resolved((Target(TargetKind.ID, WEB.id, "eda3#2", life=2),), (), (WEB.id,))
     assert resolved("job#1").not_running == ("job",)
+
+
+def test_who_waits_follows_the_name_whoever_has_it() -> None:
+    assert resolved("web", "eda4", waits=True) == Resolved(
+        (Target(TargetKind.CALLED, "web", "web"), Target(TargetKind.ID, DB.id, "eda4")), (), (WEB.id, DB.id)
+    )
+    assert resolved("job", waits=True).not_running == ("job",)
+
+
+def test_who_waits_needs_nothing_to_be_there() -> None:
+    result = resolved("later", "fade", waits=True)
+    assert result.targets == (Target(TargetKind.CALLED, "later", "later"), Target(TargetKind.CALLED, "fade", "fade"))
+    assert result.missing == ("no container named 'later'", "no container named 'fade'")
+    long = "0123456789ab"
+    nobody = resolved(long, "web-*", "later#2", engine=no_engine, waits=True)
+    assert nobody.targets == (
+        Target(TargetKind.NAME, long, long),  # so much of an id may mean one
+        Target(TargetKind.GLOB, "web-*", "web-*"),
+        Target(TargetKind.CALLED, "later", "later#2", life=2),
+    )
+    assert nobody.missing == ("no container engine answers",)
+
+
+def test_who_waits_does_not_wait_for_what_is_ambiguous() -> None:
+    with pytest.raises(NstraceError, match="2 container ids begin with it"):
+        resolved("eda", waits=True)
+    with pytest.raises(NstraceError, match="there is no process 77"):
+        resolved("pid:77", waits=True)
 
 
 def test_a_stopped_container_is_a_target_and_told_once() -> None:

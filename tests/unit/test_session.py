@@ -119,6 +119,25 @@ def test_goes_on_while_someone_may_come() -> None:
     assert next(answers, None) is None
 
 
+def test_ends_where_nobody_was_seen_and_nobody_can_come() -> None:
+    limits = Limits(is_over=lambda: False, is_gone=lambda: True)
+    assert play(limits=limits)[0] == ""
+    _shown, session = play(limits=Limits(0.2, is_over=lambda: True))
+    assert session.summary.seconds and session.summary.seconds >= 0.2  # that is asked where somebody was seen
+
+
+def test_a_watcher_receives_what_is_shown() -> None:
+    taken: list[Batch] = []
+
+    class Watcher:
+        def take(self, batch: Batch) -> None:
+            taken.append(batch)
+
+    batch = builders.batch(*life(100), *life(101))
+    Session(Played(batch), Kinds(), ALL, Limits(count=4), watcher=Watcher()).run(lambda _text: None)
+    assert [len(batch) for batch in taken] == [4]
+
+
 @pytest.mark.parametrize(("count", "shown"), [(1, "fork"), (2, "fork exec"), (4, "fork exec exit fork")])
 def test_count_ends_at_the_very_event(count: int, shown: str) -> None:
     batch = builders.batch(*life(100), *life(101))

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from tracer.wiring.completing import complete_target
-from tracer.wiring.options import stream, stream_options
+from tracer.wiring.options import following_options, stream, stream_options
 from tracer.wiring.recorders import record_of, record_options
 
 
 @click.command("follow")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
+@following_options
 @stream_options
 @record_options("Record the events to FILE as well.")
 def command(targets: tuple[str, ...], **values: Any) -> int:
@@ -23,14 +24,17 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
     TARGET is one of
       NAME or ID     a container, by its name or the beginning of its id
       'web-*'        containers whose names match a pattern
-      label:K=V      containers with a label; also image:NAME and compose:SERVICE
+      'web#2'        the second life of web, as the column CONTAINER shows it
+      label:K=V      containers with a label; also image:NAME and
+                     compose:PROJECT, compose:SERVICE, compose:PROJECT/SERVICE
       pid:N          all processes in the PID namespace of process N of the host
       pidns:INUM     all processes in this PID namespace and in those below it
       host           processes that are in no container
       all            all containers and PID namespaces (the default)
 
     The header and the events go to stdout, warnings and the summary to stderr. On a terminal each event is one line,
-    cut to the width of the terminal. Ctrl-C stops it; it also stops when all TARGETs have ended.
+    cut to the width of the terminal. Ctrl-C stops it; it also stops when all TARGETs have ended, and says so: with -F
+    it waits for their next start.
 
     With -w FILE the events are recorded as well: nstrace replay FILE shows them again. The recording goes on where
     stdout is read slowly or has been closed.
@@ -39,6 +43,8 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
     nstrace follow web                    one container
     nstrace follow --json all | jq .pids  all PIDs of each process, the host's first
     nstrace follow -w web.arrows web      show the events and record them
+    nstrace follow -F web                 in all its lives, whoever has the name
+    nstrace follow --exit-code job        and exit as the container does
     """
     from tracer.wiring.following import follow_live
     from tracer.wiring.streaming import expected_width, make_view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,12 +15,22 @@ if TYPE_CHECKING:
     from tracer.containers.messages import FoundContainer
 
 
+_LONG_ID = re.compile("[0-9a-f]{12,64}")  # at least what engines show of one
+
+
 @dataclass(frozen=True)
 class Resolved:
-    """Targets in the order in which they were typed. not_running: names of containers among them without processes."""
+    """Targets in the order in which they were typed. not_running: names of containers among them without processes;
+    running: ids of the others. missing: why a target means nothing yet, a line each."""
 
     targets: tuple[Target, ...]
     not_running: tuple[str, ...]
+    running: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class NotThere(NstraceError):
+    """No container is, or may be, what a target means; one may come."""
 
 
 def resolve(
@@ -27,35 +38,54 @@ def resolve(
     find: Callable[[Target], FoundContainer],
     check: Callable[[Target], None],
     pidns_of: Callable[[int], int],
+    *,
+    waits: bool = False,
 ) -> Resolved:
     """Look up what the targets mean on this host.
 
     find: a target that is a name or an id -> the container. check: raises NstraceError where a target selects
     containers by what is not known of them. pidns_of: host PID -> inode number of its PID namespace. All of them raise
-    NstraceError where there is no such thing.
+    NstraceError where there is no such thing. waits: keep names, by which a container may come that is not there yet.
     """
     resolved: list[Target] = []
     not_running: dict[str, None] = {}
+    running: dict[str, None] = {}
+    missing: dict[str, None] = {}
     for target in targets:
-        if target.kind in BY_NAME:
-            container = find(target)
-            if not container.running:
-                not_running[container.name] = None
-            target = _of_container(target, container)
-        elif target.kind == TargetKind.PID:
-            target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
-        elif target.kind in BY_DESCRIPTION:
-            check(target)
+        try:
+            if target.kind in BY_NAME:
+                container = find(target)
+                if container.running:
+                    running[container.id] = None
+                else:
+                    not_running[container.name] = None
+                target = _of_container(target, container, waits)
+            elif target.kind == TargetKind.PID:
+                target = Target(TargetKind.PIDNS, str(pidns_of(int(target.value))), target.text)
+            elif target.kind in BY_DESCRIPTION:
+                check(target)
+        except NotThere as error:
+            if not waits:
+                raise
+            missing[error.message] = None
+            target = _awaited(target)
         resolved.append(target)
-    return Resolved(tuple(resolved), tuple(not_running))
+    return Resolved(tuple(resolved), tuple(not_running), tuple(running), tuple(missing))
 
 
-def _of_container(target: Target, container: FoundContainer) -> Target:
+def _of_container(target: Target, container: FoundContainer, waits: bool) -> Target:
     """A target that means the container that it was found to mean. One of its lives keeps the name, by which lives are
-    counted: the next may be another container's."""
-    if target.life is not None and target.value == container.name:
+    counted: the next may be another container's; and so does a name that waits for others."""
+    if (waits or target.life is not None) and target.value == container.name:
         return replace(target, kind=TargetKind.CALLED)
     return replace(target, kind=TargetKind.ID, value=container.id)
+
+
+def _awaited(target: Target) -> Target:
+    """A target for a container that may come: a name that is also the beginning of an id means no such id."""
+    if target.kind == TargetKind.NAME and not _LONG_ID.fullmatch(target.value):
+        return replace(target, kind=TargetKind.CALLED)
+    return target
 
 
 def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[FoundContainer]]) -> FoundContainer:
@@ -64,7 +94,7 @@ def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[F
     everyone: returns all containers, for the names in the hint.
     """
     if not found:
-        raise NstraceError(f"no container named {text!r}", _near(text, everyone()), ExitCode.NO_TARGET)
+        raise NotThere(f"no container named {text!r}", _near(text, everyone()), ExitCode.NO_TARGET)
     if len(found) > 1:
         candidates = shown([f"{container.name} ({container.id[:12]})" for container in found])
         message = f"{text!r} is not the name of a container, and {len(found)} container ids begin with it"

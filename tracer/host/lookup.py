@@ -12,7 +12,7 @@ from tracer.answers.translation import home
 from tracer.containers.cgroups import container_of
 from tracer.containers.messages import FoundContainer
 from tracer.containers.names import Names
-from tracer.containers.resolve_targets import Resolved, choose, indistinct, resolve, unnumbered
+from tracer.containers.resolve_targets import NotThere, Resolved, choose, indistinct, resolve, unnumbered
 from tracer.errors import ExitCode, NstraceError
 from tracer.host import procfs
 from tracer.host.census import take_census
@@ -46,9 +46,9 @@ class Lookup:
             self.names.prepare()
         self.host = Host(self.names.describe, self.names.inits, self.names.init_tgid)
 
-    def targets(self, texts: Iterable[str]) -> Resolved:
-        """What TARGETs mean to a stream that begins now."""
-        return resolve(tuple(map(parse_target, texts)), self._meant, self._check, procfs.pidns_inum)
+    def targets(self, texts: Iterable[str], *, waits: bool = False) -> Resolved:
+        """What TARGETs mean to a stream that begins now. waits: as for `resolve`."""
+        return resolve(tuple(map(parse_target, texts)), self._meant, self._check, procfs.pidns_inum, waits=waits)
 
     def targets_of_now(self, texts: Iterable[str]) -> tuple[Target, ...]:
         """What TARGETs mean now."""
@@ -59,12 +59,13 @@ class Lookup:
         return targets
 
     def _check(self, target: Target) -> None:
-        """Raises NstraceError where only an engine knows which containers a target means, and none answers; except for
-        a glob over names that cgroups have."""
+        """Raises NotThere where only an engine knows which containers a target means, and none answers; except for a
+        glob over names that cgroups have."""
         if not self.names.is_there:
             by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
             if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
-                self.names.require()
+                assert self.names.error
+                raise _not_there(self.names.error)
 
     def find(self, proc: Proc) -> Match:
         """The process that a PROC means."""
@@ -226,13 +227,18 @@ class Lookup:
         return f"PIDs in use there: {', '.join(map(str, sorted(used[:_MAX_NEAR])))}" if used else ""
 
 
-def _without_engine(error: NstraceError, by_cgroup: list[FoundContainer]) -> NstraceError:
+def _without_engine(error: NstraceError, by_cgroup: list[FoundContainer]) -> NotThere:
     """The error for what may be the name of a container where only cgroups say what runs."""
     if not by_cgroup:
-        return error
+        return _not_there(error)
     ids = shown([container_of(one.id, None).short_id for one in by_cgroup])
     hint = f"{error.hint}; or one of those that cgroups show: {ids}"
-    return NstraceError(error.message, hint, error.exit_code, error.detail)
+    return NotThere(error.message, hint, error.exit_code, error.detail)
+
+
+def _not_there(error: NstraceError) -> NotThere:
+    """An engine's error, as that of a target for which it may yet be waited."""
+    return NotThere(error.message, error.hint, error.exit_code, error.detail)
 
 
 def not_permitted(what: str) -> NstraceError:

@@ -12,6 +12,7 @@ Where a word could be two things it is `all`, `host`, then a container's name, t
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -23,7 +24,8 @@ from tracer.text.hints import near_names
 from tracer.typed.descriptions import is_pattern, like, means_compose, means_image, means_label, names_of
 
 PREFIXES = ("name", "label", "image", "compose", "pidns", "pid")
-_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_GLOB = re.compile(r"[^\s=:/]+")
 _LIFE = re.compile(r"(.+)#([0-9]+)")
 
 
@@ -139,11 +141,10 @@ def _named(text: str, name: str, kind: TargetKind) -> Target:
     name, life = split_life(name)
     if life == 0:
         raise _usage(f"{text!r}: lives are numbered from 1", f"{name}#2 is the second one")
-    if is_pattern(name):
-        return Target(TargetKind.GLOB, name, text, life=life)
-    if not _NAME.fullmatch(name):
+    name = name.removeprefix("/")
+    if not (_GLOB if is_pattern(name) else _NAME).fullmatch(name):
         raise _usage(f"{text!r} is not a valid target", _hint(text))
-    return Target(kind, name.removeprefix("/"), text, life=life)
+    return Target(TargetKind.GLOB if is_pattern(name) else kind, name, text, life=life)
 
 
 def split_life(text: str) -> tuple[str, int | None]:
@@ -158,9 +159,9 @@ def _hint(text: str) -> str:
     if colon and value and prefix in ("container", "id"):
         return f"a container's name or id has no prefix: {value}"
     if colon and (meant := near_names(prefix, PREFIXES)):
-        return f"did you mean {meant[0]}:{value}?"
+        return f"did you mean {shlex.quote(f'{meant[0]}:{value}')}?"
     if re.fullmatch(r"[\w./-]+=.*", text):
-        return f"did you mean label:{text}?"
+        return f"did you mean {shlex.quote(f'label:{text}')}?"
     if re.fullmatch(r"[\w.-]+/[0-9]+", text):
         return f"that is one process: nstrace inspect {text}; as a target: {text.partition('/')[0]}"
     if text.endswith(".arrows"):

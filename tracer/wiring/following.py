@@ -9,15 +9,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
+    from tracer.containers.resolve_targets import Resolved
+    from tracer.host.lookup import Lookup
     from tracer.kernel.options import LoadOptions
     from tracer.views.view import View
     from tracer.wiring.destination import Destination
     from tracer.wiring.ending import Ending
     from tracer.wiring.live import LiveSource
     from tracer.wiring.recorders import RecordOptions
+    from tracer.wiring.target_lifetime import TargetLifetime
     from tracer.wiring.tracing import Tracing
 
 _WITHOUT_PTRACE = "the executables of other users' processes that were already running are not known"
@@ -25,10 +29,10 @@ RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 
 class Followed(NamedTuple):
-    """A running trace of targets. is_over: whether no more of their processes can appear."""
+    """A running trace of targets. lifetime: when they end; it wants to receive every batch."""
 
     source: LiveSource
-    is_over: Callable[[], bool]
+    lifetime: TargetLifetime
 
 
 @contextlib.contextmanager
@@ -39,10 +43,14 @@ def followed(
     say: Callable[[str], None],
     uses: Sequence[str] = (),
     confine: Callable[[Tracing], object] = lambda _tracing: None,
+    *,
+    waits: bool = False,
+    endless: bool = False,
 ) -> Iterator[Followed]:
     """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
     uses: as for `Tracing.load`. confine: called before anything of strangers is read from the kernel, to give
-    privileges up. Raises NstraceError."""
+    privileges up. waits: follow names, and wait for what is not there yet. endless: as for `TargetLifetime`. Raises
+    NstraceError."""
     from tracer.wiring.tracing import Tracing
 
     with contextlib.ExitStack() as stack:
@@ -58,7 +66,9 @@ def followed(
         from tracer.wiring.target_lifetime import TargetLifetime
 
         lookup = Lookup(names)
-        resolved = lookup.targets(targets or ("all",))
+        resolved = _resolved(lookup, targets or ("all",), waits)
+        for missing in resolved.missing:
+            say(f"{missing}; waiting for one")
         for name in resolved.not_running:
             say(f"{name} is not running; waiting for it to start")
         for text in lookup.unmatched(resolved.targets):
@@ -73,7 +83,33 @@ def followed(
         if enquiry.fileno() >= 0:
             tracing.trace.ring.wake_on(enquiry.fileno())
         source = tracing.source(resolved.targets, enquiry.describe, max_processes, names.inits, say, enquiry)
-        yield Followed(source, TargetLifetime(resolved.targets, enquiry.state, say).is_over)
+        lifetime = TargetLifetime(resolved.targets, enquiry.state, say, running=resolved.running, endless=endless)
+        yield Followed(source, lifetime)
+
+
+def _resolved(lookup: Lookup, texts: Sequence[str], waits: bool) -> Resolved:
+    """What the TARGETs mean now. Raises NstraceError."""
+    from tracer.containers.resolve_targets import NotThere
+
+    try:
+        return lookup.targets(texts, waits=waits)
+    except NotThere as error:
+        hint = "; ".join(filter(None, [error.hint, "-F waits for it"]))
+        raise NstraceError(error.message, hint, error.exit_code, error.detail) from error
+
+
+def _check(targets: Sequence[str], options: StreamOptions) -> None:
+    """Raises NstraceError (usage) where -F or --exit-code cannot be."""
+    from tracer.typed.targets import BY_NAME, TargetKind, parse_target
+
+    parsed = [parse_target(text) for text in targets]
+    if options.exit_code and (len(parsed) != 1 or parsed[0].kind not in BY_NAME):
+        message = "--exit-code needs one TARGET, a container's name or id"
+        raise NstraceError(message, "for example nstrace follow --exit-code web", ExitCode.USAGE)
+    for target in parsed if options.follow_name else ():
+        if target.kind in (TargetKind.PID, TargetKind.PIDNS):
+            message = f"-F follows names, and {target.text} is a PID namespace that does not come again"
+            raise NstraceError(message, "leave -F out, or give a container's name", ExitCode.USAGE)
 
 
 def follow_live(
@@ -122,6 +158,7 @@ def _follow_until(
         else:
             tracing.confine(begin_threads=begin_threads)
 
+    _check(targets, options)
     keep_freed()
     destination = destination_of(record, options.redact) if record else None
     outlet = outlet_of(options, sys.stdout) if record and record.has_view else None
@@ -129,13 +166,14 @@ def _follow_until(
     recorder, redactor = None, make_redactor(options)
     with contextlib.ExitStack() as stack:
         uses = (*view_modules(options), *(destination.uses if destination else ()))
-        tracing = followed(targets, load_options, options.max_processes, say, uses, confine)
-        source, is_over = stack.enter_context(tracing)
+        how = {"waits": options.follow_name, "endless": options.follow_name and not options.exit_code}
+        tracing = followed(targets, load_options, options.max_processes, say, uses, confine, **how)
+        source, lifetime = stack.enter_context(tracing)
         for line in missing_here(source.trace.loaded, options):
             say(line)
         source.redact = redactor or source.redact
         source.only_failed_commands = shows_only_failed_commands(options) and record is None
-        limits = Limits(options.duration, options.count, is_over, RESTART_S, options.failed)
+        limits = Limits(options.duration, options.count, lifetime.is_over, RESTART_S, options.failed, lifetime.is_gone)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)
@@ -145,11 +183,22 @@ def _follow_until(
             recorder = stack.enter_context(recording(destination, options, ending))
         source.trace.gather_up_to_s = _patience_s(record)
         give_way()
-        summary = stream_to(source, shown, options, limits, write, ending, recorder, redactor=redactor)
+        summary = stream_to(
+            source, shown, options, limits, write, ending, recorder, redactor=redactor, watcher=lifetime
+        )
         if recorder:
             recorder.until_ns = source.reported_until_ns
     has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)
-    return exit_code(summary, options) or int(has_failed)
+    own = exit_code(summary, options) or int(has_failed)
+    return own if not options.exit_code else _container_code(targets[0], lifetime, say) or own
+
+
+def _container_code(name: str, lifetime: TargetLifetime, say: Callable[[str], None]) -> int:
+    """The exit code of the container that was followed; 1 where it is not known."""
+    if lifetime.exit_code is None:
+        say(f"{name} has not ended, as far as was seen: its exit code is not known")
+        return int(ExitCode.FAILURE)
+    return lifetime.exit_code
 
 
 def destination_of(record: RecordOptions, redact: bool) -> Destination:

@@ -53,6 +53,8 @@ class StreamOptions:
     is_cut: bool
     container_width: int
     failed: bool
+    follow_name: bool = False
+    exit_code: bool = False
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -72,6 +74,18 @@ def _ring_bytes(ctx: click.Context, param: click.Parameter, value: int) -> int:
 
 
 _OPTIONS = {
+    "follow_name": click.option(
+        "-F",
+        "--follow-name",
+        is_flag=True,
+        help="Wait for containers that are not there yet, and follow by name: through stop, removal and a new container"
+        " of the same name.",
+    ),
+    "exit_code": click.option(
+        "--exit-code",
+        is_flag=True,
+        help="When the TARGET, one container, has ended, exit with its exit code; 128+N if signal N ended it.",
+    ),
     "events": click.option(
         "--events",
         callback=_events,
@@ -172,7 +186,9 @@ def _adding(*names: str) -> Callable[[F], F]:
 _SECRECY = ("redact", "no_args")
 _TEXT = ("time", "no_header", "no_trunc", "container_width")
 secrecy_options = _adding(*_SECRECY)
-stream_options = _adding(*_OPTIONS)
+_FOLLOWING = ("follow_name", "exit_code")
+following_options = _adding(*_FOLLOWING)
+stream_options = _adding(*(name for name in _OPTIONS if name not in _FOLLOWING))
 capture_options = _adding(
     *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes", "stats"),
     "require_complete",
@@ -202,6 +218,8 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         is_cut=not values.get("no_trunc"),
         container_width=values.get("container_width") or 0,
         failed=_only_failed(values),
+        follow_name=values.get("follow_name", False),
+        exit_code=values.get("exit_code", False),
     )
 
 

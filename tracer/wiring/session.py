@@ -27,14 +27,15 @@ _WORDS = {kind: kind.name.lower().replace("_", " ") for kind in Kind}
 
 @dataclass
 class Limits:
-    """When to stop by itself. is_over: called when no process of the targets has lived for grace_s. only_failed: of the
-    events, failures alone count."""
+    """When to stop by itself. is_over: called when no process of the targets has lived for grace_s; is_gone: when none
+    was seen at all. only_failed: of the events, failures alone count."""
 
     duration_s: float | None = None
     count: int | None = None
     is_over: Callable[[], bool] = lambda: False
     grace_s: float = 0.0
     only_failed: bool = False
+    is_gone: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -116,9 +117,11 @@ class Session:
         kinds: frozenset[Kind],
         limits: Limits,
         recorder: BatchSink | None = None,
+        watcher: BatchSink | None = None,
     ) -> None:
+        """recorder, watcher: receive what is shown; a watcher when it has been, and no empty batches."""
         self.summary = Summary(kinds=kinds)
-        self._recorder = recorder
+        self._recorder, self._watcher = recorder, watcher
         self._source, self._view, self._limits = source, view, limits
         self._counted = tuple(kinds & set(SUMMARY_KINDS))
         self._shown = 0
@@ -195,6 +198,8 @@ class Session:
                 self.summary.events[Kind(kind)] += count
         if text := self._view.render(batch, self._source.attribution):
             write(text)
+        if self._watcher:
+            self._watcher.take(batch)
 
     def _left(self) -> int | None:
         """How many events may still be shown; None: no limit."""
@@ -229,9 +234,11 @@ class Session:
 
     def _ended(self, now: float) -> bool:
         table = self._source.table
-        if table is None or table.live or not self._seen_anyone:
+        if table is None or table.live:
             self._empty_since = None
             return False
         if self._empty_since is None:
             self._empty_since = now
-        return now - self._empty_since >= self._limits.grace_s and self._limits.is_over()
+        if now - self._empty_since < self._limits.grace_s:
+            return False
+        return self._limits.is_over() if self._seen_anyone else self._limits.is_gone()

@@ -164,14 +164,15 @@ def stream_to(
     recorder: BatchSink | None = None,
     on_ready: Callable[[], None] = lambda: None,
     redactor: Redactor | None = None,
+    watcher: BatchSink | None = None,
 ) -> Summary:
     """Run a session until it ends or a signal ends it. The header is the first line that is written: when the source
     has begun; of a recording only where an event follows. The summary goes to stderr; where the reader has closed our
     output there is none, unless events must not be lost and were. on_ready: called after the header. redactor: what
-    the source's batches went through."""
+    the source's batches went through. watcher: as for `Session`."""
     from tracer.wiring.session import Session
 
-    session = Session(source, view, kinds_of(options), limits, recorder)
+    session = Session(source, view, kinds_of(options), limits, recorder, watcher)
     ending.ends(session)
     write = _headed(view.header, write)
     steps = session.steps(write)

@@ -1,40 +1,98 @@
-"""Whether a live stream lasts when no process of its targets lives: one may come later."""
+"""When a live stream ends because of its targets: when none of their processes lives, and none may come."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Collection
 
 from tracer.containers.cgroups import Silence
-from tracer.typed.targets import Target, TargetKind
+from tracer.stream.batch import Batch
+from tracer.stream.metadata import LifeFact
+from tracer.typed.targets import BY_NAME, Target, TargetKind
+from tracer.wiring.life_lines import LifeLines
 
 _MAY_COME = ("running", "restarting", "paused")
+_SIGNALLED = 128  # a shell's exit code of a signal, and an engine's: 128 and its number
 
 
 class TargetLifetime:
-    """Called when no process has lived for a while. state: id of a container -> its state, as the engine reports it.
-    say: writes a line for people."""
+    """Receives every batch; asked when no process has lived for a while. state: id of a container -> its state, as the
+    engine reports it. say: writes a line for people. running: ids of the containers that ran when they were looked up.
+    endless: never end: what has ended may come again."""
 
     def __init__(
         self,
         targets: tuple[Target, ...],
         state: Callable[[str], str | Silence | None],
         say: Callable[[str], None],
+        *,
+        running: Collection[str] = (),
+        endless: bool = False,
     ) -> None:
         self._targets, self._state, self._say = targets, state, say
+        self._running, self._is_endless = frozenset(running), endless
+        self._lines = LifeLines(targets, say, waits=endless)
         self._is_waiting = False
 
+    def take(self, batch: Batch) -> None:
+        """Receive the next batch."""
+        self._lines.take(batch)
+
     def is_over(self) -> bool:
-        """Whether all targets are namespaces, which have ended, or containers that have stopped. What the engine does
-        not report is not over: it may start them again when it is back."""
-        if any(target.kind not in (TargetKind.PIDNS, TargetKind.ID) for target in self._targets):
+        """Whether all targets are namespaces, which have ended, or containers that have stopped; says so. What the
+        engine does not report is not over: it may start them again when it is back."""
+        if self._is_endless or any(target.kind not in (TargetKind.PIDNS, *_NAMED) for target in self._targets):
             return False
-        return not any(self._may_come(target) for target in self._targets if target.kind == TargetKind.ID)
+        if any(self._may_come(target) for target in self._targets if target.kind in _NAMED):
+            return False
+        return self._ends()
+
+    def is_gone(self) -> bool:
+        """Whether there is nothing to wait for where no process was seen: all targets are containers that were removed
+        before they started, or that ended before the trace began; says so."""
+        if self._is_endless or any(self._may_begin(target) for target in self._targets):
+            return False
+        return self._ends()
+
+    def _may_begin(self, target: Target) -> bool:
+        if target.kind != TargetKind.ID:
+            return True
+        if target.value in self._running:
+            return self._may_come(target)
+        return target.text not in self._lines.removed
+
+    @property
+    def exit_code(self) -> int | None:
+        """That of the container that ended last, as a shell reports it; None: none has ended, or it is not known."""
+        return next((_code_of(fact) for fact in reversed(self._lines.last.values())), None)
 
     def _may_come(self, target: Target) -> bool:
-        state = self._state(target.value)
+        last = self._lines.last.get(target.text)
+        if target.life is not None or (target.kind != TargetKind.ID and last is None):
+            return last is None
+        if target.text in self._lines.removed:
+            return False
+        state = self._state(last.container.id if last else target.value)
         if state is Silence.NOT_YET:
             return True
         if state is Silence.NO_ANSWER and not self._is_waiting:
             self._say(f"{target.text} has no process left, and the container engine does not answer: waiting for it")
         self._is_waiting = state is Silence.NO_ANSWER
         return self._is_waiting or state in _MAY_COME
+
+    def _ends(self) -> bool:
+        names = ", ".join(target.text for target in self._targets)
+        has = "has" if len(self._targets) == 1 else "have"
+        may_return = any(target.kind == TargetKind.ID for target in self._targets)
+        self._say(f"nothing is left to follow: {names} {has} ended" + " (-F waits for the next start)" * may_return)
+        return True
+
+
+_NAMED = (TargetKind.ID, *BY_NAME)
+
+
+def _code_of(fact: LifeFact) -> int | None:
+    if fact.signal:
+        number = getattr(signal.Signals, fact.signal, None)
+        return _SIGNALLED + number if number else None
+    return fact.exit_code

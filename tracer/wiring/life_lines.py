@@ -1,0 +1,82 @@
+"""What happens to the containers that a TARGET names, a line each for people: started, stopped, renamed, removed.
+
+Of containers that a pattern or a description means there may be any number: the rows `container` of the stream tell
+that of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from tracer.stream.batch import Batch
+from tracer.stream.metadata import LifeFact
+from tracer.stream.schema import Kind
+from tracer.text.times import elapsed
+from tracer.typed.targets import Target, TargetKind
+
+_NAMING = (TargetKind.ID, TargetKind.NAME, TargetKind.CALLED)
+
+
+class LifeLines:
+    """Receives every batch of a stream. say: writes a line for people. waits: whether following goes on when a
+    container stops.
+
+    last: by target, as typed, what was said last of how its container ended. removed: those that exist no more.
+    """
+
+    def __init__(self, targets: tuple[Target, ...], say: Callable[[str], None], *, waits: bool) -> None:
+        self.last: dict[str, LifeFact] = {}
+        self.removed: set[str] = set()
+        self._targets = [target for target in targets if target.kind in _NAMING]
+        self._say, self._waits = say, waits
+
+    def take(self, batch: Batch) -> None:
+        """Receive the next batch."""
+        for at in np.flatnonzero(batch.rows["kind"] == Kind.CONTAINER).tolist():
+            fact = msgspec.json.decode(batch.payload(at).args, type=LifeFact)
+            if meant := [target.text for target in self._targets if target.means((fact.container,), ())]:
+                self._note(fact, meant)
+                if line := _line(fact, waits=self._waits):
+                    self._say(line)
+
+    def _note(self, fact: LifeFact, meant: list[str]) -> None:
+        match fact.action:
+            case "started" | "created":
+                self.removed.difference_update(meant)
+            case "removed":
+                self.removed.update(meant)
+            case "stopped":
+                for text in meant:
+                    if fact.said_by == "kernel" or not _says_how(self.last.get(text)):
+                        self.last[text] = fact
+
+
+def _says_how(fact: LifeFact | None) -> bool:
+    return fact is not None and (fact.exit_code is not None or fact.signal is not None)
+
+
+def _line(fact: LifeFact, *, waits: bool) -> str:
+    """What people should know; "": nothing. Of an end that the kernel has reported the engine's word is no news."""
+    name = fact.container.label
+    match fact.action:
+        case "started":
+            return f"{name} has started"
+        case "stopped" if fact.said_by == "kernel" or not fact.doubt:
+            return f"{name} has stopped: {ended(fact)}" + ("; waiting for its next start" if waits else "")
+        case "stopped":
+            return f"{name} has stopped: {ended(fact)} ({fact.doubt})"
+        case "renamed":
+            return f"{fact.old_name or fact.container.short_id} was renamed to {name}: it is still followed"
+        case "removed":
+            return f"{name} was removed" + ("; waiting for a new container of this name" if waits else "")
+    return ""
+
+
+def ended(fact: LifeFact) -> str:
+    """How a container ended, in words."""
+    how = fact.signal or ("how is not known" if fact.exit_code is None else f"exit {fact.exit_code}")
+    lived = f" after {elapsed(fact.duration_ns / 1e9)}" if fact.duration_ns is not None else ""
+    return how + lived + (", out of memory" if fact.oom else "")
