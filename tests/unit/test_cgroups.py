@@ -454,3 +454,47 @@ def test_pods_and_tasks() -> None:
         names = Names(**{A: Description("ecs", None, said)})
         [*_, (_id, fact)] = Cgroups(names.describe).learn([ROOT, *tasks, CgroupName(4, 3, A)])
         assert fact.container and fact.container.task == task
+
+
+# renames
+
+
+def test_a_rename_changes_the_name_of_the_last_life_and_of_all_that_is_below_it() -> None:
+    names = Names(**{A: Description("web", None)})
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, CgroupName(20, 2, A), WEB, CgroupName(31, 30, "init.scope")])
+    facts = tree.rename(A, "api")
+    assert [cgroup_id for cgroup_id, _fact in facts] == [30, 31]
+    assert [fact.container for _id, fact in facts] == [Container(A, "docker", "api", earlier=["web"])] * 2
+    assert tree.rename(A, "api") == []
+    assert tree.rename(B, "db") == []
+    (late,) = tree.learn([CgroupName(32, 30, "late")])
+    assert late[1].container == facts[0][1].container
+
+
+def test_a_new_container_with_the_name_that_was_given_up_continues_the_count() -> None:
+    names = Names(**{A: Description("web", None), B: Description("web", None)})
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    assert shown(tree.rename(A, "old")) == ["old"]
+    assert shown(tree.learn([CgroupName(40, 2, B)])) == ["web#2"]
+    assert shown(tree.rename(A, "web")) == ["web#3"]
+    assert shown(tree.rename(A, "old")) == ["old#2"]
+
+
+def test_of_very_many_names_the_last_are_kept() -> None:
+    tree = Cgroups(Names(**{A: Description("web", None)}).describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    for number in range(100):
+        facts = tree.rename(A, f"n{number}")
+    container = facts[0][1].container
+    assert container and container.earlier == [f"n{number}" for number in range(91, 99)]
+
+
+def test_a_rename_of_a_container_without_a_name_waits_for_the_engine() -> None:
+    names = Names()
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    assert tree.rename(A, "api") == []
+    names.known[A] = Description("api", None)
+    assert shown(tree.renew()) == ["api"]

@@ -20,6 +20,7 @@ from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
 MAX_CGROUPS = 65536
 _ID = re.compile("[0-9a-f]{64}")
+_MAX_EARLIER = 8  # names of one life
 MAX_ASKED = 10  # so often the engine may not know a container, before the id stays its name
 
 
@@ -153,6 +154,19 @@ class Cgroups:
                 self._answers.pop(container_id)
         now = [(cgroup_id, self._fact(cgroup_id), opened.fact) for cgroup_id, opened in before]
         return [(cgroup_id, fact) for cgroup_id, fact, reported in now if fact != reported]
+
+    def rename(self, container_id: str, name: str) -> list[tuple[int, CgroupFact]]:
+        """The facts that another name of a container changes: of its last life, which keeps what it was called before.
+        A life that has no name yet gets the one that the engine reports when it is asked again."""
+        lives = [(root, self._containers.get(root)) for root in self._containers]
+        root_id, before = max(((root, one) for root, one in lives if one and one.id == container_id), default=(0, None))
+        if before is None or before.name in (None, name):
+            return []
+        earlier = [*before.earlier, before.name][-_MAX_EARLIER:]
+        renamed = msgspec.structs.replace(before, name=name, earlier=earlier, incarnation=1)
+        self._containers.put(root_id, self._labels.number(renamed))
+        below = [one for one in self._known if root_id in (name.cgroup_id for name in self._ancestry(one))]
+        return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(below)]
 
     def _settle(self, name: CgroupName) -> list[tuple[int, CgroupFact]]:
         """The facts of a cgroup whose parent is known, and of all cgroups that waited for it."""

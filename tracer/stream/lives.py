@@ -212,7 +212,7 @@ class Lives:
 
     def _begin(self, life: Life, at: int) -> Iterator[_Found]:
         row = life.row
-        if life.first.start_ns < self._began_ns:
+        if life.first.start_ns < self._began_ns or (row["kind"] == Kind.SNAPSHOT and row["flags"] & Flag.MOVED):
             self._begun.put(life.container.id, 1)  # an engine may be about to say that it has started
             return
         self._begun.put(life.container.id, (self._begun.get(life.container.id) or 0) + 1)

@@ -44,6 +44,7 @@ _NAMES_EVERY_S = 1.0
 _LATE_NS = 1_000_000_000
 _LAST_NAMES_S = 1.0
 _PIECE_ROWS = 2048
+_OBSERVED = np.uint8(~Flag.INFERRED & 0xFF)
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
 Inits = Callable[[Collection[str]], Mapping[int, str]]
@@ -222,6 +223,30 @@ class LiveSource:
         if self.table.unsure:
             yield repair_row(began_ns, found_ns)
 
+    def _newly_meant(self, facts: list[tuple[int, CgroupFact]]) -> Iterator[int]:
+        """Which of these cgroups, of containers that were renamed, no target meant by the name before."""
+        for cgroup_id, fact in facts:
+            container = fact.container
+            if container and container.earlier:
+                *earlier, name = container.earlier
+                before = msgspec.structs.replace(container, name=name, earlier=earlier)
+                if not self._selection.means_container(before):
+                    yield cgroup_id
+
+    def _newcomers(self, cgroup_ids: set[int]) -> Iterator[Batch]:
+        """The processes in these cgroups that were not reported, since no target meant them before: as the kernel lists
+        them now. Their events are delivered already."""
+        listed = self.trace.snapshot()
+        reported = self.trace.drain()
+        found_ns = max(now_ns(), last_ns(reported.batch))
+        yield from self._events_of(Decoded(reported.batch, [*listed.cgroups, *reported.cgroups]))
+        there = listed.batch.select(np.isin(listed.batch.rows["cgroup_id"], list(cgroup_ids)))
+        found = born(there, self.table, reported.batch, 0)
+        found.rows["kind"], found.rows["flags"] = Kind.SNAPSHOT, found.rows["flags"] & _OBSERVED | np.uint8(Flag.MOVED)
+        found.rows["ts_ns"] = found_ns
+        self._echoes.expect(found.rows, now_ns())
+        yield from self._choose(found)
+
     def _unseen(self, listed: Batch, reported: Batch) -> Iterator[Batch]:
         if self.table.lost_since_ns is not None:
             meant = listed.select(self._selection.may_mean(listed) & ~self._held.holds(listed))
@@ -251,8 +276,14 @@ class LiveSource:
         if self._naming.holds and self._heard and not self._is_old(self._heard[0].time_ns - self.wall_offset_ns):
             return
         heard, self._heard = self._heard, []
+        names = {event.container_id: event.name for event in heard if event.action == "rename" and event.name}
+        renamed = [self._cgroups.rename(container_id, name) for container_id, name in names.items()]
+        if facts := [fact for found in renamed for fact in found]:
+            yield from self._choose(_fact_rows(facts, now_ns()))
         if len(rows := self._hints.take(heard, now_ns())):
             yield rows
+        if newly := set(self._newly_meant(facts)):
+            yield from self._newcomers(newly)
 
     def _facts(self, names: list[CgroupName], ts_ns: int) -> Batch:
         if not names:
