@@ -49,6 +49,22 @@ def lives_of_one(engine: Any, image: str, workload: Path) -> list[Life]:
     return lives
 
 
+def lives_under_one_name(engine: Any, image: str, workload: Path, name: str, count: int) -> list[Life]:
+    """So many containers of one name, each removed by force as soon as processes were put into it."""
+    lives = []
+    with Receiver() as receiver:
+        mounts = [f"{workload}:{WORKLOAD}:ro", f"{receiver.directory}:{Path(SOCKET).parent}"]
+        for number in range(count):
+            container = engine.containers.run(
+                image, ["sleep", "600"], name=name, network_mode="none", volumes=mounts, detach=True
+            )
+            try:
+                lives.append(_life(container, receiver, number + 1))
+            finally:
+                container.remove(force=True)
+    return lives
+
+
 def _life(container: Any, receiver: Receiver, incarnation: int) -> Life:
     container.reload()
     init = container.attrs["State"]["Pid"]
