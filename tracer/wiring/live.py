@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -279,7 +280,7 @@ class LiveSource:
         names = {event.container_id: event.name for event in heard if event.action == "rename" and event.name}
         renamed = [self._cgroups.rename(container_id, name) for container_id, name in names.items()]
         if facts := [fact for found in renamed for fact in found]:
-            yield from self._choose(_fact_rows(facts, now_ns()))
+            yield from self._choose(fact_rows(facts, now_ns()))
         if len(rows := self._hints.take(heard, now_ns())):
             yield rows
         if newly := set(self._newly_meant(facts)):
