@@ -465,7 +465,7 @@ def test_a_rename_changes_the_name_of_the_last_life_and_of_all_that_is_below_it(
     tree.learn([ROOT, DOCKER, CgroupName(20, 2, A), WEB, CgroupName(31, 30, "init.scope")])
     facts = tree.rename(A, "api")
     assert [cgroup_id for cgroup_id, _fact in facts] == [30, 31]
-    assert [fact.container for _id, fact in facts] == [Container(A, "docker", "api", earlier=["web"])] * 2
+    assert [fact.container for _id, fact in facts] == [Container(A, "docker", "api", engine="docker", earlier=["web"])] * 2
     assert tree.rename(A, "api") == []
     assert tree.rename(B, "db") == []
     (late,) = tree.learn([CgroupName(32, 30, "late")])
