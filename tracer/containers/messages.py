@@ -167,14 +167,14 @@ class Missed(_Message, frozen=True, array_like=True, tag=14):
     until_ns: Time
 
 
-class AskLast(_Message, frozen=True, array_like=True, tag=15):
+class AskLast(_Message, frozen=True, array_like=True, tag=17):
     """How did this container end last?"""
 
     id: Id
     timeout_s: float
 
 
-class Last(_Message, frozen=True, array_like=True, tag=16):
+class Last(_Message, frozen=True, array_like=True, tag=18):
     """The state of a container, as GET /containers/ID/json has it. state: the engine's word for it; error: why it could
     not be started; restarts: how often the engine has started it again by itself. started_ns, finished_ns: of its last
     life, by the wall clock, 0: it does not say."""
