@@ -132,7 +132,7 @@ def test_a_byte_every_half_second(hasty: None, fake: FakeEngine, names: Names) -
     fake.raw_version = slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"{" * 1000)
     began = time.monotonic()
     assert why_not(names) == f"no container engine answers on {fake.address}"
-    assert [names.describe(asked) for asked in (A, B, C)] == [Silence.NO_ENGINE] * 3
+    assert [names.describe(asked) for asked in (A, B, C)] == [Silence.NO_ANSWER] * 3
     assert time.monotonic() - began < LONG_S
 
 

@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from tracer.containers.cgroups import Answer, Description, Silence
+from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.engine_enquiry import EngineEnquiry
 from tracer.containers.messages import FoundContainer, Happened, Heard, Missed
+from tracer.containers.together import together
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import EngineEvent, ExecFact
 
@@ -51,23 +52,11 @@ class Enquiry:
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
         on its way."""
-        answers: list[Answer] = []
-        for engine in self._of(container_id):
-            answer = engine.describe(container_id)
-            if isinstance(answer, Description):
-                return answer
-            answers += [answer] if engine.is_trusted else []
-        return _summary(answers)
+        return together((engine.is_trusted, engine.describe(container_id)) for engine in self._of(container_id))
 
     def state(self, container_id: str) -> str | Silence | None:
         """The current state: running, paused, restarting, exited, created, ...; None: there is no such container."""
-        answers: list[str | Silence | None] = []
-        for engine in self._of(container_id):
-            answer = engine.state(container_id)
-            if isinstance(answer, str):
-                return answer
-            answers += [answer] if engine.is_trusted else []
-        return Silence.NOT_YET if Silence.NOT_YET in answers else _summary(answers)
+        return together((engine.is_trusted, engine.state(container_id)) for engine in self._of(container_id))
 
     def expect(self, container_ids: Collection[str]) -> set[str]:
         """Ask about containers that may have begun. Returns those of which nothing is known yet, though an engine of
@@ -131,13 +120,6 @@ class Enquiry:
         asked again where it is asked for again. None: there is none with this id."""
         engine = self._execs.get(exec_id)
         return engine.exec(exec_id) if engine else None
-
-
-def _summary(answers: Collection[object]) -> Silence | None:
-    """What several engines say together that do not know a container."""
-    if Silence.NO_ANSWER in answers:
-        return Silence.NO_ANSWER
-    return None if None in answers else Silence.NO_ENGINE
 
 
 def _poll_of(engines: list[EngineEnquiry]) -> select.epoll | None:

@@ -14,6 +14,7 @@ from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.engine_names import PATIENCE_S, STRANGERS_S, EngineNames, Patience, TooSlow
 from tracer.containers.messages import FoundContainer, Last, Nonsense
+from tracer.containers.together import together
 from tracer.errors import NstraceError
 from tracer.stream.metadata import ExecFact
 from tracer.system.process_owner import runs_under
@@ -106,18 +107,19 @@ class Names:
 
     def describe(self, container_id: str) -> Answer:
         """What the first engine that knows a container reports of it. Never raises."""
-        answer: Answer = Silence.NO_ENGINE
-        for engine in self._answering():
-            try:
-                found = engine.get(container_id)
-            except NstraceError as error:
-                if engine.is_trusted:
-                    self.error, answer = error, Silence.NO_ANSWER
-            else:
-                if found:
-                    return found.description
-                answer = None if answer is Silence.NO_ENGINE and engine.is_trusted else answer
-        return Silence.NO_ANSWER if answer is None and self.has_failed else answer
+        answer = together((engine.is_trusted, self._said_by(engine, container_id)) for engine in self._engines)
+        self._note_failures()
+        return answer
+
+    def _said_by(self, engine: EngineNames, container_id: str) -> Answer:
+        if not engine.is_there:
+            return Silence.NO_ANSWER if engine.has_failed else Silence.NO_ENGINE
+        try:
+            found = engine.get(container_id)
+        except NstraceError as error:
+            self.error = error if engine.is_trusted else self.error
+            return Silence.NO_ANSWER
+        return found.description if found else None
 
     def first_tgid(self, container_id: str) -> int | None:
         """The host PID of a container's first process, as its engine reports it; None: it is not running. Raises
