@@ -26,7 +26,9 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def named(events: list[Event], name: str) -> list[Event]:
-    return [event for event in events if (event["container"] or {}).get("name") == name]
+    """Those about its processes."""
+    named = [event for event in events if (event["container"] or {}).get("name") == name]
+    return [event for event in named if "ns_pid" in event]
 
 
 def is_whole(events: list[Event], name: str) -> bool:
