@@ -80,7 +80,7 @@ def test_it_wakes_who_waits(fake: FakeEngine, channel: Channel) -> None:
 
 def test_what_was_said_meanwhile_comes_and_the_time_is_told(fake: FakeEngine, channel: Channel) -> None:
     listener = Listener(channel)
-    wait_for(lambda: fake.listeners == 1)
+    wait_for(lambda: not listener.has(1) and channel.is_heard is True)
     before_ns = time.time_ns()
     fake.events.append(event(A, "die", before_ns))
     listener.hears(1)
