@@ -274,6 +274,18 @@ def test_who_runs_the_command_of_a_health_check_is_none(stream: Stream) -> None:
     assert [[fact.kind for fact in engine.facts(now)] for now in times] == [[None], [], ["exec"]]
 
 
+def test_who_runs_the_command_during_a_health_check_is_none(stream: Stream) -> None:
+    at, probes = SECOND_NS, [(WALL_NS + SECOND_NS, WALL_NS + 3 * SECOND_NS)]
+    engine = Engine(stream, said(probes=probes))
+    attributes = {"execID": "c" * 64, "command": "sh -c true"}
+    check = EngineEvent(WEB.id, "exec_create", WALL_NS + at, "docker", "web", None, attributes)
+    engine.execs = SessionExecs(stream.sessions, lambda one: engine.ask(one) if one == "e" * 64 else ..., WALL_NS)
+    engine.execs.hear([check])
+    engine.says("exec_create", 2 * at)
+    stream.take(visitor(60, 2 * at))
+    assert [fact.kind for fact in engine.facts(5 * at // 2)] == ["exec"]
+
+
 def test_secrets_in_commands_are_masked(stream: Stream) -> None:
     secret = ExecFact("e" * 64, WEB.id, 60, "", ["mysql", "--password=hunter2"])
     execs = SessionExecs(stream.sessions, lambda _id: secret, 0, Redactor())

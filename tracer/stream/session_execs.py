@@ -7,6 +7,7 @@ check shows when it is over: then the engine lists from when to when its last ch
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -32,10 +33,11 @@ Ask = Callable[[str], object]
 
 @dataclass
 class _Pending:
-    """created_ns, died_ns: when the engine says that it was made, and has ended, by the wall clock; None: it has not.
-    matched: the session that it is, once that is known."""
+    """command: as the engine tells it. created_ns, died_ns: when it was made, and has ended, by the engine's word and the
+    wall clock; None: it has not. matched: the session that it is, once that is known."""
 
     container_id: str
+    command: str | None
     created_ns: int
     died_ns: int | None = None
     matched: int = 0
@@ -50,6 +52,7 @@ class SessionExecs:
     ) -> None:
         self._sessions, self._ask, self._wall_offset_ns, self._redact = sessions, ask, wall_offset_ns, redact
         self._pending: Lru[str, _Pending] = Lru(_MAX_PENDING)
+        self._made: deque[_Pending] = deque(maxlen=_MAX_PENDING)  # in the order in which they were
         self._not_before_ns = 0
 
     def hear(self, events: Iterable[EngineEvent]) -> None:
@@ -60,7 +63,9 @@ class SessionExecs:
                 continue
             pending = self._pending.get(exec_id)
             if event.action in ("exec_create", "exec_start") and pending is None:
-                self._pending.put(exec_id, _Pending(event.container_id, event.time_ns))
+                made = _Pending(event.container_id, event.attributes.get("command"), event.time_ns)
+                self._pending.put(exec_id, made)
+                self._made.append(made)
             elif event.action == "exec_die" and pending:
                 pending.died_ns = event.time_ns
 
@@ -111,14 +116,21 @@ class SessionExecs:
             self._pending.pop(said.exec_id)
 
     def _is_health(self, pending: _Pending, said: ExecFact, now_ns: int) -> bool | None:
-        """Whether an exec was a health check: it has the command of one, and began while the engine says that one ran.
-        None: that is not known yet, or not at all."""
+        """Whether an exec was a health check: it has the command of one, and is the first that was made with it while
+        the engine says that one ran. None: that is not known yet, or not at all."""
         if said.probes is None:
             return False
-        if any(begin_ns <= pending.created_ns <= end_ns for begin_ns, end_ns in said.probes):
-            return True
+        for begin_ns, end_ns in said.probes:
+            if begin_ns <= pending.created_ns <= end_ns:
+                return not any(_is_like(other, pending, begin_ns) for other in self._made)
         is_late = pending.died_ns is not None and now_ns + self._wall_offset_ns - pending.died_ns > _PROBE_NS
         return False if is_late and said.probes else None
+
+
+def _is_like(other: _Pending, pending: _Pending, since_ns: int) -> bool:
+    """Whether another exec of the same command in the same container was made before it, but not before a time."""
+    is_same = (other.container_id, other.command) == (pending.container_id, pending.command)
+    return is_same and since_ns <= other.created_ns < pending.created_ns
 
 
 def _redacted(words: Iterable[str], redact: Callable[[Batch], Batch]) -> list[str]:

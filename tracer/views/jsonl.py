@@ -206,7 +206,8 @@ class JsonLines:
             if isinstance(fact, SessionFact):
                 values["session"] = self._session(fact.number, fact)
             said = members(fact) | values
-            mark = {"inferred": True} if row["flags"] & Flag.INFERRED else {}
+            marks = ((Flag.INFERRED, "inferred"), (Flag.CARRIED, "carried"))
+            mark = {name: True for flag, name in marks if row["flags"] & flag}
             return safe_json(_json({column.name: said.get(column.name) for column in members_of(kind)} | mark))
         return safe_json(_json({name: values[name] for name in _NOTES[kind]}))
 
