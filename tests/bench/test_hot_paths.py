@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from builders import WEB, cgroup, row
+from builders import WEB, cgroup, fork, row
 from builders import batch as handmade
 
 from bench.synthetic import CGROUP, PIDNS, batch, records
@@ -24,6 +24,7 @@ from tracer.stream.exit_commands import ExitCommands
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.stream.schema import Kind
 from tracer.stream.selection import Selection
+from tracer.stream.sessions import Sessions
 from tracer.stream.table import Table
 from tracer.typed.targets import parse_target
 from tracer.views.jsonl import JsonLines
@@ -59,6 +60,14 @@ def test_select(benchmark: Any) -> None:
     selection = Selection((parse_target("web"),), attribution())
     mask = benchmark.pedantic(selection.mask, setup=fresh, rounds=200)
     assert mask.all()
+
+
+def test_mark_sessions(benchmark: Any) -> None:
+    """Nobody comes from outside, as nearly always."""
+    known = attribution()
+    list(known.split_and_learn(handmade(fork(1, [(PIDNS, 1, 1)], cgroup_id=CGROUP))))
+    sessions = Sessions(known, Table())
+    assert len(benchmark.pedantic(sessions.take, setup=fresh, rounds=200)) == EVENTS
 
 
 @pytest.mark.parametrize("kind", ["the same", "all different", "all secret"])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import wait_for
 from following import Event, Following
-from oracle import SOCKET, WORKLOAD, Receiver, nspid
+from oracle import SOCKET, WORKLOAD, Receiver, nspid, pids_hierarchy
 
 pytestmark = pytest.mark.e2e
 
@@ -193,6 +193,25 @@ def test_in_a_shared_pid_namespace(mode: str, engine: Any, start_container: Star
     assert len(said(events, "began")) == 1  # neither the first process of a life, nor what it runs
     assert len(marked(events, fact["session"]["number"])) == 2
     assert [ended["exit_code"] for ended in said(events, "ended")] == [4]
+
+
+def test_who_is_moved_into_the_cgroup_comes_from_outside(start_container: Start) -> None:
+    container = start_container()
+    lines = Path(f"/proc/{init(container)}/cgroup").read_text().splitlines()
+    path = next(line.split(":", 2)[2] for line in lines if line.split(":")[1] in ("pids", ""))
+    with (
+        Following(container.name) as follow,
+        subprocess.Popen(["sh", "-c", "read line; sleep 0.1; exit 6"], stdin=-1) as sh,
+    ):
+        follow.ready()
+        (pids_hierarchy() / path.lstrip("/") / "cgroup.procs").write_text(str(sh.pid))
+        sh.communicate(b"\n")
+        events = follow.until(lambda events: bool(said(events, "ended")))
+        follow.stop()
+    (began,), (ended,) = said(events, "began"), said(events, "ended")
+    assert (began["session"]["pids"], began["session"]["kind"]) == ([sh.pid], "enter")
+    assert ended["exit_code"] == 6
+    assert len(marked(events, began["session"]["number"])) == 2
 
 
 def test_who_was_there_before_is_known_by_its_parent(engine: Any, start_container: Start) -> None:

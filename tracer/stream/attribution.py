@@ -34,7 +34,8 @@ class Attribution:
 
     Bounded: what was looked up longest ago is forgotten first. Sources remember less than this does, so that they
     report again what was forgotten. changes: how often a fact arrived that may change earlier answers: an engine names
-    a container late, or a namespace's first process appears after others in it.
+    a container late, or a namespace's first process appears after others in it. learned: how often anything was learned
+    that answers depend on.
     """
 
     def __init__(self) -> None:
@@ -42,7 +43,7 @@ class Attribution:
         self.late: Lru[int, CgroupFact] = facts_by_cgroup()  # names that come later, known ahead
         self.expects_names = False  # any container may be named yet, whatever was reported of its engine
         self.sessions = ToldSessions()
-        self.changes = 0
+        self.changes = self.learned = 0
         self._births: Lru[PidnsId, _Birth] = Lru(MAX_FACTS)
         self._begun: Lru[int, tuple[PidnsId, ...]] = Lru(MAX_FACTS)  # the first of them, by a container's own cgroup
         self._homeless: Lru[int, bool] = Lru(MAX_FACTS)  # asked about before that was known
@@ -81,6 +82,7 @@ class Attribution:
             self.changes += self.cgroups.get(cgroup_id) not in (None, fact)
             self.cgroups.put(cgroup_id, fact)
             self._cache.clear()
+            self.learned += 1
         for index in np.flatnonzero(_births(part)).tolist():
             self._learn_birth(part, index)
 
@@ -91,6 +93,7 @@ class Attribution:
             self.changes += self._by_engine.get(pidns) != reported
             self._by_engine.put(pidns, reported)
             self._cache.clear()
+            self.learned += 1
         before, age_ns = self._births.get(pidns), int(row["ts_ns"]) - int(row["start_ns"])
         birth = _Birth(cgroup_id, chain, int(row["tgid"]), int(row["exec_id"]), age_ns < _SETTING_UP_NS)
         roots = _roots(self.cgroups.get(cgroup_id))
@@ -103,6 +106,7 @@ class Attribution:
                 is_new = before is not None or pidns in self._ownerless or any(root in self._homeless for root in roots)
                 self.changes += is_new
                 self._cache.clear()
+                self.learned += 1
 
     def _may_go_on(self, before: _Birth, now: _Birth) -> bool:
         """Whether the first process of a namespace is still on its way to where it begins: in no container's cgroup so

@@ -16,6 +16,7 @@ from tracer.stream.batch import of_kind
 from tracer.stream.repair import identities, identity
 from tracer.stream.schema import Flag, Kind
 
+_ENDED, _INFERRED = int(Flag.ENDED), int(Flag.INFERRED)
 MAX_MEMBERS = 262_144
 _MAX_DOUBLINGS = 64  # as many generations as a number has
 _NEVER, _BEFORE, _NOBODY = np.iinfo(np.int64).max, -1, -1
@@ -87,7 +88,7 @@ class Members:
 
     def _with_new(self, rows: NDArray[np.void], ids: NDArray[np.uint64], roots: Mapping[int, int]) -> NDArray[np.void]:
         """All members, those that appear in these rows too, in the order of their ids."""
-        begins = of_kind(rows, Kind.FORK, Kind.SNAPSHOT) & (rows["flags"] & Flag.ENDED == 0)
+        begins = of_kind(rows, Kind.FORK, Kind.SNAPSHOT) & (rows["flags"] & _ENDED == 0)
         begins[list(roots)] = True
         at = np.flatnonzero(begins)
         at = at[_sessions_of(self._living, ids[at]) == 0]
@@ -125,7 +126,7 @@ class Members:
         """The identity of who forked each of the processes that appear at these places. A list knows parents alone."""
         forkers = identity(rows["parent_tgid"][at], rows["parent_start_ns"][at])
         forker, flags = rows["old_tid"][at], rows["flags"][at]
-        is_other = (rows["kind"][at] == Kind.FORK) & (flags & Flag.INFERRED == 0)
+        is_other = (rows["kind"][at] == Kind.FORK) & (flags & _INFERRED == 0)
         is_other &= (forker != 0) & (forker != rows["parent_tgid"][at])
         for place in np.flatnonzero(is_other).tolist():
             tgid = forker[place]

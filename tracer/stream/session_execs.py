@@ -33,8 +33,8 @@ Ask = Callable[[str], object]
 
 @dataclass
 class _Pending:
-    """command: as the engine tells it. created_ns, died_ns: when it was made, and has ended, by the engine's word and the
-    wall clock; None: it has not. matched: the session that it is, once that is known."""
+    """command: as the engine tells it. created_ns, died_ns: when it was made, and has ended, by the engine's word and
+    the wall clock; None: it has not. matched: the session that it is, once that is known."""
 
     container_id: str
     command: str | None

@@ -25,6 +25,7 @@ from tracer.stream.visitors import Visitor, Visitors
 from tracer.text.escape import decode
 from tracer.text.wait_status import ending
 
+_INFERRED, _MOVED = int(Flag.INFERRED), int(Flag.MOVED)
 MAX_SESSIONS = 4096
 PAST_NS = 10_000_000_000
 """How long after its end an engine's word on a session is waited for."""
@@ -111,7 +112,7 @@ class Sessions:
     def _begin(self, batch: Batch, visitor: Visitor) -> _Session:
         row, self._last = batch.rows[visitor.at], self._last + 1
         root = ProcId(int(row["tgid"]), int(row["start_ns"]))
-        is_listed = row["kind"] == Kind.SNAPSHOT and not row["flags"] & Flag.MOVED
+        is_listed = row["kind"] == Kind.SNAPSHOT and not row["flags"] & _MOVED
         inside = chain_of(batch, visitor.at) if row["level"] else ()
         fact = SessionFact(
             number=self._last,
@@ -205,7 +206,7 @@ def _bounded(words: Sequence[str]) -> list[str]:
 def _row(session: _Session, where: np.void, ts_ns: int | None = None) -> Batch:
     """What is said of a session, as a row in the place of another one."""
     rows, payload = np.zeros(1, EVENT), msgspec.json.encode(session.fact)
-    rows["kind"], rows["session"], rows["flags"] = Kind.SESSION, session.fact.number, where["flags"] & Flag.INFERRED
+    rows["kind"], rows["session"], rows["flags"] = Kind.SESSION, session.fact.number, where["flags"] & _INFERRED
     rows["ts_ns"], rows["cgroup_id"] = ts_ns or where["ts_ns"], where["cgroup_id"]
     for name in ("inum", "gen"):
         rows["chain"][name][:, 0] = where["chain"][name][0]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
+from tracer.stream.losses import PairKey
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import RUNTIME_COMM, Container, Killer
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, ProcId, chain_of
@@ -23,6 +24,7 @@ from tracer.stream.schema import PROCESS_KINDS, Flag, Kind
 from tracer.stream.table import Table
 from tracer.text.escape import decode
 
+_ENDED, _MOVED = int(Flag.ENDED), int(Flag.MOVED)
 _MAX_KNOWN = 65536
 _LISTED = int(Flag.INFERRED | Flag.CARRIED)
 _RUNTIMES = (b"runc", b"crun", b"exe")
@@ -66,19 +68,25 @@ class Visitors:
 
     def __init__(self, attribution: Attribution, table: Table) -> None:
         self._attribution, self._table = attribution, table
+        self._pairs: dict[PairKey, _Pair] = {}
+        self._learned = 0
         self._begun: Lru[str, None] = Lru(_MAX_KNOWN)  # the labels of containers whose first process was seen
         self._doors: Lru[int, None] = Lru(_MAX_KNOWN)  # a runtime's processes that become a container's, by identity
 
     def find(self, batch: Batch) -> list[Visitor]:
         """Who comes in with these rows, in their order."""
         rows = batch.rows
-        pairs = [self._pair(batch, at) for at in batch.pairs.first]
+        pairs = self._pairs_of(batch)
         for pair in pairs:
             if pair.container and not pair.is_shared and pair.container.label not in self._begun:
                 self._begun.put(pair.container.label, None)
-        is_shared = np.array([pair.is_shared for pair in pairs], bool)[batch.pairs.of_row]
-        lives = rows["flags"] & Flag.ENDED == 0
-        entering = (rows["parent_vtgid"] == 0) & (rows["level"] > 0) & lives & ~is_shared
+        shares = [pair.is_shared for pair in pairs]
+        outside = rows["parent_vtgid"] == 0
+        if True not in shares and not outside.any():
+            return []
+        is_shared = np.array(shares, bool)[batch.pairs.of_row]
+        lives = rows["flags"] & _ENDED == 0
+        entering = outside & (rows["level"] > 0) & lives & ~is_shared
         entering &= of_kind(rows, *_BEGINS, Kind.MOVE)  # a runtime may put it into its cgroup later
         if entering.any():
             entering &= rows["chain"]["nr"][:, 0] != 1
@@ -86,6 +94,17 @@ class Visitors:
         if is_shared.any():
             found += self._by_cgroup(batch, is_shared & lives, pairs)
         return sorted((one for one in found if one), key=lambda one: one.at)
+
+    def _pairs_of(self, batch: Batch) -> list[_Pair]:
+        """What is known of each pair; worked out again where anything was learned of containers."""
+        if self._learned != self._attribution.learned or len(self._pairs) > _MAX_KNOWN:
+            self._learned = self._attribution.learned
+            self._pairs.clear()
+        known = self._pairs
+        for key, first in zip(batch.pairs.keys, batch.pairs.first, strict=True):
+            if key not in known:
+                known[key] = self._pair(batch, first)
+        return [known[key] for key in batch.pairs.keys]
 
     def _pair(self, batch: Batch, first: int) -> _Pair:
         row = batch.rows[first]
@@ -182,7 +201,7 @@ class Visitors:
             return None
         was_door = identity in self._doors
         self._doors.pop(identity)
-        is_listed = (row["kind"] == Kind.SNAPSHOT and not row["flags"] & Flag.MOVED) or row["flags"] & _LISTED
+        is_listed = (row["kind"] == Kind.SNAPSHOT and not row["flags"] & _MOVED) or row["flags"] & _LISTED
         is_first = own.label not in self._begun
         self._begun.put(own.label, None)
         if is_first or is_listed or (row["kind"] == Kind.EXEC and not was_door):
