@@ -187,3 +187,16 @@ def test_a_namespace_whose_first_process_is_a_zombie_is_verified() -> None:
             parent.kill()
     assert (finding["pid"], finding["nspid"], finding["ok"]) == (zombie, 1, True)
     assert finding["not_known"] == ["inside"]  # nobody is born there any more who could look
+
+
+def test_a_pod_is_a_target_without_any_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/sock")
+    uid = str(uuid.uuid4())
+    cgroup = f"kubepods/besteffort/pod{uid}/{HEX}"
+    with running("unshare", "-p", "-f", "--kill-child", *LOOP, cgroup=cgroup) as first:
+        for target in (f"pod:{uid}", f"pod:{uid[:13]}", HEX[:52] + HEX[52:58]):
+            assert first in {process["pid"] for process in objects("ps", target)}
+            with Following(target) as follow:
+                events = follow.until(lambda events: len(sleeps(events)) >= 1)
+                follow.stop()
+            assert {event["container"]["pod"]["uid"] for event in events if event.get("container")} == {uid}

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import pytest
 from click.shell_completion import CompletionItem
-from fake_engine import serving
+from fake_engine import A, B, container, serving
 
 from tracer.cli import VERBS
 from tracer.wiring import completing
@@ -50,6 +50,15 @@ def test_verbs_and_options() -> None:
 def test_targets_without_any_engine() -> None:
     assert {"all", "host", "label:", "pid:"} <= set(bash("nstrace ps "))
     assert bash("nstrace follow ho") == ["host"]
+
+
+def test_names_and_compose_projects_of_an_engine(tmp_path: Path) -> None:
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "api"}
+    with serving(tmp_path / "sock") as engine:
+        engine.containers = [container(A, "shop-api-1", Labels=labels), container(B, "db")]
+        where = {"DOCKER_HOST": engine.address}
+        assert bash("nstrace follow compose:", **where) == ["api", "shop", "shop/api"]
+        assert bash("nstrace follow name:s", **where) == ["shop-api-1"]
 
 
 def test_words_with_a_colon_are_whole() -> None:

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import Container, Pod
 from tracer.stream.pidns import Chain, Number, PidnsId
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.typed.targets import Target, TargetKind, parse_target
@@ -36,6 +36,7 @@ NESTED: Chain = (*INSIDE, Number(PidnsId(4026532002, 8), 3))
         ("image:nginx", TargetKind.IMAGE, "nginx"),
         ("compose:w", TargetKind.COMPOSE, "w"),
         ("compose:shop/w", TargetKind.COMPOSE, "shop/w"),
+        ("pod:shop/web-0", TargetKind.POD, "shop/web-0"),
         ("name:host", TargetKind.CALLED, "host"),
         ("name:w*", TargetKind.GLOB, "w*"),
     ],
@@ -211,6 +212,28 @@ def test_podman_compose_has_labels_of_its_own() -> None:
     assert parse_target("compose:shop/api").means((api,), INSIDE)
     assert not parse_target("compose:shop/db").means((api,), INSIDE)
     assert not parse_target("compose:*").means((Container("c" * 64, "podman", "x"),), INSIDE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "means"),
+    [
+        ("3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60", True),
+        ("3f1c2e4a", True),
+        ("3f1c2e4", False),
+        ("9a11-4f0e", False),
+        ("web-0", True),
+        ("web-*", True),
+        ("shop/web-0", True),
+        ("*/web-0", True),
+        ("bar/web-0", False),
+        ("shop/3f1c2e4a", False),
+        ("shop/", False),
+    ],
+)
+def test_a_pod_by_its_uid_or_its_name(wanted: str, means: bool) -> None:
+    pod = Pod("3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60", "web-0", "shop")
+    assert parse_target(f"pod:{wanted}").means((Container("c" * 64, "containerd", pod=pod),), INSIDE) is means
+    assert not parse_target(f"pod:{wanted}").means((WEB,), INSIDE)
 
 
 def test_a_renamed_container_still_is_what_its_earlier_names_mean() -> None:

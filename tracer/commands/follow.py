@@ -27,6 +27,7 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
       'web#2'        the second life of web, as the column CONTAINER shows it
       label:K=V      containers with a label; also image:NAME and
                      compose:PROJECT, compose:SERVICE, compose:PROJECT/SERVICE
+      pod:UID        containers of a Kubernetes pod; also pod:NAMESPACE/NAME
       pid:N          all processes in the PID namespace of process N of the host
       pidns:INUM     all processes in this PID namespace and in those below it
       host           processes that are in no container

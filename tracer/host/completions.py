@@ -24,7 +24,7 @@ def targets(names: Names, incomplete: str) -> Iterator[CompletionItem[str]]:
         return
     yield CompletionItem("all", help="every container and PID namespace")
     yield CompletionItem("host", help="processes that are in no container")
-    for name in ("label:", "image:", "compose:", "pid:", "pidns:"):
+    for name in ("label:", "image:", "compose:", "pod:", "pid:", "pidns:"):
         yield CompletionItem(name)
     yield from _containers(names)
 
@@ -60,6 +60,11 @@ def _with_prefix(names: Names, prefix: str) -> Iterator[CompletionItem[str]]:
                 yield CompletionItem(f"pid:{one.init.proc_id.tgid}", help=place(one.init))
             elif one.pidns:
                 yield CompletionItem(f"pidns:{one.pidns.inum}", help=place(one.init))
+        return
+    if prefix == "pod":
+        pods = {one.container.pod for one in _running(names) if one.container and one.container.pod}
+        for pod in sorted(pods, key=lambda pod: pod.uid):
+            yield CompletionItem(f"pod:{pod.uid}", help=pod.name)
         return
     if prefix == "name":
         for container in names.all():

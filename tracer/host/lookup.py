@@ -22,6 +22,7 @@ from tracer.stream.metadata import Container
 from tracer.stream.pidns import Number
 from tracer.system.privileges import more_rights
 from tracer.text.hints import shown
+from tracer.typed.descriptions import is_uid
 from tracer.typed.processes import Proc, Space
 from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind, parse_target, split_life
 
@@ -60,12 +61,13 @@ class Lookup:
 
     def _check(self, target: Target) -> None:
         """Raises NotThere where only an engine knows which containers a target means, and none answers; except for a
-        glob over names that cgroups have."""
-        if not self.names.is_there:
-            by_cgroup = (Container(id, "") for id in (self._by_cgroup() if target.kind == TargetKind.GLOB else ()))
-            if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
-                assert self.names.error
-                raise _not_there(self.names.error)
+        glob over names that cgroups have, and for the uid of a pod, which they have too."""
+        if self.names.is_there or (target.kind == TargetKind.POD and is_uid(target.value)):
+            return
+        by_cgroup = self._by_cgroup().values() if target.kind == TargetKind.GLOB else ()
+        if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
+            assert self.names.error
+            raise _not_there(self.names.error)
 
     def find(self, proc: Proc) -> Match:
         """The process that a PROC means."""
@@ -123,7 +125,7 @@ class Lookup:
         unmatched = [target for target in patterns if not any(target.means((one,), ()) for one in running)]
         if not unmatched:
             return []
-        others = [Container(id, "") for id in self._by_cgroup()]
+        others = self._by_cgroup().values()
         return [target.text for target in unmatched if not any(target.means((one,), ()) for one in others)]
 
     def container(self, text: str) -> FoundContainer:
@@ -171,10 +173,10 @@ class Lookup:
             raise _without_engine(self.names.error, by_cgroup)
         return choose(text, unknown, self.names.all)
 
-    def _by_cgroup(self) -> set[str]:
-        """The ids of containers that processes are in, by their cgroups."""
+    def _by_cgroup(self) -> dict[str, Container]:
+        """The containers that processes are in, by their cgroups: by id."""
         found = (self.host.cgroups_container(process) for process in self.host.processes())
-        return {container.id for container in found if container}
+        return {container.id: container for container in found if container}
 
     def _first_of(self, container: FoundContainer) -> LivingProcess:
         """Its first process: as `tracer.answers.inventory.running` has it. A process that the engine reports as first,

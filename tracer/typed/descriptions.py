@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import Container, Pod
 
 _COMPOSE = ("com.docker.compose.", "io.podman.compose.")
+_UID = re.compile("[0-9a-f-]{8,36}")
 _IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 _GLOB = re.compile(r"[*?[]")
 
@@ -53,6 +54,22 @@ def means_compose(labels: Mapping[str, str], wanted: str) -> bool:
         return any(found and like(found, wanted) for found in (project, service))
     pairs = ((project, wanted_project), (service, wanted_service))
     return all(bool(found) and (not value or like(found, value)) for found, value in pairs)
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text may be the uid of a pod, or the beginning of one."""
+    return _UID.fullmatch(text) is not None
+
+
+def means_pod(pod: Pod | None, wanted: str) -> bool:
+    """wanted: the uid of a Kubernetes pod, or 8 digits of it and more, which need no engine; its name, or
+    NAMESPACE/NAME, each of which may be a pattern."""
+    if pod is None:
+        return False
+    namespace, slash, name = wanted.rpartition("/")
+    if slash and not (pod.namespace and like(pod.namespace, namespace)):
+        return False
+    return (not slash and is_uid(wanted) and pod.uid.startswith(wanted)) or bool(pod.name and like(pod.name, name))
 
 
 class _Image(NamedTuple):

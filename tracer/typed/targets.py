@@ -4,7 +4,7 @@ web  a container's name or the beginning of its id      web-*  a glob over names
 web#2  its second life, as it is shown                  name:X a container's name, whatever else the word may mean
 label:K[=V]  image:NAME  compose:[PROJECT/]SERVICE      all    every container, every PID namespace but the host's
 pid:N  the PID namespace of host process N              host   processes of the host that are in no container
-pidns:INUM  a PID namespace and those nested in it
+pidns:INUM  a PID namespace and those nested in it      pod:UID or pod:[NAMESPACE/]NAME  of Kubernetes
 
 Where a word could be two things it is `all`, `host`, then a container's name, then the beginning of an id.
 """
@@ -21,9 +21,9 @@ from tracer.stream.metadata import Container
 from tracer.stream.pidns import Chain, PidnsId
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 from tracer.text.hints import near_names
-from tracer.typed.descriptions import is_pattern, like, means_compose, means_image, means_label, names_of
+from tracer.typed.descriptions import is_pattern, like, means_compose, means_image, means_label, means_pod, names_of
 
-PREFIXES = ("name", "label", "image", "compose", "pidns", "pid")
+PREFIXES = ("name", "label", "image", "compose", "pod", "pidns", "pid")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _GLOB = re.compile(r"[^\s=:/]+")
 _LIFE = re.compile(r"(.+)#([0-9]+)")
@@ -41,13 +41,14 @@ class TargetKind(StrEnum):
     LABEL = "label"
     IMAGE = "image"
     COMPOSE = "compose"
+    POD = "pod"
     PID = "pid"  # a host PID: live only, becomes PIDNS
     PIDNS = "pidns"
 
 
 BY_NAME = (TargetKind.NAME, TargetKind.CALLED)
-BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE)
-"""Forms that need what only an engine reports of a container."""
+BY_DESCRIPTION = (TargetKind.GLOB, TargetKind.LABEL, TargetKind.IMAGE, TargetKind.COMPOSE, TargetKind.POD)
+"""Forms that need what an engine reports of a container; names that cgroups have, and uids of pods, do not."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Target:
                 return means_image(container, self.value)
             case TargetKind.COMPOSE:
                 return means_compose(container.labels, self.value)
+            case TargetKind.POD:
+                return means_pod(container.pod, self.value)
             case _:
                 return means_label(container.labels, self.value)
 
@@ -127,7 +130,7 @@ def parse_target(text: str) -> Target:
                 f"for example {prefix}:{4026532180 if prefix == 'pidns' else 4711}",
             )
         return Target(TargetKind(prefix), str(int(value)), text)
-    if colon and prefix in ("label", "image", "compose"):
+    if colon and prefix in ("label", "image", "compose", "pod"):
         if not value:
             raise _usage(f"{text!r}: a value is missing after {prefix}:", "for example label:tier=web or image:nginx")
         return Target(TargetKind(prefix), value, text)
