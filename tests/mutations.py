@@ -401,8 +401,8 @@ MUTATIONS = (
     Mutation(
         "what exists already is redacted too",
         LIVE,
-        "map(self.redact, self._batches(timeout_s))",
-        "self._batches(timeout_s)",
+        "map(self._redacted, needed)",
+        "needed",
         kernel("secrecy", "test_nothing_secret_is_in_a_recording"),
     ),
     Mutation(
@@ -461,5 +461,47 @@ MUTATIONS = (
         "contextlib.suppress(NstraceError, LookupError)",
         "contextlib.suppress(ZeroDivisionError)",
         kernel("files", "test_a_stored_program_that_does_not_load_is_compiled_again"),
+    ),
+    Mutation(
+        "what a user may have called so proves nothing by itself",
+        "tracer/containers/believing.py",
+        "if not claim.maker and not within:",
+        "if not within:",
+        unit("cgroups"),
+    ),
+    Mutation(
+        "a container of root's engine is nobody else's",
+        "tracer/containers/believing.py",
+        "return bool(within) or not claim.is_by_its_engine()",
+        "return False",
+        unit("cgroups"),
+    ),
+    Mutation(
+        "a claim inside a container needs a namespace inside of that container's",
+        "tracer/stream/membership.py",
+        "is_within = not within",
+        "is_within = True",
+        unit("attribution"),
+    ),
+    Mutation(
+        "a first process that is moved stays its own container's",
+        "tracer/stream/membership.py",
+        "if owner and owner.id != own.container.id and self._home_of(own.root):",
+        "if False:",
+        unit("attribution"),
+    ),
+    Mutation(
+        "a name that comes late names the rows before it",
+        "tracer/stream/attribution.py",
+        "fact if fact.is_named else self.late.get(cgroup_id) or fact",
+        "fact",
+        unit("replay", "-k", "comes_late"),
+    ),
+    Mutation(
+        "facts that no row needs are not passed on",
+        "tracer/stream/needed_facts.py",
+        "stays[at] = self._is_known(part, at)",
+        "stays[at] = True",
+        unit("needed_facts"),
     ),
 )

@@ -106,7 +106,7 @@ def test_a_user_is_no_container_of_roots_engine(
         mine = follow.until(lambda events: sum(_is_of(event, web) for event in events) >= 6)
         wait_for(lambda: all(_descends(pid) for pid in imposters))
         follow.stop()
-    assert not {event["ppid"] for event in mine if _is_of(event, web)} & set(imposters)
+    assert not {event.get("ppid") for event in mine if _is_of(event, web)} & set(imposters)
     assert not [event for event in mine if _is_of(event, stopped)]
     descendants = {pid for imposter in imposters for pid in [imposter, *_descends(imposter)]}
     for environment in ({}, NO_ENGINE):
