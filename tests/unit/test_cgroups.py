@@ -465,11 +465,20 @@ def test_a_rename_changes_the_name_of_the_last_life_and_of_all_that_is_below_it(
     tree.learn([ROOT, DOCKER, CgroupName(20, 2, A), WEB, CgroupName(31, 30, "init.scope")])
     facts = tree.rename(A, "api")
     assert [cgroup_id for cgroup_id, _fact in facts] == [30, 31]
-    assert [fact.container for _id, fact in facts] == [Container(A, "docker", "api", engine="docker", earlier=["web"])] * 2
+    renamed = Container(A, "docker", "api", engine="docker", earlier=["web"])
+    assert [fact.container for _id, fact in facts] == [renamed] * 2
     assert tree.rename(A, "api") == []
     assert tree.rename(B, "db") == []
     (late,) = tree.learn([CgroupName(32, 30, "late")])
     assert late[1].container == facts[0][1].container
+
+
+def test_a_life_that_gets_its_name_back_has_its_number_back() -> None:
+    names = Names(**{A: Description("web", None)})
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB, CgroupName(40, 2, A)])
+    assert shown(tree.rename(A, "api")) == ["api"]
+    assert shown(tree.rename(A, "web")) == ["web#2"]
 
 
 def test_a_new_container_with_the_name_that_was_given_up_continues_the_count() -> None:
@@ -478,8 +487,8 @@ def test_a_new_container_with_the_name_that_was_given_up_continues_the_count() -
     tree.learn([ROOT, DOCKER, WEB])
     assert shown(tree.rename(A, "old")) == ["old"]
     assert shown(tree.learn([CgroupName(40, 2, B)])) == ["web#2"]
-    assert shown(tree.rename(A, "web")) == ["web#3"]
-    assert shown(tree.rename(A, "old")) == ["old#2"]
+    assert shown(tree.rename(A, "web")) == ["web"]
+    assert shown(tree.rename(A, "old")) == ["old"]
 
 
 def test_of_very_many_names_the_last_are_kept() -> None:

@@ -106,7 +106,7 @@ class LastWord:
 def cause_of(stopped: LifeFact) -> str:
     """The cause of an end in a few words, the same for ends of the same kind."""
     killer = stopped.killed_by
-    if (killer and killer.reason == OOM) or (stopped.oom and _was_killed(stopped)):
+    if (killer and killer.reason == OOM) or (not killer and stopped.oom and _was_killed(stopped)):
         return "out of memory"
     if stopped.signal is None:
         return "not known: its end was not seen" if stopped.exit_code is None else f"exit code {stopped.exit_code}"

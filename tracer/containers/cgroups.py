@@ -164,7 +164,7 @@ class Cgroups:
             return []
         earlier = [*before.earlier, before.name][-_MAX_EARLIER:]
         renamed = msgspec.structs.replace(before, name=name, earlier=earlier, incarnation=1)
-        self._containers.put(root_id, self._labels.number(renamed))
+        self._containers.put(root_id, self._labels.number(renamed, life=root_id))
         below = [one for one in self._known if root_id in (name.cgroup_id for name in self._ancestry(one))]
         return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(below)]
 
@@ -259,7 +259,7 @@ class Cgroups:
         now = self._short_ids.distinct(now)
         if before and (before.name or now.name is None):
             return before
-        container = self._labels.number(now, before.incarnation if before else 1)
+        container = self._labels.number(now, before.incarnation if before else 1, life=claim.root)
         self._containers.put(claim.root, container)
         return container
 
@@ -295,15 +295,21 @@ class _Labels:
     def __init__(self, limit: int) -> None:
         self._last: Lru[str, int] = Lru(limit)  # by the label without a number
         self._given: Lru[str, None] = Lru(limit)
+        self._of_life: Lru[tuple[int, str], int] = Lru(limit)
 
-    def number(self, container: Container, at_least: int = 1) -> Container:
+    def number(self, container: Container, at_least: int = 1, life: int = 0) -> Container:
         """The container with the number of its life. at_least: that which the life had before it got its name: it has
-        one number, unless the name has had as many lives."""
+        one number, unless the name has had as many lives. life: its root cgroup; a life that is called again as it was
+        called before has the number that it had then; 0: not known."""
+        key = life, container.label
+        if life and (before := self._of_life.get(key)):
+            return msgspec.structs.replace(container, incarnation=before)
         number = max(at_least, (self._last.get(container.label) or 0) + 1)
         while (numbered := msgspec.structs.replace(container, incarnation=number)).label in self._given:
             number += 1  # a name may look like another's label
         self._last.put(container.label, number)
         self._given.put(numbered.label, None)
+        self._of_life.put(key, number)
         return numbered
 
 

@@ -36,13 +36,17 @@ def _end(fact: LifeFact) -> str:
     parts = [f"stopped: {end_words(fact)}"]
     if fact.duration_ns is not None:
         parts[0] += f" after {duration(fact.duration_ns)}"
-    if fact.oom and not (fact.killed_by and fact.killed_by.reason == "oom"):
-        parts.append("had run out of memory")
+    parts[0] += memory_words(fact)
     if fact.signals:
         parts.append(f"engine sent {' '.join(sent.signal for sent in fact.signals)}")
     if fact.processes:
         parts.append(f"{counted(fact.processes, 'more process', 'es')} died with it")
     return ", ".join(parts)
+
+
+def memory_words(fact: LifeFact) -> str:
+    """That memory had run out before an end which has another cause."""
+    return ", had run out of memory" if fact.oom and not (fact.killed_by and fact.killed_by.reason == "oom") else ""
 
 
 def end_words(fact: LifeFact) -> str:

@@ -16,6 +16,7 @@ from tracer.stream.metadata import LifeFact
 from tracer.stream.schema import Kind
 from tracer.text.times import elapsed
 from tracer.typed.targets import Target, TargetKind
+from tracer.views.lives import end_words, memory_words
 
 _NAMING = (TargetKind.ID, TargetKind.NAME, TargetKind.CALLED)
 
@@ -77,6 +78,5 @@ def _line(fact: LifeFact, *, waits: bool) -> str:
 
 def ended(fact: LifeFact) -> str:
     """How a container ended, in words."""
-    how = fact.signal or ("how is not known" if fact.exit_code is None else f"exit {fact.exit_code}")
     lived = f" after {elapsed(fact.duration_ns / 1e9)}" if fact.duration_ns is not None else ""
-    return how + lived + (", out of memory" if fact.oom else "")
+    return f"{end_words(fact)}{lived}{memory_words(fact)}"
