@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tracer.stream.metadata import Killer, SessionFact
-from tracer.text.counted import counted
 from tracer.text.escape import command_line, safe_text
 from tracer.text.times import duration
 
@@ -69,5 +68,5 @@ def _end(fact: SessionFact) -> str:
 def _left(left: list[int]) -> str:
     if not left:
         return ""
-    more = " ..." if len(left) > _MAX_LEFT else ""
-    return f", leaves {counted(len(left), 'process', 'es')}: {' '.join(map(str, left[:_MAX_LEFT]))}{more}"
+    more = f" and {len(left) - _MAX_LEFT} more" if len(left) > _MAX_LEFT else ""
+    return f", left {' '.join(map(str, left[:_MAX_LEFT]))}{more}"
