@@ -8,7 +8,7 @@ from builders import PIDNS, WEB
 
 from tracer.stream.attribution import Attribution, reduce
 from tracer.stream.batch import Batch, Payload
-from tracer.stream.metadata import CgroupFact, Container, Inner
+from tracer.stream.metadata import CgroupFact, Container, Inner, LifeFact
 from tracer.stream.pidns import PidnsId, chain_of
 from tracer.stream.schema import Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
@@ -291,3 +291,15 @@ def test_the_engine_says_whose_a_namespace_is_that_began_in_anothers_cgroup() ->
         builders.row(Kind.SNAPSHOT, 101, [(PIDNS, 2)], cgroup_id=11),
     )
     assert enclosing(batch)[1:] == [["web"], ["db"], ["db"], ["web"]]
+
+
+def test_a_row_about_a_container_has_the_name_that_its_other_rows_have() -> None:
+    nameless = Container(WEB.id, "docker")
+    said = msgspec.json.encode(LifeFact("started", nameless))
+    started = builders.row(Kind.CONTAINER, 0, [(PIDNS, 1)], cgroup_id=10, args_len=len(said), args_total=len(said))
+    batch = builders.batch(builders.fork(100, [(PIDNS, 1)], cgroup_id=10), builders.Row(started.event, said))
+    for named in (nameless, WEB):
+        attribution = Attribution()
+        list(attribution.split_and_learn(builders.batch(builders.cgroup(10, named))))
+        (part,) = attribution.split_and_learn(batch)
+        assert [attribution.of_row(part, at) for at in range(2)] == [named, named]

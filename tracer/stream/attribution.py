@@ -210,13 +210,20 @@ class Attribution:
         """The container of the row at index."""
         row = batch.rows[index]
         if row["kind"] in CONTAINER_KINDS:
-            return fact_of(batch, index).container
+            return self._named(fact_of(batch, index).container, batch, index)
         inum, _nr, gen = row["chain"][0].tolist()
         key = (PidnsId(inum, gen), int(row["cgroup_id"]))
         try:
             return self._cache[key]
         except KeyError:
             return self.container(chain_of(batch, index), key[1])
+
+    def _named(self, said: Container | None, batch: Batch, index: int) -> Container | None:
+        """The container that a row says itself, with the name that its other rows have, if it was not known yet."""
+        if said is None or said.is_named:
+            return said
+        known = self.container(chain_of(batch, index), int(batch.rows["cgroup_id"][index]))
+        return known if known and (known.id, known.incarnation) == (said.id, said.incarnation) else said
 
 
 class Basis(NamedTuple):
