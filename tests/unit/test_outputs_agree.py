@@ -182,9 +182,7 @@ def of_session(fact: Fact) -> str:
         return f"{numbers} entered{by}"
     if fact["action"] == "described":
         return f"exec as {session['user']}: {' '.join(shlex.quote(safe_text(word)) for word in session['command'])}"
-    return {2: "ended: exit 3 after 2.0 s, left 4 5", 3: "ended: SIGKILL", 4: "ended: unseen"}[
-        session["number"]
-    ]
+    return {2: "ended: exit 3 after 2.0 s, left 4 5", 3: "ended: SIGKILL", 4: "ended: unseen"}[session["number"]]
 
 
 def of_life(fact: Fact) -> str:

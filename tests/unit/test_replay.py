@@ -290,12 +290,17 @@ def late(tmp_path: Path) -> Path:
 
 
 def test_a_name_that_comes_late_names_the_rows_before(late: Path) -> None:
-    by_id = replay("--json", late, WEB.id)[0]
-    assert len(by_id) == 24
-    assert all('"name":"web"' in line for line in by_id)
-    assert replay("--json", late, "web")[0] == replay("--json", late, "image:nginx")[0] == by_id
-    assert [line for line in replay("--json", late)[0] if WEB.id in line] == by_id
+    by_name = replay("--json", late, "web")[0]
+    assert len(by_name) == 24
+    assert all('"name":"web"' in line for line in by_name)
+    assert replay("--json", late, "image:nginx")[0] == by_name
     assert {line.split()[2] for line in replay(late, "w*")[0]} == {"web"}
+
+
+def test_a_target_that_needs_no_name_has_the_rows_as_they_were_live(late: Path) -> None:
+    by_id = replay("--json", late, f"pidns:{PIDNS}")[0]
+    assert [line for line in replay("--json", late)[0] if WEB.id in line] == by_id
+    assert ['"name":"web"' in line for line in by_id] == [False] * 12 + [True] * 12
 
 
 def test_a_name_that_comes_late_in_a_later_file(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     with Ending() as ending:
         sources = open_sources(files, view_modules(options), targets_of(targets), sayer(options.quiet))
         chosen = in_window(sources, since, until)
+        for source in chosen:  # live, rows wait for a name only where a TARGET needs it
+            source.knows_what_follows = any(target.needs_names for target in source.targets)
         width = expected_width(targets)
         view = RunsView({one.attribution: make_view(options, one.wall_offset_ns, sys.stdout, width) for one in chosen})
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])

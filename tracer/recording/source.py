@@ -32,7 +32,8 @@ _PIECE_BYTES = 1 << 20
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
-    targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
+    knows_what_follows: a container that its engine named late has its name in the rows before, too; set it to False
+    for what the live stream has shown. targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
@@ -47,6 +48,7 @@ class RecordedSource:
         self._held = Undecided(self._selection)
         self._from_ns, self._to_ns = 0, _FOREVER_NS
         self.on_progress: Callable[[], None] = lambda: None
+        self.knows_what_follows = True
 
     @property
     def name(self) -> str:
@@ -161,7 +163,8 @@ class RecordedSource:
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean, until there are no more or timeout_s() is None."""
-        self.attribution.late = late_names(self.recordings)
+        if self.knows_what_follows:
+            self.attribution.late = late_names(self.recordings)
         self.attribution.expects_names = self.is_stream
         before: Recording | None = None
         for recording in self.recordings:

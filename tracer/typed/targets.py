@@ -92,6 +92,11 @@ class Target:
             case _:
                 return not self.means(containers, chain)
 
+    @property
+    def needs_names(self) -> bool:
+        """Whether what it means depends on what an engine reports of a container."""
+        return self.kind in BY_NAME or self.kind in BY_DESCRIPTION
+
     def _is(self, pidns: PidnsId) -> bool:
         return pidns.inum == int(self.value) and self.gen in (None, pidns.gen)
 
