@@ -302,7 +302,7 @@ def test_an_exec_that_is_no_session_is_forgotten(stream: Stream) -> None:
     stream.take(visitor())
     assert engine.facts(SECOND_NS) == []
     assert engine.facts(SECOND_NS + PATIENCE_NS + 1) == []
-    assert engine.execs.due_in_ns(9 * SECOND_NS) == math.inf
+    assert engine.execs.due_in_ns(2 * PATIENCE_NS) == math.inf
 
 
 def test_what_is_over_is_forgotten(stream: Stream) -> None:

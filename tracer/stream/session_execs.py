@@ -21,8 +21,9 @@ from tracer.stream.schema import Kind
 from tracer.stream.sessions import Sessions
 from tracer.text.escape import decode
 
-PATIENCE_NS = 5_000_000_000
-_AGAIN_NS = 20_000_000
+PATIENCE_NS = 30_000_000_000
+_AGAIN_NS, _SELDOM_NS = 20_000_000, 500_000_000
+_FRESH_NS = 2_000_000_000
 _EARLIER_NS = 1_000_000_000  # than the engine says: the clock may have been set
 _PROBE_NS = 2_000_000_000  # an engine notes a health check a moment after its end
 _MAX_PENDING = 4096
@@ -77,7 +78,7 @@ class SessionExecs:
         """Rows that add to sessions what engines have said by now."""
         if self.due_in_ns(now_ns) > 0:
             return
-        self._not_before_ns = now_ns + _AGAIN_NS
+        self._not_before_ns = now_ns + (_AGAIN_NS if self._is_fresh(now_ns) else _SELDOM_NS)
         for exec_id in self._pending:
             pending = self._pending.get(exec_id)
             if pending and self._is_over(pending, now_ns):
@@ -89,6 +90,12 @@ class SessionExecs:
                     yield from self._matched(pending, msgspec.structs.replace(said, command=command), now_ns)
                 elif said is None:
                     self._pending.pop(exec_id)
+
+    def _is_fresh(self, now_ns: int) -> bool:
+        """Whether an exec was made, or has ended, a moment ago."""
+        pending = filter(None, map(self._pending.get, self._pending))
+        latest_ns = max((one.died_ns or one.created_ns for one in pending), default=0)
+        return now_ns + self._wall_offset_ns - latest_ns < _FRESH_NS
 
     def _is_over(self, pending: _Pending, now_ns: int) -> bool:
         """Whether nothing more is waited for."""

@@ -27,7 +27,7 @@ from tracer.text.wait_status import ending
 
 _INFERRED, _MOVED = int(Flag.INFERRED), int(Flag.MOVED)
 MAX_SESSIONS = 4096
-PAST_NS = 10_000_000_000
+PAST_NS = 30_000_000_000
 """How long after its end an engine's word on a session is waited for."""
 _MAX_COMMAND = 4096
 _MAX_LEFT = 1024
