@@ -104,7 +104,8 @@ def all_ends(sources: Sequence[RecordedSource], text: str | None, until_ns: int)
     _read(sources, (ends,), until_ns)
     if not ends.found:
         who = "any container" if text is None else text
-        raise NstraceError(f"no life of {who} ended in {_names(sources)}", "", ExitCode.NO_TARGET)
+        hint = "nstrace replay --events container FILE shows what became of each container"
+        raise NstraceError(f"no life of {who} ended in {_names(sources)}", hint, ExitCode.NO_TARGET)
     return list(ends.found)
 
 
