@@ -105,6 +105,13 @@ def test_a_start_that_the_kernel_has_not_seen_is_doubted() -> None:
     assert (started.action, started.doubt) == ("started", "docker says so; no process of it was seen")
 
 
+def test_nothing_is_doubted_while_the_kernels_word_is_held_back() -> None:
+    stream = Told()
+    stream.hear(said("start"))
+    assert not len(stream.hints.take([], LATER_NS, NOW_NS))
+    assert len(stream.hints.take([], LATER_NS)) == 1
+
+
 def test_each_start_is_one_life() -> None:
     stream = Told()
     stream.feed(first(), end(100, 1))

@@ -58,10 +58,12 @@ class LifeHints:
         self._wall_offset_ns = wall_offset_ns
         self._waiting: deque[_Waiting] = deque()
 
-    def take(self, events: Iterable[EngineEvent], now_ns: int) -> Batch:
-        """The rows that these words make, and those that were waited for until now. now_ns: CLOCK_BOOTTIME."""
+    def take(self, events: Iterable[EngineEvent], now_ns: int, told_ns: int | None = None) -> Batch:
+        """The rows that these words make, and those that were waited for until now. now_ns: CLOCK_BOOTTIME. told_ns:
+        until when the kernel's word is known, where some of it is held back; None: until now."""
+        told_ns = now_ns if told_ns is None else told_ns
         rows = [row for event in events for row in self._heard(event, now_ns)]
-        while self._waiting and self._waiting[0].until_ns <= now_ns:
+        while self._waiting and self._waiting[0].until_ns <= told_ns:
             rows += self._doubted(self._waiting.popleft(), now_ns)
         return Batch.concat(rows)
 

@@ -281,7 +281,7 @@ class LiveSource:
         renamed = [self._cgroups.rename(container_id, name) for container_id, name in names.items()]
         if facts := [fact for found in renamed for fact in found]:
             yield from self._choose(fact_rows(facts, now_ns()))
-        if len(rows := self._hints.take(heard, now_ns())):
+        if len(rows := self._hints.take(heard, now_ns(), self._held.oldest_ns or None)):
             yield rows
         if newly := set(self._newly_meant(facts)):
             yield from self._newcomers(newly)
