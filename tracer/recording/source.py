@@ -32,8 +32,9 @@ _PIECE_BYTES = 1 << 20
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
-    knows_what_follows: a container that its engine named late has its name in the rows before, too; set it to False
-    for what the live stream has shown. targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
+    targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
+    knows_what_follows: a container that its engine named late has its name in the rows before, too; set it to False for
+    what the live stream has shown.
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
