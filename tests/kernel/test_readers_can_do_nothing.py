@@ -28,6 +28,8 @@ READERS = {
     "export FILE --to jsonl -w OUT": ("tracer.views.jsonl", "JsonLines", "render"),
     "export FILE --to csv --partition -w OUT": DECODE,
     "export FILE --to csv -w -": DECODE,
+    "timeline FILE -w OUT": ("tracer.past.timeline", "Collector", "take"),
+    "timeline FILE -w -": ("tracer.views.timeline", "", "pack"),
     "translate --from FILE 1001": DECODE,
     "translate --from FILE web/1": ("tracer.past.translation", "Hindsight", "during"),
     "ps --from FILE": DECODE,

@@ -199,6 +199,10 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *(["--to", "csv", "-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
         ["--to", "parquet", "--partition", "-w", BAD, FILE],
     ],
+    "timeline": [
+        *(["-w", "-", file] for file in FILES),
+        *(["-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
+    ],
     "run": [["--to", FILE, "--", HOSTILE], ["--to", f"/nowhere/{NAME}", "--", HOSTILE]],
     "ps": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
     "tree": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from tracer.errors import ExitCode, Interrupted, NstraceError
+from tracer.errors import ExitCode, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind
 from tracer.wiring.completing import complete_file
+from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 from tracer.wiring.zones import time_option
 
@@ -78,7 +77,7 @@ def command(
 
     def convert(write: Callable[[list[RecordedSource]], None]) -> None:
         if os.getpid() != command_pid:
-            _default_signals()
+            default_signals()
         sources = parse()
         chosen = in_window(sources, since, until)
         with progress(chosen, shows):
@@ -88,41 +87,14 @@ def command(
         check_found(sources)
 
     if out != "-":
-        _interrupt_at_signals()
+        interrupt_at_signals()
     if partition:
         _into_folder(convert, form, Path(out))
     elif out == "-":
         _into_stdout(convert, form)
     else:
-        _into_file(convert, form, Path(out), force)
+        into_file(lambda file: convert(lambda sources: _write(sources, form, file)), Path(out), force)
     return 0
-
-
-def _interrupt_at_signals() -> None:
-    """Let signals end the command in order: nothing is left of what was begun."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(number)
-
-
-def _default_signals() -> None:
-    """In the child that converts: end at once. Where only the command gets a signal, it ends the child."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _into_file(convert: Convert, form: str, out: Path, force: bool) -> None:
-    """Write the whole file or nothing: under another name, by a child without privileges."""
-    from tracer.recording.files import created
-    from tracer.system.privileges import in_child
-
-    with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
-        in_child(lambda: convert(lambda sources: _write(sources, form, file)))
 
 
 def _into_stdout(convert: Convert, form: str) -> None:

@@ -28,3 +28,8 @@ def aware(moment: datetime) -> datetime:
     from datetime import UTC
 
     return moment.replace(tzinfo=UTC) if _is_utc else moment.astimezone()
+
+
+def is_utc() -> bool:
+    """Whether it is UTC."""
+    return _is_utc

@@ -1,0 +1,44 @@
+// What is seen in the picture as a table, for those who do not see it.
+
+import { command, comm, ending, pids } from "./data.js";
+import { button, byId, element } from "./dom.js";
+import { HEAD, ROW, yOf } from "./layout.js";
+import { duration } from "./times.js";
+
+const MOST = 200;
+const TITLES = ["began", "lived", "container", "PIDs, host first", "name", "command", "how it ended"];
+
+// The processes that are seen: in the window of time and among the rows, and hits where something is searched for.
+export function seen(model, plan, state, most) {
+  const found = [];
+  for (let i = 0; i < model.n && model.start[i] <= state.until; i++) {
+    if (model.end[i] < state.from || (state.hits && !state.hits[i])) continue;
+    const y = yOf(plan, model, i);
+    if (y + ROW <= state.top + HEAD || y >= state.top + state.height) continue;
+    found.push(i);
+    if (found.length > most) break;
+  }
+  return found;
+}
+
+export function showTable(model, plan, state, clock, select) {
+  const found = seen(model, plan, state, MOST);
+  const table = byId("rows");
+  const head = element("tr");
+  TITLES.forEach((title) => head.append(element("th", title, { scope: "col" })));
+  table.tHead.replaceChildren(head);
+  table.tBodies[0].replaceChildren(...found.slice(0, MOST).map((i) => row(model, clock, i, select)));
+  const many = found.length > MOST ? `The first ${MOST} processes` : `${found.length} process${found.length === 1 ? "" : "es"}`;
+  const lost = model.notes.filter((note) => note.kind === "gap" && note.until >= state.from && note.since <= state.until);
+  const gaps = lost.map(({ since, lost: count }) => `${count} lost at ${clock.text(since)}`).slice(0, 20).join("; ");
+  table.caption.textContent = `${many} from ${clock.text(state.from)} to ${clock.text(state.until)}.${gaps ? ` Gaps: ${gaps}.` : ""}`;
+}
+
+function row(model, clock, i, select) {
+  const made = element("tr"), first = element("td");
+  first.append(button(clock.text(Math.max(0, model.start[i])), () => select(i, true)));
+  const cells = [duration(model.end[i] - model.start[i]), model.lanes[model.lane[i]].label, pids(model, i).join(" > "),
+    comm(model, i), command(model, i), ending(model, i)];
+  made.append(first, ...cells.map((text) => element("td", text)));
+  return made;
+}

@@ -1,0 +1,116 @@
+"""nstrace timeline: a recording as a picture to look into."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from tracer.wiring.completing import complete_file
+from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
+from tracer.wiring.windows import in_window, window_options
+from tracer.wiring.zones import time_option
+
+if TYPE_CHECKING:
+    from tracer.recording.source import RecordedSource
+    from tracer.views.timeline import Page
+
+_USES = ("tracer.views.timeline", "tracer.past.timeline", "tracer.recording.multiple_runs")
+
+
+@click.command("timeline")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
+@click.option(
+    "-w",
+    "--write",
+    "out",
+    metavar="OUT",
+    shell_complete=complete_file,
+    help="Output file; - is stdout. Default: FILE with the extension .html.",
+)
+@window_options()
+@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@time_option
+def command(
+    arguments: tuple[str, ...], out: str | None, force: bool, quiet: bool, since: str | None, until: str | None
+) -> int:
+    """Write a recording as a page that shows all its processes on a line of time.
+
+    The page is one file: it opens from a disk, in any browser of 2023 or newer, and asks no network. Lanes are
+    containers and PID namespaces; in them bars are processes, each below its parent, and ticks in the bars execs.
+    Color and sign say how a process ended; where events were lost the page is shaded. Wheel and drag zoom and move;
+    / searches for PIDs of any level, commands and containers; a click shows all of a process; ? lists the keys.
+    The page's address, with what stands behind #, leads back to the same view.
+
+    FILEs, TARGETs and TIMEs are those of nstrace replay; the files are of one run of nstrace.
+
+    \b
+    nstrace timeline web.arrows -w web.html
+    nstrace timeline all.arrows web --since 14:03 --until +5m -w - >web.html
+    """
+    from tracer.commands.progress import is_wanted, progress
+    from tracer.wiring.open_recordings import open_later, sayer, split_files, targets_of
+
+    files, targets = split_files(arguments)
+    if out is None:
+        if files[0] == "-":
+            raise click.UsageError("the output file is missing: -w OUT")
+        out = str(Path(files[0]).with_suffix(".html"))
+    if out == "-" and sys.stdout.isatty():
+        raise click.UsageError("a page is not written to a terminal: -w web.html")
+    page, shows = _page(), is_wanted(quiet, to_stdout=out == "-")
+    parse = open_later(files, _USES, targets_of(targets), sayer(quiet))
+    command_pid = os.getpid()
+
+    def write(file: IO[bytes]) -> None:
+        if os.getpid() != command_pid:
+            default_signals()
+        sources = parse()
+        chosen = in_window(sources, since, until)
+        with progress(chosen, shows):
+            file.write(_rendered(chosen, page, is_whole=since is None and until is None))
+        file.flush()
+
+    if out != "-":
+        interrupt_at_signals()
+        into_file(write, Path(out), force)
+    else:
+        from tracer.system.privileges import drop
+
+        drop()
+        write(sys.stdout.buffer)
+    return 0
+
+
+def _page() -> Page:
+    """What all pages have in common. Read before privileges are given up."""
+    from importlib.resources import files
+
+    from tracer.views.timeline import PARTS, Page
+
+    folder = files("tracer.views") / "page"
+    return Page(*((folder / name).read_text("utf-8") for name in PARTS))
+
+
+def _rendered(sources: list[RecordedSource], page: Page, is_whole: bool) -> bytes:
+    """The page of the one run; is_whole: up to its end. Raises NstraceError (usage) where there are several."""
+    from tracer.past.timeline import Collector
+    from tracer.recording.multiple_runs import check_found, run_of
+    from tracer.text import zone
+    from tracer.version import VERSION
+    from tracer.views.timeline import About, render
+
+    source = run_of(sources)
+    collector = Collector()
+    for batch in source.batches(lambda: 0.0):
+        collector.take(batch, source.attribution)
+    check_found([source])
+    timeline = collector.finish(source.recordings[-1].last_ns if is_whole else 0)
+    about = About(
+        Path(source.name).name, source.recordings[0].facts.host, source.wall_offset_ns, zone.is_utc(), VERSION
+    )
+    return render(timeline, about, page)

@@ -1,0 +1,39 @@
+"""A file that a child without privileges makes of recordings: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from tracer.errors import Interrupted
+
+
+def interrupt_at_signals() -> None:
+    """Let signals end the command in order: nothing is left of what was begun."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def default_signals() -> None:
+    """In the child that converts: end at once. Where only the command gets a signal, it ends the child."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def into_file(write: Callable[[IO[bytes]], None], out: Path, force: bool) -> None:
+    """Have a child without privileges write the whole file: under another name, until it is finished."""
+    from tracer.recording.files import created
+    from tracer.system.privileges import in_child
+
+    with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
+        in_child(lambda: write(file))
