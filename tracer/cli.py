@@ -28,7 +28,7 @@ VERBS = {
     "replay": "show a recording as follow would have shown it",
     "translate": "find a process: from the PID inside a container to the host's, and back",
     "timeline": "draw a recording as a page for a browser",
-    "export": "convert a recording to Parquet, JSON lines or CSV",
+    "export": "convert a recording to Parquet, JSON lines, CSV or a Perfetto trace",
     "run": "run a command in a new PID namespace and follow it; needs no container",
     "ps": "list processes with all their PIDs, on the host and inside",
     "tree": "show processes as a tree of containers and nested namespaces",

@@ -28,6 +28,7 @@ READERS = {
     "export FILE --to jsonl -w OUT": ("tracer.views.jsonl", "JsonLines", "render"),
     "export FILE --to csv --partition -w OUT": DECODE,
     "export FILE --to csv -w -": DECODE,
+    "export FILE --to perfetto -w OUT": ("tracer.recording.perfetto", "PerfettoTrace", "take"),
     "timeline FILE -w OUT": ("tracer.past.timeline", "Collector", "take"),
     "timeline FILE -w -": ("tracer.views.timeline", "", "pack"),
     "translate --from FILE 1001": DECODE,

@@ -198,6 +198,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *(["--to", form, "-w", "-", file] for form in ("csv", "jsonl", "parquet") for file in FILES),
         *(["--to", "csv", "-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
         ["--to", "parquet", "--partition", "-w", BAD, FILE],
+        *(["--to", "perfetto", "-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}")),
     ],
     "timeline": [
         *(["-w", "-", file] for file in FILES),

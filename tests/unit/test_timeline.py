@@ -57,7 +57,7 @@ def test_a_life_from_fork_to_exit() -> None:
     assert whole.comms[life["comm"]] == b"ls"
     assert whole.commands[life["command"]] == b"/bin/ls\0ls\0-l\0"
     assert (ran["process"], ran["ts_ns"], ran["command"], ran["errno"]) == (0, SECOND_NS + 5, life["command"], 0)
-    assert [(lane.label, lane.level, lane.counts) for lane in whole.lanes] == [
+    assert [(lane.label, lane.level, lane.counts) for lane in whole.lanes.all] == [
         ("web", 1, {"fork": 1, "exec": 1, "exit": 1})
     ]
 
@@ -96,7 +96,7 @@ def test_namespaces_stand_in_each_other() -> None:
     whole = timeline_of(batch(
         cgroup(7, WEB), fork(50), *(fork(60 + n, deep[: n + 1], cgroup_id=7) for n in range(3))
     ))  # fmt: skip
-    assert [(lane.label, lane.level, lane.parent) for lane in whole.lanes] == [
+    assert [(lane.label, lane.level, whole.lanes.parent(lane)) for lane in whole.lanes.all] == [
         ("host", 0, None), ("web", 1, None), ("web", 2, 1), ("web", 3, 2)
     ]  # fmt: skip
     assert whole.between == {2: (15,), 3: (15, 4)}
@@ -108,7 +108,7 @@ def test_a_name_that_an_engine_tells_late_is_the_lanes() -> None:
         batch(cgroup(7, unnamed, pending=True), fork(60, INSIDE, cgroup_id=7)),
         batch(cgroup(7, WEB), fork(61, [(PIDNS, 16)], start_ns=2 * SECOND_NS, cgroup_id=7)),
     )
-    assert [(lane.label, lane.counts) for lane in whole.lanes] == [("web", {"fork": 2})]
+    assert [(lane.label, lane.counts) for lane in whole.lanes.all] == [("web", {"fork": 2})]
 
 
 def test_a_failed_exec_is_no_command() -> None:

@@ -22,7 +22,10 @@ from tracer.wiring.zones import time_option
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
 
-_FORMATS = ("parquet", "jsonl", "csv")
+_FORMATS = ("parquet", "jsonl", "csv", "perfetto")
+_SUFFIXES = {"perfetto": "pftrace"}
+_USES = {"jsonl": ("tracer.views.jsonl",), "perfetto": ("tracer.recording.perfetto",)}
+_FLAT = ("parquet", "csv")
 Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 
 
@@ -46,16 +49,18 @@ def command(
     arguments: tuple[str, ...], form: str, out: str | None, partition: bool, force: bool, quiet: bool,
     since: str | None, until: str | None,
 ) -> int:  # fmt: skip
-    """Write recordings in a format that DuckDB, Polars, pandas, Spark or a spreadsheet reads.
+    """Write recordings in a format that DuckDB, Polars, pandas, Spark, a spreadsheet or Perfetto reads.
 
     FILEs, TARGETs and TIMEs are those of nstrace replay. parquet and csv hold all that was recorded, one row per event,
     in order of time, several runs one after the other, columns named as in the JSON, with the container in each row.
-    jsonl holds the lines of replay --json.
+    jsonl holds the lines of replay --json. perfetto is a trace for ui.perfetto.dev: containers and PID namespaces are
+    tracks, processes are slices, forks are arrows; the files are of one run of nstrace.
 
     \b
     nstrace export web.arrows --to parquet
     duckdb -c "select comm, count(*) from 'web.parquet' group by comm"
     nstrace export --to jsonl -w - web.arrows | jq .args
+    nstrace export --to perfetto web.arrows
     nstrace export --to csv --since 14:03 --until +5m all.arrows web
     """
     from tracer.commands.progress import is_wanted, progress
@@ -66,12 +71,12 @@ def command(
     if out is None:
         if files[0] == "-":
             raise click.UsageError("the output file is missing: -w OUT")
-        out = str(Path(files[0]).with_suffix(f".{form}"))
-    if partition and (form == "jsonl" or out == "-"):
+        out = str(Path(files[0]).with_suffix(f".{_SUFFIXES.get(form, form)}"))
+    if partition and (form not in _FLAT or out == "-"):
         raise click.UsageError("--partition needs --to parquet or csv, and a folder as OUT")
-    writer = "tracer.views.jsonl" if form == "jsonl" else "tracer.recording.export"
+    _check_library(form)
     shows = is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(files, [writer], targets_of(targets), sayer(quiet))
+    parse = open_later(files, _USES.get(form, ("tracer.recording.export",)), targets_of(targets), sayer(quiet))
 
     command_pid = os.getpid()
 
@@ -97,12 +102,21 @@ def command(
     return 0
 
 
+def _check_library(form: str) -> None:
+    """Raises NstraceError where what writes this format is not installed."""
+    from importlib.util import find_spec
+
+    if form == "perfetto" and not find_spec("perfetto"):
+        raise NstraceError("--to perfetto needs the library perfetto", "pip install 'nstrace[perfetto]'")
+
+
 def _into_stdout(convert: Convert, form: str) -> None:
     from tracer.system.privileges import drop
 
-    if form == "parquet" and sys.stdout.isatty():
+    if form in ("parquet", "perfetto") and sys.stdout.isatty():
+        name = f"-w web.{_SUFFIXES.get(form, form)}"
         raise NstraceError(
-            "Parquet is binary and not written to a terminal", "name a file: -w web.parquet", ExitCode.USAGE
+            f"{form.capitalize()} is binary and not written to a terminal", f"name a file: {name}", ExitCode.USAGE
         )
     drop()
     convert(lambda sources: _write(sources, form, sys.stdout.buffer))
@@ -138,6 +152,12 @@ def _own(folder: int, uid: int) -> None:
 def _write(sources: list[RecordedSource], form: str, file: IO[bytes]) -> None:
     if form == "jsonl":
         _write_lines(sources, file)
+        return
+    if form == "perfetto":
+        from tracer.recording.multiple_runs import run_of
+        from tracer.recording.perfetto import write_trace
+
+        write_trace(run_of(sources), file)
         return
     from tracer.recording.export import TABLES, tables
 

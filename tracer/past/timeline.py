@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
+from tracer.past.lanes import Lanes
 from tracer.past.texts import CUT, Texts
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.metadata import Container
-from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
+from tracer.stream.pidns import chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, KINDS, NO_CPU, SHOWN_KINDS, Flag, Kind, Subject
 
 MAX_ROWS = 3_000_000
@@ -40,27 +40,6 @@ class Fate:
     """How a life ended, as the column `fate` has it."""
 
     ENDED, LIVES, UNSEEN = range(3)
-
-
-class Lane(msgspec.Struct):
-    """The processes of one container in one PID namespace, or of a namespace that is no container's.
-
-    parent: the lane of the namespace around it, by number; None: only the host's is. counts: how many rows of each kind
-    it has.
-    """
-
-    container: Container | None
-    pidns: PidnsId
-    level: int
-    parent: int | None = None
-    counts: dict[str, int] = {}
-
-    @property
-    def label(self) -> str:
-        """The name of the container, else what it is."""
-        if self.container:
-            return self.container.label
-        return "host" if self.pidns == INITIAL_PIDNS else f"pidns:{self.pidns.inum}"
 
 
 class Note(NamedTuple):
@@ -89,7 +68,7 @@ class Timeline(NamedTuple):
     processes: NDArray[np.void]
     execs: NDArray[np.void]
     between: dict[int, tuple[int, ...]]
-    lanes: list[Lane]
+    lanes: Lanes
     notes: list[Note]
     comms: list[bytes]
     commands: list[bytes]
@@ -114,9 +93,7 @@ class Collector:
     def __init__(self) -> None:
         self._rows = 0
         self._facts: list[NDArray[np.void]] = []
-        self._lanes: dict[tuple[str, int, PidnsId], int] = {}
-        self._found: list[Lane] = []
-        self._outer: list[PidnsId | None] = []
+        self._lanes = Lanes()
         self._notes: list[Note] = []
         self._between: dict[tuple[int, int], tuple[int, ...]] = {}
         self._comms, self._commands = Texts(), Texts()
@@ -144,7 +121,7 @@ class Collector:
             facts[name] = rows[name]
         facts["nr"] = rows["chain"]["nr"][:, 0]
         facts["uid"] = np.where(known("uid"), rows["uid"], _UNKNOWN_UID)
-        lanes = [self._lane(batch, at, attribution) for at in batch.pairs.first]
+        lanes = [self._lanes.number(batch, at, attribution) for at in batch.pairs.first]
         facts["lane"] = np.array(lanes, np.uint32)[batch.pairs.of_row]
         names, of_row = np.unique(rows["comm"], return_inverse=True)
         facts["comm"] = np.array([self._comms.number(name) for name in names.tolist()], np.uint32)[of_row]
@@ -164,22 +141,6 @@ class Collector:
             number(_joined(raw, exe_len, is_cut))
             for (raw, exe_len), is_cut in zip(batch.commands(where), cut.tolist(), strict=True)
         ]
-
-    def _lane(self, batch: Batch, at: int, attribution: Attribution) -> int:
-        """The number of the row's lane."""
-        chain, container = chain_of(batch, at), attribution.of_row(batch, at)
-        pidns = chain[-1].pidns if batch.rows["level"][at] else INITIAL_PIDNS
-        return self._lane_of(container, pidns, chain[-2].pidns if len(chain) > 1 else None, len(chain))
-
-    def _lane_of(self, container: Container | None, pidns: PidnsId, outer: PidnsId | None, level: int) -> int:
-        key = (container.id, container.incarnation, pidns) if container else ("", 0, pidns)
-        if key not in self._lanes:
-            self._lanes[key] = len(self._found)
-            self._found.append(Lane(container, pidns, 0 if pidns == INITIAL_PIDNS else level))
-            self._outer.append(outer)
-        lane = self._found[self._lanes[key]]
-        lane.container = container  # an engine may name it late
-        return self._lanes[key]
 
     def _note(self, batch: Batch, at: int, attribution: Attribution) -> Note:
         row, known = batch.rows[at], Known(batch.rows[at : at + 1])
@@ -214,7 +175,7 @@ class Collector:
             processes=lives,
             execs=_execs(facts, process),
             between=_placed(self._between, lives),
-            lanes=self._nested(),
+            lanes=self._lanes,
             notes=self._notes,
             comms=self._comms.texts,
             commands=self._commands.texts,
@@ -222,19 +183,9 @@ class Collector:
 
     def _count(self, facts: NDArray[np.void]) -> None:
         slots = facts["lane"].astype(np.int64) * _KIND_SLOTS + facts["kind"]
-        counts = np.bincount(slots, minlength=len(self._found) * _KIND_SLOTS).reshape(-1, _KIND_SLOTS)
-        for lane, of_kinds in zip(self._found, counts.tolist(), strict=True):
+        counts = np.bincount(slots, minlength=len(self._lanes.all) * _KIND_SLOTS).reshape(-1, _KIND_SLOTS)
+        for lane, of_kinds in zip(self._lanes.all, counts.tolist(), strict=True):
             lane.counts = {Kind(kind).name.lower(): count for kind, count in enumerate(of_kinds) if count}
-
-    def _nested(self) -> list[Lane]:
-        """The lanes, each with that of the namespace around it."""
-        by_pidns: dict[PidnsId, int] = {}
-        for number, lane in enumerate(self._found):
-            if lane.container or lane.pidns not in by_pidns:
-                by_pidns.setdefault(lane.pidns, number)
-        for lane, outer in zip(self._found, self._outer, strict=True):
-            lane.parent = by_pidns.get(outer) if outer else None
-        return self._found
 
 
 def _joined(raw: bytes, exe_len: int, is_cut: bool) -> bytes:

@@ -18,8 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.past.lanes import Lane, Lanes
 from tracer.past.texts import CUT
-from tracer.past.timeline import Lane, Note, Timeline
+from tracer.past.timeline import Note, Timeline
 from tracer.stream.batch import split_args
 from tracer.text.escape import command_line, safe, safe_text
 from tracer.text.exec_errors import error_name
@@ -152,12 +153,12 @@ def _facts(timeline: Timeline, about: About) -> dict[str, Any]:
         "begin": str(timeline.begin_ns),  # JSON's numbers have 53 bits in a browser
         "end": str(timeline.end_ns),
         "wall": str(about.wall_offset_ns),
-        "lanes": list(map(_lane, timeline.lanes)),
+        "lanes": [_lane(lane, timeline.lanes.parent(lane)) for lane in timeline.lanes.all],
         "notes": [_note(note, timeline.lanes) for note in timeline.notes],
     }
 
 
-def _lane(lane: Lane) -> dict[str, Any]:
+def _lane(lane: Lane, parent: int | None) -> dict[str, Any]:
     container = lane.container
     return {
         "label": safe_text(lane.label),
@@ -167,19 +168,15 @@ def _lane(lane: Lane) -> dict[str, Any]:
         "runtime": safe_text(container.runtime) if container else "",
         "pidns": str(lane.pidns.inum),
         "level": lane.level,
-        "parent": -1 if lane.parent is None else lane.parent,
+        "parent": -1 if parent is None else parent,
         "counts": lane.counts,
     }
 
 
-def _note(note: Note, lanes: list[Lane]) -> list[Any]:
+def _note(note: Note, lanes: Lanes) -> list[Any]:
     """What happened, from when to when, in which lane (-1: in all), how many events were lost, on which CPU, and what
     else there is to say."""
-    lane = -1
-    if note.container:
-        wanted = note.container.id, note.container.incarnation
-        containers = [(one.container.id, one.container.incarnation) if one.container else None for one in lanes]
-        lane = containers.index(wanted) if wanted in containers else -1
+    lane = lanes.of_container(note.container)
     label = safe_text(note.container.label) if note.container else ""
     times = str(note.since_ns), str(note.ts_ns)
-    return [note.kind, *times, lane, note.lost, note.cpu, safe_text(note.text), label]
+    return [note.kind, *times, -1 if lane is None else lane, note.lost, note.cpu, safe_text(note.text), label]
