@@ -27,6 +27,7 @@ VERBS = {
     "record": "record events to a file",
     "replay": "show a recording as follow would have shown it",
     "translate": "find a process: from the PID inside a container to the host's, and back",
+    "top": "a live screen of containers and their processes",
     "timeline": "draw a recording as a page for a browser",
     "export": "convert a recording to Parquet, JSON lines, CSV or a Perfetto trace",
     "run": "run a command in a new PID namespace and follow it; needs no container",

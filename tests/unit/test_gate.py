@@ -200,6 +200,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         ["--to", "parquet", "--partition", "-w", BAD, FILE],
         *(["--to", "perfetto", "-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}")),
     ],
+    "top": [["--from", HOSTILE], *(["--from", file] for file in FILES if file not in (FILE, TORN, FOLDER))],
     "timeline": [
         *(["-w", "-", file] for file in FILES),
         *(["-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
@@ -221,7 +222,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "help": [[HOSTILE], ["ps"]],
 }
 ALWAYS = {"record": ["-w", f"/nowhere/{NAME}"], "export": ["--to", "csv"], "replay": [FILE]}
-LIVE = {"follow", "record", "run", "verify"}
+LIVE = {"follow", "record", "run", "verify", "top"}
 
 
 def test_every_command_is_here() -> None:
@@ -243,7 +244,7 @@ def options_of(verb: str) -> Iterator[list[str]]:
 
 def runs_of(verb: str) -> list[list[str]]:
     odd = [["--help"], [f"--{HOSTILE}"], [f"-{HOSTILE}"], ["-o", HOSTILE], []]
-    return [*BASES[verb], *options_of(verb), *(odd if verb not in ("run", "follow", "record") else odd[:-1])]
+    return [*BASES[verb], *options_of(verb), *(odd if verb not in ("run", "follow", "record", "top") else odd[:-1])]
 
 
 @pytest.mark.parametrize("on_pty", [False, True], ids=["pipe", "pty"])

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
-from tracer.past.lanes import Lanes
 from tracer.past.texts import CUT, Texts
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
+from tracer.stream.lanes import Lanes
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, KINDS, NO_CPU, SHOWN_KINDS, Flag, Kind, Subject

@@ -1,7 +1,7 @@
 """A recorded source -> a trace for Perfetto (ui.perfetto.dev), by its own library. What is kept in memory are the
 processes that live, no matter how long the recording is.
 
-A lane (`tracer.past.lanes`) is a track, in that of the namespace around it. The slices of its processes are on tracks
+A lane (`tracer.stream.lanes`) is a track, in that of the namespace around it. The slices of its processes are on tracks
 below it, all of one name, which Perfetto draws as one: slices of a track have to lie in each other, and processes
 overlap. A slice is written when its process has ended and its command is known; Perfetto sorts what it reads.
 """
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackEvent
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-from tracer.past.lanes import Lanes
 from tracer.recording.source import RecordedSource
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.known import Known
+from tracer.stream.lanes import Lanes
 from tracer.stream.pidns import ProcId, chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, KINDS, NO_CPU, SHOWN_KINDS, Flag, Kind, Subject
 from tracer.text.escape import command_line, safe, safe_text

@@ -18,10 +18,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.past.lanes import Lane, Lanes
 from tracer.past.texts import CUT
 from tracer.past.timeline import Note, Timeline
 from tracer.stream.batch import split_args
+from tracer.stream.lanes import Lane, Lanes
 from tracer.text.escape import command_line, safe, safe_text
 from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending

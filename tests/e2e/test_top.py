@@ -1,0 +1,153 @@
+"""nstrace top on a real terminal (tmux), with a real container: what it shows is what the kernel says, and the terminal
+is as it was, however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, wait_for
+from oracle import nspid
+from screens import Terminal
+
+pytest.importorskip("textual", reason="needs textual: scripts/setup")
+
+pytestmark = pytest.mark.e2e
+
+Start = Callable[..., Any]
+NOBODY = 65534
+WORKLOAD = "sleep 600 & sleep 601 & while true; do sleep 0.2; sh -c 'exit 3'; done"
+ZOMBIE = ["sh", "-c", "sleep 2 & exec sleep 602"]  # whose parent does not wait for it
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    if not shutil.which("tmux"):
+        pytest.skip("needs tmux: apt-get install tmux")
+    found = Terminal(tmp_path / "tmux", tmp_path, 100, 30)
+    yield found
+    found.close()
+
+
+def begin(terminal: Terminal, *args: str) -> None:
+    """Run nstrace top in it."""
+    command = shlex.join([sys.executable, "-m", "tracer", "top", *args])
+    terminal.type(
+        f"clear; stty -a | md5sum >before; PYTHONPATH={ROOT} {command}; echo ended $?; stty -a | md5sum >after"
+    )
+
+
+def processes(name: str) -> dict[str, int]:
+    """Those of the nstrace top of this container: the one that began, the one that reads, the one that draws."""
+    parents, uids = {}, {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):
+            words = (status.parent / "cmdline").read_bytes().split(b"\0")
+            if words[1:4] == [b"-m", b"tracer", b"top"] and name.encode() in words:
+                facts = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+                pid = int(status.parent.name)
+                parents[pid], uids[pid] = int(facts["PPid"]), int(facts["Uid"].split()[0])
+    began = [pid for pid, parent in parents.items() if parent not in parents]
+    children = [pid for pid, parent in parents.items() if parent in began]
+    return {
+        **dict(zip(["began"], began, strict=False)),
+        **{"draws" if uids[pid] == NOBODY else "reads": pid for pid in children},
+    }
+
+
+def is_as_before(folder: Path) -> bool:
+    """Whether the settings of the terminal are those from before."""
+    return (folder / "before").read_text() == (folder / "after").read_text() != ""
+
+
+def test_it_shows_what_the_kernel_says(start_container: Start, terminal: Terminal, tmp_path: Path) -> None:
+    container = start_container(["sh", "-c", WORKLOAD])
+    begin(terminal, container.name)
+    terminal.await_text(r"(?s)short-lived.*root +S [^\n]*sh -c.*root +S [^\n]*sleep 600.*root +S [^\n]*sleep 601")
+    rows = re.findall(r"^ +(\d+) +(\d+) \S+ +S .*?(sleep 60[01]|sh -c)", terminal.screen(), re.MULTILINE)
+    assert {command for *_numbers, command in rows} == {"sleep 600", "sleep 601", "sh -c"}
+    for host, inside, _command in rows:
+        assert nspid(int(host)) == [int(host), int(inside)]
+    shown = subprocess.run(
+        [sys.executable, "-m", "tracer", "ps", "-q", container.name],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert {host for host, *_others in rows} <= set(shown.stdout.split())
+    terminal.key("q")
+    terminal.await_text("ended 0")
+    terminal.await_prompt()
+    assert is_as_before(tmp_path)
+
+
+def test_a_zombie_says_so(start_container: Start, terminal: Terminal) -> None:
+    container = start_container(ZOMBIE)
+    begin(terminal, container.name)
+    terminal.await_text(r"Z .*\[.*not reaped by \d+\]")
+    container.reload()
+    assert f"not reaped by {container.attrs['State']['Pid']}]" in terminal.screen()
+    terminal.key("q")
+    terminal.await_text("ended 0")
+
+
+@pytest.mark.parametrize(("who", "number", "code"), [
+    ("began", signal.SIGTERM, 0), ("draws", signal.SIGTERM, 0), ("draws", signal.SIGKILL, 1),
+    ("draws", signal.SIGSEGV, 1), ("reads", signal.SIGKILL, 1),
+])  # fmt: skip
+def test_however_it_ends_the_terminal_is_as_it_was(
+    who: str, number: int, code: int, start_container: Start, terminal: Terminal, tmp_path: Path
+) -> None:
+    container = start_container()
+    begin(terminal, container.name)
+    terminal.await_text("1 living")
+    found = processes(container.name)
+    assert set(found) == {"began", "reads", "draws"}
+    os.kill(found[who], number)
+    terminal.await_text(f"ended {code}")
+    terminal.await_prompt()
+    assert is_as_before(tmp_path)
+    wait_for(lambda: not processes(container.name))
+
+
+def test_recording_and_inspecting(start_container: Start, terminal: Terminal, tmp_path: Path) -> None:
+    container = start_container(["sh", "-c", WORKLOAD])
+    begin(terminal, container.name)
+    terminal.await_text("sleep 600")
+    terminal.key("Down")
+    terminal.key("Enter")
+    terminal.await_text("(?s)PIDs, host first.*nstrace inspect")
+    terminal.key("Escape")
+    terminal.await_text("short-lived")  # Escape and a key at once would be one key, with Alt
+    terminal.key("w")
+    terminal.await_text("recording to ")
+    wait_for(lambda: any(path.stat().st_size > 4000 for path in tmp_path.glob("*.arrows")))
+    time.sleep(1)
+    terminal.key("w")
+    terminal.await_text(r"wrote .*arrows: \d+ rows")
+    terminal.key("q")
+    terminal.await_text("ended 0")
+    (file,) = tmp_path.glob("*.arrows")
+    terminal.await_prompt()
+    begin(terminal, "--from", file.name)
+    terminal.await_text("(?s)●.*sleep 601")
+    terminal.key("q")
+    terminal.await_text("ended 0")
+
+
+def test_errors_are_said_on_a_plain_terminal(terminal: Terminal) -> None:
+    begin(terminal, "nobody-here")
+    terminal.await_text("no container named 'nobody-here'")
+    terminal.await_text("ended 3")

@@ -1,0 +1,320 @@
+"""The screen of nstrace top, by textual's pilot: what it shows of samples, in three sizes, and its keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("textual", reason="needs textual: scripts/setup")
+
+from textual.pilot import Pilot
+
+from tracer.screen.app import Pane, Top
+from tracer.screen.messages import Hello, Played, Request, Said
+from tracer.screen.model import Proc
+from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, Ran, Sample
+
+SECOND_NS = 1_000_000_000
+WEB, HOST = LaneFacts(0, "web", "nginx:1.27", 4026532180, 1, None), LaneFacts(1, "host", "", 4026531836, 0, None)
+SIZES = [(80, 24), (120, 40), (200, 50)]
+
+
+class Assistant:
+    """Does nothing, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.zombies: set[int] = set()
+
+    def record(self) -> str:
+        self.asked.append("record")
+        return "recording to web.arrows; w stops it"
+
+    def inspect(self, pid: int) -> str:
+        self.asked.append(f"inspect {pid}")
+        return f"PID {pid}\ncwd /srv"
+
+    def states(self, procs: list[Proc]) -> None:
+        for proc in procs:
+            proc.state = "S"
+
+    def is_unreaped(self, proc: Proc) -> bool:
+        proc.reaper = proc.parent[0]
+        return proc.pids[0] in self.zombies
+
+
+class Screen(Top):
+    """With what it asked the process that reads."""
+
+    def __init__(self, assistant: Assistant) -> None:
+        self.requests: list[Request] = []
+        super().__init__(None, assistant)
+
+    def _ask(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def wanted(self) -> list[str]:
+        return [request.what for request in self.requests if request.what != "more"]
+
+    def lines(self) -> list[str]:
+        """What is seen, line by line."""
+        return [strip.text.rstrip() for strip in self.screen._compositor.render_strips()]
+
+
+def born(nr: int, command: str = "sleep 1", parent: int = 1, lane: int = 0, **others: Any) -> Born:
+    facts: dict[str, Any] = {
+        "uid": 0,
+        "comm": command.split()[0],
+        "since_ns": nr * SECOND_NS,
+        "was_there": False,
+    } | others
+    return Born((nr, nr), [nr, nr - 4000] if lane == 0 else [nr], lane, (parent, parent), facts["uid"], facts["comm"],
+                command, facts["since_ns"], facts["was_there"])  # fmt: skip
+
+
+def sample(**parts: Any) -> Sample:
+    """A sample with these parts."""
+    plain: dict[str, Any] = {"now_ns": 5000 * SECOND_NS, "events": 0, "living": 0}
+    plain |= {name: [] for name in ("lanes", "born", "ran", "ended", "brief", "acts", "by_lane", "losses", "told")}
+    return Sample(**(plain | parts))
+
+
+FIRST = sample(
+    is_new=True, lanes=[WEB, HOST], living=4, events=10, by_lane=[(0, 10, 2)], acts=[(4701, 4701, 6)],
+    born=[born(4701, "init", was_there=True), born(4711, "make all", 4701), born(4720, "cc -c a.c", 4711),
+          born(900, "sshd", lane=1)],
+    brief=[Brief(0, "ls", 312, 3), Brief(0, "cat", 2, 0)],
+)  # fmt: skip
+
+
+def run(
+    script: Callable[[Screen, Pilot[None]], Awaitable[None]],
+    size: tuple[int, int] = (80, 24),
+    hello: Hello | None = None,
+) -> Assistant:
+    """Run the screen with this script."""
+    assistant = Assistant()
+
+    async def play() -> None:
+        app = Screen(assistant)
+        async with app.run_test(size=size) as pilot:
+            app.take(hello or Hello("web", 0))
+            app.take(FIRST)
+            await pilot.pause()
+            await script(app, pilot)
+        assert app.error is None
+
+    asyncio.run(play())
+    return assistant
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_containers_and_their_trees(size: tuple[int, int]) -> None:
+    async def script(app: Screen, _pilot: Pilot[None]) -> None:
+        head, titles, *lines = app.lines()
+        assert head.startswith("web  4 processes, 1 container, 5.0 events/s, 2 failed")
+        assert titles.split() == ["PID", "NSPID", "USER", "S", "AGE", "EV/S", "COMMAND"]
+        assert lines[0].startswith("web  nginx:1.27, 3 living")
+        assert lines[0].endswith("2 failed")
+        assert [line.split()[:2] for line in lines[1:4]] == [["4701", "701"], ["4711", "711"], ["4720", "720"]]
+        assert lines[2].index("make all") == lines[1].index("init") + 2
+        assert lines[3].index("cc -c") == lines[1].index("init") + 4
+        assert "+ 314 short-lived: ls x312, cat x2" in lines[4]
+        assert lines[4].endswith("(3 failed)")
+        assert lines[5].startswith("host")
+        assert all(len(line) <= size[0] for line in lines)
+        assert len(app.lines()) == size[1]
+
+    run(script, size)
+
+
+def test_ended_ones_fade_and_zombies_stay() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(sample(ended=[Ended((4720, 4720), 4900 * SECOND_NS, 256), Ended((4711, 4711), 4900 * SECOND_NS, 9)]))
+        await pilot.pause()
+        assert any("cc -c" in line and line.endswith("[exit 1]") for line in app.lines())
+        assistant.zombies.add(4711)
+        app.model.forget(time.monotonic() + 3, assistant.is_unreaped)
+        app.action_sort()
+        await pilot.pause()
+        assert not any("cc -c" in line for line in app.lines())
+        assert any(
+            "make all" in line and "Z" in line and line.endswith("[SIGKILL, not reaped by 4701]")
+            for line in app.lines()
+        )
+
+    assistant = Assistant()
+    run(script, (120, 40))
+
+
+def test_losses_are_shown_as_they_happen() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(sample(losses=[Loss(1234, 1, 2, "")], is_sure=False))
+        await pilot.pause()
+        assert "1234 events lost, not sure" in app.lines()[0]
+        styles = [segment.style for segment in app.query_one("#head").render_line(0) if "lost" in segment.text]
+        assert "color(1)" in str(styles[0])  # red, of the terminal's own colors
+
+    run(script)
+
+
+def test_one_process_whole() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(
+            sample(
+                ran=[
+                    Ran((4711, 4711), 4800 * SECOND_NS, "make", "make all", 0),
+                    Ran((4711, 4711), 4801, "make", "/none", 2),
+                ]
+            )
+        )
+        await pilot.press("down", "down", "enter")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        text = "\n".join(app.lines())
+        assert isinstance(app.screen, Pane)
+        for wanted in (
+            "PIDs, host first  4711 > 711",
+            "container         web",
+            "what it ran",
+            "failed: ENOENT",
+            "4701>701  init",
+            "4720>720  cc -c a.c",
+            "nstrace inspect",
+            "cwd /srv",
+        ):
+            assert wanted in text
+        await pilot.press("escape")
+        assert not isinstance(app.screen, Pane)
+
+    assert run(script, (120, 40)).asked == ["inspect 4711"]
+
+
+def test_a_filter_and_a_search() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("F", *"make", "enter")
+        assert [row.proc.pids[0] for row in app.list.rows if row.proc] == [4711]
+        assert "filter: make" in app.lines()[-1]
+        await pilot.press("escape")
+        assert len([row for row in app.list.rows if row.proc]) == 4
+        await pilot.press("slash", *"720", "enter")
+        assert app.list.chosen is not None
+        assert app.list.chosen.pids == [4720, 720]
+        await pilot.press("slash", *"nobody", "enter")
+        assert "nothing matches 'nobody'" in app.lines()[-1]
+
+    run(script)
+
+
+def test_tree_sort_and_pids() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("t")
+        assert app.lines()[1].split()[2] == "CONTAINER"
+        await pilot.press("s")
+        await pilot.pause()
+        assert app.list.rows[0].proc is not None
+        assert app.list.rows[0].proc.pids[0] == 4701  # most events
+        await pilot.press("a")
+        await pilot.pause()
+        assert app.lines()[2].split()[0] == "4701>701"
+
+    run(script)
+
+
+def test_a_pause_changes_what_is_shown_and_not_what_is_known() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("space")
+        app.take(sample(living=5, born=[born(4800, "late", 4701)]))
+        await pilot.pause()
+        assert "paused" in app.lines()[0]
+        assert not any("late" in line for line in app.lines())
+        await pilot.press("space")
+        await pilot.pause()
+        assert any("late" in line for line in app.lines())
+
+    run(script)
+
+
+def test_events_recording_help_and_what_is_said() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("down", "e")
+        assert app.requests[-1] == Request("events", key=(4701, 4701))
+        await pilot.press("escape")
+        assert app.requests[-1] == Request("events", key=None)
+        await pilot.press("w")
+        assert app.lines()[-1].startswith("recording to web.arrows")
+        await pilot.press("question_mark")
+        assert "one process whole" in "\n".join(app.lines())
+        await pilot.press("escape")
+        app.take(Said("web is not running; waiting for it to start"))
+        app.draw()
+        await pilot.pause()
+        assert app.lines()[-1].startswith("web is not running")
+
+    assert run(script).asked == ["record"]
+
+
+def test_a_recording_is_played() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(Played(5 * SECOND_NS, True, 2.0))
+        app.draw()
+        await pilot.pause()
+        assert "●" in app.lines()[1]
+        assert app.lines()[1].rstrip().endswith("x2")
+        await pilot.press("space", "full_stop", "plus", "left", "f", "g", "w")
+        assert app.wanted() == ["pause", "step", "speed", "seek", "failure", "gap"]
+        assert [request.number for request in app.requests if request.what == "speed"] == [4.0]
+        await pilot.click("#time", offset=(40, 0))
+        assert app.wanted()[-1] == "seek"
+
+    assert run(script, hello=Hello("web.arrows", 0, 0, 10 * SECOND_NS)).asked == []
+
+
+def test_the_mouse_chooses_and_opens() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.click("ProcessList", offset=(5, 2))
+        assert app.list.chosen is not None
+        assert app.list.chosen.pids[0] == 4711
+        await pilot.double_click("ProcessList", offset=(5, 3))
+        await pilot.pause()
+        assert isinstance(app.screen, Pane)
+
+    run(script)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("count", [0, 1, 500, 20_000])
+def test_how_many_there_are(count: int, size: tuple[int, int]) -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        many = [born(5000 + nr, f"job {nr}", 4701) for nr in range(count)]
+        app.take(sample(is_new=True, lanes=[WEB], living=count, born=many))
+        await pilot.pause()
+        assert app.lines()[0].startswith(f"web  {count} process")
+        assert len(app.list.rows) == (count + 1 if count else 0)
+        await pilot.press("end")
+        await pilot.pause()
+        if count:
+            assert any(f"job {count - 1}" in line for line in app.lines())
+
+    run(script, size)
+
+
+def test_text_of_a_hostile_reader_has_no_effect() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        evil = "\x1b[2J[bold]\u202e"
+        lane = LaneFacts(0, evil, evil, 1, 1, None)
+        app.take(sample(is_new=True, lanes=[lane], born=[born(4711, evil + " x")], brief=[Brief(0, evil, 1, 0)]))
+        app.take(Hello(evil, 0))
+        app.draw()
+        await pilot.press("down", "enter")
+        await pilot.pause()
+        for text in ("\n".join(app.lines()),):
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+        assert "[bold]" in text
+
+    run(script)

@@ -1,0 +1,93 @@
+"""The widget of nstrace top that shows processes: it draws the rows that are seen, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from tracer.screen.cells import CURSOR, segments
+from tracer.screen.model import Proc, Row
+
+
+class ProcessList(ScrollView, can_focus=True):
+    """Rows with a cursor. look: now (CLOCK_BOOTTIME) and by the screen's clock."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "move_page(-1)", show=False),
+        Binding("pagedown", "move_page(1)", show=False),
+        Binding("home", "move(-10000000)", show=False),
+        Binding("end", "move(10000000)", show=False),
+    ]
+
+    class Chosen(Message):
+        """A process was clicked twice."""
+
+    def __init__(self, look: Callable[[], tuple[int, float]]) -> None:
+        super().__init__()
+        self._look = look
+        self.rows: list[Row] = []
+        self.cursor = 0
+        self.pid_width, self.all_pids, self.names_container = 7, False, False
+
+    @property
+    def chosen(self) -> Proc | None:
+        """The process under the cursor; None: it is on a heading, or there is none."""
+        return self.rows[self.cursor].proc if self.cursor < len(self.rows) else None
+
+    def show(self, rows: list[Row]) -> None:
+        """Show these rows; the cursor stays on its process."""
+        before = self.chosen
+        self.rows = rows
+        if before is not None and self.chosen is not before:
+            self.cursor = next((at for at, row in enumerate(rows) if row.proc is before), self.cursor)
+        self.cursor = max(0, min(self.cursor, len(rows) - 1))
+        self.virtual_size = Size(self.size.width, len(rows))
+        self.refresh()
+
+    def go_to(self, at: int) -> None:
+        """Put the cursor there."""
+        self.cursor = max(0, min(at, len(self.rows) - 1))
+        self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True)
+        self.refresh()
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        self.go_to(self.cursor + by)
+
+    def action_move_page(self, by: int) -> None:
+        """Move the cursor by as many rows as are seen."""
+        self.go_to(self.cursor + by * max(1, self.size.height - 1))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click chooses, a second one opens."""
+        at = event.y + int(self.scroll_offset.y)
+        if at < len(self.rows):
+            self.go_to(at)
+            if event.chain == 2:
+                self.post_message(self.Chosen())
+
+    def seen(self) -> list[Proc]:
+        """The processes that are drawn now."""
+        top = int(self.scroll_offset.y)
+        return [row.proc for row in self.rows[top : top + self.size.height] if row.proc]
+
+    def render_line(self, y: int) -> Strip:
+        """As textual calls it: one line of what is seen."""
+        at, cells = y + int(self.scroll_offset.y), self.size.width
+        if at >= len(self.rows):
+            return Strip.blank(cells)
+        now_ns, now_s = self._look()
+        parts = segments(self.rows[at], cells, now_ns, now_s, self.pid_width, self.all_pids, self.names_container)
+        if at == self.cursor and self.has_focus:
+            parts = [Segment(part.text, (part.style or CURSOR) + CURSOR) for part in parts]
+        return Strip(parts).adjust_cell_length(cells)

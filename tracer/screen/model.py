@@ -1,0 +1,245 @@
+"""What nstrace top knows: processes and containers, kept by samples, and which rows of them are shown. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from tracer.stream.sampling import Brief, LaneFacts, Loss, ProcKey, Sample, Told
+from tracer.text.wait_status import ending
+
+FRESH_S, FADING_S = 1.5, 2.0
+_HISTORY, _NOTES, _GONE = 50, 200, 200
+_SMOOTH = 0.5  # how much of a rate is of the last sample
+SORTS = ("start", "events", "pid", "user", "command")
+
+
+class Proc:
+    """A process. born_s, gone_s: when this screen was told, by its clock; gone_s: None: it lives. state: the letter
+    that ps shows, " " where nobody has looked; reaper: of a zombie, the PID of who has to reap it. ran: its execs
+    (CLOCK_BOOTTIME, command, errno)."""
+
+    __slots__ = (
+        *("key", "pids", "lane", "parent", "uid", "comm", "command", "since_ns", "was_there"),
+        *("born_s", "gone_s", "ended_ns", "status", "rate", "state", "reaper", "ran"),
+    )
+
+    def __init__(self, key: ProcKey, pids: list[int], lane: int, parent: ProcKey, born_s: float) -> None:
+        self.key, self.pids, self.lane, self.parent = key, pids, lane, parent
+        self.uid: int | None = None
+        self.comm = self.command = ""
+        self.since_ns, self.was_there = key[1], False
+        self.born_s, self.rate, self.state = born_s, 0.0, " "
+        self.gone_s: float | None = None
+        self.ended_ns: int | None = None
+        self.reaper: int | None = None
+        self.status: int | None = None
+        self.ran: list[tuple[int, str, int]] = []
+
+    @property
+    def title(self) -> str:
+        """What it runs."""
+        return self.command or self.comm or "?"
+
+    @property
+    def how(self) -> str:
+        """How it ended, in words; "": it lives."""
+        if self.gone_s is None:
+            return ""
+        if self.status is None:
+            return "ended"
+        end = ending(self.status)
+        return end.signal or f"exit {end.exit_code}"
+
+
+class Group:
+    """A lane with what it does. rate: events a second; brief: of the last sample, briefs: in all; failed: in all."""
+
+    __slots__ = ("brief", "briefs", "facts", "failed", "living", "rate", "told")
+
+    def __init__(self, facts: LaneFacts) -> None:
+        self.facts = facts
+        self.rate, self.failed, self.briefs, self.living = 0.0, 0, 0, 0
+        self.brief: list[Brief] = []
+        self.told = ""
+
+
+class Row(NamedTuple):
+    """A line of the screen: a group's heading, or a process, or what was brief in a group. depth: how far it is
+    indented."""
+
+    group: Group
+    proc: Proc | None
+    depth: int
+    is_brief: bool = False
+
+
+Match = Callable[[Proc, Group], bool]
+
+
+def match_of(text: str) -> Match:
+    """What a filter means: a number is a PID of any level, other text is looked for in commands and containers. A
+    condition in another language would stand here too."""
+    wanted = text.strip().lower()
+    if not wanted:
+        return lambda _proc, _group: True
+    if wanted.isascii() and wanted.isdecimal():
+        number = int(wanted)
+        return lambda proc, _group: number in proc.pids
+    return lambda proc, group: wanted in f"{proc.title} {proc.comm} {group.facts.label} {group.facts.image}".lower()
+
+
+class Model:
+    """Everything that is known now."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.procs: dict[ProcKey, Proc] = {}
+        self.groups: dict[int, Group] = {}
+        self.losses: deque[Loss] = deque(maxlen=_NOTES)
+        self.told: deque[Told] = deque(maxlen=_NOTES)
+        self.gone: deque[Proc] = deque(maxlen=_GONE)
+        self.lost = self.living = self.events = self.failed = 0
+        self.now_ns = 0
+        self.rate = 0.0
+        self.is_sure = True
+        self.changes = 0
+
+    def apply(self, sample: Sample, now_s: float) -> None:
+        """The next sample, at this time by the screen's clock."""
+        if sample.is_new:
+            self.clear()
+        seconds = max(0.05, (sample.now_ns - self.now_ns) / 1e9) if self.now_ns else 1.0
+        for facts in sample.lanes:
+            self.groups.setdefault(facts.number, Group(facts)).facts = facts
+        for born in sample.born:
+            proc = self.procs[born.key] = Proc(born.key, born.pids, born.lane, born.parent, now_s)
+            proc.uid, proc.comm, proc.command = born.uid, born.comm, born.command
+            proc.was_there = born.was_there
+            if born.was_there or sample.is_new:
+                proc.born_s = now_s - FRESH_S
+        self._apply_changes(sample, now_s)
+        self._apply_rates(sample, seconds)
+        self.losses.extend(sample.losses)
+        self.lost += sum(loss.lost for loss in sample.losses)
+        self.told.extend(sample.told)
+        for told in sample.told:
+            for group in self.groups.values():
+                if group.facts.label == told.label:
+                    group.told = told.text
+        self.now_ns, self.living, self.is_sure = sample.now_ns, sample.living, sample.is_sure
+        self.changes += bool(sample.born or sample.ended or sample.ran or sample.lanes)
+
+    def _apply_changes(self, sample: Sample, now_s: float) -> None:
+        for ran in sample.ran:
+            if proc := self.procs.get(ran.key):
+                if not ran.errno:
+                    proc.comm, proc.command = ran.comm or proc.comm, ran.command or proc.command
+                proc.ran.append((ran.ts_ns, ran.command, ran.errno))
+                del proc.ran[:-_HISTORY]
+        for ended in sample.ended:
+            if proc := self.procs.get(ended.key):
+                proc.gone_s, proc.ended_ns, proc.status = now_s, ended.ts_ns, ended.status
+                self.gone.append(proc)
+
+    def _apply_rates(self, sample: Sample, seconds: float) -> None:
+        acts = {(tgid, start): count for tgid, start, count in sample.acts}
+        for key, proc in self.procs.items() if acts or self.rate else ():
+            proc.rate = _smooth(proc.rate, acts.get(key, 0) / seconds)
+        self.rate, self.events = _smooth(self.rate, sample.events / seconds), self.events + sample.events
+        by_lane = {lane: (events, failed) for lane, events, failed in sample.by_lane}
+        for number, group in self.groups.items():
+            events, failed = by_lane.get(number, (0, 0))
+            group.rate = _smooth(group.rate, events / seconds)
+            group.failed += failed
+            self.failed += failed
+            group.brief = [brief for brief in sample.brief if brief.lane == number]
+            group.briefs += sum(brief.count for brief in group.brief)
+
+    def forget(self, now_s: float, still_there: Callable[[Proc], bool]) -> None:
+        """Forget processes that ended some time ago, but for those that are still there: nobody has reaped them."""
+        for key, proc in list(self.procs.items()):
+            if proc.gone_s is not None and now_s - proc.gone_s >= FADING_S:
+                if still_there(proc):
+                    proc.state, proc.gone_s = "Z", now_s - FADING_S / 2  # it is looked at again
+                else:
+                    del self.procs[key]
+                    self.changes += 1
+
+    def rows(self, match: Match, sort: str, is_tree: bool) -> list[Row]:
+        """The lines to show, in order: of each group its heading, and its processes below it."""
+        members: dict[int, list[Proc]] = {number: [] for number in self.groups}
+        for group in self.groups.values():
+            group.living = 0
+        for proc in self.procs.values():
+            if found := self.groups.get(proc.lane):
+                found.living += proc.gone_s is None
+                if match(proc, found):
+                    members[proc.lane].append(proc)
+        if not is_tree:
+            shown = [proc for procs in members.values() for proc in procs]
+            return [Row(self.groups[proc.lane], proc, 0) for proc in self._sorted(shown, sort)]
+        return list(self._grouped(members, sort))
+
+    def _sorted(self, procs: Iterable[Proc], sort: str) -> list[Proc]:
+        keys: dict[str, Callable[[Proc], object]] = {
+            "start": lambda proc: proc.since_ns,
+            "events": lambda proc: (-proc.rate, proc.since_ns),
+            "pid": lambda proc: proc.pids[0],
+            "user": lambda proc: (-1 if proc.uid is None else proc.uid, proc.since_ns),
+            "command": lambda proc: (proc.title, proc.since_ns),
+        }
+        return sorted(procs, key=keys[sort])  # type: ignore[arg-type]
+
+    def _grouped(self, members: dict[int, list[Proc]], sort: str) -> Iterator[Row]:
+        inside: dict[int | None, list[int]] = {}
+        for number, group in self.groups.items():
+            parent = group.facts.parent if group.facts.parent in self.groups else None
+            inside.setdefault(parent, []).append(number)
+        pending = [(number, 0) for number in self._in_order(inside.get(None, ()))]
+        while pending:
+            number, depth = pending.pop()
+            group, procs = self.groups[number], members[number]
+            pending += [(child, depth + 1) for child in self._in_order(inside.get(number, ()))]
+            if not procs and not group.brief:
+                continue
+            yield Row(group, None, depth)
+            yield from self._tree(group, procs, sort, depth + 1)
+            if group.brief:
+                yield Row(group, None, depth + 1, is_brief=True)
+
+    def _in_order(self, numbers: Iterable[int]) -> list[int]:
+        """The last one first, since they are taken from the end; the host is the last one shown."""
+        return sorted(numbers, key=lambda number: (self.groups[number].facts.level > 0, -number))
+
+    def _tree(self, group: Group, procs: list[Proc], sort: str, depth: int) -> Iterator[Row]:
+        keys, below = {proc.key for proc in procs}, dict[ProcKey | None, list[Proc]]()
+        for proc in self._sorted(procs, sort):
+            below.setdefault(proc.parent if proc.parent in keys and proc.parent != proc.key else None, []).append(proc)
+        pending = [(proc, depth) for proc in reversed(below.get(None, ()))]
+        while pending:
+            proc, level = pending.pop()
+            yield Row(group, proc, level)
+            pending += [(child, level + 1) for child in reversed(below.get(proc.key, ()))]
+
+    def children(self, key: ProcKey) -> list[Proc]:
+        """The living processes whose parent it is."""
+        return [proc for proc in self.procs.values() if proc.parent == key]
+
+    def parents(self, proc: Proc) -> list[Proc]:
+        """Its parent, that one's parent and so on, as far as they live."""
+        found: list[Proc] = []
+        above = self.procs.get(proc.parent)
+        while above and above not in found:
+            found.append(above)
+            above = self.procs.get(above.parent)
+        return found
+
+
+def _smooth(before: float, now: float) -> float:
+    rate = before + _SMOOTH * (now - before)
+    return rate if rate >= 0.05 else 0.0

@@ -1,0 +1,85 @@
+"""What nstrace top says in words: its keys, and one process whole."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from tracer.screen.cells import rate_text, user_name
+from tracer.screen.model import Group, Model, Proc
+from tracer.text.escape import safe_text
+from tracer.text.exec_errors import error_name
+from tracer.text.times import duration, precise
+
+KEYS = """\
+up, down, PgUp, PgDn, Home, End   move; the wheel scrolls, a click chooses
+Enter, double click               one process whole, with its history
+e                                 the events of this process and its children
+/                                 search: Enter goes to the next one, n too
+F, F4, \\                          filter: a PID of any level, a command, a container
+t                                 tree of containers and processes, or a flat list
+s                                 sort by start, events, pid, user, command
+a                                 PIDs of all levels, or the host's and the innermost
+space                             pause
+w                                 start or stop recording (of what happens now)
+q, F10, Ctrl-C                    quit
+?, h, F1                          this help
+
+Of a recording:
+left, right                       5 seconds back and forth; a click on the line of time goes there
+.                                 the next event
++, -                              faster, slower
+f, g                              the next failure, the next gap
+
+Green is new, struck through has ended, red has failed or is lost, magenta is a
+zombie: it has ended, and its parent does not reap it. Processes too brief to be
+seen are counted in the line + of their container."""
+
+
+def whole(model: Model, proc: Proc, group: Group | None, wall_offset_ns: int, inspected: str) -> Text:
+    """One process, with its history."""
+    lines = [*_facts(proc, group, wall_offset_ns), *_relatives(model, proc)]
+    if proc.ran:
+        lines += ["", "what it ran"]
+        for ts_ns, command, errno in proc.ran:
+            failed = f"  failed: {error_name(errno)}" if errno else ""
+            lines.append(f"  {precise(ts_ns + wall_offset_ns)}  {safe_text(command)}{failed}")
+    if inspected:
+        lines += ["", "nstrace inspect", *(f"  {safe_text(line)}" for line in inspected.splitlines())]
+    return Text("\n".join(lines))
+
+
+def _facts(proc: Proc, group: Group | None, wall_offset_ns: int) -> list[str]:
+    facts = group.facts if group else None
+    ended = "" if proc.ended_ns is None else f"{precise(proc.ended_ns + wall_offset_ns)} {proc.how}"
+    began = " (before it could be followed)" if proc.was_there else ""
+    pairs = {
+        "PID on the host": str(proc.pids[0]),
+        "PID inside": str(proc.pids[-1]) if len(proc.pids) > 1 else "the same",
+        "PIDs, host first": " > ".join(map(str, proc.pids)),
+        "container": facts.label if facts else "",
+        "image": facts.image if facts else "",
+        "PID namespace": f"{facts.pidns} (level {facts.level})" if facts else "",
+        "command": proc.title,
+        "name": proc.comm,
+        "user": user_name(proc.uid),
+        "began": precise(proc.since_ns + wall_offset_ns) + began,
+        "ended": ended,
+        "state": "Z: it has ended, and its parent has not reaped it" if proc.state == "Z" else proc.state.strip(),
+        "events a second": rate_text(proc.rate),
+        "identity": f"{proc.key[0]}-{proc.key[1]}",
+    }
+    return [f"{name:<17} {safe_text(text)}" for name, text in pairs.items() if text]
+
+
+def _relatives(model: Model, proc: Proc) -> list[str]:
+    lines = []
+    if parents := model.parents(proc):
+        lines += ["", "parents", *map(_short, parents)]
+    if children := model.children(proc.key):
+        lines += ["", "children", *map(_short, children[:50])]
+    return lines
+
+
+def _short(proc: Proc) -> str:
+    lived = f", lived {duration(proc.ended_ns - proc.since_ns)}" if proc.ended_ns is not None else ""
+    return f"  {'>'.join(map(str, proc.pids))}  {safe_text(proc.title)}{f'  {proc.how}{lived}' if proc.how else ''}"
