@@ -31,12 +31,13 @@ WORKLOAD = "while true; do sleep 1; ls /nowhere; done"
 @dataclass(frozen=True)
 class Step:
     """A line that is typed. until: a pattern that is waited for; interrupt: Ctrl-C is typed then. The screen is stored
-    when the shell waits for the next line."""
+    when the shell waits for the next line; where there is a key to leave with, before that is pressed."""
 
     name: str
     typed: str
     until: str = ""
     interrupt: bool = False
+    leave: str = ""
 
 
 STEPS = [
@@ -51,7 +52,9 @@ STEPS = [
     Step("recalled", "nstrace translate --from web.arrows --at -1s web/1"),
     Step("run", "nstrace run -- sh -c 'sleep 1; exit 3'"),
     Step("mistake", "nstrace folow web"),
+    Step("top", "nstrace top web", until=r"(?s)short-lived.* S .*sleep.*\[exit 0\].*\+ \d+ short-lived", leave="q"),
 ]
+FOR_PAGES = "follow", "top"
 
 
 class Terminal:
@@ -102,7 +105,7 @@ class Terminal:
 
 
 def play(terminal: Terminal, step: Step) -> None:
-    """Type a step on an empty screen, and wait for its end."""
+    """Type a step on an empty screen, and wait for its end, or for what is to be stored before that."""
     terminal.type("clear")
     terminal.await_text(_EMPTY)
     terminal.type(step.typed)
@@ -110,7 +113,8 @@ def play(terminal: Terminal, step: Step) -> None:
         terminal.await_text(step.until)
     if step.interrupt:
         terminal.key("C-c")
-    terminal.await_prompt()
+    if not step.leave:
+        terminal.await_prompt()
 
 
 def picture(screen: str, columns: int, title: str) -> str:
@@ -149,9 +153,29 @@ def play_all(folder: Path) -> Iterator[Path]:
                     file = target / f"{number:02}-{step.name}.txt"
                     file.write_text(terminal.screen() + "\n")
                     file.with_suffix(".svg").write_text(picture(terminal.screen(colors=True), columns, step.typed))
+                    if step.leave:
+                        terminal.key(step.leave)
+                        terminal.await_prompt()
                     yield file
+                if columns == SIZES[0][0]:
+                    yield page_of(Path(place), folder / "timeline.png")
             finally:
                 terminal.close()
+
+
+def page_of(place: Path, picture: Path) -> Path:
+    """A picture of the page of the recording that was made in a folder."""
+    from looking import Seen, chromium
+
+    argv = [sys.executable, "-m", "tracer", "timeline", "web.arrows", "--force"]
+    subprocess.run(argv, cwd=place, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    with chromium() as browser:
+        seen = Seen(browser.new_page(viewport={"width": 1100, "height": 420}), place)
+        page = seen.goto((place / "web.html").as_uri())
+        page.keyboard.press("n")
+        seen.settle()
+        page.screenshot(path=picture)
+    return picture
 
 
 def main() -> None:
@@ -159,8 +183,9 @@ def main() -> None:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/screens"
     for file in play_all(folder):
         print(f"screens: {file}", file=sys.stderr)
-    (follow,) = (folder / "80x24").glob("*-follow.svg")
-    shutil.copy(follow, folder / "follow.svg")
+    for name in FOR_PAGES:
+        (screen,) = (folder / "80x24").glob(f"*-{name}.svg")
+        shutil.copy(screen, folder / f"{name}.svg")
 
 
 if __name__ == "__main__":
