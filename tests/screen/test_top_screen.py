@@ -303,6 +303,18 @@ def test_how_many_there_are(count: int, size: tuple[int, int]) -> None:
     run(script, size)
 
 
+def test_a_terminal_that_changes_its_size() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        for width, height in ((60, 12), (150, 40), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            assert len(app.lines()) == height
+            assert app.list.virtual_size.width == app.list.size.width
+            assert any(line.endswith("(3 failed)") and len(line) == width for line in app.lines())
+
+    run(script)
+
+
 def test_text_of_a_hostile_reader_has_no_effect() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
         evil = "\x1b[2J[bold]\u202e"

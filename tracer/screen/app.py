@@ -211,7 +211,9 @@ class Top(App[None]):
     def draw(self) -> None:
         """Show what is known. Where working out the rows takes long, that is done less often."""
         now_s = time.monotonic()
-        if now_s >= self._rows_due_s and not self._is_paused:
+        is_old = self._shown_changes != self.model.changes or SORTS[self._sort] == "events"
+        if is_old and now_s >= self._rows_due_s and not self._is_paused:
+            self._shown_changes = self.model.changes
             self.list.show(self.model.rows(match_of(self._filter), SORTS[self._sort], self._is_tree))
             took_s = time.monotonic() - now_s
             self._rows_due_s = time.monotonic() + (took_s * _SHARE if took_s > _FEW_ROWS_S else 0.0)
@@ -263,7 +265,7 @@ class Top(App[None]):
         line.refresh()
 
     def _again(self) -> None:
-        self._rows_due_s, self._said = 0.0, ""
+        self._rows_due_s, self._shown_changes, self._said = 0.0, -1, ""
         self.draw()
 
     def action_tree(self) -> None:

@@ -54,6 +54,10 @@ class ProcessList(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, len(rows))
         self.refresh()
 
+    def on_resize(self) -> None:
+        """As textual calls it."""
+        self.show(self.rows)
+
     def go_to(self, at: int) -> None:
         """Put the cursor there."""
         self.cursor = max(0, min(at, len(self.rows) - 1))

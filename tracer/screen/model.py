@@ -91,9 +91,10 @@ def match_of(text: str) -> Match:
 
 
 class Model:
-    """Everything that is known now."""
+    """Everything that is known now. changes: how often something came that other rows are for."""
 
     def __init__(self) -> None:
+        self.changes = 0
         self.clear()
 
     def clear(self) -> None:
@@ -107,7 +108,8 @@ class Model:
         self.now_ns = 0
         self.rate = 0.0
         self.is_sure = True
-        self.changes = 0
+        self.changes += 1
+        self._was_brief = False
 
     def apply(self, sample: Sample, now_s: float) -> None:
         """The next sample, at this time by the screen's clock."""
@@ -132,7 +134,9 @@ class Model:
                 if group.facts.label == told.label:
                     group.told = told.text
         self.now_ns, self.living, self.is_sure = sample.now_ns, sample.living, sample.is_sure
-        self.changes += bool(sample.born or sample.ended or sample.ran or sample.lanes)
+        brief = bool(sample.brief)
+        self.changes += bool(sample.born or sample.ended or sample.ran or sample.lanes or brief or self._was_brief)
+        self._was_brief = brief
 
     def _apply_changes(self, sample: Sample, now_s: float) -> None:
         for ran in sample.ran:
