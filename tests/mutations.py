@@ -210,7 +210,7 @@ MUTATIONS = (
     Mutation(
         "labels of lives never collide",
         "tracer/containers/cgroups.py",
-        "container = self._labels.number(now, before.incarnation if before else 1)",
+        "container = self._labels.number(now, before.incarnation if before else 1, life=claim.root)",
         "container = now",
         unit("cgroups"),
     ),

@@ -61,10 +61,7 @@ class Names:
     @property
     def is_there(self) -> bool:
         """Whether an engine answers."""
-        if next(self._answering(), None):
-            return True
-        self.error = self.error or next((engine.error for engine in self._engines), None)
-        return False
+        return next(self._answering(), None) is not None
 
     @property
     def has_failed(self) -> bool:
@@ -73,10 +70,14 @@ class Names:
 
     def _answering(self) -> Iterator[EngineNames]:
         """The engines that answer, in the order in which they are believed."""
+        nobody = True
         for engine in self._engines:
             if engine.is_there:
+                nobody = False
                 yield engine
         self._note_failures()
+        if nobody:
+            self.error = self.error or next((engine.error for engine in self._engines), None)
 
     def _note_failures(self) -> None:
         failed = (engine.error for engine in self._engines if engine.is_trusted and engine.has_failed)

@@ -27,12 +27,12 @@ class TooMuch(NstraceError):
     """More rows are about the numbers that are asked for than are kept at once."""
 
 
-def read_past(source: RecordedSource, about: RowFilter | None = None, max_bytes: int = MAX_BYTES) -> Past:
+def read_past(source: RecordedSource, about: RowFilter | None = None, max_bytes: int | None = None) -> Past:
     """Everything that the source holds. about: leaves out rows that are not needed, before they are decoded. Raises
-    TooMuch where more than max_bytes are needed then."""
+    TooMuch where more than max_bytes (MAX_BYTES) are needed then."""
     for recording in source.recordings:
         recording.sieve = about
-    kept = Kept(source.name, about, max_bytes)
+    kept = Kept(source.name, about, MAX_BYTES if max_bytes is None else max_bytes)
     for part in source.batches(lambda: 0.0):
         kept.add(part)
     if about and not source.is_stream:
@@ -47,7 +47,7 @@ def read_past(source: RecordedSource, about: RowFilter | None = None, max_bytes:
 class Kept:
     """The rows that are needed for a history, bounded where it is about some numbers. name: of the recording."""
 
-    def __init__(self, name: str, about: RowFilter | None, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, name: str, about: RowFilter | None, max_bytes: int) -> None:
         self.parts: list[Batch] = []
         self._name, self._about, self._bytes, self._max_bytes = name, about, 0, max_bytes
 
