@@ -202,7 +202,7 @@ def test_many_processes_are_all_there(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     peaks = []
-    for count in (20_000, 80_000):
+    for count in (40_000, 120_000):  # of several batches, both
         file = tmp_path / f"{count}.arrows"
         record(file, crowd(count, containers=4, span_s=count / 1000, longest_s=0.1))
         done = measured("export", file, "--to", "perfetto", "-w", tmp_path / f"{count}.pftrace", "-q")
