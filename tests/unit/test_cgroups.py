@@ -465,7 +465,7 @@ def test_a_rename_changes_the_name_of_the_last_life_and_of_all_that_is_below_it(
     tree.learn([ROOT, DOCKER, CgroupName(20, 2, A), WEB, CgroupName(31, 30, "init.scope")])
     facts = tree.rename(A, "api")
     assert [cgroup_id for cgroup_id, _fact in facts] == [30, 31]
-    renamed = Container(A, "docker", "api", engine="docker", earlier=["web"])
+    renamed = Container(A, "docker", "api", incarnation=2, engine="docker", earlier=["web"])
     assert [fact.container for _id, fact in facts] == [renamed] * 2
     assert tree.rename(A, "api") == []
     assert tree.rename(B, "db") == []
@@ -477,7 +477,7 @@ def test_a_life_that_gets_its_name_back_has_its_number_back() -> None:
     names = Names(**{A: Description("web", None)})
     tree = Cgroups(names.describe)
     tree.learn([ROOT, DOCKER, WEB, CgroupName(40, 2, A)])
-    assert shown(tree.rename(A, "api")) == ["api"]
+    assert shown(tree.rename(A, "api")) == ["api#2"]
     assert shown(tree.rename(A, "web")) == ["web#2"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from builders import SECOND_NS, WEB, exits
 from test_life_rows import SIGKILL, Stream, end, facts, first, member
 
+from tracer.containers.cgroups import Silence
 from tracer.stream.life_hints import GRACE_NS, LifeHints
 from tracer.stream.metadata import Container, EngineEvent, Killer, LifeFact, SignalSent
 
@@ -67,7 +68,7 @@ def test_a_renamed_container_is_shown_by_its_new_name() -> None:
 
 def test_a_container_that_was_not_seen_is_shown_if_a_target_means_it() -> None:
     (created,) = Told().hear(said("create"))
-    assert created.container == Container(WEB.id, "docker", "web", "nginx:1.27")
+    assert created.container == Container(WEB.id, "docker", "web", "nginx:1.27", incarnation=0)  # it has not lived yet
     assert not Told(means=False).hear(said("create"))
     seen = Told(means=False)
     seen.feed(first(), end(100, 1))
@@ -174,3 +175,16 @@ def test_rubbish_is_no_row() -> None:
     stream.feed(first(), end(100, 1))
     event = said("die", exitCode="9" * 5000)
     assert not stream.hear(event, msgspec.structs.replace(event, action="attach"))
+
+
+def test_an_engine_that_starts_a_container_again_by_itself_has_no_word_for_it() -> None:
+    states: list[object] = [Silence.NOT_YET, "restarting"]
+    told = Told()
+    told.hints = LifeHints(
+        told.lives, lambda _container: True, lambda one: Container(one, ""), OFFSET_NS, lambda _id: states.pop(0)
+    )
+    died = told.hear(said("die"))
+    assert [fact.action for fact in died] == []
+    (again,) = told.hear()
+    assert (again.action, again.said_by) == ("restarting", "engine")
+    assert states == told.hear() == []

@@ -42,6 +42,9 @@ class Engine:
     def exec(self, exec_id: str) -> None:
         return None
 
+    def state(self, container_id: str) -> None:
+        return None
+
     def news(self) -> set[str]:
         fresh, self.fresh = self.fresh, set()
         self.known |= fresh

@@ -164,7 +164,7 @@ class Cgroups:
             return []
         earlier = [*before.earlier, before.name][-_MAX_EARLIER:]
         renamed = msgspec.structs.replace(before, name=name, earlier=earlier, incarnation=1)
-        self._containers.put(root_id, self._labels.number(renamed, life=root_id))
+        self._containers.put(root_id, self._labels.number(renamed, before.incarnation, life=root_id))
         below = [one for one in self._known if root_id in (name.cgroup_id for name in self._ancestry(one))]
         return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(below)]
 
@@ -298,8 +298,8 @@ class _Labels:
         self._of_life: Lru[tuple[int, str], int] = Lru(limit)
 
     def number(self, container: Container, at_least: int = 1, life: int = 0) -> Container:
-        """The container with the number of its life. at_least: that which the life had before it got its name: it has
-        one number, unless the name has had as many lives. life: its root cgroup; a life that is called again as it was
+        """The container with the number of its life. at_least: that which the life had by the name before: it has one
+        number, unless the name has had as many lives. life: its root cgroup; a life that is called again as it was
         called before has the number that it had then; 0: not known."""
         key = life, container.label
         if life and (before := self._of_life.get(key)):

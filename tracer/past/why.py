@@ -24,6 +24,7 @@ SHOWN_EXITS = 8
 _MAX_EXITS = 512
 _MAX_STEPS = 64
 _MAX_ENDS = 1 << 16
+_MAX_PASSED = 1 << 12
 _LATE_NS = 50_000_000  # an engine's clock is the wall's, ours was read when the trace began
 
 Means = Callable[[Container], bool]
@@ -55,10 +56,21 @@ class Ends:
                 self._note_exits(part.part(done, at), attribution, until)
             self.tells = True
             done, ts_ns, fact = at + 1, int(part.rows["ts_ns"][at]), fact_of(part, at)
-            if isinstance(fact, LifeFact) and self._is_meant(fact.container) and ts_ns <= until:
-                self._happened(Step(ts_ns + wall_offset_ns, fact), part.rows[at], attribution, wall_offset_ns)
+            if isinstance(fact, LifeFact) and ts_ns <= until:
+                step = Step(ts_ns + wall_offset_ns, fact)
+                if self._is_meant(fact.container):
+                    self._happened(step, part.rows[at], attribution, wall_offset_ns)
+                else:
+                    self._pass_by(step)
         if self._whole:
             self._note_exits(part.part(done, len(part)), attribution, until)
+
+    def _pass_by(self, step: Step) -> None:
+        """What happened to a container by a name that is not asked about: it may get the one that is."""
+        if step.fact.action == "stopped":
+            self._steps.pop(step.fact.container.id, None)
+        elif len(self._steps) < _MAX_PASSED or step.fact.container.id in self._steps:
+            self._steps.setdefault(step.fact.container.id, deque(maxlen=_MAX_STEPS)).append(step)
 
     def _is_meant(self, container: Container) -> bool:
         if self._means(container):

@@ -57,7 +57,7 @@ class Checks:
                 container = _container_in(batch, index)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise InvalidColumns("a container that cannot be read") from error
-            if container and not is_possible("incarnation", container.incarnation):
+            if container and container.incarnation and not is_possible("incarnation", container.incarnation):
                 raise InvalidColumns("a container whose incarnation is not plausible")
 
 

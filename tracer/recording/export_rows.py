@@ -85,7 +85,7 @@ def _containers(batch: Batch, attribution: Attribution, known: Known) -> dict[st
         "pod": lambda container: container.pod and container.pod.name,
         "pod_namespace": lambda container: container.pod and container.pod.namespace,
         "task": lambda container: container.task,
-        "incarnation": lambda container: container.incarnation,
+        "incarnation": lambda container: container.incarnation or None,
     }
     return {
         name: _where(known(name), pa.array([part(c) if c else None for c in found], FLAT.field(name).type).take(of_row))

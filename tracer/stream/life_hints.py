@@ -45,7 +45,8 @@ class _Waiting(NamedTuple):
 
 class LifeHints:
     """means: whether a target means a container of which no process was seen; described: the container with an id, as
-    an engine reports it. wall_offset_ns: wall clock minus CLOCK_BOOTTIME."""
+    an engine reports it; state: its state, a text, as soon as the engine has said it. wall_offset_ns: wall clock minus
+    CLOCK_BOOTTIME."""
 
     def __init__(
         self,
@@ -53,10 +54,13 @@ class LifeHints:
         means: Callable[[Container], bool],
         described: Callable[[str], Container],
         wall_offset_ns: int,
+        state: Callable[[str], object] = lambda _id: None,
     ) -> None:
         self._lives, self._means, self._described = lives, means, described
         self._wall_offset_ns = wall_offset_ns
         self._waiting: deque[_Waiting] = deque()
+        self._state = state
+        self._ended: dict[str, tuple[EngineEvent, int]] = {}
 
     def take(self, events: Iterable[EngineEvent], now_ns: int, told_ns: int | None = None) -> Batch:
         """The rows that these words make, and those that were waited for until now. now_ns: CLOCK_BOOTTIME. told_ns:
@@ -65,10 +69,22 @@ class LifeHints:
         rows = [row for event in events for row in self._heard(event, now_ns)]
         while self._waiting and self._waiting[0].until_ns <= told_ns:
             rows += self._doubted(self._waiting.popleft(), now_ns)
-        return Batch.concat(rows)
+        return Batch.concat([*rows, *self._restarting(now_ns)])
+
+    def _restarting(self, now_ns: int) -> Iterator[Batch]:
+        """Of containers that have ended, those that their engine is about to start again: it has no word for that, but
+        a state while it waits, which comes a moment after its word that they died."""
+        for container_id, (event, until_ns) in list(self._ended.items()):
+            state = self._state(container_id)
+            if (isinstance(state, str) and state != "running") or now_ns > until_ns:
+                del self._ended[container_id]
+            if state == "restarting":
+                yield from self._row(event, now_ns, "restarting")
 
     def _heard(self, event: EngineEvent, now_ns: int) -> Iterator[Batch]:
         life, ts_ns = self._lives.open(event.container_id), self._time(event, now_ns)
+        if event.action == "die" and len(self._ended) < _MAX_WAITING:
+            self._ended[event.container_id] = event, now_ns + GRACE_NS
         if event.action in _ACTIONS:
             yield from self._said(event, ts_ns)
         elif event.action == "kill" and life:
@@ -159,9 +175,8 @@ class LifeHints:
         """The container as it is shown; of a renamed one by its new name."""
         if life is None:
             known = self._described(event.container_id)
-            return msgspec.structs.replace(
-                known, runtime=event.engine, name=event.name, image=event.image or known.image
-            )
+            image = event.image or known.image
+            return msgspec.structs.replace(known, runtime=event.engine, name=event.name, image=image, incarnation=0)
         container = self._lives.current(life)
         return msgspec.structs.replace(container, name=event.name) if event.action == "rename" else container
 

@@ -30,7 +30,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     in this life; it was renamed.
 
     incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
-    container that gets the name later continues the count.
+    container that gets the name later continues the count. 0: it has not lived yet.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
         shown = self.name or self.short_id
         if shown in _WORDS:
             shown = f"{self.runtime}:{self.id}" if self.id_is_name else self.short_id
-        return shown if self.incarnation == 1 else f"{shown}#{self.incarnation}"
+        return shown if self.incarnation <= 1 else f"{shown}#{self.incarnation}"
 
 
 class CgroupName(NamedTuple):

@@ -192,7 +192,7 @@ class JsonLines:
             "lost": int(row["seq"]),
             "cpu": int(row["cpu"]) if known("cpu")[0] else None,
             "container": container_object(container),
-            "incarnation": container.incarnation if container else None,
+            "incarnation": (container.incarnation or None) if container else None,
             "pidns": inum if known("pidns")[0] else None,
             "pidns_gen": gen if known("pidns_gen")[0] else None,
             "cgroup_id": int(row["cgroup_id"]) if known("cgroup_id")[0] else None,

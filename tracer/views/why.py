@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -208,7 +209,7 @@ def last_word_text(word: LastWord, line_width: int | None) -> str:
     lived = "" if (lived_ns := _lived_ns(word)) is None else f" after {duration(lived_ns)}"
     lines = [f"{safe_text(word.container.label)} ended{ended}{lived}: {last_cause(word)}"]
     if word.exit_code > 128 and (name := _signal_of(word.exit_code)):
-        lines.append(f"  exit code {word.exit_code}: {name} has ended its first process, or it says so of another")
+        lines.append(f"  exit code {word.exit_code} is 128 + {name}, which ended the first process or one of its own")
     if word.error:
         lines += _wrapped(f"{safe_text(word.engine)}: {safe_text(word.error)}", line_width)
     if word.restarts:
@@ -225,7 +226,9 @@ def _wrapped(text: str, line_width: int | None) -> list[str]:
 
 def last_cause(word: LastWord) -> str:
     """The cause in a few words."""
-    return "out of memory" if word.oom and word.exit_code else f"exit code {word.exit_code}"
+    if word.oom and word.exit_code == 128 + signal.SIGKILL:
+        return "out of memory"
+    return f"exit code {word.exit_code}" + (", memory had run out before" if word.oom else "")
 
 
 def last_word_object(word: LastWord) -> dict[str, Any]:

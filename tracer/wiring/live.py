@@ -84,11 +84,12 @@ class LiveSource:
         self._needed = NeededFacts(self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, table))
         self._lives = Lives(self.attribution, table, trace.began_ns)
-        self._hints = LifeHints(self._lives, self._selection.means_container, cgroups.described, wall_offset_ns)
+        self._naming = Naming(background)
+        means, state = self._selection.means_container, self._naming.state
+        self._hints = LifeHints(self._lives, means, cgroups.described, wall_offset_ns, state)
         self._heard: list[EngineEvent] = []
         self._sessions = Sessions(self.attribution, table)
         self._inits, self._say = inits, say
-        self._naming = Naming(background)
         self._execs = SessionExecs(self._sessions, self._naming.exec, wall_offset_ns, self._redacted)
         self._late: Counter[str] = Counter()
         self._late_since_ns: dict[str, int] = {}

@@ -32,6 +32,9 @@ class Background(Protocol):
     def lines(self) -> list[str]:
         """What people should know of engines, since the last call."""
 
+    def state(self, container_id: str) -> str | Silence | None:
+        """The current state of a container; None: there is none with this id."""
+
     def exec(self, exec_id: str) -> ExecFact | Silence | None:
         """What an engine reports of an exec; None: there is none with this id."""
 
@@ -69,6 +72,10 @@ class Naming:
     def exec(self, exec_id: str) -> ExecFact | Silence | None:
         """What an engine reports of an exec; None: there is none with this id."""
         return self._background.exec(exec_id) if self._background else None
+
+    def state(self, container_id: str) -> str | Silence | None:
+        """The current state of a container; None: there is none with this id."""
+        return self._background.state(container_id) if self._background else None
 
     @property
     def holds(self) -> bool:

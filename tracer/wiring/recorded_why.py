@@ -90,7 +90,8 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
 
 
 def _is_named(container: Container, text: str) -> bool:
-    return text in (container.name, container.label, f"{container.name or container.short_id}#{container.incarnation}")
+    names = (container.name or container.short_id, *container.earlier)
+    return text == container.label or any(text in (name, f"{name}#{container.incarnation}") for name in names)
 
 
 def all_ends(sources: Sequence[RecordedSource], text: str | None, until_ns: int) -> list[Ending]:
