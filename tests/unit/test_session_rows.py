@@ -94,6 +94,28 @@ def test_a_session_begins_and_says_what_it_runs_and_how_it_ends(stream: Stream) 
     assert stream.take(child(63, 63, 10, 10)) == [0]
 
 
+def moved(cgroup_id: int, **fields: Any) -> Row:
+    """The visitor is put into another cgroup."""
+    return row(
+        Kind.MOVE, 60, [(PIDNS, 15)], start_ns=60, cgroup_id=cgroup_id, comm=b"runc:[1:CHILD]", parent_vtgid=0, **fields
+    )
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_visitor_that_its_runtime_moves_is_one(at_once: bool, stream: Stream) -> None:
+    rows = [visitor(cgroup_id=OF_HOST), moved(OF_WEB), runs(60, 60, b"sh")]
+    marks = stream.take(*rows) if at_once else [mark for one in rows for mark in stream.take(one)]
+    assert marks == [1] * 3
+    assert len(stream.said("began")) == len(stream.said("described")) == 1
+
+
+def test_a_visitor_of_a_container_that_shares_the_namespace_is_that_ones(stream: Stream) -> None:
+    stream.take(visitor(cgroup_id=OF_HOST), moved(OF_DB), runs(60, 60, b"sh", cgroup_id=OF_DB))
+    (described,) = stream.said("described")
+    assert described.container == DB
+    assert stream.sessions.match(said(60, DB), 0) == 1
+
+
 def test_rows_of_sessions_stand_where_they_belong(stream: Stream) -> None:
     stream.take(visitor(), runs(60, 60, b"sh"), exits(60, start_ns=60, status=9))
     kinds = [Kind(kind).name for kind in stream.rows.rows["kind"][4:].tolist()]

@@ -17,7 +17,7 @@ from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch, of_kind, split_args
 from tracer.stream.known import Known
 from tracer.stream.members import Marks, Members
-from tracer.stream.metadata import ExecFact, SessionFact
+from tracer.stream.metadata import Container, ExecFact, SessionFact
 from tracer.stream.pidns import ProcId, chain_of
 from tracer.stream.schema import Flag, Kind
 from tracer.stream.table import Table
@@ -43,6 +43,11 @@ class _Session:
     ended_ns: int | None = None
 
 
+def _bare(container: Container | None) -> Container | None:
+    """Without its labels: they are many, and are said elsewhere."""
+    return container and msgspec.structs.replace(container, labels={})
+
+
 class _News(NamedTuple):
     """A row to insert ahead of the row at an index."""
 
@@ -56,6 +61,7 @@ class Sessions:
 
     def __init__(self, attribution: Attribution, table: Table) -> None:
         self.evicted = 0
+        self._attribution = attribution
         self._visitors, self._members = Visitors(attribution, table), Members()
         self._sessions: dict[int, _Session] = {}
         self._of_root: dict[ProcId, int] = {}
@@ -65,8 +71,7 @@ class Sessions:
         """The batch with the number of its session in each row of a process, and with SESSION rows."""
         if not len(batch):
             return batch
-        visitors = [one for one in self._visitors.find(batch) if not self._is_member(batch, one.at)]
-        begun = {one.at: self._begin(batch, one) for one in visitors}
+        begun = {one.at: self._begin(batch, one) for one in self._newcomers(batch)}
         marks = self._members.mark(batch.rows, {index: session.fact.number for index, session in begun.items()})
         if not marks.of_row.any():
             return batch
@@ -105,9 +110,15 @@ class Sessions:
         )
         return _row(session, session.where, now_ns)
 
-    def _is_member(self, batch: Batch, index: int) -> bool:
-        row = batch.rows[index]
-        return self._members.of(int(row["tgid"]), int(row["start_ns"])) != 0
+    def _newcomers(self, batch: Batch) -> list[Visitor]:
+        """The visitors of a batch that belong to no session yet: a runtime may move one after it has come in."""
+        found: dict[ProcId, Visitor] = {}
+        for visitor in self._visitors.find(batch):
+            row = batch.rows[visitor.at]
+            proc_id = ProcId(int(row["tgid"]), int(row["start_ns"]))
+            if not self._members.of(*proc_id):
+                found.setdefault(proc_id, visitor)
+        return list(found.values())
 
     def _begin(self, batch: Batch, visitor: Visitor) -> _Session:
         row, self._last = batch.rows[visitor.at], self._last + 1
@@ -117,7 +128,7 @@ class Sessions:
         fact = SessionFact(
             number=self._last,
             action="began",
-            container=visitor.container and msgspec.structs.replace(visitor.container, labels={}),
+            container=_bare(visitor.container),
             since_ns=root.start_ns,
             pids=[root.tgid, *(number.nr for number in inside)],
             kind=None if visitor.by_runtime or is_listed else "enter",
@@ -143,7 +154,8 @@ class Sessions:
                 yield _News(at + 1, self._end(session, batch, at, marks))
             elif session.fact.command is None and (command := _command(batch, at)) is not None:
                 session.where = rows[at].copy()  # a runtime has moved it to its place by now
-                self._change(session, action="described", user=_user(batch, at), command=command)
+                container = _bare(self._attribution.of_row(batch, at)) or session.fact.container
+                self._change(session, action="described", user=_user(batch, at), command=command, container=container)
                 yield _News(at, _row(session, session.where))
 
     def _end(self, session: _Session, batch: Batch, at: int, marks: Marks) -> Batch:

@@ -46,11 +46,12 @@ def followed(
     *,
     waits: bool = False,
     endless: bool = False,
+    at_end: Callable[[], object] | None = None,
 ) -> Iterator[Followed]:
     """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
     uses: as for `Tracing.load`. confine: called before anything of strangers is read from the kernel, to give
-    privileges up. waits: follow names, and wait for what is not there yet. endless: as for `TargetLifetime`. Raises
-    NstraceError."""
+    privileges up. waits: follow names, and wait for what is not there yet. endless, at_end: as for `TargetLifetime`.
+    Raises NstraceError."""
     from tracer.wiring.tracing import Tracing
 
     with contextlib.ExitStack() as stack:
@@ -83,7 +84,9 @@ def followed(
         if enquiry.fileno() >= 0:
             tracing.trace.ring.wake_on(enquiry.fileno())
         source = tracing.source(resolved.targets, enquiry.describe, max_processes, names.inits, say, enquiry)
-        lifetime = TargetLifetime(resolved.targets, enquiry.state, say, running=resolved.running, endless=endless)
+        lifetime = TargetLifetime(
+            resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end
+        )
         yield Followed(source, lifetime)
 
 
@@ -166,8 +169,9 @@ def _follow_until(
     recorder, redactor = None, make_redactor(options)
     with contextlib.ExitStack() as stack:
         uses = (*view_modules(options), *(destination.uses if destination else ()))
-        how = {"waits": options.follow_name, "endless": options.follow_name and not options.exit_code}
-        tracing = followed(targets, load_options, options.max_processes, say, uses, confine, **how)
+        waits, at_end = options.follow_name, ending.stop if options.follow_name and options.exit_code else None
+        how = {"waits": waits, "endless": waits and not options.exit_code}
+        tracing = followed(targets, load_options, options.max_processes, say, uses, confine, **how, at_end=at_end)
         source, lifetime = stack.enter_context(tracing)
         for line in missing_here(source.trace.loaded, options):
             say(line)

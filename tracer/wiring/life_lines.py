@@ -25,18 +25,28 @@ class LifeLines:
     """Receives every batch of a stream. say: writes a line for people. waits: whether following goes on when a
     container stops.
 
-    last: by target, as typed, what was said last of how its container ended. removed: those that exist no more.
+    once: what comes behind the first end is not looked at. last: by target, as typed, what was said last of how its
+    container ended. removed: those that exist no more.
     """
 
-    def __init__(self, targets: tuple[Target, ...], say: Callable[[str], None], *, waits: bool) -> None:
+    def __init__(
+        self, targets: tuple[Target, ...], say: Callable[[str], None], *, waits: bool, once: bool = False
+    ) -> None:
         self.last: dict[str, LifeFact] = {}
         self.removed: set[str] = set()
         self._targets = [target for target in targets if target.kind in _NAMING]
-        self._say, self._waits = say, waits
+        self._say, self._waits, self._once = say, waits, once
+
+    @property
+    def has_end(self) -> bool:
+        """Whether a container has ended, and how is known."""
+        return any(map(_says_how, self.last.values()))
 
     def take(self, batch: Batch) -> None:
         """Receive the next batch."""
         for at in np.flatnonzero(batch.rows["kind"] == Kind.CONTAINER).tolist():
+            if self._once and self.has_end:
+                return
             fact = msgspec.json.decode(batch.payload(at).args, type=LifeFact)
             if meant := [target.text for target in self._targets if target.means((fact.container,), ())]:
                 self._note(fact, meant)

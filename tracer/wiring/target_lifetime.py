@@ -18,7 +18,8 @@ _SIGNALLED = 128  # a shell's exit code of a signal, and an engine's: 128 and it
 class TargetLifetime:
     """Receives every batch; asked when no process has lived for a while. state: id of a container -> its state, as the
     engine reports it. say: writes a line for people. running: ids of the containers that ran when they were looked up.
-    endless: never end: what has ended may come again."""
+    endless: never end: what has ended may come again. at_end: called when the first container has ended, whatever comes
+    behind it."""
 
     def __init__(
         self,
@@ -28,15 +29,19 @@ class TargetLifetime:
         *,
         running: Collection[str] = (),
         endless: bool = False,
+        at_end: Callable[[], object] | None = None,
     ) -> None:
         self._targets, self._state, self._say = targets, state, say
         self._running, self._is_endless = frozenset(running), endless
-        self._lines = LifeLines(targets, say, waits=endless)
+        self._lines = LifeLines(targets, say, waits=endless, once=at_end is not None)
         self._is_waiting = False
+        self._at_end = at_end
 
     def take(self, batch: Batch) -> None:
         """Receive the next batch."""
         self._lines.take(batch)
+        if self._at_end and self._lines.has_end:
+            self._at_end()
 
     def is_over(self) -> bool:
         """Whether all targets are namespaces, which have ended, or containers that have stopped; says so. What the
