@@ -177,6 +177,14 @@ def test_rubbish_is_no_row() -> None:
     assert not stream.hear(event, msgspec.structs.replace(event, action="attach"))
 
 
+def test_a_life_that_nobody_saw_is_the_engines_word() -> None:
+    told = Told()
+    assert told.hear(said("start"), said("die", exitCode="43")) == []
+    began, ended = told.hear(now_ns=LATER_NS)
+    assert (began.action, ended.action, ended.exit_code, ended.said_by) == ("started", "stopped", 43, "engine")
+    assert began.doubt == ended.doubt == "docker says so; no process of it was seen"
+
+
 def test_an_engine_that_starts_a_container_again_by_itself_has_no_word_for_it() -> None:
     states: list[object] = [Silence.NOT_YET, "restarting"]
     told = Told()

@@ -23,6 +23,7 @@ GRACE_NS = 2_000_000_000
 """How long the kernel's word for what an engine says is waited for: what was read of the ring may be held back."""
 _CLOCKS_NS = 50_000_000  # so far the wall clock may have moved against the clock of the events
 _MAX_WAITING = 4096
+_UNSEEN = "says so; no process of it was seen"
 _SIGNALLED = 128  # an engine's exit code of a signal: 128 and its number
 _ACTIONS = {
     "create": "created",
@@ -114,9 +115,7 @@ class LifeHints:
         life, ts_ns = self._lives.open(event.container_id), self._time(event, now_ns)
         if event.action == "start":
             if not self._lives.take_begun(event.container_id) and life is None:
-                yield from self._row(
-                    event, ts_ns, "started", doubt=f"{event.engine} says so; no process of it was seen"
-                )
+                yield from self._row(event, ts_ns, "started", doubt=f"{event.engine} {_UNSEEN}")
         elif event.action == "oom":
             if waiting.life and not waiting.life.has_oom:
                 yield from self._row(event, ts_ns, "oom", past=waiting.life)
@@ -124,6 +123,9 @@ class LifeHints:
             yield from self._compared(event, past, ts_ns)
         elif life and (living := len(self._lives.living(life))):
             doubt = f"{event.engine} says so; {counted(living, 'process', 'es')} of it live on"
+            yield from self._row(event, ts_ns, "stopped", exit_code=_exit_code(event), doubt=doubt)
+        elif event.action == "die" and self._last_life(event.container_id) is None:
+            doubt = f"{event.engine} {_UNSEEN}"
             yield from self._row(event, ts_ns, "stopped", exit_code=_exit_code(event), doubt=doubt)
 
     def _past_of(self, event: EngineEvent, ts_ns: int) -> Past | None:

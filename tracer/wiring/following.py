@@ -13,6 +13,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
+    from tracer.containers.names import Names
     from tracer.containers.resolve_targets import Resolved
     from tracer.host.lookup import Lookup
     from tracer.kernel.options import LoadOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tracer.wiring.tracing import Tracing
 
 _WITHOUT_PTRACE = "the executables of other users' processes that were already running are not known"
+_OVER = ("exited", "dead")
 RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 
@@ -33,6 +35,14 @@ class Followed(NamedTuple):
 
     source: LiveSource
     lifetime: TargetLifetime
+
+
+class HasEnded(Exception):
+    """The container had ended before it could be followed. code: its exit code, as its engine reports it."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(name)
+        self.name, self.code = name, code
 
 
 @contextlib.contextmanager
@@ -47,11 +57,12 @@ def followed(
     waits: bool = False,
     endless: bool = False,
     at_end: Callable[[], object] | None = None,
+    for_code: bool = False,
 ) -> Iterator[Followed]:
     """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
     uses: as for `Tracing.load`. confine: called before anything of strangers is read from the kernel, to give
     privileges up. waits: follow names, and wait for what is not there yet. endless, at_end: as for `TargetLifetime`.
-    Raises NstraceError."""
+    for_code: it is about the exit code of the container. Raises NstraceError, and with for_code HasEnded."""
     from tracer.wiring.tracing import Tracing
 
     with contextlib.ExitStack() as stack:
@@ -71,6 +82,8 @@ def followed(
         for missing in resolved.missing:
             say(f"{missing}; waiting for one")
         for name in resolved.not_running:
+            if for_code and not waits:
+                _check_last(names, resolved.targets[0].value, name)
             say(f"{name} is not running; waiting for it to start")
         for text in lookup.unmatched(resolved.targets):
             say(f"no running container matches {text}; waiting for one to start")
@@ -88,6 +101,13 @@ def followed(
             resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end
         )
         yield Followed(source, lifetime)
+
+
+def _check_last(names: Names, container_id: str, name: str) -> None:
+    """Raises HasEnded where the container has run before; NstraceError where its engine does not answer."""
+    last = names.last(container_id)
+    if last and last.state in _OVER:
+        raise HasEnded(name, last.exit_code)
 
 
 def _resolved(lookup: Lookup, texts: Sequence[str], waits: bool) -> Resolved:
@@ -125,7 +145,11 @@ def follow_live(
     from tracer.wiring.ending import Ending
 
     with Ending() as ending:
-        return _follow_until(ending, targets, options, view, record)
+        try:
+            return _follow_until(ending, targets, options, view, record)
+        except HasEnded as ended:
+            ending.say(f"nstrace: {ended.name} has ended before: exit {ended.code}, as its engine reports it")
+            return ended.code
 
 
 def _follow_until(
@@ -170,7 +194,7 @@ def _follow_until(
     with contextlib.ExitStack() as stack:
         uses = (*view_modules(options), *(destination.uses if destination else ()))
         waits, at_end = options.follow_name, ending.stop if options.follow_name and options.exit_code else None
-        how = {"waits": waits, "endless": waits and not options.exit_code}
+        how = {"waits": waits, "endless": waits and not options.exit_code, "for_code": options.exit_code}
         tracing = followed(targets, load_options, options.max_processes, say, uses, confine, **how, at_end=at_end)
         source, lifetime = stack.enter_context(tracing)
         for line in missing_here(source.trace.loaded, options):
