@@ -54,9 +54,9 @@ class Recorded:
     def _next(self, *argv: object) -> Space:
         """A namespace with the same inode number as the one before: the kernel gives it away at once, to whoever asks
         first."""
-        for _attempt in range(100):
+        for attempts_left in range(100, -1, -1):
             space = Space(*argv, go=False)
-            if self.inums in ([], [space.inum]):
+            if self.inums in ([], [space.inum]) or not attempts_left:
                 break
             space.kill()
         self.inums.append(space.inum)

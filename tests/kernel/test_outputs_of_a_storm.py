@@ -14,11 +14,11 @@ from tracer.recording.files import create
 from tracer.recording.metadata import of_this_host
 from tracer.recording.writer import FileSink, Writer
 from tracer.stream.attribution import Attribution
-from tracer.stream.schema import Flag, Kind
+from tracer.stream.schema import SHOWN_KINDS, Flag, Kind
 from tracer.views.jsonl import JsonLines
 
 pytestmark = pytest.mark.kernel
-KINDS = frozenset(set(Kind) - {Kind.CGROUP, Kind.PIDNS})
+KINDS = SHOWN_KINDS
 
 
 def test_every_output_says_the_same(tmp_path: Path, workload: Path) -> None:

@@ -54,7 +54,7 @@ def test_failures_alone_with_what_failed() -> None:
     infos = [line.split(maxsplit=8)[8] for line in done.stderr.splitlines() if " exit " in line]
     found = [re.sub(" after [^:]*", "", info) for info in infos]
     whole = "sh -c '(exit 4); true; sh -c '\"'\"'exit 3'\"'\"'; sh -c '\"'\"'kill -9 $$'\"'\"'; exit 0'"
-    assert found == [f"exit 4: {whole}", "exit 3: sh -c 'exit 3'", "SIGKILL: sh -c 'kill -9 $$'"]
+    assert found == [f"exit 4: {whole}", "exit 3: sh -c 'exit 3'", "SIGKILL by itself: sh -c 'kill -9 $$'"]
 
 
 def test_the_command_is_as_nice_as_we_were() -> None:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.kernel
 
 LOOP = ["sh", "-c", "while true; do sleep 0.2; done"]
 HEX = "c" * 52 + uuid.uuid4().hex[:12]
+OTHER = "d" * 52 + uuid.uuid4().hex[:12]
 
 
 def need(program: str) -> None:
@@ -92,7 +93,7 @@ def sleeps(events: list[Event]) -> list[Event]:
     [
         ("containerd", "redis-1", "default/redis-1"),
         ("containerd", HEX, f"kubepods/besteffort/pod3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60/{HEX}"),
-        ("cri-o", HEX, f"kubepods.slice/kubepods-pod3f1c2e4a_9a11_4f0e_8d5a_1d2c3b4a5f60.slice/crio-{HEX}.scope"),
+        ("cri-o", OTHER, f"kubepods.slice/kubepods-pod3f1c2e4a_9a11_4f0e_8d5a_1d2c3b4a5f60.slice/crio-{OTHER}.scope"),
         ("lxc", "box", "lxc.payload.box"),
         ("nspawn", "deb", "machine.slice/machine-deb.scope/payload"),
     ],
