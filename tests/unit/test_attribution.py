@@ -39,6 +39,26 @@ def test_by_cgroup_also_in_a_shared_namespace() -> None:
     assert labels(batch)[2:] == ["web", "db", "db", None]
 
 
+def test_a_name_that_no_engine_knows_takes_nobody_from_a_container_that_one_does() -> None:
+    known = msgspec.structs.replace(WEB, engine="docker")
+    forged, shares = Container("f" * 64, "docker"), msgspec.structs.replace(DB, engine="docker")
+    for other, shown in ((forged, "web"), (shares, "db")):
+        batch = builders.batch(
+            builders.cgroup(10, known),
+            builders.cgroup(11, other),
+            builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+            builders.fork(101, [(PIDNS, 2)], cgroup_id=11),
+        )
+        assert labels(batch)[2:] == ["web", shown]
+    late = builders.batch(
+        builders.cgroup(10, known),
+        builders.cgroup(11, forged, pending=True),  # its engine may yet say that it is one
+        builders.fork(100, [(PIDNS, 1)], cgroup_id=10),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=11),
+    )
+    assert labels(late)[2:] == ["web", "f" * 12]
+
+
 def test_a_foreign_cgroup_inside_belongs_to_the_owner_of_the_namespace() -> None:
     batch = builders.batch(
         builders.cgroup(10, WEB),

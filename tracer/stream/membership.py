@@ -84,14 +84,16 @@ class Membership:
 
         By its cgroup, because containers can share a namespace; a process of a foreign cgroup inside a container's
         namespace (nsenter) belongs to that container. So does one whose cgroup is that of a container which has a
-        namespace of its own, if the process is in another container's: it was moved there.
+        namespace of its own, if the process is in another container's: it was moved there. And so does one whose cgroup
+        has a container's name that no engine knows, in the namespace of a container that an engine does know.
         """
         found = self.along(chain, fact)
         owner = next(self._owners(chain), None)
-        if not found:
+        if not found or not fact:
             return owner
         own = found[-1]
-        if owner and owner.id != own.container.id and self._home_of(own.root):
+        is_unheard_of = owner is not None and owner.engine and not own.container.engine and not fact.pending
+        if owner and owner.id != own.container.id and (is_unheard_of or self._home_of(own.root)):
             return owner
         return own.container
 
