@@ -41,7 +41,7 @@ def said(action: str, at_ns: int = 90 * SECOND_NS, name: str = "web", **attribut
         (said("unpause"), {"action": "unpaused"}),
         (said("restart"), {"action": "restarting"}),
         (said("health_status", health_status="unhealthy"), {"action": "health", "health": "unhealthy"}),
-        (said("destroy"), {"action": "removed"}),
+        (said("destroy"), {"action": "removed", "doubt": "docker says so; 1 process of it still alive"}),
     ],
     ids=lambda value: value.action if isinstance(value, EngineEvent) else "",
 )
@@ -125,7 +125,7 @@ def test_processes_that_live_on_after_an_end_are_said() -> None:
     stream.feed(first(), member(101, 7))
     assert not stream.hear(said("die", exitCode="0"))
     (stopped,) = stream.hear(now_ns=LATER_NS)
-    assert (stopped.action, stopped.doubt) == ("stopped", "docker says so; 2 processes of it live on")
+    assert (stopped.action, stopped.doubt) == ("stopped", "docker says so; 2 processes of it still alive")
 
 
 def test_an_end_that_the_kernel_tells_later_is_none_to_doubt() -> None:

@@ -102,6 +102,8 @@ def test_where_the_engine_differs_both_are_said_and_the_kernel_counts() -> None:
 def test_what_only_the_engine_knows_counts_too() -> None:
     follow = Followed(BY_ID).take(told("stopped"), told("stopped", exit_code=7, said_by="engine", doubt="lost"))
     assert follow.lifetime.exit_code == 7
+    alive = told("stopped", exit_code=7, said_by="engine", doubt="docker says so; 1 process of it still alive")
+    assert Followed(BY_ID).take(alive).lifetime.exit_code is None
 
 
 @pytest.mark.parametrize(("how", "code"), ENDED)

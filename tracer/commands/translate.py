@@ -77,8 +77,8 @@ def command(
     dmesg -w | nstrace translate --to-container -
     docker logs -f web | nstrace translate --to-host --in web -
     docker logs -t web | nstrace translate --to-host --in web --from web.arrows -
-    journalctl -o short-iso-precise | nstrace translate --to-container --from web.arrows -
-    nstrace translate --from web.arrows --ns-pid-key pid --in web --time-key time - < app.jsonl
+    journalctl -o short-iso | nstrace translate --to-container --from web.arrows -
+    nstrace translate --from web.arrows --pid-key pid --time-key at - < app.jsonl
     """
     from tracer.system.host_pidns import require_initial_pidns
 

@@ -54,6 +54,8 @@ def addresses() -> tuple[Address, ...]:
     if host.startswith(f"{_PREFIX}/"):
         return (Address(host),)
     hint = "unset DOCKER_HOST, or set it to unix:///path/of/the/socket"
+    if host.startswith("/"):
+        raise NstraceError(f"DOCKER_HOST={host!r} lacks its unix://", f"set it to {_PREFIX}{host}, or unset it")
     if host.startswith("unix:"):
         raise NstraceError(f"DOCKER_HOST={host!r} is not an absolute path", hint)
     raise NstraceError(f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host", hint)

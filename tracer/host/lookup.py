@@ -234,7 +234,7 @@ def _without_engine(error: NstraceError, by_cgroup: list[FoundContainer]) -> Not
     if not by_cgroup:
         return _not_there(error)
     ids = shown([container_of(one.id, None).short_id for one in by_cgroup])
-    hint = f"{error.hint}; or one of those that cgroups show: {ids}"
+    hint = f"{error.hint}. By their ids: {ids}"
     return NotThere(error.message, hint, error.exit_code, error.detail)
 
 

@@ -24,6 +24,8 @@ GRACE_NS = 2_000_000_000
 _CLOCKS_NS = 50_000_000  # so far the wall clock may have moved against the clock of the events
 _MAX_WAITING = 4096
 _UNSEEN = "says so; no process of it was seen"
+ALIVE = "still alive"
+"""What a doubt ends with where the kernel speaks against an end."""
 _SIGNALLED = 128  # an engine's exit code of a signal: 128 and its number
 _ACTIONS = {
     "create": "created",
@@ -121,8 +123,7 @@ class LifeHints:
                 yield from self._row(event, ts_ns, "oom", past=waiting.life)
         elif past := self._past_of(event, ts_ns):
             yield from self._compared(event, past, ts_ns)
-        elif life and (living := len(self._lives.living(life))):
-            doubt = f"{event.engine} says so; {counted(living, 'process', 'es')} of it live on"
+        elif life and (doubt := self._lives_on(event, life)):
             yield from self._row(event, ts_ns, "stopped", exit_code=_exit_code(event), doubt=doubt)
         elif event.action == "die" and self._last_life(event.container_id) is None:
             doubt = f"{event.engine} {_UNSEEN}"
@@ -156,8 +157,15 @@ class LifeHints:
             yield from self._row(event, ts_ns, action, old_name=old or None)
         elif action == "health":
             yield from self._row(event, ts_ns, action, health=attributes.get("health_status") or None)
+        elif action == "removed" and (life := self._lives.open(event.container_id)):
+            yield from self._row(event, ts_ns, action, doubt=self._lives_on(event, life))
         else:
             yield from self._row(event, ts_ns, action)
+
+    def _lives_on(self, event: EngineEvent, life: Life) -> str | None:
+        """What to say of an end that an engine reports of a container of which processes live."""
+        living = len(self._lives.living(life))
+        return f"{event.engine} says so; {counted(living, 'process', 'es')} of it {ALIVE}" if living else None
 
     def _row(
         self, event: EngineEvent, ts_ns: int, action: str, *, past: Life | None = None, **members: object
@@ -183,8 +191,8 @@ class LifeHints:
         return msgspec.structs.replace(container, name=event.name) if event.action == "rename" else container
 
     def _time(self, event: EngineEvent, now_ns: int) -> int:
-        """When it happened (CLOCK_BOOTTIME), as the engine says, but not later than now."""
-        return min(now_ns, max(0, event.time_ns - self._wall_offset_ns))
+        """When it happened (CLOCK_BOOTTIME), as the engine says, but not ahead of the stream, nor later than now."""
+        return min(now_ns, max(self._lives.began_ns, event.time_ns - self._wall_offset_ns))
 
 
 def _exit_code(event: EngineEvent) -> int | None:

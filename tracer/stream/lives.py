@@ -80,7 +80,7 @@ class Lives:
     that no row is made. listed_ns: when those were listed."""
 
     def __init__(self, attribution: Attribution, table: Table, began_ns: int) -> None:
-        self._attribution, self._table, self._began_ns = attribution, table, began_ns
+        self._attribution, self._table, self.began_ns = attribution, table, began_ns
         self.listed_ns = 0
         self._by_pidns: dict[PidnsId, Life] = {}
         self._ids: Counter[str] = Counter()  # of the lives in it
@@ -212,7 +212,7 @@ class Lives:
 
     def _begin(self, life: Life, at: int) -> Iterator[_Found]:
         row = life.row
-        if life.first.start_ns < self._began_ns or (row["kind"] == Kind.SNAPSHOT and row["flags"] & Flag.MOVED):
+        if life.first.start_ns < self.began_ns or (row["kind"] == Kind.SNAPSHOT and row["flags"] & Flag.MOVED):
             self._begun.put(life.container.id, 1)  # an engine may be about to say that it has started
             return
         self._begun.put(life.container.id, (self._begun.get(life.container.id) or 0) + 1)

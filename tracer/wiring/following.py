@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tracer.containers.resolve_targets import Resolved
     from tracer.host.lookup import Lookup
     from tracer.kernel.options import LoadOptions
+    from tracer.typed.targets import Target
     from tracer.views.view import View
     from tracer.wiring.destination import Destination
     from tracer.wiring.ending import Ending
@@ -88,6 +89,8 @@ def followed(
         for text in lookup.unmatched(resolved.targets):
             say(f"no running container matches {text}; waiting for one to start")
         enquiry = Enquiry(names.engines())
+        for line in _without_names(names, resolved.targets):
+            say(line)
         if not may(CAP_SYS_PTRACE):
             say(f"without CAP_SYS_PTRACE: {_WITHOUT_PTRACE}")
         tracing.load(uses)
@@ -101,6 +104,17 @@ def followed(
             resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end
         )
         yield Followed(source, lifetime)
+
+
+def _without_names(names: Names, targets: Sequence[Target]) -> Iterator[str]:
+    """What to say where containers will have no names, or where a life is waited for."""
+    from tracer.typed.targets import TargetKind
+
+    if any(target.kind == TargetKind.ALL for target in targets) and not names.is_there and names.error:
+        yield f"{names.error.message}: containers are shown by their ids"
+    for target in targets:
+        if target.life is not None and target.life > 1:
+            yield f"waiting for life {target.life} of {target.value}; what runs now counts as its first"
 
 
 def _check_last(names: Names, container_id: str, name: str) -> None:

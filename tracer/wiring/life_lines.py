@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from tracer.stream.batch import Batch
+from tracer.stream.life_hints import ALIVE
 from tracer.stream.metadata import LifeFact
 from tracer.stream.schema import Kind
 from tracer.text.times import elapsed
@@ -61,8 +62,13 @@ class LifeLines:
                 self.removed.update(meant)
             case "stopped":
                 for text in meant:
-                    if fact.said_by == "kernel" or not _says_how(self.last.get(text)):
+                    if fact.said_by == "kernel" or (_is_believed(fact) and not _says_how(self.last.get(text))):
                         self.last[text] = fact
+
+
+def _is_believed(fact: LifeFact) -> bool:
+    """Whether nothing of the kernel's speaks against what an engine says."""
+    return fact.doubt is None or not fact.doubt.endswith(ALIVE)
 
 
 def _says_how(fact: LifeFact | None) -> bool:
