@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,8 +65,10 @@ def followed(
     uses: as for `Tracing.load`. confine: called before anything of strangers is read from the kernel, to give
     privileges up. waits: follow names, and wait for what is not there yet. endless, at_end: as for `TargetLifetime`.
     for_code: it is about the exit code of the container. Raises NstraceError, and with for_code HasEnded."""
+    from tracer.system.clock_offset import wall_offset_ns
     from tracer.wiring.tracing import Tracing
 
+    began_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + wall_offset_ns()
     with contextlib.ExitStack() as stack:
         tracing = stack.enter_context(Tracing(load_options))  # compiles while we import the rest, resolve the targets
         from tracer.containers.names import Names
@@ -83,8 +86,8 @@ def followed(
         for missing in resolved.missing:
             say(f"{missing}; waiting for one")
         for name in resolved.not_running:
-            if for_code and not waits:
-                _check_last(names, resolved.targets[0].value, name)
+            if for_code:
+                _check_last(names, resolved.targets[0].value, name, began_ns if waits else 0)
             say(f"{name} is not running; waiting for it to start")
         for text in lookup.unmatched(resolved.targets):
             say(f"no running container matches {text}; waiting for one to start")
@@ -117,10 +120,11 @@ def _without_names(names: Names, targets: Sequence[Target]) -> Iterator[str]:
             yield f"waiting for life {target.life} of {target.value}; what runs now counts as its first"
 
 
-def _check_last(names: Names, container_id: str, name: str) -> None:
-    """Raises HasEnded where the container has run before; NstraceError where its engine does not answer."""
+def _check_last(names: Names, container_id: str, name: str, since_ns: int) -> None:
+    """Raises HasEnded where the container has run since then (wall clock); NstraceError where its engine does not
+    answer."""
     last = names.last(container_id)
-    if last and last.state in _OVER:
+    if last and last.state in _OVER and last.started_ns >= since_ns:
         raise HasEnded(name, last.exit_code)
 
 
