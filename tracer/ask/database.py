@@ -1,0 +1,118 @@
+"""DuckDB as nstrace uses it: in memory, without files, network, extensions or threads of its own; and its errors in
+nstrace's words.
+
+The one place that imports it, and only where somebody asks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.text.hints import near
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Without the last it would begin 8 threads for input and output of files, which there is none of.
+_CONFIG: dict[str, Any] = {"enable_external_access": False, "threads": 1, "async_threads": 0}
+_SETTINGS = ("TimeZone = 'UTC'", "errors_as_json = true", "python_enable_replacements = false")
+_HERE_CHARS, _MAX_NEAR = 30, 3
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """An empty database in memory, in this thread alone: SQL reaches nothing but the tables that are put in."""
+    import duckdb
+
+    database = duckdb.connect(":memory:", config=_CONFIG)
+    for setting in _SETTINGS:
+        database.execute(f"set {setting}").fetchall()
+    return database
+
+
+def require_text(query: str) -> None:
+    """Raises NstraceError (usage) where what was typed is not text."""
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        message = f"what is asked is not valid UTF-8, at character {error.start + 1}"
+        raise NstraceError(message, "write other bytes as '\\xNN'", ExitCode.USAGE) from error
+
+
+def tree(database: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any] | None:
+    """The syntax tree of a SELECT statement; None: it is something else. Raises NstraceError for wrong syntax."""
+    ((answer,),) = database.execute("select json_serialize_sql(?)", [query]).fetchall()
+    found: dict[str, Any] = json.loads(answer)
+    if found.get("error_type") == "parser":
+        raise _error(found | {"exception_message": found["error_message"]}, query, ())
+    return None if found.get("error") else found
+
+
+def nodes(found: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a syntax tree, outermost first."""
+    if isinstance(found, dict):
+        yield found
+    for child in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        yield from nodes(child)
+
+
+@contextmanager
+def errors_of(query: str, names: Iterable[str] = (), offset: int = 0) -> Iterator[None]:
+    """Convert an error of DuckDB meanwhile into an NstraceError. query: what the user typed, which begins offset bytes
+    behind the beginning of the statement. names: those that it may use."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        hint = "ask for fewer columns or rows: a WHERE, or --since and --until"
+        raise NstraceError("the answer needs more memory than there is", hint) from error
+    except duckdb.Error as error:
+        raise _error(_facts(str(error)), query, names, offset) from error
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """What an error says of itself."""
+    with suppress(ValueError):
+        found = json.loads(text[text.index("{") :])
+        if isinstance(found, dict):
+            return found
+    return {"exception_message": text}
+
+
+def _error(facts: dict[str, Any], query: str, names: Iterable[str], offset: int = 0) -> NstraceError:
+    message = str(facts.get("exception_message", "")).partition("\n")[0].rstrip("!.")
+    name, kind = str(facts.get("name", "")), facts.get("error_subtype")
+    hint = ""
+    if facts.get("exception_type") == "Permission":
+        message = "a query reads the recordings alone"
+    if kind == "COLUMN_NOT_FOUND":
+        message = f"there is no column {name}"
+        hint = (
+            f"text is in single quotes: '{name}'" if f'"{name}"' in query else near(name, names) or _candidates(facts)
+        )
+    elif kind == "MISSING_ENTRY":
+        message = f"there is no {str(facts.get('type', '')).lower().removeprefix('scalar ')} {name}"
+        hint = near(name, str(facts.get("candidates", "")).split(","))
+    elif kind == "NO_MATCHING_FUNCTION":
+        message = f"no such function for these types: {facts.get('call', name)}"
+    return NstraceError(f"{message}{_place(facts, query, offset)}", hint.rstrip(), ExitCode.USAGE)
+
+
+def _candidates(facts: dict[str, Any]) -> str:
+    """The names that DuckDB thinks of."""
+    names = str(facts.get("candidates", "")).replace('"', "")
+    return f"did you mean {' or '.join(names.split(',')[:_MAX_NEAR])}?" if names else ""
+
+
+def _place(facts: dict[str, Any], query: str, offset: int) -> str:
+    """Where in the query it is: counted in characters from 1, and what stands there."""
+    if not str(facts.get("position", "")).isdecimal():
+        return ""
+    before = query.encode()[: max(0, int(facts["position"]) - offset)].decode(errors="replace")
+    here = " ".join(query[len(before) :].split())
+    here = here if len(here) <= _HERE_CHARS else f"{here[:_HERE_CHARS]}…"
+    return f", at character {len(before) + 1}: {here}" if here else ", at its end"
