@@ -45,6 +45,12 @@ TABLE = {
     "an ending": ("replay web", 1, "no such file: web", "did you mean web.arrows?"),
     "a value": ("replay --color=alwys web.arrows", 2, "'alwys' is not one of", "nstrace replay --help"),
     "a setting": ("config", 2, "there is no setting 'colr'", "did you mean color?"),
+    "a table as a trace": (
+        "export web.arrows --to perfetto --what gaps",
+        2,
+        "--what and --to perfetto exclude each other",
+        "nstrace export --help",
+    ),
     # missing
     "no PROC": ("translate", 2, "missing argument", "for example nstrace translate web/15"),
     "no FILE": ("replay", 2, "missing argument", "for example nstrace replay web.arrows"),

@@ -181,6 +181,7 @@ UNKNOWN = re.sub(r"[][*?]", "", HOSTILE)  # no glob, which would wait for a cont
 FILE, BAD, TORN, FOLDER = f"{NAME}.arrows", f"{NAME}.bad.arrows", f"{NAME}.torn.arrows", f"{NAME}.d"
 TARGETS = [f"{kind}{HOSTILE}" for kind in ("", "label:", "label:k=", "image:", "compose:", "pid:", "pidns:")] + ["web"]
 FILES = [FILE, BAD, TORN, FOLDER, f"{NAME}.missing.arrows"]
+QUERIES = ["from processes", f"select * from events where comm = '{HOSTILE}'", HOSTILE, f'select "{HOSTILE}" from gaps']
 BASES = {  # how each command is run, with strangers' words wherever there is room for them
     "follow": [["-w", "/nowhere/x", UNKNOWN], ["-w", FILE], [UNKNOWN], ["--duration", "0.2", HOSTILE, "host"]],
     "record": [["-w", f"/nowhere/{NAME}", UNKNOWN], ["-w", FILE], ["-w", f"{NAME}/x"], RECORD],
@@ -205,6 +206,10 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *(["-w", "-", file] for file in FILES),
         *(["-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
     ],
+    "sql": [
+        *([*how, file, query] for how in ([], ["--json"], ["--csv"]) for file in FILES for query in QUERIES),
+        *(["-w", out, FILE, "from gaps"] for out in (f"/nowhere/{NAME}.csv", f"{NAME}/x.csv", f"{NAME}.csv", NAME)),
+    ],
     "run": [["--to", FILE, "--", HOSTILE], ["--to", f"/nowhere/{NAME}", "--", HOSTILE]],
     "ps": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
     "tree": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
@@ -221,7 +226,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "config": [[], ["--json"], ["--path"], [HOSTILE]],
     "help": [[HOSTILE], ["ps"]],
 }
-ALWAYS = {"record": ["-w", f"/nowhere/{NAME}"], "export": ["--to", "csv"], "replay": [FILE]}
+ALWAYS = {"sql": [FILE], "record": ["-w", f"/nowhere/{NAME}"], "export": ["--to", "csv"], "replay": [FILE]}
 LIVE = {"follow", "record", "run", "verify", "top"}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("parquet", "jsonl", "csv", "perfetto")
 _SUFFIXES = {"perfetto": "pftrace"}
-_USES = {"jsonl": ("tracer.views.jsonl",), "perfetto": ("tracer.recording.perfetto",)}
+_USES: dict[str, tuple[str, ...]] = {"jsonl": ("tracer.views.jsonl",), "perfetto": ("tracer.recording.perfetto",)}
 _FLAT = ("parquet", "csv")
 Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 
@@ -32,6 +32,13 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 @click.command("export")
 @click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
 @click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Output format.")
+@click.option(
+    "--what",
+    type=click.Choice(("events", "processes", "containers", "gaps")),
+    default="events",
+    show_default=True,
+    help="The table to write: those of nstrace sql.",
+)
 @click.option(
     "-w",
     "--write",
@@ -46,7 +53,7 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @time_option
 def command(
-    arguments: tuple[str, ...], form: str, out: str | None, partition: bool, force: bool, quiet: bool,
+    arguments: tuple[str, ...], form: str, what: str, out: str | None, partition: bool, force: bool, quiet: bool,
     since: str | None, until: str | None,
 ) -> int:  # fmt: skip
     """Write recordings in a format that DuckDB, Polars, pandas, Spark, a spreadsheet or Perfetto reads.
@@ -55,6 +62,7 @@ def command(
     in order of time, several runs one after the other, columns named as in the JSON, with the container in each row.
     jsonl holds the lines of replay --json. perfetto is a trace for ui.perfetto.dev: containers and PID namespaces are
     tracks, processes are slices, forks are arrows; the files are of one run of nstrace.
+    --what writes another table: a row for each process, container or gap.
 
     \b
     nstrace export web.arrows --to parquet
@@ -62,6 +70,7 @@ def command(
     nstrace export --to jsonl -w - web.arrows | jq .args
     nstrace export --to perfetto web.arrows
     nstrace export --to csv --since 14:03 --until +5m all.arrows web
+    nstrace export --what processes --to csv all.arrows
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.multiple_runs import check_found
@@ -74,9 +83,11 @@ def command(
         out = str(Path(files[0]).with_suffix(f".{_SUFFIXES.get(form, form)}"))
     if partition and (form not in _FLAT or out == "-"):
         raise click.UsageError("--partition needs --to parquet or csv, and a folder as OUT")
+    _check_what(form, what, partition)
     _check_library(form)
+    table = Table(form, what)
     shows = is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(files, _USES.get(form, ("tracer.recording.export",)), targets_of(targets), sayer(quiet))
+    parse = open_later(files, table.uses, targets_of(targets), sayer(quiet))
 
     command_pid = os.getpid()
 
@@ -96,10 +107,18 @@ def command(
     if partition:
         _into_folder(convert, form, Path(out))
     elif out == "-":
-        _into_stdout(convert, form)
+        _into_stdout(convert, table)
     else:
-        into_file(lambda file: convert(lambda sources: _write(sources, form, file)), Path(out), force)
+        into_file(lambda file: convert(lambda sources: table.write(sources, file)), Path(out), force)
     return 0
+
+
+def _check_what(form: str, what: str, partition: bool) -> None:
+    """Raises UsageError where options about events meet what is none."""
+    if form == "perfetto" and what != "events":
+        raise click.UsageError("--what and --to perfetto exclude each other: a trace is of events")
+    if partition and what != "events":
+        raise click.UsageError("--partition is for events")
 
 
 def _check_library(form: str) -> None:
@@ -110,16 +129,42 @@ def _check_library(form: str) -> None:
         raise NstraceError("--to perfetto needs the library perfetto", "pip install 'nstrace[perfetto]'")
 
 
-def _into_stdout(convert: Convert, form: str) -> None:
+_ORDERS = {"processes": "began, proc_id", "containers": "first_seen", "gaps": "time"}
+
+
+class Table:
+    """Which table is written, and how. Made before privileges are given up."""
+
+    def __init__(self, form: str, what: str) -> None:
+        self.form, self.query = form, None
+        self.uses = _USES.get(form, ("tracer.recording.export",))
+        if what != "events":
+            from tracer.ask.query import USES, Query
+
+            self.query, self.uses = Query(f"from {what} order by {_ORDERS[what]}"), ("tracer.ask.answer", *USES)
+
+    def write(self, sources: list[RecordedSource], file: IO[bytes]) -> None:
+        """Write what the sources have of it."""
+        if self.query is None:
+            _write(sources, self.form, file)
+            return
+        from tracer.ask.answer import FORMS
+        from tracer.ask.tables import readings
+
+        FORMS[self.form](*self.query.answer(readings(sources, lambda found: found)), file)
+        file.flush()
+
+
+def _into_stdout(convert: Convert, table: Table) -> None:
     from tracer.system.privileges import drop
 
-    if form in ("parquet", "perfetto") and sys.stdout.isatty():
+    if (form := table.form) in ("parquet", "perfetto") and sys.stdout.isatty():
         name = f"-w web.{_SUFFIXES.get(form, form)}"
         raise NstraceError(
             f"{form.capitalize()} is binary and not written to a terminal", f"name a file: {name}", ExitCode.USAGE
         )
     drop()
-    convert(lambda sources: _write(sources, form, sys.stdout.buffer))
+    convert(lambda sources: table.write(sources, sys.stdout.buffer))
 
 
 def _into_folder(convert: Convert, form: str, out: Path) -> None:

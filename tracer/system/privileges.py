@@ -263,13 +263,15 @@ class _Program(ctypes.Structure):
     _fields_ = (("len", ctypes.c_ushort), ("filter", ctypes.c_char_p))  # struct sock_fprog
 
 
-def in_child(work: Callable[[], None], folder: int | None = None) -> None:
-    """Call work in a child without privileges, which shares our descriptors and ends with us. folder: as for `drop`;
-    the child's working directory. Raises the child's NstraceError."""
+def in_child(
+    work: Callable[[], None], folder: int | None = None, begin_threads: Callable[[], None] = lambda: None
+) -> None:
+    """Call work in a child without privileges, which shares our descriptors and ends with us. folder, begin_threads: as
+    for `drop`; the folder is the child's working directory. Raises the child's NstraceError."""
     reader, writer = os.pipe()
     parent, child = os.getpid(), os.fork()
     if child == 0:
-        _work(work, folder, writer, parent)
+        _work(work, folder, begin_threads, writer, parent)
     os.close(writer)
     try:
         with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
@@ -288,11 +290,17 @@ def in_child(work: Callable[[], None], folder: int | None = None) -> None:
         )
 
 
-def _work(work: Callable[[], None], folder: int | None, writer: int, parent: int) -> None:
+def _work(
+    work: Callable[[], None], folder: int | None, begin_threads: Callable[[], None], writer: int, parent: int
+) -> None:
+    def begin() -> None:
+        _end_with(parent)
+        begin_threads()
+
     try:
         if folder is not None:
             os.fchdir(folder)
-        drop(folder, begin_threads=lambda: _end_with(parent))
+        drop(folder, begin_threads=begin)
         work()
         os._exit(0)
     except NstraceError as error:

@@ -30,10 +30,13 @@ def default_signals() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def into_file(write: Callable[[IO[bytes]], None], out: Path, force: bool) -> None:
-    """Have a child without privileges write the whole file: under another name, until it is finished."""
+def into_file(
+    write: Callable[[IO[bytes]], None], out: Path, force: bool, begin_threads: Callable[[], None] = lambda: None
+) -> None:
+    """Have a child without privileges write the whole file: under another name, until it is finished. begin_threads: as
+    for `tracer.system.privileges.drop`."""
     from tracer.recording.files import created
     from tracer.system.privileges import in_child
 
     with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
-        in_child(lambda: write(file))
+        in_child(lambda: write(file), begin_threads=begin_threads)

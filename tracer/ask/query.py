@@ -1,0 +1,84 @@
+"""One query over recordings: checked before anything is read, answered while they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tracer.ask.database import connect, errors_of, require_text
+from tracer.ask.relations import RELATIONS
+from tracer.ask.tables import Sources, Tables, wanted_names
+from tracer.errors import ExitCode, NstraceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_READING = ("SELECT", "EXPLAIN", "MULTI")  # MULTI: a PIVOT
+_BATCH_ROWS = 1 << 14
+USES = ("tracer.recording.some_columns", "numpy.ma", "numpy.strings", "difflib")
+"""Modules that are used for the first time while a query runs."""
+
+
+class Query:
+    """A query in SQL over RELATIONS. Made while there are privileges; reads nothing before `answer`.
+
+    Raises NstraceError (usage) where the query is wrong, with the place.
+    """
+
+    def __init__(self, text: str) -> None:
+        require_text(text)
+        self._text, self._database = text, connect()
+        self._sources: Sources | None = None
+        self._check_kind()
+        wanted = wanted_names(self._database, text)
+        self._tables = Tables(self._database, lambda: self._sources() if self._sources else [], wanted)
+        named = [name for name in RELATIONS if wanted is None or name in wanted]
+        self._names = list(dict.fromkeys(column for name in named for column in RELATIONS[name].facts))
+        if not self._is_explained:
+            with errors_of(text, self._names, len("describe ")):
+                self._database.execute(f"describe {text}").fetchall()
+
+    def _check_kind(self) -> None:
+        with errors_of(self._text):
+            statements = self._database.extract_statements(self._text)
+        if len(statements) != 1:
+            what = "there is no query" if not statements else f"these are {len(statements)} queries"
+            raise NstraceError(what, "for example: select comm, count(*) from events group by comm", ExitCode.USAGE)
+        kind = statements[0].type.name
+        if kind not in _READING:
+            hint = f"nstrace sql only reads; its tables are {', '.join(RELATIONS)}"
+            raise NstraceError(f"the query is a {kind} statement, not a SELECT", hint, ExitCode.USAGE)
+        self._is_explained = kind != "SELECT"
+
+    def begin_threads(self) -> None:
+        """Use all CPUs. Called when there are no privileges that a thread could keep."""
+        self._database.execute(f"set threads = {len(os.sched_getaffinity(0))}").fetchall()
+
+    def answer(self, sources: Sources) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        """The result, of these recordings: its columns and its rows. Raises NstraceError, now and while it is read."""
+        self._sources = sources
+        with self._errors():
+            reader = self._database.sql(self._text).to_arrow_reader(_BATCH_ROWS)
+        return reader.schema, self._batches(reader)
+
+    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        while True:
+            with self._errors():
+                try:
+                    batch = reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What ended the reading of a recording comes first: to DuckDB and Arrow it is a text."""
+        try:
+            with errors_of(self._text, self._names):
+                yield
+        except Exception:
+            if self._tables.error:
+                raise self._tables.error from None
+            raise
