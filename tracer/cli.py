@@ -30,6 +30,7 @@ VERBS = {
     "top": "a live screen of containers and their processes",
     "timeline": "draw a recording as a page for a browser",
     "export": "convert a recording to Parquet, JSON lines, CSV or a Perfetto trace",
+    "summary": "count what happens, or what was recorded: for each container and in all",
     "sql": "ask recordings in SQL: tables of events, processes, containers and gaps",
     "run": "run a command in a new PID namespace and follow it; needs no container",
     "ps": "list processes with all their PIDs, on the host and inside",

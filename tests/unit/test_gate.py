@@ -206,6 +206,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *(["-w", "-", file] for file in FILES),
         *(["-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
     ],
+    "summary": [*([*how, file] for how in ([], ["--json"]) for file in FILES), *([FILE, target] for target in TARGETS)],
     "sql": [
         *([*how, file, query] for how in ([], ["--json"], ["--csv"]) for file in FILES for query in QUERIES),
         *(["-w", out, FILE, "from gaps"] for out in (f"/nowhere/{NAME}.csv", f"{NAME}/x.csv", f"{NAME}.csv", NAME)),
@@ -226,7 +227,13 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "config": [[], ["--json"], ["--path"], [HOSTILE]],
     "help": [[HOSTILE], ["ps"]],
 }
-ALWAYS = {"sql": [FILE], "record": ["-w", f"/nowhere/{NAME}"], "export": ["--to", "csv"], "replay": [FILE]}
+ALWAYS = {
+    "sql": [FILE],
+    "summary": [FILE],
+    "record": ["-w", f"/nowhere/{NAME}"],
+    "export": ["--to", "csv"],
+    "replay": [FILE],
+}
 LIVE = {"follow", "record", "run", "verify", "top"}
 
 
@@ -249,7 +256,11 @@ def options_of(verb: str) -> Iterator[list[str]]:
 
 def runs_of(verb: str) -> list[list[str]]:
     odd = [["--help"], [f"--{HOSTILE}"], [f"-{HOSTILE}"], ["-o", HOSTILE], []]
-    return [*BASES[verb], *options_of(verb), *(odd if verb not in ("run", "follow", "record", "top") else odd[:-1])]
+    return [
+        *BASES[verb],
+        *options_of(verb),
+        *(odd if verb not in ("run", "follow", "record", "summary", "top") else odd[:-1]),
+    ]
 
 
 @pytest.mark.parametrize("on_pty", [False, True], ids=["pipe", "pty"])

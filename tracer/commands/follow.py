@@ -16,8 +16,9 @@ from tracer.wiring.recorders import record_of, record_options
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @following_options
 @stream_options
+@click.option("--summary", "summarizes", is_flag=True, help="At the end, write what nstrace summary counts to stderr.")
 @record_options("Record the events to FILE as well.")
-def command(targets: tuple[str, ...], **values: Any) -> int:
+def command(targets: tuple[str, ...], summarizes: bool, **values: Any) -> int:
     """Show processes as they start, execute programs and exit, with their PIDs on the host and in the container.
 
     \b
@@ -52,6 +53,14 @@ def command(targets: tuple[str, ...], **values: Any) -> int:
 
     options = stream(values)
     record = record_of(values, has_view=True)
-    return follow_live(
-        targets, options, lambda offset: make_view(options, offset, sys.stdout, expected_width(targets)), record
+    width = expected_width(targets)
+    if not summarizes:
+        return follow_live(targets, options, lambda offset: make_view(options, offset, sys.stdout, width), record)
+    from tracer.wiring.summarizing import Summarizing
+
+    sums = Summarizing(options)
+    code = follow_live(
+        targets, options, lambda offset: sums.of(make_view(options, offset, sys.stdout, width), offset), record
     )
+    sums.write(sys.stderr)
+    return code

@@ -193,6 +193,10 @@ capture_options = _adding(
     *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes", "stats"),
     "require_complete",
 )
+summary_options = _adding(
+    *("duration", "output", "as_json", "time", "no_trunc", "quiet", "buffer_size", "max_processes", "stats"),
+    "require_complete",
+)
 replay_options = _adding(
     "events", "failed", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet", "require_complete"
 )
@@ -202,9 +206,9 @@ def stream(values: dict[str, Any]) -> StreamOptions:
     """What the user chose; an option that a command does not have has its default."""
     return StreamOptions(
         events=values.get("events", EVENT_NAMES),
-        threads=values["threads"],
+        threads=values.get("threads", False),
         duration=values.get("duration"),
-        count=values["count"],
+        count=values.get("count"),
         json=values.get("as_json", False) or values.get("output") == "json",
         color=wants_color(values.get("color", "never")),
         quiet=values["quiet"],
