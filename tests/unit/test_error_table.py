@@ -51,6 +51,12 @@ TABLE = {
         "--what and --to perfetto exclude each other",
         "nstrace export --help",
     ),
+    "rows of a trace": (
+        "export web.arrows --to perfetto --where pid=1",
+        2,
+        "--where and --to perfetto exclude each other",
+        "nstrace export --help",
+    ),
     # missing
     "no PROC": ("translate", 2, "missing argument", "for example nstrace translate web/15"),
     "no FILE": ("replay", 2, "missing argument", "for example nstrace replay web.arrows"),

@@ -7,7 +7,7 @@ The one place that imports it, and only where somebody asks.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Without the last it would begin 8 threads for input and output of files, which there is none of.
 _CONFIG: dict[str, Any] = {"enable_external_access": False, "threads": 1, "async_threads": 0}
 _SETTINGS = ("TimeZone = 'UTC'", "errors_as_json = true", "python_enable_replacements = false")
+At = Callable[[int], int]
 _HERE_CHARS, _MAX_NEAR = 30, 3
 
 
@@ -42,12 +43,15 @@ def require_text(query: str) -> None:
         raise NstraceError(message, "write other bytes as '\\xNN'", ExitCode.USAGE) from error
 
 
-def tree(database: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any] | None:
-    """The syntax tree of a SELECT statement; None: it is something else. Raises NstraceError for wrong syntax."""
-    ((answer,),) = database.execute("select json_serialize_sql(?)", [query]).fetchall()
+def tree(
+    database: duckdb.DuckDBPyConnection, statement: str, query: str = "", typed_at: At = lambda place: place
+) -> dict[str, Any] | None:
+    """The syntax tree of a SELECT statement; None: it is something else. query and typed_at: as for `errors_of`, where
+    the statement is not what the user typed. Raises NstraceError for wrong syntax."""
+    ((answer,),) = database.execute("select json_serialize_sql(?)", [statement]).fetchall()
     found: dict[str, Any] = json.loads(answer)
     if found.get("error_type") == "parser":
-        raise _error(found | {"exception_message": found["error_message"]}, query, ())
+        raise _error(found | {"exception_message": found["error_message"]}, query or statement, (), typed_at)
     return None if found.get("error") else found
 
 
@@ -60,9 +64,9 @@ def nodes(found: Any) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def errors_of(query: str, names: Iterable[str] = (), offset: int = 0) -> Iterator[None]:
-    """Convert an error of DuckDB meanwhile into an NstraceError. query: what the user typed, which begins offset bytes
-    behind the beginning of the statement. names: those that it may use."""
+def errors_of(query: str, names: Iterable[str] = (), typed_at: At = lambda place: place) -> Iterator[None]:
+    """Convert an error of DuckDB meanwhile into an NstraceError. query: what the user typed. names: those that it may
+    use. typed_at: which byte of the query a byte of the statement is."""
     import duckdb
 
     try:
@@ -71,7 +75,7 @@ def errors_of(query: str, names: Iterable[str] = (), offset: int = 0) -> Iterato
         hint = "ask for fewer columns or rows: a WHERE, or --since and --until"
         raise NstraceError("the answer needs more memory than there is", hint) from error
     except duckdb.Error as error:
-        raise _error(_facts(str(error)), query, names, offset) from error
+        raise _error(_facts(str(error)), query, names, typed_at) from error
 
 
 def _facts(text: str) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def _facts(text: str) -> dict[str, Any]:
     return {"exception_message": text}
 
 
-def _error(facts: dict[str, Any], query: str, names: Iterable[str], offset: int = 0) -> NstraceError:
+def _error(facts: dict[str, Any], query: str, names: Iterable[str], typed_at: At) -> NstraceError:
     message = str(facts.get("exception_message", "")).partition("\n")[0].rstrip("!.")
     name, kind = str(facts.get("name", "")), facts.get("error_subtype")
     hint = ""
@@ -91,28 +95,27 @@ def _error(facts: dict[str, Any], query: str, names: Iterable[str], offset: int 
         message = "a query reads the recordings alone"
     if kind == "COLUMN_NOT_FOUND":
         message = f"there is no column {name}"
-        hint = (
-            f"text is in single quotes: '{name}'" if f'"{name}"' in query else near(name, names) or _candidates(facts)
-        )
+        quotes = f"text is in single quotes: '{name}'"
+        hint = quotes if f'"{name}"' in query else near(name, names) or f"{_candidates(facts)}{quotes}"
     elif kind == "MISSING_ENTRY":
         message = f"there is no {str(facts.get('type', '')).lower().removeprefix('scalar ')} {name}"
         hint = near(name, str(facts.get("candidates", "")).split(","))
     elif kind == "NO_MATCHING_FUNCTION":
         message = f"no such function for these types: {facts.get('call', name)}"
-    return NstraceError(f"{message}{_place(facts, query, offset)}", hint.rstrip(), ExitCode.USAGE)
+    return NstraceError(f"{message}{_place(facts, query, typed_at)}", hint.rstrip(), ExitCode.USAGE)
 
 
 def _candidates(facts: dict[str, Any]) -> str:
     """The names that DuckDB thinks of."""
     names = str(facts.get("candidates", "")).replace('"', "")
-    return f"did you mean {' or '.join(names.split(',')[:_MAX_NEAR])}?" if names else ""
+    return f"did you mean {' or '.join(names.split(',')[:_MAX_NEAR])}? " if names else ""
 
 
-def _place(facts: dict[str, Any], query: str, offset: int) -> str:
+def _place(facts: dict[str, Any], query: str, typed_at: At) -> str:
     """Where in the query it is: counted in characters from 1, and what stands there."""
     if not str(facts.get("position", "")).isdecimal():
         return ""
-    before = query.encode()[: max(0, int(facts["position"]) - offset)].decode(errors="replace")
+    before = query.encode()[: max(0, typed_at(int(facts["position"])))].decode(errors="replace")
     here = " ".join(query[len(before) :].split())
     here = here if len(here) <= _HERE_CHARS else f"{here[:_HERE_CHARS]}…"
     return f", at character {len(before) + 1}: {here}" if here else ", at its end"

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tracer.ask.database import connect, errors_of, require_text
-from tracer.ask.relations import RELATIONS
+from tracer.ask.database import connect, errors_of, require_text, tree
+from tracer.ask.lists import with_lists_as_text
+from tracer.ask.relations import LISTS, RELATIONS
 from tracer.ask.tables import Sources, Tables, wanted_names
 from tracer.errors import ExitCode, NstraceError
 
@@ -32,13 +33,15 @@ class Query:
         self._text, self._database = text, connect()
         self._sources: Sources | None = None
         self._check_kind()
-        wanted = wanted_names(self._database, text)
+        found = tree(self._database, text)
+        wanted = wanted_names(found)
+        self._statement, self._typed_at = with_lists_as_text(text, found, LISTS)
         self._tables = Tables(self._database, lambda: self._sources() if self._sources else [], wanted)
         named = [name for name in RELATIONS if wanted is None or name in wanted]
         self._names = list(dict.fromkeys(column for name in named for column in RELATIONS[name].facts))
         if not self._is_explained:
-            with errors_of(text, self._names, len("describe ")):
-                self._database.execute(f"describe {text}").fetchall()
+            with errors_of(text, self._names, lambda place: self._typed_at(place - len("describe "))):
+                self._database.execute(f"describe {self._statement}").fetchall()
 
     def _check_kind(self) -> None:
         with errors_of(self._text):
@@ -60,7 +63,7 @@ class Query:
         """The result, of these recordings: its columns and its rows. Raises NstraceError, now and while it is read."""
         self._sources = sources
         with self._errors():
-            reader = self._database.sql(self._text).to_arrow_reader(_BATCH_ROWS)
+            reader = self._database.sql(self._statement).to_arrow_reader(_BATCH_ROWS)
         return reader.schema, self._batches(reader)
 
     def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
@@ -76,7 +79,7 @@ class Query:
     def _errors(self) -> Iterator[None]:
         """What ended the reading of a recording comes first: to DuckDB and Arrow it is a text."""
         try:
-            with errors_of(self._text, self._names):
+            with errors_of(self._text, self._names, self._typed_at):
                 yield
         except Exception:
             if self._tables.error:

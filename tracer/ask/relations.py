@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from tracer.stream.schema import KINDS, PROCESS_KINDS, SHOWN_KINDS, Column, Kind, Output, Subject, columns_in
+from tracer.stream.schema import (
+    CONTAINER_KINDS,
+    KINDS,
+    PROCESS_KINDS,
+    SHOWN_KINDS,
+    Column,
+    Kind,
+    Output,
+    Subject,
+    columns_in,
+)
 
 ORDER, BEGAN = "_order", "_began"
 """Columns that rows of events have here beside those of exports: their place in the files, and when their process
@@ -55,7 +65,7 @@ def _is_of_process(column: Column) -> bool:
     rule = column.rule
     if rule is None or column.outputs & Output.THREADS or column.name == "proc_id":
         return False
-    return rule.reported >= PROCESS_KINDS or rule.reported == {Kind.EXIT}
+    return rule.reported >= PROCESS_KINDS or rule.reported - set(CONTAINER_KINDS) == {Kind.EXIT}
 
 
 def _process_facts() -> dict[str, Fact]:
@@ -165,3 +175,7 @@ RELATIONS = {
     ),
 }  # fmt: skip
 """The tables that a query can name."""
+LISTS = frozenset(
+    {"commands", *(column.name for column in columns_in(Output.EXPORT) if column.type.startswith("list"))}
+)
+"""Their columns that are lists."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from tracer.ask.database import nodes, tree
+from tracer.ask.database import nodes
 from tracer.ask.relations import BEGAN, ORDER, RELATIONS, Relation
 from tracer.errors import ExitCode, NstraceError
 from tracer.recording.schema import FLAT
@@ -25,10 +25,9 @@ _TIME = pa.timestamp("ns")  # with a time zone DuckDB would have microseconds
 _OWN = {ORDER: pa.int64(), BEGAN: _TIME}
 
 
-def wanted_names(database: duckdb.DuckDBPyConnection, query: str) -> frozenset[str] | None:
+def wanted_names(found: dict[str, Any] | None) -> frozenset[str] | None:
     """All names and words in a query, in lower case, among them those of the columns that it needs; None: it may need
-    any column. Raises NstraceError for wrong syntax."""
-    found = tree(database, query)
+    any column. found: its syntax tree, None: it has none."""
     if found is None:
         return None
     objects = list(nodes(found))

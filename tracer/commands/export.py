@@ -15,6 +15,8 @@ import click
 from tracer.errors import ExitCode, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind
 from tracer.wiring.completing import complete_file
+from tracer.wiring.conditions import filter_of, let_pass
+from tracer.wiring.options import where_option
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 from tracer.wiring.zones import time_option
@@ -47,14 +49,15 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
     shell_complete=complete_file,
     help="Output file; - is stdout. Default: FILE with another extension.",
 )
+@where_option
 @window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @time_option
 def command(
-    arguments: tuple[str, ...], form: str, what: str, out: str | None, partition: bool, force: bool, quiet: bool,
-    since: str | None, until: str | None,
+    arguments: tuple[str, ...], form: str, what: str, where: str | None, out: str | None, partition: bool,
+    force: bool, quiet: bool, since: str | None, until: str | None,
 ) -> int:  # fmt: skip
     """Write recordings in a format that DuckDB, Polars, pandas, Spark, a spreadsheet or Perfetto reads.
 
@@ -83,9 +86,9 @@ def command(
         out = str(Path(files[0]).with_suffix(f".{_SUFFIXES.get(form, form)}"))
     if partition and (form not in _FLAT or out == "-"):
         raise click.UsageError("--partition needs --to parquet or csv, and a folder as OUT")
-    _check_what(form, what, partition)
+    _check_what(form, what, where, partition)
     _check_library(form)
-    table = Table(form, what)
+    table = Table(form, what, where)
     shows = is_wanted(quiet, to_stdout=out == "-")
     parse = open_later(files, table.uses, targets_of(targets), sayer(quiet))
 
@@ -96,6 +99,7 @@ def command(
             default_signals()
         sources = parse()
         chosen = in_window(sources, since, until)
+        let_pass(table.where, chosen)
         with progress(chosen, shows):
             write(chosen)
         if not any(source.found for source in chosen):
@@ -113,12 +117,16 @@ def command(
     return 0
 
 
-def _check_what(form: str, what: str, partition: bool) -> None:
+def _check_what(form: str, what: str, where: str | None, partition: bool) -> None:
     """Raises UsageError where options about events meet what is none."""
     if form == "perfetto" and what != "events":
         raise click.UsageError("--what and --to perfetto exclude each other: a trace is of events")
+    if form == "perfetto" and where is not None:
+        raise click.UsageError("--where and --to perfetto exclude each other: a trace shows whole processes")
     if partition and what != "events":
         raise click.UsageError("--partition is for events")
+    if where is not None and what != "events":
+        raise click.UsageError("--where is for events: nstrace sql asks for processes")
 
 
 def _check_library(form: str) -> None:
@@ -135,8 +143,8 @@ _ORDERS = {"processes": "began, proc_id", "containers": "first_seen", "gaps": "t
 class Table:
     """Which table is written, and how. Made before privileges are given up."""
 
-    def __init__(self, form: str, what: str) -> None:
-        self.form, self.query = form, None
+    def __init__(self, form: str, what: str, where: str | None) -> None:
+        self.form, self.query, self.where = form, None, filter_of(where)
         self.uses = _USES.get(form, ("tracer.recording.export",))
         if what != "events":
             from tracer.ask.query import USES, Query

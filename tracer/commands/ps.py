@@ -8,13 +8,14 @@ import click
 
 from tracer.wiring.completing import complete_target
 from tracer.wiring.printing import table_options
-from tracer.wiring.process_lists import gather, moment_options
+from tracer.wiring.process_lists import gather, moment_options, where_option
 from tracer.wiring.zones import time_option
 
 
 @click.command("ps")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option("--pids", is_flag=True, help="Add a column with all PIDs of each process, host first.")
+@where_option
 @moment_options
 @table_options("host PIDs")
 @time_option
@@ -23,6 +24,7 @@ def command(
     pids: bool,
     file: str | None,
     at: str | None,
+    where: str | None,
     output: str,
     as_json: bool,
     quiet: bool,
@@ -47,11 +49,12 @@ def command(
     \b
     nstrace ps web
     nstrace ps -q web | xargs ps -o pid,rss,comm -p
+    nstrace ps --where "user = 'www-data' and state <> 'Z'" web
     nstrace ps --from web.arrows --at 14:03:05
     """
     from tracer.wiring.printing import line_width, write_table
 
-    found = gather(targets, file, at, quiet)
+    found = gather(targets, file, at, quiet, where)
     if as_json or output == "json":
         from tracer.views.objects import json_line, process_object
 

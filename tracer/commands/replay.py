@@ -67,12 +67,14 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.multiple_runs import Runs, RunsView, check_found
     from tracer.recording.replay_speed import Paced
+    from tracer.wiring.conditions import let_pass, make_filter
     from tracer.wiring.ending import Ending
     from tracer.wiring.open_recordings import open_sources, sayer, split_files, targets_of
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import exit_code, expected_width, make_view, stream_to, view_modules, writer_to
 
     options, speed = stream(values), values["speed"]
+    where = make_filter(options)
     files, targets = split_files(arguments)
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     with Ending() as ending:
@@ -80,6 +82,7 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
         chosen = in_window(sources, since, until)
         for source in chosen:  # live, rows wait for a name only where a TARGET needs it
             source.knows_what_follows = any(target.needs_names for target in source.targets)
+        let_pass(where, chosen)
         width = expected_width(targets)
         view = RunsView({one.attribution: make_view(options, one.wall_offset_ns, sys.stdout, width) for one in chosen})
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])

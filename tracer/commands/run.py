@@ -20,6 +20,7 @@ from tracer.wiring.recorders import RecordOptions, record_of, record_options
 if TYPE_CHECKING:
     from tracer.kernel.new_pidns import Newborn
     from tracer.secrets.redactor import Redactor
+    from tracer.wiring.conditions import Passing
     from tracer.wiring.destination import Destination
     from tracer.wiring.ending import Ending
     from tracer.wiring.live import LiveSource
@@ -83,6 +84,7 @@ def _run(
 ) -> int:
     from tracer.kernel.options import LoadOptions
     from tracer.recording.files import check_new
+    from tracer.wiring.conditions import make_filter, passing_live
     from tracer.wiring.following import destination_of
     from tracer.wiring.streaming import (
         give_way,
@@ -95,7 +97,7 @@ def _run(
 
     if file.path:
         check_new(file.path, file.force)
-    redactor = make_redactor(options)
+    redactor, where = make_redactor(options), make_filter(options)
     destination = destination_of(record, options.redact) if record else None
     with Tracing(LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)) as tracing:
         from tracer.host import procfs
@@ -117,11 +119,12 @@ def _run(
             for line in missing_here(source.trace.loaded, options) if not options.quiet else ():
                 ending.say(f"nstrace: {line}")
             source.redact = redactor or source.redact
-            source.only_failed_commands = shows_only_failed_commands(options) and record is None
+            source.only_failed_commands = shows_only_failed_commands(options) and record is None and where is None
             source.trace.ring.wake_on(ending.wakeup)
             ending.check()
             ending.pass_on = newborn.take_signal
-            return _show(ending, source, newborn, options, out, destination, outlet, redactor)
+            passing = passing_live(where, source)
+            return _show(ending, source, newborn, options, out, destination, outlet, redactor, passing)
 
 
 def _confine(tracing: Tracing, newborn: Newborn, destination: Destination | None, outlet: Outlet | None) -> None:
@@ -142,13 +145,14 @@ def _show(
     destination: Destination | None,
     outlet: Outlet | None,
     redactor: Redactor | None,
+    passing: tuple[Passing, Passing],
 ) -> int:
     """Start the command and show its events until it ends; returns the exit code."""
     from tracer.wiring.recorders import beside_recording, recording
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
 
-    limits = Limits(options.duration, options.count, lambda: True, only_failed=options.failed)
+    limits = Limits(options.duration, options.count, lambda: True, 0.0, options.failed, lambda: False, *passing)
     view, write, recorder = make_view(options, source.wall_offset_ns, out, len(_LABEL)), writer_to(out, ending), None
     has_begun = False
 

@@ -9,7 +9,7 @@ import click
 
 from tracer.wiring.completing import complete_target
 from tracer.wiring.printing import table_options
-from tracer.wiring.process_lists import gather, moment_options
+from tracer.wiring.process_lists import gather, moment_options, where_option
 from tracer.wiring.zones import time_option
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command("tree")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option("--no-fold", is_flag=True, help="Show every process on a line of its own.")
+@where_option
 @moment_options
 @table_options("host PIDs")
 @time_option
@@ -27,6 +28,7 @@ def command(
     no_fold: bool,
     file: str | None,
     at: str | None,
+    where: str | None,
     output: str,
     as_json: bool,
     quiet: bool,
@@ -47,7 +49,7 @@ def command(
     """
     from tracer.wiring.printing import line_width
 
-    found = gather(targets, file, at, quiet)
+    found = gather(targets, file, at, quiet, where)
     if as_json or output == "json":
         from tracer.views.objects import json_line, process_object
         from tracer.views.tree import processes

@@ -35,6 +35,7 @@ class RecordedSource:
     targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
     knows_what_follows: a container that its engine named late has its name in the rows before, too; set it to False for
     what the live stream has shown.
+    passing: takes what the targets mean; returns the rows that are shown.
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
@@ -50,6 +51,7 @@ class RecordedSource:
         self._from_ns, self._to_ns = 0, _FOREVER_NS
         self.on_progress: Callable[[], None] = lambda: None
         self.knows_what_follows = True
+        self.passing: Callable[[Batch, Attribution], Batch] = lambda batch, _containers: batch
 
     @property
     def name(self) -> str:
@@ -196,7 +198,7 @@ class RecordedSource:
     def _counted(self, chosen: Batch) -> Batch:
         self.found += int((~of_kind(chosen.rows, *STREAM_KINDS)).sum())
         self.lost += int(chosen.rows["seq"][chosen.rows["kind"] == Kind.GAP].sum())
-        return chosen
+        return self.passing(chosen, self.attribution)
 
     def _batches_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
         """The batches of a file without what the one before has; a gap where a file in between is missing."""

@@ -178,6 +178,7 @@ def _follow_until(
     record: RecordOptions | None,
 ) -> int:
     from tracer.kernel.options import LoadOptions
+    from tracer.wiring.conditions import make_filter, passing_live
     from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, outlet_of, recording
     from tracer.wiring.session import Limits
@@ -208,7 +209,7 @@ def _follow_until(
     destination = destination_of(record, options.redact) if record else None
     outlet = outlet_of(options, sys.stdout) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
-    recorder, redactor = None, make_redactor(options)
+    recorder, redactor, where = None, make_redactor(options), make_filter(options)
     with contextlib.ExitStack() as stack:
         uses = (*view_modules(options), *(destination.uses if destination else ()))
         waits, at_end = options.follow_name, ending.stop if options.follow_name and options.exit_code else None
@@ -218,8 +219,10 @@ def _follow_until(
         for line in missing_here(source.trace.loaded, options):
             say(line)
         source.redact = redactor or source.redact
-        source.only_failed_commands = shows_only_failed_commands(options) and record is None
-        limits = Limits(options.duration, options.count, lifetime.is_over, RESTART_S, options.failed, lifetime.is_gone)
+        source.only_failed_commands = shows_only_failed_commands(options) and record is None and where is None
+        passing = passing_live(where, source)
+        ends = lifetime.is_over, RESTART_S, options.failed, lifetime.is_gone
+        limits = Limits(options.duration, options.count, *ends, *passing)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from click.core import ParameterSource
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.options import ring_bytes_for
-from tracer.stream.schema import EVENT_NAMES, FAILING_KINDS
+from tracer.stream.schema import COMM_BYTES, EVENT_NAMES, FAILING_KINDS
 from tracer.text.hints import near
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
@@ -55,6 +56,7 @@ class StreamOptions:
     failed: bool
     follow_name: bool = False
     exit_code: bool = False
+    where: str = ""
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -98,6 +100,16 @@ _OPTIONS = {
         is_flag=True,
         help="Show failures only: exits by a signal or a code other than 0, and failed execs.",
     ),
+    "where": click.option(
+        "--where",
+        metavar="EXPR",
+        help="Show only events for which EXPR is true, an SQL condition on the names of the JSON:"
+        " \"event = 'exec' and args like '%--debug%'\". Gaps always show.",
+    ),
+    "comm": click.option(
+        "--comm", multiple=True, metavar="NAME", help="Show only events of processes with this name, or these."
+    ),
+    "user": click.option("--user", metavar="NAME", help="Show only events of processes of this user; also a number."),
     "threads": click.option("--threads", is_flag=True, help="Show threads too, with TID and NSTID."),
     "duration": click.option(
         "--duration", type=Duration(), metavar="TIME", help="Stop after TIME: 90s, 1.5m, 1h30m, or plain seconds."
@@ -184,13 +196,28 @@ def _adding(*names: str) -> Callable[[F], F]:
 
 
 _SECRECY = ("redact", "no_args")
+_WHICH = ("where", "comm", "user")
 _TEXT = ("time", "no_header", "no_trunc", "container_width")
+where_option = _OPTIONS["where"]
 secrecy_options = _adding(*_SECRECY)
 _FOLLOWING = ("follow_name", "exit_code")
 following_options = _adding(*_FOLLOWING)
 stream_options = _adding(*(name for name in _OPTIONS if name not in _FOLLOWING))
 capture_options = _adding(
-    *("threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes", "stats"),
+    *(
+        "where",
+        "comm",
+        "user",
+        "threads",
+        "duration",
+        "count",
+        "quiet",
+        "buffer_size",
+        "max_args_bytes",
+        *_SECRECY,
+        "max_processes",
+        "stats",
+    ),
     "require_complete",
 )
 summary_options = _adding(
@@ -198,7 +225,19 @@ summary_options = _adding(
     "require_complete",
 )
 replay_options = _adding(
-    "events", "failed", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet", "require_complete"
+    "events",
+    "failed",
+    "where",
+    "comm",
+    "user",
+    "threads",
+    "count",
+    "output",
+    "as_json",
+    "color",
+    *_TEXT,
+    "quiet",
+    "require_complete",
 )
 
 
@@ -224,7 +263,38 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         failed=_only_failed(values),
         follow_name=values.get("follow_name", False),
         exit_code=values.get("exit_code", False),
+        where=condition_of(values),
     )
+
+
+def condition_of(values: dict[str, Any]) -> str:
+    """--where, --comm and --user as one condition; "": none was given. Raises NstraceError (usage)."""
+    parts = []
+    if values.get("where") is not None:
+        parts.append(values["where"])
+    if names := values.get("comm"):
+        cut = (os.fsencode(name)[: COMM_BYTES - 1].decode("utf-8", "backslashreplace") for name in names)
+        parts.append(f"comm in ({', '.join(map(_quoted, cut))})")
+    if values.get("user") is not None:
+        parts.append(f"uid = {_uid(values['user'])}")
+    return parts[0] if len(parts) == 1 else " and ".join(f"({part})" for part in parts)
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _uid(text: str) -> int:
+    """The number of a user of this host. Raises NstraceError (usage)."""
+    if text.isascii() and text.isdecimal() and len(text) <= 10:
+        return int(text)
+    import pwd
+
+    with contextlib.suppress(KeyError, ValueError):
+        return pwd.getpwnam(text).pw_uid
+    hint = "a number works too: users of a container may have no name here"
+    raise NstraceError(f"--user: this host has no user {text!r}", hint, ExitCode.USAGE)
 
 
 def _only_failed(values: dict[str, Any]) -> bool:

@@ -58,8 +58,29 @@ def moment_options(function: F) -> F:
     return function
 
 
-def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
-    """The processes that the TARGETs mean, all containers without any. Raises NstraceError."""
+def where_option(function: F) -> F:
+    """Add --where to a command."""
+    return click.option(
+        "--where",
+        metavar="EXPR",
+        help='List only processes for which EXPR is true, an SQL condition on the names of the JSON: "uid <> 0".',
+    )(function)
+
+
+def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool, where: str | None = None) -> Gathered:
+    """The processes that the TARGETs mean, all containers without any. where: a condition on them. Raises
+    NstraceError."""
+    from tracer.wiring.conditions import named, processes_of
+
+    filter_ = processes_of(where)
+    found = _gathered(texts, file, at, quiet)
+    if filter_ is None:
+        return found
+    with named():
+        return replace(found, entries=filter_.passing(found.entries, found.name_of))
+
+
+def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
     say = noting(quiet)
     if file is None:
         if at is not None:

@@ -19,6 +19,7 @@ from tracer.stream.source import BatchSink, Source
 from tracer.text.counted import counted
 from tracer.text.times import elapsed
 from tracer.views.view import View
+from tracer.wiring.conditions import Passing, everything
 
 IDLE_S = 0.5
 _INFERRED = int(Flag.INFERRED)
@@ -28,7 +29,8 @@ _WORDS = {kind: kind.name.lower().replace("_", " ") for kind in Kind}
 @dataclass
 class Limits:
     """When to stop by itself. is_over: called when no process of the targets has lived for grace_s; is_gone: when none
-    was seen at all. only_failed: of the events, failures alone count."""
+    was seen at all. only_failed: of the events, failures alone count. passing: takes a batch and its containers;
+    returns the rows that are shown and counted; kept: those that are recorded, these among them."""
 
     duration_s: float | None = None
     count: int | None = None
@@ -36,6 +38,8 @@ class Limits:
     grace_s: float = 0.0
     only_failed: bool = False
     is_gone: Callable[[], bool] = lambda: False
+    passing: Passing = everything
+    kept: Passing = everything
 
 
 @dataclass
@@ -181,9 +185,13 @@ class Session:
         table = self._source.table
         self._heard_s, self._idles = time.monotonic(), 0
         self._seen_anyone = self._seen_anyone or (table is not None and len(table) > 0)
-        batch = self._cut(batch)
+        containers, limits = self._source.attribution, self._limits
         if self._recorder:
+            batch = self._cut(limits.kept(batch, containers))
             self._recorder.take(batch)
+            batch = limits.passing(batch, containers)
+        else:
+            batch = self._cut(limits.passing(batch, containers))
         if table is None:
             self._period.take(batch, self._source.attribution)
         if self._limits.count is not None:
