@@ -6,17 +6,17 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.stream.schema import EVENT_NAMES, Kind
+from tracer.stream.schema import EVENT_NAMES, Kind, Output, columns_in
 from tracer.wiring.completing import complete_file
 from tracer.wiring.conditions import filter_of, let_pass
-from tracer.wiring.options import where_option
+from tracer.wiring.options import fields_option, where_option
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 from tracer.wiring.zones import time_option
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FORMATS = ("parquet", "jsonl", "csv", "perfetto")
 _SUFFIXES = {"perfetto": "pftrace"}
-_USES: dict[str, tuple[str, ...]] = {"jsonl": ("tracer.views.jsonl",), "perfetto": ("tracer.recording.perfetto",)}
+_USES: dict[str, tuple[str, ...]] = {"jsonl": ("tracer.views.fields",), "perfetto": ("tracer.recording.perfetto",)}
 _FLAT = ("parquet", "csv")
 Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 
@@ -50,14 +50,15 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
     help="Output file; - is stdout. Default: FILE with another extension.",
 )
 @where_option
+@fields_option
 @window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings.")
 @time_option
 def command(
-    arguments: tuple[str, ...], form: str, what: str, where: str | None, out: str | None, partition: bool,
-    force: bool, quiet: bool, since: str | None, until: str | None,
+    arguments: tuple[str, ...], form: str, what: str, where: str | None, fields: tuple[str, ...],
+    out: str | None, partition: bool, force: bool, quiet: bool, since: str | None, until: str | None,
 ) -> int:  # fmt: skip
     """Write recordings in a format that DuckDB, Polars, pandas, Spark, a spreadsheet or Perfetto reads.
 
@@ -87,8 +88,9 @@ def command(
     if partition and (form not in _FLAT or out == "-"):
         raise click.UsageError("--partition needs --to parquet or csv, and a folder as OUT")
     _check_what(form, what, where, partition)
+    _check_fields(fields, form, what, partition)
     _check_library(form)
-    table = Table(form, what, where)
+    table = Table(form, what, where, fields)
     shows = is_wanted(quiet, to_stdout=out == "-")
     parse = open_later(files, table.uses, targets_of(targets), sayer(quiet))
 
@@ -129,6 +131,14 @@ def _check_what(form: str, what: str, where: str | None, partition: bool) -> Non
         raise click.UsageError("--where is for events: nstrace sql asks for processes")
 
 
+def _check_fields(fields: Sequence[str], form: str, what: str, partition: bool) -> None:
+    """Raises UsageError where there is no choice of columns, or one is not in the format."""
+    if fields and (form not in ("csv", "jsonl") or what != "events" or partition):
+        raise click.UsageError("--fields is for events as csv or jsonl: Parquet is read by column")
+    if missing := set(fields) - {column.name for column in columns_in(Output.EXPORT)} if form == "csv" else ():
+        raise click.UsageError(f"--fields: {', '.join(sorted(missing))} is in JSON alone: use --to jsonl")
+
+
 def _check_library(form: str) -> None:
     """Raises NstraceError where what writes this format is not installed."""
     from importlib.util import find_spec
@@ -143,8 +153,8 @@ _ORDERS = {"processes": "began, proc_id", "containers": "first_seen", "gaps": "t
 class Table:
     """Which table is written, and how. Made before privileges are given up."""
 
-    def __init__(self, form: str, what: str, where: str | None) -> None:
-        self.form, self.query, self.where = form, None, filter_of(where)
+    def __init__(self, form: str, what: str, where: str | None, fields: tuple[str, ...]) -> None:
+        self.form, self.query, self.where, self._fields = form, None, filter_of(where), fields
         self.uses = _USES.get(form, ("tracer.recording.export",))
         if what != "events":
             from tracer.ask.query import USES, Query
@@ -154,7 +164,7 @@ class Table:
     def write(self, sources: list[RecordedSource], file: IO[bytes]) -> None:
         """Write what the sources have of it."""
         if self.query is None:
-            _write(sources, self.form, file)
+            _write(sources, self.form, self._fields, file)
             return
         from tracer.ask.answer import FORMS
         from tracer.ask.tables import readings
@@ -202,9 +212,9 @@ def _own(folder: int, uid: int) -> None:
                     os.fchown(file.fileno(), os.geteuid(), os.getegid())
 
 
-def _write(sources: list[RecordedSource], form: str, file: IO[bytes]) -> None:
+def _write(sources: list[RecordedSource], form: str, fields: Sequence[str], file: IO[bytes]) -> None:
     if form == "jsonl":
-        _write_lines(sources, file)
+        _write_lines(sources, fields, file)
         return
     if form == "perfetto":
         from tracer.recording.multiple_runs import run_of
@@ -216,7 +226,7 @@ def _write(sources: list[RecordedSource], form: str, file: IO[bytes]) -> None:
 
     table = TABLES[form](file)
     for part in tables(sources):
-        table.write(part)
+        table.write(part.select(list(fields)) if fields else part)
     table.close()
     file.flush()
 
@@ -230,12 +240,15 @@ def _partition(sources: list[RecordedSource], form: str) -> None:
     partitions.close()
 
 
-def _write_lines(sources: list[RecordedSource], file: IO[bytes]) -> None:
+def _write_lines(sources: list[RecordedSource], fields: Sequence[str], file: IO[bytes]) -> None:
+    from tracer.views.fields import JsonFields
     from tracer.views.jsonl import JsonLines
 
     kinds = frozenset(Kind[name.upper()] for name in EVENT_NAMES)
     for source in sources:
-        view = JsonLines(kinds, threads=False, wall_offset_ns=source.wall_offset_ns)
+        threads = not {"tid", "ns_tid"}.isdisjoint(fields)
+        lines = JsonLines(kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
+        view = JsonFields(fields, lines) if fields else lines
         for batch in source.batches(lambda: 0.0):
             file.write(view.render(batch, source.attribution))
     file.flush()

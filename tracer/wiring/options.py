@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.options import ring_bytes_for
-from tracer.stream.schema import COMM_BYTES, EVENT_NAMES, FAILING_KINDS
+from tracer.stream.schema import COMM_BYTES, EVENT_NAMES, FAILING_KINDS, Output, columns_in
 from tracer.text.hints import near
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
@@ -57,6 +57,7 @@ class StreamOptions:
     follow_name: bool = False
     exit_code: bool = False
     where: str = ""
+    fields: tuple[str, ...] = ()
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -68,6 +69,22 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
             hint = near(name, EVENT_NAMES) or f"events are {', '.join(EVENT_NAMES)}"
             raise NstraceError(f"--events: {name!r} is not an event", hint.rstrip(), ExitCode.USAGE)
     return names
+
+
+def _fields(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The names in --fields. Raises NstraceError (usage); help prints them and ends."""
+    if value is None:
+        return ()
+    columns = {column.name: column for column in columns_in(Output.JSON | Output.THREADS | Output.MARK)}
+    if value == "help":
+        click.echo("".join(f"{name:<15} {column.doc}\n" for name, column in columns.items()), nl=False)
+        ctx.exit()
+    names = tuple(name.strip() for name in value.split(","))
+    for name in names:
+        if name not in columns:
+            hint = near(name, columns) + "--fields help lists the names"
+            raise NstraceError(f"--fields: there is no {name!r}", hint, ExitCode.USAGE)
+    return tuple(dict.fromkeys(names))
 
 
 def _ring_bytes(ctx: click.Context, param: click.Parameter, value: int) -> int:
@@ -110,6 +127,12 @@ _OPTIONS = {
         "--comm", multiple=True, metavar="NAME", help="Show only events of processes with this name, or these."
     ),
     "user": click.option("--user", metavar="NAME", help="Show only events of processes of this user; also a number."),
+    "fields": click.option(
+        "--fields",
+        callback=_fields,
+        metavar="LIST",
+        help="Show these members of the JSON, in this order: time,pid,args. --fields help lists them.",
+    ),
     "threads": click.option("--threads", is_flag=True, help="Show threads too, with TID and NSTID."),
     "duration": click.option(
         "--duration", type=Duration(), metavar="TIME", help="Stop after TIME: 90s, 1.5m, 1h30m, or plain seconds."
@@ -198,45 +221,21 @@ def _adding(*names: str) -> Callable[[F], F]:
 _SECRECY = ("redact", "no_args")
 _WHICH = ("where", "comm", "user")
 _TEXT = ("time", "no_header", "no_trunc", "container_width")
-where_option = _OPTIONS["where"]
+where_option, fields_option = _OPTIONS["where"], _OPTIONS["fields"]
 secrecy_options = _adding(*_SECRECY)
 _FOLLOWING = ("follow_name", "exit_code")
 following_options = _adding(*_FOLLOWING)
 stream_options = _adding(*(name for name in _OPTIONS if name not in _FOLLOWING))
 capture_options = _adding(
-    *(
-        "where",
-        "comm",
-        "user",
-        "threads",
-        "duration",
-        "count",
-        "quiet",
-        "buffer_size",
-        "max_args_bytes",
-        *_SECRECY,
-        "max_processes",
-        "stats",
-    ),
-    "require_complete",
+    *(*_WHICH, "threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes"),
+    *("stats", "require_complete"),
 )
 summary_options = _adding(
     *("duration", "output", "as_json", "time", "no_trunc", "quiet", "buffer_size", "max_processes", "stats"),
     "require_complete",
 )
 replay_options = _adding(
-    "events",
-    "failed",
-    "where",
-    "comm",
-    "user",
-    "threads",
-    "count",
-    "output",
-    "as_json",
-    "color",
-    *_TEXT,
-    "quiet",
+    *("events", "failed", *_WHICH, "fields", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet"),
     "require_complete",
 )
 
@@ -264,6 +263,7 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         follow_name=values.get("follow_name", False),
         exit_code=values.get("exit_code", False),
         where=condition_of(values),
+        fields=values.get("fields", ()),
     )
 
 

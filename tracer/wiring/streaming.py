@@ -51,7 +51,8 @@ def kinds_named(events: Iterable[str], threads: bool) -> frozenset[Kind]:
 
 def view_modules(options: StreamOptions) -> list[str]:
     """The names of the modules that `make_view` imports."""
-    return ["tracer.views.jsonl" if options.json else "tracer.views.lines", "tracer.views.failures"]
+    whole = "tracer.views.jsonl" if options.json else "tracer.views.lines"
+    return ["tracer.views.fields" if options.fields else whole, "tracer.views.failures"]
 
 
 def make_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected: int = 0) -> View:
@@ -95,10 +96,24 @@ def missing_failures(options: StreamOptions) -> str | None:
 
 def shows_only_failed_commands(options: StreamOptions) -> bool:
     """Whether the view shows the commands of exits only where they failed."""
-    return options.failed or not options.json
+    return options.failed or not (options.json or options.fields)
+
+
+def _fields_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> View:
+    from tracer.views.fields import JsonFields, TextFields
+    from tracer.views.jsonl import JsonLines
+
+    threads = options.threads or not {"tid", "ns_tid"}.isdisjoint(options.fields)
+    lines = JsonLines(kinds=kinds_of(options), threads=threads, wall_offset_ns=wall_offset_ns)
+    if options.json:
+        return JsonFields(options.fields, lines)
+    line_width = width_of(out) if options.is_cut else lambda: None
+    return TextFields(options.fields, lines, options.header, wall_offset_ns, line_width)
 
 
 def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected: int) -> View:
+    if options.fields:
+        return _fields_view(options, wall_offset_ns, out)
     if options.json:
         from tracer.views.jsonl import JsonLines
 
