@@ -207,8 +207,13 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *(["-w", out, FILE] for out in (FILE, f"/nowhere/{NAME}", f"{NAME}/x")),
     ],
     "summary": [*([*how, file] for how in ([], ["--json"]) for file in FILES), *([FILE, target] for target in TARGETS)],
+    "diff": [
+        *([*how, file, file] for how in ([], ["--json"]) for file in FILES),
+        *([FILE, target, "web"] for target in TARGETS),
+    ],
     "sql": [
-        *([*how, file, query] for how in ([], ["--json"], ["--csv"]) for file in FILES for query in QUERIES),
+        *([file, QUERIES[0]] for file in FILES),
+        *([*how, FILE, query] for how in (["--json"], ["--csv"]) for query in QUERIES),
         *(["-w", out, FILE, "from gaps"] for out in (f"/nowhere/{NAME}.csv", f"{NAME}/x.csv", f"{NAME}.csv", NAME)),
     ],
     "run": [["--to", FILE, "--", HOSTILE], ["--to", f"/nowhere/{NAME}", "--", HOSTILE]],

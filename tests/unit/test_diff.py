@@ -1,0 +1,93 @@
+"""nstrace diff: what differs is said once, on the right side, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, row
+from recordings import record
+
+from tracer.answers.difference import Difference, Ran, differences
+from tracer.stream.batch import Batch
+from tracer.stream.schema import Kind
+from tracer.views.difference import difference_text
+
+ROOT = Path(__file__).parents[2]
+SECOND = msgspec.structs.replace(WEB, incarnation=2)
+OK = Ran(3, 0, 0, ("0",), 1000)
+
+
+def test_sides_and_changes() -> None:
+    slow = OK._replace(median_ns=30_000_000)
+    a = {"ls": OK, "only a": OK, "fails": OK, "slower": OK, "a bit slower": OK, "often": OK}
+    b = {"ls": OK, "only b": OK._replace(runs=1), "fails": OK._replace(failed=1, codes=("0", "3")), "slower": slow}
+    b |= {"a bit slower": OK._replace(median_ns=5000), "often": OK._replace(runs=9)}
+    assert differences(a, b) == [
+        Difference("only a", OK, None, ()),
+        Difference("only b", None, b["only b"], ()),
+        Difference("often", OK, b["often"], ("runs",)),
+        Difference("fails", OK, b["fails"], ("failed", "codes")),
+        Difference("slower", OK, slow, ("median_ns",)),
+    ]
+    assert differences(a, a) == []
+    lines = list(difference_text(differences(a, b), "web", "web#2", 80))
+    assert lines[0] == "only in web:" and max(map(len, lines)) <= 80
+    assert ["3", "0>1", "0", "0>0,3", "1", "us", "fails"] in [line.split() for line in lines]
+
+
+def life(cgroup_id: int, jobs: dict[bytes, int]) -> list[Row]:
+    rows = []
+    for nr, (job, status) in enumerate(jobs.items(), 10 * cgroup_id):
+        shared: dict[str, Any] = {"cgroup_id": cgroup_id, "exe": b"/bin/" + job.split()[0], "args": job.split()}
+        rows.append(row(Kind.EXEC, nr, [(PIDNS + cgroup_id, nr)], **shared))
+        rows.append(exits(nr, [(PIDNS + cgroup_id, nr)], status=status, ts_ns=2 * SECOND_NS, **shared))
+    return rows
+
+
+def story(first: dict[bytes, int], second: dict[bytes, int]) -> Batch:
+    return batch(cgroup(7, WEB), cgroup(8, SECOND), *life(7, first), *life(8, second))
+
+
+def diff(*words: object) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-W", "error::ImportWarning", "-m", "tracer", "diff", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=100, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("diff") / "web.arrows"
+    record(path, [story({b"ls -l": 0, b"job 1": 0, b"old": 0}, {b"ls -l": 0, b"job 1": 9, b"new": 3 << 8})])
+    return path
+
+
+def test_lives_of_a_container(file: Path) -> None:
+    done = diff("--json", file, "web#1", "web#2")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = {line["command"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert list(found) == ["old", "new", "job 1"]
+    assert found["old"]["b"] is None and found["old"]["a"]["codes"] == ["0"]
+    assert found["new"]["b"] == {"runs": 1, "failed": 1, "killed": 0, "codes": ["3"], "median_ns": SECOND_NS}
+    assert found["job 1"]["changed"] == ["killed", "codes"] and found["job 1"]["b"]["codes"] == ["SIGKILL"]
+    text = diff(file, "web", "web#2").stdout
+    assert text.startswith("only in web:\n") and "only in web#2:" in text and "in both, web > web#2:" in text
+
+
+def test_programs_and_what_is_the_same(file: Path) -> None:
+    done = diff("--by", "program", "--json", file, "web", "web#2")
+    assert [json.loads(line)["command"] for line in done.stdout.splitlines()] == ["/bin/old", "/bin/new", "/bin/job"]
+    same = diff(file, "web", "web")
+    assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
+    assert diff(file, file).returncode == 0
+
+
+def test_what_cannot_be_compared(file: Path) -> None:
+    assert diff(file, "web", "web#3").returncode == 3
+    assert diff(file, "web", "it's").returncode == 3
+    for words in ([file], ["web", "web#2"], [file, file, file], [file, "web"]):
+        assert diff(*words).returncode == 2

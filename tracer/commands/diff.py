@@ -1,0 +1,131 @@
+"""nstrace diff: what one life of a container ran that another did not."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.completing import complete_file
+from tracer.wiring.printing import line_width, output_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tracer.answers.difference import Ran
+    from tracer.ask.query import Query
+    from tracer.recording.source import RecordedSource
+
+_BY = {"command": "coalesce(array_to_string(args, ' '), exe)", "program": "exe"}
+_QUERY = """
+select {key} as command,
+    count(*) filter (event = 'exec') as runs,
+    count(*) filter (event = 'exit' and exit_code <> 0) as failed,
+    count(*) filter (event = 'exit' and signal is not null) as killed,
+    list(distinct coalesce(signal, exit_code::varchar)) filter (event = 'exit' and (exit_code is not null or signal is
+        not null)) as codes,
+    median(duration_ns) filter (event = 'exit')::bigint as median_ns
+from events where event in ('exec', 'exit') and {key} is not null{which} group by command"""
+
+
+class Side(NamedTuple):
+    """One of the two that are compared. files: where it is recorded. life: a container's, as web#2; "": all."""
+
+    files: list[str]
+    life: str
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return self.life or self.files[0]
+
+
+@click.command("diff")
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [LIFE LIFE]", shell_complete=complete_file)
+@click.option(
+    "--by",
+    type=click.Choice(list(_BY)),
+    default="command",
+    show_default=True,
+    help="Compare command lines, or programs whatever their arguments.",
+)
+@click.option("--no-trunc", is_flag=True, help="Do not cut lines at the width of the terminal.")
+@output_options
+def command(arguments: tuple[str, ...], by: str, no_trunc: bool, output: str, as_json: bool, quiet: bool) -> int:
+    """Show what ran in one life of a container and not in another, or differently; or in one recording and another.
+
+    A LIFE is a container's name, with #2 for its second life, #3 and so on, as replay shows them. Of each command: how
+    often it ran, how many of its processes failed or were killed, the different codes and signals with which they
+    ended, and the median of how long they lived; it is different from twice as long on. Exit code 1: there are
+    differences.
+
+    \b
+    nstrace diff web.arrows web web#2
+    nstrace diff yesterday.arrows today.arrows
+    nstrace diff --by program --json yesterday.arrows today.arrows | jq .command
+    """
+    from tracer.answers.difference import differences
+    from tracer.ask.query import USES, Query
+    from tracer.system.privileges import drop
+    from tracer.views.difference import difference_object, difference_text
+    from tracer.views.objects import json_line
+    from tracer.wiring.open_recordings import open_later, sayer
+
+    sides = _sides(arguments)
+    queries = [Query(_QUERY.format(key=_BY[by], which=_which(side.life))) for side in sides]
+    parse = [open_later(side.files, USES, (), sayer(quiet)) for side in sides]
+    drop()
+    ran = [_ran(query, opened, side) for query, opened, side in zip(queries, parse, sides, strict=True)]
+    found = differences(*ran)
+    if as_json or output == "json":
+        sys.stdout.writelines(json_line(difference_object(one)) for one in found)
+    else:
+        lines = difference_text(found, sides[0].name, sides[1].name, line_width(no_trunc))
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+    return int(bool(found))
+
+
+def _sides(arguments: tuple[str, ...]) -> list[Side]:
+    """The two sides. Raises NstraceError (usage)."""
+    from tracer.wiring.open_recordings import SUFFIX
+
+    files = [text for text in arguments if text.endswith(SUFFIX)]
+    lives = [text for text in arguments if not text.endswith(SUFFIX)]
+    if files and len(lives) == 2:
+        return [Side(files, life) for life in lives]
+    if len(files) == 2 and not lives:
+        return [Side([file], "") for file in files]
+    hint = "nstrace diff web.arrows web web#2, or nstrace diff a.arrows b.arrows"
+    raise NstraceError("two lives of recorded containers are compared, or two recordings", hint, ExitCode.USAGE)
+
+
+def _which(life: str) -> str:
+    if not life:
+        return ""
+    name, mark, number = life.rpartition("#")
+    if not (mark and number.isascii() and number.isdecimal() and len(number) < 10):
+        name, number = life, "1"
+    quoted = name.replace("'", "''")
+    return f" and container = '{quoted}' and incarnation = {number}"
+
+
+def _ran(query: Query, parse: Callable[[], list[RecordedSource]], side: Side) -> dict[str, Ran]:
+    """How each command went. Raises NstraceError where nothing ran."""
+    from tracer.answers.difference import Ran
+    from tracer.ask.tables import readings
+
+    opened = parse()
+    _schema, batches = query.answer(readings(opened, lambda found: found))
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    if not rows:
+        where = f"no life {side.life} in {side.files[0]}" if side.life else f"nothing ran in {side.files[0]}"
+        hint = f"nstrace sql {side.files[0]} 'select container, incarnation from containers' lists lives"
+        raise NstraceError(where, hint, ExitCode.NO_TARGET)
+    return {
+        row["command"]: Ran(
+            row["runs"], row["failed"], row["killed"], tuple(sorted(row["codes"] or ())), row["median_ns"]
+        )
+        for row in rows
+    }
