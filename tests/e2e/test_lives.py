@@ -212,7 +212,7 @@ def test_out_of_memory(follow: Callable[..., Told], start_container: Start, name
     events = told.whole()
     assert state(container)["OOMKilled"] is True
     (end,) = ends(events)
-    assert (code(end), end["exit_code"]) == (137, 137)
+    assert code(end) == 137  # of the shell, or the shell itself was chosen
     assert "out of memory" in why(name, "--from", str(told.arrows))
     assert "out of memory" in why(name)
     (oom,) = lives(events, action="oom")

@@ -273,6 +273,19 @@ def test_a_first_process_that_is_moved_stays_its_own_containers(exec_id: int) ->
     assert found[2:] == [["web"], ["web"], ["db"], ["db"]]
 
 
+def test_a_young_first_process_that_is_moved_later_stays_its_own_containers() -> None:
+    """Of one that a list shows it is not known whether it runs its program yet."""
+    batch = builders.batch(
+        own(10, WEB),
+        own(11, DB),
+        builders.row(Kind.SNAPSHOT, 100, [(PIDNS, 1)], cgroup_id=10, exec_id=2, ts_ns=builders.SECOND_NS + 9),
+        builders.row(Kind.SNAPSHOT, 200, [(PIDNS + 1, 1)], cgroup_id=11, ts_ns=builders.SECOND_NS + 9),
+        moved(2, ts_ns=3 * builders.SECOND_NS),
+        builders.fork(101, [(PIDNS, 2)], cgroup_id=11),
+    )
+    assert enclosing(batch)[-1] == ["web"]
+
+
 def test_one_that_its_runtime_moves_before_it_runs_anything_begins_there() -> None:
     """crun and LXC fork it where they are themselves, here in a container."""
     batch = builders.batch(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.lru import Lru
 from tracer.stream.membership import Birth, Member, Membership
-from tracer.stream.metadata import CgroupFact, Container, LifeFact, SessionFact
+from tracer.stream.metadata import RUNTIME_COMM, CgroupFact, Container, LifeFact, SessionFact
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, chain_of
 from tracer.stream.schema import CONTAINER_KINDS, INLINE_LEVELS, Kind
 from tracer.stream.told_sessions import ToldSessions
@@ -94,8 +94,8 @@ class Attribution:
             self._by_engine.put(pidns, reported)
             self._cache.clear()
             self.learned += 1
-        before, age_ns = self._births.get(pidns), int(row["ts_ns"]) - int(row["start_ns"])
-        birth = _Birth(cgroup_id, chain, int(row["tgid"]), int(row["exec_id"]), age_ns < _SETTING_UP_NS)
+        before = self._births.get(pidns)
+        birth = _Birth(cgroup_id, chain, int(row["tgid"]), int(row["exec_id"]), _is_set_up(row))
         roots = _roots(self.cgroups.get(cgroup_id))
         if before is None or (roots and self._may_go_on(before, birth)):
             self._births.put(pidns, birth)
@@ -113,7 +113,7 @@ class Attribution:
         far, or moved on by its runtime before it runs anything. Whoever moves it later does not make it another's."""
         if before.cgroup_id == now.cgroup_id:
             return False
-        is_set_up = before.is_new and before.exec_id == now.exec_id
+        is_set_up = before.is_new and now.is_new and before.exec_id == now.exec_id
         return is_set_up or not self._along(before.chain, before.cgroup_id)
 
     def _along(self, chain: Chain, cgroup_id: int) -> list[Member]:
@@ -264,6 +264,12 @@ def _size(fact: CgroupFact) -> int:
     containers = (fact.container, *(inner.container for inner in fact.inner))
     labels = [label for found in containers if found for label in found.labels.items()]
     return len(fact.path) + sum(len(name) + len(value) + _LABEL_BYTES for name, value in labels)
+
+
+def _is_set_up(row: np.void) -> bool:
+    """Whether a first process may be about to become the container's: it is young, and a list shows it as runc's."""
+    is_young = int(row["ts_ns"]) - int(row["start_ns"]) < _SETTING_UP_NS
+    return is_young and (row["kind"] != Kind.SNAPSHOT or bytes(row["comm"]).startswith(RUNTIME_COMM))
 
 
 def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -> Iterator[int]:

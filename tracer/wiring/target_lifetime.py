@@ -40,8 +40,10 @@ class TargetLifetime:
     def take(self, batch: Batch) -> None:
         """Receive the next batch."""
         self._lines.take(batch)
-        if self._at_end and self._lines.has_end:
-            self._at_end()
+        if (at_end := self._at_end) and self._lines.has_end:
+            self._at_end = None
+            self._ends()
+            at_end()
 
     def is_over(self) -> bool:
         """Whether all targets are namespaces, which have ended, or containers that have stopped; says so. What the
