@@ -39,15 +39,17 @@ class Recorded:
         self.arrows = folder / "x.arrows"
         argv = [sys.executable, "-m", "tracer", "record", "-w", str(self.arrows), "all"]
         recording = subprocess.Popen(argv, stderr=subprocess.PIPE)
-        wait_for(lambda: (self.arrows.exists() and self.arrows.stat().st_size > 0) or recording.poll() is not None)
-        self.inums: list[int] = []
-        for _life in range(2):
-            space = self._next(workload, "reuse", receiver.path, count, NR)
-            space.process.wait(60)
-            space.kill()
-        self.pairs: list[Pair] = receiver.wait(2 * count)
-        recording.send_signal(signal.SIGINT)
-        recording.communicate(timeout=30)
+        try:
+            wait_for(lambda: (self.arrows.exists() and self.arrows.stat().st_size > 0) or recording.poll() is not None)
+            self.inums: list[int] = []
+            for _life in range(2):
+                space = self._next(workload, "reuse", receiver.path, count, NR)
+                space.process.wait(60)
+                space.kill()
+            self.pairs: list[Pair] = receiver.wait(2 * count)
+        finally:
+            recording.send_signal(signal.SIGINT)
+            recording.communicate(timeout=30)
         assert recording.returncode == 0
         self.offset_ns = wall_offset_ns()
 
