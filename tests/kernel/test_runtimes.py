@@ -84,6 +84,13 @@ def _is_removed(own: Path, cgroup: str) -> bool:
     return not cgroup or not own.exists()
 
 
+@pytest.fixture(autouse=True)
+def somebody() -> Iterator[None]:
+    """A process that is there before: `Following.ready` waits for one."""
+    with running("unshare", "-p", "-f", "--kill-child", "sleep", "600"):
+        yield
+
+
 def sleeps(events: list[Event]) -> list[Event]:
     return [event for event in events if event["event"] == "exec" and event["args"][0] == "sleep"]
 
