@@ -57,7 +57,8 @@ class Checks:
                 container = _container_in(batch, index)
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 raise InvalidColumns("a container that cannot be read") from error
-            if container and container.incarnation and not is_possible("incarnation", container.incarnation):
+            has_not_lived = container and container.incarnation == 0 and rows["kind"][index] in CONTAINER_KINDS
+            if container and not has_not_lived and not is_possible("incarnation", container.incarnation):
                 raise InvalidColumns("a container whose incarnation is not plausible")
 
 
