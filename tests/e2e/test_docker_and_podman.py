@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -191,7 +192,9 @@ def test_a_users_engine_names_that_users_containers_alone(host: Host, name: str,
     (place / "podman").mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="nstrace-") as folder, ExitStack() as stack:
         Path(folder).chmod(0o777)
-        argv = [sys.executable, "-c", SERVE, str(Path(__file__).parents[1]), f"{folder}/sock", own, foreign, web.id]
+        shutil.copy(Path(__file__).parents[1] / "fake_engine.py", folder)  # ours may be a folder that nobody may enter
+        python = os.path.realpath(sys.executable)
+        argv = [python, "-c", SERVE, folder, f"{folder}/sock", own, foreign, web.id]
         engine = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=UID, group=UID)
         stack.enter_context(engine)
         assert engine.stdin and engine.stdout and engine.stdout.readline() == b"there\n"
