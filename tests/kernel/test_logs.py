@@ -55,13 +55,14 @@ class Recorded:
         self.offset_ns = int(metadata[b"wall_offset_ns"])  # that of another moment differs: the wall clock is slewed
 
     def _next(self, *argv: object) -> Space:
-        """A namespace with the same inode number as the one before: the kernel gives it away at once, to whoever asks
-        first."""
-        for attempts_left in range(100, -1, -1):
+        """A namespace with the same inode number as the one before: the kernel gives the lowest away that is free."""
+        others: list[Space] = []
+        space = Space(*argv, go=False)
+        while self.inums not in ([], [space.inum]) and len(others) < 20:
+            others.append(space)  # it holds a lower number meanwhile
             space = Space(*argv, go=False)
-            if self.inums in ([], [space.inum]) or not attempts_left:
-                break
-            space.kill()
+        for other in others:
+            other.kill()
         self.inums.append(space.inum)
         space.go()
         return space

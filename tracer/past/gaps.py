@@ -37,6 +37,10 @@ class Gaps:
         )
         self._times, self._latest = _steps(self._since, self._until, self._healed)
 
+    def __bool__(self) -> bool:
+        """Whether any events were lost."""
+        return len(self._since) > 0
+
     def unsure(self, times: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
         """For each time, whether an event between `known` and that time may have been lost and not been found by then.
         All arrays of shape (n,)."""

@@ -120,6 +120,10 @@ class Hindsight:
         if not ids:
             labels = sorted({container.label for _pidns, container in self._past.homes})
             hint = near(text, labels) + (f"recorded: {shown(labels)}" if labels else "no container was recorded")
+            if self._past.history.gaps:  # what tells of it may be among what was lost
+                raise NstraceError(
+                    f"not known: no container named {text!r} was recorded, and events were lost", hint, ExitCode.FAILURE
+                )
             raise NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
         return list(dict.fromkeys(pidns for pidns, _container_id in by_id))
 
