@@ -77,6 +77,8 @@ def of_every_kind() -> Batch:
         life("renamed", WEB, 7, said_by="engine", old_name="web\u202e1"),
         life("health", WEB, said_by="engine", health="unhealthy", doubt="it is"),
         session("began", WEB),
+        _inferred(life("stopped", WEB, 7, exit_code=3, duration_ns=2 * SECOND_NS)),
+        _inferred(session("ended", WEB, 4)),
         *(row(Kind.EXIT, 60, killer=killer, **NUMBERS | {"status": 9}) for killer in KILLERS),
         *(row(kind, 60, killer=KILLERS[0], **NUMBERS) for kind in kinds),
         session("began", WEB, 2, kind="enter", asked_by=Killer(9, [9], "nsenter \x1b", "db#2")),
@@ -86,6 +88,12 @@ def of_every_kind() -> Batch:
         session("ended", WEB, 3, signal="SIGKILL"),
         session("ended", WEB, 4),
     )
+
+
+def _inferred(one: Row) -> Row:
+    """The same, where no event reported it."""
+    one.event["flags"] = Flag.INFERRED
+    return one
 
 
 def golden() -> Batch:

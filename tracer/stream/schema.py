@@ -370,7 +370,9 @@ _UNSEEN, _CARRIED = int(Flag.INFERRED), int(Flag.CARRIED)
 
 _EVERY_PROCESS = Rule(PROCESS_KINDS, PROCESS_KINDS)
 _ABOUT_CONTAINERS = frozenset(CONTAINER_KINDS)
-_ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP} | _ABOUT_CONTAINERS, PROCESS_KINDS)
+# What a row about a container says is in its fact, whether an event reported it or not.
+_INFERRED_TOO = PROCESS_KINDS | _ABOUT_CONTAINERS
+_ATTRIBUTED = Rule(PROCESS_KINDS | {Kind.GAP} | _ABOUT_CONTAINERS, _INFERRED_TOO)
 # What ran before a process's first exec is not known.
 _COMM = _EVERY_PROCESS._replace(where=lambda rows: _has_comm(rows) | (rows["flags"] & _UNSEEN == 0))
 # What a process ran that ended unseen is not known either: it may have been another program by then.
@@ -396,21 +398,21 @@ _LOSS = Rule(_kinds(Kind.GAP), _NONE)
 _PARENT = Rule(PROCESS_KINDS, _LISTED, lambda rows: (rows["parent_tgid"] != 0) | (rows["flags"] & _CARRIED == 0))
 _PARENT_ID = _PARENT._replace(where=lambda rows: rows["parent_tgid"] != 0)
 _SPACE = Rule(
-    PROCESS_KINDS | {Kind.GAP} | _ABOUT_CONTAINERS, PROCESS_KINDS, lambda rows: rows["chain"]["inum"][:, 0] != 0
+    PROCESS_KINDS | {Kind.GAP} | _ABOUT_CONTAINERS, _INFERRED_TOO, lambda rows: rows["chain"]["inum"][:, 0] != 0
 )
 _CGROUP = Rule(
-    PROCESS_KINDS | {Kind.GAP, Kind.CGROUP} | _ABOUT_CONTAINERS, PROCESS_KINDS, lambda rows: rows["cgroup_id"] != 0
+    PROCESS_KINDS | {Kind.GAP, Kind.CGROUP} | _ABOUT_CONTAINERS, _INFERRED_TOO, lambda rows: rows["cgroup_id"] != 0
 )
 _KILLED = Rule(_kinds(Kind.EXIT, Kind.CONTAINER), _NONE, lambda rows: rows["killer_len"] != 0)
 # The OOM killer sends SIGKILL (9), and nothing else.
 _OOM = Rule(
     _kinds(Kind.EXIT, Kind.CONTAINER), _NONE, lambda rows: (rows["killer_len"] != 0) | (rows["status"] & 0x7F != 9)
 )
-_FACT = Rule(_ABOUT_CONTAINERS, _NONE)
-_HOW = Rule(_kinds(Kind.EXIT) | _ABOUT_CONTAINERS, _NONE)  # of the latter in their fact
-_SESSION = Rule(PROCESS_KINDS | {Kind.SESSION}, PROCESS_KINDS, lambda rows: rows["session"] != 0)
-_VISIT = Rule(_kinds(Kind.SESSION), _NONE)
-_LIFE = Rule(_kinds(Kind.CONTAINER), _NONE)
+_FACT = Rule(_ABOUT_CONTAINERS, _ABOUT_CONTAINERS)
+_HOW = Rule(_kinds(Kind.EXIT) | _ABOUT_CONTAINERS, _ABOUT_CONTAINERS)  # of the latter in their fact
+_SESSION = Rule(PROCESS_KINDS | {Kind.SESSION}, PROCESS_KINDS | {Kind.SESSION}, lambda rows: rows["session"] != 0)
+_VISIT = Rule(_kinds(Kind.SESSION), _kinds(Kind.SESSION))
+_LIFE = Rule(_kinds(Kind.CONTAINER), _kinds(Kind.CONTAINER))
 _OLD_CGROUP = Rule(_kinds(Kind.MOVE), _NONE, lambda rows: rows["seq"] != 0)
 _START = Rule(PROCESS_KINDS | {Kind.GAP, Kind.REPAIR}, PROCESS_KINDS)
 _UID = Rule(PROCESS_KINDS, _LISTED)

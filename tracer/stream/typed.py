@@ -302,6 +302,9 @@ class ContainerEvent(_Event, frozen=True, kw_only=True, tag="container"):
         Meta(description="Whether the kernel ended it because memory ran out. Null: by SIGKILL, and not known whose."),
     ]
     duration_ns: Annotated[int | None, Meta(description="How long it lived.")]
+    inferred: Annotated[
+        bool, Meta(description="No event reported this: a comparison with the kernel's list of processes did.")
+    ] = False
 
 
 class SessionEvent(_Event, frozen=True, kw_only=True, tag="session"):
@@ -331,6 +334,9 @@ class SessionEvent(_Event, frozen=True, kw_only=True, tag="session"):
     exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
     signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
     duration_ns: Annotated[int | None, Meta(description="How long it lived.")]
+    inferred: Annotated[
+        bool, Meta(description="No event reported this: a comparison with the kernel's list of processes did.")
+    ] = False
 
 
 Event = (
