@@ -101,4 +101,4 @@ def test_runs_that_know_different_things(tmp_path: Path, runs: list[Run]) -> Non
 def test_options_that_do_not_go_together(args: list[str], said: str) -> None:
     done = CliRunner().invoke(nstrace, ["translate", "--from", "x.arrows", *args, "-"])
     assert done.exit_code == 2
-    assert said in str(done.exception or "") + done.stderr
+    assert said in str(done.exception or "") + done.output

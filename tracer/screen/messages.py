@@ -90,7 +90,7 @@ class Channel(Generic[T]):
             self.is_open = False
 
     def receive(self) -> Iterator[T]:
-        """What has come; it never waits. Raises ValueError (msgspec's errors too) where that is no message."""
+        """What has come; it never waits. Raises ValueError where that is no message."""
         self._read()
         while len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
@@ -100,7 +100,14 @@ class Channel(Generic[T]):
                 return
             data = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
             del self._buffer[: _LENGTH.size + length]
-            yield self._decoder.decode(data)
+            yield self._decoded(data)
+
+    def _decoded(self, data: bytes) -> T:
+        try:
+            message: T = self._decoder.decode(data)
+            return message
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"no message: {error}") from error
 
     def _read(self) -> None:
         while self.is_open:
