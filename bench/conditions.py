@@ -23,25 +23,13 @@ MISTAKES = ("comand = 'x'", "event = 'exec' and", "args like '%x%'")
 Evaluate = Callable[[pa.RecordBatch], Any]
 
 
-class Holder:
-    """A table whose rows change between two runs of a prepared statement."""
-
-    def __init__(self, batch: pa.RecordBatch) -> None:
-        self.batch = batch
-
-    def __arrow_c_schema__(self) -> object:
-        return self.batch.schema.__arrow_c_schema__()
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return pa.RecordBatchReader.from_batches(self.batch.schema, [self.batch]).__arrow_c_stream__()
-
-
 def duckdb(first: pa.RecordBatch) -> Callable[[str], Evaluate]:
     """Prepared once, without the optimizer: for small batches a tenth of a query of its own."""
+    from tracer.ask.condition import Rows
     from tracer.ask.database import connect
 
-    database, holder, numbers = connect(), Holder(first), itertools.count()
-    database.register("rows", holder)
+    database, rows, numbers = connect(), Rows(first), itertools.count()
+    database.register("rows", rows)
     database.execute("pragma disable_optimizer").fetchall()
 
     def prepare(condition: str) -> Evaluate:
@@ -49,7 +37,7 @@ def duckdb(first: pa.RecordBatch) -> Callable[[str], Evaluate]:
         database.execute(f"prepare {name} as select ({condition}) is true from rows").fetchall()
 
         def evaluate(batch: pa.RecordBatch) -> Any:
-            holder.batch = batch
+            rows.batch = batch
             return database.execute(f"execute {name}").fetchnumpy()
 
         return evaluate

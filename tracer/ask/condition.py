@@ -28,7 +28,7 @@ class Condition:
         require_text(text)
         self._database = connect()
         self._database.execute("pragma disable_optimizer").fetchall()  # it takes longer than a batch of 200 rows
-        self._rows = _Rows(schema.empty_table())
+        self._rows = Rows(schema.empty_table())
         self._database.register("rows", self._rows)
         statement = self._checked(schema)
         self._prepare(statement, schema)
@@ -73,7 +73,7 @@ class Condition:
         return errors_of(self._text, self._names, lambda place: self._typed(place - len(before)))
 
 
-class _Rows:
+class Rows:
     """The table of the statement: another batch each time that it is run."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
