@@ -3,10 +3,8 @@ own. Each answer says so: the stream, a recording of it, lists, translations, ve
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import init, objects
 from conftest import wait_for
 from following import Event, Following
 from oracle import pids_hierarchy
@@ -25,22 +24,6 @@ Start = Callable[..., Any]
 ALICE = 12345
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/sock"}
 LOOP = ["sh", "-c", "while true; do sleep 0.2; done"]
-
-
-def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "tracer", *map(str, args)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
-
-
-def objects(*args: object, **environment: str) -> list[dict[str, Any]]:
-    done = run(*args, "--json", **environment)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def init(container: Any) -> int:
-    container.reload()
-    return int(container.attrs["State"]["Pid"])
 
 
 def own_cgroup(tgid: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import init, objects, run
 from conftest import wait_for
 from following import Event, Following
 from oracle import SOCKET, WORKLOAD, Receiver, pidns_inum
@@ -39,22 +39,6 @@ def folder() -> Iterator[str]:
 @pytest.fixture
 def name() -> str:
     return f"nstrace-{uuid.uuid4().hex[:8]}"
-
-
-def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "tracer", *map(str, args)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
-
-
-def objects(*args: object, **environment: str) -> list[dict[str, Any]]:
-    done = run(*args, "--json", **environment)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def init(container: Any) -> int:
-    container.reload()
-    return int(container.attrs["State"]["Pid"])
 
 
 def of(events: list[Event], name: str) -> list[Event]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import init, objects, run
 from conftest import wait_for
 from lying import run_lying
 from oracle import SOCKET, WORKLOAD, Receiver, nspid, pidns_inum
@@ -22,22 +22,6 @@ pytestmark = pytest.mark.e2e
 Start = Callable[..., Any]
 Object = dict[str, Any]
 ZOMBIE = ["sh", "-c", "sleep 0.1 & exec sleep 600"]  # whose parent does not wait for it
-
-
-def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "tracer", *map(str, args)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
-
-
-def objects(*args: object) -> list[Object]:
-    done = run(*args, "--json")
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def init(container: Any) -> int:
-    container.reload()
-    return int(container.attrs["State"]["Pid"])
 
 
 def test_ps_is_what_the_engine_and_proc_say(start_container: Start, holding_receiver: Receiver) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from capturing import live, stop
+from commands import init
 from conftest import wait_for
 from oracle import SOCKET, WORKLOAD, Ledger, Pair, Receiver, pidns_inum
 
@@ -44,11 +45,6 @@ def answer(recorded: Any, proc: str, moment: str) -> int | None:
         assert error.exit_code != ExitCode.NO_TARGET, f"{error.message} ({error.hint})"
         return None
     return int(found.result)
-
-
-def init(container: Any) -> int:
-    container.reload()
-    return int(container.attrs["State"]["Pid"])
 
 
 @pytest.mark.parametrize("mode", ["seq", "burst"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import init
 from conftest import wait_for
 from following import Event, Following
 from oracle import SOCKET, WORKLOAD, Receiver, nspid, pids_hierarchy
@@ -95,13 +96,6 @@ def test_what_an_exec_leaves_behind_stays_marked(engine: Any, start_container: S
         events = follow.stop()
     end = next(event for event in events if event["event"] == "exit" and event["pid"] == left)
     assert end["session"]["number"] == ended["session"]["number"]
-
-
-def init(container: Any) -> int:
-    """The host PID of a container's first process."""
-    container.reload()
-    pid: int = container.attrs["State"]["Pid"]
-    return pid
 
 
 def test_one_that_is_killed_and_one_of_another_user(engine: Any, start_container: Start) -> None:

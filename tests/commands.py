@@ -1,0 +1,28 @@
+"""The commands as a user runs them, and what an engine says of a container: what the tests in tests/e2e share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+
+def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """nstrace with these words, to its end. environment: on top of ours."""
+    argv = [sys.executable, "-m", "tracer", *map(str, args)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
+
+
+def objects(*args: object, **environment: str) -> list[dict[str, Any]]:
+    """What it prints with --json, a row each; it has to succeed."""
+    done = run(*args, "--json", **environment)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def init(container: Any) -> int:
+    """The host PID of a container's first process, as its engine says it now."""
+    container.reload()
+    return int(container.attrs["State"]["Pid"])
