@@ -37,6 +37,7 @@ class Set(NamedTuple):
     source: str
 
 
+_TIMES = ("local", "utc", "epoch", "boot", "relative", "delta")
 _COLORS = ("auto", "always", "never")
 _LEAST_WIDTH, _MOST_WIDTH = 9, 255  # as the option has them
 
@@ -85,10 +86,10 @@ SETTINGS = (
         "time",
         "time",
         "local",
-        "local or utc",
-        ("local", "utc").__contains__,
+        "local, utc, epoch, boot, relative or delta",
+        _TIMES.__contains__,
         str,
-        "time zone that text shows and takes",
+        "how text shows times; all but utc take typed ones as local",
     ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

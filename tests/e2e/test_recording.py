@@ -42,7 +42,10 @@ def act(container: Any, run_ledger: Run, receiver: Receiver) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["--json"], ["--color=never"], ["--json", "--threads"], ["--threads"], ["--events", "exec,exit,snapshot"]],
+    [
+        *(["--json"], ["--color=never"], ["--json", "--threads"], ["--threads"], ["--events", "exec,exit,snapshot"]),
+        *(["--time", form] for form in ("epoch", "boot", "relative", "delta")),
+    ],
     ids="".join,
 )
 def test_replay_is_live_byte_for_byte(

@@ -25,7 +25,7 @@ from tracer.recording.row_filter import RowFilter
 from tracer.recording.schema import SCHEMA
 from tracer.stream.batch import Batch
 from tracer.stream.schema import NO_CPU, Kind
-from tracer.text.clock import Clock
+from tracer.text.clock import Clock, calendar
 from tracer.views.sheet import Sheet
 
 BATCHES = [Batch.concat([facts(), storm(1, 40)]), storm(41, 40), storm(81, 40), storm(121, 40)]
@@ -241,7 +241,7 @@ def test_a_clock_that_says_1970_on_a_host_that_is_up_for_days() -> None:
     data = frames.of_schema(of_this_host(-day_ns, []) | {"realtime_ns": "5"})
     assert read(data)[2].facts.wall_offset_ns == -day_ns
     sheet, times = Sheet(1), np.array([day_ns + 1_500_000_000], np.uint64)
-    clock = Clock(-day_ns, "%Y-%m-%dT%H:%M:%S", 3, time.gmtime)
+    clock = Clock(-day_ns, calendar("%Y-%m-%dT%H:%M:%S", time.gmtime), 3)
     clock.put(sheet, times)
     assert sheet.render().decode().strip() == clock.text(int(times[0])) == "1970-01-01T00:00:01.500"
 

@@ -27,7 +27,7 @@ def command(only_path: bool, as_json: bool, no_header: bool) -> None:
     redact           true: secrets in arguments are masked (--no-redact)
     target           "web", or ["web", "label:tier=db"]: what follow, record, ps,
                      tree and verify show where no TARGET is given
-    time             local or utc: the zone of times in text
+    time             local, utc, epoch, boot, relative or delta: times in text
 
     \b
     mkdir -p "$(dirname "$(nstrace config --path)")"

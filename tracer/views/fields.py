@@ -11,21 +11,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
 from tracer.stream.metadata import Container
 from tracer.stream.schema import NOTE_KINDS, Output, columns_in
-from tracer.text.clock import Clock
+from tracer.text import zone
 from tracer.text.escape import command_line, safe_text
+from tracer.text.row_times import row_times
 from tracer.text.width import cut, pad, pad_left, width
-from tracer.text.zone import fields
 from tracer.views.jsonl import JsonLines
 
 NAMES = {column.name: column for column in columns_in(Output.JSON | Output.THREADS | Output.MARK)}
 """What can be named, with what it says."""
 _MAX_WIDTH = 40
-_LEAST = {"time": 12, "event": 8, "container": 16, "comm": 15, "pids": 11, "exe": 16, "int32": 7, "int64": 10}
+_LEAST = {"event": 8, "container": 16, "comm": 15, "pids": 11, "exe": 16, "int32": 7, "int64": 10}
 _NUMBERS = ("int32", "int64")
 _NOTES = {f'"{kind.name.lower()}"'.encode() for kind in NOTE_KINDS}
 _Line = dict[str, msgspec.Raw]
@@ -72,10 +73,11 @@ class TextFields:
         self._line_width = line_width
         self._names, self._lines = names, lines
         self._decode = msgspec.json.Decoder(_Line).decode
-        self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, fields)
-        self._widths = [max(len(name), _least(name)) for name in names]
+        self._times = row_times(wall_offset_ns)
+        titles = [self._times.title if name == "time" else name.upper() for name in names]
+        self._widths = [max(len(title), _least(name)) for title, name in zip(titles, names, strict=True)]
         self._is_number = [NAMES[name].type in _NUMBERS for name in names]
-        self.header = self._line([name.upper() for name in names]) if header else ""
+        self.header = self._line(titles) if header else ""
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """As `View.render`."""
@@ -84,17 +86,16 @@ class TextFields:
 
     def _text(self, raw: bytes) -> str:
         found = self._decode(raw)
+        ts_ns = np.array([msgspec.json.decode(found["ts_ns"])], np.uint64)
+        when = self._times.text(int(self._times.values(ts_ns)[0]))
         if bytes(found["event"]) in _NOTES:
             values = {name: msgspec.json.decode(value) for name, value in found.items()}
+            if zone.form() not in zone.ZONES:
+                values["time"] = when.strip()
             return " ".join(f"{name}={_text(name, value)}" for name, value in values.items() if value is not None)
-        cells = [self._cell(name, found) for name in self._names]
+        cells = [when if name == "time" else _cell(name, found) for name in self._names]
         self._widths = [max(most, min(width(cell), _MAX_WIDTH)) for most, cell in zip(self._widths, cells, strict=True)]
         return self._line(cells)
-
-    def _cell(self, name: str, found: _Line) -> str:
-        if name == "time":
-            return self._clock.text(msgspec.json.decode(found["ts_ns"]))
-        return _text(name, msgspec.json.decode(found[name])) if name in found else "-"
 
     def _line(self, cells: Sequence[str]) -> str:
         """The last column is not padded."""
@@ -112,6 +113,10 @@ class TextFields:
 def _least(name: str) -> int:
     """How wide a column is from the beginning: what mostly comes fits it, and the header stays above it."""
     return _LEAST.get(name) or _LEAST.get(NAMES[name].type, 0)
+
+
+def _cell(name: str, found: _Line) -> str:
+    return _text(name, msgspec.json.decode(found[name])) if name in found else "-"
 
 
 def _text(name: str, value: Any) -> str:

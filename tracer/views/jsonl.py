@@ -24,7 +24,7 @@ from tracer.stream.metadata import Container, Killer, SessionFact
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import CONTAINER_KINDS, PROCESS_KINDS, Column, Flag, Kind, members_of
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
-from tracer.text.clock import Clock
+from tracer.text.clock import Clock, calendar
 from tracer.text.escape import decode, safe_json
 from tracer.text.exec_errors import error_name
 from tracer.text.wait_status import ending
@@ -68,7 +68,7 @@ class JsonLines:
         self._kinds = kinds
         self._members = members_of(Kind.FORK, threads=threads)
         self._known: dict[tuple[int, ...], tuple[Container | None, SessionFact | None, list[bytes]]] = {}
-        self._clock = Clock(wall_offset_ns, "%Y-%m-%dT%H:%M:%S", 9, time.gmtime)
+        self._clock = Clock(wall_offset_ns, calendar("%Y-%m-%dT%H:%M:%S", time.gmtime), 9)
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show."""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tracer.text.width import cut, pad
 
-TIME, NUMBER, COMM, LEAST_COMM = 12, 7, 15, 8
+NUMBER, COMM, LEAST_COMM = 7, 15, 8
+_TIME = "TIME        "  # of a time of day
 CONTAINER, LEAST_CONTAINER, UNCUT_CONTAINER = 12, 9, 16
 """Widths of the column CONTAINER: in the beginning; at least; and in the beginning where nothing is cut, and the header
 not repeated when the column grows: it has room for pidns:4026532189."""
@@ -26,6 +27,7 @@ _PARENTS, _THREADS = ("PPID", "NSPPID"), ("TID", "NSTID")
 class Layout(NamedTuple):
     """Widths in cells. numbers: the titles of the columns of numbers that there are. info: room for INFO; None: as much
     as it takes. line: to which whole lines have to be cut, as there is not even room for the other columns; else None.
+    time: the title of the first column, as wide as it.
     """
 
     event: int
@@ -34,13 +36,13 @@ class Layout(NamedTuple):
     comm: int
     info: int | None = None
     line: int | None = None
+    time: str = _TIME
 
     @property
     def before_info(self) -> int:
         """How many cells there are ahead of INFO."""
-        return sum(width + 1 for width in (TIME, self.event, self.container, self.comm)) + len(self.numbers) * (
-            NUMBER + 1
-        )
+        widths = (len(self.time), self.event, self.container, self.comm)
+        return sum(width + 1 for width in widths) + len(self.numbers) * (NUMBER + 1)
 
     @property
     def is_cut(self) -> bool:
@@ -57,14 +59,14 @@ class Layout(NamedTuple):
         """The titles of the columns."""
         numbers = "".join(f"{title:>{NUMBER}} " for title in self.numbers)
         container = pad(cut("CONTAINER", self.container), self.container)
-        line = f"{'TIME':<{TIME}} {'EVENT':<{self.event}} {container} {numbers}{'COMM':<{self.comm}} INFO"
+        line = f"{self.time} {'EVENT':<{self.event}} {container} {numbers}{'COMM':<{self.comm}} INFO"
         return line if self.info is None else cut(line, self.line or self.before_info + self.info)
 
 
-def layout(line_width: int | None, event: int, container: int, threads: bool) -> Layout:
+def layout(line_width: int | None, event: int, container: int, threads: bool, time: str = _TIME) -> Layout:
     """The columns of lines of this width; None: of any. event, container: the widths of these columns. threads: with
-    TID and NSTID."""
-    first, *others = _candidates(event, container, threads)
+    TID and NSTID. time: the title of the first column."""
+    first, *others = (found._replace(time=time) for found in _candidates(event, container, threads))
     if line_width is None:
         return first
     for found in (first, *others):

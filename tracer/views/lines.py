@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -17,13 +17,12 @@ from tracer.stream.metadata import SessionFact
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, NOTE_KINDS, Flag, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
-from tracer.text.clock import Clock
 from tracer.text.escape import command_line, safe, safe_text
 from tracer.text.exec_errors import error_words
+from tracer.text.row_times import Values, row_times
 from tracer.text.times import duration
 from tracer.text.wait_status import ending
 from tracer.text.width import cut, cut_line, cut_middle, pad, width
-from tracer.text.zone import fields
 from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
 from tracer.views.facts import words
 from tracer.views.gaps import Burst, Gaps
@@ -47,16 +46,18 @@ _MARKED = np.uint8(sum(_MARKS))
 _NOBODY = "-"
 _ALL_KINDS = max(Kind) + 1
 _SHORT_BYTES = 512
+_NO_TIMES = np.empty(0, np.uint64)
+_Note = tuple[int, str]  # when, as boottime in ns, and the line without its time
 _NO_WIDTH: Callable[[], int | None] = lambda: None  # noqa: E731 - a default
 
 
 class Lines:
     """TIME EVENT CONTAINER PID NSPID PPID NSPPID [TID NSTID] COMM INFO, as far as there is room.
 
-    wall_offset_ns: wall clock minus boottime when the trace began. Times are local. line_width: asked ahead of every
-    batch, how wide lines may be, in cells; None: nothing is cut. container_width: how wide the column CONTAINER may
-    become; 0: as there is room. titles: with a header, again where the columns on a terminal have changed. expected:
-    how wide the names of containers will be, as far as that is known ahead.
+    wall_offset_ns: wall clock minus boottime when the trace began. TIME is as --time says. line_width: asked ahead
+    of every batch, how wide lines may be, in cells; None: nothing is cut. container_width: how wide the column
+    CONTAINER may become; 0: as there is room. titles: with a header, again where the columns on a terminal have
+    changed. expected: how wide the names of containers will be, as far as that is known ahead.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Lines:
         self._kinds = tuple(kinds)
         self._threads, self._titles = threads, titles
         self._line_width, self._container_width = line_width, container_width
-        self._clock = Clock(wall_offset_ns, "%H:%M:%S", 3, fields)
+        self._times = row_times(wall_offset_ns)
         self._colors = ContainerColors() if color else None
         self._event_width = max(len(_WORDS[kind]) for kind in kinds | NOTE_KINDS)
         self._event_texts = self._event_column(failed=False) + self._event_column(failed=True)
@@ -102,7 +103,8 @@ class Lines:
 
     def rest(self) -> bytes:
         """The lines of a burst of gaps that is taken to be over."""
-        return self._cut_whole("".join(f"{line}\n" for line in self._gap_lines()).encode())
+        lines = list(enumerate(self._gap_lines()))
+        return self._cut_whole(b"".join(f"{line}\n".encode() for _place, line in self._timed(lines, _NO_TIMES)[1]))
 
     def _parts(self, shown: Batch, containers: Attribution, line_width: int | None) -> Iterator[Batch]:
         """The batch, cut where a name needs a wider column CONTAINER; each part is yielded when the columns fit it."""
@@ -121,15 +123,32 @@ class Lines:
         """The columns for lines of this width, and for a container's name of so many cells."""
         most = most_container(self._container_width, line_width)
         self._container = grown(self._container, needed, max(self._container, most))
-        return layout(line_width, self._event_width, min(self._container, most), self._threads)
+        return layout(line_width, self._event_width, min(self._container, most), self._threads, self._times.title)
 
     def _part(self, part: Batch, containers: Attribution) -> bytes:
         is_note = of_kind(part.rows, *ASIDE_KINDS)
         notes = self._notes(part, is_note, containers) if self._burst or is_note.any() else []
         events = part.select(~is_note)
-        text = self._events(events, containers).render() if len(events) else b""
-        text = self._cut_whole(with_lines(text, notes))
+        times, lines = self._timed(notes, events.rows["ts_ns"])
+        text = self._events(events, containers, times).render() if len(events) else b""
+        text = self._cut_whole(with_lines(text, lines))
         return self._new_titles() + text
+
+    def _timed(
+        self, notes: Sequence[tuple[int, _Note]], ts_ns: NDArray[np.uint64]
+    ) -> tuple[Values, list[tuple[int, str]]]:
+        """What TIME shows of events, and the lines beside them, with it. notes: with their line numbers among all.
+        ts_ns: of the events."""
+        if not notes:
+            return self._times.values(ts_ns), []
+        is_note = np.zeros(len(notes) + len(ts_ns), bool)
+        is_note[[place for place, _note in notes]] = True
+        times = np.empty(len(is_note), np.uint64)
+        times[~is_note], times[is_note] = ts_ns, [when for _place, (when, _text) in notes]
+        values = self._times.values(times)
+        stamps = map(self._times.text, values[is_note].tolist())
+        lines = [(place, stamp + text) for (place, (_when, text)), stamp in zip(notes, stamps, strict=True)]
+        return values[~is_note], lines
 
     def _new_titles(self) -> bytes:
         """The header, where the columns on a terminal are not those of the last one; else nothing."""
@@ -146,9 +165,9 @@ class Lines:
             return text
         return "".join(f"{cut_line(line, columns)}\n" for line in text.decode().splitlines()).encode()
 
-    def _events(self, batch: Batch, containers: Attribution) -> Sheet:
+    def _events(self, batch: Batch, containers: Attribution, times: Values) -> Sheet:
         rows, known, sheet = batch.rows, Known(batch.rows), sheet_of(len(batch))
-        self._clock.put(sheet, rows["ts_ns"])
+        self._times.put(sheet, times)
         failed = known("status") & (rows["status"] != 0) if self._colors else None
         sheet.choice(
             self._event_texts, rows["kind"] if failed is None else rows["kind"] + failed * np.uint8(_ALL_KINDS)
@@ -242,18 +261,18 @@ class Lines:
         dumped = " (core dumped)" if end.core_dumped else ""
         return f"{end.signal or f'exit {end.exit_code}'}{dumped}"
 
-    def _notes(self, part: Batch, is_note: NDArray[np.bool_], containers: Attribution) -> list[tuple[int, str]]:
+    def _notes(self, part: Batch, is_note: NDArray[np.bool_], containers: Attribution) -> list[tuple[int, _Note]]:
         """The lines of rows about no process, each with its line number among all lines of this part."""
-        lines: list[tuple[int, str]] = []
+        lines: list[tuple[int, _Note]] = []
         ts_ns = part.rows["ts_ns"]
         before: NDArray[np.intp] = np.cumsum(~is_note) - ~is_note
         if self._colors:
             for at in part.pairs.first:  # in the order of the rows, however they are cut into parts
                 self._place(_label(part, at, containers))
 
-        def add(at: int, texts: list[str]) -> None:
-            for text in texts:
-                lines.append((int(before[at]) + len(lines), text))
+        def add(at: int, notes: list[_Note]) -> None:
+            for note in notes:
+                lines.append((int(before[at]) + len(lines), note))
 
         checked = 0
         for at in [*np.flatnonzero(is_note).tolist(), len(part)]:
@@ -264,7 +283,7 @@ class Lines:
             checked = at + 1
         return lines
 
-    def _note(self, part: Batch, at: int, containers: Attribution) -> list[str]:
+    def _note(self, part: Batch, at: int, containers: Attribution) -> list[_Note]:
         """The lines that a row about no process has at once: a gap can be part of a burst."""
         row = part.rows[at]
         if row["kind"] in CONTAINER_KINDS:
@@ -274,7 +293,7 @@ class Lines:
             info, label = _with_marks(safe_text(words(fact)), row), _marked_label(part, at, containers)
             return [*self._gap_lines(), self._note_line(kind, int(row["ts_ns"]), label, info)]
         if row["kind"] == Kind.REPAIR:
-            info = f"process table corrected by the kernel's list of {self._clock.text(int(row['start_ns']))}"
+            info = f"process table corrected by the kernel's list of {self._times.moment(int(row['start_ns']))}"
             return [*self._gap_lines(), self._note_line(Kind.REPAIR, int(row["ts_ns"]), _NOBODY, info)]
         label, gaps = _label(part, at, containers), _gaps(part.rows[at : at + 1])
         if gaps.cpus:
@@ -282,22 +301,22 @@ class Lines:
             return []
         return [*self._gap_lines(), self._gap_line(label, gaps)]
 
-    def _gap_lines(self) -> list[str]:
+    def _gap_lines(self) -> list[_Note]:
         """The lines of the burst, which is over."""
         return [self._gap_line(label, gaps) for label, gaps in self._burst.take()]
 
-    def _gap_line(self, label: str, gaps: Gaps) -> str:
-        since = "the start" if gaps.since_ns is None else self._clock.text(gaps.since_ns)
-        info = f"{gaps.what} between {since} and {self._clock.text(gaps.until_ns)}{gaps.why}"
+    def _gap_line(self, label: str, gaps: Gaps) -> _Note:
+        since = "the start" if gaps.since_ns is None else self._times.moment(gaps.since_ns)
+        info = f"{gaps.what} between {since} and {self._times.moment(gaps.until_ns)}{gaps.why}"
         return self._note_line(Kind.GAP, gaps.until_ns, label, info)
 
-    def _note_line(self, kind: Kind, ts_ns: int, label: str, info: str) -> str:
+    def _note_line(self, kind: Kind, ts_ns: int, label: str, info: str) -> _Note:
         """A line without a process: where INFO has too little room, its text begins in the columns of the process."""
         columns = self._layout
         no_process = "".join(f"{'-':>{NUMBER}} " for _title in columns.numbers) + f"{'-':<{columns.comm}} "
         if columns.info is not None and width(info) > columns.info:
             info, no_process = cut(info, len(no_process) + columns.info), ""
-        return f"{self._clock.text(ts_ns)}{self._event(kind)}{self._place(label)} {no_process}{info}"
+        return ts_ns, f"{self._event(kind)}{self._place(label)} {no_process}{info}"
 
 
 def _gaps(rows: NDArray[np.void]) -> Gaps:

@@ -19,7 +19,7 @@ from tracer.text.hints import near
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_events
-from tracer.wiring.zones import time_option
+from tracer.wiring.zones import check_json, row_time_option, time_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -150,7 +150,8 @@ _OPTIONS = {
         default="auto",
         help="Use of colors; NO_COLOR is respected.",
     ),
-    "time": time_option,
+    "time": row_time_option,
+    "zone": time_option,
     "quiet": click.option("-q", "--quiet", is_flag=True, help="No header, warnings or summary."),
     "no_header": click.option("--no-header", is_flag=True, help="Leave out the header line."),
     "no_trunc": click.option(
@@ -225,13 +226,13 @@ where_option, fields_option = _OPTIONS["where"], _OPTIONS["fields"]
 secrecy_options = _adding(*_SECRECY)
 _FOLLOWING = ("follow_name", "exit_code")
 following_options = _adding(*_FOLLOWING)
-stream_options = _adding(*(name for name in _OPTIONS if name not in _FOLLOWING))
+stream_options = _adding(*(name for name in _OPTIONS if name not in (*_FOLLOWING, "zone")))
 capture_options = _adding(
     *(*_WHICH, "threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes"),
     *("stats", "require_complete"),
 )
 summary_options = _adding(
-    *("duration", "output", "as_json", "time", "no_trunc", "quiet", "buffer_size", "max_processes", "stats"),
+    *("duration", "output", "as_json", "zone", "no_trunc", "quiet", "buffer_size", "max_processes", "stats"),
     "require_complete",
 )
 replay_options = _adding(
@@ -241,13 +242,15 @@ replay_options = _adding(
 
 
 def stream(values: dict[str, Any]) -> StreamOptions:
-    """What the user chose; an option that a command does not have has its default."""
+    """What the user chose; an option that a command does not have has its default. Raises NstraceError, UsageError."""
+    is_json = values.get("as_json", False) or values.get("output") == "json"
+    check_json(is_json)
     return StreamOptions(
         events=values.get("events", EVENT_NAMES),
         threads=values.get("threads", False),
         duration=values.get("duration"),
         count=values.get("count"),
-        json=values.get("as_json", False) or values.get("output") == "json",
+        json=is_json,
         color=wants_color(values.get("color", "never")),
         quiet=values["quiet"],
         ring_bytes=values.get("buffer_size", 0),
