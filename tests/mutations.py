@@ -291,7 +291,7 @@ MUTATIONS = (
     Mutation(
         "a gap is followed by a repair",
         LIVE,
-        "if self._repairs.due_in(time.monotonic()) == 0:",
+        "if comparing.due_in() == 0:",
         "if False:",
         kernel("stress_gaps", "test_a_workload_that_ends_in_a_gap_leaves_a_right_table"),
     ),

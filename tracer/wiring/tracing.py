@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tracer.kernel.trace import Trace
     from tracer.system.broker import Operations, Privileged
     from tracer.typed.targets import Target
-    from tracer.wiring.live import Inits, LiveSource
+    from tracer.wiring.first_batch import Inits
+    from tracer.wiring.live import LiveSource
     from tracer.wiring.naming import Background
 
 _USED = (
