@@ -45,6 +45,7 @@ def act(container: Any, run_ledger: Run, receiver: Receiver) -> None:
     [
         *(["--json"], ["--color=never"], ["--json", "--threads"], ["--threads"], ["--events", "exec,exit,snapshot"]),
         *(["--time", form] for form in ("epoch", "boot", "relative", "delta")),
+        *(["--tree"], ["--tree", "--fields", "pid,args", "--events", "exec,exit,snapshot"]),
     ],
     ids="".join,
 )

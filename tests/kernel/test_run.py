@@ -57,6 +57,19 @@ def test_failures_alone_with_what_failed() -> None:
     assert found == [f"exit 4: {whole}", "exit 3: sh -c 'exit 3'", "SIGKILL by itself: sh -c 'kill -9 $$'"]
 
 
+def test_a_tree_is_what_its_processes_say(tmp_path: Path) -> None:
+    script = "say() { echo $1 >> depths; }; say 0; (say 1; (say 2; sh -c 'echo 3 >> depths; exit' & ) ); exec sleep 0.3"
+    done = run("-q", "--tree", "-w", "tree.arrows", "--", "sh", "-c", script, cwd=tmp_path)
+    assert (tmp_path / "depths").read_text().split() == ["0", "1", "2", "3"]
+    lines = [line for line in done.stderr.splitlines() if " fork " in line]
+    starts = [len(line) - len(line.split()[-1]) for line in lines]
+    depths = [(start - starts[0]) // 2 for start in starts]
+    assert lines[1].endswith("  nstrace-init")
+    assert depths == [0, 1, 2, 3, 4]  # init, the shell, two subshells, and the shell that they leave behind
+    argv = [*NSTRACE, "replay", "-q", "--tree", "tree.arrows"]
+    assert subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=True).stdout == done.stderr
+
+
 def test_the_command_is_as_nice_as_we_were() -> None:
     done = run("-q", "--to", "/dev/null", "--", "sh", "-c", "cut -d' ' -f19 /proc/self/stat")
     assert int(done.stdout) == os.getpriority(os.PRIO_PROCESS, 0)

@@ -174,6 +174,10 @@ SUMMARY_KINDS = tuple(kind for kind in COUNTED_KINDS if kind in SHOWN_KINDS)
 """The kinds that a summary and --count count: events that happened while the stream ran."""
 
 
+COMMAND_FIELDS = ("comm", "args", "exe")
+"""The columns that say what a process runs."""
+
+
 class PieceKind(IntEnum):
     """What a piece of the ring carries for the event behind it."""
 

@@ -7,25 +7,28 @@ lines of their own with all that they say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from tracer.stream.ancestry import Ancestry
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind
 from tracer.stream.metadata import Container
-from tracer.stream.schema import NOTE_KINDS, Output, columns_in
+from tracer.stream.schema import COMMAND_FIELDS, NOTE_KINDS, PROCESS_KINDS, Kind, Output, columns_in
 from tracer.text import zone
 from tracer.text.escape import command_line, safe_text
 from tracer.text.row_times import row_times
 from tracer.text.width import cut, pad, pad_left, width
+from tracer.views.indent import indent
 from tracer.views.jsonl import JsonLines
 
 NAMES = {column.name: column for column in columns_in(Output.JSON | Output.THREADS | Output.MARK)}
 """What can be named, with what it says."""
-_MAX_WIDTH = 40
+_MAX_WIDTH, _MOST_LEVELS = 40, 12
 _LEAST = {"event": 8, "container": 16, "comm": 15, "pids": 11, "exe": 16, "int32": 7, "int64": 10}
 _NUMBERS = ("int32", "int64")
 _NOTES = {f'"{kind.name.lower()}"'.encode() for kind in NOTE_KINDS}
@@ -60,7 +63,8 @@ class JsonFields:
 
 class TextFields:
     """Columns with these members. header: with their names as the first line. wall_offset_ns: as for `JsonLines`.
-    line_width: asked ahead of every batch, how wide lines may be; None: they are not cut."""
+    line_width: asked ahead of every batch, how wide lines may be; None: they are not cut. tree: of these kinds, the
+    first of COMMAND_FIELDS among the names is indented by ancestry; None: nothing is."""
 
     def __init__(
         self,
@@ -69,8 +73,11 @@ class TextFields:
         header: bool,
         wall_offset_ns: int,
         line_width: Callable[[], int | None] = lambda: None,
+        tree: frozenset[Kind] | None = None,
     ) -> None:
         self._line_width = line_width
+        self._tree, self._kinds = Ancestry() if tree is not None else None, tuple((tree or frozenset()) & PROCESS_KINDS)
+        self._command = next((name for name in names if name in COMMAND_FIELDS), "")
         self._names, self._lines = names, lines
         self._decode = msgspec.json.Decoder(_Line).decode
         self._times = row_times(wall_offset_ns)
@@ -81,10 +88,19 @@ class TextFields:
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """As `View.render`."""
-        texts, most = map(self._text, self._lines.render(batch, containers).splitlines()), self._line_width()
+        depths = self._depths(batch)
+        texts = (self._text(line, depths) for line in self._lines.render(batch, containers).splitlines())
+        most = self._line_width()
         return "".join(f"{text if most is None else cut(text, most)}\n" for text in texts).encode()
 
-    def _text(self, raw: bytes) -> str:
+    def _depths(self, batch: Batch) -> Iterator[int]:
+        """How deep the process of each line stands, of lines that are about one."""
+        if self._tree is None:
+            return itertools.repeat(0)
+        is_shown = of_kind(batch.rows, *self._kinds)
+        return iter(self._tree.depths(batch, is_shown)[is_shown].tolist())
+
+    def _text(self, raw: bytes, depths: Iterator[int]) -> str:
         found = self._decode(raw)
         ts_ns = np.array([msgspec.json.decode(found["ts_ns"])], np.uint64)
         when = self._times.text(int(self._times.values(ts_ns)[0]))
@@ -94,6 +110,9 @@ class TextFields:
                 values["time"] = when.strip()
             return " ".join(f"{name}={_text(name, value)}" for name, value in values.items() if value is not None)
         cells = [when if name == "time" else _cell(name, found) for name in self._names]
+        if "proc_id" in found and (depth := next(depths)):
+            at = self._names.index(self._command)
+            cells[at] = indent(depth, _MOST_LEVELS) + cells[at]
         self._widths = [max(most, min(width(cell), _MAX_WIDTH)) for most, cell in zip(self._widths, cells, strict=True)]
         return self._line(cells)
 

@@ -1,7 +1,8 @@
 """Which columns a line of text has, and how wide they are. Pure.
 
 A line that goes to a terminal is as wide as the terminal at most. INFO has what the other columns leave; where that is
-little, the numbers of the parent are left out, and COMM is narrower.
+little, the numbers of the parent are left out, and COMM is narrower. In a tree COMM is indented; where there is no room
+for that INFO follows right behind the name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from tracer.text.width import cut, pad
 
 NUMBER, COMM, LEAST_COMM = 7, 15, 8
+_TREES = (31, 23)  # of COMM with the indentation of --tree
 _TIME = "TIME        "  # of a time of day
 CONTAINER, LEAST_CONTAINER, UNCUT_CONTAINER = 12, 9, 16
 """Widths of the column CONTAINER: in the beginning; at least; and in the beginning where nothing is cut, and the header
@@ -27,7 +29,7 @@ _PARENTS, _THREADS = ("PPID", "NSPPID"), ("TID", "NSTID")
 class Layout(NamedTuple):
     """Widths in cells. numbers: the titles of the columns of numbers that there are. info: room for INFO; None: as much
     as it takes. line: to which whole lines have to be cut, as there is not even room for the other columns; else None.
-    time: the title of the first column, as wide as it.
+    time: the title of the first column, as wide as it. flows: INFO follows the name of a process, whatever its length.
     """
 
     event: int
@@ -37,6 +39,7 @@ class Layout(NamedTuple):
     info: int | None = None
     line: int | None = None
     time: str = _TIME
+    flows: bool = False
 
     @property
     def before_info(self) -> int:
@@ -63,26 +66,30 @@ class Layout(NamedTuple):
         return line if self.info is None else cut(line, self.line or self.before_info + self.info)
 
 
-def layout(line_width: int | None, event: int, container: int, threads: bool, time: str = _TIME) -> Layout:
+def layout(
+    line_width: int | None, event: int, container: int, threads: bool, time: str = _TIME, tree: bool = False
+) -> Layout:
     """The columns of lines of this width; None: of any. event, container: the widths of these columns. threads: with
-    TID and NSTID. time: the title of the first column."""
-    first, *others = (found._replace(time=time) for found in _candidates(event, container, threads))
+    TID and NSTID. time: the title of the first column. tree: COMM is indented."""
+    first, *others = (found._replace(time=time) for found in _candidates(event, container, threads, tree))
     if line_width is None:
         return first
     for found in (first, *others):
         info = line_width - found.before_info
-        if info >= _LEAST_INFO:
+        if info >= _LEAST_INFO and not (tree and found.comm == LEAST_COMM):
             return found._replace(info=info)
-    return found._replace(info=max(0, info), line=line_width if info < 0 else None)
+    return found._replace(info=max(0, info), line=line_width if info < 0 or tree else None, flows=tree)
 
 
-def _candidates(event: int, container: int, threads: bool) -> Iterator[Layout]:
+def _candidates(event: int, container: int, threads: bool, tree: bool) -> Iterator[Layout]:
     """The widest first."""
     own, more = ("PID", "NSPID"), _THREADS if threads else ()
-    yield Layout(event, container, (*own, *_PARENTS, *more), COMM)
-    yield Layout(event, container, (*own, _PARENTS[0], *more), COMM)
-    yield Layout(event, container, (*own, *more), COMM)
-    yield Layout(event, container, (*own, *more), LEAST_COMM)
+    first, *narrower = (*_TREES, LEAST_COMM) if tree else (COMM, LEAST_COMM)
+    yield Layout(event, container, (*own, *_PARENTS, *more), first)
+    yield Layout(event, container, (*own, _PARENTS[0], *more), first)
+    yield Layout(event, container, (*own, *more), first)
+    for comm in narrower:
+        yield Layout(event, container, (*own, *more), comm)
 
 
 def most_container(chosen: int, line_width: int | None) -> int:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.stream.ancestry import Ancestry
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
 from tracer.stream.distinct import distinct
@@ -26,8 +27,9 @@ from tracer.text.width import cut, cut_line, cut_middle, pad, width
 from tracer.views.colors import FAILED, OF_KIND, ContainerColors, painted
 from tracer.views.facts import words
 from tracer.views.gaps import Burst, Gaps
+from tracer.views.indent import STEP, indent
 from tracer.views.killed import killed_by
-from tracer.views.layout import CONTAINER, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
+from tracer.views.layout import CONTAINER, LEAST_COMM, NUMBER, UNCUT_CONTAINER, Layout, grown, layout, most_container
 from tracer.views.sessions import is_told_by_others, marked
 from tracer.views.sheet import Sheet, sheet_of, with_lines
 
@@ -46,6 +48,7 @@ _MARKED = np.uint8(sum(_MARKS))
 _NOBODY = "-"
 _ALL_KINDS = max(Kind) + 1
 _SHORT_BYTES = 512
+_LEAST_COMMAND = 16  # cells that the indentation leaves to name and INFO
 _NO_TIMES = np.empty(0, np.uint64)
 _Note = tuple[int, str]  # when, as boottime in ns, and the line without its time
 _NO_WIDTH: Callable[[], int | None] = lambda: None  # noqa: E731 - a default
@@ -57,7 +60,8 @@ class Lines:
     wall_offset_ns: wall clock minus boottime when the trace began. TIME is as --time says. line_width: asked ahead
     of every batch, how wide lines may be, in cells; None: nothing is cut. container_width: how wide the column
     CONTAINER may become; 0: as there is room. titles: with a header, again where the columns on a terminal have
-    changed. expected: how wide the names of containers will be, as far as that is known ahead.
+    changed. expected: how wide the names of containers will be, as far as that is known ahead. tree: COMM is
+    indented by ancestry.
     """
 
     def __init__(
@@ -70,7 +74,9 @@ class Lines:
         container_width: int = 0,
         titles: bool = True,
         expected: int = 0,
+        tree: bool = False,
     ) -> None:
+        self._tree = Ancestry() if tree else None
         self._kinds = tuple(kinds)
         self._threads, self._titles = threads, titles
         self._line_width, self._container_width = line_width, container_width
@@ -95,10 +101,13 @@ class Lines:
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show; gaps always, those of a burst as one when it is over."""
-        shown = batch.select(of_kind(batch.rows, *self._kinds, *NOTE_KINDS))
+        is_shown = of_kind(batch.rows, *self._kinds, *NOTE_KINDS)
+        shown = batch.select(is_shown)
+        depths = self._tree.depths(batch, is_shown)[is_shown] if self._tree else np.zeros(len(shown), np.int64)
         if not len(shown):
             return b""
-        texts = [self._part(part, containers) for part in self._parts(shown, containers, self._line_width())]
+        parts = self._parts(shown, containers, self._line_width())
+        texts = [self._part(shown.part(*part), containers, depths[slice(*part)]) for part in parts]
         return texts[0] if len(texts) == 1 else b"".join(texts)
 
     def rest(self) -> bytes:
@@ -106,31 +115,39 @@ class Lines:
         lines = list(enumerate(self._gap_lines()))
         return self._cut_whole(b"".join(f"{line}\n".encode() for _place, line in self._timed(lines, _NO_TIMES)[1]))
 
-    def _parts(self, shown: Batch, containers: Attribution, line_width: int | None) -> Iterator[Batch]:
-        """The batch, cut where a name needs a wider column CONTAINER; each part is yielded when the columns fit it."""
+    def _parts(self, shown: Batch, containers: Attribution, line_width: int | None) -> Iterator[tuple[int, int]]:
+        """Parts of the batch, from a row up to but without another, cut where a name needs a wider column CONTAINER;
+        each is yielded when the columns fit it."""
         begin, most = 0, most_container(self._container_width, line_width)
         self._layout = self._fitting(line_width, 0)
         for at in _places(shown)[0] if self._layout.container < most else ():
             needed = width(_marked_label(shown, at, containers))
             if needed > self._layout.container:
                 if at > begin:
-                    yield shown.part(begin, at)
+                    yield begin, at
                     begin = at
                 self._layout = self._fitting(line_width, needed)
-        yield shown.part(begin, len(shown))
+        yield begin, len(shown)
 
     def _fitting(self, line_width: int | None, needed: int) -> Layout:
         """The columns for lines of this width, and for a container's name of so many cells."""
         most = most_container(self._container_width, line_width)
         self._container = grown(self._container, needed, max(self._container, most))
-        return layout(line_width, self._event_width, min(self._container, most), self._threads, self._times.title)
+        return layout(
+            line_width,
+            self._event_width,
+            min(self._container, most),
+            self._threads,
+            self._times.title,
+            self._tree is not None,
+        )
 
-    def _part(self, part: Batch, containers: Attribution) -> bytes:
+    def _part(self, part: Batch, containers: Attribution, depths: NDArray[np.int64]) -> bytes:
         is_note = of_kind(part.rows, *ASIDE_KINDS)
         notes = self._notes(part, is_note, containers) if self._burst or is_note.any() else []
         events = part.select(~is_note)
         times, lines = self._timed(notes, events.rows["ts_ns"])
-        text = self._events(events, containers, times).render() if len(events) else b""
+        text = self._events(events, containers, times, depths[~is_note]).render() if len(events) else b""
         text = self._cut_whole(with_lines(text, lines))
         return self._new_titles() + text
 
@@ -165,7 +182,7 @@ class Lines:
             return text
         return "".join(f"{cut_line(line, columns)}\n" for line in text.decode().splitlines()).encode()
 
-    def _events(self, batch: Batch, containers: Attribution, times: Values) -> Sheet:
+    def _events(self, batch: Batch, containers: Attribution, times: Values, depths: NDArray[np.int64]) -> Sheet:
         rows, known, sheet = batch.rows, Known(batch.rows), sheet_of(len(batch))
         self._times.put(sheet, times)
         failed = known("status") & (rows["status"] != 0) if self._colors else None
@@ -180,7 +197,7 @@ class Lines:
         own, infos = self._infos(batch, known, failed)
         has_info = np.zeros(len(batch), bool)
         has_info[own] = [bool(info) for info in infos]
-        sheet.names(rows["comm"], has_info, self._comm)
+        sheet.names(rows["comm"], has_info + 2 * depths, self._comm)
         sheet.own(own, infos)
         sheet.text(b"\n")
         return sheet
@@ -191,11 +208,15 @@ class Lines:
         shown = pad(cut_middle(label, columns) if self._layout.is_cut else label, columns)
         return painted(shown, self._colors.of(_container_in(label))) if self._colors and label != _NOBODY else shown
 
-    def _comm(self, raw: bytes, has_info: bool) -> str:
-        name = safe(raw) or "-"
-        if self._layout.is_cut:
-            name = cut(name, self._layout.comm)
-        return f" {pad(name, self._layout.comm)} " if has_info else f" {name}".rstrip()
+    def _comm(self, raw: bytes, form: int) -> str:
+        """form: 2 for each level of indentation, 1 where INFO follows."""
+        depth, has_info = divmod(form, 2)
+        columns = self._layout
+        room = columns.comm + (columns.info or 0) - _LEAST_COMMAND if columns.flows else columns.comm - LEAST_COMM
+        name = indent(depth, max(0, room // STEP) if columns.is_cut else depth) + (safe(raw) or "-")
+        if columns.is_cut and not columns.flows:
+            name = cut(name, columns.comm)
+        return f" {name if columns.flows else pad(name, columns.comm)} " if has_info else f" {name}".rstrip()
 
     def _infos(
         self, batch: Batch, known: Known, failed: NDArray[np.bool_] | None
@@ -233,6 +254,7 @@ class Lines:
         room = self._layout.info
         if room is None:
             return infos
+        room += self._layout.comm if self._layout.flows else 0  # then whole lines are cut
         return [info if len(info) <= room else cut(info.decode(), room).encode() for info in infos]
 
     def _endings(self, batch: Batch, exits: NDArray[np.intp], known: Known) -> list[bytes]:

@@ -57,12 +57,12 @@ class Sheet:
 
         self._add(width, fill)
 
-    def names(self, raw: NDArray[np.bytes_], flag: NDArray[np.bool_], show: Callable[[bytes, bool], str]) -> None:
-        """Add names of 16 bytes, each as shown with its flag; both of shape (count,)."""
+    def names(self, raw: NDArray[np.bytes_], form: NDArray[Any], show: Callable[[bytes, Any], str]) -> None:
+        """Add names of 16 bytes, each as shown in its form, a bool or number; both of shape (count,)."""
         halves = np.ascontiguousarray(raw).view(np.uint64).reshape(-1, 2)
-        first, of_row = distinct(halves[:, 0], halves[:, 1], flag)
-        names = zip(raw[first].tolist(), flag[first].tolist(), strict=True)
-        self.choice([show(name, flagged).encode() for name, flagged in names], of_row)
+        first, of_row = distinct(halves[:, 0], halves[:, 1], form)
+        names = zip(raw[first].tolist(), form[first].tolist(), strict=True)
+        self.choice([show(name, in_form).encode() for name, in_form in names], of_row)
 
     def own(self, rows: NDArray[np.intp], texts: Sequence[bytes]) -> None:
         """Add a text of its own to each of these rows, whose numbers rise."""

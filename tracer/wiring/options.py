@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.kernel.options import ring_bytes_for
-from tracer.stream.schema import COMM_BYTES, EVENT_NAMES, FAILING_KINDS, Output, columns_in
+from tracer.stream.schema import COMM_BYTES, COMMAND_FIELDS, EVENT_NAMES, FAILING_KINDS, Output, columns_in
 from tracer.text.hints import near
 from tracer.views.layout import LEAST_CONTAINER
 from tracer.wiring.amounts import Duration, Size
@@ -58,6 +58,7 @@ class StreamOptions:
     exit_code: bool = False
     where: str = ""
     fields: tuple[str, ...] = ()
+    tree: bool = False
 
 
 def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -132,6 +133,11 @@ _OPTIONS = {
         callback=_fields,
         metavar="LIST",
         help="Show these members of the JSON, in this order: time,pid,args. --fields help lists them.",
+    ),
+    "tree": click.option(
+        "--tree",
+        is_flag=True,
+        help="Indent each command below those of its ancestors that were shown before.",
     ),
     "threads": click.option("--threads", is_flag=True, help="Show threads too, with TID and NSTID."),
     "duration": click.option(
@@ -236,7 +242,7 @@ summary_options = _adding(
     "require_complete",
 )
 replay_options = _adding(
-    *("events", "failed", *_WHICH, "fields", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet"),
+    *("events", "failed", *_WHICH, "fields", "tree", "threads", "count", "output", "as_json", "color", *_TEXT, "quiet"),
     "require_complete",
 )
 
@@ -267,6 +273,7 @@ def stream(values: dict[str, Any]) -> StreamOptions:
         exit_code=values.get("exit_code", False),
         where=condition_of(values),
         fields=values.get("fields", ()),
+        tree=_wants_tree(values, is_json),
     )
 
 
@@ -298,6 +305,17 @@ def _uid(text: str) -> int:
         return pwd.getpwnam(text).pw_uid
     hint = "a number works too: users of a container may have no name here"
     raise NstraceError(f"--user: this host has no user {text!r}", hint, ExitCode.USAGE)
+
+
+def _wants_tree(values: dict[str, Any], is_json: bool) -> bool:
+    """Whether commands are indented. Raises UsageError where there is none to indent."""
+    if not values.get("tree"):
+        return False
+    if is_json:
+        raise click.UsageError("--tree is for text: in JSON parent_id says who is the parent")
+    if (fields := values.get("fields")) and not set(COMMAND_FIELDS) & set(fields):
+        raise click.UsageError(f"--tree indents {', '.join(COMMAND_FIELDS)}: --fields has none of them")
+    return True
 
 
 def _only_failed(values: dict[str, Any]) -> bool:

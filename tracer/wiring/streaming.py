@@ -108,7 +108,8 @@ def _fields_view(options: StreamOptions, wall_offset_ns: int, out: TextIO) -> Vi
     if options.json:
         return JsonFields(options.fields, lines)
     line_width = width_of(out) if options.is_cut else lambda: None
-    return TextFields(options.fields, lines, options.header, wall_offset_ns, line_width)
+    tree = kinds_of(options) if options.tree else None
+    return TextFields(options.fields, lines, options.header, wall_offset_ns, line_width, tree)
 
 
 def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expected: int) -> View:
@@ -129,6 +130,7 @@ def _whole_view(options: StreamOptions, wall_offset_ns: int, out: TextIO, expect
         container_width=options.container_width,
         titles=options.header,
         expected=expected,
+        tree=options.tree,
     )
 
 
