@@ -58,7 +58,7 @@ def test_failures_alone_with_what_failed() -> None:
 
 
 def test_a_tree_is_what_its_processes_say(tmp_path: Path) -> None:
-    script = "say() { echo $1 >> depths; }; say 0; (say 1; (say 2; sh -c 'echo 3 >> depths; exit' & ) ); exec sleep 0.3"
+    script = "say() { echo $1 >> depths; }; say 0; (say 1; (say 2; sh -c 'echo 3 >> depths' & :); :); exec sleep 0.3"
     done = run("-q", "--tree", "-w", "tree.arrows", "--", "sh", "-c", script, cwd=tmp_path)
     assert (tmp_path / "depths").read_text().split() == ["0", "1", "2", "3"]
     lines = [line for line in done.stderr.splitlines() if " fork " in line]
