@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, row
-from recordings import record
+from recordings import record, rotated
 
 from tracer.answers.difference import Difference, Ran, differences
 from tracer.stream.batch import Batch
@@ -89,5 +89,33 @@ def test_programs_and_what_is_the_same(file: Path) -> None:
 def test_what_cannot_be_compared(file: Path) -> None:
     assert diff(file, "web", "web#3").returncode == 3
     assert diff(file, "web", "it's").returncode == 3
-    for words in ([file], ["web", "web#2"], [file, file, file], [file, "web"]):
+    for words in ([file], [file, file, file], [file, "web"], ["--from", file, file, "web", "web#2"], ["--from", file]):
         assert diff(*words).returncode == 2
+    done = diff("web#1", "web#2")
+    said = "what ran in a life that has ended is known from a recording alone"
+    hint = "nstrace record -F web records its lives; then nstrace diff --from FILE web#1 web#2"
+    assert (done.returncode, done.stderr) == (2, f"nstrace: {said}\n  {hint}\n")
+
+
+def test_folders_and_what_was_rotated(file: Path, tmp_path: Path) -> None:
+    wanted = diff("--json", file, "web", "web#2").stdout
+    first, second = (
+        story({b"ls -l": 0, b"job 1": 0, b"old": 0}, {}),
+        story({}, {b"ls -l": 0, b"job 1": 9, b"new": 3 << 8}),
+    )
+    (tmp_path / "parts").mkdir()
+    rotated(tmp_path / "parts" / "web.arrows", [first, second])
+    assert len(list((tmp_path / "parts").iterdir())) > 1
+    for words in (["--from", tmp_path / "parts"], [tmp_path / "parts"], ["--from", tmp_path / "parts" / "web.arrows"]):
+        assert diff("--json", *words, "web#1", "web#2").stdout == wanted
+    assert diff(tmp_path / "parts", file.parent).returncode == 0
+    assert diff(tmp_path / "parts", file).returncode == 0
+    (tmp_path / "web").mkdir()  # a folder of the container's name
+    assert diff("--json", file, tmp_path / "web", "web#2").returncode == 3
+
+
+def test_each_run_counts_lives_of_its_own(file: Path, tmp_path: Path) -> None:
+    record(tmp_path / "a.arrows", [story({b"ls": 0}, {b"ls": 0})], run="a" * 32)
+    record(tmp_path / "b.arrows", [story({b"ls": 0}, {b"ls": 0})], run="b" * 32)
+    done = diff("--from", tmp_path, "web", "web#2")
+    assert done.returncode == 2 and done.stderr.startswith("nstrace: these are 2 recordings: ")

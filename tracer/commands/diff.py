@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -43,7 +44,15 @@ class Side(NamedTuple):
 
 
 @click.command("diff")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [LIFE LIFE]", shell_complete=complete_file)
+@click.argument("arguments", nargs=-1, required=True, metavar="[FILE]... [LIFE LIFE]", shell_complete=complete_file)
+@click.option(
+    "--from",
+    "recorded",
+    multiple=True,
+    metavar="FILE",
+    shell_complete=complete_file,
+    help="Read a recording, or a folder of them, and compare LIFE and LIFE in it.",
+)
 @click.option(
     "--by",
     type=click.Choice(list(_BY)),
@@ -53,16 +62,27 @@ class Side(NamedTuple):
 )
 @click.option("--no-trunc", is_flag=True, help="Do not cut lines at the width of the terminal.")
 @output_options
-def command(arguments: tuple[str, ...], by: str, no_trunc: bool, output: str, as_json: bool, quiet: bool) -> int:
+def command(
+    arguments: tuple[str, ...],
+    recorded: tuple[str, ...],
+    by: str,
+    no_trunc: bool,
+    output: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Show what ran in one life of a container and not in another, or differently; or in one recording and another.
 
-    A LIFE is a container's name, with #2 for its second life, #3 and so on, as replay shows them. Of each command: how
-    often it ran, how many of its processes failed or were killed, the different codes and signals with which they
-    ended, and the median of how long they lived; it is different from twice as long on. Exit code 1: there are
-    differences.
+    A LIFE is a container's name, with #2 for its second life, #3 and so on, as replay shows them; a FILE is a recording
+    whose name ends in .arrows, or a folder of recordings. Of each command: how often it ran, how many of its processes
+    failed or were killed, the different codes and signals with which they ended, and the median of how long they lived;
+    it is different from twice as long on. Exit code 1: there are differences.
+
+    What a life has run is known from recordings alone: nstrace record -F web makes one of all lives of web.
 
     \b
     nstrace diff web.arrows web web#2
+    nstrace diff --from recordings/ web#1 web#2
     nstrace diff yesterday.arrows today.arrows
     nstrace diff --by program --json yesterday.arrows today.arrows | jq .command
     """
@@ -73,9 +93,9 @@ def command(arguments: tuple[str, ...], by: str, no_trunc: bool, output: str, as
     from tracer.views.objects import json_line
     from tracer.wiring.open_recordings import open_later, sayer
 
-    sides = _sides(arguments)
+    sides = _sides(list(recorded), arguments)
     queries = [Query(_QUERY.format(key=_BY[by], which=_which(side.life))) for side in sides]
-    parse = [open_later(side.files, USES, (), sayer(quiet)) for side in sides]
+    parse = [open_later(side.files, (*USES, "tracer.recording.multiple_runs"), (), sayer(quiet)) for side in sides]
     drop()
     ran = [_ran(query, opened, side) for query, opened, side in zip(queries, parse, sides, strict=True)]
     found = differences(*ran)
@@ -87,18 +107,37 @@ def command(arguments: tuple[str, ...], by: str, no_trunc: bool, output: str, as
     return int(bool(found))
 
 
-def _sides(arguments: tuple[str, ...]) -> list[Side]:
-    """The two sides. Raises NstraceError (usage)."""
+def _sides(recorded: list[str], arguments: tuple[str, ...]) -> list[Side]:
+    """The two sides. recorded: what --from names. Raises NstraceError (usage)."""
+    files, lives = _split(arguments)
+    if recorded and files:
+        raise _wrong(f"--from and {files[0]} both say where the lives are recorded")
+    if (recorded or files) and len(lives) == 2:
+        return [Side(recorded or files, life) for life in lives]
+    if len(files) == 2 and not lives:
+        return [Side([file], "") for file in files]
+    if not recorded and not files and len(lives) == 2:
+        name = lives[0].partition("#")[0]
+        hint = f"nstrace record -F {name} records its lives; then nstrace diff --from FILE {' '.join(lives)}"
+        raise NstraceError("what ran in a life that has ended is known from a recording alone", hint, ExitCode.USAGE)
+    raise _wrong("two lives of recorded containers are compared, or two recordings")
+
+
+def _wrong(message: str) -> NstraceError:
+    hint = "nstrace diff web.arrows web web#2, or nstrace diff a.arrows b.arrows"
+    return NstraceError(message, hint, ExitCode.USAGE)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """FILEs and LIFEs. A folder is a FILE ahead of two LIFEs or beside a FILE: a container could have its name."""
     from tracer.wiring.open_recordings import SUFFIX
 
     files = [text for text in arguments if text.endswith(SUFFIX)]
     lives = [text for text in arguments if not text.endswith(SUFFIX)]
-    if files and len(lives) == 2:
-        return [Side(files, life) for life in lives]
-    if len(files) == 2 and not lives:
-        return [Side([file], "") for file in files]
-    hint = "nstrace diff web.arrows web web#2, or nstrace diff a.arrows b.arrows"
-    raise NstraceError("two lives of recorded containers are compared, or two recordings", hint, ExitCode.USAGE)
+    ahead = lives[:-2] if len(lives) > 2 else lives if len(lives) + len(files) == 2 else []
+    if ahead and all(Path(text).is_dir() for text in ahead):
+        return [text for text in arguments if text in files or text in ahead], lives[len(ahead) :]
+    return files, lives
 
 
 def _which(life: str) -> str:
@@ -111,12 +150,25 @@ def _which(life: str) -> str:
     return f" and container = '{quoted}' and incarnation = {number}"
 
 
+def _one_run(sources: list[RecordedSource]) -> RecordedSource:
+    """The run of nstrace in which the lives are counted. Raises NstraceError (usage) where these are several."""
+    from tracer.recording.multiple_runs import run_of
+
+    try:
+        return run_of(sources)
+    except NstraceError as error:
+        hint = "name the files of one of them: each counts the lives of a container from 1"
+        raise NstraceError(error.message, hint, error.exit_code) from error
+
+
 def _ran(query: Query, parse: Callable[[], list[RecordedSource]], side: Side) -> dict[str, Ran]:
     """How each command went. Raises NstraceError where nothing ran."""
     from tracer.answers.difference import Ran
     from tracer.ask.tables import readings
 
     opened = parse()
+    if side.life:
+        opened = [_one_run(opened)]
     _schema, batches = query.answer(readings(opened, lambda found: found))
     rows = [row for batch in batches for row in batch.to_pylist()]
     if not rows:
