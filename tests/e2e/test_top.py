@@ -151,3 +151,21 @@ def test_errors_are_said_on_a_plain_terminal(terminal: Terminal) -> None:
     begin(terminal, "nobody-here")
     terminal.await_text("no container named 'nobody-here'")
     terminal.await_text("ended 3")
+
+
+def test_a_filter_that_is_typed(start_container: Start, terminal: Terminal) -> None:
+    container = start_container(["sh", "-c", WORKLOAD])
+    begin(terminal, container.name)
+    terminal.await_text(r"sleep 600")
+    terminal.key("F")
+    terminal.type("comn = 'sleep'")
+    terminal.await_text("there is no column comn, at character 1: comn = 'sleep'; did you mean comm")
+    terminal.key("C-u")
+    terminal.type("comm = 'sleep' and args[2] like '60%' and user = 'root' and state = 'S'")
+    terminal.await_text("filter: comm = ")
+    terminal.await_text(r"(?s)living.*sleep 600\s.*sleep 601\s*\n\s*\n")
+    assert "sh -c" not in terminal.screen()
+    terminal.key("Escape")
+    terminal.await_text("sh -c")
+    terminal.key("q")
+    terminal.await_text("ended 0")

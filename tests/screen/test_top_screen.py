@@ -12,14 +12,20 @@ import pytest
 pytest.importorskip("textual", reason="needs textual: scripts/setup")
 
 from textual.pilot import Pilot
+from textual.widgets import Input
 
+from tracer.ask.process_filter import ProcessFilter
 from tracer.screen.app import Pane, Top
 from tracer.screen.messages import Hello, Played, Request, Said
 from tracer.screen.model import Proc
-from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, Ran, Sample
+from tracer.stream.metadata import Container
+from tracer.stream.pidns import INITIAL_PIDNS
+from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, ProcKey, Ran, Sample
 
 SECOND_NS = 1_000_000_000
-WEB, HOST = LaneFacts(0, "web", "nginx:1.27", 4026532180, 1, None), LaneFacts(1, "host", "", 4026531836, 0, None)
+NGINX = Container("a" * 64, "docker", "web", "nginx:1.27")
+INSIDE = [(INITIAL_PIDNS.inum, INITIAL_PIDNS.gen), (4026532180, 7)]
+WEB, HOST = LaneFacts(0, "web", NGINX, INSIDE, None), LaneFacts(1, "host", None, INSIDE[:1], None)
 SIZES = [(80, 24), (120, 40), (200, 50)]
 
 
@@ -29,6 +35,7 @@ class Assistant:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.zombies: set[int] = set()
+        self.condition = ProcessFilter
 
     def record(self) -> str:
         self.asked.append("record")
@@ -68,12 +75,22 @@ class Screen(Top):
 def born(nr: int, command: str = "sleep 1", parent: int = 1, lane: int = 0, **others: Any) -> Born:
     facts: dict[str, Any] = {
         "uid": 0,
-        "comm": command.split()[0],
+        "comm": command.split()[0].encode(),
         "since_ns": nr * SECOND_NS,
         "was_there": False,
     } | others
-    return Born((nr, nr), [nr, nr - 4000] if lane == 0 else [nr], lane, (parent, parent), facts["uid"], facts["comm"],
-                command, facts["since_ns"], facts["was_there"])  # fmt: skip
+    pids = [nr, nr - 4000] if lane == 0 else [nr]
+    return Born((nr, nr), pids, lane, (parent, parent), facts["uid"], facts["comm"], b"/bin/" + facts["comm"],
+                args_of(command), False, facts["since_ns"], facts["was_there"])  # fmt: skip
+
+
+def args_of(command: str) -> bytes:
+    return b"".join(word.encode() + b"\0" for word in command.split(" "))
+
+
+def ran(key: ProcKey, ts_ns: int, command: str, errno: int = 0) -> Ran:
+    exe, args = (command.encode(), b"") if errno else (b"/bin/" + command.split()[0].encode(), args_of(command))
+    return Ran(key, ts_ns, 0, exe.rpartition(b"/")[2], exe, args, False, errno)
 
 
 def sample(**parts: Any) -> Sample:
@@ -87,7 +104,7 @@ FIRST = sample(
     is_new=True, lanes=[WEB, HOST], living=4, events=10, by_lane=[(0, 10, 2)], acts=[(4701, 4701, 6)],
     born=[born(4701, "init", was_there=True), born(4711, "make all", 4701), born(4720, "cc -c a.c", 4711),
           born(900, "sshd", lane=1)],
-    brief=[Brief(0, "ls", 312, 3), Brief(0, "cat", 2, 0)],
+    brief=[Brief(0, b"ls", 312, 3), Brief(0, b"cat", 2, 0)],
 )  # fmt: skip
 
 
@@ -167,8 +184,8 @@ def test_one_process_whole() -> None:
         app.take(
             sample(
                 ran=[
-                    Ran((4711, 4711), 4800 * SECOND_NS, "make", "make all", 0),
-                    Ran((4711, 4711), 4801, "make", "/none", 2),
+                    ran((4711, 4711), 4800 * SECOND_NS, "make all"),
+                    ran((4711, 4711), 4801, "/none", 2),
                 ]
             )
         )
@@ -194,13 +211,101 @@ def test_one_process_whole() -> None:
     assert run(script, (120, 40)).asked == ["inspect 4711"]
 
 
+async def type_in(app: Screen, pilot: Pilot[None], text: str, *keys: str) -> None:
+    """Put a text into the field, and press these keys."""
+    app.query_one("#ask", Input).value = text
+    await pilot.press(*keys)
+
+
+def shown(app: Screen) -> list[int]:
+    """The PIDs of the rows."""
+    return [row.proc.pids[0] for row in app.list.rows if row.proc]
+
+
+@pytest.mark.parametrize(
+    ("where", "pids", "brief"),
+    [("container = 'web'", [4701, 4711, 4720], ["ls", "cat"]),
+     ("ns_pid = 720 or pid = 900", [4720, 900], []),
+     ("comm = 'cat' or args like '%all%'", [4711], ["cat"]),
+     ("ppid = 4701 and ns_ppid = 701 and level = 1", [4711], []),
+     ("parent_id is null and runtime = 'docker'", [4701], ["ls", "cat"]),
+     ("user = 'root' and exe = '/bin/sshd' and pidns = 4026531836", [900], []),
+     ("image like 'nginx%' and len(pids) = 2 and len(pidns_chain) = 2", [4701, 4711, 4720], []),
+     ("epoch_ns(started) >= 4711 and not args_truncated", [4711, 4720], []),
+     ("proc_id = '4711-4711' or container_id is null", [4711, 900], [])],
+)  # fmt: skip
+def test_a_filter_is_a_condition_in_sql(where: str, pids: list[int], brief: list[str]) -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app._filter.set(where)
+        assert app._filter.wrong == ""
+        app._again()
+        await pilot.pause()
+        assert shown(app) == pids
+        assert [one.comm.decode() for row in app.list.rows for one in row.brief] == brief
+
+    run(script)
+
+
+@pytest.mark.parametrize(
+    ("key", "where", "said"),
+    [("F", "comn = 'make'", "there is no column comn, at character 1: comn = 'make'; did you mean comm"),
+     ("f4", "comm = make", "there is no column make, at character 8"), ("backslash", "uid >", "at its end"),
+     ("F", "uid", "true or false"), ("F", "make", "there is no column make")],
+)  # fmt: skip
+def test_a_wrong_filter_is_said_and_nothing_is_lost(key: str, where: str, said: str) -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("F", *"pid", "space", "equals_sign", *"4711", "enter")
+        await pilot.press(key)
+        await type_in(app, pilot, where, "enter")
+        assert said.lower() in " ".join(line.strip() for line in app.lines()[-6:-2]).lower()
+        assert app.lines()[-2].strip() == where  # it stays, to be mended
+        assert shown(app) == [4711]
+        await type_in(app, pilot, "pid = 900", "enter")
+        assert shown(app) == [900]
+        assert not any("column" in line for line in app.lines())
+        await pilot.press("F")
+        assert app.lines()[-2].strip() == "pid = 900"
+        await type_in(app, pilot, "pid = 900 and", "escape")  # as if nothing had been typed
+        assert shown(app) == [900]
+        await pilot.press("F")
+        await type_in(app, pilot, "", "enter")
+        assert len(shown(app)) == 4
+
+    run(script)
+
+
+def test_a_filter_that_cannot_be_evaluated_for_a_process_shows_all() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("F")
+        await type_in(app, pilot, "comm::int > 5", "enter")
+        assert len(shown(app)) == 4
+        assert "could not convert" in " ".join(app.lines()[-5:-2]).lower()
+        assert app.lines()[-2].strip() == "comm::int > 5"
+
+    run(script)
+
+
+def test_a_filter_follows_what_happens() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("F")
+        await type_in(app, pilot, "comm = 'late'", "enter")
+        assert shown(app) == []
+        app.take(sample(born=[born(4800, "late", 4701)], ran=[ran((4711, 4711), 5, "late again")]))
+        await pilot.pause()
+        assert shown(app) == [4711, 4800]
+
+    run(script)
+
+
 def test_a_filter_and_a_search() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
-        await pilot.press("F", *"make", "enter")
-        assert [row.proc.pids[0] for row in app.list.rows if row.proc] == [4711]
-        assert "filter: make" in app.lines()[-1]
+        await pilot.press("F")
+        await type_in(app, pilot, "comm = 'make'", "enter")
+        assert shown(app) == [4711]
+        assert "filter: comm = 'make'" in app.lines()[-1]
         await pilot.press("escape")
-        assert len([row for row in app.list.rows if row.proc]) == 4
+        assert len(shown(app)) == 4
+        assert "filter:" not in app.lines()[-1]
         await pilot.press("slash", *"720", "enter")
         assert app.list.chosen is not None
         assert app.list.chosen.pids == [4720, 720]
@@ -303,13 +408,28 @@ def test_how_many_there_are(count: int, size: tuple[int, int]) -> None:
     run(script, size)
 
 
+def test_a_scrollbar_hides_nothing() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        many = [born(5000 + nr, f"job {nr}", 4701) for nr in range(40)]
+        over = [Ended(one.key, 4900 * SECOND_NS, 256) for one in many]
+        app.take(sample(is_new=True, lanes=[WEB], living=40, born=many, ended=over))
+        await pilot.pause()
+        app.draw()
+        await pilot.pause()
+        rows = [line for line in app.lines() if " job " in line]
+        assert rows
+        assert all("[exit 1]" in line for line in rows)
+
+    run(script)
+
+
 def test_a_terminal_that_changes_its_size() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
         for width, height in ((60, 12), (150, 40), (80, 24)):
             await pilot.resize_terminal(width, height)
             await pilot.pause()
             assert len(app.lines()) == height
-            assert app.list.virtual_size.width == app.list.size.width
+            assert app.list.virtual_size.width == app.list.scrollable_content_region.width
             assert any(line.endswith("(3 failed)") and len(line) == width for line in app.lines())
 
     run(script)
@@ -318,8 +438,9 @@ def test_a_terminal_that_changes_its_size() -> None:
 def test_text_of_a_hostile_reader_has_no_effect() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
         evil = "\x1b[2J[bold]\u202e"
-        lane = LaneFacts(0, evil, evil, 1, 1, None)
-        app.take(sample(is_new=True, lanes=[lane], born=[born(4711, evil + " x")], brief=[Brief(0, evil, 1, 0)]))
+        lane = LaneFacts(0, evil, Container("a" * 64, "docker", evil, evil), INSIDE, None)
+        brief = [Brief(0, evil.encode(), 1, 0)]
+        app.take(sample(is_new=True, lanes=[lane], born=[born(4711, evil + " x")], brief=brief))
         app.take(Hello(evil, 0))
         app.draw()
         await pilot.press("down", "enter")

@@ -142,6 +142,11 @@ class Entry:
         return self.chain[-1].pidns if self.chain else None
 
     @property
+    def spaces(self) -> tuple[PidnsId, ...] | None:
+        """All its namespaces, the host's first; None: they cannot be read."""
+        return tuple(number.pidns for number in self.chain) if self.chain else None
+
+    @property
     def level(self) -> int:
         """The nesting depth of that namespace; 0: the host's."""
         return len(self.numbers) - 1

@@ -16,25 +16,33 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from tracer.errors import NstraceError
 from tracer.screen.cells import columns, rate_text
+from tracer.screen.filtering import Condition, Filter
 from tracer.screen.lister import ProcessList
 from tracer.screen.messages import Channel, Hello, Lines, Message, Played, Request, Said
-from tracer.screen.model import SORTS, Model, Proc, match_of
+from tracer.screen.model import SORTS, Model, Proc, Row, match_of
 from tracer.screen.texts import KEYS, whole
 from tracer.stream.sampling import ProcKey, Sample
 from tracer.text.counted import counted
-from tracer.text.escape import safe_text
+from tracer.text.escape import safe, safe_text
 from tracer.text.times import precise
-from tracer.text.width import cut
+from tracer.text.width import cut, width
 
 _LOST, _BAR = Style(color="red", bold=True, reverse=True), Style(reverse=True)
 _TICK_S = 1.0
 _ARROW_NS = 5_000_000_000
 _FEW_ROWS_S, _SHARE = 0.05, 10
 _MAX_EVENTS = 2000
+_TYPING_S = 0.3
+_HINTS = {
+    "search": "search: a PID of any level, a command, a container",
+    "filter": "filter, in SQL: comm = 'sh' and uid <> 0, container = 'web', args like '%-c%', ns_pid < 10, state = 'Z'",
+}
 
 
 class Assistant(Protocol):
@@ -45,6 +53,9 @@ class Assistant(Protocol):
 
     def inspect(self, pid: int) -> str:
         """What nstrace inspect says of a process."""
+
+    def condition(self, text: str) -> Condition:
+        """A condition on processes, as it was typed. Raises NstraceError where it is wrong."""
 
     def states(self, procs: list[Proc]) -> None:
         """Set the states of these processes."""
@@ -110,6 +121,8 @@ class Top(App[None]):
     .bar, #titles, #head { height: 1; }
     #ask { height: 1; border: none; padding: 0; display: none; }
     #ask.asked { display: block; }
+    #wrong { height: auto; max-height: 4; color: ansi_red; display: none; }
+    #wrong.said { display: block; }
     #time { height: 1; width: 100%; display: none; }
     #time.played { display: block; }
     ProcessList { height: 1fr; scrollbar-size-vertical: 1; }
@@ -145,7 +158,9 @@ class Top(App[None]):
         self._channel, self._assistant = channel, assistant
         self._played = Played(0, False, 1.0)
         self._sort, self._is_tree, self._is_paused = 0, True, False
-        self._filter = self._search = self._asking = self._said = ""
+        self._filter = Filter(assistant.condition)
+        self._typing: Timer | None = None
+        self._search = self._asking = self._said = ""
         self._lines: list[str] = []
         self._rows_due_s = 0.0
         self._shown_changes = -1
@@ -157,6 +172,7 @@ class Top(App[None]):
         yield Static(id="titles")
         self.list = ProcessList(lambda: (self.model.now_ns, time.monotonic()))
         yield self.list
+        yield Static(id="wrong")
         yield Input(id="ask")
         yield Static(id="foot", classes="bar")
 
@@ -186,7 +202,7 @@ class Top(App[None]):
             self.draw()
             self._ask(Request("more"))
         elif isinstance(message, Hello):
-            self.hello = message
+            self.hello, self.model.wall_offset_ns = message, message.wall_offset_ns
             self.query_one("#time").set_class(not message.is_live, "played")
         elif isinstance(message, Played):
             self._played = message
@@ -203,7 +219,7 @@ class Top(App[None]):
     def tick(self) -> None:
         """Once a second: states of what is seen, and what has ended is forgotten."""
         if self.hello.is_live:
-            self._assistant.states(self.list.seen())
+            self._assistant.states(self.list.seen() + self._filter.to_look_at(list(self.model.procs.values())))
         is_unreaped = self._assistant.is_unreaped if self.hello.is_live else lambda _proc: False
         self.model.forget(time.monotonic(), is_unreaped)
         self.draw()
@@ -211,10 +227,10 @@ class Top(App[None]):
     def draw(self) -> None:
         """Show what is known. Where working out the rows takes long, that is done less often."""
         now_s = time.monotonic()
-        is_old = self._shown_changes != self.model.changes or SORTS[self._sort] == "events"
+        is_old = self._shown_changes != self.model.changes or SORTS[self._sort] == "events" or self._filter.ages
         if is_old and now_s >= self._rows_due_s and not self._is_paused:
             self._shown_changes = self.model.changes
-            self.list.show(self.model.rows(match_of(self._filter), SORTS[self._sort], self._is_tree))
+            self.list.show(self._rows())
             took_s = time.monotonic() - now_s
             self._rows_due_s = time.monotonic() + (took_s * _SHARE if took_s > _FEW_ROWS_S else 0.0)
         self.list.names_container = not self._is_tree
@@ -223,7 +239,18 @@ class Top(App[None]):
         self.query_one("#head", Static).update(self._head())
         self.query_one("#titles", Static).update(Text(self._titles(), _BAR, no_wrap=True))
         self.query_one("#foot", Static).update(self._foot())
+        wrong = self.query_one("#wrong", Static)
+        wrong.update(Text(safe_text(self._filter.wrong)))
+        wrong.set_class(bool(self._filter.wrong), "said")
         self._draw_time()
+
+    def _rows(self) -> list[Row]:
+        """What the filter leaves; all where it cannot be evaluated, which is said."""
+        try:
+            return self.model.rows(self._filter.mask, SORTS[self._sort], self._is_tree)
+        except NstraceError as error:
+            self._filter.fail(error)
+            return self.model.rows(None, SORTS[self._sort], self._is_tree)
 
     def _head(self) -> Text:
         model = self.model
@@ -251,8 +278,10 @@ class Top(App[None]):
         keys = (
             "Enter whole  e events  / search  F filter  t tree  s sort  a PIDs  space pause  w record  ? help  q quit"
         )
-        state = f"sorted by {SORTS[self._sort]}" + (f", filter: {self._filter}" if self._filter else "")
-        room = self.size.width - len(state) - 2
+        state = f"sorted by {SORTS[self._sort]}"
+        if self._filter.text:
+            state = cut(safe_text(f"filter: {self._filter.text}"), self.size.width * 2 // 3)
+        room = self.size.width - width(state) - 2
         return Text(f"{cut(keys, room):<{max(0, room)}}  {state}", _BAR, no_wrap=True)
 
     def _draw_time(self) -> None:
@@ -295,30 +324,46 @@ class Top(App[None]):
         """Let the user type what to search for, or a filter."""
         self._asking = what
         field = self.query_one("#ask", Input)
-        field.placeholder = f"{what}: a PID of any level, a command, a container"
-        field.value = self._filter if what == "filter" else ""
+        field.placeholder = _HINTS[what]
+        field.value = self._filter.edit() if what == "filter" else ""
         field.add_class("asked")
         field.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """A filter shows at once what it leaves."""
+        """A filter shows what it leaves as soon as the user looks up."""
         if self._asking == "filter":
-            self._filter = event.value
-            self._again()
+            self._stop_typing()
+            self._typing = self.set_timer(_TYPING_S, lambda: self._try_filter(event.value))
+
+    def _stop_typing(self) -> None:
+        if self._typing:
+            self._typing.stop()
+
+    def _try_filter(self, text: str) -> None:
+        self._filter.set(text)
+        self._again()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """The text is complete."""
+        """The text is complete; a filter that is wrong stays to be mended."""
         if self._asking == "search":
             self._search = event.value
             self.action_search_on()
+        elif self._asking == "filter":
+            self._stop_typing()
+            self._try_filter(event.value)
+            if self._filter.wrong:
+                return
         self._leave_field()
 
     def on_key(self, event: events.Key) -> None:
-        """Esc leaves the field, and takes the filter away."""
+        """Esc leaves the field as if nothing had been typed; in the list it takes the filter away."""
         if event.key == "escape":
-            if self._filter:
-                self._filter = ""
-                self._again()
+            self._stop_typing()
+            if self._asking == "filter":
+                self._filter.undo()
+            elif not self._asking:
+                self._filter.set("")
+            self._again()
             self._leave_field()
 
     def _leave_field(self) -> None:
@@ -350,7 +395,7 @@ class Top(App[None]):
             return
         inspected: list[str] = []
         group, offset_ns = self.model.groups.get(proc.lane), self.hello.wall_offset_ns
-        title = f"process {proc.pids[0]}: {safe_text(proc.comm)}"
+        title = f"process {proc.pids[0]}: {safe(proc.comm)}"
         pane = Pane(title, lambda: whole(self.model, proc, group, offset_ns, "".join(inspected)))
 
         async def inspect() -> None:

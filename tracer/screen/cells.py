@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from tracer.screen.model import FRESH_S, Group, Proc, Row
-from tracer.text.escape import safe_text
+from tracer.text.escape import safe, safe_text
 from tracer.text.times import duration
 from tracer.text.width import cut, width
 
@@ -57,7 +57,7 @@ def segments(
 ) -> list[Segment]:
     """A line of the screen, so many cells wide."""
     if row.proc is None:
-        return _brief(row, cells) if row.is_brief else _heading(row, cells)
+        return _brief(row, cells) if row.brief else _heading(row, cells)
     proc = row.proc
     style = _style(proc, now_s)
     numbers = _numbers(proc, pid_width, all_pids)
@@ -104,9 +104,8 @@ def _heading(row: Row, cells: int) -> list[Segment]:
 
 def _brief(row: Row, cells: int) -> list[Segment]:
     """Processes that began and ended since the last look."""
-    group = row.group
-    count, failed = sum(one.count for one in group.brief), sum(one.failed for one in group.brief)
-    names = ", ".join(f"{safe_text(one.comm) or '?'} x{one.count}" for one in group.brief[:6])
+    count, failed = sum(one.count for one in row.brief), sum(one.failed for one in row.brief)
+    names = ", ".join(f"{safe(one.comm) or '?'} x{one.count}" for one in row.brief[:6])
     end = f" ({failed} failed)" if failed else ""
     text = f"{'  ' * row.depth}+ {count} short-lived: {names}"
     return [Segment(pad(text, cells - width(end)), FRESH), Segment(end, FAILED)]

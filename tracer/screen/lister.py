@@ -51,8 +51,13 @@ class ProcessList(ScrollView, can_focus=True):
         if before is not None and self.chosen is not before:
             self.cursor = next((at for at, row in enumerate(rows) if row.proc is before), self.cursor)
         self.cursor = max(0, min(self.cursor, len(rows) - 1))
-        self.virtual_size = Size(self.size.width, len(rows))
+        self.virtual_size = Size(self._cells, len(rows))
         self.refresh()
+
+    @property
+    def _cells(self) -> int:
+        """How wide a row is: a scrollbar takes a part."""
+        return self.scrollable_content_region.width
 
     def on_resize(self) -> None:
         """As textual calls it."""
@@ -87,7 +92,7 @@ class ProcessList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """As textual calls it: one line of what is seen."""
-        at, cells = y + int(self.scroll_offset.y), self.size.width
+        at, cells = y + int(self.scroll_offset.y), self._cells
         if at >= len(self.rows):
             return Strip.blank(cells)
         now_ns, now_s = self._look()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
 from typing import NamedTuple
 
-from tracer.stream.sampling import Brief, LaneFacts, Loss, ProcKey, Sample, Told
+from tracer.screen.facts import Facts
+from tracer.stream.metadata import split_args
+from tracer.stream.sampling import Born, Brief, LaneFacts, Loss, ProcKey, Ran, Sample, Told
+from tracer.text.escape import command_line, safe
 from tracer.text.wait_status import ending
 
 FRESH_S, FADING_S = 1.5, 2.0
@@ -17,18 +21,16 @@ SORTS = ("start", "events", "pid", "user", "command")
 
 class Proc:
     """A process. born_s, gone_s: when this screen was told, by its clock; gone_s: None: it lives. state: the letter
-    that ps shows, " " where nobody has looked; reaper: of a zombie, the PID of who has to reap it. ran: its execs
-    (CLOCK_BOOTTIME, command, errno)."""
+    that ps shows, " " where nobody has looked; reaper: of a zombie, the PID of who has to reap it. command: what it
+    runs, safe to show; "": not known. ran: its execs (CLOCK_BOOTTIME, command, errno)."""
 
     __slots__ = (
-        *("key", "pids", "lane", "parent", "uid", "comm", "command", "since_ns", "was_there"),
+        *("key", "pids", "lane", "parent", "uid", "comm", "exe", "args", "is_cut", "command", "since_ns", "was_there"),
         *("born_s", "gone_s", "ended_ns", "status", "rate", "state", "reaper", "ran"),
     )
 
     def __init__(self, key: ProcKey, pids: list[int], lane: int, parent: ProcKey, born_s: float) -> None:
         self.key, self.pids, self.lane, self.parent = key, pids, lane, parent
-        self.uid: int | None = None
-        self.comm = self.command = ""
         self.since_ns, self.was_there = key[1], False
         self.born_s, self.rate, self.state = born_s, 0.0, " "
         self.gone_s: float | None = None
@@ -37,10 +39,16 @@ class Proc:
         self.status: int | None = None
         self.ran: list[tuple[int, str, int]] = []
 
+    def runs(self, told: Born | Ran) -> None:
+        """It runs this now."""
+        self.uid, self.comm = told.uid, told.comm
+        self.exe, self.args, self.is_cut = told.exe, told.args, told.is_cut
+        self.command = _command(told) or safe(told.exe)
+
     @property
     def title(self) -> str:
         """What it runs."""
-        return self.command or self.comm or "?"
+        return self.command or safe(self.comm) or "?"
 
     @property
     def how(self) -> str:
@@ -72,29 +80,31 @@ class Row(NamedTuple):
     group: Group
     proc: Proc | None
     depth: int
-    is_brief: bool = False
+    brief: Sequence[Brief] = ()
 
 
 Match = Callable[[Proc, Group], bool]
+Mask = Callable[[Sequence[Facts]], Sequence[bool]]
+"""A filter: which of these are shown."""
 
 
 def match_of(text: str) -> Match:
-    """What a filter means: a number is a PID of any level, other text is looked for in commands and containers. A
-    condition in another language would stand here too."""
+    """What a search means: a number is a PID of any level, other text is looked for in commands and containers."""
     wanted = text.strip().lower()
-    if not wanted:
-        return lambda _proc, _group: True
     if wanted.isascii() and wanted.isdecimal():
         number = int(wanted)
         return lambda proc, _group: number in proc.pids
-    return lambda proc, group: wanted in f"{proc.title} {proc.comm} {group.facts.label} {group.facts.image}".lower()
+    return lambda proc, group: (
+        wanted in f"{proc.title} {safe(proc.comm)} {group.facts.label} {group.facts.image}".lower()
+    )
 
 
 class Model:
-    """Everything that is known now. changes: how often something came that other rows are for."""
+    """Everything that is known now. changes: how often something came that other rows are for. wall_offset_ns: wall
+    clock minus boottime."""
 
     def __init__(self) -> None:
-        self.changes = 0
+        self.changes = self.wall_offset_ns = 0
         self.clear()
 
     def clear(self) -> None:
@@ -120,7 +130,7 @@ class Model:
             self.groups.setdefault(facts.number, Group(facts)).facts = facts
         for born in sample.born:
             proc = self.procs[born.key] = Proc(born.key, born.pids, born.lane, born.parent, now_s)
-            proc.uid, proc.comm, proc.command = born.uid, born.comm, born.command
+            proc.runs(born)
             proc.was_there = born.was_there
             if born.was_there or sample.is_new:
                 proc.born_s = now_s - FRESH_S
@@ -142,8 +152,8 @@ class Model:
         for ran in sample.ran:
             if proc := self.procs.get(ran.key):
                 if not ran.errno:
-                    proc.comm, proc.command = ran.comm or proc.comm, ran.command or proc.command
-                proc.ran.append((ran.ts_ns, ran.command, ran.errno))
+                    proc.runs(ran)
+                proc.ran.append((ran.ts_ns, _command(ran) or safe(ran.exe), ran.errno))
                 del proc.ran[:-_HISTORY]
         for ended in sample.ended:
             if proc := self.procs.get(ended.key):
@@ -174,20 +184,43 @@ class Model:
                     del self.procs[key]
                     self.changes += 1
 
-    def rows(self, match: Match, sort: str, is_tree: bool) -> list[Row]:
-        """The lines to show, in order: of each group its heading, and its processes below it."""
+    def rows(self, mask: Mask | None, sort: str, is_tree: bool) -> list[Row]:
+        """The lines to show, in order: of each group its heading, and its processes below it. mask: None shows all.
+        Raises what it raises."""
         members: dict[int, list[Proc]] = {number: [] for number in self.groups}
+        briefs = {number: group.brief for number, group in self.groups.items()}
         for group in self.groups.values():
             group.living = 0
         for proc in self.procs.values():
             if found := self.groups.get(proc.lane):
                 found.living += proc.gone_s is None
-                if match(proc, found):
-                    members[proc.lane].append(proc)
+                members[proc.lane].append(proc)
+        if mask:
+            members, briefs = self._passing(mask, members, briefs)
         if not is_tree:
             shown = [proc for procs in members.values() for proc in procs]
             return [Row(self.groups[proc.lane], proc, 0) for proc in self._sorted(shown, sort)]
-        return list(self._grouped(members, sort))
+        return list(self._grouped(members, briefs, sort))
+
+    def _passing(
+        self, mask: Mask, members: dict[int, list[Proc]], briefs: dict[int, list[Brief]]
+    ) -> tuple[dict[int, list[Proc]], dict[int, list[Brief]]]:
+        """What of them a filter leaves."""
+        procs = [proc for found in members.values() for proc in found]
+        brief = [one for found in briefs.values() for one in found]
+        listed = [*(self._facts(proc, b"", proc.lane) for proc in procs),
+                  *(self._facts(None, one.comm, one.lane) for one in brief)]  # fmt: skip
+        passes = mask(listed)
+        left: dict[int, list[Proc]] = {number: [] for number in members}
+        left_brief: dict[int, list[Brief]] = {number: [] for number in briefs}
+        for proc in compress(procs, passes):
+            left[proc.lane].append(proc)
+        for one in compress(brief, passes[len(procs) :]):
+            left_brief[one.lane].append(one)
+        return left, left_brief
+
+    def _facts(self, proc: Proc | None, name: bytes, lane: int) -> Facts:
+        return Facts(proc, name, self.groups[lane], self.procs, self.groups, self.wall_offset_ns)
 
     def _sorted(self, procs: Iterable[Proc], sort: str) -> list[Proc]:
         keys: dict[str, Callable[[Proc], object]] = {
@@ -199,7 +232,7 @@ class Model:
         }
         return sorted(procs, key=keys[sort])  # type: ignore[arg-type]
 
-    def _grouped(self, members: dict[int, list[Proc]], sort: str) -> Iterator[Row]:
+    def _grouped(self, members: dict[int, list[Proc]], briefs: dict[int, list[Brief]], sort: str) -> Iterator[Row]:
         inside: dict[int | None, list[int]] = {}
         for number, group in self.groups.items():
             parent = group.facts.parent if group.facts.parent in self.groups else None
@@ -209,12 +242,12 @@ class Model:
             number, depth = pending.pop()
             group, procs = self.groups[number], members[number]
             pending += [(child, depth + 1) for child in self._in_order(inside.get(number, ()))]
-            if not procs and not group.brief:
+            if not procs and not briefs[number]:
                 continue
             yield Row(group, None, depth)
             yield from self._tree(group, procs, sort, depth + 1)
-            if group.brief:
-                yield Row(group, None, depth + 1, is_brief=True)
+            if briefs[number]:
+                yield Row(group, None, depth + 1, briefs[number])
 
     def _in_order(self, numbers: Iterable[int]) -> list[int]:
         """The last one first, since they are taken from the end; the host is the last one shown."""
@@ -242,6 +275,10 @@ class Model:
             found.append(above)
             above = self.procs.get(above.parent)
         return found
+
+
+def _command(told: Born | Ran) -> str:
+    return command_line(split_args(told.args)) if told.args else ""
 
 
 def _smooth(before: float, now: float) -> float:

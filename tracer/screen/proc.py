@@ -1,10 +1,11 @@
-"""States of living processes, from /proc/PID/stat, which everybody may read (proc_pid_stat(5)). A process without
-privileges looks, so what cannot be read is not known."""
+"""What living processes are now, from /proc/PID/stat and status, which everybody may read (proc_pid_stat(5)): their
+states, users and names. A process without privileges looks, so what cannot be read is not known."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 from tracer.screen.model import Proc
 
@@ -13,25 +14,39 @@ _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def look_at(proc: Proc) -> None:
-    """Note its state, and who has to reap it. State " ": it is not there, or cannot be read."""
+    """Note its state, its name, which it may set itself, and who has to reap it. State " ": it is not there, or cannot
+    be read."""
     proc.state = " "
     try:
-        with open(f"/proc/{proc.pids[0]}/stat", "rb") as file:  # noqa: PTH123 - many a second
-            fields = file.read().rpartition(b")")[2].split()
+        before, _bracket, behind = _read(proc, "stat").rpartition(b")")
+        fields = behind.split()
         if int(fields[_START]) == proc.key[1] // _TICK_NS:
             proc.state, proc.reaper = fields[_STATE].decode("ascii"), int(fields[_PARENT])
+            proc.comm = before.partition(b"(")[2]
     except (OSError, IndexError, ValueError):
         pass
 
 
 def set_states(procs: Iterable[Proc]) -> None:
-    """Note the states of these processes."""
+    """Note the states of these processes, and their users: setuid(2) is no event."""
     for proc in procs:
         if proc.gone_s is None:
             look_at(proc)
+            if proc.state.strip():
+                _look_at_user(proc)
+
+
+def _look_at_user(proc: Proc) -> None:
+    with suppress(OSError, IndexError, ValueError):
+        proc.uid = int(_read(proc, "status").partition(b"\nUid:")[2].split(maxsplit=1)[0])
 
 
 def is_unreaped(proc: Proc) -> bool:
     """Whether it has ended, and its parent has not reaped it."""
     look_at(proc)
     return proc.state == "Z"
+
+
+def _read(proc: Proc, name: str) -> bytes:
+    with open(f"/proc/{proc.pids[0]}/{name}", "rb") as file:  # noqa: PTH123 - many a second
+        return file.read()

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from tracer.screen.cells import rate_text, user_name
 from tracer.screen.model import Group, Model, Proc
-from tracer.text.escape import safe_text
+from tracer.text.escape import safe, safe_text
 from tracer.text.exec_errors import error_name
 from tracer.text.times import duration, precise
 
@@ -15,7 +15,8 @@ up, down, PgUp, PgDn, Home, End   move; the wheel scrolls, a click chooses
 Enter, double click               one process whole, with its history
 e                                 the events of this process and its children
 /                                 search: Enter goes to the next one, n too
-F, F4, \\                          filter: a PID of any level, a command, a container
+F, F4, \\                          filter, as --where of nstrace ps: comm = 'sh' and uid <> 0;
+                                  Esc shows all again
 t                                 tree of containers and processes, or a flat list
 s                                 sort by start, events, pid, user, command
 a                                 PIDs of all levels, or the host's and the innermost
@@ -60,7 +61,8 @@ def _facts(proc: Proc, group: Group | None, wall_offset_ns: int) -> list[str]:
         "image": facts.image if facts else "",
         "PID namespace": f"{facts.pidns} (level {facts.level})" if facts else "",
         "command": proc.title,
-        "name": proc.comm,
+        "name": safe(proc.comm),
+        "file": safe(proc.exe),
         "user": user_name(proc.uid),
         "began": precise(proc.since_ns + wall_offset_ns) + began,
         "ended": ended,

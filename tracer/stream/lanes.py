@@ -13,14 +13,27 @@ from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
 class Lane(msgspec.Struct):
     """The processes of one container in one PID namespace, or of a namespace that is no container's.
 
-    outer: the namespace around it, None: the host's, or it is the host's. counts: how many rows of each kind it has.
+    spaces: that namespace and those around it, the host's first. counts: how many rows of each kind it has.
     """
 
     container: Container | None
-    pidns: PidnsId
-    level: int
-    outer: PidnsId | None
+    spaces: tuple[PidnsId, ...]
     counts: dict[str, int] = {}
+
+    @property
+    def pidns(self) -> PidnsId:
+        """The namespace."""
+        return self.spaces[-1]
+
+    @property
+    def level(self) -> int:
+        """How deep it is; 0: the host's."""
+        return len(self.spaces) - 1
+
+    @property
+    def outer(self) -> PidnsId | None:
+        """The namespace around it; None: the host's, or it is the host's."""
+        return self.spaces[-2] if len(self.spaces) > 2 else None
 
     @property
     def label(self) -> str:
@@ -42,13 +55,14 @@ class Lanes:
     def number(self, batch: Batch, at: int, attribution: Attribution) -> int:
         """The number of the lane of the row at an index, which is about a process."""
         chain, container = chain_of(batch, at), attribution.of_row(batch, at)
-        level = int(batch.rows["level"][at])
-        pidns = chain[-1].pidns if level else INITIAL_PIDNS
+        inside = chain if batch.rows["level"][at] else ()
+        spaces = (INITIAL_PIDNS, *(number.pidns for number in inside))
+        pidns = spaces[-1]
         key = (container.id, container.incarnation, pidns) if container else ("", 0, pidns)
         if key not in self._numbers:
             self._numbers[key] = len(self.all)
             self._by_container.setdefault(key[:2], len(self.all))
-            self.all.append(Lane(container, pidns, level, chain[-2].pidns if len(chain) > 1 else None))
+            self.all.append(Lane(container, spaces))
         found = self._numbers[key]
         self.all[found].container = container  # an engine may name it late
         if container or pidns not in self._by_pidns:

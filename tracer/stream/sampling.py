@@ -18,10 +18,10 @@ from tracer.stream.distinct import distinct
 from tracer.stream.failures import is_failure
 from tracer.stream.known import Known
 from tracer.stream.lanes import Lanes
-from tracer.stream.metadata import split_args
+from tracer.stream.metadata import Container
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import CONTAINER_KINDS, KINDS, SHOWN_KINDS, SUMMARY_KINDS, Flag, Kind, Subject
-from tracer.text.escape import command_line, safe, safe_text
+from tracer.text.escape import safe_text
 
 MAX_LIVING = 262_144
 MAX_BRIEF, MAX_RAN, MAX_NOTES = 64, 20_000, 1000
@@ -33,38 +33,59 @@ ProcKey = tuple[int, int]
 
 
 class LaneFacts(msgspec.Struct, frozen=True, array_like=True):
-    """A container's processes in one PID namespace. parent: the number of the lane around it; None: none."""
+    """A container's processes in one PID namespace. spaces: that namespace and those around it, as (inode number,
+    generation), the host's first. parent: the number of the lane around it; None: none."""
 
     number: int
     label: str
-    image: str
-    pidns: int
-    level: int
+    container: Container | None
+    spaces: list[tuple[int, int]]
     parent: int | None
+
+    @property
+    def image(self) -> str:
+        """The container's image; "": it is none, or not known."""
+        return safe_text((self.container and self.container.image) or "")
+
+    @property
+    def level(self) -> int:
+        """How deep the namespace is; 0: the host's."""
+        return len(self.spaces) - 1
+
+    @property
+    def pidns(self) -> int:
+        """The namespace's inode number."""
+        return self.spaces[-1][0]
 
 
 class Born(msgspec.Struct, frozen=True, array_like=True):
-    """A process that lives. pids: the host's first. parent: its identity as it began. uid: None: not known. since_ns:
-    when it began (CLOCK_BOOTTIME); was_there: before it could be followed."""
+    """A process that lives. pids: the host's first. parent: its identity as it began. uid: None: not known. args: what
+    it runs, NUL-ended, b"": not known; is_cut: it had more of them. since_ns: when it began (CLOCK_BOOTTIME);
+    was_there: before it could be followed."""
 
     key: ProcKey
     pids: list[int]
     lane: int
     parent: ProcKey
     uid: int | None
-    comm: str
-    command: str
+    comm: bytes
+    exe: bytes
+    args: bytes
+    is_cut: bool
     since_ns: int
     was_there: bool
 
 
 class Ran(msgspec.Struct, frozen=True, array_like=True):
-    """A living process's exec, or a failed one: errno is not 0."""
+    """A living process's exec, or a failed one: errno is not 0, exe what it tried."""
 
     key: ProcKey
     ts_ns: int
-    comm: str
-    command: str
+    uid: int | None
+    comm: bytes
+    exe: bytes
+    args: bytes
+    is_cut: bool
     errno: int
 
 
@@ -80,7 +101,7 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     """Processes that began and ended between two samples."""
 
     lane: int
-    comm: str
+    comm: bytes
     count: int
     failed: int
 
@@ -224,10 +245,8 @@ class Sampler:
         """Those that are new or have another name than was said."""
         fresh = []
         for number, lane in enumerate(self._lanes.all):
-            image = lane.container.image or "" if lane.container else ""
-            facts = LaneFacts(
-                number, safe_text(lane.label), safe_text(image), lane.pidns.inum, lane.level, self._lanes.parent(lane)
-            )
+            spaces = [(space.inum, space.gen) for space in lane.spaces]
+            facts = LaneFacts(number, safe_text(lane.label), lane.container, spaces, self._lanes.parent(lane))
             if self._said_lanes.get(number) != facts:
                 self._said_lanes[number] = facts
                 fresh.append(facts)
@@ -252,7 +271,7 @@ class Sampler:
             for at in np.flatnonzero(is_new & (~ends | listed)).tolist()
         ]
         wanted = of_kind(rows, Kind.EXEC, Kind.EXEC_FAILED) & (named | ~ends)[of_row]
-        ran = [_ran(batch, at, keys[of_row[at]]) for at in np.flatnonzero(wanted).tolist()]
+        ran = [_ran(batch, known, at, keys[of_row[at]]) for at in np.flatnonzero(wanted).tolist()]
         over = np.flatnonzero(exits & named[of_row]).tolist()
         ended = [_ended(rows[at], keys[of_row[at]]) for at in over if keys[of_row[at]] in self._living]
         for one in ended:
@@ -264,10 +283,11 @@ class Sampler:
         row = batch.rows[first]
         self._living[key] = None
         inside = [number.nr for number in chain_of(batch, first)] if row["level"] else []
+        runs = last if batch.rows["args_len"][last] else first
         return Born(
             key, [key[0], *inside], lane, (int(row["parent_tgid"]), int(row["parent_start_ns"])),
-            int(row["uid"]) if known("uid")[first] else None, safe(batch.rows["comm"][last].item()),
-            _command(batch, last) or _command(batch, first), key[1], bool(row["kind"] == Kind.SNAPSHOT),
+            _uid(batch, known, first), batch.rows["comm"][last].item(), *_command(batch, runs), key[1],
+            bool(row["kind"] == Kind.SNAPSHOT),
         )  # fmt: skip
 
     def _evicted(self) -> list[Ended]:
@@ -278,17 +298,23 @@ class Sampler:
         return gone
 
 
-def _command(batch: Batch, at: int) -> str:
-    if not batch.rows["args_len"][at]:
-        return ""
-    return command_line(split_args(batch.payload(at).args[:_MAX_COMMAND]))
+def _uid(batch: Batch, known: Known, at: int) -> int | None:
+    return int(batch.rows["uid"][at]) if known("uid")[at] else None
 
 
-def _ran(batch: Batch, at: int, key: ProcKey) -> Ran:
+def _command(batch: Batch, at: int) -> tuple[bytes, bytes, bool]:
+    """File, arguments, and whether there are more of these."""
+    payload, row = batch.payload(at), batch.rows[at]
+    is_cut = bool(row["flags"] & Flag.ARGS_TRUNCATED) or len(payload.args) > _MAX_COMMAND
+    return payload.exe, payload.args[:_MAX_COMMAND], is_cut
+
+
+def _ran(batch: Batch, known: Known, at: int, key: ProcKey) -> Ran:
     row = batch.rows[at]
     errno = max(1, int(row["status"])) if row["kind"] == Kind.EXEC_FAILED else 0
-    command = _command(batch, at) or safe(batch.payload(at).exe)
-    return Ran(key, int(row["ts_ns"]), safe(row["comm"].item()), command, errno)
+    return Ran(
+        key, int(row["ts_ns"]), _uid(batch, known, at), row["comm"].item(), *_command(batch, at), errno
+    )  # fmt: skip
 
 
 def _ended(row: np.void, key: ProcKey) -> Ended:
@@ -306,10 +332,8 @@ def _brief(rows: NDArray[np.void], lanes: NDArray[np.int64], which: NDArray[np.b
     rest: Counter[int] = Counter()
     for (lane, _name), count in counts.most_common()[MAX_BRIEF:]:
         rest[lane] += count
-    named = [
-        Brief(lane, safe(name), count, failures[lane, name]) for (lane, name), count in counts.most_common(MAX_BRIEF)
-    ]
-    return named + [Brief(lane, "others", count, 0) for lane, count in rest.items()]
+    named = [Brief(lane, name, count, failures[lane, name]) for (lane, name), count in counts.most_common(MAX_BRIEF)]
+    return named + [Brief(lane, b"others", count, 0) for lane, count in rest.items()]
 
 
 def _acts(rows: NDArray[np.void], living: OrderedDict[ProcKey, None]) -> list[tuple[int, int, int]]:

@@ -37,7 +37,10 @@ _ENDING_S, _INSPECT_S = 3.0, 10.0
 _PLAIN_TERMINAL = (
     b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?2004l\x1b[?1004l\x1b[<u\x1b[0m"
 )
-_USED = ("tracer.screen.app", "tracer.screen.proc", "textual.drivers.linux_driver", "traceback")
+_USED = (
+    *("tracer.screen.app", "tracer.screen.proc", "tracer.ask.process_filter", "duckdb"),
+    *("textual.drivers.linux_driver", "traceback"),
+)
 
 
 def run_top(serve: Serve, record_args: Sequence[str]) -> int:
@@ -47,13 +50,13 @@ def run_top(serve: Serve, record_args: Sequence[str]) -> int:
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise NstraceError("top needs a terminal", "nstrace follow writes lines, nstrace ps a list", ExitCode.USAGE)
-    imports.load(*_USED)
     before = termios.tcgetattr(sys.stdin.fileno())
     screen_end, reader_end = socket.socketpair()
     asking, answering = socket.socketpair()
     reader, outcome = _fork_reader(serve, reader_end, [screen_end, asking, answering])
     reader_end.close()
     try:
+        imports.load(*_USED)  # while the one that reads compiles and attaches
         _await(outcome)
         screen = _fork_screen(screen_end, asking, [answering, outcome])
         screen_end.close()
@@ -141,6 +144,7 @@ def _warm_up(assistant: Asking) -> None:
             await pilot.press("question_mark", "escape", "F", "escape")
 
     asyncio.run(draw_nowhere())
+    assistant.condition("comm = 'sh'")
 
 
 def _give_up() -> None:
@@ -176,10 +180,11 @@ class Asking:
     """`tracer.screen.app.Assistant`: by the process that has begun us, and by what everybody may read in /proc."""
 
     def __init__(self, asking: socket.socket) -> None:
+        from tracer.ask.process_filter import ProcessFilter
         from tracer.screen.proc import is_unreaped, set_states
 
         self._asking, self._lock = asking, threading.Lock()
-        self.states, self.is_unreaped = set_states, is_unreaped
+        self.states, self.is_unreaped, self.condition = set_states, is_unreaped, ProcessFilter
 
     def record(self) -> str:
         """As `Assistant.record`."""
