@@ -37,5 +37,6 @@ def test_user_and_name_are_those_of_now() -> None:
         proc.comm = other.comm = b"before"
         set_states([proc, other])
         child.communicate(b"\n")
-    assert (proc.uid, proc.comm, proc.state) == (12345 if os.getuid() == 0 else os.getuid(), b"a) b", "S")
+    assert (proc.uid, proc.comm) == (12345 if os.getuid() == 0 else os.getuid(), b"a) b")
+    assert proc.state in ("R", "S")
     assert (other.uid, other.comm, other.state) == (77, b"before", " ")  # another process with its number
