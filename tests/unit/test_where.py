@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, entry, exits, fork, gap, repair, row
+from expressions import Its, always, passing, read, table, text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import WALL_NS, record, storm
@@ -46,76 +46,7 @@ JOBS = batch(
 )
 ROWS = [JOBS, golden(), of_every_kind(), storm(1, 5)]
 Line = dict[str, Any]
-
-
-def text(line: Line) -> str | None:
-    return None if line.get("args") is None else " ".join(line["args"])
-
-
-def less(value: Any, other: Any) -> bool:
-    return value is not None and value < other
-
-
-WHERE: dict[str, Callable[[Line], Any]] = {
-    "event = 'exec' and comm in ('sh','bash')": lambda e: e["event"] == "exec" and e.get("comm") in ("sh", "bash"),
-    "exit_code <> 0 or signal is not null": lambda e: e.get("exit_code") or e.get("signal"),
-    "args like '%--debug%'": lambda e: "--debug" in (text(e) or ""),
-    "regexp_matches(exe, '^/s?bin/')": lambda e: re.search("^/s?bin/", e.get("exe") or ""),
-    "duration_ns > 1e9": lambda e: less(1e9, e.get("duration_ns") or 0),
-    "container like 'we%'": lambda e: (e["container"] or "").startswith("we"),
-    "ns_pid = 15": lambda e: e.get("ns_pid") == 15,
-    "list_contains(pids, 60)": lambda e: 60 in (e.get("pids") or []),
-    "not (event = 'fork')": lambda e: e["event"] != "fork",
-    "event <> 'exit' and uid = 1000": lambda e: e["event"] != "exit" and e.get("uid") == 1000,
-    "uid <> 0": lambda e: e.get("uid") not in (None, 0),
-    "uid is null": lambda e: e.get("uid") is None,
-    "comm is null": lambda e: e.get("comm") is None,
-    "comm = '\\xff'": lambda e: e.get("comm") == "\\xff",
-    "exe = '/bin/\\xe9'": lambda e: e.get("exe") == "/bin/\\xe9",
-    "args = ['job', '--debug', 'a b']": lambda e: e.get("args") == ["job", "--debug", "a b"],
-    "args[1] = 'job'": lambda e: (e.get("args") or [None])[0] == "job",
-    "len(args) = 3": lambda e: len(e.get("args") or []) == 3,
-    "list_contains(args, 'é')": lambda e: "é" in (e.get("args") or []),
-    "args like '%x''y%'": lambda e: "x'y" in (text(e) or ""),
-    "args ilike '%DEBUG A B'": lambda e: (text(e) or "").lower().endswith("debug a b"),
-    "args not like '%job%'": lambda e: text(e) is not None and "job" not in str(text(e)),
-    "args similar to 'job.*'": lambda e: (text(e) or "").startswith("job"),
-    "args ~ '^init$'": lambda e: text(e) == "init",
-    "regexp_matches(args, 'a b$')": lambda e: (text(e) or "").endswith("a b"),
-    "starts_with(args, 'job')": lambda e: (text(e) or "").startswith("job"),
-    "lower(args) = 'init'": lambda e: (text(e) or "").lower() == "init",
-    "signal in ('SIGKILL', 'SIGSEGV')": lambda e: e.get("signal") in ("SIGKILL", "SIGSEGV"),
-    "core_dumped": lambda e: e.get("core_dumped"),
-    "not core_dumped": lambda e: e.get("core_dumped") is False,
-    "exit_code between 1 and 5": lambda e: less(0, e.get("exit_code") or 0) and e["exit_code"] <= 5,
-    "error = 'ENOENT'": lambda e: e.get("error") == "ENOENT",
-    "errno = 2": lambda e: e.get("errno") == 2,
-    "state = 'S'": lambda e: e.get("state") == "S",
-    "level = 0": lambda e: e.get("level") == 0,
-    "level > 1": lambda e: less(1, e.get("level") or 0),
-    "len(pids) > 2": lambda e: len(e.get("pids") or []) > 2,
-    "pids[2] = 15": lambda e: (e.get("pids") or [0, 0])[1:2] == [15],
-    f"pidns = {PIDNS}": lambda e: e.get("pidns") == PIDNS,
-    f"list_contains(pidns_chain, {PIDNS})": lambda e: PIDNS in (e.get("pidns_chain") or []),
-    "ppid = 1 and ns_ppid = 0": lambda e: e.get("ppid") == 1 and e.get("ns_ppid") == 0,
-    "proc_id like '60-%'": lambda e: (e.get("proc_id") or "").startswith("60-"),
-    "parent_id = '1-1'": lambda e: e.get("parent_id") == "1-1",
-    "inferred": lambda e: e.get("inferred"),
-    "carried or inferred": lambda e: e.get("carried") or e.get("inferred"),
-    "coalesce(exit_code, -1) = -1": lambda e: e.get("exit_code") is None,
-    "old_tid is not null": lambda e: e.get("old_tid") is not None,
-    "cgroup_id = 7": lambda e: e.get("cgroup_id") == 7,
-    "args_truncated": lambda e: e.get("args_truncated"),
-    "tid <> pid": lambda e: e.get("tid") not in (None, e.get("pid")),
-    "ts_ns >= 20000000000": lambda e: e["ts_ns"] >= 20_000_000_000,
-    "time < '2023-11-14 22:13:22'": lambda e: e["time"] < "2023-11-14T22:13:22",
-    "incarnation = 1": lambda e: e.get("incarnation") == 1,
-    "case when event = 'exec' then pid > 60 else false end": lambda e: e["event"] == "exec" and e["pid"] > 60,
-    "event = 'exec' -- and no more": lambda e: e["event"] == "exec",
-    "true": lambda e: True,
-    "null": lambda e: False,
-    "until is null and lost is null": lambda e: e["event"] not in ("gap", "repair"),
-}
+WHERE = table(Its(60, 15, PIDNS, 7, 1, "we", "2023-11-14 22:13:22", 20 * SECOND_NS))
 
 
 def lines_of(whole: Batch, where: str | None = None) -> list[Line]:
@@ -127,22 +58,13 @@ def lines_of(whole: Batch, where: str | None = None) -> list[Line]:
         view.render(found.passing(part, containers) if found else part, containers)
         for part in containers.split_and_learn(whole)
     ]
-    lines = [json.loads(line) for line in b"".join(texts).splitlines()]
-    for line in lines:
-        container = line.get("container") or {}
-        line["container"] = container.get("name") or (container.get("id") or "")[:12] or None
-    return lines
-
-
-def always(line: Line) -> bool:
-    return line["event"] in ("gap", "repair")
+    return read(b"".join(texts))
 
 
 @pytest.mark.parametrize("where", WHERE)
 def test_what_passes_is_what_a_loop_over_the_json_finds(where: str) -> None:
     for whole in ROWS:
-        wanted = [line for line in lines_of(whole) if always(line) or WHERE[where](line)]
-        assert lines_of(whole, where) == wanted
+        assert lines_of(whole, where) == passing(lines_of(whole), WHERE[where])
 
 
 PARTS = ("event = 'exec'", "uid <> 0", "exit_code <> 0", "ns_pid = 15", "args like '%a%'", "signal is null", "pid > 60")
