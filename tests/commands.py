@@ -6,18 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 
-def run(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """nstrace with these words, to its end. environment: on top of ours."""
-    argv = [sys.executable, "-m", "tracer", *map(str, args)]
+def run(*args: object, prefix: Sequence[str] = (), **environment: str) -> subprocess.CompletedProcess[str]:
+    """nstrace with these words, to its end. prefix: what runs it. environment: on top of ours."""
+    argv = [*prefix, sys.executable, "-m", "tracer", *map(str, args)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, env={**os.environ, **environment})
 
 
-def objects(*args: object, **environment: str) -> list[dict[str, Any]]:
+def objects(*args: object, prefix: Sequence[str] = (), **environment: str) -> list[dict[str, Any]]:
     """What it prints with --json, a row each; it has to succeed."""
-    done = run(*args, "--json", **environment)
+    done = run(*args, "--json", prefix=prefix, **environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -37,11 +37,11 @@ def alive(events: list[Event]) -> list[Event]:
 
 class Following:
     """Runs `nstrace follow --json TARGET...`; `stop` ends it and gives all events. stderr_to: a file in place of a
-    pipe, for `said`."""
+    pipe, for `said`. prefix: what runs it."""
 
-    def __init__(self, *args: str, stderr_to: Path | None = None) -> None:
+    def __init__(self, *args: str, stderr_to: Path | None = None, prefix: Sequence[str] = ()) -> None:
         self._out = tempfile.NamedTemporaryFile("rb", suffix=".jsonl")  # noqa: SIM115 - closed in __exit__
-        argv = [sys.executable, "-m", "tracer", "follow", "--json", *args]
+        argv = [*prefix, sys.executable, "-m", "tracer", "follow", "--json", *args]
         self._err = stderr_to
         with Path(self._out.name).open("wb") as out, ExitStack() as stack:
             err = stack.enter_context(stderr_to.open("wb")) if stderr_to else subprocess.PIPE

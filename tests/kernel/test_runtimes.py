@@ -3,85 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import objects
 from conftest import wait_for
 from following import Event, Following
-from oracle import compile_static, pidns_inum, pids_hierarchy
+from oracle import compile_static, pidns_inum
+from runtimes import LOOP, need, running
 
 pytestmark = pytest.mark.kernel
 
-LOOP = ["sh", "-c", "while true; do sleep 0.2; done"]
 HEX = "c" * 52 + uuid.uuid4().hex[:12]
 OTHER = "d" * 52 + uuid.uuid4().hex[:12]
-
-
-def need(program: str) -> None:
-    if shutil.which(program) is None:
-        pytest.skip(f"{program} is missing: scripts/test installs it")
-
-
-def objects(*args: object) -> list[dict[str, Any]]:
-    argv = [sys.executable, "-m", "tracer", *map(str, args), "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def first_below(pid: int) -> int | None:
-    """The first process, below this one, that is number 1 of a namespace of its own."""
-    with suppress(OSError, ValueError, IndexError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            status = Path(f"/proc/{child}/status").read_text()
-            numbers = status.partition("NSpid:")[2].splitlines()[0].split()
-            if len(numbers) > 1 and numbers[-1] == "1":
-                return int(child)
-            if found := first_below(int(child)):
-                return found
-    return None
-
-
-@contextmanager
-def running(*argv: str, cgroup: str = "") -> Iterator[int]:
-    """Runs a container in the foreground; the host PID of its first process. cgroup: one to begin in."""
-    own = pids_hierarchy() / cgroup
-
-    def enter() -> None:
-        if cgroup:
-            (own / "cgroup.procs").write_text(str(os.getpid()))
-
-    own.mkdir(parents=True, exist_ok=True)
-    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=enter, start_new_session=True)
-    try:
-        wait_for(lambda: first_below(child.pid) is not None)
-        first = first_below(child.pid)
-        assert first
-        yield first
-    finally:
-        if first := first_below(child.pid):
-            os.kill(first, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        wait_for(partial(_is_removed, own, cgroup))
-
-
-def _is_removed(own: Path, cgroup: str) -> bool:
-    for directory in [own, *own.parents][: cgroup.count("/") + 1] if cgroup else ():
-        with suppress(OSError):
-            directory.rmdir()
-    return not cgroup or not own.exists()
 
 
 @pytest.fixture(autouse=True)

@@ -17,14 +17,35 @@ USERS = "/run/user"
 _OF_A_USER = ("docker.sock", "podman/podman.sock")
 _MAX_USERS = 8
 _PREFIX = "unix://"
+LOGS, TOOLS = "node:logs", "node:tools"
+_ID = re.compile("[0-9a-f]{64}")
 
 
 class Address(NamedTuple):
-    """A socket. url: unix:///path. owner: the user whose engine it is, a stranger, who alone may answer there; None:
-    root's, or the one that DOCKER_HOST names."""
+    """A socket, or what a node is asked without one. url: unix:///path, LOGS or TOOLS. owner: the user whose engine it
+    is, a stranger, who alone may answer there; None: root's, or the one that DOCKER_HOST names. places: what is asked
+    of the node, in the tables of `tracer.containers.node_questions`."""
 
     url: str
     owner: int | None = None
+    places: tuple[int, ...] = ()
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether an engine answers there, with states, ends and events."""
+        return self.url not in (LOGS, TOOLS)
+
+    @property
+    def is_relied_on(self) -> bool:
+        """Whether an answer is worth waiting for: that of an engine of root's, and of folders; tools may be slow."""
+        return self.owner is None and self.url != TOOLS
+
+    def may_know(self, key: str) -> bool:
+        """Whether it can be asked by this: engines know ids alone, folders of logs ids and pods."""
+        if _ID.fullmatch(key):
+            return True
+        is_pod = key.startswith("pod:")
+        return (self.url == LOGS and is_pod) or (self.url == TOOLS and not is_pod)
 
     @property
     def path(self) -> str:
@@ -34,6 +55,8 @@ class Address(NamedTuple):
     @property
     def exists(self) -> bool:
         """Whether there is something at the path, as far as we may see."""
+        if not self.is_engine:
+            return True
         try:
             Path(self.path).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -59,6 +82,15 @@ def addresses() -> tuple[Address, ...]:
     if host.startswith("unix:"):
         raise NstraceError(f"DOCKER_HOST={host!r} is not an absolute path", hint)
     raise NstraceError(f"DOCKER_HOST={host!r} is a remote engine: its PIDs mean nothing on this host", hint)
+
+
+def node_sources() -> tuple[Address, ...]:
+    """What may name containers that no engine knows, in the order in which it is believed: the tools of runtimes, and
+    the kubelet's folders of logs; where there are none, nothing."""
+    from tracer.containers.node_connector import useful_logs, useful_tools
+
+    found = Address(TOOLS, None, tuple(useful_tools())), Address(LOGS, None, tuple(useful_logs()))
+    return tuple(address for address in found if address.places)
 
 
 def _distinct(*urls: str) -> list[Address]:

@@ -13,10 +13,10 @@ import msgspec
 
 from tracer.containers import cgroup_paths
 from tracer.containers.believing import Believed, Claim, believe
-from tracer.containers.pods import in_its_pod
+from tracer.containers.pods import POD, in_its_pod, key_of_pod
 from tracer.containers.short_ids import ShortIds
 from tracer.stream.lru import Lru
-from tracer.stream.metadata import CgroupFact, CgroupName, Container
+from tracer.stream.metadata import CgroupFact, CgroupName, Container, Pod
 
 MAX_CGROUPS = 65536
 _ID = re.compile("[0-9a-f]{64}")
@@ -26,9 +26,9 @@ MAX_ASKED = 10  # so often the engine may not know a container, before the id st
 
 @dataclass(frozen=True)
 class Description:
-    """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman. owner: the
-    user whose engine it is, a stranger; None: it is believed whatever it says. image_id: 64 hex
-    digits."""
+    """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman; "": a node
+    says it, without an engine, which does not know the runtime. owner: the user whose engine it is, a stranger; None:
+    it is believed whatever it says. image_id: 64 hex digits. said_by: by what a node says it, such as crictl."""
 
     name: str | None
     image: str | None
@@ -36,10 +36,18 @@ class Description:
     runtime: str = "docker"
     owner: int | None = None
     image_id: str | None = None
+    said_by: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all that may be said of it: a node has the name before the image."""
+        return self.name is not None and (self.image is not None or self.runtime != "")
 
     @property
     def engine(self) -> str:
-        """Which engine says it, as `Container.engine`."""
+        """Which engine says it, or what else does, as `Container.engine`."""
+        if self.said_by:
+            return self.said_by
         return self.runtime if self.owner is None else f"{self.runtime}:{self.owner}"
 
 
@@ -68,7 +76,7 @@ def ids_in(name: str) -> list[str]:
 def runtime_by(answer: Answer) -> str | None:
     """The runtime of a container whatever its cgroup is called, by an engine's answer; None: that says nothing of it. A
     user's engine does not make a container of what root may have called anything."""
-    return answer.runtime if isinstance(answer, Description) and answer.owner is None else None
+    return (answer.runtime or None) if isinstance(answer, Description) and answer.owner is None else None
 
 
 def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
@@ -77,7 +85,7 @@ def container_of(container_id: str, answer: Answer, runtime: str = "") -> Contai
         return Container(container_id, runtime)
     return Container(
         container_id,
-        answer.runtime,
+        answer.runtime or runtime,
         answer.name,
         answer.image,
         answer.labels,
@@ -93,10 +101,40 @@ def claim_of(found: cgroup_paths.Found, own: str, root: int, maker: int, answer:
     return Claim(found, own, root, maker, is_listed, owner, answer is Silence.NO_ANSWER)
 
 
-def claimed(claim: Claim, answer: Answer) -> Container:
-    """The container of a claim. answer: what an engine reports of its id."""
-    found = container_of(claim.found.id, answer if claim.is_by_its_engine() else None, claim.found.runtime)
-    return in_its_pod(found, claim.own)
+def keys_of(found: cgroup_paths.Found, own: str) -> list[str]:
+    """By what a node is asked for a container, beside its id: its name, where its runtime has no other id, and its pod.
+    own: the path of its own cgroup."""
+    by_name = [] if _ID.fullmatch(found.id) else [f"{found.runtime}:{found.id}"]
+    return by_name + ([pod] if (pod := key_of_pod(own)) else [])
+
+
+def claimed(claim: Claim, answers: Mapping[str, Answer]) -> Container:
+    """The container of a claim. answers: what engines report of its id, and a node of `keys_of`: of what root has
+    made."""
+    found, keys = claim.found, [] if claim.maker else keys_of(claim.found, claim.own)
+    answer = answers.get(found.id) if claim.is_by_its_engine() else None
+    of_pod: dict[str, str] = {}
+    for key in keys:
+        said = answers.get(key)
+        if isinstance(said, Description) and key == key_of_pod(claim.own):
+            of_pod = said.labels
+        elif isinstance(said, Description):
+            answer = said
+    return in_its_pod(container_of(found.id, answer, found.runtime), claim.own, of_pod)
+
+
+def enriched(before: Container, now: Container) -> Container:
+    """A container as it was described before, with what is known of it only now: its image, the names of its pod."""
+    if before.image is None and now.image is not None:
+        before = msgspec.structs.replace(
+            before, image=now.image, image_id=now.image_id, labels=now.labels or before.labels, engine=now.engine
+        )
+    is_more = now.pod is not None and (before.pod is None or _names_in(now.pod) > _names_in(before.pod))
+    return msgspec.structs.replace(before, pod=now.pod) if is_more else before
+
+
+def _names_in(pod: Pod) -> int:
+    return sum(name is not None for name in (pod.name, pod.namespace, pod.container))
 
 
 class Cgroups:
@@ -203,13 +241,17 @@ class Cgroups:
             return runtime_by(asked[container_id])
 
         found = [(one, ancestry[one.depth - 1]) for one in cgroup_paths.claims(path, runtime_of)]
+        for one, own in found:
+            for key in keys_of(one, _path(ancestry[: one.depth])) if not own.maker else ():
+                asked[key] = self._answer(key)
         claims = [
             claim_of(one, _path(ancestry[: one.depth]), own.cgroup_id, own.maker, asked.get(one.id))
             for one, own in found
         ]
         believed = believe(claims, self._is_taken, lambda claim: self._life(claim, asked))
         named = {container.id for container in _containers(believed) if container.name}
-        pending = any(answer is Silence.NO_ANSWER and asked_id not in named for asked_id, answer in asked.items())
+        silent = {asked_id for asked_id, answer in asked.items() if answer is Silence.NO_ANSWER}
+        pending = any(one not in named and (_ID.fullmatch(one) or one.startswith(POD)) for one in silent)
         fact = CgroupFact(path, believed.container, pending, believed.root, believed.inner)
         self._claims.pop(cgroup_id)
         if believed.inner:
@@ -236,15 +278,17 @@ class Cgroups:
         answer = self._describe(container_id)
         if not isinstance(answer, Silence):
             self._answers.put(container_id, answer)
-            if answer is None or answer.name is None:
-                self._in_vain.put(container_id, (self._in_vain.get(container_id) or 0) + 1)
+        is_whole = isinstance(answer, Description) and answer.is_whole
+        if not is_whole and not (isinstance(answer, Silence) and _ID.fullmatch(container_id)):
+            self._in_vain.put(container_id, (self._in_vain.get(container_id) or 0) + 1)
         return answer
 
     def _may_change(self, container_id: str, asked: Mapping[str, Answer]) -> bool:
         answer = asked[container_id]
-        if isinstance(answer, Description) and answer.name:
+        if isinstance(answer, Description) and answer.is_whole:
             return False
-        return isinstance(answer, Silence) or (self._in_vain.get(container_id) or 0) < MAX_ASKED
+        may_answer = isinstance(answer, Silence) and _ID.fullmatch(container_id) is not None
+        return may_answer or (self._in_vain.get(container_id) or 0) < MAX_ASKED
 
     def _keep_open(self, cgroup_id: int, fact: CgroupFact, ids: tuple[str, ...]) -> None:
         if ids:
@@ -255,9 +299,10 @@ class Cgroups:
     def _life(self, claim: Claim, asked: Mapping[str, Answer]) -> Container:
         """The life of a container that has this root cgroup: a start makes a new one, and the kernel gives no cgroup id
         twice (kernfs_node.id). It keeps the name that it was first shown by."""
-        before, now = self._containers.get(claim.root), claimed(claim, asked.get(claim.found.id))
+        before, now = self._containers.get(claim.root), claimed(claim, asked)
         now = self._short_ids.distinct(now)
         if before and (before.name or now.name is None):
+            self._containers.put(claim.root, before := enriched(before, now))
             return before
         container = self._labels.number(now, before.incarnation if before else 1, life=claim.root)
         self._containers.put(claim.root, container)

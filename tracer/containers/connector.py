@@ -21,7 +21,9 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from tracer.containers.address import Address
+from tracer.containers.address import TOOLS, Address
+from tracer.containers.node_connector import Tools, names_in, send
+from tracer.containers.node_questions import NodeRequest
 from tracer.containers.requests import PACKET_BYTES, Request, http_of, packed, tag_of
 from tracer.system.descriptors import keep_blind, keep_only, receive_fds
 from tracer.system.libc import name_process
@@ -99,7 +101,10 @@ def _connect_for(questions: socket.socket, address: Address, serve: Serve) -> No
         if pid == 0:
             _in_child(lambda connections=theirs: _ask(questions, connections, address, serve))  # type: ignore[misc]
         theirs.close()
-        serve_connections(ours, questions, address)
+        if address.is_engine:
+            serve_connections(ours, questions, address)
+        else:
+            serve_node(ours, questions, address)
         ours.close()
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -147,6 +152,30 @@ def serve_connections(connections: socket.socket, questions: socket.socket, addr
             return
 
 
+def serve_node(connections: socket.socket, questions: socket.socket, address: Address) -> None:
+    """As `serve_connections`, for what a node is asked: start tools, or list folders."""
+    poll = select.poll()
+    poll.register(connections, select.POLLIN)
+    poll.register(questions, select.POLLRDHUP)
+    tools = Tools()
+    try:
+        while True:
+            ready = dict(poll.poll(tools.due_ms()))
+            tools.reap()
+            if questions.fileno() in ready:
+                return
+            if connections.fileno() in ready:
+                packet = connections.recv(PACKET_BYTES)
+                if not packet:
+                    return
+                code, descriptor = tools.answer(packet) if address.url == TOOLS else names_in(packet)
+                send(connections, code, tag_of(packet) if len(packet) > 1 else 0, descriptor)
+    except OSError:
+        return
+    finally:
+        tools.reap(all_of_them=True)
+
+
 def _answer(connections: socket.socket, packet: bytes, address: Address) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as made:
         try:
@@ -182,14 +211,15 @@ def _listener_uid(made: socket.socket) -> int:
     return int(uid)
 
 
-def dial(connections: socket.socket, request: Request, until_s: float) -> int:
-    """The process that asks: the descriptor of a new connection to the engine, on which that was asked; close-on-exec.
+def dial(connections: socket.socket, request: Request | NodeRequest, until_s: float) -> int:
+    """The process that asks: the descriptor of a new connection to the engine, on which that was asked, or of what a
+    node answers; close-on-exec.
     Where the engine accepts none for the moment it is tried again until then (CLOCK_MONOTONIC). Raises
     OSError."""
     while True:
         tag = next(_tags) % 256
         connections.settimeout(max(0.001, until_s - time.monotonic()))
-        connections.send(packed(request, tag))
+        connections.send(request.packed(tag) if isinstance(request, NodeRequest) else packed(request, tag))
         code, descriptor = _received(connections, tag)
         if code == 0 and descriptor is not None:
             return descriptor

@@ -6,10 +6,12 @@ is slow or hangs delays names, and nothing else. After it was away it is asked f
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from tracer.containers.address import LOGS, TOOLS
 from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Asked, Channel, Notice
 from tracer.containers.engine_troubles import Troubles
@@ -26,6 +28,7 @@ _FRESH_S = 2.0  # how old an answer may be
 _STATE_FRESH_S = 0.5
 _PAUSE_S = 2.0  # after which a call for a state has nothing to do with the calls before
 _SILENT_S = 2.0  # an engine that takes longer to report a state does not answer
+_TOOLS_S = 2.5  # tools have 2 s (tracer.containers.node_connector)
 _MAX_ANSWERS = 65536
 _MAX_EXECS, _MAX_EXECS_ASKED = 4096, 16
 _MAY_NAME = ("create", "start", "rename", "destroy")  # what happens to a container when its name begins or ends
@@ -43,13 +46,17 @@ class EngineEnquiry:
     """Asks one question at a time, about all that are wanted by then. channel: to the process that asks; it is listened
     to. listed: what the engine has just listed, by id; None: it has not answered.
 
-    is_trusted: whether it is no user's, whose word counts for that user's containers alone.
+    is_trusted: whether it is no user's, whose word counts for that user's containers alone, nor a node's tools, which
+    may be slow: its answer is worth waiting for. is_last: it is asked where none of those answers.
     """
 
     def __init__(self, channel: Channel, listed: Mapping[str, FoundContainer] | None) -> None:
-        self.is_trusted = channel.address.owner is None
+        address = channel.address
+        self.is_trusted, self.may_know = address.is_relied_on, address.may_know
+        self._is_engine, self._is_partial = address.is_engine, address.url == LOGS
+        self.is_last = address.url == TOOLS  # it costs more than all others
         self._channel = channel
-        is_there = listed is not None or channel.address.exists
+        is_there = listed is not None or address.exists
         self._silence = Silence.NO_ANSWER if is_there else Silence.NO_ENGINE
         self._asked: Asked | None = None
         self._wanted: dict[str, float] = {}  # since when
@@ -58,13 +65,13 @@ class EngineEnquiry:
         self._execs: Lru[str, ExecFact | None] = Lru(_MAX_EXECS)
         self._execs_asked: dict[str, Asked] = {}
         self._news: set[str] = set()
-        self._troubles = Troubles(channel.address.url, is_there)
+        self._troubles = Troubles(address.url, is_there)
         self._not_before_s = 0.0
         self._pause_s = _FAILED_S
         self._lists_all, self._is_silent = False, listed is None and is_there
         for container_id, found in (listed or {}).items():
             self._known.put(container_id, _Known(found, time.monotonic(), time.monotonic()))
-        if self.is_trusted:  # what happens to its containers is no stranger's to say
+        if self.is_trusted and self._is_engine:  # what happens to its containers is no stranger's to say
             channel.listen()
 
     def fileno(self) -> int:
@@ -72,9 +79,9 @@ class EngineEnquiry:
         return self._channel.fileno()
 
     def knows(self, container_id: str) -> bool:
-        """Whether it has ever said that this is one of its containers."""
+        """Whether it has ever said that this is one of its containers: a node's folders may say less than others."""
         known = self._known.get(container_id)
-        return known is not None and known.found is not None
+        return known is not None and known.found is not None and not self._is_partial
 
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
@@ -86,8 +93,19 @@ class EngineEnquiry:
             return Silence.NO_ENGINE
         return known.found.description if known.found else None
 
+    def described(self, container_id: str) -> tuple[bool, Answer]:
+        """As `describe`, and whether that counts where it is silence: of a node's tools only until their first answer
+        about a container, which takes them some seconds at most."""
+        answer = self.describe(container_id)
+        since_s = time.monotonic() - self._wanted.get(container_id, -math.inf)
+        is_first = self.is_last and container_id not in self._known and since_s < _TOOLS_S
+        return self.is_trusted or is_first, answer
+
     def state(self, container_id: str) -> str | Silence | None:
-        """The current state: running, paused, restarting, exited, created, ...; None: there is no such container."""
+        """The current state: running, paused, restarting, exited, created, ...; None: there is no such container, or
+        no state of it is known."""
+        if not self._is_engine:
+            return None
         now_s = time.monotonic()
         since_s, last_s = self._state_asked.get(container_id, (now_s, now_s))
         if now_s - last_s > _PAUSE_S:
@@ -128,7 +146,7 @@ class EngineEnquiry:
 
     def lines(self) -> list[str]:
         """What people should know of it, since the last call; of a stranger nothing."""
-        if not self.is_trusted:
+        if not (self.is_trusted and self._is_engine):
             return []
         return self._troubles.lines(self._channel.is_heard, self._answers(), time.monotonic())
 
@@ -179,7 +197,7 @@ class EngineEnquiry:
         """Ask about the containers that are wanted, or all, unless a question is on its way."""
         if self._asked or not (self._wanted or self._lists_all) or time.monotonic() < self._not_before_s:
             return
-        wanted = None if self._lists_all else frozenset(list(self._wanted)[:MAX_IDS])
+        wanted = None if self._lists_all or self._is_partial else frozenset(list(self._wanted)[:MAX_IDS])
         self._asked = self._channel.ask_list(wanted, PATIENCE_S)
 
     def _collect(self) -> None:

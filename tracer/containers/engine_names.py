@@ -22,17 +22,21 @@ PATIENCE_S = 4.0
 """The time limit of all answers of root's engines together."""
 STRANGERS_S = 0.5
 """That of all answers of users' engines."""
+TOOLS_S, LOGS_S = 2.2, 1.0
+"""That of all answers of a node's tools, and of its folders."""
 _RENEWAL = 0.1  # of the time that passes: a filter that runs for days asks for days
 _LIST_AGAIN_S = 1.0
 
 
 class EngineNames:
-    """What one engine says. is_trusted: whether it is no user's. error: why it does not answer. channel: to the process
-    that asks it, which is started when it is needed first, or by `start`; None: it was not."""
+    """What one engine says, or a node without one. is_trusted: whether it is an engine of root's. is_relied_on,
+    may_know: as `Address` has them. error: why it does not answer. channel: to the process that asks it, which is
+    started when it is needed first, or by `start`; None: it was not."""
 
     def __init__(self, address: Address, patience: Patience) -> None:
         """patience: of all engines that are waited for together."""
-        self.is_trusted = address.owner is None
+        self.is_trusted = address.owner is None and address.is_engine
+        self.is_relied_on, self.may_know = address.is_relied_on, address.may_know
         self.error: NstraceError | None = None
         self.channel: Channel | None = None
         self._address, self._patience = address, patience
@@ -66,6 +70,11 @@ class EngineNames:
         return True
 
     @property
+    def is_there_already(self) -> bool:
+        """As `is_there`; of tools, which are slow, only where they were asked before."""
+        return self.is_there if self.is_relied_on else bool(self._listed)
+
+    @property
     def has_failed(self) -> bool:
         """Whether there may be an engine, and it did not answer as it should."""
         return self.error is not None and self.channel is not None
@@ -78,6 +87,10 @@ class EngineNames:
             self._listed = self._patience.wait(self.channel, asked).found
         finally:
             self._listed_s = time.monotonic()
+
+    def wait_longer(self) -> None:
+        """Wait for it as for an engine of root's from now on, apart from all others."""
+        self._patience = Patience(TIMEOUT_S)
 
     def get(self, container_id: str) -> FoundContainer | None:
         """The container with this id; None: it has none. Raises NstraceError."""

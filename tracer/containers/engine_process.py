@@ -14,16 +14,15 @@ import resource
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from tracer.containers import messages
-from tracer.containers.address import Address
+from tracer.containers.address import TOOLS, Address
 from tracer.containers.connector import dial
 from tracer.containers.engine import Engine
-from tracer.containers.http_api import Dial
 from tracer.containers.listening import Listening, Send
 from tracer.containers.messages import (
     Answer,
@@ -40,6 +39,9 @@ from tracer.containers.messages import (
     Ready,
     cut,
 )
+from tracer.containers.node_questions import NodeRequest
+from tracer.containers.node_source import Ask, NodeLogs, NodeTools
+from tracer.containers.requests import Request
 from tracer.errors import NstraceError
 from tracer.system import privileges
 
@@ -49,7 +51,8 @@ _MAX_FILES = 16
 
 
 def serve(questions: socket.socket, connections: socket.socket, address: Address) -> NoReturn:
-    """Answer questions until nobody asks any more."""
+    """Answer questions until nobody asks any more. address: an engine's, or what a node is asked for: that knows lists
+    alone."""
     _limit()
     try:
         privileges.drop()
@@ -90,8 +93,9 @@ def _data_bytes() -> int:
 class _Asker:
     """Answers one question after the other, and reads the engine's events between."""
 
-    def __init__(self, address: Address, dial: Dial, send: Send) -> None:
+    def __init__(self, address: Address, dial: Callable[[Request | NodeRequest, float], int], send: Send) -> None:
         self._engine = Engine(address.url, dial, self._listen_until_readable)
+        self._lists = self._engine if address.is_engine else _node(address, dial)
         self._listening = Listening(dial, send)
 
     def next(self, questions: socket.socket) -> bytes:
@@ -127,7 +131,7 @@ class _Asker:
             self._listening.begin(question.since_ns)
             return
         if isinstance(question, AskList):
-            yield from self._engine.listed(question.number, question.ids, until_s)
+            yield from self._lists.listed(question.number, question.ids, until_s)
             yield Done(question.number)
         elif isinstance(question, AskExec):
             yield self._engine.inspect_exec(question.number, question.id, until_s)
@@ -137,6 +141,10 @@ class _Asker:
             yield self._engine.execs(question.number, question.id, until_s)
         else:
             yield First(question.number, self._engine.init_tgid(question.id, until_s))
+
+
+def _node(address: Address, ask: Ask) -> NodeTools | NodeLogs:
+    return (NodeTools if address.url == TOOLS else NodeLogs)(ask, address.places)
 
 
 def _until_s(question: Question) -> float:

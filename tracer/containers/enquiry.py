@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import select
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tracer.containers.cgroups import Answer, Silence
@@ -52,11 +52,21 @@ class Enquiry:
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
         on its way."""
-        return together((engine.is_trusted, engine.describe(container_id)) for engine in self._of(container_id))
+        return together(engine.described(container_id) for engine in self._to_ask(container_id))
+
+    def _to_ask(self, container_id: str) -> Iterator[EngineEnquiry]:
+        """Those that may know a container, each when those before it do not: last those of which no answer is to be
+        expected sooner."""
+        for engine in self._of(container_id):
+            if not (engine.is_last and any(one.is_trusted and one.may_answer(container_id) for one in self._engines)):
+                yield engine
 
     def state(self, container_id: str) -> str | Silence | None:
         """The current state: running, paused, restarting, exited, created, ...; None: there is no such container."""
-        return together((engine.is_trusted, engine.state(container_id)) for engine in self._of(container_id))
+        return together(
+            (engine.is_trusted or engine.knows(container_id), engine.state(container_id))
+            for engine in self._of(container_id)
+        )
 
     def expect(self, container_ids: Collection[str]) -> set[str]:
         """Ask about containers that may have begun. Returns those of which nothing is known yet, though an engine of
@@ -65,11 +75,12 @@ class Enquiry:
         return {one for is_trusted, ids in missing if is_trusted for one in ids}
 
     def _mine(self, engine: EngineEnquiry, container_ids: Collection[str]) -> list[str]:
-        return [one for one in container_ids if engine in self._of(one)]
+        return [] if engine.is_last else [one for one in container_ids if engine in self._of(one)]
 
     def _of(self, container_id: str) -> list[EngineEnquiry]:
         """The engine that knows a container; all where none does."""
-        return [engine for engine in self._engines if engine.knows(container_id)][:1] or self._engines
+        asked = [engine for engine in self._engines if engine.may_know(container_id)]
+        return [engine for engine in asked if engine.knows(container_id)][:1] or asked
 
     def news(self) -> set[str]:
         """Receive what has arrived: the ids of all containers about which there was an answer since the last call."""

@@ -33,6 +33,8 @@ _MAX_ATTRIBUTES = 16
 _MAX_WORDS = 64
 
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Key = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64}|[a-z-]{1,16}:[^\x00-\x1f\x7f]{1,240})\Z")]
+"""An id, or what a node is asked by instead: runtime:name, pod:uid."""
 Text = Annotated[str, Meta(max_length=_MAX_TEXT)]
 Number = Annotated[int, Meta(ge=0)]
 Tgid = Annotated[int, Meta(ge=0, le=MAX_TGID)]
@@ -46,7 +48,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 class AskList(_Message, frozen=True, array_like=True, tag=1):
     """Which of these containers exist? ids: None: all that there are. timeout_s: for the whole answer."""
 
-    ids: Annotated[list[Id], Meta(max_length=MAX_IDS)] | None
+    ids: Annotated[list[Key], Meta(max_length=MAX_IDS)] | None
     timeout_s: float
 
 
@@ -64,13 +66,14 @@ class Ready(_Message, frozen=True, array_like=True, tag=3):
 class Found(_Message, frozen=True, array_like=True, tag=4):
     """A container that the engine lists, as `Description` and `FoundContainer` have it."""
 
-    id: Id
+    id: Key
     name: Text | None
     image: Text | None
     state: Text
     runtime: Text
     labels: Annotated[dict[str, str], Meta(max_length=_MAX_LABELS_OF_ONE)]
     image_id: Id | None = None
+    said_by: Annotated[str, Meta(max_length=32)] = ""
 
 
 class Done(_Message, frozen=True, array_like=True, tag=5):
@@ -217,7 +220,8 @@ _ALIVE = ("running", "paused", "stopping")
 
 def container_from(found: Found, owner: int | None = None) -> FoundContainer:
     """The container of a message. owner: as in `Description`."""
-    description = Description(found.name, found.image, found.labels, found.runtime, owner, found.image_id)
+    about = found.name, found.image, found.labels, found.runtime, owner, found.image_id, found.said_by
+    description = Description(*about)
     name, image = found.name or found.id[:12], found.image or ""
     return FoundContainer(found.id, name, image, found.state in _ALIVE, found.state, description)
 

@@ -1,4 +1,4 @@
-"""The names of containers, for a command that asks and waits: of all engines of this host.
+"""The names of containers, for a command that asks and waits: of all engines of this host, and of the node itself.
 
 Root's engines go before those of users, which are strangers: a name or an id that one of root's has is never theirs,
 and what else they say is believed of that user's containers alone (`Description.owner`).
@@ -7,12 +7,12 @@ and what else they say is believed of that user's containers alone (`Description
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from tracer.containers.address import addresses
+from tracer.containers.address import TOOLS, addresses, node_sources
 from tracer.containers.cgroups import Answer, Silence
 from tracer.containers.channel import Channel
-from tracer.containers.engine_names import PATIENCE_S, STRANGERS_S, EngineNames, Patience, TooSlow
+from tracer.containers.engine_names import LOGS_S, PATIENCE_S, STRANGERS_S, TOOLS_S, EngineNames, Patience, TooSlow
 from tracer.containers.messages import FoundContainer, Last, Nonsense
 from tracer.containers.together import together
 from tracer.errors import NstraceError
@@ -25,14 +25,16 @@ _HASTE_S = 1.0
 class Names:
     """Names and other facts from engines; works without one. error: why there is none, or why one of root's does not
     answer. doubts: what engines have said of processes that cannot be, or why they were not asked any more, a line
-    each."""
+    each. runs_under: (PID, user) -> whether the process is that user's; replaced where privileges are given up."""
 
     def __init__(self) -> None:
         self.error: NstraceError | None = None
         self.doubts: dict[str, None] = {}
+        self.runs_under = runs_under
         self._patience = Patience(PATIENCE_S)
         strangers = Patience(STRANGERS_S)
         self._engines: list[EngineNames] = []
+        self._node = [EngineNames(one, Patience(TOOLS_S if one.url == TOOLS else LOGS_S)) for one in node_sources()]
         try:
             for address in addresses():
                 self._engines.append(EngineNames(address, self._patience if address.owner is None else strangers))
@@ -43,6 +45,13 @@ class Names:
         """Ask for the first lists, where there may be an engine, while the caller does something else."""
         for engine in self._engines:
             engine.prepare()
+        self._start_node()
+
+    def _start_node(self) -> None:
+        """Start what asks the node: it is asked when no engine has a name."""
+        for source in self._node:
+            with contextlib.suppress(NstraceError):
+                source.start()
 
     def start(self) -> list[Channel]:
         """Start all processes that ask: before any thread runs, and before privileges are given up. Returns the
@@ -50,13 +59,20 @@ class Names:
         for engine in self._engines:
             with contextlib.suppress(NstraceError):
                 engine.start()
+        self._start_node()
         return self._channels()
 
     def engines(self) -> list[tuple[Channel, Mapping[str, FoundContainer] | None]]:
         """After `start`: the channels, and what the engine of each has listed; None: it does not answer."""
         listed = {engine.channel: engine.listed if engine.is_there else None for engine in self._engines}
+        listed |= {source.channel: source.listed if source.is_there_already else None for source in self._node}
         self._note_failures()
         return [(channel, listed[channel]) for channel in self._channels()]
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether this is a node of Kubernetes, whose folders of logs name containers."""
+        return any(source.is_relied_on for source in self._node)
 
     @property
     def is_there(self) -> bool:
@@ -104,11 +120,13 @@ class Names:
             channel.leave()
 
     def _channels(self) -> list[Channel]:
-        return [engine.channel for engine in self._engines if engine.channel]
+        return [engine.channel for engine in (*self._engines, *self._node) if engine.channel]
 
     def describe(self, container_id: str) -> Answer:
-        """What the first engine that knows a container reports of it. Never raises."""
-        answer = together((engine.is_trusted, self._said_by(engine, container_id)) for engine in self._engines)
+        """What the first engine that knows a container reports of it, or else the node. container_id: or a key of the
+        node's. Never raises."""
+        asked = (one for one in (*self._engines, *self._node) if one.may_know(container_id))
+        answer = together((one.is_relied_on, self._said_by(one, container_id)) for one in asked)
         self._note_failures()
         return answer
 
@@ -170,7 +188,11 @@ class Names:
         """The first processes of all running containers except these: host PID -> id. Those of users' containers that
         do not run under that user are left out."""
         found_by_pid = {self.init_tgid(found.id): found for found in self.running() if found.id not in but}
-        return {tgid: found.id for tgid, found in found_by_pid.items() if tgid and _may_be(found, tgid)}
+        return {tgid: found.id for tgid, found in found_by_pid.items() if tgid and self._may_be(found, tgid)}
+
+    def _may_be(self, found: FoundContainer, tgid: int) -> bool:
+        owner = found.description.owner
+        return owner is None or self.runs_under(tgid, owner)
 
     def find(self, text: str) -> list[FoundContainer]:
         """As an engine itself resolves it: the container with this id or name, else all whose ids begin with it; those
@@ -179,8 +201,16 @@ class Names:
         for of_strangers in (False, True):
             found = _resolved(text, [one for one in everyone if (one.description.owner is not None) is of_strangers])
             if found:
+                self._wait_for(found)
                 return found
         return []
+
+    def _wait_for(self, found: Iterable[FoundContainer]) -> None:
+        """Be patient with engines of users for what somebody has asked for by name."""
+        ids = {one.id for one in found if one.description.owner is not None}
+        for engine in self._engines:
+            if not engine.is_trusted and not ids.isdisjoint(engine.listed):
+                engine.wait_longer()
 
     def all(self) -> list[FoundContainer]:
         """As `listed`, as of now. Raises NstraceError."""
@@ -195,8 +225,3 @@ def _resolved(text: str, everyone: list[FoundContainer]) -> list[FoundContainer]
         if exact:
             return exact
     return [container for container in everyone if container.id.startswith(text)]
-
-
-def _may_be(found: FoundContainer, tgid: int) -> bool:
-    owner = found.description.owner
-    return owner is None or runs_under(tgid, owner)

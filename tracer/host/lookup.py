@@ -60,12 +60,13 @@ class Lookup:
         return targets
 
     def _check(self, target: Target) -> None:
-        """Raises NotThere where only an engine knows which containers a target means, and none answers; except for a
-        glob over names that cgroups have, and for the uid of a pod, which they have too."""
-        if self.names.is_there or (target.kind == TargetKind.POD and is_uid(target.value)):
+        """Raises NotThere where only an engine knows which containers a target means, and none answers; except for one
+        that means a container of now by what its cgroup or the node says, for pods where the kubelet's logs are, and
+        for the uid of a pod, which cgroups have."""
+        is_pod = target.kind == TargetKind.POD and (self.names.has_logs or is_uid(target.value))
+        if is_pod or self.names.is_there:
             return
-        by_cgroup = self._by_cgroup().values() if target.kind == TargetKind.GLOB else ()
-        if not any(container.id_is_name and target.means((container,), ()) for container in by_cgroup):
+        if not any(container.is_named and target.means((container,), ()) for container in self._by_cgroup().values()):
             assert self.names.error
             raise _not_there(self.names.error)
 
@@ -165,8 +166,9 @@ class Lookup:
         found = [one for one in self.names.find(text) if not is_name or one.name == text]
         if found:
             return choose(text, found, self.names.all)
-        by_cgroup = [FoundContainer(id, id, "", True) for id in sorted(self._by_cgroup())]
-        unknown = [one for one in by_cgroup if one.id == text]
+        cgroups = sorted(self._by_cgroup().values(), key=lambda one: one.id)
+        by_cgroup = [FoundContainer(one.id, one.name or one.id, one.image or "", True) for one in cgroups]
+        unknown = [one for one in by_cgroup if text in (one.id, one.name)]
         if not unknown and not is_name:
             unknown = [one for one in by_cgroup if one.id.startswith(text)]
         if not unknown and self.names.error:

@@ -16,14 +16,17 @@ from tracer.host import procfs
 from tracer.host.procfs import TICK_NS, Contents, LivingProcess
 from tracer.system import cgroup_hierarchy
 from tracer.system.broker import Answer, Operation, Operations, Privileged
+from tracer.system.process_owner import runs_under
 
 TGIDS, PROCESS, COMMANDS, CGROUP_ID = "proc.tgids", "proc.process", "proc.commands", "proc.cgroup_id"
+RUNS_UNDER = "proc.runs_under"
 
 MAX_ASKED = 64
 _TGID = struct.Struct("<I")
 _ASKED = struct.Struct(f"<II{MAX_ASKED * _TGID.size}s")  # how many, how many bytes of arguments, their PIDs
 _LENGTH = struct.Struct("<I")  # of what follows
 _CGROUP = struct.Struct("<Q")
+_OWNED = struct.Struct("<II")  # the PID, and the user's number
 PATH_MAX = 4096
 
 
@@ -45,6 +48,7 @@ def proc_operations(max_args_bytes: int) -> Operations:
         PROCESS: Operation(_TGID.size, _process),
         COMMANDS: Operation(_ASKED.size, lambda request: _commands(request, max_args_bytes)),
         CGROUP_ID: Operation(PATH_MAX, _cgroup_id),
+        RUNS_UNDER: Operation(_OWNED.size, lambda request: Answer(bytes([runs_under(*_OWNED.unpack(request))]))),
     }
 
 
@@ -108,6 +112,12 @@ class Proc:
                 answer = self.privileged.ask(CGROUP_ID, encoded.ljust(PATH_MAX, b"\0"))
                 return int(_CGROUP.unpack(answer.data)[0])
         return None
+
+    def runs_under(self, tgid: int, uid: int) -> bool:
+        """As `tracer.system.process_owner.runs_under`."""
+        with contextlib.suppress(OSError):
+            return self.privileged.ask(RUNS_UNDER, _OWNED.pack(tgid, uid)).data == b"\1"
+        return False
 
 
 def joined(parts: Iterable[bytes]) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from tracer.containers import cgroup_paths
 from tracer.containers.believing import Claim, believe
-from tracer.containers.cgroups import Answer, Describe, Silence, claim_of, claimed, container_of, runtime_by
+from tracer.containers.cgroups import Answer, Describe, Silence, claim_of, claimed, container_of, keys_of, runtime_by
 from tracer.containers.short_ids import ShortIds
 from tracer.host import nsfs, procfs
 from tracer.host.pidns_ids import PidnsIds
@@ -139,14 +139,17 @@ class Host:
             return runtime_by(answers[container_id])
 
         claims = [self._claim(path, found, answers) for found in cgroup_paths.claims(path, runtime_of)]
+        is_final = not any(isinstance(answer, Silence) for answer in answers.values())
+        for claim in claims:
+            answers |= {key: self._describe(key) for key in keys_of(claim.found, claim.own)}
         believed = believe(claims, self._is_taken, lambda claim: self._distinct(claim, answers))
         fact = CgroupFact(path, believed.container, False, believed.root, believed.inner)
-        if not any(isinstance(answer, Silence) for answer in answers.values()):
+        if is_final:
             self._facts[path] = fact
         return fact
 
     def _distinct(self, claim: Claim, answers: Mapping[str, Answer]) -> Container:
-        return self._short_ids.distinct(claimed(claim, answers.get(claim.found.id)))
+        return self._short_ids.distinct(claimed(claim, answers))
 
     def _claim(self, path: str, found: cgroup_paths.Found, answers: Mapping[str, Answer]) -> Claim:
         own = "/" + "/".join(path.removeprefix("/").split("/")[: found.depth])

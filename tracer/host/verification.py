@@ -80,7 +80,7 @@ class Verifier:
         reported: dict[int, int | None] = {}
         for one in running(census, self._init_or_none):
             container = one.container
-            if container is None or container.name is None:  # no engine knows it: it would take the id for a name
+            if container is None or not container.has_engine:  # an engine would take the id for a name
                 continue
             if any(one.init.is_meant(target) for target in self._targets):
                 try:

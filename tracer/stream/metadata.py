@@ -10,6 +10,7 @@ import msgspec
 RUNTIME_COMM = b"runc:["  # runc:[0:PARENT], [1:CHILD], [2:INIT]: between the host and a container
 
 _DIGITS, SHORT_DIGITS = 64, 12
+_ENGINES = ("docker", "podman")
 _WORDS = ("host", "all")  # as TARGETs: a container of such a name is shown, and reached, by its id
 
 
@@ -25,9 +26,10 @@ class Pod(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     """A container as the stream knows it. name, image, image_id (64 hex digits) and labels are None or {} where no
-    engine reports them; engine is the one that does: docker, podman, or podman:1000 for that of a user. task: the id of
-    its task, of Amazon's ECS. digits: so many of the id distinguish it from others. earlier: names that it had before
-    in this life; it was renamed.
+    engine reports them; engine is the one that does: docker, podman, or podman:1000 for that of a user; where none
+    does, what has named it on the node: kubelet (its folders of logs), crictl, ctr, machinectl, lxc, incus. task: the
+    id of its task, of Amazon's ECS. digits: so many of the id distinguish it from others. earlier: names that it had
+    before in this life; it was renamed.
 
     incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
     container that gets the name later continues the count. 0: it has not lived yet.
@@ -56,6 +58,11 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     def id_is_name(self) -> bool:
         """Whether its runtime has no other id than the name (LXC, nspawn, ctr)."""
         return len(self.id) != _DIGITS
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether an engine reports it, which has its state and its first process, and not a node alone."""
+        return self.engine is not None and self.engine.partition(":")[0] in _ENGINES
 
     @property
     def is_named(self) -> bool:

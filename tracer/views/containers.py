@@ -12,12 +12,14 @@ from tracer.views.columns import TextColumn, TextColumns, columns
 from tracer.views.objects import place_object
 from tracer.views.table import UNKNOWN, place
 
-_ENGINE = TextColumn("ENGINE")
+_ENGINE, _POD, _NAMESPACE = TextColumn("ENGINE"), TextColumn("POD"), TextColumn("NAMESPACE")
 _TITLES = (
     TextColumn("NAME", gives_way=True, least=40),
     TextColumn("ID"),
     TextColumn("RUNTIME"),
     _ENGINE,
+    _POD,
+    _NAMESPACE,
     TextColumn("INIT", right=True),
     TextColumn("PIDNS", right=True),
     TextColumn("LEVEL", right=True),
@@ -28,23 +30,28 @@ _TITLES = (
 
 
 def container_table(shown: Sequence[Running], now_ns: int, line_width: int | None = None) -> TextColumns:
-    """NAME ID RUNTIME ENGINE INIT PIDNS LEVEL PROCS SINCE IMAGE; ENGINE only where it says more than RUNTIME. now_ns:
-    the wall clock."""
+    """NAME ID RUNTIME ENGINE POD NAMESPACE INIT PIDNS LEVEL PROCS SINCE IMAGE; ENGINE only where it says more than
+    RUNTIME, POD and NAMESPACE only where there is a pod. now_ns: the wall clock."""
+    omitted = set[TextColumn]()
+    if all(one.engine in (None, one.runtime) for one in shown):
+        omitted.add(_ENGINE)
+    if not any(one.container and one.container.pod for one in shown):
+        omitted |= {_POD, _NAMESPACE}
+    kept = [at for at, title in enumerate(_TITLES) if title not in omitted]
     rows = [_row(one, now_ns) for one in shown]
-    if any(one.engine not in (None, one.runtime) for one in shown):
-        return columns(_TITLES, rows, line_width)
-    at = _TITLES.index(_ENGINE)
-    titles = _TITLES[:at] + _TITLES[at + 1 :]
-    return columns(titles, [row[:at] + row[at + 1 :] for row in rows], line_width)
+    return columns([_TITLES[at] for at in kept], [[row[at] for at in kept] for row in rows], line_width)
 
 
 def _row(one: Running, now_ns: int) -> list[str]:
     found = one.container
+    pod = found.pod if found else None
     return [
         place(one.init),
         safe_text(found.short_id) if found else "-",
         safe_text(found.runtime) if found else "-",
         safe_text(one.engine or "-"),
+        safe_text(pod.name or pod.uid) if pod else "-",
+        safe_text((pod.namespace if pod else None) or "-"),
         str(one.init.proc_id.tgid),
         str(one.pidns.inum) if one.pidns else UNKNOWN,
         str(one.init.level),

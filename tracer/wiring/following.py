@@ -98,6 +98,7 @@ def followed(
             say(f"without CAP_SYS_PTRACE: {_WITHOUT_PTRACE}")
         tracing.load(uses)
         confine(tracing)
+        names.runs_under = tracing.runs_under
         tracing.check()
         names.hurry()
         if enquiry.fileno() >= 0:

@@ -203,7 +203,8 @@ def say_what_is_hidden(entries: list[Entry], names: Names, say: Say) -> None:
         say(f"{what} are not shown: {more_rights('CAP_SYS_PTRACE')}")
     for doubt in names.doubts:
         say(doubt)
-    if names.error and (names.has_failed or any(entry.container for entry in entries)):
+    nameless = any(entry.container and not entry.container.is_named for entry in entries)
+    if names.error and (names.has_failed or nameless):
         say(f"no container names: {names.error.message}")
 
 

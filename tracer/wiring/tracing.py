@@ -98,6 +98,10 @@ class Tracing:
             drop(begin_threads=begin_threads)
         return broker
 
+    def runs_under(self, tgid: int, uid: int) -> bool:
+        """Whether a process is this user's (`tracer.system.process_owner`), also where privileges are given up."""
+        return self._proc.runs_under(tgid, uid)
+
     def check(self) -> None:
         """Check what the programs report. Raises NstraceError."""
         from tracer.kernel.selfcheck import check
