@@ -90,7 +90,7 @@ export function find(model, text) {
 
 // The PIDs in all namespaces, the host's first.
 export function pids(model, i) {
-  if (model.lanes[model.lane[i]].level === 0) return [model.tgid[i]];
+  if (model.level[i] === 0) return [model.tgid[i]];
   return [model.tgid[i], ...(model.between.get(i) ?? []), model.nr[i]];
 }
 
@@ -106,6 +106,9 @@ export function outcome(model, i) {
   const status = model.status[i];
   return status === 0 ? "ok" : status & 0x7f ? "signal" : "fail";
 }
+
+// Whether it ended with another code than 0, or by a signal.
+export const hasFailed = (model, i) => ["fail", "signal"].includes(outcome(model, i));
 
 export function ending(model, i) {
   if (model.fate[i] === LIVES) return "lived at the end of the recording";

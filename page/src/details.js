@@ -19,16 +19,16 @@ export function showDetails(model, clock, i, select, link) {
 }
 
 function facts(model, clock, i) {
-  const lane = model.lanes[model.lane[i]], numbers = pids(model, i);
+  const lane = model.lanes[model.lane[i]], level = model.level[i], numbers = pids(model, i);
   const exe = model.header.exes[model.header.exe_of[model.command[i]]];
   return [
     ["PID on the host", String(numbers[0])],
-    ["PID inside", lane.level ? String(numbers.at(-1)) : "the same"],
+    ["PID inside", level ? String(numbers.at(-1)) : "the same"],
     ["PIDs, host first", numbers.join(" > ")],
     ["container", lane.container ? lane.label : "none"],
     ["container id", lane.id],
     ["image", lane.image],
-    ["PID namespace", `${lane.pidns} (level ${lane.level})`],
+    ["PID namespace", `${lane.spaces[level]} (${level ? `level ${level}` : "the host's"})`],
     ["command", command(model, i) || "not known"],
     ["file", exe],
     ["name", comm(model, i)],

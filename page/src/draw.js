@@ -4,6 +4,7 @@ import { command, comm, outcome, title } from "./data.js";
 import { firstEnding, HEAD, ROW, yOf } from "./layout.js";
 
 const KINDS = ["dim", "ok", "unseen", "lives", "signal", "fail"]; // later ones are drawn over earlier ones
+const MANY = { exec_failed: "execs failed" };
 const BAR = ROW - 3, TEXT_FROM = 34, TICKS_FROM = 5, SIGN_FROM = 9;
 
 // Rectangles of one color; consecutive ones that touch in a row are joined.
@@ -49,10 +50,10 @@ export function makeDraw(canvas, model, plan, state, colors) {
 
   function bars(lane, from, until) {
     const scale = width / (until - from);
-    const firstRow = Math.max(0, Math.floor((state.top - lane.y - HEAD) / ROW));
-    const lastRow = Math.min(lane.rows, Math.ceil((state.top + height - lane.y - HEAD) / ROW));
+    const firstRow = Math.max(0, Math.floor((state.top - lane.y - lane.head) / ROW));
+    const lastRow = Math.min(lane.rows, Math.ceil((state.top + height - lane.y - lane.head) / ROW));
     for (let own = firstRow; own < lastRow; own++) {
-      const row = lane.base + own, y = lane.y + HEAD + own * ROW - state.top, stop = plan.head[row + 1];
+      const row = lane.base + own, y = lane.y + lane.head + own * ROW - state.top, stop = plan.head[row + 1];
       for (let at = firstEnding(plan, model, row, from); at < stop; at++) {
         const i = plan.order[at], began = model.start[i];
         if (began > until) break;
@@ -120,7 +121,7 @@ export function makeDraw(canvas, model, plan, state, colors) {
     }
   }
 
-  const numbers = (i) => (model.lanes[model.lane[i]].level ? `${model.tgid[i]}>${model.nr[i]}` : `${model.tgid[i]}`);
+  const numbers = (i) => (model.level[i] ? `${model.tgid[i]}>${model.nr[i]}` : `${model.tgid[i]}`);
 
   function heading(lane) {
     const y = Math.max(lane.y - state.top, Math.min(0, lane.y + lane.height - HEAD - state.top));
@@ -129,29 +130,28 @@ export function makeDraw(canvas, model, plan, state, colors) {
     const { label, image, level, counts, pidns } = model.lanes[lane.at];
     const indent = 6 + 16 * lane.depth;
     context.fillStyle = colors.text;
-    context.fillText(`${lane.isOpen ? "▾" : "▸"} ${label}`, indent, y + HEAD / 2 - 1);
+    const name = cut(`${lane.isOpen ? "▾" : "▸"} ${label}`, width - indent);
+    context.fillText(name, indent, y + HEAD / 2 - 1);
     context.fillStyle = colors.faint;
     const facts = [image, level ? `PID namespace ${pidns}` : "", said(counts)].filter(Boolean).join(" · ");
-    const x = indent + (label.length + 4) * charWidth;
+    const x = indent + (name.length + 2) * charWidth;
     context.fillText(cut(facts, width - x), x, y + HEAD / 2 - 1);
-    marks(lane, y);
   }
 
-  const said = (counts) => Object.entries(counts).map(([kind, count]) => `${count} ${kind.replace("_", " ")}`).join(", ");
+  const said = (counts) => Object.entries(counts).map(([kind, count]) => `${count} ${count === 1 ? kind.replace("_", " ") : MANY[kind] ?? `${kind}s`}`).join(", ");
 
-  // What happened to a container as a whole, on its heading.
-  function marks(lane, y) {
-    const scale = width / (state.until - state.from);
-    let free = 0;
-    for (const note of model.notes) {
-      if (note.lane !== lane.at || note.kind === "gap") continue;
-      const x = Math.floor((note.until - state.from) * scale);
-      if (x < 0 || x > width) continue;
-      context.fillStyle = colors.mark;
-      context.fillRect(x, y, 1, HEAD - 2);
-      const word = note.kind === "container" ? note.text : `${note.kind} ${note.text}`;
-      if (x > free) { context.fillText(word, x + 3, y + HEAD / 2 - 1); free = x + (word.length + 2) * charWidth; }
-    }
+  // What happened to a container as a whole, in a row below its heading; each word has room until the next one.
+  function marks(lane) {
+    const scale = width / (state.until - state.from), y = lane.y + HEAD - state.top;
+    const own = model.notes.filter((note) => note.lane === lane.at && note.kind !== "gap" && note.until >= state.from)
+      .map((note) => [Math.floor((note.until - state.from) * scale), note]);
+    context.fillStyle = colors.mark;
+    own.forEach(([x, { kind, text }], at) => {
+      if (x > width) return;
+      context.fillRect(x, y, 1, BAR);
+      const room = (own[at + 1]?.[0] ?? width) - x - 6;
+      context.fillText(cut(kind === "container" ? text : `${kind} ${text}`, room), x + 3, y + ROW / 2 - 1);
+    });
   }
 
   function losses() {
@@ -193,6 +193,7 @@ export function makeDraw(canvas, model, plan, state, colors) {
     details.length = 0;
     const seen = plan.lanes.filter((lane) => lane.y + lane.height > top && lane.y < top + height);
     for (const lane of seen) if (lane.isOpen) bars(lane, from, until);
+    for (const lane of seen) if (lane.isOpen && lane.head > HEAD) marks(lane);
     for (const kind of KINDS) rects[kind].fill(context, colors[kind], BAR);
     ticks(from, width / (until - from));
     labels();

@@ -108,7 +108,9 @@ function ordered(model) {
 
 export function layout(model) {
   const { row, counts } = rowsOf(model);
-  const lanes = ordered(model).map(({ at, depth }) => ({ at, depth, rows: counts[at], y: 0, base: 0, isOpen: true }));
+  const noted = new Set(model.notes.filter(({ kind }) => kind !== "gap").map(({ lane }) => lane));
+  const lanes = ordered(model).map(({ at, depth }) =>
+    ({ at, depth, rows: counts[at], head: HEAD + (noted.has(at) ? ROW : 0), y: 0, base: 0, isOpen: true }));
   let base = 0;
   const laneOf = [];
   for (const lane of lanes) { lane.base = base; base += lane.rows; laneOf[lane.at] = lane; }
@@ -122,12 +124,13 @@ export function layout(model) {
   return found;
 }
 
-// The lanes' places from top to bottom; closed ones have their heading alone.
+// The lanes' places from top to bottom; closed ones have their heading alone. head: the height of the heading with what
+// happened to the container below it.
 export function place(plan) {
   let y = 0;
   for (const lane of plan.lanes) {
     lane.y = y;
-    lane.height = HEAD + (lane.isOpen ? lane.rows * ROW : 0);
+    lane.height = lane.isOpen ? lane.head + lane.rows * ROW : HEAD;
     y += lane.height;
   }
   plan.height = y;
@@ -135,7 +138,7 @@ export function place(plan) {
 
 export function yOf(plan, model, i) {
   const lane = plan.laneOf[model.lane[i]];
-  return lane.isOpen ? lane.y + HEAD + (plan.row[i] - lane.base) * ROW : lane.y;
+  return lane.isOpen ? lane.y + lane.head + (plan.row[i] - lane.base) * ROW : lane.y;
 }
 
 export const laneAt = (plan, y) => plan.lanes.find((lane) => y >= lane.y && y < lane.y + lane.height);
@@ -143,8 +146,8 @@ export const laneAt = (plan, y) => plan.lanes.find((lane) => y >= lane.y && y < 
 // The process at a place; a short one counts as a few pixels wide. -1: there is none.
 export function processAt(plan, model, y, time, slack) {
   const lane = laneAt(plan, y);
-  if (!lane || !lane.isOpen || y < lane.y + HEAD) return -1;
-  const row = lane.base + Math.floor((y - lane.y - HEAD) / ROW);
+  if (!lane || !lane.isOpen || y < lane.y + lane.head) return -1;
+  const row = lane.base + Math.floor((y - lane.y - lane.head) / ROW);
   let best = -1, least = slack;
   for (let at = firstEnding(plan, model, row, time - slack); at < plan.head[row + 1]; at++) {
     const i = plan.order[at], far = Math.max(model.start[i] - time, time - model.end[i], 0);

@@ -4,7 +4,7 @@ import { axisBottom } from "d3-axis";
 import { scaleLinear } from "d3-scale";
 import { select as selected } from "d3-selection";
 import { zoom as makeZoom, zoomIdentity } from "d3-zoom";
-import { LIVES, outcome, read } from "./data.js";
+import { hasFailed, LIVES, read } from "./data.js";
 import { showDetails } from "./details.js";
 import { byId } from "./dom.js";
 import { makeDraw } from "./draw.js";
@@ -73,13 +73,13 @@ async function main() {
 
   // Make a process seen, with the window as wide as it is unless it lives for less than some pixels of that.
   function reveal(i) {
-    const lived = model.end[i] - model.start[i], span = state.until - state.from;
+    const lived = Math.max(1, model.end[i] - model.start[i]), span = state.until - state.from;
     const lane = plan.laneOf[model.lane[i]];
     if (!lane.isOpen) { lane.isOpen = true; place(plan); }
     const y = yOf(plan, model, i);
     if (y < state.top + HEAD || y + ROW > state.top + state.height) scroll(y - state.height / 2 - state.top);
     const least = lived * width / 12; // at least 12 pixels wide
-    if (span > least && lived > 0) show(model.start[i] - least / 2, model.start[i] + least / 2);
+    if (span > least) show(model.start[i] - least / 2, model.start[i] + least / 2);
     else if (model.start[i] < state.from || model.start[i] > state.until) show(model.start[i] - span / 10, model.start[i] + 0.9 * span);
   }
 
@@ -91,11 +91,29 @@ async function main() {
     due();
   }
 
-  function step(way) {
-    const among = state.hits ?? new Uint8Array(model.n).fill(1);
+  function step(way, isMeant = () => true) {
+    const among = Uint8Array.from({ length: model.n }, (_, i) => (!state.hits || state.hits[i]) && isMeant(i));
     const from = state.selected >= 0 ? state.selected : way > 0 ? -1 : 0;
     const at = model.n ? nextHit(among, from, way) : -1;
     if (at >= 0) choose(at, true);
+    return at >= 0;
+  }
+
+  function failure(way) {
+    if (!step(way, (i) => hasFailed(model, i))) { byId("said").textContent = "No failure is recorded here"; return; }
+    const end = model.end[state.selected], span = state.until - state.from; // how it failed stands at its end
+    if (end > state.until) show(end - 0.8 * span, end + 0.2 * span);
+  }
+
+  // The next gap after the middle of the window, or the one before; around the ends.
+  function gap(way) {
+    const gaps = model.notes.filter(({ kind }) => kind === "gap").sort((a, b) => a.since - b.since);
+    if (!gaps.length) { byId("said").textContent = "No event was lost"; return; }
+    const now = (state.from + state.until) / 2, far = ({ since, until }) => (since + until) / 2 - now;
+    const after = way > 0 ? gaps.find((each) => far(each) > 1) : gaps.findLast((each) => far(each) < -1);
+    const { since, until, lost } = after ?? gaps.at(way > 0 ? 0 : -1), half = Math.max(LEAST, 2 * (until - since));
+    show((since + until) / 2 - half, (since + until) / 2 + half);
+    byId("said").textContent = `${lost} events lost at ${clock.text(since)}`;
   }
 
   function due() {
@@ -183,7 +201,7 @@ async function main() {
     ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), ArrowUp: () => scroll(-3 * ROW), ArrowDown: () => scroll(3 * ROW),
     PageUp: () => scroll(-state.height), PageDown: () => scroll(state.height),
     "+": () => magnify(2), "=": () => magnify(2), "-": () => magnify(0.5), Home: () => show(0, model.span),
-    "/": () => byId("search").focus(), n: () => step(1), N: () => step(-1), p: up, c: down, Escape: () => choose(-1),
+    "/": () => byId("search").focus(), n: () => step(1), N: () => step(-1), f: () => failure(1), F: () => failure(-1), g: () => gap(1), G: () => gap(-1), p: up, c: down, Escape: () => choose(-1),
     Enter: () => { if (state.selected >= 0) reveal(state.selected); },
     t: () => toggle("table"), d: switchTheme, u: () => { isUtc = !isUtc; due(); }, "?": () => toggle("help"),
   };
@@ -225,10 +243,10 @@ async function main() {
 
 function summary(model) {
   const count = (what, number, many = `${what}s`) => `${number} ${number === 1 ? what : many}`;
-  const failed = Array.from({ length: model.n }, (_, i) => outcome(model, i)).filter((how) => how === "fail" || how === "signal").length;
+  const failed = Array.from({ length: model.n }, (_, i) => hasFailed(model, i)).filter(Boolean).length;
   const gaps = model.notes.filter(({ kind }) => kind === "gap");
   const lost = gaps.reduce((sum, gap) => sum + (gap.lost ?? 0), 0);
-  const containers = new Set(model.lanes.filter((lane) => lane.container).map((lane) => lane.label));
+  const containers = new Set(model.lanes.filter((lane) => lane.container).map((lane) => lane.id));
   const living = model.fate.reduce((sum, fate) => sum + (fate === LIVES), 0);
   return [`host ${model.header.host}`, count("process", model.n, "processes"), count("container", containers.size), `${failed} failed`,
     `${living} lived at the end`, gaps.length ? `${count("gap", gaps.length)}, ${lost} events lost` : "no events lost"].join(" · ");

@@ -13,7 +13,7 @@ export function search(model, text) {
 }
 
 function byNumber(model, number) {
-  return (i) => model.tgid[i] === number || (model.nr[i] === number && model.lanes[model.lane[i]].level > 0)
+  return (i) => model.tgid[i] === number || (model.nr[i] === number && model.level[i] > 0)
     || (model.between.has(i) && pids(model, i).includes(number));
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, row
 from crowd import crowd
 from looking import CHROMIUM, Seen, chromium, page_of
 
@@ -18,7 +18,8 @@ from tracer.stream.schema import Kind
 
 pytest.importorskip("playwright", reason="needs playwright: scripts/setup")
 
-WIDTH, AXIS_TO_ROW = 1280, 22 + 8  # a lane's heading, half of a row
+WIDTH, HEAD, ROW = 1280, 22, 16
+AXIS_TO_ROW = HEAD + ROW // 2
 INNER = Container("b" * 64, "docker", "inner", "alpine:3", {})
 MS = 1_000_000
 SPAN_NS = 2 * SECOND_NS
@@ -65,9 +66,9 @@ def color_at(page: Any, x: float, y: float, canvas: str = "#lanes") -> tuple[int
     return tuple(page.locator(canvas).evaluate(read, [x, y]))
 
 
-def click_row(page: Any, row: int, part: float) -> None:
-    """Click into a row of the first lane, at this part of the width."""
-    page.locator("#lanes").click(position={"x": part * WIDTH, "y": AXIS_TO_ROW + 16 * row})
+def click_row(page: Any, row: int, part: float, below: int = 0) -> None:
+    """Click into a row of the first lane, at this part of the width. below: how much lower the rows begin."""
+    page.locator("#lanes").click(position={"x": part * WIDTH, "y": AXIS_TO_ROW + ROW * row + below})
 
 
 def is_red(color: tuple[int, ...]) -> bool:
@@ -166,6 +167,45 @@ def test_the_keyboard_moves_selects_and_shows_the_table(seen: Seen) -> None:
     assert "1234 lost at" in page.inner_text("#rows caption")
 
 
+def test_f_shows_the_next_failure_however_brief_it_was(seen: Seen) -> None:
+    web, inside = {"cgroup_id": 7}, [(OUTER_NS, 15)]
+    brief: list[Row] = []
+    for number in range(3):
+        born = SECOND_NS + (number + 1) * 600 * SECOND_NS
+        for tgid, status in ((5000 + number, 0), (6000 + number, 1 << 8)):
+            brief.append(fork(tgid, inside, start_ns=born, ts_ns=born, **web))
+            brief.append(exits(tgid, inside, start_ns=born, ts_ns=born + 200_000, status=status, **web))
+    page = seen.open([batch(cgroup(7, WEB), fork(4701, [(OUTER_NS, 1)], **web), *brief)])
+    page.locator("#lanes").focus()
+    for key, tgid in (("f", 6000), ("f", 6001), ("f", 6002), ("F", 6001)):
+        page.keyboard.press(key)
+        seen.settle()
+        assert seen.facts()["PID on the host"] == str(tgid)
+        assert seen.facts()["how"] == "exit 1"
+        begin, until = seen.window_ns()
+        started = (tgid - 6000 + 1) * 600 * SECOND_NS
+        assert begin <= started < started + 200_000 <= until
+        assert 200_000 / (until - begin) * page.locator("#lanes").evaluate("c => c.clientWidth") >= 8  # pixels
+        column = (started + 100_000 - begin) / (until - begin) * page.locator("#lanes").evaluate("c => c.clientWidth")
+        colors = [color_at(page, column, HEAD + ROW * at + 5) for at in range(4)]
+        assert any(is_red(color) for color in colors)
+
+
+def test_g_shows_the_next_gap(seen: Seen) -> None:
+    page = seen.open([small()])
+    page.locator("#lanes").focus()
+    page.keyboard.press("g")
+    seen.settle()
+    begin, until = seen.window_ns()
+    assert begin <= SECOND_NS <= SECOND_NS + 200 * MS <= until <= begin + 900 * MS
+    assert "1234 events lost at" in page.inner_text("#said")
+    page.keyboard.press("Escape")
+    page.fill("#search", "init")
+    page.locator("#lanes").focus()
+    page.keyboard.press("f")
+    assert page.inner_text("#said") == "No failure is recorded here"
+
+
 def test_a_link_leads_back_to_the_same_view(seen: Seen, browser: Any, tmp_path: Path) -> None:
     page = seen.open([small()])
     page.fill("#search", "make")
@@ -209,7 +249,7 @@ def test_light_and_dark(seen: Seen) -> None:
 
 def test_colors_say_how_processes_ended_and_gaps_are_shaded(seen: Seen) -> None:
     page = seen.open([small()])
-    assert is_red(color_at(page, 700, AXIS_TO_ROW + 16 + 5))  # make failed
+    assert is_red(color_at(page, 700, AXIS_TO_ROW + ROW + 5))  # make failed
     assert not is_red(color_at(page, 300, AXIS_TO_ROW + 5))  # init lives
     lost = 1.1 * SECOND_NS / SPAN_NS * WIDTH
     assert is_red(color_at(page, lost, 400))
@@ -245,8 +285,10 @@ def test_containers_tell_what_happened_to_them(seen: Seen) -> None:
     note = row(Kind.CONTAINER, 0, args=[], ts_ns=5 * SECOND_NS // 2, args_len=len(fact), args_total=len(fact))
     page = seen.open([small(), batch(note._replace(heap=note.heap + fact))])
     assert seen.said == []
-    red, green, blue = color_at(page, 0.75 * WIDTH, 5)
-    assert blue > red > green  # the mark, on the heading of its lane
+    red, green, blue = color_at(page, 0.75 * WIDTH, HEAD + 5)
+    assert blue > red > green  # the mark, below the heading of its lane
+    click_row(page, 1, 0.5, ROW)
+    assert seen.facts()["PID on the host"] == "4711"  # the rows stand below it
 
 
 HOSTILE = [

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import WEB, batch, cgroup
 from conftest import ROOT, wait_for
 from oracle import nspid
+from recordings import record, storm
 from screens import Terminal
 
 pytest.importorskip("textual", reason="needs textual: scripts/setup")
@@ -169,3 +171,19 @@ def test_a_filter_that_is_typed(start_container: Start, terminal: Terminal) -> N
     terminal.await_text("sh -c")
     terminal.key("q")
     terminal.await_text("ended 0")
+
+
+def test_a_target_that_means_nothing_is_said(terminal: Terminal, start_container: Start) -> None:
+    start_container()  # so that there is an engine
+    begin(terminal, "nobody-is-called-so")
+    terminal.await_text(r"(?s)no container named 'nobody-is-called-so'.*nstrace follow -F waits for it.*ended 3")
+    begin(terminal, "nobody-is-called-s*")
+    terminal.await_text("no running container matches nobody-is-called-s")
+    terminal.key("q")
+    terminal.await_text("ended 0")
+
+
+def test_a_target_that_is_not_in_a_recording_is_said(terminal: Terminal, tmp_path: Path) -> None:
+    record(tmp_path / "web.arrows", [batch(cgroup(7, WEB)), storm(1, 100)])
+    begin(terminal, "--from", "web.arrows", "nobody")
+    terminal.await_text(r"(?s)no process in web.arrows matches nobody.*containers in it: 'web'.*ended 3")

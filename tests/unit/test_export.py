@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -169,3 +170,23 @@ def test_a_window_of_time(form: str, arrows: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert "'+2h' is outside the recording" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "word", "name"),
+    [("csv", "rows", "web.csv"), ("parquet", "rows", "web.parquet"), ("jsonl", "lines", "web.jsonl"),
+     ("perfetto", "processes", "web.pftrace")],
+)  # fmt: skip
+def test_what_was_written_is_said(form: str, word: str, name: str, arrows: Path, tmp_path: Path) -> None:
+    out = tmp_path / name
+    argv = [sys.executable, "-m", "tracer", "export", str(arrows), "--to", form, "-w", str(out), "--force"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
+    said = re.fullmatch(rf"nstrace: wrote (.*): (\d+) {word}, ([\d.]+) (bytes|kB)\n", done.stderr)
+    assert (done.stdout, said and said[1]) == ("", str(out))
+    assert said
+    assert float(said[3]) * (1000 if said[4] == "kB" else 1) == pytest.approx(out.stat().st_size, rel=0.01)
+    events = [json.loads(line) for line in nstrace("replay", arrows, "--json").splitlines()]
+    processes = {event["proc_id"] for event in events if event.get("proc_id")}
+    assert int(said[2]) == len(processes if form == "perfetto" else events)
+    done = subprocess.run([*argv, "-q"], check=True, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -74,7 +74,7 @@ def test_a_folder_that_is_replaced_as_soon_as_it_is_made(
     monkeypatch.setattr(privileges, "in_child", lambda _work, folder: worked.append(folder))
     monkeypatch.setattr(os, "mkdir", made_and_replaced)
     with pytest.raises(NstraceError, match="its folder was replaced by another process"):
-        export._into_folder(lambda _write: None, "csv", shared / "out")
+        export._into_folder(lambda _write: "", "csv", shared / "out")
     assert (given, worked) == ([], [])
     assert [(entry.name, entry.read_bytes()) for entry in victim.iterdir()] == [("secret", b"precious")]
     assert not (shared / "out").exists()
@@ -91,7 +91,7 @@ def test_a_folder_that_is_replaced_while_it_is_written(
     given = note_owners(monkeypatch)
     monkeypatch.setattr(privileges, "in_child", work)
     with pytest.raises(NstraceError, match="another process has replaced"):
-        export._into_folder(lambda _write: None, "csv", shared / "out")
+        export._into_folder(lambda _write: "", "csv", shared / "out")
     inode = (shared / "moved").stat().st_ino
     assert {name for name in given if isinstance(name, int)} == {inode}
     assert list((shared / "moved").iterdir()) == []

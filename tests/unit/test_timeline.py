@@ -185,7 +185,10 @@ def nstrace(*args: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_writes_a_page(arrows: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.html"
     done = nstrace(arrows, "-w", out)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    size = f"{out.stat().st_size / 1000:.3g} kB"
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"nstrace: wrote {out}: 100 processes, {size}\n"
+    assert nstrace(arrows, "-w", out, "--force", "-q").stderr == ""
     page = out.read_text()
     data = page.partition('id="data">')[2].partition("<")[0]
     assert unpacked(base64.b64decode(data, validate=True))["lanes"][0]["counts"] == {

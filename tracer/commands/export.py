@@ -14,9 +14,11 @@ import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.stream.schema import EVENT_NAMES, Kind, Output, columns_in
+from tracer.text.counted import counted
 from tracer.wiring.completing import complete_file
 from tracer.wiring.conditions import filter_of, let_pass
 from tracer.wiring.options import fields_option, where_option
+from tracer.wiring.printing import note
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 from tracer.wiring.zones import time_option
@@ -28,7 +30,8 @@ _FORMATS = ("parquet", "jsonl", "csv", "perfetto")
 _SUFFIXES = {"perfetto": "pftrace"}
 _USES: dict[str, tuple[str, ...]] = {"jsonl": ("tracer.views.fields",), "perfetto": ("tracer.recording.perfetto",)}
 _FLAT = ("parquet", "csv")
-Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
+Convert = Callable[[Callable[["list[RecordedSource]"], str]], str]
+"""Calls what writes the sources, and gives what that does: what was written, in words."""
 
 
 @click.command("export")
@@ -54,7 +57,7 @@ Convert = Callable[[Callable[["list[RecordedSource]"], None]], None]
 @window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
-@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No warnings, and no line that says what was written.")
 @time_option
 def command(
     arguments: tuple[str, ...], form: str, what: str, where: str | None, fields: tuple[str, ...],
@@ -96,17 +99,18 @@ def command(
 
     command_pid = os.getpid()
 
-    def convert(write: Callable[[list[RecordedSource]], None]) -> None:
+    def convert(write: Callable[[list[RecordedSource]], str]) -> str:
         if os.getpid() != command_pid:
             default_signals()
         sources = parse()
         chosen = in_window(sources, since, until)
         let_pass(table.where, chosen)
         with progress(chosen, shows):
-            write(chosen)
+            wrote = write(chosen)
         if not any(source.found for source in chosen):
             in_window(chosen, since, until)  # when a stream ended is known now
         check_found(sources)
+        return wrote
 
     if out != "-":
         interrupt_at_signals()
@@ -115,7 +119,8 @@ def command(
     elif out == "-":
         _into_stdout(convert, table)
     else:
-        into_file(lambda file: convert(lambda sources: table.write(sources, file)), Path(out), force)
+        wrote = into_file(lambda file: convert(lambda sources: table.write(sources, file)), Path(out), force)
+        note(f"nstrace: {wrote}", quiet)
     return 0
 
 
@@ -161,16 +166,16 @@ class Table:
 
             self.query, self.uses = Query(f"from {what} order by {_ORDERS[what]}"), ("tracer.ask.answer", *USES)
 
-    def write(self, sources: list[RecordedSource], file: IO[bytes]) -> None:
-        """Write what the sources have of it."""
+    def write(self, sources: list[RecordedSource], file: IO[bytes]) -> str:
+        """Write what the sources have of it. Gives how much that is, in words."""
         if self.query is None:
-            _write(sources, self.form, self._fields, file)
-            return
+            return _write(sources, self.form, self._fields, file)
         from tracer.ask.answer import FORMS
         from tracer.ask.tables import readings
 
         FORMS[self.form](*self.query.answer(readings(sources, lambda found: found)), file)
         file.flush()
+        return ""
 
 
 def _into_stdout(convert: Convert, table: Table) -> None:
@@ -212,43 +217,49 @@ def _own(folder: int, uid: int) -> None:
                     os.fchown(file.fileno(), os.geteuid(), os.getegid())
 
 
-def _write(sources: list[RecordedSource], form: str, fields: Sequence[str], file: IO[bytes]) -> None:
+def _write(sources: list[RecordedSource], form: str, fields: Sequence[str], file: IO[bytes]) -> str:
     if form == "jsonl":
-        _write_lines(sources, fields, file)
-        return
+        return _write_lines(sources, fields, file)
     if form == "perfetto":
         from tracer.recording.multiple_runs import run_of
         from tracer.recording.perfetto import write_trace
 
-        write_trace(run_of(sources), file)
-        return
+        return counted(write_trace(run_of(sources), file), "process", "es")
     from tracer.recording.export import TABLES, tables
 
     table = TABLES[form](file)
+    rows = 0
     for part in tables(sources):
         table.write(part.select(list(fields)) if fields else part)
+        rows += part.num_rows
     table.close()
     file.flush()
+    return counted(rows, "row")
 
 
-def _partition(sources: list[RecordedSource], form: str) -> None:
+def _partition(sources: list[RecordedSource], form: str) -> str:
     from tracer.recording.export import TABLES, Partitions, tables
 
     partitions = Partitions(Path(), f".{form}", TABLES[form])
     for part in tables(sources):
         partitions.write(part)
     partitions.close()
+    return ""
 
 
-def _write_lines(sources: list[RecordedSource], fields: Sequence[str], file: IO[bytes]) -> None:
+def _write_lines(sources: list[RecordedSource], fields: Sequence[str], file: IO[bytes]) -> str:
     from tracer.views.fields import JsonFields
     from tracer.views.jsonl import JsonLines
 
     kinds = frozenset(Kind[name.upper()] for name in EVENT_NAMES)
+    lines = 0
     for source in sources:
         threads = not {"tid", "ns_tid"}.isdisjoint(fields)
-        lines = JsonLines(kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
-        view = JsonFields(fields, lines) if fields else lines
+        all_of_it = JsonLines(kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
+        view = JsonFields(fields, all_of_it) if fields else all_of_it
         for batch in source.batches(lambda: 0.0):
-            file.write(view.render(batch, source.attribution))
+            text = view.render(batch, source.attribution)
+            lines += text.count(b"\n")
+            file.write(text)
     file.flush()
+    return counted(lines, "line")

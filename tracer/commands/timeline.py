@@ -9,7 +9,9 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from tracer.text.counted import counted
 from tracer.wiring.completing import complete_file
+from tracer.wiring.printing import note
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 from tracer.wiring.zones import time_option
@@ -33,7 +35,7 @@ _USES = ("tracer.views.timeline", "tracer.past.timeline", "tracer.recording.mult
 )
 @window_options()
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
-@click.option("-q", "--quiet", is_flag=True, help="No warnings.")
+@click.option("-q", "--quiet", is_flag=True, help="No warnings, and no line that says what was written.")
 @time_option
 def command(
     arguments: tuple[str, ...], out: str | None, force: bool, quiet: bool, since: str | None, until: str | None
@@ -66,18 +68,20 @@ def command(
     parse = open_later(files, _USES, targets_of(targets), sayer(quiet))
     command_pid = os.getpid()
 
-    def write(file: IO[bytes]) -> None:
+    def write(file: IO[bytes]) -> str:
         if os.getpid() != command_pid:
             default_signals()
         sources = parse()
         chosen = in_window(sources, since, until)
         with progress(chosen, shows):
-            file.write(_rendered(chosen, page, is_whole=since is None and until is None))
+            rendered, processes = _rendered(chosen, page, is_whole=since is None and until is None)
+            file.write(rendered)
         file.flush()
+        return counted(processes, "process", "es")
 
     if out != "-":
         interrupt_at_signals()
-        into_file(write, Path(out), force)
+        note(f"nstrace: {into_file(write, Path(out), force)}", quiet)
     else:
         from tracer.system.privileges import drop
 
@@ -96,8 +100,9 @@ def _page() -> Page:
     return Page(*((folder / name).read_text("utf-8") for name in PARTS))
 
 
-def _rendered(sources: list[RecordedSource], page: Page, is_whole: bool) -> bytes:
-    """The page of the one run; is_whole: up to its end. Raises NstraceError (usage) where there are several."""
+def _rendered(sources: list[RecordedSource], page: Page, is_whole: bool) -> tuple[bytes, int]:
+    """The page of the one run, and how many processes it shows; is_whole: up to its end. Raises NstraceError (usage)
+    where there are several."""
     from tracer.past.timeline import Collector
     from tracer.recording.multiple_runs import check_found, run_of
     from tracer.text import zone
@@ -113,4 +118,4 @@ def _rendered(sources: list[RecordedSource], page: Page, is_whole: bool) -> byte
     about = About(
         Path(source.name).name, source.recordings[0].facts.host, source.wall_offset_ns, zone.is_utc(), VERSION
     )
-    return render(timeline, about, page)
+    return render(timeline, about, page), len(timeline.processes)

@@ -30,7 +30,7 @@ _FACT = np.dtype(
     [
         ("start_ns", "<i8"), ("ts_ns", "<i8"), ("parent_start_ns", "<i8"), ("tgid", "<u4"), ("nr", "<u4"),
         ("parent_tgid", "<u4"), ("lane", "<u4"), ("comm", "<u4"), ("command", "<u4"), ("uid", "<u4"), ("status", "<u4"),
-        ("kind", "u1"), ("flags", "u1"),
+        ("kind", "u1"), ("flags", "u1"), ("level", "u1"),
     ]
 )  # fmt: skip
 """What is kept of a row. comm, command: as `Texts` numbers them, 0: not known."""
@@ -78,11 +78,11 @@ LIFE = np.dtype(
     [
         ("start_ns", "<i8"), ("end_ns", "<i8"), ("tgid", "<u4"), ("nr", "<u4"), ("parent_tgid", "<u4"),
         ("parent", "<i4"), ("lane", "<u4"), ("comm", "<u4"), ("command", "<u4"), ("uid", "<u4"), ("status", "<u4"),
-        ("fate", "u1"), ("was_there", "u1"),
+        ("level", "u1"), ("fate", "u1"), ("was_there", "u1"),
     ]
 )  # fmt: skip
 """One process. parent: its index, -1: it is not among them. status: as wait(2) reports it, where fate is ENDED.
-was_there: it began before it could be followed."""
+level: of the namespace that nr is in. was_there: it began before it could be followed."""
 EXEC = np.dtype([("process", "<u4"), ("ts_ns", "<i8"), ("command", "<u4"), ("errno", "<u4")])
 """One exec, or a failed one: errno is not 0."""
 
@@ -117,7 +117,7 @@ class Collector:
     def _facts_of(self, batch: Batch, attribution: Attribution) -> NDArray[np.void]:
         rows, known = batch.rows, Known(batch.rows)
         facts = np.zeros(len(rows), _FACT)
-        for name in ("start_ns", "ts_ns", "parent_start_ns", "tgid", "parent_tgid", "status", "kind", "flags"):
+        for name in ("start_ns", "ts_ns", "parent_start_ns", "tgid", "parent_tgid", "status", "kind", "flags", "level"):
             facts[name] = rows[name]
         facts["nr"] = rows["chain"]["nr"][:, 0]
         facts["uid"] = np.where(known("uid"), rows["uid"], _UNKNOWN_UID)
@@ -200,7 +200,7 @@ def _lives(
     first = np.flatnonzero(is_first)
     last = np.append(first[1:], len(facts))[: len(first)] - 1
     lives = np.zeros(len(first), LIFE)
-    for name in ("start_ns", "tgid", "nr", "parent_tgid"):
+    for name in ("start_ns", "tgid", "nr", "parent_tgid", "level"):
         lives[name] = facts[name][first]
     lives["lane"] = facts["lane"][last]
     is_report = facts["kind"] != Kind.EXEC_FAILED  # whose command is not what the process runs

@@ -131,7 +131,7 @@ class PerfettoTrace:
         self._losses = 0
         self._last_uuid = self._last_flow = 0
         self._living: OrderedDict[tuple[int, int], _Life] = OrderedDict()
-        self._end_ns = 0
+        self._end_ns = self.slices = 0
         self._clock(wall_offset_ns)
 
     def _clock(self, wall_offset_ns: int) -> None:
@@ -201,6 +201,7 @@ class PerfettoTrace:
         self._event(life.track, life.begin_ns, TrackEvent.TYPE_SLICE_BEGIN, name, facts, life.flow)
         self._event(life.track, max(end_ns, life.begin_ns), TrackEvent.TYPE_SLICE_END)
         self._slices[life.lane].give_back(life.track, end_ns)
+        self.slices += 1
 
     def _aside(self, batch: Batch, at: int, attribution: Attribution) -> None:
         """A row about no process: losses have a track of their own, unless a container's events were lost."""
@@ -290,10 +291,11 @@ def _line(args: bytes) -> str:
     return command_line(split_args(args))
 
 
-def write_trace(source: RecordedSource, file: IO[bytes]) -> None:
-    """Write the trace of a run."""
+def write_trace(source: RecordedSource, file: IO[bytes]) -> int:
+    """Write the trace of a run. Gives the number of its slices: of its processes."""
     trace = PerfettoTrace(file, source.wall_offset_ns, safe_text(source.recordings[0].facts.host))
     for batch in source.batches(lambda: 0.0):
         trace.take(batch, source.attribution)
     trace.close()
     file.flush()
+    return trace.slices

@@ -254,7 +254,8 @@ class Top(App[None]):
 
     def _head(self) -> Text:
         model = self.model
-        containers = {group.facts.label for group in model.groups.values() if group.living and group.facts.level}
+        living = [group.facts.container for group in model.groups.values() if group.living]
+        containers = {(container.id, container.incarnation) for container in living if container}
         text = Text(no_wrap=True, overflow="ellipsis")
         text.append(f"{safe_text(self.hello.title)}  ", Style(bold=True))
         if model.lost:

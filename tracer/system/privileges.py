@@ -264,10 +264,11 @@ class _Program(ctypes.Structure):
 
 
 def in_child(
-    work: Callable[[], None], folder: int | None = None, begin_threads: Callable[[], None] = lambda: None
-) -> None:
-    """Call work in a child without privileges, which shares our descriptors and ends with us. folder, begin_threads: as
-    for `drop`; the folder is the child's working directory. Raises the child's NstraceError."""
+    work: Callable[[], str | None], folder: int | None = None, begin_threads: Callable[[], None] = lambda: None
+) -> str:
+    """Call work in a child without privileges, which shares our descriptors and ends with us. Gives what work does; it
+    is as little to be trusted as what the child has read. folder, begin_threads: as for `drop`; the folder is the
+    child's working directory. Raises the child's NstraceError."""
     reader, writer = os.pipe()
     parent, child = os.getpid(), os.fork()
     if child == 0:
@@ -281,17 +282,19 @@ def in_child(
         os.waitpid(child, 0)
         raise
     _pid, status = os.waitpid(child, 0)
-    if answered:
-        message, hint, code, detail = json.loads(answered)
+    answer = json.loads(answered or '""')
+    if not isinstance(answer, str):
+        message, hint, code, detail = answer
         raise NstraceError(message, hint, ExitCode(code), detail)
     if status:
         raise NstraceError(
             f"the process that reads the recording ended with {os.waitstatus_to_exitcode(status)}", "please report it"
         )
+    return answer
 
 
 def _work(
-    work: Callable[[], None], folder: int | None, begin_threads: Callable[[], None], writer: int, parent: int
+    work: Callable[[], str | None], folder: int | None, begin_threads: Callable[[], None], writer: int, parent: int
 ) -> None:
     def begin() -> None:
         _end_with(parent)
@@ -301,7 +304,7 @@ def _work(
         if folder is not None:
             os.fchdir(folder)
         drop(folder, begin_threads=begin)
-        work()
+        os.write(writer, json.dumps(work() or "").encode())
         os._exit(0)
     except NstraceError as error:
         failure = (error.message, error.hint, int(error.exit_code), error.detail)

@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.options import StreamOptions
@@ -60,11 +60,13 @@ def followed(
     endless: bool = False,
     at_end: Callable[[], object] | None = None,
     for_code: bool = False,
+    wait_hint: str = "-F waits for it",
 ) -> Iterator[Followed]:
     """Trace the TARGETs, all containers where there are none, as long as this lasts. say: writes a line for people.
     uses: as for `Tracing.load`. confine: called before anything of strangers is read from the kernel, to give
     privileges up. waits: follow names, and wait for what is not there yet. endless, at_end: as for `TargetLifetime`.
-    for_code: it is about the exit code of the container. Raises NstraceError, and with for_code HasEnded."""
+    for_code: it is about the exit code of the container. wait_hint: what to do where a TARGET is not there yet. Raises
+    NstraceError, and with for_code HasEnded."""
     from tracer.system.clock_offset import wall_offset_ns
     from tracer.wiring.tracing import Tracing
 
@@ -82,7 +84,7 @@ def followed(
         from tracer.wiring.target_lifetime import TargetLifetime
 
         lookup = Lookup(names)
-        resolved = _resolved(lookup, targets or ("all",), waits)
+        resolved = _resolved(lookup, targets or ("all",), waits, wait_hint)
         for missing in resolved.missing:
             say(f"{missing}; waiting for one")
         for name in resolved.not_running:
@@ -129,14 +131,14 @@ def _check_last(names: Names, container_id: str, name: str, since_ns: int) -> No
         raise HasEnded(name, last.exit_code)
 
 
-def _resolved(lookup: Lookup, texts: Sequence[str], waits: bool) -> Resolved:
+def _resolved(lookup: Lookup, texts: Sequence[str], waits: bool, wait_hint: str) -> Resolved:
     """What the TARGETs mean now. Raises NstraceError."""
     from tracer.containers.resolve_targets import NotThere
 
     try:
         return lookup.targets(texts, waits=waits)
     except NotThere as error:
-        hint = "; ".join(filter(None, [error.hint, "-F waits for it"]))
+        hint = "; ".join(filter(None, [error.hint, wait_hint]))
         raise NstraceError(error.message, hint, error.exit_code, error.detail) from error
 
 
@@ -214,7 +216,11 @@ def _follow_until(
     with contextlib.ExitStack() as stack:
         uses = (*view_modules(options), *(destination.uses if destination else ()))
         waits, at_end = options.follow_name, ending.stop if options.follow_name and options.exit_code else None
-        how = {"waits": waits, "endless": waits and not options.exit_code, "for_code": options.exit_code}
+        how: dict[str, Any] = {
+            "waits": waits,
+            "endless": waits and not options.exit_code,
+            "for_code": options.exit_code,
+        }
         tracing = followed(targets, load_options, options.max_processes, say, uses, confine, **how, at_end=at_end)
         source, lifetime = stack.enter_context(tracing)
         for line in missing_here(source.trace.loaded, options):

@@ -17,7 +17,7 @@ import click
 
 from tracer.errors import NstraceError, ReaderGone, ReaderStuck
 from tracer.stream.schema import SUMMARY_KINDS
-from tracer.text.counted import counted
+from tracer.text.counted import counted, size_text
 from tracer.text.escape import safe_text
 from tracer.wiring.amounts import Duration, Size
 from tracer.wiring.completing import complete_file
@@ -137,7 +137,9 @@ class Recorder:
         if self._progress and time.monotonic() - self._shown_at >= _PROGRESS_S:
             self._shown_at = time.monotonic()
             events = counted(self._events, "event")
-            self._ending.show(f"nstrace: recording: {events}, {_size(self._writer.bytes)}, {self._writer.lost} lost")
+            self._ending.show(
+                f"nstrace: recording: {events}, {size_text(self._writer.bytes)}, {self._writer.lost} lost"
+            )
 
     def close(self) -> None:
         """Finish the file."""
@@ -152,7 +154,7 @@ class Recorder:
     def line(self) -> str:
         """A line for people: how much was recorded."""
         writer = self._writer
-        return f"wrote {writer.name}: {counted(writer.rows, 'row')}, {_size(writer.bytes)}, {writer.lost} lost"
+        return f"wrote {writer.name}: {counted(writer.rows, 'row')}, {size_text(writer.bytes)}, {writer.lost} lost"
 
     def _guarded(self, action: Callable[[], None]) -> None:
         if self.error:
@@ -237,11 +239,3 @@ def beside_recording(
         ending.cut_off(f"the events could not be written: {outlet.error.strerror}; the recording has all of them")
     if patient.left_out and not options.quiet:
         ending.say(f"nstrace: the events were read too slowly: {patient.left_out} events are in the recording alone")
-
-
-def _size(count: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
-        count = count / 1000  # type: ignore[assignment]
-    return f"{count:.3g} GB"

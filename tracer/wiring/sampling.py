@@ -199,16 +199,13 @@ def serve_live(
     from tracer.wiring.following import followed
 
     require_initial_pidns()
-    said: list[str] = []
-    with followed(targets, LoadOptions(), max_processes, said.append, confine=lambda tracing: tracing.confine()) as (
-        source,
-        _is_over,
-    ):
+    with followed(
+        targets, LoadOptions(), max_processes, lambda line: channel.send(Said(line)),
+        confine=lambda tracing: tracing.confine(), wait_hint="nstrace follow -F waits for it",
+    ) as (source, _is_over):  # fmt: skip
         source.trace.ring.wake_on(channel.fileno())
         outlet = Outlet(channel, source.wall_offset_ns)
         channel.send(Hello(" ".join(targets) or "all containers", source.wall_offset_ns))
-        for line in said:
-            channel.send(Said(line))
         ready()
         sample_live(source, outlet, now_ns)
 
@@ -217,12 +214,15 @@ def serve_recording(
     files: Sequence[str], targets: Sequence[str], channel: Channel[Request], ready: Callable[[], None]
 ) -> None:
     """Play a recording for the screen. Raises NstraceError."""
-    from tracer.recording.multiple_runs import run_of
+    from tracer.recording.multiple_runs import check_found, run_of
     from tracer.recording.source import RecordedSource
     from tracer.wiring.open_recordings import open_sources, targets_of
 
     meant = targets_of(targets)
     source = run_of(open_sources(files, ["tracer.recording.multiple_runs"], meant))
+    if meant:
+        any(source.found for _batch in source.batches(lambda: 0.0))
+        check_found([source])
     span, offset_ns = source.span(), source.wall_offset_ns
     begin_ns, end_ns = span.begin_ns - offset_ns, span.end_ns - offset_ns
     channel.send(Hello(source.name, offset_ns, begin_ns, max(end_ns, begin_ns + 1)))

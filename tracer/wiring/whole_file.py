@@ -10,6 +10,7 @@ from types import FrameType
 from typing import IO
 
 from tracer.errors import Interrupted
+from tracer.text.counted import size_text
 
 
 def interrupt_at_signals() -> None:
@@ -31,12 +32,14 @@ def default_signals() -> None:
 
 
 def into_file(
-    write: Callable[[IO[bytes]], None], out: Path, force: bool, begin_threads: Callable[[], None] = lambda: None
-) -> None:
-    """Have a child without privileges write the whole file: under another name, until it is finished. begin_threads: as
-    for `tracer.system.privileges.drop`."""
+    write: Callable[[IO[bytes]], str | None], out: Path, force: bool, begin_threads: Callable[[], None] = lambda: None
+) -> str:
+    """Have a child without privileges write the whole file: under another name, until it is finished. write: gives what
+    it has written, in words. Gives a line for people. begin_threads: as for `tracer.system.privileges.drop`."""
     from tracer.recording.files import created
     from tracer.system.privileges import in_child
 
     with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
-        in_child(lambda: write(file), begin_threads=begin_threads)
+        wrote = in_child(lambda: write(file), begin_threads=begin_threads)
+        size = size_text(os.fstat(fd).st_size)
+    return f"wrote {out}: {', '.join(filter(None, (wrote, size)))}"
