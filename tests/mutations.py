@@ -415,8 +415,8 @@ MUTATIONS = (
     Mutation(
         "a forgotten decision is told again",
         SELECTION,
-        "if undecided.any() else ()",
-        "if False else ()",
+        "if batch.may_have(Flag.UNDECIDED):",
+        "if False:",
         unit("selection"),
     ),
     Mutation(

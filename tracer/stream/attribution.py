@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.stream.batch import Batch, of_kind
+from tracer.stream.batch import Batch, of_kind, pick
 from tracer.stream.lru import Lru
 from tracer.stream.membership import Birth, Member, Membership
 from tracer.stream.metadata import RUNTIME_COMM, CgroupFact, Container, LifeFact, SessionFact
@@ -62,10 +62,10 @@ class Attribution:
             yield from self.sessions.split_and_learn(part)
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
-        is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
-        if not (is_fact | births).any():
+        if not batch.has(Kind.CGROUP) and not len(batch.firsts):
             yield from [batch] if len(batch) else []
             return
+        is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
         at = 0
         for cut in itertools.chain(_cuts(batch, is_fact, births), [len(batch)]):
             if cut > at:
@@ -308,8 +308,7 @@ def fact_of(batch: Batch, index: int) -> LifeFact | SessionFact:
 
 def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
     """The rows where mask is true, and from the others what identifies the namespaces of containers, as PIDNS rows."""
-    births = _births(part) & ~mask
-    if not births.any():
+    if not len(part.firsts) or not (births := _births(part) & ~mask).any():
         return part.select(mask)
     part = _without_commands(part, births & (part.rows["kind"] != Kind.PIDNS))
     part.rows["kind"][births] = Kind.PIDNS
@@ -330,10 +329,9 @@ def _without_commands(part: Batch, which: NDArray[np.bool_]) -> Batch:
 
 def _births(batch: Batch) -> NDArray[np.bool_]:
     """Rows in which the first process of a nested namespace appears, or enters another cgroup, shape (n,)."""
-    rows = batch.rows
-    births: NDArray[np.bool_] = rows["chain"]["nr"][:, 0] == 1
-    if births.any():
-        births &= (rows["level"] > 0) & of_kind(rows, Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS, Kind.MOVE)
+    births, first = np.zeros(len(batch), bool), batch.firsts
+    if len(first):
+        births[first] = of_kind(pick(batch.rows, first), Kind.FORK, Kind.SNAPSHOT, Kind.PIDNS, Kind.MOVE)
     return births
 
 

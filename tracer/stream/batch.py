@@ -61,6 +61,14 @@ def _is_one_of(kinds: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.isin(np.arange(256), kinds)
 
 
+_BITS = np.array([1 << min(kind, 63) for kind in range(256)], np.uint64)  # the last one: of kinds that there are not
+
+
+@lru_cache
+def _bits_of(kinds: tuple[int, ...]) -> int:
+    return sum(1 << kind for kind in set(kinds))
+
+
 def of_kind(rows: NDArray[np.void], *kinds: int) -> NDArray[np.bool_]:
     """Which rows are of one of these kinds, shape (n,)."""
     result: NDArray[np.bool_] = _is_one_of(kinds).take(rows["kind"])
@@ -103,6 +111,9 @@ class Batch:
 
     rows: array of EVENT, shape (n,). heap: for each row in order its deep chain and killer (deep_len bytes, of which
     the last killer_len are the killer), file name (exe_len) and arguments (args_len).
+
+    What many ask of a batch is worked out once, when it is asked first: a column of the rows is read for each answer.
+    So whoever changes rows later makes a new batch, or calls `changed`.
     """
 
     def __init__(self, rows: NDArray[np.void], heap: bytes = b"") -> None:
@@ -111,6 +122,39 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def _kinds(self) -> int:
+        return int(np.bitwise_or.reduce(_BITS.take(self.rows["kind"])))
+
+    @cached_property
+    def _flags(self) -> int:
+        return int(np.bitwise_or.reduce(self.rows["flags"]))
+
+    def has(self, *kinds: int) -> bool:
+        """Whether a row is of one of these kinds."""
+        return self._kinds & _bits_of(kinds) != 0
+
+    def may_have(self, flags: int) -> bool:
+        """Whether a row may have one of these flags. False: none has; it may be cleared where this is True."""
+        return self._flags & flags != 0
+
+    def changed(self) -> None:
+        """Call it after changing kinds or flags of rows, unless flags were cleared alone."""
+        for name in ("_kinds", "_flags"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def firsts(self) -> NDArray[np.intp]:
+        """The indices of rows whose process has number 1 in its innermost PID namespace, which is not the initial one,
+        whatever their kind."""
+        numbered: NDArray[np.intp] = np.flatnonzero(self.rows["chain"]["nr"][:, 0] == 1)
+        return numbered[self.rows["level"][numbered] > 0] if len(numbered) else numbered
+
+    @cached_property
+    def killed(self) -> NDArray[np.intp]:
+        """The indices of rows with a killer."""
+        return np.flatnonzero(self.rows["killer_len"])
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -165,6 +209,14 @@ class Batch:
             return Batch(pick(self.rows, mask))
         heap = np.frombuffer(self.heap, np.uint8)
         return Batch(pick(self.rows, mask), heap[np.repeat(mask, self.lengths)].tobytes())
+
+    def only(self, *kinds: int) -> Batch:
+        """The rows of these kinds, in the same order."""
+        return self.select(of_kind(self.rows, *kinds)) if self._kinds & ~_bits_of(kinds) else self
+
+    def without(self, *kinds: int) -> Batch:
+        """The rows of other kinds, in the same order."""
+        return self.select(~of_kind(self.rows, *kinds)) if self.has(*kinds) else self
 
     def take(self, indices: NDArray[np.intp]) -> Batch:
         """The rows at these indices, in the order of the indices."""

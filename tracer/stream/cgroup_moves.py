@@ -39,9 +39,9 @@ class CgroupMoves:
         followed, of a process that was not reported, becomes a SNAPSHOT row: from then on the process is reported.
         """
         rows = batch.rows
-        moving = (rows["kind"] == Kind.MOVE) | (rows["flags"] & Flag.MOVED != 0)
-        if not len(self._strays) and not moving.any():
+        if not len(self._strays) and not batch.has(Kind.MOVE) and not batch.may_have(Flag.MOVED):
             return by_pair
+        moving = (rows["kind"] == Kind.MOVE) | (rows["flags"] & Flag.MOVED != 0)
         ids, mask = identities(rows), by_pair.copy()
         moved = np.array([*self._strays, *ids[moving].tolist()], np.uint64)
         for at in np.flatnonzero(np.isin(ids, moved)).tolist():
@@ -51,6 +51,7 @@ class CgroupMoves:
             mask[at] |= before != 0
             _mark_move(batch, at, before)
             self._note(batch, at, int(ids[at]), is_stray=not by_pair[at], is_reported=before != 0)
+        batch.changed()
         return mask
 
     def _note(self, batch: Batch, at: int, identity: int, *, is_stray: bool, is_reported: bool) -> None:

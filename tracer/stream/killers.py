@@ -57,7 +57,7 @@ def is_oom(killer: Killer | None) -> bool:
 def with_names(part: Batch, attribution: Attribution) -> Batch:
     """The part (`Attribution.split_and_learn`) with JSON of `Killer` in place of the programs' notes; a note that is
     not whole is left out."""
-    at = np.flatnonzero(part.rows["killer_len"]).tolist()
+    at = part.killed.tolist()
     if not at:
         return part
     known: dict[tuple[bytes, int], bytes] = {}

@@ -138,7 +138,7 @@ class Lives:
         if any(sharing):
             begin = np.array(sharing, bool)[batch.pairs.of_row] & of_kind(rows, Kind.EXEC, Kind.SNAPSHOT)
             places = [*places, *np.flatnonzero(begin).tolist()]
-        if self._sharing or _OOM in batch.heap:
+        if self._sharing or (len(batch.killed) and _OOM in batch.heap):
             firsts = [life.first.tgid for life in self._sharing.values()]
             ends = (rows["kind"] == Kind.EXIT) & (np.isin(rows["tgid"], firsts) | (rows["killer_len"] > 0))
             places = [*places, *np.flatnonzero(ends).tolist()]
@@ -157,12 +157,8 @@ class Lives:
 
     def _of_first_processes(self, batch: Batch) -> list[int]:
         """The rows in which the first process of a nested namespace appears or ends."""
-        rows = batch.rows
-        numbered = np.flatnonzero(rows["chain"]["nr"][:, 0] == 1)
-        if not len(numbered):
-            return []
-        is_told = of_kind(pick(rows, numbered), *_CHANGES, Kind.MOVE) & (rows["level"][numbered] > 0)
-        places: list[int] = numbered[is_told].tolist()
+        first = batch.firsts
+        places: list[int] = first[of_kind(pick(batch.rows, first), *_CHANGES, Kind.MOVE)].tolist() if len(first) else []
         return places
 
     def _shares(self, pidns: PidnsId, container: Container | None) -> bool:

@@ -45,13 +45,12 @@ class NeededFacts:
 
     def take(self, part: Batch) -> Batch:
         """The part, with the facts that its rows need ahead of them, and without others."""
-        is_fact = of_kind(part.rows, Kind.CGROUP, Kind.PIDNS)
-        has_facts = bool(is_fact.any())
         pairs = part.pairs
-        if has_facts:
+        if part.has(Kind.CGROUP, Kind.PIDNS):
             self._pairs = Lru(MAX_FACTS)  # what a row needs may have changed
         elif all(pair in self._pairs for pair in pairs.keys):
             return part
+        is_fact = of_kind(part.rows, Kind.CGROUP, Kind.PIDNS)
         stays = ~is_fact
         for at in np.flatnonzero(is_fact).tolist():
             stays[at] = self._is_known(part, at)

@@ -21,6 +21,7 @@ from tracer.stream.schema import CONTAINER_KINDS, STREAM_KINDS, Flag
 from tracer.typed.targets import Target
 
 MAX_PAIRS = 65536
+_ABOUT_NO_PROCESS = (*STREAM_KINDS, *CONTAINER_KINDS)
 
 
 class Decision(NamedTuple):
@@ -54,20 +55,22 @@ class Selection:
     def mask(self, batch: Batch) -> NDArray[np.bool_]:
         """True for the rows that a target means, shape (n,). The batch's facts must have been applied."""
         self.decide_again()
-        passes, pairs = of_kind(batch.rows, *STREAM_KINDS), batch.pairs
-        about = of_kind(batch.rows, *CONTAINER_KINDS)
+        pairs = batch.pairs
         follow = [self.follows(pair) for pair in pairs.keys]
         for number, pair in enumerate(pairs.keys):
             if pair not in self._pairs:
-                rows = np.flatnonzero((pairs.of_row == number) & ~passes & ~about)
+                rows = np.flatnonzero((pairs.of_row == number) & ~of_kind(batch.rows, *_ABOUT_NO_PROCESS))
                 follow[number] = self._decide(chain_of(batch, int(rows[0])), pair) if len(rows) else None
-        undecided = batch.rows["flags"] & Flag.UNDECIDED != 0
-        for number in set(pairs.of_row[undecided].tolist()) if undecided.any() else ():
-            self._publish(pairs.keys[number])
-        result: NDArray[np.bool_] = passes | np.array([known is True for known in follow], bool)[pairs.of_row]
-        for index in np.flatnonzero(about).tolist():
-            known = self.follows(pairs.keys[int(pairs.of_row[index])])
-            result[index] = self._means_container_of(batch, index) if known is None else known
+        if batch.may_have(Flag.UNDECIDED):
+            undecided = batch.rows["flags"] & Flag.UNDECIDED != 0
+            for number in set(pairs.of_row[undecided].tolist()):
+                self._publish(pairs.keys[number])
+        result: NDArray[np.bool_] = np.array([known is True for known in follow], bool)[pairs.of_row]
+        if batch.has(*_ABOUT_NO_PROCESS):
+            result |= of_kind(batch.rows, *STREAM_KINDS)
+            for index in np.flatnonzero(of_kind(batch.rows, *CONTAINER_KINDS)).tolist():
+                known = self.follows(pairs.keys[int(pairs.of_row[index])])
+                result[index] = self._means_container_of(batch, index) if known is None else known
         return result
 
     def means_container(self, container: Container) -> bool:
@@ -90,10 +93,10 @@ class Selection:
     def waiting(self, batch: Batch) -> NDArray[np.bool_]:
         """True for the rows of processes that cannot be decided about yet, shape (n,); call it after `mask`."""
         known = (self._pairs.get(pair) for pair in batch.pairs.keys)
-        undecided = np.array([found is not None and found.follow is None for found in known], bool)
-        result: NDArray[np.bool_] = undecided[batch.pairs.of_row] & ~of_kind(
-            batch.rows, *STREAM_KINDS, *CONTAINER_KINDS
-        )
+        undecided = [found is not None and found.follow is None for found in known]
+        if True not in undecided:
+            return np.zeros(len(batch), bool)
+        result: NDArray[np.bool_] = np.array(undecided)[batch.pairs.of_row] & ~of_kind(batch.rows, *_ABOUT_NO_PROCESS)
         return result
 
     def may_mean(self, batch: Batch) -> NDArray[np.bool_]:

@@ -72,6 +72,8 @@ class Sessions:
         if not len(batch):
             return batch
         begun = {one.at: self._begin(batch, one) for one in self._newcomers(batch)}
+        if not begun and not len(self._members):
+            return batch
         marks = self._members.mark(batch.rows, {index: session.fact.number for index, session in begun.items()})
         if not marks.of_row.any():
             return batch

@@ -103,10 +103,9 @@ class Table:
         """Update the table with a batch of events."""
         if not len(batch):
             return
-        if (about := of_kind(batch.rows, *CONTAINER_KINDS)).any():
-            batch = batch.select(~about)  # their chains are not those of a process
-            if not len(batch):
-                return
+        batch = batch.without(*CONTAINER_KINDS)  # their chains are not those of a process
+        if not len(batch):
+            return
         others, brief = split(batch)
         self._apply_rows(others)
         if brief:
@@ -188,7 +187,7 @@ class Table:
 
     def _mark_losses(self, batch: Batch) -> None:
         rows = batch.rows
-        for at in np.flatnonzero(of_kind(rows, *NOTE_KINDS)).tolist():
+        for at in np.flatnonzero(of_kind(rows, *NOTE_KINDS)).tolist() if batch.has(*NOTE_KINDS) else ():
             since_ns, ts_ns = int(rows["start_ns"][at]), int(rows["ts_ns"][at])
             if rows["kind"][at] == Kind.GAP:
                 self._lost_until_ns = max(self._lost_until_ns or 0, ts_ns)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import numpy as np
 
-from tracer.stream.batch import Batch, of_kind
+from tracer.stream.batch import Batch
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import SessionFact
 from tracer.stream.schema import Kind
@@ -28,13 +28,14 @@ class ToldSessions:
 
     def split_and_learn(self, batch: Batch) -> Iterator[Batch]:
         """As `Attribution.split_and_learn`: each part is yielded when what it says is known, and nothing after it."""
-        places = np.flatnonzero(of_kind(batch.rows, Kind.SESSION)).tolist()
+        if not batch.has(Kind.SESSION):
+            yield batch
+            return
         done = 0
-        for at in places:
+        for at in np.flatnonzero(batch.rows["kind"] == Kind.SESSION).tolist():
             if at > done:
                 yield batch.part(done, at)
                 done = at
             fact = msgspec.json.decode(batch.payload(at).args, type=SessionFact)
             self._facts.put(fact.number, fact)
-        if done < len(batch) or not len(batch):
-            yield batch.part(done, len(batch)) if done else batch
+        yield batch.part(done, len(batch))

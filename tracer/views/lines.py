@@ -101,14 +101,18 @@ class Lines:
 
     def render(self, batch: Batch, containers: Attribution) -> bytes:
         """One line for each row of a kind to show; gaps always, those of a burst as one when it is over."""
-        is_shown = of_kind(batch.rows, *self._kinds, *NOTE_KINDS)
-        shown = batch.select(is_shown)
-        depths = self._tree.depths(batch, is_shown)[is_shown] if self._tree else np.zeros(len(shown), np.int64)
+        shown = batch.only(*self._kinds, *NOTE_KINDS)
+        depths = self._depths(batch, self._tree) if self._tree else np.zeros(len(shown), np.int64)
         if not len(shown):
             return b""
         parts = self._parts(shown, containers, self._line_width())
         texts = [self._part(shown.part(*part), containers, depths[slice(*part)]) for part in parts]
         return texts[0] if len(texts) == 1 else b"".join(texts)
+
+    def _depths(self, batch: Batch, tree: Ancestry) -> NDArray[np.int64]:
+        """How far each row that is shown is indented, in levels."""
+        is_shown = of_kind(batch.rows, *self._kinds, *NOTE_KINDS)
+        return tree.depths(batch, is_shown)[is_shown]
 
     def rest(self) -> bytes:
         """The lines of a burst of gaps that is taken to be over."""
@@ -143,11 +147,12 @@ class Lines:
         )
 
     def _part(self, part: Batch, containers: Attribution, depths: NDArray[np.int64]) -> bytes:
-        is_note = of_kind(part.rows, *ASIDE_KINDS)
-        notes = self._notes(part, is_note, containers) if self._burst or is_note.any() else []
-        events = part.select(~is_note)
+        notes = self._notes(part, containers) if self._burst or part.has(*ASIDE_KINDS) else []
+        events = part.without(*ASIDE_KINDS)
+        if events is not part:
+            depths = depths[~of_kind(part.rows, *ASIDE_KINDS)]
         times, lines = self._timed(notes, events.rows["ts_ns"])
-        text = self._events(events, containers, times, depths[~is_note]).render() if len(events) else b""
+        text = self._events(events, containers, times, depths).render() if len(events) else b""
         text = self._cut_whole(with_lines(text, lines))
         return self._new_titles() + text
 
@@ -266,7 +271,7 @@ class Lines:
         different = zip(rows["status"][exits[first]].tolist(), lived_ns[first].tolist(), strict=True)
         texts = [self._lived(status, ns).encode() for status, ns in different]
         endings = [texts[number] for number in of_row.tolist()]
-        for place in np.flatnonzero(known("killed_by")[exits]).tolist():
+        for place in np.flatnonzero(known("killed_by")[exits]).tolist() if len(batch.killed) else ():
             at = int(exits[place])
             by = killed_by(killer_in(batch.payload(at).killer), int(rows["tgid"][at]), self._layout.is_narrow)
             endings[place] = self._lived(int(rows["status"][at]), int(lived_ns[place]), by).encode()
@@ -283,10 +288,10 @@ class Lines:
         dumped = " (core dumped)" if end.core_dumped else ""
         return f"{end.signal or f'exit {end.exit_code}'}{dumped}"
 
-    def _notes(self, part: Batch, is_note: NDArray[np.bool_], containers: Attribution) -> list[tuple[int, _Note]]:
+    def _notes(self, part: Batch, containers: Attribution) -> list[tuple[int, _Note]]:
         """The lines of rows about no process, each with its line number among all lines of this part."""
         lines: list[tuple[int, _Note]] = []
-        ts_ns = part.rows["ts_ns"]
+        ts_ns, is_note = part.rows["ts_ns"], of_kind(part.rows, *ASIDE_KINDS)
         before: NDArray[np.intp] = np.cumsum(~is_note) - ~is_note
         if self._colors:
             for at in part.pairs.first:  # in the order of the rows, however they are cut into parts

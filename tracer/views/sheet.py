@@ -218,10 +218,11 @@ def render(
 ) -> bytes:
     """A line for each row of these kinds, gaps and repairs always. sheet: makes those of processes; aside: the line of
     another row, by its index in the batch."""
-    shown = batch.select(of_kind(batch.rows, *kinds, *NOTE_KINDS))
-    is_aside = of_kind(shown.rows, *ASIDE_KINDS)
-    asides = [(at, aside(shown, at)) for at in np.flatnonzero(is_aside).tolist()]
-    events = shown.select(~is_aside)
+    events = shown = batch.only(*kinds, *NOTE_KINDS)
+    asides = []
+    if shown.has(*ASIDE_KINDS):
+        asides = [(at, aside(shown, at)) for at in np.flatnonzero(of_kind(shown.rows, *ASIDE_KINDS)).tolist()]
+        events = shown.without(*ASIDE_KINDS)
     return with_lines(sheet(events).render() if len(events) else b"", asides)
 
 

@@ -38,7 +38,7 @@ class Comparing:
         listed = listed_rows(batch)
         self._echoes.expect(listed, now_ns())
         ending = listed["flags"] & (Flag.ENDING | Flag.ENDED) == Flag.ENDING
-        if ending.any() or _has_gap(batch):  # its exit event may have been before the trace began
+        if ending.any() or batch.has(Kind.GAP):  # its exit event may have been before the trace began
             self.want()
         return self._choosing.take(batch)
 
@@ -59,7 +59,7 @@ class Comparing:
 
     def events_of(self, decoded: Decoded) -> Iterator[Batch]:
         """What was read, reduced to the targets, with new facts ahead of it; a gap schedules a repair."""
-        if _has_gap(decoded.batch):
+        if decoded.batch.has(Kind.GAP):
             self.want()
         batch = self._echoes.drop(decoded.batch, now_ns())
         facts_ns = int(batch.rows["ts_ns"][0]) if len(batch) else now_ns()
@@ -113,7 +113,3 @@ def listed_rows(first: Batch) -> NDArray[np.void]:
     """The rows of a trace's first batch that say who existed already."""
     rows: NDArray[np.void] = first.rows[first.rows["kind"] == Kind.SNAPSHOT]
     return rows
-
-
-def _has_gap(batch: Batch) -> bool:
-    return bool((batch.rows["kind"] == Kind.GAP).any())

@@ -28,6 +28,9 @@ class ListedCommands:
     def pieces(self, batch: Batch) -> Iterator[Batch]:
         """As `whole`, in pieces."""
         rows = batch.rows
+        if not batch.has(Kind.SNAPSHOT) and not batch.may_have(Flag.INFERRED):
+            yield batch
+            return
         is_listed = of_kind(rows, Kind.SNAPSHOT) | of_kind(rows, Kind.FORK, Kind.EXEC) & _is_inferred(rows)
         if not is_listed.any():
             yield batch
