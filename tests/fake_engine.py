@@ -35,7 +35,7 @@ def event(container_id: str, action: str, time_ns: int, name: str = "web", **att
 class FakeEngine(ThreadingUnixStreamServer):
     """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing;
     trickles: answers, a byte at a time. raw: sent in place of an answer, headers and all, but for the version;
-    raw_version: for the version; sent_bytes: how much of either was taken."""
+    raw_version: for the version; sent_bytes: how much of either was taken. hangs_up: nobody hears its events."""
 
     daemon_threads = True
 
@@ -56,7 +56,7 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.events: list[dict[str, Any]] = []
         self.since: list[str | None] = []  # which each that listened has asked for
         self.listeners = 0
-        self.is_cut_off = False
+        self.is_cut_off = self.hangs_up = False
         self.raw_events: Iterable[bytes] | None = None
         self.execs: dict[str, dict[str, Any]] = {}
         super().__init__(str(path), _Handler)
@@ -110,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.hangs:
             self.server.released.wait(60)
             return
+        if self.server.hangs_up:
+            return
         if self.server.raw_events is not None:
             self._send_raw(self.server.raw_events)
             return
@@ -126,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.listeners -= 1
 
     def _stream_on(self, sent: int) -> None:
-        while not self.server.released.is_set() and not self.server.is_cut_off:
+        while not self.server.released.is_set() and not (self.server.is_cut_off or self.server.hangs_up):
             for event in self.server.events[sent:]:
                 line = json.dumps(event).encode() + b"\n"
                 self.connection.sendall(b"%x\r\n%s\r\n" % (len(line), line))

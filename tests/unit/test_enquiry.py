@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import wait_for
 from engine_processes import engine_process_of
-from fake_engine import A, B, C, FakeEngine, container, serving
+from fake_engine import A, B, C, FakeEngine, container, event, serving
 
 from tracer.containers import engine_enquiry as enquiry_module
 from tracer.containers.address import addresses
@@ -80,6 +80,27 @@ def test_an_answer_is_news_and_wakes_who_waits(fake: FakeEngine, channel: Channe
     assert select.select([enquiry], [], [], 30)[0] == [enquiry]
     wait_for(lambda: enquiry.news() == {C})
     assert (enquiry.news(), enquiry.describe(C), enquiry.expect({C})) == (set(), None, set())
+
+
+def test_what_is_gone_has_the_name_that_its_events_have_told(fake: FakeEngine, channel: Channel) -> None:
+    enquiry = begun(channel)
+    wait_for(lambda: (enquiry.news(), channel.is_heard)[1] is True)
+    fake.events = [event(C, "create", time.time_ns(), "job"), event(C, "destroy", time.time_ns(), "job")]
+    wait_for(lambda: answers(enquiry, C, Description("job", "nginx:1.27", {"a.label": "x"})))
+    assert enquiry.state(C) in (None, Silence.NOT_YET)  # it is there no more
+
+
+def test_what_came_and_went_while_nobody_listened(fake: FakeEngine, channel: Channel) -> None:
+    enquiry = begun(channel)
+    wait_for(lambda: (enquiry.news(), channel.is_heard)[1] is True)
+    fake.hangs_up = True
+    wait_for(lambda: (enquiry.news(), channel.is_heard)[1] is False)
+    fake.events = [event(C, "create", time.time_ns(), "job"), event(C, "destroy", time.time_ns(), "job")]
+    count = len(fake.asked)
+    assert enquiry.describe(C) is Silence.NO_ANSWER
+    wait_for(lambda: answers(enquiry, C, Silence.NO_ANSWER) and len(fake.asked) > count + 1)
+    fake.hangs_up = False
+    wait_for(lambda: answers(enquiry, C, Description("job", "nginx:1.27", {"a.label": "x"})))
 
 
 def test_many_are_asked_for_at_once(fake: FakeEngine, channel: Channel) -> None:

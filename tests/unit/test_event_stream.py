@@ -11,7 +11,7 @@ from fake_engine import A, event
 from tracer.containers import event_stream, messages
 from tracer.containers.event_stream import StreamedLines, happened
 from tracer.containers.http_api import Malformed, Refused, TooMuch
-from tracer.containers.messages import Happened
+from tracer.containers.messages import NAMING, Happened
 
 HEAD = b"HTTP/1.1 200 OK\r\nServer: Docker/20.10.24 (linux)\r\nTransfer-Encoding: chunked\r\n\r\n"
 NOW_NS = 1_764_388_800_123_456_789
@@ -84,7 +84,8 @@ def said(action: str, **attributes: str) -> Happened | None:
     ],
 )
 def test_words_are_dockers(action: str, word: str, attributes: dict[str, str], kept: dict[str, str]) -> None:
-    assert said(action, **attributes) == Happened(0, A, word, NOW_NS, "docker", "web", "nginx:1.27", kept)
+    labels = {"a.label": "x"} if word in NAMING else {}
+    assert said(action, **attributes) == Happened(0, A, word, NOW_NS, "docker", "web", "nginx:1.27", kept, labels)
 
 
 @pytest.mark.parametrize("action", ["attach", "top", "resize", "", "exec_detach", "x" * 10_000])

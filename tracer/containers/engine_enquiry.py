@@ -12,10 +12,10 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from tracer.containers.address import LOGS, TOOLS
-from tracer.containers.cgroups import Answer, Silence
+from tracer.containers.cgroups import Answer, Description, Silence
 from tracer.containers.channel import Asked, Channel, Notice
 from tracer.containers.engine_troubles import Troubles
-from tracer.containers.messages import Exec, FoundContainer, Happened, Heard
+from tracer.containers.messages import NAMING, Exec, FoundContainer, Happened, Heard
 from tracer.containers.requests import MAX_IDS
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import ExecFact
@@ -31,7 +31,7 @@ _SILENT_S = 2.0  # an engine that takes longer to report a state does not answer
 _TOOLS_S = 2.5  # tools have 2 s (tracer.containers.node_connector)
 _MAX_ANSWERS = 65536
 _MAX_EXECS, _MAX_EXECS_ASKED = 4096, 16
-_MAY_NAME = ("create", "start", "rename", "destroy")  # what happens to a container when its name begins or ends
+_RETOLD_S = 1.0  # until an engine that was away has told its events of that time
 
 
 class _Known(NamedTuple):
@@ -61,6 +61,8 @@ class EngineEnquiry:
         self._asked: Asked | None = None
         self._wanted: dict[str, float] = {}  # since when
         self._known: Lru[str, _Known] = Lru(_MAX_ANSWERS)
+        self._told: Lru[str, Description] = Lru(_MAX_ANSWERS)  # by events, of what may be gone when a list is asked for
+        self._retold_s = 0.0
         self._state_asked: dict[str, tuple[float, float]] = {}  # since when it is called for, and the last time
         self._execs: Lru[str, ExecFact | None] = Lru(_MAX_EXECS)
         self._execs_asked: dict[str, Asked] = {}
@@ -85,13 +87,19 @@ class EngineEnquiry:
 
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
-        on its way."""
+        on its way. Of one that is gone again, what its events have told."""
         known = self._fresh(container_id) or self._known.get(container_id)
         if known is None:
             return self._silence
-        if known.found is None and self._is_silent:  # it may be there by now: an answer will tell, and nothing waits
+        if found := known.found.description if known.found else self._told.get(container_id):
+            return found
+        if self._is_silent:  # it may be there by now: an answer will tell, and nothing waits
             return Silence.NO_ENGINE
-        return known.found.description if known.found else None
+        return Silence.NO_ANSWER if self._may_tell() else None
+
+    def _may_tell(self) -> bool:
+        """Whether events of a time when the engine was not heard are on their way."""
+        return self._channel.is_heard is False or time.monotonic() < self._retold_s
 
     def described(self, container_id: str) -> tuple[bool, Answer]:
         """As `describe`, and whether that counts where it is silence: of a node's tools only until their first answer
@@ -161,16 +169,20 @@ class EngineEnquiry:
         return notices
 
     def _heed(self, happened: Happened) -> None:
-        """Ask about a container whose name may have changed, before anything of it is seen."""
+        """Remember what a container is called, and ask about it, before anything of it is seen."""
         known = self._known.get(happened.id)
-        if happened.action in _MAY_NAME and (happened.action == "rename" or known is None or known.found is None):
-            self._want(happened.id)
+        if happened.action not in NAMING or (happened.action != "rename" and known and known.found):
+            return
+        self._want(happened.id)
+        if happened.name:
+            labels, runtime = dict(happened.labels), happened.engine
+            self._told.put(happened.id, Description(happened.name, happened.image, labels, runtime))
 
     def _is_back(self, heard: Heard) -> None:
         if heard.since_ns == heard.until_ns and self._silence is not Silence.NO_ENGINE:
             return
         self._troubles.was_deaf((heard.until_ns - heard.since_ns) / 1e9, time.monotonic())
-        self._silence = Silence.NO_ANSWER
+        self._silence, self._retold_s = Silence.NO_ANSWER, time.monotonic() + _RETOLD_S
         self._lists_all, self._not_before_s, self._pause_s = True, 0.0, _FAILED_S
         self._ask()
 

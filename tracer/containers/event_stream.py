@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from tracer.containers.http_api import Malformed, Refused, TooMuch
-from tracer.containers.messages import Happened, cut
+from tracer.containers.messages import NAMING, Happened, cut, cut_labels
 
 MAX_HELD_BYTES = 1 << 20
 """The longest chunk, and the longest line; more is TooMuch."""
@@ -29,6 +29,8 @@ _ATTRIBUTES = {
     name: name for name in ("exitCode", "signal", "execID", "oldName", "execDuration", "health_status", "oomKilled")
 }
 _ATTRIBUTES |= {"containerExitCode": "exitCode", "health": "health_status"}
+_NO_LABELS = {*_ATTRIBUTES, "name", "image"}
+_MAX_LABELS = 256
 _ENDS = ("die", "exec_die")  # podman reports an exit code of 0 of whatever happens
 
 
@@ -145,8 +147,9 @@ def happened(line: bytes, engine: str) -> Happened | None:
         attributes.pop("exitCode", None)
     if rest.strip():
         attributes["health_status" if action == "health_status" else "command"] = cut(rest.strip())
+    own = {key: value for key, value in said.items() if key not in _NO_LABELS} if action in NAMING else {}
     time_ns = event.time_ns or event.time * 1_000_000_000
     name, image = (cut(said[key]) if key in said else None for key in ("name", "image"))
     if not 0 < time_ns <= MAX_TIME_NS:
         raise Malformed("a time that is none")
-    return Happened(0, event.actor.id, action, time_ns, engine, name, image, attributes)
+    return Happened(0, event.actor.id, action, time_ns, engine, name, image, attributes, cut_labels(own, _MAX_LABELS))

@@ -31,6 +31,8 @@ _MAX_LABELS_BYTES = 1 << 15  # of one container
 _MAX_LABELS_OF_ONE = 1024
 _MAX_ATTRIBUTES = 16
 _MAX_WORDS = 64
+NAMING = ("create", "start", "rename", "destroy")
+"""What happens to a container when its name begins or ends."""
 
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Key = Annotated[str, Meta(pattern=r"\A(?:[0-9a-f]{64}|[a-z-]{1,16}:[^\x00-\x1f\x7f]{1,240})\Z")]
@@ -136,7 +138,7 @@ class Listen(_Message, frozen=True, array_like=True, tag=10):
 
 
 class Happened(_Message, frozen=True, array_like=True, tag=11):
-    """As `EngineEvent`. number: 0."""
+    """As `EngineEvent`. labels: of the container, where it begins or ends (NAMING). number: 0."""
 
     id: Id
     action: Annotated[str, Meta(max_length=32)]
@@ -145,6 +147,7 @@ class Happened(_Message, frozen=True, array_like=True, tag=11):
     name: Text | None
     image: Text | None
     attributes: Annotated[dict[Text, Text], Meta(max_length=_MAX_ATTRIBUTES)]
+    labels: Annotated[dict[str, str], Meta(max_length=_MAX_LABELS_OF_ONE)] = {}
 
 
 class Heard(_Message, frozen=True, array_like=True, tag=12):
