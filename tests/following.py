@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,7 +45,8 @@ class Following:
         self._err = stderr_to
         with Path(self._out.name).open("wb") as out, ExitStack() as stack:
             err = stack.enter_context(stderr_to.open("wb")) if stderr_to else subprocess.PIPE
-            self.process = subprocess.Popen(argv, stdout=out, stderr=err, env=os.environ)
+            env = os.environ | {"PYTHONFAULTHANDLER": "1"}
+            self.process = subprocess.Popen(argv, stdout=out, stderr=err, env=env)
         self.stderr = ""
         self._events: list[Event] = []
         self._rest = b""
@@ -87,8 +88,23 @@ class Following:
 
     def ended(self) -> str:
         """Wait for its end; all that it has said."""
-        stderr = self.process.communicate(timeout=DEADLINE_S)[1]
+        try:
+            stderr = self.process.communicate(timeout=DEADLINE_S)[1]
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"does not end: {self._where_it_is()}") from None
         return self.said() if stderr is None else stderr.decode()
+
+    def _where_it_is(self) -> str:
+        """What it and its children do in the kernel, and its lines of Python, of which SIGABRT makes it tell."""
+        pid = self.process.pid
+        found = []
+        for each in [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]:
+            for name in ("status", "wchan", "syscall", "stack"):
+                with suppress(OSError):
+                    found.append(f"/proc/{each}/{name}: {Path(f'/proc/{each}/{name}').read_text()}")
+        self.process.send_signal(signal.SIGABRT)
+        stderr = self.process.communicate(timeout=DEADLINE_S)[1]
+        return "\n".join([*found, self.said() if stderr is None else stderr.decode()])
 
     def ready(self) -> Self:
         """Wait until the processes that are there have been shown."""
