@@ -24,6 +24,7 @@ from recordings import Memory, facts, read, record, storm
 
 from tracer.errors import NstraceError
 from tracer.recording import frames
+from tracer.recording.index import Index
 from tracer.recording.past import read_past
 from tracer.recording.reader import Recording
 from tracer.recording.row_filter import RowFilter
@@ -182,10 +183,10 @@ def cached_decoding() -> None:
     decode = Recording._decode
     known: dict[tuple[str, int], Batch] = {}
 
-    def remembered(recording: Recording, message: frames.Message, body: bytes) -> Batch:
+    def remembered(recording: Recording, message: frames.Message, index: Index, body: bytes) -> Batch:
         key = (message.metadata["crc32"], len(body))
         if key not in known:
-            known[key] = decode(recording, message, body)
+            known[key] = decode(recording, message, index, body)
         return known[key]
 
     Recording._decode = remembered  # type: ignore[method-assign, assignment]

@@ -197,7 +197,7 @@ def test_a_window_reads_what_it_needs_alone(arrows: Path) -> None:
     recording = Recording("web", open_input(str(arrows)), pytest.fail)
     wanted: list[Index] = []
 
-    def pass_over(index: Index) -> bool:
+    def pass_over(recording: Recording, index: Index, goes_on: bool) -> bool:
         wanted.append(index)
         return False
 

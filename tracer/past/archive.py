@@ -27,14 +27,12 @@ from tracer.past.reports import (
 from tracer.stream.attribution import Attribution, teaches
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
-from tracer.stream.metadata import RUNTIME_COMM, Container
+from tracer.stream.metadata import RUNTIME_COMM, RUNTIME_EXE, Container
 from tracer.stream.pidns import INITIAL_PIDNS, Number, PidnsId, chain_of
 from tracer.stream.schema import COMMAND_KINDS, LIFE_KINDS, Flag, Kind
 from tracer.typed.moments import Span
 
 _DESCRIBING = tuple(set(COMMAND_KINDS) & set(LIFE_KINDS))
-
-RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
 
 class Reported(NamedTuple):

@@ -32,9 +32,14 @@ class Hindsight:
     def __init__(self, past: Past) -> None:
         self._past = past
 
+    @property
+    def container_spaces(self) -> set[PidnsId]:
+        """The PID namespaces in which the numbers of containers count."""
+        return {pidns for pidns, _container in self._past.homes}
+
     def at(self, proc: Proc, moment_ns: int) -> Recalled:
         """The process at a moment: one for certain, or with a hole those that it may have been."""
-        holders = [self._past.history.at(pidns, proc.nr, moment_ns) for pidns in self._spaces(proc)]
+        holders = [self._past.history.at(pidns, proc.nr, moment_ns) for pidns in self.spaces(proc)]
         for holder in holders:
             if holder.living and not holder.hole:
                 return Recalled([self._translation(proc, holder.living, moment_ns, is_certain=True)], None)
@@ -48,7 +53,7 @@ class Hindsight:
         """All processes that it was at some time from begin to end."""
         found: dict[Lifetime, Translation] = {}
         hole = None
-        for pidns in self._spaces(proc):
+        for pidns in self.spaces(proc):
             lifetimes, missing = self._past.history.during(pidns, proc.nr, begin_ns, end_ns)
             hole = hole or missing
             for life in lifetimes:
@@ -62,7 +67,7 @@ class Hindsight:
         """The first two processes that it was at some time from begin to end, and where others may be missing."""
         found: list[Lifetime] = []
         hole = None
-        for pidns in self._spaces(proc):
+        for pidns in self.spaces(proc):
             lifetimes, missing = self._past.history.during(pidns, proc.nr, begin_ns, end_ns, most=2)
             found, hole = found + lifetimes, hole or missing
         return found[:2], hole
@@ -86,7 +91,7 @@ class Hindsight:
             return f"the recording ends at {self._clock(hole.since_ns)}"
         return f"events were lost between {self._clock(hole.since_ns)} and {self._clock(hole.until_ns)}"
 
-    def _spaces(self, proc: Proc) -> list[PidnsId]:
+    def spaces(self, proc: Proc) -> list[PidnsId]:
         """The PID namespaces that the part of a PROC before the slash may mean."""
         match proc.space:
             case Space.HOST:

@@ -10,6 +10,9 @@ import numpy as np
 
 from tracer.recording.columns import InvalidColumns
 from tracer.recording.fitting import too_large
+from tracer.recording.index import Index
+from tracer.recording.indexer import is_always
+from tracer.recording.keys import keys_of
 from tracer.recording.limits import MAX_BOOT_NS, MAX_COUNT, MAX_FACTS, is_possible
 from tracer.stream.attribution import fact_of, reported_owner
 from tracer.stream.batch import Batch, of_kind
@@ -60,6 +63,21 @@ class Checks:
             has_not_lived = container and container.incarnation == 0 and rows["kind"][index] in CONTAINER_KINDS
             if container and not has_not_lived and not is_possible("incarnation", container.incarnation):
                 raise InvalidColumns("a container whose incarnation is not plausible")
+
+
+def check_fits(batch: Batch, index: Index) -> None:
+    """Raises InvalidColumns where rows of a batch, all or some, are not what its metadata says: by that readers skip
+    batches."""
+    rows = batch.rows
+    if not len(rows):
+        return
+    if rows["ts_ns"].min() < index.first_ns or rows["ts_ns"].max() > index.last_ns:
+        raise InvalidColumns("metadata with other times than its rows")
+    if not index.always and is_always(rows).any():
+        raise InvalidColumns("metadata that does not tell of rows that are always needed")
+    keys = index.keys()
+    if keys is not None and not keys.may_have(keys_of(batch)).all():
+        raise InvalidColumns("metadata that does not tell of all its numbers")
 
 
 def _container_in(batch: Batch, index: int) -> Container | None:

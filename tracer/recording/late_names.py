@@ -33,8 +33,13 @@ def late_names(recordings: Sequence[Recording]) -> Lru[int, CgroupFact]:
 
 
 def _facts_in(recordings: Sequence[Recording]) -> Iterator[tuple[int, CgroupFact]]:
+    before: Recording | None = None
     for recording in recordings:
+        goes_on = before is None or (before.whole is not None and recording.facts.part == before.facts.part + 1)
+        before = recording
         if not isinstance(recording.input, FileInput):
+            continue
+        if goes_on and recording.whole and not recording.whole.late:  # what it repeats was named in the file before
             continue
         again = recording.again()
         again.sieve = _Facts()

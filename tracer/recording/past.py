@@ -11,6 +11,7 @@ from tracer.errors import NstraceError
 from tracer.past.archive import Past
 from tracer.past.history import History
 from tracer.recording.index import Index
+from tracer.recording.keys import host_keys
 from tracer.recording.reader import Recording
 from tracer.recording.row_filter import RowFilter, RowsOf
 from tracer.recording.source import RecordedSource
@@ -101,9 +102,14 @@ def _births(source: RecordedSource, unborn: NDArray[np.void]) -> Iterator[Batch]
     starts, ids = unborn["start_ns"].astype(np.int64), identity(unborn["tgid"], unborn["start_ns"])
 
     def is_wanted(index: Index) -> bool:
-        return bool(((starts <= index.last_ns) & (starts + ECHO_NS >= index.first_ns)).any())
+        meets = (starts <= index.last_ns) & (starts + ECHO_NS >= index.first_ns)
+        keys = index.keys() if meets.any() else None
+        return bool(meets.any()) if keys is None else bool(keys.may_have(host_keys(unborn["tgid"][meets])).any())
 
     for recording in source.recordings if len(unborn) else ():
+        first_ns, last_ns = recording.range_ns()
+        if first_ns is None or not ((starts <= last_ns) & (starts + ECHO_NS >= first_ns)).any():
+            continue
         again = recording.again()
         again.sieve = RowsOf(unborn["tgid"].tolist(), "fork")
         for part in again.parts(is_wanted):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -16,14 +19,16 @@ from numpy.typing import NDArray
 
 from tracer.errors import NstraceError
 from tracer.recording import frames
-from tracer.recording.checks import Checks
+from tracer.recording.checks import Checks, check_fits
 from tracer.recording.columns import InvalidColumns, from_arrow
 from tracer.recording.frames import Damaged, Header, Message, Torn
-from tracer.recording.index import Index
+from tracer.recording.index import Index, Sums, Whole
 from tracer.recording.inputs import FileInput, Input
 from tracer.recording.metadata import Metadata
+from tracer.recording.places import Places
 from tracer.recording.scan import Scan
 from tracer.recording.schema import VERSION
+from tracer.recording.tail import whole_of
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.schema import NO_CPU, Kind
 
@@ -58,18 +63,23 @@ class Recording:
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
-        self.name = name
-        self.input = source
+        self.name, self._places = name, Places()
+        self._read_from(source, say)
+        self.keep_reading: Callable[[], bool] = lambda: True
+        self.facts, self._schema = self._begin()
+        self._first_at = source.at
+
+    def _read_from(self, source: Input, say: Callable[[str], None]) -> None:
+        """Nothing has been read of this input."""
+        self.input, self._say = source, say
         self.rows = self.missing = self.last_ns = self.damages = 0
         self.is_closed = self.is_torn = False
         self.sieve: Sieve | None = None
-        self.keep_reading: Callable[[], bool] = lambda: True
-        self._say = say
         self._said = ""  # about damage since the last undamaged batch
-        self._checks, self._scan = Checks(), Scan(source)
+        self._checks, self._scan, self._sums = Checks(), Scan(source), Sums()
         self._end: Index | None = None
+        self._end_says: Whole | None = None
         self._other = ""  # another recording in the same file
-        self.facts, self._schema = self._begin()
 
     def _begin(self) -> tuple[Metadata, pa.Schema]:
         try:
@@ -117,15 +127,16 @@ class Recording:
         """The batches in order, with a GAP row where some are damaged. is_wanted: whether to read the batch with this
         index; a batch that is not wanted is skipped unread."""
         while (found := self._next(is_wanted)) is not None:
-            start, message, part = found
+            start, rows, part = found
             if part.index.end:
                 self._end = part.index
                 if self._goes_on():
                     continue
                 break
             yield from self._gap_before(start, part.index)
-            self.rows = part.index.first_row + message.rows
+            self.rows = part.index.first_row + rows
             self.last_ns = max(self.last_ns, part.index.last_ns)
+            self._sums.add(part.index)
             yield part
         if self.keep_reading():
             yield from self._finish()
@@ -137,6 +148,8 @@ class Recording:
             self.is_closed = True
             yield from self._gap_before(self.input.at, end)
             self.rows, self.last_ns = end.first_row, max(self.last_ns, end.last_ns)
+            if self._end_says and not self.damages and not self._sums.fit(self._end_says):
+                self._damaged(self.input.at, Damaged("its end does not fit to its batches"))
             return
         self.is_torn = True
         last_s = (self.last_ns + self.facts.wall_offset_ns) // _SECOND_NS
@@ -174,14 +187,40 @@ class Recording:
     def again(self) -> Recording:
         """The same recording from its beginning, with a position of its own, and without messages; not for a stream."""
         assert isinstance(self.input, FileInput)
-        again = Recording(self.name, self.input.again(), lambda _line: None)
-        again.keep_reading = self.keep_reading
+        again = copy(self)
+        again._read_from(self.input.again(), lambda _line: None)
+        again.input.skip(self._first_at - again.input.at)
         return again
 
-    def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[int, Message, Part] | None:
-        """The next undamaged batch, and where it begins; None: there is none."""
+    @cached_property
+    def whole(self) -> Whole | None:
+        """What the end of the file says of all its batches, read from its last bytes; None: it says nothing, or it is
+        no file."""
+        return whole_of(self.input, self.facts) if isinstance(self.input, FileInput) else None
+
+    def range_ns(self) -> tuple[int | None, int]:
+        """The times of the first event, None where there is none, and of the last, or until when nothing more happened
+        (boottime). Reads no more than headers; not for a stream."""
+        if self.whole:
+            return self.whole.begin_ns if self.whole.rows else None, self.whole.last_ns
+        again = self.again()
+        firsts = [part.index.first_ns for part in again.parts(lambda _index: False) if part.index.last_ns]
+        return min(firsts, default=None), again.last_ns
+
+    def pass_over(self, whole: Whole) -> None:
+        """Go to the end without reading what is before. whole: what the end says."""
+        self.rows, self.last_ns, self.is_closed = whole.rows, max(self.last_ns, whole.last_ns), True
+        if isinstance(self.input, FileInput):
+            self.input.skip(self.input.size)
+
+    def _next(self, is_wanted: Callable[[Index], bool]) -> tuple[int, int, Part] | None:
+        """The next undamaged batch, where it begins, and how many rows it has; None: there is none."""
         while self.keep_reading():
             start = self.input.at
+            seen = self._places.at(start)
+            if seen and not is_wanted(seen.says):
+                self.input.skip(seen.length)
+                return start, seen.rows, Part(seen.says, None)
             try:
                 message = self._batch_header()
             except Damaged as damage:
@@ -196,11 +235,20 @@ class Recording:
             if message is None:
                 return None
             try:
-                return start, message, self._part(message, is_wanted)
+                part = self._part(message, is_wanted)
+                self._places.note(self.input, start, message, part.index)
+                return start, message.rows, part
             except Torn:
                 return None
             except Damaged as damage:  # its header is right, and so is its length: go on behind it
                 self._damaged(start, damage)
+        return None
+
+    def columns_of(self, index: Index, needs: pa.Schema) -> pa.RecordBatch | None:
+        """These columns of one of `indices()`; None: it is damaged, or has other columns."""
+        if isinstance(self.input, FileInput) and all(field in self._schema for field in needs):
+            with suppress(Damaged):
+                return frames.decode(*self._places.read(self.input, index), self._schema, needs.names)
         return None
 
     def _damaged(self, at: int, damage: Damaged) -> None:
@@ -227,6 +275,7 @@ class Recording:
             self._check_place(message.metadata, index)
             if index.end == (message.rows > 0):
                 raise Damaged("an empty batch" if message.rows == 0 else "an end with rows in it")
+            self._end_says = Whole.parse(message.metadata) if index.end else None
         except Damaged:
             self._skip(message)
             raise
@@ -237,7 +286,7 @@ class Recording:
         if len(body) < message.body_bytes:
             raise Torn("it ends in the middle of a batch")
         frames.verify_body(message, body)
-        return Part(index, None if index.end else self._decode(message, body))
+        return Part(index, None if index.end else self._decode(message, index, body))
 
     def _check_kind(self, message: Message) -> None:
         """Raises Damaged where this is no batch but the beginning of a recording."""
@@ -263,11 +312,12 @@ class Recording:
         if self.input.skip(message.body_bytes) < message.body_bytes:
             raise Torn("it ends in the middle of a batch")
 
-    def _decode(self, message: Message, body: bytes) -> Batch:
+    def _decode(self, message: Message, index: Index, body: bytes) -> Batch:
         columns = self._columns(message, body)
         try:
             batch = from_arrow(columns, self.facts.wall_offset_ns)
             self._checks.check(batch)
+            check_fits(batch, index)
         except InvalidColumns as error:
             raise Damaged(str(error)) from error
         return batch

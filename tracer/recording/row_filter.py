@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.past.archive import RUNTIME_EXE
 from tracer.recording.columns import values_of
 from tracer.recording.schema import SCHEMA
+from tracer.stream.metadata import RUNTIME_EXE
 from tracer.stream.schema import COUNTED_KINDS
 
 _PROCESS_EVENTS = pa.array([kind.name.lower() for kind in COUNTED_KINDS])

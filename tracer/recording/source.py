@@ -6,11 +6,12 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.recording.index import Index
+from tracer.recording.index import Index, Whole
 from tracer.recording.inputs import FileInput, StreamInput
 from tracer.recording.late_names import late_names
 from tracer.recording.reader import Recording
@@ -29,13 +30,23 @@ _FOREVER_NS = 1 << 64
 _PIECE_BYTES = 1 << 20
 
 
+class Choice(Protocol):
+    """Which batches are read, beside those that are needed for every question."""
+
+    def has_any(self, recording: Recording) -> bool:
+        """Whether it has any batch of this file."""
+
+    def has(self, recording: Recording, index: Index) -> bool:
+        """Whether it has this batch."""
+
+
 class RecordedSource:
     """Batches of one run of nstrace, from its files in order.
 
     targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
     knows_what_follows: a container that its engine named late has its name in the rows before, too; set it to False for
     what the live stream has shown.
-    passing: takes what the targets mean; returns the rows that are shown.
+    passing: takes what the targets mean; returns the rows that are shown. choice: which batches are read; None: all.
     """
 
     def __init__(self, recordings: Sequence[Recording], targets: tuple[Target, ...] = ()) -> None:
@@ -51,6 +62,7 @@ class RecordedSource:
         self._from_ns, self._to_ns = 0, _FOREVER_NS
         self.on_progress: Callable[[], None] = lambda: None
         self.knows_what_follows = True
+        self.choice: Choice | None = None
         self.passing: Callable[[Batch, Attribution], Batch] = lambda batch, _containers: batch
 
     @property
@@ -97,13 +109,11 @@ class RecordedSource:
             last_ns = max(recording.last_ns for recording in self.recordings) + self.wall_offset_ns
             has_ended = all(recording.is_closed or _has_ended(recording) for recording in self.recordings)
             return Span(began_ns, max(began_ns, last_ns) if has_ended else UNKNOWN_NS)
-        headers = [recording.again() for recording in self.recordings]
-        indices = [part.index for found in headers for part in found.parts(lambda _index: False) if part.index.last_ns]
-        if not indices:
+        firsts, lasts = zip(*[recording.range_ns() for recording in self.recordings], strict=True)
+        if all(first is None for first in firsts):
             return Span(began_ns, began_ns)
-        first = min(index.first_ns for index in indices)
-        last = max(found.last_ns for found in headers)  # the mark at the end says until when nothing more happened
-        return Span(first + self.wall_offset_ns, last + self.wall_offset_ns)
+        first_ns = min(first for first in firsts if first is not None)
+        return Span(first_ns + self.wall_offset_ns, max(lasts) + self.wall_offset_ns)
 
     def _bound(self, target: Target) -> Target:
         """A target pid:N, bound to the namespace of the first process that has this number on the host."""
@@ -205,16 +215,30 @@ class RecordedSource:
         goes_on = before is not None and _goes_on(before, recording)
         if before is not None and not goes_on:
             yield _missing_part(before, recording)
-        for read in recording.parts(self._is_wanted):
-            if read.batch is not None and not (read.index.carried and goes_on):
+        whole = recording.whole if goes_on or recording.facts.part == 1 else None
+        if whole and not self._is_wanted_of(recording, whole):
+            recording.pass_over(whole)
+            return
+        for read in recording.parts(lambda index: self._is_wanted(recording, index, goes_on)):
+            if read.batch is not None:
                 yield read.batch
+
+    def _is_wanted_of(self, recording: Recording, whole: Whole) -> bool:
+        """Whether any batch of a file may be wanted, but for what it repeats of the one before."""
+        in_window = whole.last_ns >= self._from_ns and whole.begin_ns <= self._to_ns
+        is_chosen = self.choice is None or whole.always > 0 or self.choice.has_any(recording)
+        return whole.facts > 0 or (in_window and is_chosen)
 
     @property
     def _has_window(self) -> bool:
         return self._from_ns > 0 or self._to_ns < _FOREVER_NS
 
-    def _is_wanted(self, index: Index) -> bool:
-        return index.facts > 0 or (index.last_ns >= self._from_ns and index.first_ns <= self._to_ns)
+    def _is_wanted(self, recording: Recording, index: Index, goes_on: bool) -> bool:
+        if index.carried and goes_on:
+            return False
+        in_window = index.last_ns >= self._from_ns and index.first_ns <= self._to_ns
+        is_chosen = self.choice is None or index.always > 0 or self.choice.has(recording, index)
+        return index.facts > 0 or (in_window and is_chosen)
 
     def _chosen(self, part: Batch) -> Iterator[Batch]:
         wanted = np.ones(len(part), bool)

@@ -8,18 +8,15 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-import msgspec
 import numpy as np
 
 from tracer.errors import NstraceError, ReaderGone
 from tracer.recording import frames
 from tracer.recording.columns import to_arrow
 from tracer.recording.fitting import fitted
+from tracer.recording.indexer import Indexer
 from tracer.recording.limits import MAX_HEAP_BYTES, MAX_ROWS
-from tracer.stream.attribution import teaches
-from tracer.stream.batch import Batch, of_kind
-from tracer.stream.metadata import CgroupFact
-from tracer.stream.schema import Kind
+from tracer.stream.batch import Batch
 
 FLUSH_S = 1.0
 SLOW_FLUSH_S = 5.0
@@ -86,8 +83,7 @@ class Writer:
         self._waiting_rows = self._waiting_bytes = 0
         self._since = self._flushed = clock()
         self.rows = self.lost = 0
-        self._last_ns = 0
-        self._nameless: set[int] = set()
+        self._indexer = Indexer()
         sink.write(frames.of_schema(facts))
 
     @property
@@ -103,7 +99,7 @@ class Writer:
     def carry(self, batch: Batch) -> None:
         """Begin with what the file before has reported, as of now."""
         for part in _parts(batch):
-            self._write(part, carried="1")
+            self._write(part, carried=True)
 
     def take(self, batch: Batch) -> None:
         """Add the batch; write what waits if it is due. Raises NstraceError where it cannot be written."""
@@ -151,43 +147,17 @@ class Writer:
         self.flush()
         self._sink.close()
 
-    def _write(self, batch: Batch, **more: str) -> None:
-        rows = batch.rows
-        lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum())
-        metadata = {
-            "first_row": str(self.rows),
-            "first_ns": str(rows["ts_ns"].min()),
-            "last_ns": str(rows["ts_ns"].max()),
-            "lost": str(lost),
-            "facts": str(int((teaches(batch) | of_kind(rows, Kind.MOVE, Kind.SESSION)).sum())),
-            "late": str(self._late_names(batch)),
-            **self._whose,
-            **more,
-        }
+    def _write(self, batch: Batch, carried: bool = False) -> None:
+        metadata = {**self._indexer.of_batch(batch, carried), **self._whose}
         self._sink.write(frames.of_batch(to_arrow(batch, self._wall_offset_ns), metadata))
-        self._last_ns = max(self._last_ns, int(rows["ts_ns"].max()))
         self.rows += len(batch)
-        self.lost += lost
-
-    def _late_names(self, batch: Batch) -> int:
-        """How many rows name a container that was reported without a name before: a reader looks for them first."""
-        late = 0
-        for at in np.flatnonzero(batch.rows["kind"] == Kind.CGROUP).tolist():
-            cgroup_id = int(batch.rows["cgroup_id"][at])
-            fact = msgspec.json.decode(batch.payload(at).args, type=CgroupFact)
-            if not fact.is_named:
-                self._nameless.add(cgroup_id)
-            elif cgroup_id in self._nameless:
-                self._nameless.remove(cgroup_id)
-                late += 1
-        return late
+        self.lost += int(metadata["lost"])
 
     def close(self, until_ns: int = 0) -> None:
         """Write what waits, and a record that nothing is missing after it. until_ns: until when everything was reported
         (boottime), where that is later than the last event."""
         self.flush()
-        last_ns = str(max(self._last_ns, until_ns))
-        last = {"first_row": str(self.rows), "first_ns": last_ns, "last_ns": last_ns, "end": "1", **self._whose}
+        last = {**self._indexer.of_end(until_ns), **self._whose}
         self._sink.write(frames.of_batch(to_arrow(Batch.concat([]), self._wall_offset_ns), last) + frames.END)
         self._sink.close()
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 RUNTIME_COMM = b"runc:["  # runc:[0:PARENT], [1:CHILD], [2:INIT]: between the host and a container
+RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
 _DIGITS, SHORT_DIGITS = 64, 12
 _ENGINES = ("docker", "podman")

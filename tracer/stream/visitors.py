@@ -17,7 +17,7 @@ from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.losses import PairKey
 from tracer.stream.lru import Lru
-from tracer.stream.metadata import RUNTIME_COMM, Container, Killer
+from tracer.stream.metadata import RUNTIME_COMM, RUNTIME_EXE, Container, Killer
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, ProcId, chain_of
 from tracer.stream.repair import identities, identity
 from tracer.stream.schema import PROCESS_KINDS, Flag, Kind
@@ -28,7 +28,6 @@ _ENDED, _MOVED = int(Flag.ENDED), int(Flag.MOVED)
 _MAX_KNOWN = 65536
 _LISTED = int(Flag.INFERRED | Flag.CARRIED)
 _RUNTIMES = (b"runc", b"crun", b"exe")
-_RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 _BEGINS = (Kind.FORK, Kind.SNAPSHOT)
 
 
@@ -195,7 +194,7 @@ class Visitors:
         row, own = batch.rows[at], pairs[int(batch.pairs.of_row[at])].container
         if own is None or (inside_by and inside_by not in self._doors):
             return None
-        is_renewed = row["kind"] == Kind.EXEC and batch.payload(at).exe.startswith(_RUNTIME_EXE)
+        is_renewed = row["kind"] == Kind.EXEC and batch.payload(at).exe.startswith(RUNTIME_EXE)
         if is_renewed or is_runtime(bytes(row["comm"])):
             self._doors.put(identity, None)
             return None

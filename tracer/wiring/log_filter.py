@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tracer.past.log_lines import LogLines, Unanswered
     from tracer.recording.source import RecordedSource
     from tracer.text.stamps import Stamp
+    from tracer.typed.moments import Span
     from tracer.typed.processes import Proc
     from tracer.wiring.log_options import Keys
 
@@ -29,7 +30,8 @@ _USED = tuple(
     f"tracer.{name}"
     for name in (
         *("text.annotate", "text.counted", "text.json_lines", "text.stamps", "views.objects", "views.translation"),
-        *("past.log_lines", "past.translation", "recording.past", "recording.row_filter", "wiring.filtering"),
+        *("past.log_lines", "past.translation", "recording.past", "recording.questions", "recording.row_filter"),
+        "wiring.filtering",
     )
 )
 
@@ -91,6 +93,7 @@ class _Log:
     """Translates the pieces of one log, and counts."""
 
     def __init__(self, sources: Sequence[RecordedSource], options: LogQuestion) -> None:
+        from tracer.recording.questions import facts_alone, inums_of
         from tracer.text.times import year
 
         self._sources, self._options = sources, options
@@ -99,6 +102,8 @@ class _Log:
         self._answered, self._lines = 0, 0
         self._unanswered: Counter[Unanswered] = Counter()
         self._is_checked = False
+        where = "*" if options.keys and options.keys.container else options.where
+        self._inums = [inums_of(where, facts_alone(source)) if where else None for source in sources]
 
     def summary(self) -> str:
         """How many numbers were translated, and why others were not: a line for people."""
@@ -144,7 +149,7 @@ class _Log:
         from tracer.recording.past import TooMuch
 
         try:
-            runs = self._runs(set().union(*(line.numbers for line in lines)))
+            runs = self._runs(lines)
         except TooMuch:
             if len(lines) == 1:
                 raise
@@ -153,20 +158,39 @@ class _Log:
             return
         yield lines, LogLines(runs, self._options.lag_ns)
 
-    def _runs(self, numbers: set[int]) -> list[Any]:
+    def _runs(self, lines: list[_Line]) -> list[Any]:
         from tracer.past.log_lines import Run
         from tracer.past.translation import Hindsight
         from tracer.recording.past import read_past
+        from tracer.recording.questions import narrow_to_lines
         from tracer.recording.row_filter import RowFilter
         from tracer.recording.source import RecordedSource
 
-        runs = []
-        for source in self._sources:
+        runs, numbers = [], set().union(*(line.numbers for line in lines))
+        for source, inums in zip(self._sources, self._inums, strict=True):
             again = RecordedSource([recording.again() for recording in source.recordings])
+            narrow_to_lines(again, numbers, inums, self._window(lines, source))
             past = read_past(again, RowFilter(numbers), _PAST_BYTES)
             runs.append(Run(Hindsight(past), past.span, past.wall_offset_ns))
         self._check(runs)
         return runs
+
+    def _window(self, lines: list[_Line], source: RecordedSource) -> Span:
+        """From when to when the lines were written, by the wall clock of a run, as far as it may know of it."""
+        from tracer.recording.questions import span_of
+        from tracer.typed.moments import Span
+
+        recorded, lag_ns = span_of(source), self._options.lag_ns
+        spans = [
+            Span(stamp.begin_ns - lag_ns + offset_ns, stamp.end_ns + offset_ns)
+            for line in lines for stamp in line.stamps if line.numbers
+            for offset_ns in (source.wall_offset_ns if stamp.since_boot else 0,)
+        ]  # fmt: skip
+        spans = [span for span in spans if span.meets(recorded)]
+        return Span(
+            min((max(span.begin_ns, recorded.begin_ns) for span in spans), default=recorded.begin_ns),
+            max((min(span.end_ns, recorded.end_ns) for span in spans), default=recorded.begin_ns),
+        )
 
     def _check(self, runs: Sequence[Any]) -> None:
         """Raises NstraceError where no run knows the container that was typed."""

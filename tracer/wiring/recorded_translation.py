@@ -21,17 +21,32 @@ def asking_a_recording(
     from tracer.past.translation import Hindsight
     from tracer.recording.multiple_runs import run_of
     from tracer.recording.past import read_past
+    from tracer.recording.questions import narrow, span_of
     from tracer.recording.row_filter import RowFilter
-    from tracer.typed.moments import parse_moment, parse_range
+    from tracer.typed.moments import Span, parse_moment, parse_range
     from tracer.wiring.open_recordings import open_sources, sayer
 
-    numbers, say = {parse_proc(text).nr for text in procs}, sayer(quiet)
+    asked, say = list(map(parse_proc, procs)), sayer(quiet)
     source = run_of(open_sources([file], (), (), say), at, during)
+    numbers, offset_ns = {proc.nr for proc in asked}, source.wall_offset_ns
+
+    def window_in(span: Span) -> Span:
+        """The window that is asked about, by the wall clock: of --at, a moment."""
+        if at:
+            moment_ns = parse_moment(at, span)
+            return Span(moment_ns, moment_ns)
+        (window,) = parse_range(during or "..", [span])
+        assert window
+        return window
+
+    if not source.is_stream and (at or during):
+        narrow(source, asked, window_in(span_of(source)), names_next=True)
     past = read_past(source, RowFilter(numbers))
-    hindsight, offset_ns, span = Hindsight(past), source.wall_offset_ns, past.span
+    hindsight, window = Hindsight(past), window_in(past.span)
+    begin_ns, end_ns = window.begin_ns - offset_ns, window.end_ns - offset_ns
 
     def ask_at(proc: Proc) -> str:
-        recalled = hindsight.at(proc, moment_ns)
+        recalled = hindsight.at(proc, begin_ns)
         if recalled.hole:
             raise hindsight.unknown(proc, recalled)
         return "".join(map(show, recalled.translations))
@@ -44,10 +59,4 @@ def asking_a_recording(
             say(f"{proc.text}: there may be others: {hindsight.missing(recalled.hole)}")
         return "".join(map(show, recalled.translations))
 
-    if at:
-        moment_ns = parse_moment(at, span) - offset_ns
-        return ask_at
-    (window,) = parse_range(during or "..", [span])
-    assert window
-    begin_ns, end_ns = window.begin_ns - offset_ns, window.end_ns - offset_ns
-    return ask_during
+    return ask_at if at else ask_during
