@@ -174,3 +174,62 @@ def test_a_first_process_that_is_moved_to_another_container_stays_its_own(
             again.stop()
         assert {event["ppid"] for event in found if event["event"] == "fork"} == {init(container)}
         assert all(finding["ok"] for finding in objects("verify", container.name))
+
+
+@pytest.fixture
+def roots() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """roots(cgroup, *argv): a loop of root's, run by argv, in a cgroup of root's making."""
+    top = pids_hierarchy() / f"agent-{uuid.uuid4().hex[:8]}"
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, *argv: str) -> subprocess.Popen[bytes]:
+        cgroup = top / "docker" / name
+        cgroup.mkdir(parents=True, exist_ok=True)
+        enter = lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))  # noqa: E731
+        child = subprocess.Popen([*argv, *LOOP], preexec_fn=enter, start_new_session=True)
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        os.killpg(child.pid, 9)
+        child.wait()
+    for directory in sorted(top.glob("**/"), reverse=True):
+        wait_for(partial(_is_removed, directory))
+
+
+@pytest.mark.parametrize("argv", [[], UNSHARE], ids=["a name", "a name and a namespace"])
+def test_roots_second_cgroup_of_a_name_is_not_the_container(
+    argv: list[str], roots: Callable[..., subprocess.Popen[bytes]], start_container: Start, tmp_path: Path
+) -> None:
+    """One that is there when the stream begins, and one that comes later; through a restart of the container too."""
+    web, arrows = start_container(LOOP), tmp_path / "all.arrows"
+    before = roots(web.id, *argv)
+    with Following("-w", str(arrows), web.name) as follow:
+        follow.until(lambda events: sum(event["event"] == "exit" for event in events) >= 3)
+        after = roots(web.id, *argv)
+        wait_for(lambda: bool(_descends(after.pid)))
+        mine = follow.until(lambda events: sum(event["event"] == "exit" for event in events) >= 8)
+        imposters = {pid for one in (before, after) for pid in [one.pid, *_descends(one.pid)]}
+        for environment in ({}, NO_ENGINE):
+            assert not {one["pid"] for one in objects("ps", web.id[:20], **environment)} & imposters
+            (listed,) = (one for one in objects("containers", **environment) if one["id"] == web.id)
+            assert listed["init_pid"] == init(web)
+            for one in (before, after):
+                assert objects("translate", one.pid, **environment)[0]["container"] is None
+            assert objects("translate", init(web), **environment)[0]["container"]["id"] == web.id
+        assert all(finding["ok"] for finding in objects("verify", web.name))
+        web.restart(timeout=0)
+        again = init(web)
+        mine = follow.until(lambda events: sum(event.get("ppid") == again for event in events) >= 8)
+        follow.stop()
+    assert {event["container"]["id"] for event in mine} == {web.id}
+    assert not {event.get("ppid") for event in mine} & imposters
+    assert not {event.get("pid") for event in mine} & imposters
+    replayed = objects("replay", arrows, web.id[:20], **NO_ENGINE)
+    assert not {event.get("ppid") for event in replayed} & imposters
+    assert {event["container"]["id"] for event in replayed} == {web.id}
+    with Following(web.name) as late:
+        events = late.until(lambda events: sum(event["event"] == "exit" for event in events) >= 4)
+        late.stop()
+    assert not {event.get("ppid") for event in events} & imposters

@@ -3,8 +3,10 @@
 from itertools import permutations
 
 import pytest
+from builders import PIDNS, batch, fork
 
 from tracer.containers.cgroups import MAX_ASKED, Answer, Cgroups, Description, Silence
+from tracer.stream.first_processes import FirstProcesses
 from tracer.stream.metadata import CgroupFact, CgroupName, Container, Inner, Pod
 
 A = "eda3b6fa0695ebf41f9c05b225403637aadbf7867d5db01b04e233028991f487"
@@ -507,3 +509,28 @@ def test_a_rename_of_a_container_without_a_name_waits_for_the_engine() -> None:
     assert tree.rename(A, "api") == []
     names.known[A] = Description("api", None)
     assert shown(tree.renew()) == ["api"]
+
+
+AGENT, SECOND = CgroupName(40, 1, "agent"), CgroupName(41, 40, f"docker-{A}.scope")
+
+
+@pytest.mark.parametrize("order", list(permutations([WEB, AGENT, SECOND])), ids=str)
+def test_a_second_cgroup_of_a_living_container_is_nobodys(order: tuple[CgroupName, ...]) -> None:
+    firsts = FirstProcesses(lambda _tgid: True)
+    firsts.note(batch(fork(100, [(PIDNS, 1)], cgroup_id=WEB.cgroup_id)))
+    tree = Cgroups(Names().describe, firsts=firsts.living)
+    facts: dict[int, CgroupFact] = {}
+    for name in (ROOT, DOCKER, *order):
+        facts |= dict(tree.learn([name]))
+    assert facts[WEB.cgroup_id].container
+    assert facts[SECOND.cgroup_id].container is None
+
+
+def test_a_second_cgroup_that_was_there_before_loses_the_name_when_the_container_begins() -> None:
+    firsts = FirstProcesses(lambda _tgid: True)
+    tree = Cgroups(Names().describe, firsts=firsts.living)
+    facts = dict(tree.learn([ROOT, DOCKER, AGENT, SECOND, WEB]))
+    assert facts[SECOND.cgroup_id].container  # nobody has begun anywhere
+    firsts.note(batch(fork(100, [(PIDNS, 1)], cgroup_id=WEB.cgroup_id)))
+    assert {cgroup_id: fact.container for cgroup_id, fact in tree.renew()} == {SECOND.cgroup_id: None}
+    assert tree.renew() == []

@@ -1,6 +1,7 @@
 """Which of the containers that a cgroup path names are believed, and which need a namespace to prove them. Pure.
 
-Who may make cgroups in a directory calls them what he likes. Root's names are believed. A user's, and those below
+Who may make cgroups in a directory calls them what he likes. Root's names are believed, unless the container is
+somewhere else. A user's, and those below
 another container's own cgroup, are claims (`tracer.stream.metadata.Inner`); and never of a container that an engine of
 root's knows, or that has a cgroup of root's making: those are somewhere else.
 """
@@ -43,13 +44,19 @@ class Believed(NamedTuple):
 
 
 def believe(
-    claims: Iterable[Claim], is_taken: Callable[[str], bool], life_of: Callable[[Claim], Container]
+    claims: Iterable[Claim],
+    is_taken: Callable[[str], bool],
+    life_of: Callable[[Claim], Container],
+    is_elsewhere: Callable[[Claim], bool] = lambda _claim: False,
 ) -> Believed:
     """What to believe. claims: outermost first. is_taken: whether a container of this id has a cgroup of root's
-    making. life_of: the life of a container, described by an engine where `Claim.is_by_its_engine`."""
+    making. life_of: the life of a container, described by an engine where `Claim.is_by_its_engine`. is_elsewhere:
+    whether the container of a cgroup of root's making lives in another one (`tracer.containers.places`)."""
     container, root, within, inner = None, 0, 0, list[Inner]()
     for claim in claims:
         if not claim.maker and not within:
+            if is_elsewhere(claim):
+                continue
             container, root = life_of(claim), claim.root
         elif _is_refused(claim, within) or is_taken(claim.found.id):
             continue

@@ -13,6 +13,7 @@ import msgspec
 
 from tracer.containers import cgroup_paths
 from tracer.containers.believing import Believed, Claim, believe
+from tracer.containers.places import Home, Places
 from tracer.containers.pods import POD, in_its_pod, key_of_pod
 from tracer.containers.short_ids import ShortIds
 from tracer.stream.lru import Lru
@@ -66,6 +67,11 @@ Answer = Description | Silence | None
 
 Describe = Callable[[str], Answer]
 """Id of 64 hex digits -> what the engine reports of the container now."""
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is an id of 64 hexadecimal digits, which two containers never share."""
+    return _ID.fullmatch(text) is not None
 
 
 def ids_in(name: str) -> list[str]:
@@ -140,12 +146,22 @@ def _names_in(pod: Pod) -> int:
 class Cgroups:
     """Receives names of cgroups in any order, returns facts: path, container, and which of its lives.
 
-    describe: called for each life of a container until it answers. max_cgroups bounds each table here: what was named,
-    or was above what was named, longest ago is evicted first.
+    describe: called for each life of a container until it answers. firsts: the living first processes of PID namespaces
+    (`tracer.stream.first_processes`), as far as they were reported before a name is. first_of: id -> the first process
+    that an engine reports, for as long as there is time to ask. max_cgroups bounds each table here: what was named, or
+    was above what was named, longest ago is evicted first.
     """
 
-    def __init__(self, describe: Describe, max_cgroups: int = MAX_CGROUPS) -> None:
+    def __init__(
+        self,
+        describe: Describe,
+        max_cgroups: int = MAX_CGROUPS,
+        firsts: Callable[[], Iterable[tuple[int, int, int]]] = lambda: (),
+    ) -> None:
+        self._firsts = firsts
+        self.first_of: Callable[[str], int | None] = lambda _id: None
         self._describe = describe
+        self._places = Places(max_cgroups)
         self._known: Lru[int, CgroupName] = Lru(max_cgroups)
         self._orphans = _Orphans(max_cgroups)
         self._labels, self._short_ids = _Labels(max_cgroups), ShortIds(max_cgroups)
@@ -216,7 +232,7 @@ class Cgroups:
             for container_id in ids_in(name.name):  # a new life: what the engine reported of the one before is old
                 self._answers.pop(container_id)
             fact = self._fact(name.cgroup_id)
-            facts += [(name.cgroup_id, fact), *self._disputed(fact)]
+            facts += [(name.cgroup_id, fact), *self._disputed(fact), *self._ousted(fact)]
             ready += self._orphans.take(name.cgroup_id)
         return facts
 
@@ -248,7 +264,7 @@ class Cgroups:
             claim_of(one, _path(ancestry[: one.depth]), own.cgroup_id, own.maker, asked.get(one.id))
             for one, own in found
         ]
-        believed = believe(claims, self._is_taken, lambda claim: self._life(claim, asked))
+        believed = believe(claims, self._is_taken, lambda claim: self._life(claim, asked), self._is_elsewhere)
         named = {container.id for container in _containers(believed) if container.name}
         silent = {asked_id for asked_id, answer in asked.items() if answer is Silence.NO_ANSWER}
         pending = any(one not in named and (_ID.fullmatch(one) or one.startswith(POD)) for one in silent)
@@ -256,8 +272,22 @@ class Cgroups:
         self._claims.pop(cgroup_id)
         if believed.inner:
             self._claims.put(cgroup_id, frozenset(inner.container.id for inner in believed.inner))
-        self._keep_open(cgroup_id, fact, tuple(asked_id for asked_id in asked if self._may_change(asked_id, asked)))
+        may_change = [one for one in asked if self._may_change(one, asked) or self._places.is_contested(one)]
+        self._keep_open(cgroup_id, fact, tuple(may_change))
         return fact
+
+    def _is_elsewhere(self, claim: Claim) -> bool:
+        if not is_id(claim.found.id):
+            return False
+        self._places.add(claim.found.id, claim.root, claim.own)
+        return self._places.is_elsewhere(claim.found.id, claim.root, self._homes_of, self.first_of)
+
+    def _homes_of(self, root: int) -> list[Home]:
+        living = self._firsts()
+        return [Home(start_ns, tgid) for cgroup_id, start_ns, tgid in living if self._is_below(cgroup_id, root)]
+
+    def _is_below(self, cgroup_id: int, root: int) -> bool:
+        return any(name.cgroup_id == root for name in self._ancestry(cgroup_id))
 
     def _is_taken(self, container_id: str) -> bool:
         return container_id in self._roots_own
@@ -270,6 +300,17 @@ class Cgroups:
         self._roots_own.put(fact.container.id, None)
         claims = [(cgroup_id, self._claims.get(cgroup_id)) for cgroup_id in self._claims]
         return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id, ids in claims if ids and fact.container.id in ids]
+
+    def _ousted(self, fact: CgroupFact) -> list[tuple[int, CgroupFact]]:
+        """The facts that change because a container is in this cgroup: others had been called by its id before."""
+        if fact.container is None:
+            return []
+        container_id = fact.container.id
+        others = self._places.others(container_id, fact.root)
+        asked = self._homes_of, self.first_of
+        refused = {root for root in others if self._places.is_elsewhere(container_id, root, *asked)}
+        below = [one for one in self._known if refused and any(self._is_below(one, root) for root in refused)]
+        return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(below)]
 
     def _answer(self, container_id: str) -> Answer:
         """What the engine has answered for an id, or answers now."""

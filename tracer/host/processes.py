@@ -8,10 +8,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from tracer.containers import cgroup_paths
 from tracer.containers.believing import Claim, believe
-from tracer.containers.cgroups import Answer, Describe, Silence, claim_of, claimed, container_of, keys_of, runtime_by
+from tracer.containers.cgroups import (
+    Answer,
+    Describe,
+    Silence,
+    claim_of,
+    claimed,
+    container_of,
+    is_id,
+    keys_of,
+    runtime_by,
+)
 from tracer.containers.short_ids import ShortIds
 from tracer.host import nsfs, procfs
 from tracer.host.pidns_ids import PidnsIds
@@ -49,6 +60,8 @@ class Host:
         self._births: dict[PidnsId, Birth | None] = {}
         self._reported: dict[PidnsId, Container | None] = {}
         self._survey: Survey | None = None
+        self._places_then: dict[str, set[str]] = {}
+        self._places_until_s = 0.0
         self._short_ids = ShortIds(_MAX_IDS)
         self._membership = Membership(self._births.get, self._reported.get, self._home_of)
         self._first_of: Mapping[int, str] = {}
@@ -142,7 +155,7 @@ class Host:
         is_final = not any(isinstance(answer, Silence) for answer in answers.values())
         for claim in claims:
             answers |= {key: self._describe(key) for key in keys_of(claim.found, claim.own)}
-        believed = believe(claims, self._is_taken, lambda claim: self._distinct(claim, answers))
+        believed = believe(claims, self._is_taken, lambda claim: self._distinct(claim, answers), self._is_elsewhere)
         fact = CgroupFact(path, believed.container, False, believed.root, believed.inner)
         if is_final:
             self._facts[path] = fact
@@ -165,8 +178,31 @@ class Host:
                 self._survey.add(process)
         return self._survey
 
+    def _is_elsewhere(self, claim: Claim) -> bool:
+        """Whether the container of a cgroup of root's making is in another one that is called by the same id: the one
+        in which a PID namespace has begun first, or if there are several, whose first process the engine reports."""
+        container_id = claim.found.id
+        if not is_id(container_id) or len(self._places().get(container_id, ())) < 2:
+            return False
+        homes = self.survey().homes_of(container_id)
+        if len({home.path for home in homes}) > 1:
+            reported = self._init_of(container_id)
+            homes = [home for home in homes if home.tgid == reported] or homes
+        return bool(homes) and min(homes).path != claim.own
+
+    def _places(self) -> Mapping[str, set[str]]:
+        """By the id of each container, the paths of the cgroups of root's making that are called by it and in which
+        somebody is. Where processes are not looked at anyway, their cgroups alone are."""
+        if self._survey and time.monotonic() <= self._survey.until_s:
+            return self._survey.places
+        if time.monotonic() > self._places_until_s:
+            self._places_until_s, self._places_then = time.monotonic() + _SURVEY_S, {}
+            for found in filter(None, map(place_of, procfs.cgroups_in_use())):
+                self._places_then.setdefault(found[0], set()).add(found[1])
+        return self._places_then
+
     def _is_taken(self, container_id: str) -> bool:
-        return container_id in self.survey().named_by_root
+        return container_id in self.survey().places
 
     def _home_of(self, root: int) -> PidnsId | None:
         """The namespace that a container began, by its own cgroup, outside of any other container's."""
@@ -223,26 +259,52 @@ class Host:
         return any(container and container.id == container_id for container in own)
 
 
+class Home(NamedTuple):
+    """Where a container may have begun: when its first process did, which that is, the path of its own cgroup."""
+
+    start_ns: int
+    tgid: int
+    path: str
+
+
 class Survey:
-    """What the living processes have begun: firsts: those that are number 1 of a nested namespace; named_by_root: the
-    ids of containers in cgroups of root's making. until_s: how long it is valid, by the monotonic clock."""
+    """What the living processes have begun: firsts: those that are number 1 of a nested namespace; places: the ids of
+    containers in cgroups of root's making, with the paths of these. until_s: how long it is valid, by the monotonic
+    clock."""
 
     def __init__(self, until_s: float) -> None:
         self.until_s = until_s
         self.firsts: list[LivingProcess] = []
-        self.named_by_root: set[str] = set()
-        self._paths: set[str] = set()
+        self.places: dict[str, set[str]] = {}
+        self._homes: dict[str, list[Home]] = {}
+        self._place_of: dict[str, tuple[str, str] | None] = {}
 
     def add(self, process: LivingProcess) -> None:
         """Look at the next process."""
+        if process.cgroup not in self._place_of:
+            self._place_of[process.cgroup] = place_of(process.cgroup)
+        place = self._place_of[process.cgroup]
+        if place:
+            self.places.setdefault(place[0], set()).add(place[1])
         if process.level and process.numbers[-1] == 1:
             self.firsts.append(process)
-        if process.cgroup not in self._paths:
-            self._paths.add(process.cgroup)
-            outermost = next(iter(cgroup_paths.claims(process.cgroup)), None)
-            parts = process.cgroup.removeprefix("/").split("/")
-            if outermost and not cgroup_hierarchy.maker("/" + "/".join(parts[: outermost.depth])):
-                self.named_by_root.add(outermost.id)
+            if place:
+                home = Home(process.proc_id.start_ns, process.tgid, place[1])
+                self._homes.setdefault(place[0], []).append(home)
+
+    def homes_of(self, container_id: str) -> list[Home]:
+        """Where a container of this id may have begun."""
+        return self._homes.get(container_id, [])
+
+
+def place_of(path: str) -> tuple[str, str] | None:
+    """The id of the outermost container that the path of a cgroup names, and the path of its own; None: it names none,
+    or not root alone could have called it so."""
+    outermost = next(iter(cgroup_paths.claims(path, lambda _id: "any")), None)
+    if outermost is None:
+        return None
+    own = "/" + "/".join(path.removeprefix("/").split("/")[: outermost.depth])
+    return None if cgroup_hierarchy.maker(own) else (outermost.id, own)
 
 
 def has_number(process: LivingProcess, number: Number) -> bool:

@@ -65,7 +65,7 @@ class Attribution:
         if not batch.has(Kind.CGROUP) and not len(batch.firsts):
             yield from [batch] if len(batch) else []
             return
-        is_fact, births = batch.rows["kind"] == Kind.CGROUP, _births(batch)
+        is_fact, births = batch.rows["kind"] == Kind.CGROUP, births_in(batch)
         at = 0
         for cut in itertools.chain(_cuts(batch, is_fact, births), [len(batch)]):
             if cut > at:
@@ -78,12 +78,13 @@ class Attribution:
         for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
             fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
             cgroup_id = int(part.rows["cgroup_id"][index])
-            fact = fact if fact.is_named else self.late.get(cgroup_id) or fact
+            if not fact.is_named and (fact.pending or fact.container or fact.inner):  # else it is known to be no one's
+                fact = self.late.get(cgroup_id) or fact
             self.changes += self.cgroups.get(cgroup_id) not in (None, fact)
             self.cgroups.put(cgroup_id, fact)
             self._cache.clear()
             self.learned += 1
-        for index in np.flatnonzero(_births(part)).tolist():
+        for index in np.flatnonzero(births_in(part)).tolist():
             self._learn_birth(part, index)
 
     def _learn_birth(self, part: Batch, index: int) -> None:
@@ -284,7 +285,7 @@ def _cuts(batch: Batch, is_fact: NDArray[np.bool_], births: NDArray[np.bool_]) -
 
 def teaches(batch: Batch) -> NDArray[np.bool_]:
     """Which rows say something about containers, shape (n,)."""
-    result: NDArray[np.bool_] = (batch.rows["kind"] == Kind.CGROUP) | _births(batch)
+    result: NDArray[np.bool_] = (batch.rows["kind"] == Kind.CGROUP) | births_in(batch)
     return result
 
 
@@ -308,7 +309,7 @@ def fact_of(batch: Batch, index: int) -> LifeFact | SessionFact:
 
 def reduce(part: Batch, mask: NDArray[np.bool_]) -> Batch:
     """The rows where mask is true, and from the others what identifies the namespaces of containers, as PIDNS rows."""
-    if not len(part.firsts) or not (births := _births(part) & ~mask).any():
+    if not len(part.firsts) or not (births := births_in(part) & ~mask).any():
         return part.select(mask)
     part = _without_commands(part, births & (part.rows["kind"] != Kind.PIDNS))
     part.rows["kind"][births] = Kind.PIDNS
@@ -327,7 +328,7 @@ def _without_commands(part: Batch, which: NDArray[np.bool_]) -> Batch:
     return Batch(rows, heap)
 
 
-def _births(batch: Batch) -> NDArray[np.bool_]:
+def births_in(batch: Batch) -> NDArray[np.bool_]:
     """Rows in which the first process of a nested namespace appears, or enters another cgroup, shape (n,)."""
     births, first = np.zeros(len(batch), bool), batch.firsts
     if len(first):

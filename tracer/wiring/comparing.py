@@ -12,6 +12,7 @@ from tracer.containers.cgroups import Cgroups
 from tracer.kernel.trace import Trace, last_ns, now_ns
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.decoding import Decoded
+from tracer.stream.first_processes import FirstProcesses
 from tracer.stream.metadata import CgroupName
 from tracer.stream.needed_facts import fact_rows
 from tracer.stream.repair import Echoes, Schedule, born, changed, exit_rows, repair_row, vanished
@@ -28,8 +29,16 @@ class Comparing:
     """Passes on what was read, with the facts that come with it; what a list has shown before is left out. table: it is
     compared with the list, which it need not be before the first batch."""
 
-    def __init__(self, trace: Trace, table: Table, cgroups: Cgroups, selection: Selection, choosing: Choosing) -> None:
-        self._trace, self._table, self._cgroups = trace, table, cgroups
+    def __init__(
+        self,
+        trace: Trace,
+        table: Table,
+        cgroups: Cgroups,
+        firsts: FirstProcesses,
+        selection: Selection,
+        choosing: Choosing,
+    ) -> None:
+        self._trace, self._table, self._cgroups, self._firsts = trace, table, cgroups, firsts
         self._selection, self._choosing = selection, choosing
         self._repairs, self._echoes = Schedule(), Echoes()
 
@@ -61,6 +70,7 @@ class Comparing:
         """What was read, reduced to the targets, with new facts ahead of it; a gap schedules a repair."""
         if decoded.batch.has(Kind.GAP):
             self.want()
+        self._firsts.note(decoded.batch)
         batch = self._echoes.drop(decoded.batch, now_ns())
         facts_ns = int(batch.rows["ts_ns"][0]) if len(batch) else now_ns()
         return self._choosing.take(Batch.concat([self._facts(decoded.cgroups, facts_ns), batch]))

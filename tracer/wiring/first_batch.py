@@ -13,6 +13,7 @@ from tracer.stream.batch import Batch
 from tracer.stream.beginning import in_order
 from tracer.stream.claims import Claims, bound
 from tracer.stream.decoding import Decoded
+from tracer.stream.first_processes import FirstProcesses
 from tracer.stream.metadata import CgroupFact
 from tracer.stream.needed_facts import fact_rows
 from tracer.stream.selection import Selection
@@ -27,9 +28,16 @@ class FirstBatch:
     """Of one trace; `read` it once. The parameters are those of `tracer.wiring.live.LiveSource`."""
 
     def __init__(
-        self, trace: Trace, proc: Proc, cgroups: Cgroups, selection: Selection, inits: Inits, say: Callable[[str], None]
+        self,
+        trace: Trace,
+        proc: Proc,
+        cgroups: Cgroups,
+        firsts: FirstProcesses,
+        selection: Selection,
+        inits: Inits,
+        say: Callable[[str], None],
     ) -> None:
-        self._trace, self._proc, self._cgroups = trace, proc, cgroups
+        self._trace, self._proc, self._cgroups, self._firsts = trace, proc, cgroups, firsts
         self._selection, self._inits, self._say = selection, inits, say
 
     def read(self, early: Decoded) -> Batch:
@@ -43,7 +51,10 @@ class FirstBatch:
             self._say(f"the kernel does not list these processes for eBPF, so they are not in the snapshot: {pids}")
         first = in_order(Batch.concat([snapshot.batch, hidden.batch]), early.batch, self._trace.began_ns)
         self._bind(snapshot.batch)
+        for known in (snapshot.batch, early.batch):
+            self._firsts.note(known)
         facts = self._cgroups.learn([*snapshot.cgroups, *early.cgroups])
+        self._cgroups.first_of = lambda _id: None  # nothing waits for an engine from here on
         moved = self._moved(snapshot.batch, dict(facts))
         return Batch.concat([fact_rows(facts, self._trace.began_ns), moved, first])
 

@@ -105,7 +105,9 @@ def followed(
         names.hurry()
         if enquiry.fileno() >= 0:
             tracing.trace.ring.wake_on(enquiry.fileno())
-        source = tracing.source(resolved.targets, enquiry.describe, max_processes, names.inits, say, enquiry)
+        source = tracing.source(
+            resolved.targets, enquiry.describe, max_processes, names.inits, say, enquiry, names.init_tgid
+        )
         lifetime = TargetLifetime(
             resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end
         )

@@ -17,6 +17,7 @@ from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
 from tracer.stream.decoding import Decoded
 from tracer.stream.exit_commands import ExitCommands
+from tracer.stream.first_processes import FirstProcesses
 from tracer.stream.life_hints import LifeHints
 from tracer.stream.lives import Lives
 from tracer.stream.needed_facts import NeededFacts
@@ -49,15 +50,17 @@ class LiveSource:
         wall_offset_ns: int,
         targets: tuple[Target, ...],
         cgroups: Cgroups,
+        firsts: FirstProcesses,
         early: Decoded,
         table: Table,
         inits: Inits = lambda _but: {},
         say: Callable[[str], None] = lambda _line: None,
         background: Background | None = None,
     ) -> None:
-        """proc: what /proc reports. wall_offset_ns: wall clock minus boottime. early: what the trace has reported
-        before, during the self-check. table: receives the batches that are yielded; after a gap it is compared with the
-        kernel's list. say: writes a line for people. background: what `cgroups` asks, where its answers come later."""
+        """proc: what /proc reports. wall_offset_ns: wall clock minus boottime. firsts: what `cgroups` asks. early: what
+        the trace has reported before, during the self-check. table: receives the batches that are yielded; after a gap
+        it is compared with the kernel's list. say: writes a line for people. background: what `cgroups` asks, where
+        its answers come later."""
         self.trace, self.table, self.wall_offset_ns = trace, table, wall_offset_ns
         self.attribution, self._early = Attribution(), early
         self._needed = NeededFacts(self.attribution)
@@ -65,11 +68,11 @@ class LiveSource:
         self._lives = Lives(self.attribution, table, trace.began_ns)
         self._naming, late = Naming(background), LateEvents(self.attribution, say)
         selection = Selection(targets, self.attribution)
-        self._first_batch = FirstBatch(trace, proc, cgroups, selection, inits, say)
+        self._first_batch = FirstBatch(trace, proc, cgroups, firsts, selection, inits, say)
         commands = ListedCommands(proc, trace.options.max_args_bytes)
         choosing = Choosing(trace, selection, table, self._lives, commands, late.note)
         self._held = choosing.held
-        self._comparing = Comparing(trace, table, cgroups, selection, choosing)
+        self._comparing = Comparing(trace, table, cgroups, firsts, selection, choosing)
         self._late_names = LateNames(self._naming, cgroups, choosing, self._comparing, late, say)
         means, state = selection.means_container, self._naming.state
         hints = LifeHints(self._lives, means, cgroups.described, wall_offset_ns, state)

@@ -116,15 +116,20 @@ class Tracing:
         inits: Inits = lambda _but: {},
         say: Callable[[str], None] = lambda _line: None,
         background: Background | None = None,
+        init_of: Callable[[str], int | None] = lambda _id: None,
     ) -> LiveSource:
         """The events of these targets, with a table of their processes. The parameters are those of `LiveSource`,
-        `Cgroups` (describe) and `Table` (max_processes)."""
+        `Cgroups` (describe, and init_of as its first_of) and `Table` (max_processes)."""
         from tracer.containers.cgroups import Cgroups
+        from tracer.stream.first_processes import FirstProcesses
         from tracer.stream.table import Table
+        from tracer.system.pidfd import has_process
         from tracer.wiring.live import LiveSource
 
-        table, cgroups = Table(max_processes), Cgroups(describe)
-        parts = (self.trace, self._proc, self.wall_offset_ns, targets, cgroups, self._early, table)
+        firsts = FirstProcesses(has_process)
+        table, cgroups = Table(max_processes), Cgroups(describe, firsts=firsts.living)
+        cgroups.first_of = init_of
+        parts = (self.trace, self._proc, self.wall_offset_ns, targets, cgroups, firsts, self._early, table)
         return LiveSource(*parts, inits, say, background)
 
     def close(self) -> None:
