@@ -22,11 +22,13 @@ from tracer.kernel.trace import Trace
 from tracer.stream.account import Account
 from tracer.stream.batch import Batch
 from tracer.stream.decoding import Decoded
+from tracer.stream.first_processes import FirstProcesses
 from tracer.stream.pidns import PidnsId
 from tracer.stream.schema import Flag, Kind
 from tracer.stream.table import Table
 from tracer.system.broker import Local
 from tracer.system.clock_offset import wall_offset_ns
+from tracer.system.pidfd import has_process
 from tracer.typed.targets import parse_target
 from tracer.wiring.live import LiveSource
 
@@ -58,8 +60,9 @@ class Stack:
         self.table = Table() if table is None else table
         parsed = tuple(map(parse_target, targets or ("all",)))
         proc = Proc(Local(proc_operations(4097)))
-        cgroups = Cgroups(lambda _id: None)
-        self.source = LiveSource(self.trace, proc, wall_offset_ns(), parsed, cgroups, NOTHING, self.table)
+        firsts = FirstProcesses(has_process)
+        parts = (parsed, Cgroups(lambda _id: None, firsts=firsts.living), firsts, NOTHING, self.table)
+        self.source = LiveSource(self.trace, proc, wall_offset_ns(), *parts)
         self._parts: list[Batch] = []
         self._wait: float | None = 0.05
         self._batches = self.source.batches(lambda: self._wait)
