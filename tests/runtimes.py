@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -201,3 +202,120 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
         yield node
     finally:
         node.close()
+
+
+def lxc(folder: Path, name: str, root: Path, mounts: dict[Path, str], *command: str) -> list[str]:
+    """What runs a container of LXC in the foreground, which keeps what it has below a folder."""
+    entries = [f"lxc.mount.entry = {path} {place[1:]} none bind 0 0" for path, place in mounts.items()]
+    (folder / name).mkdir()
+    config = [
+        *(f"lxc.uts.name = {name}", f"lxc.rootfs.path = dir:{root}", "lxc.net.0.type = empty"),
+        *("lxc.mount.auto = proc:mixed", "lxc.apparmor.profile = unconfined", "lxc.autodev = 0"),
+        *entries,
+    ]
+    (folder / name / "config").write_text("\n".join(config) + "\n")
+    return ["lxc-start", "--foreground", "-P", str(folder), "-n", name, "--", *command]
+
+
+def nspawn(name: str, root: Path, mounts: dict[Path, str], *command: str) -> list[str]:
+    """What runs a container of systemd-nspawn in the foreground, where systemd itself may not run."""
+    binds = [f"--bind={path}:{place}" for path, place in mounts.items()]
+    where = ("--directory", str(root), "--machine", name)
+    return ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", *where, *binds, *command]
+
+
+def bubblewrap(root: Path, mounts: dict[Path, str], *command: str) -> list[str]:
+    """What runs a command in namespaces of its own in the foreground."""
+    binds = [word for path, place in mounts.items() for word in ("--bind", str(path), place)]
+    return ["bwrap", "--unshare-pid", "--as-pid-1", "--bind", str(root), "/", "--proc", "/proc", *binds, *command]
+
+
+class Rootless:
+    """Podman of a user who is made for it, with a service on a socket. uid, path: the user's, and the socket's."""
+
+    CONF = """\
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self._user, self._folder = f"nstrace-{os.getpid()}", folder
+        subprocess.run(["useradd", "--no-create-home", "--home-dir", str(folder), self._user], check=True)
+        try:
+            self._begin(root)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, root: Path) -> None:
+        self.uid = pwd.getpwnam(self._user).pw_uid
+        self.path = self._folder / "run/podman/podman.sock"
+        self.path.parent.mkdir(parents=True)
+        self.path.parent.parent.chmod(0o700)
+        (self._folder / "containers.conf").write_text(self.CONF)
+        subprocess.run(["tar", "-C", str(root), "-cf", str(self._folder / "image.tar"), "."], check=True)
+        subprocess.run(["chown", "-R", f"{self.uid}:{self.uid}", str(self._folder)], check=True)
+        self.podman("import", str(self._folder / "image.tar"), "test")
+        argv = self._argv("system", "service", "--time=0", f"unix://{self.path}")
+        with (self._folder / "log").open("wb") as log:
+            self._service = subprocess.Popen(argv, stdout=log, stderr=log, cwd=self._folder, start_new_session=True)
+        wait_for(self.path.exists)
+
+    def _argv(self, *args: str) -> list[str]:
+        known = {"HOME": self._folder, "XDG_RUNTIME_DIR": self._folder / "run", "PATH": os.environ["PATH"]}
+        known |= {"CONTAINERS_CONF": self._folder / "containers.conf", "TMPDIR": self._folder}
+        user = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
+        environment = [f"{name}={value}" for name, value in known.items()]
+        return [*user, "env", "-i", *environment, "podman", "--storage-driver=vfs", "--runtime=runc", *args]
+
+    def podman(self, *args: str) -> str:
+        """What podman prints."""
+        done = subprocess.run(self._argv(*args), capture_output=True, text=True, timeout=DEADLINE_S, cwd=self._folder)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def run(self, name: str, *command: str) -> str:
+        """Start a container. Returns its id."""
+        return self.podman("run", "--detach", "--network=none", "--name", name, "test", *command)
+
+    def close(self) -> None:
+        """End all that the user runs, and remove the user."""
+        with suppress(AssertionError, AttributeError, subprocess.TimeoutExpired):
+            self.podman("rm", "--all", "--force", "--time", "0")
+        with suppress(AttributeError):
+            self._service.terminate()
+            self._service.wait(DEADLINE_S)
+        wait_for(partial(_is_without_processes, self.uid))
+        subprocess.run(["userdel", self._user], check=True, capture_output=True)
+
+
+def _is_without_processes(uid: int) -> bool:
+    """Whether a user has none, who is sent away: what podman keeps its namespaces by."""
+    found = [path for path in Path("/proc").glob("[0-9]*") if _owner(path) == uid]
+    for path in found:
+        with suppress(ProcessLookupError):
+            os.kill(int(path.name), signal.SIGKILL)
+    return not found
+
+
+def _owner(path: Path) -> int | None:
+    with suppress(OSError):
+        return path.stat().st_uid
+    return None
+
+
+@pytest.fixture
+def rootless(tmp_path: Path) -> Iterator[Rootless]:
+    """Its folder has a short name, since sockets are below it."""
+    for program in ("podman", "runc", "newuidmap"):
+        need(program)
+    with tempfile.TemporaryDirectory(prefix="nstrace-user-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        user = Rootless(Path(folder), root_filesystem(tmp_path / "rootfs"))
+        try:
+            yield user
+        finally:
+            user.close()
