@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
-def put(path: Path, figures: str) -> None:
+def put(path: Path, figures: str, begin: str = BEGIN, end: str = END) -> None:
     """Write figures into a page, between its marks; the text around them stays."""
-    before, _begin, rest = path.read_text().partition(BEGIN)
-    _old, _end, behind = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{figures}\n{END}{behind}")
+    before, _begin, rest = path.read_text().partition(begin)
+    _old, _end, behind = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{figures}\n{end}{behind}")
 
 
 def origin(command: str) -> str:

@@ -131,6 +131,24 @@ def test_every_block_does_what_it_says(shell: Shell) -> None:
     host = printed["sudo nstrace translate web/1"].split(" is PID ")[1].split()[0]
     assert f"{host} is PID 1 in web" in next(text for line, text in printed.items() if "State.Pid" in line)
     assert f"web/1 was PID {host} " in printed["nstrace translate --from web.arrows --at -1s web/1"]
+    check_answers(printed)
+
+
+def check_answers(printed: dict[str, str]) -> None:
+    """What the section Ask says that its commands show."""
+    asked = {
+        line.split("nstrace ")[1].split(" web.arrows")[0]: text for line, text in printed.items() if "nstrace " in line
+    }
+    header, *execs = asked["""follow --where "event = 'exec' and args like 'sleep%'" web"""].splitlines()
+    assert header.startswith("TIME") and execs and all(" exec " in line and " sleep " in line for line in execs)
+    header, *slow = asked['replay --where "duration_ns > 1e9" --fields time,pids,comm,duration_ns'].splitlines()
+    assert header.split() == ["TIME", "PIDS", "COMM", "DURATION_NS"]
+    assert slow and all(int(line.split()[-1]) > 10**9 for line in slow)
+    _header, first, *more = asked["replay --tree --time relative"].splitlines()
+    assert first.split()[:2] == ["0.000000", "snapshot"]
+    assert any(" fork " in line and line.endswith("   sh") for line in more)  # below its parent
+    assert "web" in asked["summary"] and "sleep" in asked["summary"]
+    assert "sleep" in next(text for line, text in asked.items() if line.startswith("sql"))
 
 
 def test_there_are_as_many_commands_as_it_says() -> None:

@@ -89,6 +89,17 @@ def test_fork_exec_exit_of_a_child(trace: Trace) -> None:
     assert len(set(rows["start_ns"][[fork, execed, exited]].tolist())) == 1
 
 
+def test_events_gather_ahead_of_a_read_where_each_is_dear(trace: Trace) -> None:
+    trace.gather_from_s = trace.gather_up_to_s = 0.5
+    most, until = 0, time.monotonic() + DEADLINE_S
+    while most < 3 and time.monotonic() < until:
+        child = subprocess.Popen(["/bin/true"])
+        reads = [trace.poll(5.0).batch for _read in range(2)]  # the first may be one that waited already
+        child.wait()
+        most = max(len(of(read, child.pid)) for read in reads)
+    assert most == 3  # fork, exec and exit at once, though the first of them ends a wait
+
+
 def test_truncated_arguments_are_marked(trace: Trace) -> None:
     child = subprocess.Popen(["/bin/true", "x" * 100_000])
     child.wait()

@@ -24,8 +24,9 @@ from tracer.stream.schema import COUNTER_SLOTS
 from tracer.system.broker import Local, Operations, Privileged
 
 FIRST_LOOK_S = 0.002
-LIVE_S, FILE_S, UNSEEN_S = 0.024, 0.5, 1.0
-"""How long events may gather before a read: for a screen, for a file, for a recording that is not shown."""
+LIVE_S, ASKED_S, FILE_S, UNSEEN_S = 0.024, 0.1, 0.5, 1.0
+"""How long events may gather before a read: for a screen, for one with a condition, for a file, for a recording that is
+not shown."""
 _CHUNK_BYTES = 1 << 18
 _MISSES_EVERY_NS = 1_000_000_000
 
@@ -45,7 +46,8 @@ class Trace:
     """The events of the attached programs, decoded, with gaps in their places.
 
     They begin at began_ns (boottime), when this is made, and end with `finish`: of all kinds and on all CPUs at once.
-    may_unshare: whether processes can be put into new PID namespaces.
+    may_unshare: whether processes can be put into new PID namespaces. gather_up_to_s: how long events may gather before
+    a read while they come; gather_from_s: how long they do at first.
     """
 
     loaded: Loaded
@@ -63,7 +65,7 @@ class Trace:
         self._losses: dict[int, LossLedger] = defaultdict(LossLedger)
         self._delivered = np.zeros((len(self.maps.counts()), COUNTER_SLOTS), np.int64)
         self._missed, self._missed_ns = 0, now_ns()
-        self.gather_up_to_s = LIVE_S
+        self.gather_from_s, self.gather_up_to_s = FIRST_LOOK_S, LIVE_S
         self._busy, self._gather_s = False, FIRST_LOOK_S
         self._links = list(loaded.links)
         self._descriptors = [loaded.ring, loaded.counts, loaded.wake, *self._operations.descriptors]
@@ -100,10 +102,13 @@ class Trace:
                 self._gather_s = min(2 * self._gather_s, self.gather_up_to_s)
         decoded = self._take()
         if not len(decoded.batch):
-            self._gather_s = FIRST_LOOK_S
+            self._gather_s = self.gather_from_s
             self.maps.say(Reader.ASLEEP)
             if not self.ring.pending_bytes:
                 self.ring.wait(timeout_s)
+            if self._gather_s > FIRST_LOOK_S and self.ring.pending_bytes:  # what follows shares the cost of a read
+                self.maps.say(Reader.AT_WORK)
+                self.ring.wait(min(self._gather_s, timeout_s))
             decoded = self._settle()
         self._busy = len(decoded.batch) > 0
         return decoded

@@ -57,9 +57,13 @@ def processes_of(where: str | None) -> ProcessFilter | None:
 
 
 def passing_live(found: EventFilter | None, source: LiveSource) -> tuple[Passing, Passing]:
-    """What of a live source is shown, and what is recorded."""
+    """What of a live source is shown, and what is recorded. A condition has a fixed cost a batch: events gather for
+    longer ahead of it."""
+    from tracer.kernel.trace import ASKED_S, LIVE_S
+
     if found is None:
         return everything, everything
+    source.trace.gather_from_s, source.trace.gather_up_to_s = LIVE_S, ASKED_S
     found.add_run(source.attribution, source.wall_offset_ns, os.uname().nodename)
     return _named(found.passing), _named(found.kept)
 

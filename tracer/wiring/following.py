@@ -239,7 +239,7 @@ def _follow_until(
             shown, write = stack.enter_context(beside_recording(shown, outlet, options, source.attribution, ending))
         if destination:
             recorder = stack.enter_context(recording(destination, options, ending))
-        source.trace.gather_up_to_s = _patience_s(record)
+        source.trace.gather_up_to_s = _patience_s(record, where is not None)
         give_way()
         summary = stream_to(
             source, shown, options, limits, write, ending, recorder, redactor=redactor, watcher=lifetime
@@ -266,13 +266,13 @@ def destination_of(record: RecordOptions, redact: bool) -> Destination:
     return Destination(record, redact)
 
 
-def _patience_s(record: RecordOptions | None) -> float:
+def _patience_s(record: RecordOptions | None, has_condition: bool) -> float:
     """How long events may gather, in s: fewer reads cost less, and only a screen needs events at once."""
-    from tracer.kernel.trace import FILE_S, LIVE_S, UNSEEN_S
+    from tracer.kernel.trace import ASKED_S, FILE_S, LIVE_S, UNSEEN_S
 
     if record and not record.has_view:
         return UNSEEN_S
     with contextlib.suppress(OSError, ValueError):
         if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
             return FILE_S
-    return LIVE_S
+    return ASKED_S if has_condition else LIVE_S
