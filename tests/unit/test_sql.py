@@ -231,9 +231,9 @@ def test_a_pipe_is_read_once(lives: Path) -> None:
 
 
 def test_a_query_or_a_file_is_missing(lives: Path) -> None:
-    for words in ([lives], ["from events"], [lives, lives]):
+    for words, missing in (([lives], "query"), ([lives, lives], "query"), (["from events"], "recording")):
         done = nstrace("sql", *words)
-        assert done.returncode == 2 and "the query is missing" in done.stderr
+        assert done.returncode == 2 and f"the {missing} is missing" in done.stderr
 
 
 def test_a_damaged_recording_is_said_and_answered(recorded: Callable[..., Path]) -> None:

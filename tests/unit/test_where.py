@@ -136,8 +136,8 @@ WRONG = {
     "args like '%x%' and comand = 3": ("there is no column comand, at character 21: comand = 3", "comm"),
     "é = 1 and pid = 1": ("there is no column é, at character 1: é = 1 and pid = 1", ""),
     "comm = 'é' and pidd = 1": ("there is no column pidd, at character 16: pidd = 1", "pid"),
-    "event = 'exec' and": ('syntax error at or near ")", at its end', ""),
-    "event == 'exec' || ": ('syntax error at or near ")", at its end', ""),
+    "event = 'exec' and": ("something is missing, at its end", ""),
+    "event == 'exec' || ": ("something is missing, at its end", ""),
     "pid = 1; drop table x": ('syntax error at or near ";", at character 8', ""),
     "pid = 1 order by 1": ('syntax error at or near "order", at character 9', ""),
     "regexp_matches(comm, '(')": ("missing ): (", ""),
@@ -149,6 +149,8 @@ WRONG = {
     'event = "exec"': ("there is no column exec, at character 9", "'exec'"),
     "comm = sleep": ("there is no column sleep, at character 8: sleep", "'sleep'"),
     "": ("there is no condition", "for example"),
+    "pid > 0 and USER = 'root'": ("there is no column USER, at character 13: USER = 'root'", "uid is the number"),
+    "current_user = 'root'": ("there is no column current_user, at character 1", "text is in single quotes"),
     "comm = 'a\udc80'": ("what is asked is not valid UTF-8, at character 10", ""),
     "pid = ?": ("Values were not provided", ""),
 }
@@ -213,8 +215,20 @@ def test_short_forms(file: Path) -> None:
     assert pids("--comm", "job", "--where", "false or pid = 61") == []
     assert pids("--comm", "x' or 'a' = 'a") == []
     assert pids("--comm", "\udcff") == [61]  # the byte ff, as it comes from the command line
+    assert pids("--comm", "job", "--where", "pid > 0 -- and no more") == [60]
+    for verb in ("ps", "tree"):
+        assert nstrace(verb, "-q", "--from", file, "--comm", "init", "all").stdout == "50\n"
+        assert nstrace(verb, "-q", "--from", file, "--user", "1000", "all").stdout == ""
+    exported = nstrace("export", "--to", "jsonl", "-w", "-", "--comm", "job", file).stdout
+    assert exported == nstrace("replay", "--json", "-q", "--comm", "job", file).stdout
     done = nstrace("replay", "--user", "no-such-user", file)
     assert done.returncode == 2 and "this host has no user 'no-such-user'" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["replay", "ps --from", "export --to csv -w -"])
+def test_an_empty_condition_is_none(verb: str, file: Path) -> None:
+    done = nstrace(*verb.split(), file, "--where", "")
+    assert done.returncode == 2 and done.stderr.startswith("nstrace: --where: there is no condition\n")
 
 
 def test_counts_are_of_what_passes(file: Path) -> None:

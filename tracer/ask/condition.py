@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.ask.database import At, connect, errors_of, nodes, require_text, tree
+from tracer.ask.database import At, check_names, connect, errors_of, nodes, require_text, tree
 from tracer.ask.lists import with_lists_as_text
 from tracer.errors import ExitCode, NstraceError
 
@@ -49,6 +49,7 @@ class Condition:
             raise NstraceError("there is no condition", "for example \"comm = 'sh'\"", ExitCode.USAGE)
         if any(one.get("class") == "SUBQUERY" for one in nodes(found)):
             raise NstraceError("a condition has no query in it", "nstrace sql answers queries", ExitCode.USAGE)
+        check_names(found, self._names, self._text, lambda place: place - len(before))
         words = {word.lower() for one in nodes(found) for word in one.get("column_names", ())}
         self.needs = [name for name in schema.names if name in words] or schema.names[:1]
         lists = {field.name for field in schema if pa.types.is_list(field.type)}

@@ -22,6 +22,9 @@ _CONFIG: dict[str, Any] = {"enable_external_access": False, "threads": 1, "async
 _SETTINGS = ("TimeZone = 'UTC'", "errors_as_json = true", "python_enable_replacements = false")
 At = Callable[[int], int]
 _HERE_CHARS, _MAX_NEAR = 30, 3
+_OF_SESSION = {"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema"}
+_ALSO_CALLED = {"user": "uid is the number of the user; --user NAME"}
+_AT_END = ", at its end"
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -63,6 +66,16 @@ def nodes(found: Any) -> Iterator[dict[str, Any]]:
         yield from nodes(child)
 
 
+def check_names(found: Any, names: Iterable[str], query: str, typed_at: At = lambda place: place) -> None:
+    """Raises NstraceError (usage) where a syntax tree has a name that DuckDB would take for its own: `user` is who runs
+    the query there, and no column. names, query and typed_at: as for `errors_of`."""
+    for one in nodes(found):
+        words = one.get("column_names", ())
+        if one.get("class") == "COLUMN_REF" and len(words) == 1 and words[0].lower() in _OF_SESSION - set(names):
+            facts = {"error_subtype": "COLUMN_NOT_FOUND", "name": words[0], "position": str(one["query_location"])}
+            raise _error(facts, query, names, typed_at)
+
+
 @contextmanager
 def errors_of(query: str, names: Iterable[str] = (), typed_at: At = lambda place: place) -> Iterator[None]:
     """Convert an error of DuckDB meanwhile into an NstraceError. query: what the user typed. names: those that it may
@@ -97,12 +110,16 @@ def _error(facts: dict[str, Any], query: str, names: Iterable[str], typed_at: At
         message = f"there is no column {name}"
         quotes = f"text is in single quotes: '{name}'"
         hint = quotes if f'"{name}"' in query else near(name, names) or f"{_candidates(facts)}{quotes}"
+        hint = _ALSO_CALLED.get(name.lower(), hint)
     elif kind == "MISSING_ENTRY":
         message = f"there is no {str(facts.get('type', '')).lower().removeprefix('scalar ')} {name}"
         hint = near(name, str(facts.get("candidates", "")).split(","))
     elif kind == "NO_MATCHING_FUNCTION":
         message = f"no such function for these types: {facts.get('call', name)}"
-    return NstraceError(f"{message}{_place(facts, query, typed_at)}", hint.rstrip(), ExitCode.USAGE)
+    place = _place(facts, query, typed_at)
+    if kind == "SYNTAX_ERROR" and place == _AT_END:  # near a bracket of ours, or nothing
+        message = "something is missing"
+    return NstraceError(f"{message}{place}", hint.rstrip(), ExitCode.USAGE)
 
 
 def _candidates(facts: dict[str, Any]) -> str:
@@ -118,4 +135,4 @@ def _place(facts: dict[str, Any], query: str, typed_at: At) -> str:
     before = query.encode()[: max(0, typed_at(int(facts["position"])))].decode(errors="replace")
     here = " ".join(query[len(before) :].split())
     here = here if len(here) <= _HERE_CHARS else f"{here[:_HERE_CHARS]}…"
-    return f", at character {len(before) + 1}: {here}" if here else ", at its end"
+    return f", at character {len(before) + 1}: {here}" if here else _AT_END

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tracer.ask.database import connect, errors_of, require_text, tree
+from tracer.ask.database import check_names, connect, errors_of, require_text, tree
 from tracer.ask.lists import with_lists_as_text
 from tracer.ask.relations import LISTS, RELATIONS
 from tracer.ask.tables import Sources, Tables, wanted_names
@@ -39,6 +39,7 @@ class Query:
         self._tables = Tables(self._database, lambda: self._sources() if self._sources else [], wanted)
         named = [name for name in RELATIONS if wanted is None or name in wanted]
         self._names = list(dict.fromkeys(column for name in named for column in RELATIONS[name].facts))
+        check_names(found, self._names, text)
         if not self._is_explained:
             with errors_of(text, self._names, lambda place: self._typed_at(place - len("describe "))):
                 self._database.execute(f"describe {self._statement}").fetchall()

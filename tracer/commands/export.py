@@ -17,7 +17,7 @@ from tracer.stream.schema import EVENT_NAMES, Kind, Output, columns_in
 from tracer.text.counted import counted
 from tracer.wiring.completing import complete_file
 from tracer.wiring.conditions import filter_of, let_pass
-from tracer.wiring.options import fields_option, where_option
+from tracer.wiring.options import fields_option, which_options
 from tracer.wiring.printing import note
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
@@ -52,7 +52,7 @@ Convert = Callable[[Callable[["list[RecordedSource]"], str]], str]
     shell_complete=complete_file,
     help="Output file; - is stdout. Default: FILE with another extension.",
 )
-@where_option
+@which_options
 @fields_option
 @window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")

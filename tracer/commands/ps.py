@@ -7,15 +7,16 @@ import sys
 import click
 
 from tracer.wiring.completing import complete_target
+from tracer.wiring.options import which_options
 from tracer.wiring.printing import table_options
-from tracer.wiring.process_lists import gather, moment_options, where_option
+from tracer.wiring.process_lists import gather, moment_options
 from tracer.wiring.zones import time_option
 
 
 @click.command("ps")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option("--pids", is_flag=True, help="Add a column with all PIDs of each process, host first.")
-@where_option
+@which_options
 @moment_options
 @table_options("host PIDs")
 @time_option

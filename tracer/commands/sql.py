@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,9 @@ def command(
     from tracer.wiring.open_recordings import SUFFIX, open_later, sayer
 
     *files, text = arguments
+    if not files and any(letter.isspace() for letter in text) and not Path(text).exists():
+        hint = f"for example nstrace sql web.arrows {shlex.quote(text)}"
+        raise NstraceError("the recording is missing: it comes before the query", hint, ExitCode.USAGE)
     if not files or text.endswith(SUFFIX):
         raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
     if as_json + as_csv + (out is not None) > 1:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tracer.wiring.completing import complete_target
+from tracer.wiring.options import which_options
 from tracer.wiring.printing import table_options
-from tracer.wiring.process_lists import gather, moment_options, where_option
+from tracer.wiring.process_lists import gather, moment_options
 from tracer.wiring.zones import time_option
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("tree")
 @click.argument("targets", nargs=-1, metavar="[TARGET]...", shell_complete=complete_target)
 @click.option("--no-fold", is_flag=True, help="Show every process on a line of its own.")
-@where_option
+@which_options
 @moment_options
 @table_options("host PIDs")
 @time_option

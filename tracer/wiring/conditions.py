@@ -31,7 +31,7 @@ def everything(batch: Batch, _containers: Attribution) -> Batch:
 
 def make_filter(options: StreamOptions) -> EventFilter | None:
     """What lets rows pass; None: all do. Made before anything is traced or read. Raises NstraceError (usage)."""
-    return filter_of(options.where or None)
+    return filter_of(options.where)
 
 
 def filter_of(where: str | None) -> EventFilter | None:

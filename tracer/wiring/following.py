@@ -274,5 +274,5 @@ def _patience_s(record: RecordOptions | None, has_condition: bool) -> float:
         return UNSEEN_S
     with contextlib.suppress(OSError, ValueError):
         if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
-            return FILE_S
+            return UNSEEN_S if has_condition else FILE_S
     return ASKED_S if has_condition else LIVE_S

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -56,7 +57,7 @@ class StreamOptions:
     failed: bool
     follow_name: bool = False
     exit_code: bool = False
-    where: str = ""
+    where: str | None = None
     fields: tuple[str, ...] = ()
     tree: bool = False
 
@@ -121,13 +122,11 @@ _OPTIONS = {
     "where": click.option(
         "--where",
         metavar="EXPR",
-        help="Show only events for which EXPR is true, an SQL condition on the names of the JSON:"
+        help="Show only that for which EXPR is true, an SQL condition on the names of the JSON:"
         " \"event = 'exec' and args like '%--debug%'\". Gaps always show.",
     ),
-    "comm": click.option(
-        "--comm", multiple=True, metavar="NAME", help="Show only events of processes with this name, or these."
-    ),
-    "user": click.option("--user", metavar="NAME", help="Show only events of processes of this user; also a number."),
+    "comm": click.option("--comm", multiple=True, metavar="NAME", help="Show only processes with this name, or these."),
+    "user": click.option("--user", metavar="NAME", help="Show only processes of this user; also a number."),
     "fields": click.option(
         "--fields",
         callback=_fields,
@@ -228,7 +227,7 @@ def _adding(*names: str) -> Callable[[F], F]:
 _SECRECY = ("redact", "no_args")
 _WHICH = ("where", "comm", "user")
 _TEXT = ("time", "no_header", "no_trunc", "container_width")
-where_option, fields_option = _OPTIONS["where"], _OPTIONS["fields"]
+fields_option = _OPTIONS["fields"]
 secrecy_options = _adding(*_SECRECY)
 _FOLLOWING = ("follow_name", "exit_code")
 following_options = _adding(*_FOLLOWING)
@@ -277,8 +276,8 @@ def stream(values: dict[str, Any]) -> StreamOptions:
     )
 
 
-def condition_of(values: dict[str, Any]) -> str:
-    """--where, --comm and --user as one condition; "": none was given. Raises NstraceError (usage)."""
+def condition_of(values: dict[str, Any]) -> str | None:
+    """--where, --comm and --user as one condition; None: none was given. Raises NstraceError (usage)."""
     parts = []
     if values.get("where") is not None:
         parts.append(values["where"])
@@ -287,7 +286,20 @@ def condition_of(values: dict[str, Any]) -> str:
         parts.append(f"comm in ({', '.join(map(_quoted, cut))})")
     if values.get("user") is not None:
         parts.append(f"uid = {_uid(values['user'])}")
-    return parts[0] if len(parts) == 1 else " and ".join(f"({part})" for part in parts)
+    if len(parts) > 1:
+        return " and ".join(f"({part}\n)" for part in parts)  # a part can end in a comment
+    return parts[0] if parts else None
+
+
+def which_options(function: F) -> F:
+    """Add --where, --comm and --user to a command, which gets the condition that they make as `where`."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, where: str | None, comm: tuple[str, ...], user: str | None, **values: Any) -> Any:
+        condition = condition_of({"where": where, "comm": comm, "user": user})
+        return function(*arguments, where=condition, **values)
+
+    return _adding(*_WHICH)(cast("F", command))
 
 
 def _quoted(text: str) -> str:

@@ -58,15 +58,6 @@ def moment_options(function: F) -> F:
     return function
 
 
-def where_option(function: F) -> F:
-    """Add --where to a command."""
-    return click.option(
-        "--where",
-        metavar="EXPR",
-        help='List only processes for which EXPR is true, an SQL condition on the names of the JSON: "uid <> 0".',
-    )(function)
-
-
 def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool, where: str | None = None) -> Gathered:
     """The processes that the TARGETs mean, all containers without any. where: a condition on them. Raises
     NstraceError."""
