@@ -14,6 +14,7 @@ from own_engine import OwnEngine, own_engine
 
 pytestmark = pytest.mark.e2e
 
+_DECIDED_S = 4.0  # until an engine's silence about other containers of this host counts as an answer
 TICKS = ("sh", "-c", "while true; do sleep 0.1; done")
 
 
@@ -97,6 +98,27 @@ def test_it_is_stopped_and_goes_on(engine: OwnEngine, tmp_path: Path) -> None:
         for at in range(10):
             engine.run(f"job-{at}", "true", options=("--rm",))
         follow.until(lambda events: all(is_whole(events, f"job-{at}") for at in range(10)))
+        events = follow.stop()
+        check(events, follow.stderr)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL], ids=["hangs", "is down"])
+def test_a_pattern_waits_for_one_that_is_silent(number: signal.Signals, engine: OwnEngine, tmp_path: Path) -> None:
+    engine.run("job-old", *TICKS)
+    engine.run("other", *TICKS)
+    engine.signal(number)
+    with Following("job-*", stderr_to=tmp_path / "said") as follow:
+        wait_for(lambda: "what may match job-* is held back" in follow.said())
+        wait_for(lambda: "events of unnamed containers are held back" in follow.said())  # it has begun
+        if number == signal.SIGSTOP:
+            engine.signal(signal.SIGCONT)
+        else:
+            engine.start()
+        engine.run("job-new", "true")
+        if engine.keeps or number == signal.SIGSTOP:
+            follow.until(lambda events: len(named(events, "job-old")) > 5)
+        follow.until(lambda events: is_whole(events, "job-new"))
+        time.sleep(_DECIDED_S)
         events = follow.stop()
         check(events, follow.stderr)
 

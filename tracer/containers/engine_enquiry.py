@@ -31,7 +31,8 @@ _SILENT_S = 2.0  # an engine that takes longer to report a state does not answer
 _TOOLS_S = 2.5  # tools have 2 s (tracer.containers.node_connector)
 _MAX_ANSWERS = 65536
 _MAX_EXECS, _MAX_EXECS_ASKED = 4096, 16
-_RETOLD_S = 1.0  # until an engine that was away has told its events of that time
+_RETOLD_S = 1.0  # until an engine that is heard again has told its events of the time when it was not
+_CALLED_S = 3.0  # until one that answers again is heard again
 
 
 class _Known(NamedTuple):
@@ -226,15 +227,18 @@ class EngineEnquiry:
         self._ask()
 
     def _take(self, asked: Asked) -> None:
-        self._is_silent = asked.failure is not None or not asked.is_done
+        was_silent, self._is_silent = self._is_silent, asked.failure is not None or not asked.is_done
         if self._is_silent:
             self._not_before_s = time.monotonic() + (_AGAIN_S if self._silence is Silence.NO_ENGINE else self._pause_s)
             self._pause_s = min(_MAX_FAILED_S, 2 * self._pause_s)
             return
         self._silence, self._pause_s = Silence.NO_ANSWER, _FAILED_S
+        if was_silent:
+            self._retold_s = time.monotonic() + _CALLED_S
         ids = asked.ids
-        if ids is None:
-            ids, self._lists_all = {*asked.found, *self._known, *self._wanted}, False
+        if ids is None:  # of what is wanted since then it says nothing: that may have begun behind the answer
+            wanted = {container_id for container_id, since_s in self._wanted.items() if since_s <= asked.asked_s}
+            ids, self._lists_all = {*asked.found, *self._known, *wanted}, False
         for container_id in ids:
             known = _Known(asked.found.get(container_id), asked.asked_s, time.monotonic())
             self._known.put(container_id, known)

@@ -84,6 +84,12 @@ class Names:
         """Whether there may be an engine of root's that does not answer as it should."""
         return any(engine.has_failed for engine in self._engines if engine.is_trusted)
 
+    @property
+    def may_come(self) -> bool:
+        """Whether no engine answers, and one of root's has a socket: it hangs, or is being restarted."""
+        silent = (engine for engine in self._engines if engine.is_trusted and engine.has_failed)
+        return not self.is_there and any(engine.channel and engine.channel.address.exists for engine in silent)
+
     def _answering(self) -> Iterator[EngineNames]:
         """The engines that answer, in the order in which they are believed."""
         nobody = True

@@ -47,9 +47,11 @@ class Lookup:
             self.names.prepare()
         self.host = Host(self.names.describe, self.names.inits, self.names.init_tgid)
 
-    def targets(self, texts: Iterable[str], *, waits: bool = False) -> Resolved:
-        """What TARGETs mean to a stream that begins now. waits: as for `resolve`."""
-        return resolve(tuple(map(parse_target, texts)), self._meant, self._check, procfs.pidns_inum, waits=waits)
+    def targets(self, texts: Iterable[str], *, waits: bool = False, names_later: bool = False) -> Resolved:
+        """What TARGETs mean to a stream that begins now. waits: as for `resolve`. names_later: patterns are kept where
+        an engine is silent that may yet answer."""
+        check = (lambda _target: None) if names_later and self.names.may_come else self._check
+        return resolve(tuple(map(parse_target, texts)), self._meant, check, procfs.pidns_inum, waits=waits)
 
     def targets_of_now(self, texts: Iterable[str]) -> tuple[Target, ...]:
         """What TARGETs mean now."""
@@ -120,7 +122,9 @@ class Lookup:
         raise _nobody(f"no process in PID namespace {inum}", lambda: "lsns -t pid lists PID namespaces")
 
     def unmatched(self, targets: Iterable[Target]) -> list[str]:
-        """The patterns among these targets that mean no running container, as typed."""
+        """The patterns among these targets that mean no running container, as typed; none where names come later."""
+        if self.names.may_come:
+            return []
         running = [container_of(found.id, found.description) for found in self.names.running()]
         patterns = [target for target in targets if target.kind in BY_DESCRIPTION]
         unmatched = [target for target in patterns if not any(target.means((one,), ()) for one in running)]

@@ -116,10 +116,14 @@ def followed(
 
 def _without_names(names: Names, targets: Sequence[Target]) -> Iterator[str]:
     """What to say where containers will have no names, or where a life is waited for."""
-    from tracer.typed.targets import TargetKind
+    from tracer.typed.targets import BY_DESCRIPTION, TargetKind
 
-    if any(target.kind == TargetKind.ALL for target in targets) and not names.is_there and names.error:
-        yield f"{names.error.message}: containers are shown by their ids"
+    if not names.is_there and names.error:
+        if any(target.kind == TargetKind.ALL for target in targets):
+            yield f"{names.error.message}: containers are shown by their ids"
+        patterns = [target.text for target in targets if target.kind in BY_DESCRIPTION]
+        if patterns and names.may_come:
+            yield f"{names.error.message}: what may match {', '.join(patterns)} is held back until it does"
     for target in targets:
         if target.life is not None and target.life > 1:
             yield f"waiting for life {target.life} of {target.value}; what runs now counts as its first"
@@ -138,7 +142,7 @@ def _resolved(lookup: Lookup, texts: Sequence[str], waits: bool, wait_hint: str)
     from tracer.containers.resolve_targets import NotThere
 
     try:
-        return lookup.targets(texts, waits=waits)
+        return lookup.targets(texts, waits=waits, names_later=True)
     except NotThere as error:
         hint = "; ".join(filter(None, [error.hint, wait_hint]))
         raise NstraceError(error.message, hint, error.exit_code, error.detail) from error

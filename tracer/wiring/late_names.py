@@ -58,9 +58,9 @@ class LateNames:
         """Names that are on their way when nothing is read any more: now there is time to wait for them."""
         until_s = time.monotonic() + _LAST_S
         while self._held.rows and (left_s := until_s - time.monotonic()) > 0:
-            if (news := self._naming.wait(left_s)) is None:
+            if self._naming.wait(left_s) is None:
                 return
-            yield from self.renew(news)
+            yield from self.renew()  # also of those about whom silence is an answer by now
 
     def give_up(self) -> Iterator[Batch]:
         """At the end: gaps in place of what no name has decided."""
