@@ -25,6 +25,7 @@ PROMPT = "$ "
 DEADLINE_S = 30.0
 _WAITING = r"(?:\A|\n)\$ ?\Z"
 _EMPTY = r"\A\$ ?\Z"
+_TYPED = r"\A\$ \S|\n.*\n"
 WORKLOAD = "while true; do sleep 1; ls /nowhere; done"
 
 
@@ -85,7 +86,7 @@ class Terminal:
 
     def screen(self, colors: bool = False) -> str:
         """What is shown, without empty lines at the end. colors: with their escape sequences."""
-        return self._call("capture-pane", "-p", *(["-e"] if colors else [])).rstrip("\n")
+        return self._call("capture-pane", "-p", *(["-e", "-N"] if colors else [])).rstrip("\n")
 
     def await_text(self, pattern: str) -> None:
         """Raises TimeoutError where it does not come."""
@@ -109,6 +110,7 @@ def play(terminal: Terminal, step: Step) -> None:
     terminal.type("clear")
     terminal.await_text(_EMPTY)
     terminal.type(step.typed)
+    terminal.await_text(_TYPED)  # else the prompt that waits is the one from before
     if step.until:
         terminal.await_text(step.until)
     if step.interrupt:

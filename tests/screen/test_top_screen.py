@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from textual.widgets import Input
 from tracer.ask.process_filter import ProcessFilter
 from tracer.screen.app import Pane, Top
 from tracer.screen.messages import Hello, Played, Request, Said
-from tracer.screen.model import Proc
+from tracer.screen.model import SORTS, Model, Proc
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import INITIAL_PIDNS
 from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, ProcKey, Ran, Sample
@@ -451,3 +452,38 @@ def test_text_of_a_hostile_reader_has_no_effect() -> None:
         assert "[bold]" in text
 
     run(script)
+
+
+def test_rows_are_those_of_a_model_that_places_all_anew() -> None:
+    """What is kept of rows that have been placed is as good as new, whatever comes."""
+    kept, random = Model(), Random(7)
+    lanes = [WEB, HOST, LaneFacts(2, "inner", None, [*INSIDE, (5, 5)], 0)]
+    living: dict[int, Born] = {}
+    kept.apply(sample(is_new=True, lanes=lanes), 0.0)
+    for turn in range(200):
+        first, count = 4701 + 20 * turn, random.randrange(3)
+        fresh = [
+            born(nr, f"job {random.random()}", random.choice([1, *living]), random.choice((0, 1)))
+            for nr in range(first, first + count)
+        ]
+        over = [nr for nr in living if random.random() < 0.1]
+        runs = [ran((nr, nr), turn, f"late {random.random()}") for nr in living if random.random() < 0.05]
+        living |= {one.pids[0]: one for one in fresh}
+        ends = [Ended((nr, nr), turn, 0) for nr in over]
+        brief = [Brief(1, b"ls", 2, 0)] * (turn % 2)
+        acts = [(nr, nr, 3) for nr in living if random.random() < 0.2]
+        kept.apply(
+            sample(now_ns=turn * SECOND_NS, born=fresh, ended=ends, ran=runs, brief=brief, acts=acts), float(turn)
+        )
+        kept.forget(float(turn), lambda proc: proc.pids[0] % 7 == 0)
+        for nr in over:
+            del living[nr]
+        for sort in SORTS:
+            now = kept.rows(None, sort, is_tree=True)
+            for group in kept.groups.values():
+                group.placed = (None, [])
+            assert now == kept.rows(None, sort, is_tree=True)
+            assert {row.proc.key for row in now if row.proc} == set(kept.procs)
+        assert sum(group.living for group in kept.groups.values()) == len(living)
+        assert all(proc.rate >= 0.05 for proc in kept._rated.values())
+        assert {key for key, proc in kept.procs.items() if proc.rate} == set(kept._rated) & set(kept.procs)

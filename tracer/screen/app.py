@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures.thread  # noqa: F401 - asyncio imports it late
+import gc
 import signal
 import time
 from collections.abc import Callable
@@ -36,7 +37,8 @@ from tracer.text.width import cut, width
 _LOST, _BAR = Style(color="red", bold=True, reverse=True), Style(reverse=True)
 _TICK_S = 1.0
 _ARROW_NS = 5_000_000_000
-_FEW_ROWS_S, _SHARE = 0.05, 10
+_FEW_ROWS_S, _SHARE = 0.02, 20
+_MANY = 1000
 _MAX_EVENTS = 2000
 _TYPING_S = 0.3
 _HINTS = {
@@ -199,6 +201,8 @@ class Top(App[None]):
         """A message of the process that reads."""
         if isinstance(message, Sample):
             self.model.apply(message, time.monotonic())
+            if len(message.born) > _MANY:
+                gc.freeze()  # else each look for garbage looks at all of them
             self.draw()
             self._ask(Request("more"))
         elif isinstance(message, Hello):

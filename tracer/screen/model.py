@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -62,15 +62,26 @@ class Proc:
 
 
 class Group:
-    """A lane with what it does. rate: events a second; brief: of the last sample, briefs: in all; failed: in all."""
+    """A lane with what it does. procs: its processes; moves: how often they have changed. rate: events a second; brief:
+    of the last sample, briefs: in all; failed: in all. placed: its rows as they were placed last, and what for."""
 
-    __slots__ = ("brief", "briefs", "facts", "failed", "living", "rate", "told")
+    __slots__ = ("_counted", "brief", "briefs", "facts", "failed", "moves", "placed", "procs", "rate", "told")
 
     def __init__(self, facts: LaneFacts) -> None:
         self.facts = facts
-        self.rate, self.failed, self.briefs, self.living = 0.0, 0, 0, 0
+        self.procs: dict[ProcKey, Proc] = {}
+        self.rate, self.failed, self.briefs, self.moves = 0.0, 0, 0, 0
         self.brief: list[Brief] = []
         self.told = ""
+        self.placed: tuple[object, list[Row]] = (None, [])
+        self._counted = (0, 0)
+
+    @property
+    def living(self) -> int:
+        """How many of its processes live."""
+        if self._counted[0] != self.moves:
+            self._counted = self.moves, sum(proc.gone_s is None for proc in self.procs.values())
+        return self._counted[1]
 
 
 class Row(NamedTuple):
@@ -120,6 +131,8 @@ class Model:
         self.is_sure = True
         self.changes += 1
         self._was_brief = False
+        self._rated: dict[ProcKey, Proc] = {}  # whose rate is not 0
+        self._fading: dict[ProcKey, Proc] = {}  # who has ended
 
     def apply(self, sample: Sample, now_s: float) -> None:
         """The next sample, at this time by the screen's clock."""
@@ -131,6 +144,7 @@ class Model:
         for born in sample.born:
             proc = self.procs[born.key] = Proc(born.key, born.pids, born.lane, born.parent, now_s)
             proc.runs(born)
+            self._moved(proc)
             proc.was_there = born.was_there
             if born.was_there or sample.is_new:
                 proc.born_s = now_s - FRESH_S
@@ -148,22 +162,37 @@ class Model:
         self.changes += bool(sample.born or sample.ended or sample.ran or sample.lanes or brief or self._was_brief)
         self._was_brief = brief
 
+    def _moved(self, proc: Proc, is_there: bool = True) -> None:
+        """Note that rows of its group change."""
+        if group := self.groups.get(proc.lane):
+            group.moves += 1
+            if is_there:
+                group.procs[proc.key] = proc
+            else:
+                group.procs.pop(proc.key, None)
+
     def _apply_changes(self, sample: Sample, now_s: float) -> None:
         for ran in sample.ran:
             if proc := self.procs.get(ran.key):
                 if not ran.errno:
                     proc.runs(ran)
+                    self._moved(proc)
                 proc.ran.append((ran.ts_ns, _command(ran) or safe(ran.exe), ran.errno))
                 del proc.ran[:-_HISTORY]
         for ended in sample.ended:
             if proc := self.procs.get(ended.key):
                 proc.gone_s, proc.ended_ns, proc.status = now_s, ended.ts_ns, ended.status
+                self._fading[ended.key] = proc
+                self._moved(proc)
                 self.gone.append(proc)
 
     def _apply_rates(self, sample: Sample, seconds: float) -> None:
         acts = {(tgid, start): count for tgid, start, count in sample.acts}
-        for key, proc in self.procs.items() if acts or self.rate else ():
+        self._rated |= {key: proc for key in acts if (proc := self.procs.get(key))}
+        for key, proc in list(self._rated.items()):
             proc.rate = _smooth(proc.rate, acts.get(key, 0) / seconds)
+            if not proc.rate:
+                del self._rated[key]
         self.rate, self.events = _smooth(self.rate, sample.events / seconds), self.events + sample.events
         by_lane = {lane: (events, failed) for lane, events, failed in sample.by_lane}
         for number, group in self.groups.items():
@@ -176,48 +205,43 @@ class Model:
 
     def forget(self, now_s: float, still_there: Callable[[Proc], bool]) -> None:
         """Forget processes that ended some time ago, but for those that are still there: nobody has reaped them."""
-        for key, proc in list(self.procs.items()):
+        for key, proc in list(self._fading.items()):
             if proc.gone_s is not None and now_s - proc.gone_s >= FADING_S:
                 if still_there(proc):
                     proc.state, proc.gone_s = "Z", now_s - FADING_S / 2  # it is looked at again
                 else:
-                    del self.procs[key]
+                    del self._fading[key]
+                    self.procs.pop(key, None)
+                    self._moved(proc, is_there=False)
                     self.changes += 1
 
     def rows(self, mask: Mask | None, sort: str, is_tree: bool) -> list[Row]:
         """The lines to show, in order: of each group its heading, and its processes below it. mask: None shows all.
         Raises what it raises."""
-        members: dict[int, list[Proc]] = {number: [] for number in self.groups}
+        members: dict[int, Collection[Proc]] = {number: group.procs.values() for number, group in self.groups.items()}
         briefs = {number: group.brief for number, group in self.groups.items()}
-        for group in self.groups.values():
-            group.living = 0
-        for proc in self.procs.values():
-            if found := self.groups.get(proc.lane):
-                found.living += proc.gone_s is None
-                members[proc.lane].append(proc)
         if mask:
-            members, briefs = self._passing(mask, members, briefs)
+            members, briefs = self._passing(mask)
         if not is_tree:
             shown = [proc for procs in members.values() for proc in procs]
             return [Row(self.groups[proc.lane], proc, 0) for proc in self._sorted(shown, sort)]
-        return list(self._grouped(members, briefs, sort))
+        place = self._tree if mask or sort == "events" else self._placed
+        return self._grouped(lambda number, depth: place(self.groups[number], members[number], sort, depth), briefs)
 
-    def _passing(
-        self, mask: Mask, members: dict[int, list[Proc]], briefs: dict[int, list[Brief]]
-    ) -> tuple[dict[int, list[Proc]], dict[int, list[Brief]]]:
-        """What of them a filter leaves."""
-        procs = [proc for found in members.values() for proc in found]
-        brief = [one for found in briefs.values() for one in found]
+    def _passing(self, mask: Mask) -> tuple[dict[int, Collection[Proc]], dict[int, list[Brief]]]:
+        """What a filter leaves."""
+        procs = [proc for group in self.groups.values() for proc in group.procs.values()]
+        brief = [one for group in self.groups.values() for one in group.brief]
         listed = [*(self._facts(proc, b"", proc.lane) for proc in procs),
                   *(self._facts(None, one.comm, one.lane) for one in brief)]  # fmt: skip
         passes = mask(listed)
-        left: dict[int, list[Proc]] = {number: [] for number in members}
-        left_brief: dict[int, list[Brief]] = {number: [] for number in briefs}
+        left: dict[int, list[Proc]] = {number: [] for number in self.groups}
+        left_brief: dict[int, list[Brief]] = {number: [] for number in self.groups}
         for proc in compress(procs, passes):
             left[proc.lane].append(proc)
         for one in compress(brief, passes[len(procs) :]):
             left_brief[one.lane].append(one)
-        return left, left_brief
+        return dict(left), left_brief
 
     def _facts(self, proc: Proc | None, name: bytes, lane: int) -> Facts:
         return Facts(proc, name, self.groups[lane], self.procs, self.groups, self.wall_offset_ns)
@@ -232,36 +256,45 @@ class Model:
         }
         return sorted(procs, key=keys[sort])  # type: ignore[arg-type]
 
-    def _grouped(self, members: dict[int, list[Proc]], briefs: dict[int, list[Brief]], sort: str) -> Iterator[Row]:
+    def _grouped(self, place: Callable[[int, int], list[Row]], briefs: dict[int, list[Brief]]) -> list[Row]:
         inside: dict[int | None, list[int]] = {}
         for number, group in self.groups.items():
             parent = group.facts.parent if group.facts.parent in self.groups else None
             inside.setdefault(parent, []).append(number)
         pending = [(number, 0) for number in self._in_order(inside.get(None, ()))]
+        rows: list[Row] = []
         while pending:
             number, depth = pending.pop()
-            group, procs = self.groups[number], members[number]
+            group, own = self.groups[number], place(number, depth + 1)
             pending += [(child, depth + 1) for child in self._in_order(inside.get(number, ()))]
-            if not procs and not briefs[number]:
-                continue
-            yield Row(group, None, depth)
-            yield from self._tree(group, procs, sort, depth + 1)
+            if own or briefs[number]:
+                rows.append(Row(group, None, depth))
+                rows += own
             if briefs[number]:
-                yield Row(group, None, depth + 1, briefs[number])
+                rows.append(Row(group, None, depth + 1, briefs[number]))
+        return rows
 
     def _in_order(self, numbers: Iterable[int]) -> list[int]:
         """The last one first, since they are taken from the end; the host is the last one shown."""
         return sorted(numbers, key=lambda number: (self.groups[number].facts.level > 0, -number))
 
-    def _tree(self, group: Group, procs: list[Proc], sort: str, depth: int) -> Iterator[Row]:
+    def _placed(self, group: Group, procs: Collection[Proc], sort: str, depth: int) -> list[Row]:
+        """As `_tree`, worked out where something has changed."""
+        if group.placed[0] != (group.moves, sort, depth):
+            group.placed = (group.moves, sort, depth), self._tree(group, procs, sort, depth)
+        return group.placed[1]
+
+    def _tree(self, group: Group, procs: Collection[Proc], sort: str, depth: int) -> list[Row]:
         keys, below = {proc.key for proc in procs}, dict[ProcKey | None, list[Proc]]()
         for proc in self._sorted(procs, sort):
             below.setdefault(proc.parent if proc.parent in keys and proc.parent != proc.key else None, []).append(proc)
         pending = [(proc, depth) for proc in reversed(below.get(None, ()))]
+        rows: list[Row] = []
         while pending:
             proc, level = pending.pop()
-            yield Row(group, proc, level)
+            rows.append(Row(group, proc, level))
             pending += [(child, level + 1) for child in reversed(below.get(proc.key, ()))]
+        return rows
 
     def children(self, key: ProcKey) -> list[Proc]:
         """The living processes whose parent it is."""

@@ -161,22 +161,30 @@ class Echoes:
 
     def __init__(self) -> None:
         self._expected: list[tuple[int, NDArray[np.uint64]]] = []
+        self._sorted = np.zeros(0, np.uint64)  # all of them
 
     def expect(self, rows: NDArray[np.void], now_ns: int) -> None:
         """Note rows that were inferred from a list that was read until now_ns."""
         recent = rows[(rows["start_ns"].astype(np.int64) > now_ns - ECHO_NS) | (rows["kind"] == Kind.EXEC)]
         if len(recent):
             self._expected.append((now_ns, _reports(recent)))
+            self._sort()
+
+    def _sort(self) -> None:
+        """Once for all batches: many processes may be expected, and a batch has few rows."""
+        self._sorted = np.sort(np.concatenate([np.zeros(0, np.uint64), *(ids for _since, ids in self._expected)]))
 
     def drop(self, batch: Batch, now_ns: int) -> Batch:
         """The batch without the events that were inferred already."""
         while self._expected and self._expected[0][0] < now_ns - ECHO_NS:
             self._expected.pop(0)
-        if not self._expected:
-            return batch
-        expected = np.concatenate([ids for _since, ids in self._expected])
+            self._sort()
         echoes = of_kind(batch.rows, Kind.FORK, Kind.EXEC)
-        return batch.select(~(echoes & np.isin(_reports(batch.rows), expected)))
+        if not self._expected or not echoes.any():
+            return batch
+        reports = _reports(batch.rows)
+        places = np.minimum(np.searchsorted(self._sorted, reports), len(self._sorted) - 1)
+        return batch.select(~(echoes & (self._sorted[places] == reports)))
 
 
 def _reports(rows: NDArray[np.void]) -> NDArray[np.uint64]:
