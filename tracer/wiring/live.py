@@ -28,6 +28,7 @@ from tracer.stream.table import Table
 from tracer.typed.targets import Target
 from tracer.wiring.choosing import Choosing
 from tracer.wiring.comparing import Comparing, listed_rows
+from tracer.wiring.entering import Entering
 from tracer.wiring.first_batch import FirstBatch, Inits
 from tracer.wiring.hearing import Hearing
 from tracer.wiring.late_events import LateEvents
@@ -71,7 +72,7 @@ class LiveSource:
         self._first_batch = FirstBatch(trace, proc, cgroups, firsts, selection, inits, say)
         commands = ListedCommands(proc, trace.options.max_args_bytes)
         choosing = Choosing(trace, selection, table, self._lives, commands, late.note)
-        self._held = choosing.held
+        self._held, self._entering = choosing.held, Entering()
         self._comparing = Comparing(trace, table, cgroups, firsts, selection, choosing)
         self._late_names = LateNames(self._naming, cgroups, choosing, self._comparing, late, say)
         means, state = selection.means_container, self._naming.state
@@ -103,19 +104,21 @@ class LiveSource:
         return self.redact(batch)  # which is set after the source is made
 
     def _batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
-        comparing, naming = self._comparing, self._naming
+        comparing, naming, entering = self._comparing, self._naming, self._entering
         yield from self._first()
         while (wait := timeout_s()) is not None:
             due_s = min(wait, comparing.due_in(), naming.due_in(), self._execs.due_in_ns(now_ns()) / 1e9)
-            decoded, news = self.trace.poll(due_s), naming.news()
-            yield from comparing.events_of_all(naming.take(decoded))
+            decoded, news = self.trace.poll(min(due_s, entering.due_in())), naming.news()
+            entered = [part for known in entering.take(decoded) for part in naming.take(known)]
+            yield from comparing.events_of_all(entered)
             if comparing.due_in() == 0:
-                yield from comparing.events_of_all(naming.release())
+                yield from comparing.events_of_all([*naming.release(), *entering.release()])
                 yield from comparing.repair()
             yield from self._late_names.take(news)
             yield from self._hearing.take()
         until_ns = now_ns()
-        yield from comparing.events_of_all([*naming.release(), self.trace.finish()])
+        rest = [*naming.release(), *entering.take(self.trace.finish()), *entering.release()]
+        yield from comparing.events_of_all(rest)
         if self.table.unsure:
             yield from comparing.repair()
         yield from self._late_names.renew()
