@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tracer.recording.limits import MAX_CHAIN, MAX_HEAP_BYTES, MAX_ROW_BYTES
 from tracer.recording.schema import FLAGS, NUMBERS, SCHEMA
 from tracer.stream.batch import EVENT, NUMBER, Batch
+from tracer.stream.distinct import distinct
 from tracer.stream.known import Known
-from tracer.stream.schema import INLINE_LEVELS, Kind
+from tracer.stream.schema import INLINE_LEVELS, Column, Kind
 from tracer.system.host_pidns import INITIAL_PIDNS_INUM
 
 _NAMES = pa.array([Kind(kind).name.lower() if kind in list(Kind) else None for kind in range(max(Kind) + 1)])
@@ -39,16 +40,30 @@ def to_arrow(batch: Batch, wall_offset_ns: int) -> pa.RecordBatch:
         "args": _null_unless(known("args"), _taken(~known("fact"), args)),
         "fact": _taken(known("fact"), args),
         "killed_by": _null_unless(known("killed_by"), killer),
-        "state": _LETTERS.take(pa.array(np.where(known("state"), rows["state"] & 0x7F, 0))),
+        "state": _state(rows, known("state")),
     }
     for column in NUMBERS:
-        type_, values = SCHEMA.field(column.name).type, rows[column.field]
-        values = np.where(known(column.name), values, 0) if column.field == "seq" else values
-        columns[column.name] = _numbers(_signed(values, type_), type_, known(column.name))
+        columns[column.name] = _column(rows, column, known(column.name))
     for flag in FLAGS:
-        columns[flag.name] = pa.array((rows["flags"] & flag.flag) != 0)
+        is_set = rows["flags"] & flag.flag != 0 if batch.may_have(flag.flag) else np.zeros(len(batch), bool)
+        columns[flag.name] = pa.Array.from_buffers(pa.bool_(), len(batch), [None, _bits(is_set)])
     columns |= _chains(rows, deep, known)
     return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _column(rows: NDArray[np.void], column: Column, valid: NDArray[np.bool_]) -> pa.Array:
+    type_ = SCHEMA.field(column.name).type
+    if not valid.any():
+        return pa.nulls(len(rows), type_)
+    values = rows[column.field]
+    values = np.where(valid, values, 0) if column.field == "seq" else values
+    return _numbers(_signed(values, type_), type_, valid)
+
+
+def _state(rows: NDArray[np.void], valid: NDArray[np.bool_]) -> pa.Array:
+    if not valid.any():
+        return pa.nulls(len(rows), pa.string())
+    return _LETTERS.take(pa.array(np.where(valid, rows["state"] & 0x7F, 0)))
 
 
 def _signed(values: NDArray[Any], type_: pa.DataType) -> NDArray[Any]:
@@ -70,10 +85,14 @@ def _binary(lengths: NDArray[Any], data: Any) -> pa.Array:
 def _parts(batch: Batch) -> tuple[NDArray[np.void], pa.Array, pa.Array, pa.Array]:
     """The parts of the heap: numbers of deep chains, in one array; killers; file names; arguments."""
     rows = batch.rows
-    chains = rows["deep_len"] - rows["killer_len"]
-    lengths = np.stack([chains, rows["killer_len"], rows["exe_len"], rows["args_len"]], axis=1)
-    cells = _binary(lengths.reshape(-1), batch.heap)
-    deep, *texts = (cells.take(pa.array(np.arange(part, len(cells), 4))) for part in range(4))
+    lengths = [rows["deep_len"] - rows["killer_len"], rows["killer_len"], rows["exe_len"], rows["args_len"]]
+    parts = [_binary(np.zeros(len(batch), np.int32), b"")] * len(lengths)
+    there = [part for part, each in enumerate(lengths) if each.any()]  # mostly neither deep chains nor killers
+    if there:
+        cells = _binary(np.stack([lengths[part] for part in there], axis=1).reshape(-1), batch.heap)
+        for at, part in enumerate(there):
+            parts[part] = cells.take(pa.array(np.arange(at, len(cells), len(there))))
+    deep, *texts = parts
     return np.frombuffer(_data(deep), NUMBER), *texts
 
 
@@ -92,15 +111,19 @@ def _taken(mask: NDArray[np.bool_], array: pa.Array) -> pa.Array:
     return pc.if_else(pa.array(mask), array, pa.scalar(None, array.type))
 
 
+def _bits(values: NDArray[np.bool_]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(values, bitorder="little"))
+
+
 def _bitmap(valid: NDArray[np.bool_]) -> pa.Buffer | None:
-    return None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return None if valid.all() else _bits(valid)
 
 
 def _comm(rows: NDArray[np.void]) -> pa.Array:
     comm = np.ascontiguousarray(rows["comm"])
-    lengths = np.strings.str_len(comm)
-    chars = comm.view(np.uint8).reshape(len(comm), comm.itemsize)
-    return _binary(lengths, chars[np.arange(chars.shape[1]) < lengths[:, None]])
+    halves = comm.view(np.uint64).reshape(-1, 2)
+    first, of_row = distinct(halves[:, 0], halves[:, 1])
+    return pa.array(comm[first].tolist(), pa.binary()).take(pa.array(of_row))
 
 
 class _Places:
@@ -116,9 +139,13 @@ class _Places:
         np.cumsum(counts, out=self.offsets[1:])
         self.hosts = np.flatnonzero(counts > 1)
         own, innermost = np.minimum(counts, np.maximum(counts - 1, 1)), self.offsets[1:] - 1
-        rows_of_level = (np.flatnonzero(own > level) for level in range(INLINE_LEVELS))
+        levels = min(INLINE_LEVELS, int(own.max(initial=0)))
+        rows_of_level = (np.flatnonzero(own > level) for level in range(levels))
         self.inline = [(rows, innermost[rows] - level) for level, rows in enumerate(rows_of_level)]
         self.deep_counts = np.maximum(own - INLINE_LEVELS, 0)
+        self.deep = np.empty(0, np.intp)
+        if levels < INLINE_LEVELS:
+            return
         begins = np.cumsum(self.deep_counts) - self.deep_counts
         nth = np.arange(self.deep_counts.sum()) - np.repeat(begins, self.deep_counts)
         self.deep = np.repeat(innermost, self.deep_counts) - INLINE_LEVELS - nth
@@ -134,7 +161,7 @@ def _chains(rows: NDArray[np.void], deep: NDArray[np.void], known: Known) -> dic
         numbers = rows["chain"][field]
         values = np.empty(places.offsets[-1], numbers.dtype)
         for level, (at, where) in enumerate(places.inline):
-            values[where] = numbers[at, level]
+            values[where] = numbers[:, level] if len(at) == len(rows) else numbers[at, level]
         values[places.deep] = deep[field]
         values[places.offsets[places.hosts]] = host[field]
         type_ = SCHEMA.field(name).type
