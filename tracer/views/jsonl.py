@@ -6,6 +6,7 @@ no code here; how any other value is written is here, once.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.stream.attribution import Attribution, fact_of
-from tracer.stream.batch import Batch, of_kind, split_args
+from tracer.stream.batch import Batch, of_kind, pick, split_args
 from tracer.stream.distinct import distinct
 from tracer.stream.killers import is_oom, killer_in, killer_object
 from tracer.stream.known import Known
@@ -129,8 +130,9 @@ class JsonLines:
             rows["kind"].astype(np.int64) << _KIND
             | np.minimum(rows["level"], 2).astype(np.int64) << _LEVEL
             | known("parent_id").astype(np.int64) << _HAS_PARENT
-            | rows["session"].astype(np.int64) << _SESSION
         )
+        if (sessions := rows["session"]).any():
+            codes |= sessions.astype(np.int64) << _SESSION
         first, of_row = distinct(codes, batch.pairs.of_row)
         pairs = batch.pairs.of_row[first].tolist()
         forms = zip(first.tolist(), codes[first].tolist(), pairs, strict=True)
@@ -242,28 +244,30 @@ def _between(batch: Batch, index: int) -> bytes:
 def _endings(batch: Batch, known: Known) -> tuple[NDArray[np.intp], list[bytes]]:
     """The members of some kinds only, between those of all kinds and the last number: in which rows, and their text."""
     rows, commands = batch.rows, known("args_truncated")
-    ends, killed = of_kind(rows, Kind.EXIT, Kind.EXEC_FAILED), known("killed_by")
-    masks = [known(name) for name in _Has._fields]
+    ends = of_kind(rows, Kind.EXIT, Kind.EXEC_FAILED)
     by_status = known("status") | known("errno")
     values = np.where(by_status, rows["status"], np.where(known("state"), rows["state"], 0))
-    if killed.any():
-        values[killed] = _NO_STATUS  # a group of their own: each is made below
-    first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"), known("args_truncated"))
-    has = map(_Has._make, zip(*(mask[first].tolist() for mask in masks), strict=True))
-    different = [_ending(rows[at], each).encode() for at, each in zip(first.tolist(), has, strict=True)]
-    endings = [different[number] for number in of_row.tolist()]
-    for at in np.flatnonzero(killed).tolist():
-        each = _Has._make(bool(mask[at]) for mask in masks)
-        endings[at] = _ending(rows[at], each, killer_in(batch.payload(at).killer)).encode()
-    at_rows = np.flatnonzero(commands)
-    has_args = known("args")[at_rows].tolist()
-    for at, (raw, exe_len), is_whole in zip(at_rows.tolist(), batch.commands(at_rows), has_args, strict=True):
-        command = _short_command if len(raw) <= _SHORT_BYTES else _command
-        endings[at] = command(raw, exe_len, is_whole) + endings[at]
-    for at in np.flatnonzero(ends & ~commands).tolist():
-        endings[at] = _NO_COMMAND + endings[at]
+    killed = np.flatnonzero(known("killed_by")) if len(batch.killed) else batch.killed
+    values[killed] = _NO_STATUS  # a group of their own: each is made below
+    first, of_row = distinct(rows["kind"], rows["flags"], values, known("old_tid"), commands)
+    different = [_ending(rows[at], has).encode() for at, has in zip(first.tolist(), _has(rows, first), strict=True)]
     own = np.flatnonzero(commands | ends)
-    return own, [endings[at] for at in own.tolist()]
+    endings = [different[number] for number in of_row[own].tolist()]
+    places = np.searchsorted(own, killed).tolist()
+    for place, at, has in zip(places, killed.tolist(), _has(rows, killed), strict=True):
+        endings[place] = _ending(rows[at], has, killer_in(batch.payload(at).killer)).encode()
+    return own, list(map(operator.add, _commands(batch, own, commands[own], known("args")[own]), endings))
+
+
+def _commands(
+    batch: Batch, at: NDArray[np.intp], has_command: NDArray[np.bool_], has_args: NDArray[np.bool_]
+) -> list[bytes]:
+    """The members of the command of each of the rows at these indices. has_command, has_args: in step with these."""
+    texts = [_NO_COMMAND] * len(at)
+    places, commands = np.flatnonzero(has_command).tolist(), batch.commands(at[has_command])
+    for place, (raw, exe_len), is_whole in zip(places, commands, has_args[has_command].tolist(), strict=True):
+        texts[place] = (_short_command if len(raw) <= _SHORT_BYTES else _command)(raw, exe_len, is_whole)
+    return texts
 
 
 def _put_last_number(sheet: Sheet, rows: NDArray[np.void], known: Known) -> None:
@@ -290,6 +294,12 @@ class _Has(NamedTuple):
     args_truncated: bool
     errno: bool
     oom: bool
+
+
+def _has(rows: NDArray[np.void], at: NDArray[np.intp]) -> list[_Has]:
+    """Of each of the rows at these indices which facts it has."""
+    known = Known(pick(rows, at))
+    return list(map(_Has._make, zip(*(known(name).tolist() for name in _Has._fields), strict=True)))
 
 
 def _ending(row: np.void, has: _Has, killer: Killer | None = None) -> str:
