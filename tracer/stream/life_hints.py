@@ -65,6 +65,11 @@ class LifeHints:
         self._state = state
         self._ended: dict[str, tuple[EngineEvent, int]] = {}
 
+    @property
+    def waits(self) -> bool:
+        """Whether rows may come of what engines have said before."""
+        return bool(self._waiting or self._ended)
+
     def take(self, events: Iterable[EngineEvent], now_ns: int, told_ns: int | None = None) -> Batch:
         """The rows that these words make, and those that were waited for until now. now_ns: CLOCK_BOOTTIME. told_ns:
         until when the kernel's word is known, where some of it is held back; None: until now."""

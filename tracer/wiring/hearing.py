@@ -46,6 +46,8 @@ class Hearing:
         self._execs.hear(heard)
         yield from self._execs.due(now_ns())
         self._heard += heard
+        if not self._heard and not self._hints.waits:
+            return
         if self._naming.holds and self._heard and not is_old(self._heard[0].time_ns - self._wall_offset_ns):
             return
         heard, self._heard = self._heard, []
