@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from conftest import wait_for
 from following import Event, Following, lost
+
+from tracer.stream.lives import NEVER_RAN
 
 pytestmark = pytest.mark.e2e
 
@@ -173,6 +176,16 @@ def test_one_name_after_another(follow: Callable[..., Told], engine: Any, image:
     assert [event["container"]["id"] for event in lives(events, action="created")] == ids
     assert [event["container"]["id"] for event in lives(events, action="removed")] == ids
     assert actions(events, name) == ["created", "started", "stopped", "removed"] * 20
+
+
+def test_a_command_that_is_not_there(follow: Callable[..., Told], engine: Any, image: str, name: str) -> None:
+    told = follow(f"{name}*")
+    container = engine.containers.create(image, ["/none"], name=name, network_mode="none")
+    with pytest.raises(docker.errors.APIError):
+        container.start()
+    container.remove()
+    (end,) = ends(told.whole(), name)
+    assert end["doubt"] == NEVER_RAN and end["exit_code"] not in (0, None)
 
 
 def test_what_only_the_engine_knows(follow: Callable[..., Told], engine: Any, image: str, name: str) -> None:

@@ -11,7 +11,7 @@ from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, row
 
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, with_killers
-from tracer.stream.lives import LOST_END, Lives
+from tracer.stream.lives import LOST_END, NEVER_RAN, Lives
 from tracer.stream.metadata import Container, Killer, LifeFact
 from tracer.stream.schema import Flag, Kind
 from tracer.stream.table import Table
@@ -216,6 +216,12 @@ def test_an_end_that_was_lost_says_so() -> None:
     (stopped,) = facts(found)
     assert (stopped.exit_code, stopped.signal, stopped.oom, stopped.doubt) == (None, None, None, LOST_END)
     assert found.rows["flags"][-1] == Flag.INFERRED
+
+
+def test_a_command_that_could_not_be_run_says_so() -> None:
+    found = Stream().feed(first(), end(100, 1, status=1 << 8, comm=b"runc:[2:INIT]"))
+    assert (facts(found)[1].exit_code, facts(found)[1].doubt) == (1, NEVER_RAN)
+    assert facts(Stream().feed(first(), end(100, 1, comm=b"sh")))[1].doubt is None
 
 
 def test_a_beginning_that_was_lost_is_inferred() -> None:

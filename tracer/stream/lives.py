@@ -33,6 +33,7 @@ _MAX_FACT_BYTES = 1 << 16
 _RUNTIMES = (RUNTIME_COMM, b"runc", b"crun")  # not yet the container's own program
 _OOM = b'"oom"'
 _CHANGES = (Kind.FORK, Kind.SNAPSHOT, Kind.EXIT)
+NEVER_RAN = "its command was never run: that is how the process of its runtime ended"
 LOST_END = "events were lost: that it has ended was found by a comparison with the kernel's list of processes"
 
 
@@ -290,7 +291,7 @@ class Lives:
             duration_ns=max(0, int(last["ts_ns"]) - life.first.start_ns),
             processes=life.died,
             signals=life.signals or None,
-            doubt=LOST_END if is_inferred else None,
+            doubt=LOST_END if is_inferred else NEVER_RAN if _is_runtime(row) else None,
         )
         self._close(life, Past(life, fact, int(last["ts_ns"])))
         flags = (int(row["flags"]) | int(last["flags"])) & Flag.INFERRED

@@ -288,7 +288,9 @@ class ContainerEvent(_Event, frozen=True, kw_only=True, tag="container"):
     signals: Annotated[list[str] | None, Meta(description="Of an end: the signals that an engine says it had sent.")]
     victim: Annotated[str | None, Meta(description="The name of the process that the OOM killer ended.")]
     victim_pid: Annotated[int | None, Meta(description="Its PID on the host.")]
-    doubt: Annotated[str | None, Meta(description="How what an engine says differs from what the kernel shows.")]
+    doubt: Annotated[
+        str | None, Meta(description="How an engine's word differs from the kernel's, or what is not known of it.")
+    ]
     exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
     signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
     killed_by: Annotated[
