@@ -224,8 +224,8 @@ MUTATIONS = (
     Mutation(
         "what happens to containers is no stranger's to say",
         "tracer/containers/engine_enquiry.py",
-        "if self.is_trusted:  # what",
-        "if True:  # what",
+        "if self.is_trusted and self._is_engine:  # what",
+        "if self._is_engine:  # what",
         unit("several_engines"),
     ),
     Mutation(
@@ -493,8 +493,8 @@ MUTATIONS = (
     Mutation(
         "a name that comes late names the rows before it",
         "tracer/stream/attribution.py",
-        "fact if fact.is_named else self.late.get(cgroup_id) or fact",
-        "fact",
+        "fact = self.late.get(cgroup_id) or fact",
+        "pass",
         unit("replay", "-k", "comes_late"),
     ),
     Mutation(
