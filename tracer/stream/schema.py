@@ -546,7 +546,7 @@ COLUMNS = (
     Column("signals", "list<string>", "Of an end: the signals that an engine says it had sent.", _LIFE, _ANSWERS),
     Column("victim", "string", "The name of the process that the OOM killer ended.", _LIFE, _ANSWERS),
     Column("victim_pid", "int32", "Its PID on the host.", _LIFE, _ANSWERS),
-    Column("doubt", "string", "How an engine's word differs from the kernel's, or what is not known of it.", _LIFE, _ANSWERS),
+    Column("doubt", "string", "How an engine's word differs from the kernel's, or what is not known.", _LIFE, _ANSWERS),
     Column("errno", "int32", "Why the exec failed: the number of the error.", _FAILURE, field="status"),
     Column("error", "string", "Its name, such as ENOENT.", _FAILURE, _ANSWERS),
     Column("status", "int32", "How it ended, as wait(2) reports it.", _END, Output.RECORDING, field="status"),

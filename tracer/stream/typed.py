@@ -289,7 +289,7 @@ class ContainerEvent(_Event, frozen=True, kw_only=True, tag="container"):
     victim: Annotated[str | None, Meta(description="The name of the process that the OOM killer ended.")]
     victim_pid: Annotated[int | None, Meta(description="Its PID on the host.")]
     doubt: Annotated[
-        str | None, Meta(description="How an engine's word differs from the kernel's, or what is not known of it.")
+        str | None, Meta(description="How an engine's word differs from the kernel's, or what is not known.")
     ]
     exit_code: Annotated[int | None, Meta(description="The exit code; null where a signal ended it.")]
     signal: Annotated[str | None, Meta(description="The signal that ended it, such as SIGKILL.")]
