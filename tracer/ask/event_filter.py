@@ -56,7 +56,11 @@ class EventFilter:
     def _columns(self, events: Batch, containers: Attribution) -> pa.RecordBatch:
         found = some(events, containers, *self._clocks[containers], self._schema.names)
         arrays = [
-            found.column(field.name).cast(field.type) if field.name != _UNTIL else pa.nulls(len(events), _TIME)
+            pa.nulls(len(events), _TIME) if field.name == _UNTIL else _as(field.type, found.column(field.name))
             for field in self._schema
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def _as(type_: pa.DataType, array: pa.Array) -> pa.Array:
+    return array if array.type == type_ else array.cast(type_)

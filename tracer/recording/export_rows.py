@@ -6,6 +6,7 @@ Text is valid UTF-8 here: other bytes become \\xNN, as in the JSON.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -36,6 +37,9 @@ _SAID = tuple(
 )
 """The columns that the fact of a row about a container fills."""
 
+ENDING = ("error", "exit_code", "signal", "core_dumped")
+"""The columns that a status stands for."""
+
 
 def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) -> pa.RecordBatch:
     """The rows of a part (`Attribution.split_and_learn`) but for metadata, as columns of FLAT. Null: unknown."""
@@ -43,7 +47,9 @@ def flat(batch: Batch, containers: Attribution, wall_offset_ns: int, host: str) 
     rows, known = batch.rows, Known(batch.rows)
     plain = to_arrow(batch, wall_offset_ns)
     columns = {name: plain[name] for name in plain.schema.names if name in FLAT.names}
-    columns |= _containers(batch, containers, known) | _endings(rows, known) | _killers(batch, known)
+    columns |= _containers(batch, containers, known) | _killers(batch, known)
+    endings = _Endings(rows, known)
+    columns |= {name: endings.column(name) for name in ENDING}
     since_ns = rows["start_ns"].view(np.int64) + wall_offset_ns
     columns |= {
         "host": pa.array([host]).take(pa.array(np.zeros(len(batch), np.int8))),
@@ -130,15 +136,24 @@ def _killers(batch: Batch, known: Known) -> dict[str, pa.Array]:
     }
 
 
-def _endings(rows: NDArray[np.void], known: Known) -> dict[str, pa.Array]:
-    statuses, of_row = np.unique(rows["status"], return_inverse=True)
-    index = pa.array(of_row, mask=~known("status"))
-    endings = [ending(status)._asdict() for status in statuses.tolist()]
-    errors = pa.array(list(map(error_name, statuses.tolist())), pa.string())
-    return {"error": errors.take(pa.array(of_row, mask=~known("errno")))} | {
-        name: pa.array([each[name] for each in endings], FLAT.field(name).type).take(index)
-        for name in ("exit_code", "signal", "core_dumped")
-    }
+class _Endings:
+    """The columns about how a process ended, or an exec failed, each made when it is asked for."""
+
+    def __init__(self, rows: NDArray[np.void], known: Known) -> None:
+        statuses, self._of_row = np.unique(rows["status"], return_inverse=True)
+        self._statuses, self._known = tuple(statuses.tolist()), known
+
+    def column(self, name: str) -> pa.Array:
+        """One of ENDING."""
+        is_known = self._known("errno" if name == "error" else "status")
+        return _of_statuses(name, self._statuses).take(pa.array(self._of_row, mask=~is_known))
+
+
+@lru_cache(1024)  # mostly the same few
+def _of_statuses(name: str, statuses: tuple[int, ...]) -> pa.Array:
+    if name == "error":
+        return pa.array(list(map(error_name, statuses)), pa.string())
+    return pa.array([getattr(ending(status), name) for status in statuses], FLAT.field(name).type)
 
 
 def text(array: pa.Array) -> pa.Array:

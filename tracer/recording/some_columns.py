@@ -7,7 +7,7 @@ _MAKERS, the whole table is made: a new column is right from its first day, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ _PLAIN = {
     if column.outputs & Output.EXPORT and column.outputs & Output.RECORDING and (column.field or column.flag)
 }
 _CONTAINER = ("container", "container_id", "image", "runtime", "incarnation")
-_ENDING = ("error", "exit_code", "signal", "core_dumped")
 _OF_FACTS = {
     column.name
     for column in COLUMNS
@@ -41,13 +40,18 @@ def some(
     batch: Batch, containers: Attribution, wall_offset_ns: int, host: str, names: Collection[str]
 ) -> pa.RecordBatch:
     """The columns of these names, in the order of FLAT, of the rows that `export_rows.flat` has; with their types."""
-    fields = [field for field in FLAT if field.name in names]
+    schema = _schema(frozenset(names))
     batch = batch.select(~of_kind(batch.rows, *METADATA_KINDS))
-    is_listed = all(field.name in _MAKERS or field.name in _PLAIN for field in fields)
+    is_listed = all(name in _MAKERS or name in _PLAIN for name in schema.names)
     if not is_listed or _say_more(batch, names):
-        return export_rows.flat(batch, containers, wall_offset_ns, host).select([field.name for field in fields])
+        return export_rows.flat(batch, containers, wall_offset_ns, host).select(schema.names)
     rows = _Rows(batch, containers, wall_offset_ns, host)
-    return pa.RecordBatch.from_arrays([rows.column(field) for field in fields], schema=pa.schema(fields))
+    return pa.RecordBatch.from_arrays([rows.column(field) for field in schema], schema=schema)
+
+
+@lru_cache(64)
+def _schema(names: frozenset[str]) -> pa.Schema:
+    return pa.schema([field for field in FLAT if field.name in names])
 
 
 def _say_more(batch: Batch, names: Collection[str]) -> bool:
@@ -107,7 +111,7 @@ class _Rows:
 
     def of_end(self, name: str) -> pa.Array:
         """One of the columns about how it ended."""
-        return self._endings[name]
+        return self._endings.column(name)
 
     def chain(self, name: str) -> pa.Array:
         """One of the lists of numbers."""
@@ -122,8 +126,8 @@ class _Rows:
         return export_rows._containers(self.batch, self._containers, self.known)
 
     @cached_property
-    def _endings(self) -> dict[str, pa.Array]:
-        return export_rows._endings(self.rows, self.known)
+    def _endings(self) -> export_rows._Endings:
+        return export_rows._Endings(self.rows, self.known)
 
     @cached_property
     def _chains(self) -> dict[str, pa.Array]:
@@ -172,5 +176,5 @@ _MAKERS: dict[str, Callable[[_Rows], pa.Array]] = {
     **{name: _nothing(name) for name in _OF_FACTS_ALONE},
     **{name: _of_killer(name) for name in ("killed_by", "oom")},
     **{name: _of_container(name) for name in _CONTAINER},
-    **{name: _of_end(name) for name in _ENDING},
+    **{name: _of_end(name) for name in export_rows.ENDING},
 }
