@@ -16,6 +16,7 @@ import { showTable } from "./table.js";
 import { clock as makeClock, duration } from "./times.js";
 
 const LEAST = 2000; // ns: the narrowest window
+const LABEL = 90; // pixels of a tick's name
 const SLACK = 4; // pixels beside a short process that count as it
 const COLORS = ["back", "text", "faint", "heading", "ok", "fail", "signal", "lives", "unseen", "dim", "tick", "sign",
   "hatch", "veil", "mark", "selected", "on_dim", "on_ok", "on_fail", "on_signal", "on_lives", "on_unseen"];
@@ -141,7 +142,8 @@ async function main() {
 
   function drawAxis() {
     const { from, until } = state, scale = scaleLinear().domain([from, until]).range([0, width]);
-    const ticks = clock.ticks(from, until, Math.max(2, Math.floor(width / 130)));
+    const ticks = clock.ticks(from, until, Math.max(2, Math.floor(width / 130)))
+      .filter((ns) => scale(ns) >= LABEL / 2 && scale(ns) <= width - LABEL / 2); // those whose names are seen whole
     axis.call(axisBottom(scale).tickSizeOuter(0).tickValues(ticks).tickFormat((ns) => clock.tick(ns, until - from)));
     byId("window").textContent = `${clock.day(from)} ${clock.zone()} · ${duration(until - from)}`;
   }

@@ -487,3 +487,16 @@ def test_rows_are_those_of_a_model_that_places_all_anew() -> None:
         assert sum(group.living for group in kept.groups.values()) == len(living)
         assert all(proc.rate >= 0.05 for proc in kept._rated.values())
         assert {key for key, proc in kept.procs.items() if proc.rate} == set(kept._rated) & set(kept.procs)
+
+
+def test_a_filter_follows_what_proc_says() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app._filter.set("state = 'S'")
+        app._again()
+        await pilot.pause()
+        assert shown(app) == []  # nobody has looked
+        app.tick()
+        await pilot.pause()
+        assert shown(app) == [4701, 4711, 4720, 900]
+
+    run(script)

@@ -12,7 +12,7 @@ from builders import SECOND_NS, WEB, batch, cgroup, exits, fork, gap
 from recordings import record
 
 from tracer.recording.source import RecordedSource
-from tracer.screen.messages import Channel, Lines, Message, Played, Request
+from tracer.screen.messages import Channel, Lines, Message, Played, Request, Said
 from tracer.stream.sampling import Sample
 from tracer.wiring.sampling import Outlet, Player
 
@@ -97,7 +97,15 @@ def test_the_next_failure_and_the_next_gap(playing: Playing) -> None:
     sample = playing.does("gap")
     assert (sample.now_ns, sample.losses[0].lost) == (5 * SECOND_NS, 5)
     assert playing.does("failure").now_ns == 6 * SECOND_NS
-    assert playing.does("failure").now_ns == END_NS  # there is none
+
+
+@pytest.mark.parametrize("what", ["failure", "gap"])
+def test_where_none_follows_it_stays_and_says_so(what: str, playing: Playing) -> None:
+    playing.does("seek", 6 * SECOND_NS)
+    playing.player._does(Request(what))
+    assert list(playing.screen.receive()) == [Said(f"no {what} follows")]
+    sample = playing.sample()
+    assert (sample.now_ns, pids(sample), sample.living) == (7 * SECOND_NS, [], 0)
 
 
 def test_at_its_speed(playing: Playing) -> None:

@@ -37,7 +37,7 @@ from tracer.text.width import cut, width
 _LOST, _BAR = Style(color="red", bold=True, reverse=True), Style(reverse=True)
 _TICK_S = 1.0
 _ARROW_NS = 5_000_000_000
-_FEW_ROWS_S, _SHARE = 0.02, 20
+_FEW_ROWS_S, _SHARE = 0.02, 40
 _MANY = 1000
 _MAX_EVENTS = 2000
 _TYPING_S = 0.3
@@ -223,15 +223,21 @@ class Top(App[None]):
     def tick(self) -> None:
         """Once a second: states of what is seen, and what has ended is forgotten."""
         if self.hello.is_live:
-            self._assistant.states(self.list.seen() + self._filter.to_look_at(list(self.model.procs.values())))
+            self._look(self.list.seen() + self._filter.to_look_at(list(self.model.procs.values())))
         is_unreaped = self._assistant.is_unreaped if self.hello.is_live else lambda _proc: False
         self.model.forget(time.monotonic(), is_unreaped)
         self.draw()
 
+    def _look(self, procs: list[Proc]) -> None:
+        """Note what these are now, and whether a filter may leave others then."""
+        before = self._filter.asked_of(procs)
+        self._assistant.states(procs)
+        self.model.changes += before != self._filter.asked_of(procs)
+
     def draw(self) -> None:
         """Show what is known. Where working out the rows takes long, that is done less often."""
         now_s = time.monotonic()
-        is_old = self._shown_changes != self.model.changes or SORTS[self._sort] == "events" or self._filter.ages
+        is_old = self._shown_changes != self.model.changes or SORTS[self._sort] == "events"
         if is_old and now_s >= self._rows_due_s and not self._is_paused:
             self._shown_changes = self.model.changes
             self.list.show(self._rows())

@@ -10,8 +10,12 @@ from tracer.screen.cells import user_name
 from tracer.screen.facts import Facts
 from tracer.screen.model import Mask, Proc
 
-_LOOKS = 400
-_FROM_PROC = {"state", "uid", "user", "comm"}
+_LOOKS = 200
+_FROM_PROC: dict[str, Callable[[Proc], object]] = {
+    **dict.fromkeys(("uid", "user"), lambda proc: proc.uid),
+    "state": lambda proc: proc.state,
+    "comm": lambda proc: proc.comm,
+}
 
 
 class Condition(Protocol):
@@ -66,15 +70,15 @@ class Filter:
         found = self._condition
         return (lambda listed: found.mask(listed, user_name)) if found else None
 
-    @property
-    def ages(self) -> bool:
-        """Whether what passes changes without an event."""
-        return self._condition is not None and not _FROM_PROC.isdisjoint(self._condition.needs)
+    def asked_of(self, procs: Sequence[Proc]) -> list[list[object]]:
+        """What of these processes may change without an event, as far as the condition asks for it."""
+        asked = [getter for name, getter in _FROM_PROC.items() if self._condition and name in self._condition.needs]
+        return [[getter(proc) for getter in asked] for proc in procs] if asked else []
 
     def to_look_at(self, procs: list[Proc]) -> list[Proc]:
         """Of all processes those that have to be looked at in /proc now, so that the condition holds of what is: some
         each time."""
-        if not self.ages:
+        if self._condition is None or _FROM_PROC.keys().isdisjoint(self._condition.needs):
             return []
         first, self._turn = self._turn, self._turn + _LOOKS
         if self._turn >= len(procs):

@@ -15,8 +15,7 @@ up, down, PgUp, PgDn, Home, End   move; the wheel scrolls, a click chooses
 Enter, double click               one process whole, with its history
 e                                 the events of this process and its children
 /                                 search: Enter goes to the next one, n too
-F, F4, \\                          filter, as --where of nstrace ps: comm = 'sh' and uid <> 0;
-                                  Esc shows all again
+F, F4, \\                          filter in SQL: comm = 'sh'; Esc shows all
 t                                 tree of containers and processes, or a flat list
 s                                 sort by start, events, pid, user, command
 a                                 PIDs of all levels, or the host's and the innermost

@@ -140,12 +140,17 @@ class Player:
             self.is_paused = True
             self._until(lambda rows: np.ones(len(rows), bool))
         elif request.what == "failure":
-            self.is_paused = True
-            self._until(is_failure)
+            self._jump(is_failure, "no failure follows")
         elif request.what == "gap":
-            self.is_paused = True
-            self._until(lambda rows: of_kind(rows, Kind.GAP))
+            self._jump(lambda rows: of_kind(rows, Kind.GAP), "no gap follows")
         return True
+
+    def _jump(self, means: Callable[[np.ndarray], np.ndarray], otherwise: str) -> None:
+        """Go on to the next of these rows; where there is none stay here, and say so."""
+        self.is_paused, before_ns = True, self._now_ns
+        if not self._until(means):
+            self._seek(before_ns)
+            self._outlet.channel.send(Said(otherwise))
 
     def _seek(self, to_ns: int) -> None:
         to_ns = min(max(to_ns, self._begin_ns), self._end_ns)
@@ -165,15 +170,16 @@ class Player:
             if upto < len(batch):
                 return
 
-    def _until(self, means: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Take the rows up to the next one of these, later than now; all where there is none."""
+    def _until(self, means: Callable[[np.ndarray], np.ndarray]) -> bool:
+        """Take the rows up to the next one of these, later than now; all where there is none. Whether there is one."""
         while (batch := self._next()) is not None:
             found = np.flatnonzero(means(batch.rows) & (batch.rows["ts_ns"].astype(np.int64) > self._now_ns))
             if len(found):
                 self._advance(int(batch.rows["ts_ns"][found[0]]))
-                return
+                return True
             self._take(batch, len(batch))
         self._now_ns = self._end_ns
+        return False
 
     def _next(self) -> Batch | None:
         """The rows that have not been taken yet; None: there are no more."""
