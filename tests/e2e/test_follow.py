@@ -98,14 +98,18 @@ def test_a_container_that_starts_later_is_there_from_its_first_process(start_con
     with Following("all") as follow:
         follow.ready()
         second = start_container()
-        events = follow.until(lambda seen: any(e["event"] == "exec" and e["args"][:1] == ["sleep"] for e in seen))
+        name = second.name
+        events = follow.until(lambda seen: any(e["event"] == "exec" and _runs_sleep_in(e, name) for e in seen))
         follow.stop()
-    name = second.name
     mine = [
         event for event in events if event["container"] and event["container"]["name"] == name and event.get("level")
     ]
     assert (mine[0]["event"], mine[0]["ns_pid"]) == ("fork", 1)
     assert first.name != name
+
+
+def _runs_sleep_in(event: Event, name: str) -> bool:
+    return bool(event["args"][:1] == ["sleep"] and event["container"] and event["container"]["name"] == name)
 
 
 @pytest.mark.parametrize("sharing", ["host", "container"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import objects
+from commands import objects, run
 from conftest import wait_for
 from following import Event, Following
 from oracle import compile_static, pidns_inum
@@ -135,14 +135,70 @@ def test_a_namespace_whose_first_process_is_a_zombie_is_verified() -> None:
     assert finding["not_known"] == ["inside"]  # nobody is born there any more who could look
 
 
-def test_a_pod_is_a_target_without_any_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+STATIC = uuid.uuid4().hex  # a static pod's uid is a hash of its manifest
+
+
+@pytest.mark.parametrize(
+    ("uid", "cgroup", "runtime"),
+    [
+        (str(uuid.uuid4()), "kubepods/pod{uid}/{id}", "containerd"),
+        (str(uuid.uuid4()), "kubepods/besteffort/pod{uid}/{id}", "containerd"),
+        (STATIC, "kubepods/burstable/pod{uid}/crio-{id}", "cri-o"),
+        (
+            str(uuid.uuid4()),
+            "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/cri-containerd-{id}.scope",
+            "containerd",
+        ),
+        (
+            STATIC,
+            "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{slice}.slice/crio-{id}.scope",
+            "cri-o",
+        ),
+        (str(uuid.uuid4()), "kubepods.slice/kubepods-pod{slice}.slice/docker-{id}.scope", "docker"),
+    ],
+)
+def test_a_pod_is_a_target_without_any_engine(
+    uid: str, cgroup: str, runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/sock")
-    uid = str(uuid.uuid4())
-    cgroup = f"kubepods/besteffort/pod{uid}/{HEX}"
-    with running("unshare", "-p", "-f", "--kill-child", *LOOP, cgroup=cgroup) as first:
-        for target in (f"pod:{uid}", f"pod:{uid[:13]}", HEX[:52] + HEX[52:58]):
+    container_id, arrows = uuid.uuid4().hex * 2, tmp_path / "pod.arrows"
+    path = cgroup.format(uid=uid, slice=uid.replace("-", "_"), id=container_id)
+    targets = (f"pod:{uid}", f"pod:{uid[:13]}", container_id[:12], container_id)
+    with running("unshare", "-p", "-f", "--kill-child", *LOOP, cgroup=path) as first:
+        for target in targets:
             assert first in {process["pid"] for process in objects("ps", target)}
-            with Following(target) as follow:
-                events = follow.until(lambda events: len(sleeps(events)) >= 1)
-                follow.stop()
-            assert {event["container"]["pod"]["uid"] for event in events if event.get("container")} == {uid}
+        (listed,) = objects("containers", f"pod:{uid}")
+        for space in (f"pod:{uid}", container_id[:12]):
+            assert objects("translate", f"{space}/{first}")[0]["pid"] == first  # it began in the host's namespace
+        with Following("-w", str(arrows), f"pod:{uid}") as follow:
+            events = follow.until(lambda events: len(sleeps(events)) >= 1)
+            follow.stop()
+    assert (listed["id"], listed["runtime"], listed["pod"]["uid"]) == (container_id, runtime, uid)
+    assert {event["container"]["pod"]["uid"] for event in events if event.get("container")} == {uid}
+    for target in targets:
+        assert first in {event.get("pid") for event in objects("replay", arrows, target)}
+        assert first in {process["pid"] for process in objects("ps", "--from", arrows, target)}
+
+
+def test_a_number_is_in_one_container_of_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/sock")
+    uid, ids = str(uuid.uuid4()), [uuid.uuid4().hex * 2 for _ in range(2)]
+    argv = ("unshare", "-p", "-f", "--kill-child", *LOOP)
+    paths = [f"kubepods/pod{uid}/{container_id}" for container_id in ids]
+    with running(*argv, cgroup=paths[0]), running(*argv, cgroup=paths[1]):
+        refused = run("translate", f"pod:{uid}/1")
+        unknown = run("translate", f"pod:{uuid.uuid4()}/1")
+    assert refused.returncode == unknown.returncode == 3
+    assert all(container_id[:12] in refused.stderr for container_id in ids)
+    assert "no container of the pod" in unknown.stderr
+
+
+def test_a_task_of_ecs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/sock")
+    container_id, task = uuid.uuid4().hex * 2, uuid.uuid4().hex
+    with running("unshare", "-p", "-f", "--kill-child", *LOOP, cgroup=f"ecs/{task}/{container_id}") as first:
+        assert first in {process["pid"] for process in objects("ps", container_id[:12])}
+        with Following(container_id[:20]) as follow:
+            events = follow.until(lambda events: len(sleeps(events)) >= 1)
+            follow.stop()
+    assert {(event["container"]["id"], event["container"]["task"]) for event in events} == {(container_id, task)}

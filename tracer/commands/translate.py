@@ -57,6 +57,7 @@ def command(
       web/15           PID 15 in container web (its name, or a prefix of its ID)
       pidns:INUM/15    PID 15 in the PID namespace with this inode number
       pid:40123/15     PID 15 in the PID namespace of host process 40123
+      pod:web-0/15     PID 15 in the only container of a Kubernetes pod
 
     -q prints one PID for each PROC: the host's for a PID inside, the innermost one for a PID on the host.
 

@@ -22,7 +22,7 @@ from tracer.stream.metadata import Container
 from tracer.stream.pidns import Number
 from tracer.system.privileges import more_rights
 from tracer.text.hints import shown
-from tracer.typed.descriptions import is_uid
+from tracer.typed.descriptions import POD, is_uid, not_one_of_pod
 from tracer.typed.processes import Proc, Space
 from tracer.typed.targets import BY_DESCRIPTION, Target, TargetKind, parse_target, split_life
 
@@ -135,12 +135,22 @@ class Lookup:
 
     def container(self, text: str) -> FoundContainer:
         """The one container with this name or id, also one that no engine knows but a cgroup path shows. name:NAME is
-        never an id; web#1 is web as it is shown in its first life."""
+        never an id; web#1 is web as it is shown in its first life; pod:POD is the one of a pod."""
+        if text.startswith(POD):
+            return self._of_pod(text)
         name, life = split_life(text.removeprefix("name:"))
         if life not in (None, 1):
             raise unnumbered(text, name)
         kind = TargetKind.CALLED if text.startswith("name:") else TargetKind.NAME
         return self._meant(Target(kind, name, text))
+
+    def _of_pod(self, text: str) -> FoundContainer:
+        target = parse_target(text)
+        self._check(target)
+        found = [one for one in self._by_cgroup().values() if target.means((one,), ())]
+        if len(found) != 1:
+            raise not_one_of_pod(target.value, [one.label for one in found])
+        return FoundContainer(found[0].id, found[0].label, found[0].image or "", True)
 
     def _meant(self, target: Target) -> FoundContainer:
         try:

@@ -13,7 +13,7 @@ from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.text.escape import decode
 from tracer.text.hints import near, shown
 from tracer.text.times import precise
-from tracer.typed.descriptions import names_of
+from tracer.typed.descriptions import POD, means_pod, names_of, not_one_of_pod
 from tracer.typed.processes import Proc, Space
 from tracer.typed.targets import split_life
 
@@ -111,6 +111,8 @@ class Hindsight:
 
     def _of_container(self, text: str) -> list[PidnsId]:
         """The namespaces of all containers of this name, which may have been reused; by id of one container."""
+        if text.startswith(POD):
+            return self._of_pod(text.removeprefix(POD))
         name, life = split_life(text.removeprefix("name:"))
         homes = [home for home in self._past.homes if life in (None, home[1].incarnation)]
         if by_name := [pidns for pidns, container in homes if name in names_of(container)]:
@@ -131,6 +133,14 @@ class Hindsight:
                 )
             raise NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
         return list(dict.fromkeys(pidns for pidns, _container_id in by_id))
+
+    def _of_pod(self, text: str) -> list[PidnsId]:
+        """The namespaces of the one container of a pod, which may have had several lives."""
+        found = {pidns: container for pidns, container in self._past.homes if means_pod(container.pod, text)}
+        ids = sorted({container.id for container in found.values()})
+        if len(ids) != 1:
+            raise not_one_of_pod(text, [container_id[:20] for container_id in ids])
+        return list(found)
 
     def _translation(self, proc: Proc, life: Lifetime, moment_ns: int, *, is_certain: bool) -> Translation:
         reported = self._past.reported(life, moment_ns)

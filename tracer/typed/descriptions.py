@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from tracer.errors import ExitCode, NstraceError
 from tracer.stream.metadata import Container, Pod
+from tracer.text.hints import shown
 
 _COMPOSE = ("com.docker.compose.", "io.podman.compose.")
+POD = "pod:"
+"""Begins what is about a pod."""
 _UID = re.compile("[0-9a-f-]{8,36}")
 _IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{12,64})")
 _GLOB = re.compile(r"[*?[]")
@@ -54,6 +58,17 @@ def means_compose(labels: Mapping[str, str], wanted: str) -> bool:
         return any(found and like(found, wanted) for found in (project, service))
     pairs = ((project, wanted_project), (service, wanted_service))
     return all(bool(found) and (not value or like(found, value)) for found, value in pairs)
+
+
+def not_one_of_pod(pod: str, containers: list[str]) -> NstraceError:
+    """The error where a number has to be in one container of a pod, and it has several, or none. containers: as they
+    are shown."""
+    if not containers:
+        hint = f"nstrace containers pod:{pod} lists them"
+        return NstraceError(f"no container of the pod {pod!r} is known", hint, ExitCode.NO_TARGET)
+    hint = f"give one of them: {shown(sorted(containers))}"
+    message = f"the pod {pod!r} has {len(containers)} containers, and a number is of one"
+    return NstraceError(message, hint, ExitCode.NO_TARGET)
 
 
 def is_uid(text: str) -> bool:

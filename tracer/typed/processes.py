@@ -2,6 +2,7 @@
 
 40123  a PID on the host                     web/15             number 15 inside a container (web#2/15, name:host/15)
 pid:N/15  in the PID namespace of process N  pidns:INUM/15      in the PID namespace with this inode number
+pod:UID/15  in the container of a pod        pod:shop/web-0/15  of several none is meant
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Space(StrEnum):
     """What a number is relative to."""
 
     HOST = "host"
-    CONTAINER = "container"  # by name, as it is shown, or id; name:NAME: never by id
+    CONTAINER = "container"  # by name, as it is shown, or id; name:NAME: never by id; pod:POD: the one that a pod has
     PIDNS = "pidns"  # by inode number
     PID = "pid"  # that of a process, by its PID on the host
 
@@ -62,7 +63,7 @@ def parse_space(where: str) -> tuple[Space, str]:
     prefix, colon, value = where.partition(":")
     if where in ("", "host"):
         return Space.HOST, ""
-    if not colon or (prefix == "name" and value):
+    if not colon or (prefix in ("name", "pod") and value):
         return Space.CONTAINER, where
     if prefix not in (Space.PIDNS, Space.PID) or not _is_number(value) or int(value) == 0:
         raise _usage(f"{where!r} is not a valid container or PID namespace", _EXAMPLES)
