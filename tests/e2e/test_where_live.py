@@ -138,31 +138,38 @@ def work(container: Any, other: Any, its: Its) -> None:
     """What makes conditions true of some rows, and false of others."""
     container.exec_run(["sh", "-c", SCRIPT])
     other.exec_run([WORKLOAD, "noop", "init"], user="1000")
-    wait_for(lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) > its.ts_ns)
+    wait_for(lambda: time.clock_gettime_ns(time.CLOCK_BOOTTIME) > its.ts_ns + 10**9)  # the other one has whole seconds
     other.exec_run([WORKLOAD, "noop", "the last"])
 
 
 def facts_of(container: Any) -> Its:
-    """What conditions ask for; the moment is one during the work."""
+    """What conditions ask for; the moment is now."""
     container.reload()
-    init, later_s = container.attrs["State"]["Pid"], 4
-    return Its(
+    init = container.attrs["State"]["Pid"]
+    its = Its(
         pid=init,
         ns_pid=15,
         pidns=pidns_inum(init) or 0,
         cgroup_id=next(pids_hierarchy().glob(f"**/*{container.id}*")).stat().st_ino,
         parent=int(Path(f"/proc/{init}/stat").read_text().rpartition(")")[2].split()[1]),
         name=container.name[:9],
-        time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + later_s)),
-        ts_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) + (later_s + 1) * 10**9,
+        time="",
+        ts_ns=0,
     )
+    return at_moment(its, 0)
+
+
+def at_moment(its: Its, later_s: int) -> Its:
+    """The same, with a moment that is so much later than now."""
+    wall = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + later_s))
+    return its._replace(time=wall, ts_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME) + later_s * 10**9)
 
 
 def test_the_table_live_and_recorded(tmp_path: Path, start_container: Start, receiver: Receiver) -> None:
     nesting = {"cap_add": ["SYS_ADMIN"], "security_opt": ["seccomp=unconfined"]}
     container, other = start_container(receiver=receiver, **nesting), start_container()
     its, file = facts_of(container), tmp_path / "all.arrows"
-    loops, targets = table(its), [container.name, other.name]
+    targets = [container.name, other.name]
     with followed(targets, LoadOptions(threads=True), MAX_PROCESSES, lambda _line: None) as (source, _lifetime):
         shared = Shared(source)
         sees_failures = source.trace.loaded.sees_failed_execs
@@ -170,7 +177,9 @@ def test_the_table_live_and_recorded(tmp_path: Path, start_container: Start, rec
             FileSink(create(file, force=False), file.name), of_this_host(source.wall_offset_ns, ["nstrace"])
         )
         everything = Watched(shared, None, writer)
-        watched = {where: Watched(shared, where) for where in loops}
+        made = {where: Watched(shared, where) for where in table(its)}  # takes some seconds
+        loops = table(its := at_moment(its, 5))  # during the work
+        watched = {where: made.get(where) or Watched(shared, where) for where in loops}
         has_worked, until = False, time.monotonic() + DEADLINE_S
         for batch in source.batches(lambda: 0.1):
             shared.batch = batch
