@@ -37,9 +37,10 @@ class Indexer:
         """The metadata of the next batch, which has rows."""
         rows = batch.rows
         first_ns, last_ns = int(rows["ts_ns"].min()), int(rows["ts_ns"].max())
-        lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum())
+        lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum()) if batch.has(Kind.GAP) else 0
         facts = int((teaches(batch) | of_kind(rows, Kind.MOVE, Kind.SESSION)).sum())
-        late, always = self._late_names(batch), int(is_always(rows).sum()) + self._first_execs(batch)
+        late = self._late_names(batch) if batch.has(Kind.CGROUP) else 0
+        always = int(is_always(rows).sum()) + self._first_execs(batch)
         said = {"first_row": self._rows, "first_ns": first_ns, "last_ns": last_ns, "lost": lost}
         said |= {"facts": facts, "late": late, "always": always}
         self._rows, self._late = self._rows + len(batch), self._late + late
@@ -84,10 +85,14 @@ class Indexer:
         new = set(np.unique(rows["cgroup_id"][tells]).tolist()) - self._cgroups
         found = 0
         for at in np.flatnonzero(tells & np.isin(rows["cgroup_id"], list(new))).tolist() if new else ():
+            if not new:
+                break
             cgroup_id, is_exec = int(rows["cgroup_id"][at]), rows["kind"][at] == Kind.EXEC
+            if cgroup_id not in new:
+                continue
             is_helper = batch.payload(at).exe.startswith(RUNTIME_EXE)
             is_helper |= not is_exec and bytes(rows["comm"][at]).startswith(RUNTIME_COMM)
-            if cgroup_id in new and not is_helper:
+            if not is_helper:
                 new.discard(cgroup_id)
                 self._cgroups.add(cgroup_id)
                 found += is_exec
