@@ -48,4 +48,5 @@ def test_what_has_changed_is_looked_at_again() -> None:
 def test_first_processes_and_who_was_killed() -> None:
     expected = [at for at, one in enumerate(ROWS.rows) if one["level"] and one["chain"]["nr"][0] == 1]
     assert ROWS.firsts.tolist() == expected == [0, 3]
+    assert ROWS.parentless.tolist() == [at for at, one in enumerate(ROWS.rows) if not one["parent_vtgid"]]
     assert ROWS.killed.tolist() == np.flatnonzero(ROWS.rows["killer_len"]).tolist() == [3]

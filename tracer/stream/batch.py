@@ -152,6 +152,12 @@ class Batch:
         return numbered[self.rows["level"][numbered] > 0] if len(numbered) else numbered
 
     @cached_property
+    def parentless(self) -> NDArray[np.intp]:
+        """The indices of rows whose process's parent has no number in its innermost PID namespace, whatever their
+        kind: few, who came from outside, and what has no parent."""
+        return np.flatnonzero(self.rows["parent_vtgid"] == 0)
+
+    @cached_property
     def killed(self) -> NDArray[np.intp]:
         """The indices of rows with a killer."""
         return np.flatnonzero(self.rows["killer_len"])

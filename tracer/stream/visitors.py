@@ -80,9 +80,9 @@ class Visitors:
             if pair.container and not pair.is_shared and pair.container.label not in self._begun:
                 self._begun.put(pair.container.label, None)
         shares = [pair.is_shared for pair in pairs]
-        outside = rows["parent_vtgid"] == 0
-        if True not in shares and not outside.any():
+        if True not in shares and not len(batch.parentless):
             return []
+        outside = rows["parent_vtgid"] == 0
         is_shared = np.array(shares, bool)[batch.pairs.of_row]
         lives = rows["flags"] & _ENDED == 0
         entering = outside & (rows["level"] > 0) & lives & ~is_shared

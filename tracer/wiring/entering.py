@@ -35,7 +35,7 @@ class Entering:
     def take(self, decoded: Decoded) -> list[Decoded]:
         """What may go on now, in its order."""
         batch = decoded.batch
-        entering = _identities(batch, _entering(batch))
+        entering = _identities(batch, _entering(batch)) if len(batch.parentless) else set()
         if not entering and not self._held:
             return [decoded]
         self._held.append(decoded)
@@ -64,8 +64,8 @@ class Entering:
 def _entering(batch: Batch) -> NDArray[np.bool_]:
     """Rows of forks by which a runtime enters a container that runs, shape (n,)."""
     rows = batch.rows
-    found: NDArray[np.bool_] = (rows["kind"] == Kind.FORK) & (rows["level"] > 0) & (rows["parent_vtgid"] == 0)
-    for at in np.flatnonzero(found).tolist():
+    found, outside = np.zeros(len(batch), bool), batch.parentless
+    for at in outside[(rows["kind"][outside] == Kind.FORK) & (rows["level"][outside] > 0)].tolist():
         found[at] = rows["chain"]["nr"][at, 0] != 1 and bytes(rows["comm"][at]).startswith(RUNTIME_COMM)
     return found
 
