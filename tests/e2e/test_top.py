@@ -187,3 +187,19 @@ def test_a_target_that_is_not_in_a_recording_is_said(terminal: Terminal, tmp_pat
     record(tmp_path / "web.arrows", [batch(cgroup(7, WEB)), storm(1, 100)])
     begin(terminal, "--from", "web.arrows", "nobody")
     terminal.await_text(r"(?s)no process in web.arrows matches nobody.*containers in it: 'web'.*ended 3")
+
+
+def test_a_brief_process_that_nobody_reaps(start_container: Start, terminal: Terminal) -> None:
+    container = start_container(["sh", "-c", "sleep 8; true & true & exec sleep 603"])
+    begin(terminal, container.name)
+    terminal.await_text("sleep 8")
+    terminal.await_text(r"(?s)short-lived.*Z [^\n]*exit 0, not reaped by \d+\]\n.*Z [^\n]*not reaped by \d+\]")
+    container.reload()
+    init = container.attrs["State"]["Pid"]
+    rows = re.findall(r"^ +(\d+) +(\d+) \S+ +Z .*not reaped by (\d+)\]", terminal.screen(), re.MULTILINE)
+    assert len(rows) == 2
+    for host, inside, parent in rows:
+        assert (nspid(int(host)), int(parent)) == ([int(host), int(inside)], init)
+        assert "Z (zombie)" in Path(f"/proc/{host}/status").read_text()
+    terminal.key("q")
+    terminal.await_text("ended 0")

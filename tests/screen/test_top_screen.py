@@ -21,7 +21,7 @@ from tracer.screen.messages import Hello, Played, Request, Said
 from tracer.screen.model import SORTS, Model, Proc
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import INITIAL_PIDNS
-from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, ProcKey, Ran, Sample
+from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, Over, ProcKey, Ran, Sample
 
 SECOND_NS = 1_000_000_000
 NGINX = Container("a" * 64, "docker", "web", "nginx:1.27")
@@ -113,9 +113,10 @@ def run(
     script: Callable[[Screen, Pilot[None]], Awaitable[None]],
     size: tuple[int, int] = (80, 24),
     hello: Hello | None = None,
+    assistant: Assistant | None = None,
 ) -> Assistant:
     """Run the screen with this script."""
-    assistant = Assistant()
+    assistant = assistant or Assistant()
 
     async def play() -> None:
         app = Screen(assistant)
@@ -500,3 +501,22 @@ def test_a_filter_follows_what_proc_says() -> None:
         assert shown(app) == [4701, 4711, 4720, 900]
 
     run(script)
+
+
+def test_a_zombie_that_was_too_brief_to_be_seen() -> None:
+    over = [Over(born(4730, "true", 4711), Ended((4730, 4730), 4900 * SECOND_NS, 0)),
+            Over(born(4731, "false", 4711), Ended((4731, 4731), 4900 * SECOND_NS, 256))]  # fmt: skip
+
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(sample(brief=[Brief(0, b"true", 1, 0), Brief(0, b"false", 1, 1)], over=over))
+        app.model.forget(time.monotonic() + 1, app._assistant.is_unreaped)
+        assert 4730 not in shown(app)
+        app.model.forget(time.monotonic() + 3, app._assistant.is_unreaped)
+        app._again()
+        await pilot.pause()
+        assert shown(app) == [4701, 4711, 4720, 4730, 900]
+        assert any("true" in line and line.endswith("[exit 0, not reaped by 4711]") for line in app.lines())
+
+    assistant = Assistant()
+    assistant.zombies = {4730}
+    run(script, (120, 40), assistant=assistant)

@@ -60,6 +60,9 @@ def test_who_began_and_ended_between_two_samples_is_counted() -> None:
     sample = fed.take(fork(60), exits(60), fork(61), exits(61, status=256), fork(62, comm=b"ls"), exits(62, comm=b"ls"))
     assert sample.born == []
     assert sample.brief == [Brief(0, b"sh", 2, 1), Brief(0, b"ls", 1, 0)]
+    assert [(one.born.key[0], one.born.comm, one.ended.status) for one in sample.over] == [
+        (60, b"sh", 0), (61, b"sh", 256), (62, b"ls", 0)
+    ]  # fmt: skip
     assert (sample.living, sample.is_new) == (1, False)
 
 
@@ -158,4 +161,5 @@ def test_merged_samples_are_as_large_as_what_lives() -> None:
         ends = fed.take(*(exits(60 + n, start_ns=_round * 100 + n, ts_ns=_round * 100 + n) for n in range(20)))
         all_of_it = merged(all_of_it, ends)
     assert (all_of_it.born, all_of_it.ended) == ([], [])
+    assert len(all_of_it.over) == sampling.MAX_OVER
     assert Counter({one.comm: one.count for one in all_of_it.brief}) == {b"sh": 1000}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tracer.screen.facts import Facts
 from tracer.stream.metadata import split_args
-from tracer.stream.sampling import Born, Brief, LaneFacts, Loss, ProcKey, Ran, Sample, Told
+from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, ProcKey, Ran, Sample, Told
 from tracer.text.escape import command_line, safe
 from tracer.text.wait_status import ending
 
@@ -44,6 +44,10 @@ class Proc:
         self.uid, self.comm = told.uid, told.comm
         self.exe, self.args, self.is_cut = told.exe, told.args, told.is_cut
         self.command = _command(told) or safe(told.exe)
+
+    def ends(self, told: Ended, now_s: float) -> None:
+        """It has ended."""
+        self.gone_s, self.ended_ns, self.status = now_s, told.ts_ns, told.status
 
     @property
     def title(self) -> str:
@@ -133,6 +137,7 @@ class Model:
         self._was_brief = False
         self._rated: dict[ProcKey, Proc] = {}  # whose rate is not 0
         self._fading: dict[ProcKey, Proc] = {}  # who has ended
+        self._brief: dict[ProcKey, Proc] = {}  # who was too brief to be shown, and may be a zombie
 
     def apply(self, sample: Sample, now_s: float) -> None:
         """The next sample, at this time by the screen's clock."""
@@ -142,10 +147,8 @@ class Model:
         for facts in sample.lanes:
             self.groups.setdefault(facts.number, Group(facts)).facts = facts
         for born in sample.born:
-            proc = self.procs[born.key] = Proc(born.key, born.pids, born.lane, born.parent, now_s)
-            proc.runs(born)
+            proc = self.procs[born.key] = _proc(born, now_s)
             self._moved(proc)
-            proc.was_there = born.was_there
             if born.was_there or sample.is_new:
                 proc.born_s = now_s - FRESH_S
         self._apply_changes(sample, now_s)
@@ -181,10 +184,14 @@ class Model:
                 del proc.ran[:-_HISTORY]
         for ended in sample.ended:
             if proc := self.procs.get(ended.key):
-                proc.gone_s, proc.ended_ns, proc.status = now_s, ended.ts_ns, ended.status
+                proc.ends(ended, now_s)
                 self._fading[ended.key] = proc
                 self._moved(proc)
                 self.gone.append(proc)
+
+        for one in sample.over:
+            proc = self._brief[one.born.key] = _proc(one.born, now_s)
+            proc.ends(one.ended, now_s)
 
     def _apply_rates(self, sample: Sample, seconds: float) -> None:
         acts = {(tgid, start): count for tgid, start, count in sample.acts}
@@ -205,6 +212,13 @@ class Model:
 
     def forget(self, now_s: float, still_there: Callable[[Proc], bool]) -> None:
         """Forget processes that ended some time ago, but for those that are still there: nobody has reaped them."""
+        for key, proc in list(self._brief.items()):
+            if proc.gone_s is not None and now_s - proc.gone_s >= FADING_S:
+                del self._brief[key]
+                if still_there(proc):
+                    self.procs[key] = self._fading[key] = proc
+                    self._moved(proc)
+                    self.changes += 1
         for key, proc in list(self._fading.items()):
             if proc.gone_s is not None and now_s - proc.gone_s >= FADING_S:
                 if still_there(proc):
@@ -308,6 +322,13 @@ class Model:
             found.append(above)
             above = self.procs.get(above.parent)
         return found
+
+
+def _proc(born: Born, now_s: float) -> Proc:
+    proc = Proc(born.key, born.pids, born.lane, born.parent, now_s)
+    proc.runs(born)
+    proc.was_there = born.was_there
+    return proc
 
 
 def _command(told: Born | Ran) -> str:

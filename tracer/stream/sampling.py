@@ -24,7 +24,7 @@ from tracer.stream.schema import CONTAINER_KINDS, KINDS, SHOWN_KINDS, SUMMARY_KI
 from tracer.text.escape import safe_text
 
 MAX_LIVING = 262_144
-MAX_BRIEF, MAX_RAN, MAX_NOTES = 64, 20_000, 1000
+MAX_BRIEF, MAX_RAN, MAX_NOTES, MAX_OVER = 64, 20_000, 1000, 100
 _LIFE_KINDS = tuple(kind for kind in SHOWN_KINDS if KINDS[kind].subject is Subject.PROCESS)
 _MAX_COMMAND = 4096
 
@@ -106,6 +106,13 @@ class Brief(msgspec.Struct, frozen=True, array_like=True):
     failed: int
 
 
+class Over(msgspec.Struct, frozen=True, array_like=True):
+    """One of those processes: it may be a zombie, which no event tells."""
+
+    born: Born
+    ended: Ended
+
+
 class Loss(msgspec.Struct, frozen=True, array_like=True):
     """Events that were lost; of a container where label is not empty."""
 
@@ -126,7 +133,8 @@ class Told(msgspec.Struct, frozen=True, array_like=True):
 class Sample(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """What has happened since the sample before. now_ns: until when (CLOCK_BOOTTIME). events: how many. living: how
     many processes live. acts: of processes, how many forks and execs were theirs. by_lane: lane, events, failures.
-    is_new: forget all that was said before. is_sure: no loss that has not been made up for."""
+    is_new: forget all that was said before. is_sure: no loss that has not been made up for. over: the last MAX_OVER
+    of those that are counted in brief."""
 
     now_ns: int
     events: int
@@ -142,6 +150,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, tag=True):
     told: list[Told]
     is_new: bool = False
     is_sure: bool = True
+    over: list[Over] = []
 
 
 def merged(first: Sample, second: Sample) -> Sample:
@@ -169,6 +178,7 @@ def merged(first: Sample, second: Sample) -> Sample:
         _added(first.by_lane, second.by_lane),
         [*first.losses, *second.losses][-MAX_NOTES:], [*first.told, *second.told][-MAX_NOTES:],
         first.is_new, second.is_sure,
+        [*first.over, *second.over, *(Over(one, over[one.key]) for one in first.born if one.key in over)][-MAX_OVER:],
     )  # fmt: skip
 
 
@@ -233,12 +243,13 @@ class Sampler:
         told, losses, is_new = self._told, self._losses, self._is_new
         self._parts, self._told, self._losses, self._is_new = [], [], [], False
         self._now_ns = max(self._now_ns, now_ns)
-        born, ran, ended, brief = self._lives(batch, lanes)
+        born, ran, ended, brief, over = self._lives(batch, lanes)
         failed = is_failure(batch.rows)
         counted = of_kind(batch.rows, *SUMMARY_KINDS)
         return Sample(
             self._now_ns, int(counted.sum()), len(self._living), self._lanes_to_say(), born, ran, ended, brief,
-            _acts(batch.rows, self._living), _by_lane(lanes, counted, failed), losses, told, is_new, self._is_sure,
+            _acts(batch.rows, self._living), _by_lane(lanes, counted, failed), losses, told, is_new,
+            self._is_sure, over,
         )  # fmt: skip
 
     def _lanes_to_say(self) -> list[LaneFacts]:
@@ -252,7 +263,9 @@ class Sampler:
                 fresh.append(facts)
         return fresh
 
-    def _lives(self, batch: Batch, lanes: NDArray[np.int64]) -> tuple[list[Born], list[Ran], list[Ended], list[Brief]]:
+    def _lives(
+        self, batch: Batch, lanes: NDArray[np.int64]
+    ) -> tuple[list[Born], list[Ran], list[Ended], list[Brief], list[Over]]:
         rows = batch.rows
         first, of_row = distinct(rows["tgid"], rows["start_ns"])
         keys = list(zip(rows["tgid"][first].tolist(), rows["start_ns"][first].tolist(), strict=True))
@@ -267,9 +280,10 @@ class Sampler:
         last[of_row] = np.arange(len(rows))
         known = Known(rows)
         born = [
-            self._born(batch, known, int(first[at]), int(last[at]), int(lanes[last[at]]), keys[at])
+            _born(batch, known, int(first[at]), int(last[at]), int(lanes[last[at]]), keys[at])
             for at in np.flatnonzero(is_new & (~ends | listed)).tolist()
         ]
+        self._living.update(dict.fromkeys(one.key for one in born))
         wanted = of_kind(rows, Kind.EXEC, Kind.EXEC_FAILED) & (named | ~ends)[of_row]
         ran = [_ran(batch, known, at, keys[of_row[at]]) for at in np.flatnonzero(wanted).tolist()]
         over = np.flatnonzero(exits & named[of_row]).tolist()
@@ -277,18 +291,14 @@ class Sampler:
         for one in ended:
             self._living.pop(one.key, None)
         ended += self._evicted()
-        return born, ran, ended, _brief(rows, lanes, exits & ~named[of_row])
-
-    def _born(self, batch: Batch, known: Known, first: int, last: int, lane: int, key: ProcKey) -> Born:
-        row = batch.rows[first]
-        self._living[key] = None
-        inside = [number.nr for number in chain_of(batch, first)] if row["level"] else []
-        runs = last if batch.rows["args_len"][last] else first
-        return Born(
-            key, [key[0], *inside], lane, (int(row["parent_tgid"]), int(row["parent_start_ns"])),
-            _uid(batch, known, first), batch.rows["comm"][last].item(), *_command(batch, runs), key[1],
-            bool(row["kind"] == Kind.SNAPSHOT),
-        )  # fmt: skip
+        is_brief = exits & ~named[of_row]
+        last_ones = np.flatnonzero(is_brief)[-MAX_OVER:].tolist()
+        gone = [
+            Over(_born(batch, known, at, at, int(lanes[at]), key), _ended(rows[at], key))
+            for at in last_ones
+            for key in [keys[of_row[at]]]
+        ]
+        return born, ran, ended, _brief(rows, lanes, is_brief), gone
 
     def _evicted(self) -> list[Ended]:
         gone = []
@@ -296,6 +306,17 @@ class Sampler:
             key, _ = self._living.popitem(last=False)
             gone.append(Ended(key, self._now_ns, None))
         return gone
+
+
+def _born(batch: Batch, known: Known, first: int, last: int, lane: int, key: ProcKey) -> Born:
+    row = batch.rows[first]
+    inside = [number.nr for number in chain_of(batch, first)] if row["level"] else []
+    runs = last if batch.rows["args_len"][last] else first
+    return Born(
+        key, [key[0], *inside], lane, (int(row["parent_tgid"]), int(row["parent_start_ns"])),
+        _uid(batch, known, first), batch.rows["comm"][last].item(), *_command(batch, runs), key[1],
+        bool(row["kind"] == Kind.SNAPSHOT),
+    )  # fmt: skip
 
 
 def _uid(batch: Batch, known: Known, at: int) -> int | None:
