@@ -30,6 +30,7 @@ class Rects {
 export function makeDraw(canvas, model, plan, state, colors) {
   const context = canvas.getContext("2d", { alpha: false });
   const rects = Object.fromEntries(KINDS.map((kind) => [kind, new Rects()]));
+  const brief = { signal: new Rects(), fail: new Rects() }; // so narrow that a tick would hide them
   const details = [];
   const kindOf = Uint8Array.from({ length: model.n }, (_, i) => KINDS.indexOf(outcome(model, i)));
   let width = 0, height = 0, charWidth = 7;
@@ -60,7 +61,8 @@ export function makeDraw(canvas, model, plan, state, colors) {
         const x = Math.max(-2, Math.floor((began - from) * scale));
         const right = Math.min(width + 2, (model.end[i] - from) * scale), w = Math.max(1, Math.round(right - x));
         const isDim = state.hits && !state.hits[i];
-        rects[isDim ? "dim" : KINDS[kindOf[i]]].add(x, y + 1, w > 3 ? w - 1 : w);
+        const kind = isDim ? "dim" : KINDS[kindOf[i]];
+        (w < TICKS_FROM && brief[kind] || rects[kind]).add(x, y + 1, w > 3 ? w - 1 : w);
         if (w >= TICKS_FROM && !isDim) details.push(i, x, w, y);
       }
     }
@@ -189,13 +191,14 @@ export function makeDraw(canvas, model, plan, state, colors) {
     const { from, until, top } = state;
     context.fillStyle = colors.back;
     context.fillRect(0, 0, width, height);
-    for (const kind of KINDS) rects[kind].clear();
+    for (const each of [rects, brief]) for (const kind in each) each[kind].clear();
     details.length = 0;
     const seen = plan.lanes.filter((lane) => lane.y + lane.height > top && lane.y < top + height);
     for (const lane of seen) if (lane.isOpen) bars(lane, from, until);
     for (const lane of seen) if (lane.isOpen && lane.head > HEAD) marks(lane);
     for (const kind of KINDS) rects[kind].fill(context, colors[kind], BAR);
     ticks(from, width / (until - from));
+    for (const kind in brief) brief[kind].fill(context, colors[kind], BAR);
     labels();
     signs();
     losses();

@@ -191,6 +191,23 @@ def test_f_shows_the_next_failure_however_brief_it_was(seen: Seen) -> None:
         assert any(is_red(color) for color in colors)
 
 
+def test_a_brief_failure_is_not_hidden_by_what_follows_it(seen: Seen) -> None:
+    web: dict[str, Any] = {"cgroup_id": 7}
+    inside = [(OUTER_NS, 15)]
+    born, over = 3 * SECOND_NS, 3 * SECOND_NS + MS
+    page = seen.open([batch(
+        cgroup(7, WEB),
+        fork(4701, inside, **web), exits(4701, inside, ts_ns=born, **web),
+        fork(4702, inside, start_ns=born, **web), exits(4702, inside, start_ns=born, ts_ns=over, status=256, **web),
+        fork(4703, inside, start_ns=over, **web),
+        row(Kind.EXEC, 4703, inside, start_ns=over, ts_ns=over, exe=b"/bin/ls", args=[b"ls"], **web),
+        exits(4703, inside, start_ns=over, ts_ns=5 * SECOND_NS, **web),
+    )])  # fmt: skip
+    begin, until = seen.window_ns()
+    column = (born - SECOND_NS - begin) / (until - begin) * WIDTH
+    assert any(is_red(color_at(page, column + by, HEAD + 5)) for by in (-1, 0, 1))
+
+
 def test_g_shows_the_next_gap(seen: Seen) -> None:
     page = seen.open([small()])
     page.locator("#lanes").focus()
