@@ -142,6 +142,15 @@ def test_who_is_no_visitor(stream: Stream) -> None:
     assert stream.take(adopted) == [0]
 
 
+def test_nobody_is_one_because_the_first_process_was_not_reported_yet() -> None:
+    """A stream may begin with what was reported ahead of its list."""
+    stream = Stream()
+    ahead = [child(61, 61, 10, 10), child(62, 62, 10, 10), child(63, 63, 10, 10)]
+    init = row(Kind.SNAPSHOT, 10, INSIDE, start_ns=10, cgroup_id=OF_WEB, parent_tgid=50, parent_start_ns=5)
+    assert stream.take(cgroup(OF_WEB, WEB), *ahead, init, child(64, 64, 10, 10)) == [0] * 5
+    assert stream.take(visitor(), child(65, 65, 60, 60)) == [1, 1]
+
+
 def test_nsenter_is_known_by_its_parent(stream: Stream) -> None:
     stream.take(visitor(comm=b"nsenter", cgroup_id=OF_HOST))
     (began,) = stream.said("began")
