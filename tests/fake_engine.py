@@ -35,7 +35,8 @@ def event(container_id: str, action: str, time_ns: int, name: str = "web", **att
 class FakeEngine(ThreadingUnixStreamServer):
     """Answers GET /version and /containers/json as Docker does. hangs: takes requests and says nothing;
     trickles: answers, a byte at a time. raw: sent in place of an answer, headers and all, but for the version;
-    raw_version: for the version; sent_bytes: how much of either was taken. hangs_up: nobody hears its events."""
+    raw_version: for the version; calls_itself: the header Server; sent_bytes: how much of either was taken. hangs_up:
+    nobody hears its events."""
 
     daemon_threads = True
 
@@ -50,6 +51,7 @@ class FakeEngine(ThreadingUnixStreamServer):
         self.released = threading.Event()
         self.asked: list[str] = []
         self.product = "Engine"
+        self.calls_itself = "Fake/1.0"
         self.raw: Iterable[bytes] | None = None
         self.raw_version: Iterable[bytes] | None = None
         self.sent_bytes = 0
@@ -73,6 +75,10 @@ class FakeEngine(ThreadingUnixStreamServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: FakeEngine
+
+    def version_string(self) -> str:
+        return self.server.calls_itself
+
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

@@ -230,16 +230,48 @@ def bubblewrap(root: Path, mounts: dict[Path, str], *command: str) -> list[str]:
     return ["bwrap", "--unshare-pid", "--as-pid-1", "--bind", str(root), "/", "--proc", "/proc", *binds, *command]
 
 
-class Rootless:
-    """Podman of a user who is made for it, with a service on a socket. uid, path: the user's, and the socket's."""
-
-    CONF = """\
+PODMAN_CONF = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
+
+
+class Podman:
+    """Podman of root's, without a service, with everything below a folder."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        (folder / "containers.conf").write_text(PODMAN_CONF)
+        self._env = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
+        places = (f"--{name}={folder}/{name}" for name in ("root", "runroot", "tmpdir"))
+        self._podman = ["podman", *places, "--storage-driver=vfs", "--runtime=runc"]
+        subprocess.run(["tar", "-C", str(root), "-cf", str(folder / "image.tar"), "."], check=True)
+        self._run("import", str(folder / "image.tar"), "test")
+
+    def _run(self, *args: str) -> str:
+        done = subprocess.run([*self._podman, *args], env=self._env, capture_output=True, text=True, timeout=DEADLINE_S)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def create(self, mounts: dict[Path, str], *command: str) -> str:
+        """Make a container. Returns its id."""
+        binds = [word for path, place in mounts.items() for word in ("--volume", f"{path}:{place}")]
+        return self._run("create", "--network=none", *binds, "test", *command)
+
+    def start(self, container_id: str) -> int:
+        """Start it. Returns the host PID of its first process."""
+        self._run("start", container_id)
+        return int(self._run("inspect", "--format", "{{.State.Pid}}", container_id))
+
+    def remove(self, container_id: str) -> None:
+        """End it, and forget it."""
+        self._run("rm", "--force", "--time", "0", container_id)
+
+
+class Rootless:
+    """Podman of a user who is made for it, with a service on a socket. uid, path: the user's, and the socket's."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._user, self._folder = f"nstrace-{os.getpid()}", folder
@@ -255,7 +287,7 @@ events_logger = "file"
         self.path = self._folder / "run/podman/podman.sock"
         self.path.parent.mkdir(parents=True)
         self.path.parent.parent.chmod(0o700)
-        (self._folder / "containers.conf").write_text(self.CONF)
+        (self._folder / "containers.conf").write_text(PODMAN_CONF)
         subprocess.run(["tar", "-C", str(root), "-cf", str(self._folder / "image.tar"), "."], check=True)
         subprocess.run(["chown", "-R", f"{self.uid}:{self.uid}", str(self._folder)], check=True)
         self.podman("import", str(self._folder / "image.tar"), "test")

@@ -112,7 +112,7 @@ def bystander(hosted: Hosted, fake: FakeEngine) -> Bystander:
 
 
 def names_of(events: list[Event], container_id: str) -> set[str | None]:
-    found = (event["container"] for event in events if event["event"] != "gap")
+    found = (event.get("container") for event in events)  # a gap and a repair have none
     return {one["name"] for one in found if one and one["id"] == container_id}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from runtimes import (
     LOOP,
     Containerd,
     Node,
+    Podman,
     Rootless,
     bubblewrap,
     containerd,
@@ -171,6 +173,26 @@ def test_lxc(somebody: str, name: str, root: Path, workload: Path, holding_recei
         with running(*argv) as first:
             check(first, name, "lxc", holding_receiver, everything, tmp_path, [name, f"{name[:-2]}*"])
         everything.stop()
+
+
+def test_podman_without_its_service(
+    somebody: str, root: Path, workload: Path, holding_receiver: Receiver, tmp_path: Path
+) -> None:
+    """By its id alone, which the path of its cgroup has."""
+    need("podman")
+    need("runc")
+    with tempfile.TemporaryDirectory(prefix="nstrace-podman-", ignore_cleanup_errors=True) as folder:
+        podman = Podman(Path(folder), root)
+        container_id = podman.create(mounts(workload, holding_receiver), *COMMAND)
+        with Following("-F", container_id, somebody) as everything:
+            everything.ready()
+            first = podman.start(container_id)
+            targets = [container_id, container_id[:12]]
+            try:
+                check(first, container_id, "podman", holding_receiver, everything, tmp_path, targets)
+            finally:
+                podman.remove(container_id)
+            everything.stop()
 
 
 @pytest.mark.parametrize("program", ["systemd-nspawn", "bwrap"])

@@ -274,6 +274,16 @@ def test_all_lists_stopped_ones_too(fake: FakeEngine, engine: Engine) -> None:
     assert [path.removeprefix("/v1.41") for path in fake.asked][-1:] == ["/containers/json"]
 
 
+@pytest.mark.parametrize(("calls_itself", "runtime"), [("Libpod/4.3.1 (linux)", "podman"), ("Docker/20.10", "docker")])
+def test_what_an_answer_says_of_its_engine_is_not_asked_for(
+    calls_itself: str, runtime: str, fake: FakeEngine, engine: Engine
+) -> None:
+    fake.containers, fake.calls_itself = [container(A, "web")], calls_itself
+    engine._runtime = ""  # as if it had not been asked whether it is there
+    assert [found.runtime for found in all_of(engine)] == [runtime]
+    assert fake.asked == ["/containers/json"]
+
+
 @pytest.mark.parametrize(("told", "tgid"), [(4711, 4711), (0, None)])
 def test_the_first_process(told: int, tgid: int | None, fake: FakeEngine, engine: Engine) -> None:
     fake.state_of_a = {"Pid": told}

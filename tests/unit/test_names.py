@@ -79,6 +79,7 @@ def test_what_it_lists(fake: FakeEngine, names: Names) -> None:
     assert [found.name for found in names.running()] == ["web"]
     fake.state_of_a = {"Pid": 4711}
     assert (names.first_tgid(A), names.inits(()), names.inits((A,))) == (4711, {4711: A}, {})
+    assert names.first_tgid("box") is None  # of LXC: no engine is asked for what can be no id
 
 
 @pytest.mark.parametrize(

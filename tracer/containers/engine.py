@@ -41,6 +41,7 @@ _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=
 _ID = re.compile("[0-9a-f]{64}")
 _SHOWN_CHARS = 40
 _NOT_FOUND = 404
+_SERVERS = ((b"Libpod/", "podman"), (b"Docker/", "docker"))
 _SHELL = ("/bin/sh", "-c")  # what Docker runs a check by that is given as a line
 _TOO_MANY = TooMuch(f"more than {MAX_CONTAINERS:,} containers")
 
@@ -182,10 +183,11 @@ class Engine:
 
     def listed(self, number: int, ids: Collection[str] | None, until_s: float) -> list[Found]:
         """Those of these containers that exist, stopped ones too. ids: None: all. number: of the question."""
-        runtime = self._name(until_s)
         if ids is not None and not ids:
+            self._name(until_s)  # whether it answers is what is asked
             return []
         found = self._ask(lambda: _counted(self._api.containers(ids or (), until_s)), list[_Listed])
+        runtime = self._name(until_s)
         if len(found) > MAX_CONTAINERS:
             raise _failure(self.address, _TOO_MANY)
         room, kept = MAX_LABELS, []
@@ -248,7 +250,9 @@ class Engine:
         return Execs(number, (found.ids or [])[:MAX_EXECS])
 
     def _name(self, until_s: float) -> str:
-        """docker or podman, which has the same interface."""
+        """docker or podman, which has the same interface. Its last answer says it; asked for its version, Podman runs
+        several programs to know theirs, which takes longer than all else."""
+        self._runtime = self._runtime or next((name for mark, name in _SERVERS if mark in self._api.server), "")
         if not self._runtime:
             version = self._ask(lambda: self._api.version(until_s), _Version)
             names = [component.name for component in version.components or ()]

@@ -70,10 +70,12 @@ class HttpApi:
     """Reads an engine's answers; one connection for each question. All methods return JSON as it came: the caller
     decodes what it needs, and nothing else becomes an object. until_s: when the whole answer must be there, connecting
     included (CLOCK_MONOTONIC). They raise OSError (TimeoutError too), Refused, TooMuch or Malformed. wait: how it
-    waits for them."""
+    waits for them. server: what has given the last answer, by its own account: Docker/20.10, Libpod/4.3; b"": it does
+    not say."""
 
     def __init__(self, dial: Dial, wait: Wait = only_wait) -> None:
         self._dial, self._wait = dial, wait
+        self.server = b""
 
     def version(self, until_s: float) -> bytearray:
         """GET /version."""
@@ -95,6 +97,7 @@ class HttpApi:
         with socket.socket(fileno=self._dial(request, until_s)) as connected:
             answer = _Answer(connected, until_s, self._wait)
             status = answer.status()
+            self.server = answer.header(b"server")
             body = answer.body()
         if status != _OK:
             raise Refused(status, _explanation(body))
@@ -125,6 +128,10 @@ class _Answer:
                 self._headers[name.lower()] = value.strip(b" \t")
             if found[1][:1] != b"1":
                 return int(found[1])
+
+    def header(self, name: bytes) -> bytes:
+        """The value of a header, by its name in lower case; b"": there is none."""
+        return self._headers.get(name, b"")
 
     def body(self) -> bytearray:
         """What follows the headers."""

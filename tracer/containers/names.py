@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tracer.containers.address import TOOLS, addresses, node_sources
-from tracer.containers.cgroups import Answer, Silence
+from tracer.containers.cgroups import Answer, Silence, is_id
 from tracer.containers.channel import Channel
 from tracer.containers.engine_names import LOGS_S, PATIENCE_S, STRANGERS_S, TOOLS_S, EngineNames, Patience, TooSlow
 from tracer.containers.messages import FoundContainer, Last, Nonsense
@@ -147,8 +147,11 @@ class Names:
         return found.description if found else None
 
     def first_tgid(self, container_id: str) -> int | None:
-        """The host PID of a container's first process, as its engine reports it; None: it is not running. Raises
-        NstraceError where the engine does not answer, or reports what can be no PID."""
+        """The host PID of a container's first process, as its engine reports it; None: it is not running, or its id is
+        a name, which no engine has. Raises NstraceError where the engine does not answer, or reports what can be no
+        PID."""
+        if not is_id(container_id):
+            return None
         self.require()
         answering = list(self._answering())
         engine = next((one for one in answering if container_id in one.listed), answering[0])
