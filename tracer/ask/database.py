@@ -7,6 +7,7 @@ The one place that imports it, and only where somebody asks.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,11 @@ def connect() -> duckdb.DuckDBPyConnection:
     for setting in _SETTINGS:
         database.execute(f"set {setting}").fetchall()
     return database
+
+
+def use_all_cpus(database: duckdb.DuckDBPyConnection) -> None:
+    """Let it begin a thread for each CPU."""
+    database.execute(f"set threads = {len(os.sched_getaffinity(0))}").fetchall()
 
 
 def require_text(query: str) -> None:

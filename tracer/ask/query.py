@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tracer.ask.database import check_names, connect, errors_of, require_text, tree
+from tracer.ask.database import check_names, connect, errors_of, require_text, tree, use_all_cpus
 from tracer.ask.lists import with_lists_as_text
 from tracer.ask.relations import LISTS, RELATIONS
 from tracer.ask.tables import Sources, Tables, wanted_names
@@ -58,7 +57,7 @@ class Query:
 
     def begin_threads(self) -> None:
         """Use all CPUs. Called when there are no privileges that a thread could keep."""
-        self._database.execute(f"set threads = {len(os.sched_getaffinity(0))}").fetchall()
+        use_all_cpus(self._database)
 
     def answer(self, sources: Sources) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The result, of these recordings: its columns and its rows. Raises NstraceError, now and while it is read."""

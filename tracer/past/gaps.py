@@ -48,6 +48,11 @@ class Gaps:
         unsure: NDArray[np.bool_] = self._latest[found + 1] >= known
         return unsure
 
+    def misleading(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of each gap since when, and up to which time at the latest, a question about some time, of which nothing is
+        known from its beginning on, is misled by it: `hole` with `known` = begin."""
+        return self._since, np.minimum(self._until, self._healed - 1)
+
     def hole(self, begin_ns: int, end_ns: int, known_ns: int) -> Hole | None:
         """From when to when events were lost that may mislead at some time from begin to end about what happened after
         `known`; None: there are none."""

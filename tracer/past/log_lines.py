@@ -7,7 +7,7 @@ it, and nothing was lost that could tell of another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ class Unanswered(Enum):
     """Why there is no answer about a number: in words, for people."""
 
     NO_TIME = "the line has no time"
+    NO_PID = "there is no PID"
+    NO_CONTAINER = "there is no container"
     NOT_RECORDED = "nothing was recorded then"
     NOBODY = "no process had it then"
     AMBIGUOUS = "several processes had it about then"
@@ -52,12 +54,8 @@ class LogLines:
             return Unanswered.NOT_RECORDED
         found = [self._ask(run, proc, window) for run, window in windows]
         answers = {_identity(one): one for one in found if isinstance(one, Translation)}
-        if len(answers) == 1 and Unanswered.LOST not in found and Unanswered.AMBIGUOUS not in found:
-            return next(iter(answers.values()))
-        if answers:
-            return Unanswered.AMBIGUOUS
-        reasons = (Unanswered.AMBIGUOUS, Unanswered.LOST, Unanswered.NOBODY)
-        return next(reason for reason in reasons if reason in found)
+        reasons = {one for one in found if isinstance(one, Unanswered)}
+        return why_not(len(answers), reasons) or next(iter(answers.values()))
 
     def _window(self, run: Run, stamp: Stamp) -> Span | None:
         """The window, boottime; None: the line was not written while this run recorded."""
@@ -79,6 +77,17 @@ class LogLines:
         if hole:
             return Unanswered.LOST
         return run.hindsight.translation(proc, lives[0], end_ns) if lives else Unanswered.NOBODY
+
+
+def why_not(answers: int, reasons: Collection[Unanswered]) -> Unanswered | None:
+    """Why a line has no answer; None: it has one. answers: how many different processes were found in all that its time
+    can mean, and in all runs; reasons: why there was none in others of them."""
+    if answers == 1 and Unanswered.LOST not in reasons and Unanswered.AMBIGUOUS not in reasons:
+        return None
+    if answers:
+        return Unanswered.AMBIGUOUS
+    order = (Unanswered.AMBIGUOUS, Unanswered.LOST, Unanswered.NOBODY)
+    return next((reason for reason in order if reason in reasons), Unanswered.NOT_RECORDED)
 
 
 def _identity(translation: Translation) -> tuple[int, int]:

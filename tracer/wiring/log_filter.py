@@ -260,6 +260,7 @@ class _Log:
         return f"{place}/{translation.entry.numbers[-1]}".encode()
 
     def _written_json(self, line: _Line, found: dict[str, Any], keys: Keys, answers: LogLines) -> bytes:
+        from tracer.past.log_lines import Unanswered
         from tracer.text.json_lines import member, with_member
         from tracer.views.translation import json_object
 
@@ -268,7 +269,8 @@ class _Log:
             named = member(found, keys.container)
             where = named.removeprefix("/") if isinstance(named, str) else ""
         if not line.numbers or (keys.is_inside and not where):
-            answer: Translation | str | None = "there is no PID" if not line.numbers else "there is no container"
+            why = Unanswered.NO_PID if not line.numbers else Unanswered.NO_CONTAINER
+            answer: Translation | str | None = why.value
         else:
             answer = self._answer(line, answers, where if keys.is_inside else "", next(iter(line.numbers)))
         if isinstance(answer, str):

@@ -1,0 +1,186 @@
+"""nstrace join: a log that is a table, joined with the processes of its moments."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.amounts import Duration
+from tracer.wiring.completing import complete_file
+from tracer.wiring.result_options import Result, result_options
+from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tracer.ask.answer import Form
+    from tracer.ask.join import On
+    from tracer.recording.source import RecordedSource
+
+_LAG_S, _MOST_LAG_S = 0.1, 3600
+
+
+@click.command("join")
+@click.argument("log", metavar="LOG", shell_complete=complete_file)
+@click.option(
+    "--from", "files", multiple=True, required=True, metavar="FILE", shell_complete=complete_file,
+    help="The recordings: a file or a folder; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--on", "on", required=True, metavar="COLUMNS",
+    help="The column with a PID of the host; or two: a container's name or ID, and a PID in it (CONTAINER,NS_PID).",
+)  # fmt: skip
+@click.option("--time-column", required=True, metavar="NAME", help="The column with the time of the line.")
+@click.option(
+    "--in", "where", metavar="CONTAINER", help="The numbers are those of this container or PID namespace (pidns:INUM)."
+)
+@click.option(
+    "--lag", "lag_s", type=Duration(0, _MOST_LAG_S), default=_LAG_S, metavar="TIME",
+    help="How long after it was written a line gets its time, at the most (default: 100ms).",
+)  # fmt: skip
+@result_options
+@click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
+def command(
+    log: str, files: tuple[str, ...], on: str, time_column: str, where: str | None, lag_s: float, result: Result,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Add to each line of LOG, a CSV or Parquet file, the process that it is about: who had the number when the line
+    was written.
+
+    Columns are added with names that begin with process_: all its PIDs, name, command line, container, parent, begin
+    and end, and whether these are sure. Where no process had the number then, several had, or events are missing, they
+    are empty, and process_unknown says why. The rules are those of nstrace translate --from FILE - for lines of text.
+
+    Times are RFC 3339, seconds, milliseconds, microseconds or nanoseconds since 1970, or timestamps of Parquet; without
+    a zone they are local. Lines stay in their order. "-" as LOG reads CSV from stdin.
+
+    \b
+    nstrace join access.csv --from web.arrows --on pid --time-column time
+    nstrace join --json app.csv --from FOLDER --on container,ns_pid --time-column ts
+    nstrace join app.parquet --from FOLDER --on ns_pid --in web --time-column ts -w joined.parquet
+    """
+    from tracer.ask import log_file
+    from tracer.ask.join import On
+    from tracer.wiring.open_recordings import open_later, sayer
+
+    names = [name.strip() for name in on.split(",")]
+    if not all(names) or len(names) > 2 or not time_column:
+        raise click.UsageError("--on is the name of one column, or of two: CONTAINER,NS_PID")
+    if len(names) == 2 and where:
+        raise click.UsageError("--in CONTAINER goes with a single column: --on NS_PID")
+    meant = On(names[-1], time_column, names[0] if len(names) == 2 else "", where or "", round(lag_s * 1e9))
+    form, say = result.form(), sayer(quiet)
+    fd = log_file.open_log(log)
+    parse = open_later(list(files), _USED, (), say)
+    threads = _Threads()
+
+    def write(file: IO[bytes]) -> None:
+        _write(parse(), fd, log, meant, form, file, say, threads)
+
+    def in_child(file: IO[bytes]) -> None:
+        default_signals()
+        write(file)
+
+    if result.out is None:
+        from tracer.system.privileges import drop
+
+        drop(begin_threads=threads.begin)
+        write(sys.stdout.buffer)
+    else:
+        interrupt_at_signals()
+        into_file(in_child, Path(result.out), result.force, threads.begin)
+    return 0
+
+
+_USED = (
+    *("tracer.ask.join", "tracer.ask.lives", "tracer.ask.log_file", "tracer.ask.log_times", "tracer.ask.tables"),
+    *("tracer.recording.some_columns", "tracer.recording.questions", "tracer.text.counted", "tracer.text.times"),
+    *("numpy.ma", "numpy.strings", "difflib", "pyarrow.parquet", "pyarrow.csv"),
+)
+
+
+class _Threads:
+    """The database, whose threads and Arrow's begin when there are no privileges that they could keep."""
+
+    def __init__(self) -> None:
+        from tracer.ask.database import connect
+
+        self.database = connect()
+
+    def begin(self) -> None:
+        """Begin them."""
+        from tracer.ask.database import use_all_cpus
+        from tracer.ask.log_file import begin_threads
+
+        use_all_cpus(self.database)
+        begin_threads()
+
+
+def _write(
+    sources: Sequence[RecordedSource],
+    fd: int,
+    name: str,
+    on: On,
+    form: Form,
+    file: IO[bytes],
+    say: Callable[[str], None],
+    threads: _Threads,
+) -> None:
+    from tracer.ask.join import NEEDED, PREFIX, Join
+    from tracer.ask.lives import build
+    from tracer.ask.log_file import read_log
+    from tracer.ask.tables import Tables, readings
+    from tracer.text.times import year
+
+    if any(source.is_stream for source in sources):
+        hint = "save it to a file first"
+        raise NstraceError("a join reads recordings twice, and a pipe can be read once", hint, ExitCode.USAGE)
+    log = read_log(fd, name)
+    _check_columns(log.schema.names, on, PREFIX)
+    runs = build(threads.database, sources)
+    Tables(threads.database, readings(sources, lambda found: found), frozenset(NEEDED))
+    spans = [source.span() for source in sources]
+    years = range(year(min(span.begin_ns for span in spans)), year(max(span.end_ns for span in spans)) + 1)
+    join = Join(threads.database, runs, on, years)
+    pieces = (join.joined(piece) for piece in log.pieces)
+    first = next(pieces, None)
+    first = join.joined(log.schema.empty_table()) if first is None else first
+    form(first.schema, _batches(first, pieces), file)
+    file.flush()
+    say(_summary(join.counts))
+
+
+def _batches(first: pa.Table, pieces: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
+    yield from first.to_batches(1 << 14)
+    del first
+    for piece in pieces:
+        yield from piece.to_batches(1 << 14)
+
+
+def _check_columns(names: Sequence[str], on: On, prefix: str) -> None:
+    """Raises NstraceError (usage) where the log has not the columns that were typed, or those that are added."""
+    from tracer.text.hints import near, shown
+
+    for name in filter(None, (on.container, on.number, on.time)):
+        if name not in names:
+            hint = f"{near(name, names)}its columns: {shown(list(names))}"
+            raise NstraceError(f"the log has no column {name}", hint, ExitCode.USAGE)
+    if taken := [name for name in names if name.startswith(prefix)]:
+        hint = f"rename {shown(taken)}"
+        raise NstraceError(
+            f"the log has columns that begin with {prefix}, as those that are added", hint, ExitCode.USAGE
+        )
+
+
+def _summary(counts: dict[str, int]) -> str:
+    """How many lines have a process, and why others have none: a line for people."""
+    from tracer.text.counted import counted
+
+    lines, joined = sum(counts.values()), counts.get("", 0)
+    others = sorted(((count, why) for why, count in counts.items() if why), reverse=True)
+    return "; ".join([f"{counted(lines, 'line')}, {joined} joined", *(f"{count} not: {why}" for count, why in others)])

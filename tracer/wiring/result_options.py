@@ -1,0 +1,85 @@
+"""The options of commands whose result is a table: how it is printed, or the file that it is written to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.completing import complete_file
+
+if TYPE_CHECKING:
+    from tracer.ask.answer import Form
+
+F = TypeVar("F", bound=Callable[..., Any])
+_FORMS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was typed of them."""
+
+    as_json: bool
+    as_csv: bool
+    out: str | None
+    force: bool
+    no_header: bool
+    no_trunc: bool
+
+    def form(self) -> Form:
+        """How the result is written. Raises UsageError where they exclude each other, and NstraceError (usage) where
+        the name of the file does not say it."""
+        from tracer.ask.answer import FORMS, text_writer
+        from tracer.wiring.printing import line_width
+
+        if self.as_json + self.as_csv + (self.out is not None) > 1:
+            raise click.UsageError("--json, --csv and -w OUT exclude each other")
+        if self.force and self.out is None:
+            raise click.UsageError("--force goes with -w OUT")
+        if self.as_json or self.as_csv:
+            return FORMS["jsonl" if self.as_json else "csv"]
+        if self.out is None:
+            return text_writer(line_width(self.no_trunc), not self.no_header)
+        form = _FORMS.get(Path(self.out).suffix)
+        if form is None:
+            raise NstraceError(
+                f"{self.out}: its name does not say in which format",
+                f"names end in {', '.join(_FORMS)}",
+                ExitCode.USAGE,
+            )
+        return FORMS[form]
+
+
+_OPTIONS = (
+    click.option("--json", "as_json", is_flag=True, help="Print JSON lines instead of columns."),
+    click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of columns."),
+    click.option(
+        "-w",
+        "--write",
+        "out",
+        metavar="OUT",
+        shell_complete=complete_file,
+        help="Write the result to a file: OUT.parquet, OUT.csv or OUT.jsonl.",
+    ),
+    click.option("--force", is_flag=True, help="Replace OUT if it is there."),
+    click.option("--no-header", is_flag=True, help="Leave out the header line of columns."),
+    click.option("--no-trunc", is_flag=True, help="Do not cut lines at the width of the terminal."),
+)
+
+
+def result_options(function: F) -> F:
+    """Add them to a command, which receives them as one argument, `result`."""
+
+    @functools.wraps(function)
+    def command(*args: Any, **values: Any) -> Any:
+        typed = {name: values.pop(name) for name in Result.__dataclass_fields__}
+        return function(*args, **values, result=Result(**typed))
+
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command  # type: ignore[return-value]
