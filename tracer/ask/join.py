@@ -21,6 +21,7 @@ from tracer.ask.database import errors_of
 from tracer.ask.lives import RunOf
 from tracer.ask.log_times import Moments, moments_in
 from tracer.errors import NstraceError
+from tracer.past.gaps import NEVER_NS
 from tracer.past.log_lines import Unanswered, why_not
 from tracer.recording.columns import values_of
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
@@ -42,8 +43,10 @@ _WHY = [why.value for why in Unanswered]
 _CODES = {why: code for code, why in enumerate(Unanswered)}
 _ANSWERED = -1
 _WINDOWS = pa.schema(
-    [(name, pa.int64()) for name in ("line", "run", "grp", "nr", "begin_ns", "end_ns")] + [("is_lost", pa.bool_())]
+    [(name, pa.int64()) for name in ("line", "run", "grp", "nr", "begin_ns", "end_ns", "lost_ns", "run_ns", "spaces")]
 )
+"""lost_ns: of all losses that were not repaired by then the latest; run_ns: when the run began to record; spaces: how
+many PID namespaces the number may be one of, at the most 2."""
 _PROCESSES = """
 create temp table detail as
 select life.tgid || '-' || life.start as process_id, life.tgid as process_pid, life.pids[-1] as process_ns_pid,
@@ -52,13 +55,14 @@ from life left join processes on processes.proc_id = life.tgid || '-' || life.st
 """
 _HELD = """
 insert into held
-select grp, run, nr, start, seen, end_ns, proc, max(end_ns) over (
-    partition by grp, run, nr order by start rows between unbounded preceding and 1 preceding) as others_end_ns
+select grp, run, nr, start, seen, end_ns, proc, max(end_ns) over before as others_end_ns, lag(seen) over held_by
 from number join new_places using (run, inum, gen)
+window held_by as (partition by grp, run, nr order by start),
+       before as (partition by grp, run, nr order by start rows between unbounded preceding and 1 preceding)
 """
 # who had the number last in the window, and whether others had it in it, too
 _LAST = """
-select windows.*, held.proc, held.start, held.seen,
+select windows.*, held.proc, held.start, held.seen, held.seen_before,
        coalesce(held.end_ns > begin_ns, false) as meets, coalesce(others_end_ns > begin_ns, false) as others
 from windows asof left join held
      on windows.grp = held.grp and windows.run = held.run and windows.nr = held.nr and windows.end_ns >= held.start
@@ -93,12 +97,14 @@ class Join:
     def __init__(self, database: duckdb.DuckDBPyConnection, runs: Sequence[RunOf], on: On, years: range) -> None:
         self._database, self._runs, self._on, self._years = database, runs, on, years
         self._groups: dict[str, int] = {}  # of texts that name containers
+        self._unsure: list[list[int]] = [[_UNKNOWN] for _run in runs]  # groups of which a run does not know where
+        self._in_several: list[list[int]] = [[] for _run in runs]  # groups of several PID namespaces
         self.counts: dict[str, int] = {}
         wanted = ", ".join(f"processes.{name} as {PREFIX}{name}" for name in _DETAILS)
         self._run(_PROCESSES.format(columns=wanted))
         self._run(
             "create temp table held (grp bigint, run bigint, nr bigint, start bigint, seen bigint, end_ns bigint,"
-            " proc bigint, others_end_ns bigint)"
+            " proc bigint, others_end_ns bigint, seen_before bigint)"
         )
         self._details = self._fetched("from detail")
         if not on.container:
@@ -126,7 +132,12 @@ class Join:
         for text in texts:
             self._groups[text] = group = len(self._groups)
             for number, run in enumerate(self._runs):
-                places += [(group, number, space.inum, space.gen) for space in self._spaces(run, text)]
+                spaces = self._spaces(run, text)
+                places += [(group, number, space.inum, space.gen) for space in spaces]
+                if len(spaces) > 1:
+                    self._in_several[number].append(group)
+                if not spaces and len(run.lost_since):  # what tells of the container may be among what was lost
+                    self._unsure[number].append(group)
         names = ("grp", "run", "inum", "gen")
         columns = np.array(places, np.int64).reshape(-1, 4).T
         self._database.register("new_places", pa.table([pa.array(column) for column in columns], names))
@@ -196,24 +207,40 @@ class Join:
             line = moments.line[meets]
             begin_ns = np.maximum(begin_ns[meets] - self._on.lag_ns, run.begin_ns)
             end_ns = np.minimum(end_ns[meets], run.end_ns)
-            place = np.searchsorted(run.lost_since, end_ns, side="right") - 1
-            latest = run.lost_until[place] if len(run.lost_until) else np.full(len(place), -1)
-            is_lost = (place >= 0) & (latest >= begin_ns)
-            values = (line, np.full(len(line), number), groups[line], numbers[line], begin_ns, end_ns, is_lost)
+            values = [line, np.full(len(line), number), groups[line], numbers[line], begin_ns, end_ns]
+            values += [self._lost(number, groups[line], begin_ns, end_ns), np.full(len(line), run.begin_ns)]
+            values += [1 + np.isin(groups[line], self._in_several[number])]
             parts.append(pa.table([pa.array(value) for value in values], _WINDOWS))
         return pa.concat_tables(parts)
+
+    def _lost(
+        self, number: int, groups: NDArray[np.int64], begin_ns: NDArray[np.int64], end_ns: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """When events were last lost that may mislead in each window; -1: none do."""
+        run = self._runs[number]
+        lost_ns = np.full(len(groups), -1)
+        if len(run.lost_since):
+            place = np.searchsorted(run.lost_since, end_ns, side="right") - 1
+            misleads = (place >= 0) & (run.healed[place] > begin_ns)
+            lost_ns[misleads] = run.lost_until[place[misleads]]
+        lost_ns[np.isin(groups, self._unsure[number])] = NEVER_NS
+        return lost_ns
 
     def _decide(self, windows: pa.Table, found: _Found) -> None:
         """Set what is found of the lines that have windows."""
         self._database.register("windows", windows.combine_chunks())
         rows = self._fetched(f"select * from ({_LAST}) order by line")
-        line, begin_ns, end_ns, is_lost, proc, start, seen, meets, others = (
+        line, begin_ns, end_ns, lost_ns, run_ns, spaces, proc, start, seen, before, meets, others = (
             _values(rows[name])
-            for name in ("line", "begin_ns", "end_ns", "is_lost", "proc", "start", "seen", "meets", "others")
-        )
+            for name in (*("line", "begin_ns", "end_ns", "lost_ns", "run_ns", "spaces"),
+                         *("proc", "start", "seen", "seen_before", "meets", "others"))
+        )  # fmt: skip
+        known_ns = np.where((start <= begin_ns) & (proc >= 0), seen, before)
+        known_ns = np.where((known_ns < 0) | (spaces > 1), run_ns, np.minimum(known_ns, begin_ns))
+        is_lost = lost_ns >= known_ns
         several = meets & others
         proc, start, seen, several, meets = self._elsewhere(rows, ~meets & others, proc, start, seen, several, meets)
-        covered = (start <= begin_ns) & (seen >= end_ns)
+        covered = (start <= begin_ns) & (seen >= end_ns) & (spaces == 1)
         code = np.full(len(line), _ANSWERED)
         code[~meets] = np.where(is_lost, _CODES[Unanswered.LOST], _CODES[Unanswered.NOBODY])[~meets]
         code[meets & ~covered & is_lost] = _CODES[Unanswered.LOST]
@@ -230,15 +257,15 @@ class Join:
         """Where the last one had ended before the window and an earlier one, of another namespace, had not."""
         if not odd.any():
             return state
-        chosen = rows.filter(pa.array(odd)).append_column("at", pa.array(np.flatnonzero(odd)))
+        chosen = rows.filter(pa.array(odd)).append_column("place", pa.array(np.flatnonzero(odd)))
         self._database.register("odd", chosen)
         found = self._fetched(
-            "select at, count(*) as count, any_value(held.proc) as proc, any_value(held.start) as start,"
+            "select place, count(*) as count, any_value(held.proc) as proc, any_value(held.start) as start,"
             " any_value(held.seen) as seen from odd join held using (grp, run, nr)"
-            " where held.start <= odd.end_ns and held.end_ns > odd.begin_ns group by at"
+            " where held.start <= odd.end_ns and held.end_ns > odd.begin_ns group by place"
         )
         self._database.unregister("odd")
-        at = _values(found["at"])
+        at = _values(found["place"])
         for column, name in zip(state[:3], ("proc", "start", "seen"), strict=True):
             column[at] = _values(found[name])
         state[3][at], state[4][at] = _values(found["count"]) > 1, True

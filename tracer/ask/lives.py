@@ -47,7 +47,7 @@ _NUMBERS = f"""
 create temp table number as
 with entry as (
     select proc, run, start, tgid, exit_ns, over_ns, seen, unnest(pids) as nr, unnest(inums) as inum,
-           unnest(gens) as gen
+           unnest(list_transform(gens, lambda gen, nth: if(nth = 1, 0, gen))) as gen  -- the host's comes first
     from life),
 given as (select *, lead(start) over (partition by run, inum, gen, nr order by start, tgid) as next_start from entry),
 limited as (select *, min(next_start) over (partition by proc) as given_ns from given)
@@ -74,15 +74,15 @@ where before is distinct from {'c': comm, 'a': command}
 
 
 class RunOf(NamedTuple):
-    """What else is known of a run: from when to when it recorded (boottime), wall clock minus boottime, its gaps, and
-    what it knows of containers. lost_since, lost_until: of gaps in the order of their beginning; of each and all before
-    it the last time at which it may mislead."""
+    """What else is known of a run: from when to when it recorded (boottime), wall clock minus boottime, its gaps as
+    `Gaps.in_order` has them, and what it knows of containers."""
 
     begin_ns: int
     end_ns: int
     offset_ns: int
     lost_since: NDArray[np.int64]
     lost_until: NDArray[np.int64]
+    healed: NDArray[np.int64]
     facts: Hindsight
 
 
@@ -111,11 +111,8 @@ def _make(database: duckdb.DuckDBPyConnection, rows: _Rows, name: str, statement
 
 def _run(source: RecordedSource, notes: NDArray[np.void]) -> RunOf:
     span, offset_ns = span_of(source), source.wall_offset_ns
-    since, until = Gaps(notes).misleading()
-    order = np.argsort(since, kind="stable")
-    lost_until = np.maximum.accumulate(until[order])
-    facts = facts_alone(source)
-    return RunOf(span.begin_ns - offset_ns, span.end_ns - offset_ns, offset_ns, since[order], lost_until, facts)
+    gaps, facts = Gaps(notes).in_order(), facts_alone(source)
+    return RunOf(span.begin_ns - offset_ns, span.end_ns - offset_ns, offset_ns, *gaps, facts)
 
 
 class _Rows:

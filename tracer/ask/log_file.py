@@ -40,7 +40,7 @@ def begin_threads() -> None:
     pa.enable_signal_handlers(False)
     pa.set_io_thread_count(1)
     pa.set_cpu_count(1)
-    for _ in _csv(b"a\n1\n", io.BufferedReader(io.BytesIO()), "").pieces:  # type: ignore[type-var]
+    for _ in _csv(b"a\n1\n", io.BufferedReader(io.BytesIO()), "").pieces:
         pass
 
 

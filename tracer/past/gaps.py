@@ -48,10 +48,12 @@ class Gaps:
         unsure: NDArray[np.bool_] = self._latest[found + 1] >= known
         return unsure
 
-    def misleading(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of each gap since when, and up to which time at the latest, a question about some time, of which nothing is
-        known from its beginning on, is misled by it: `hole` with `known` = begin."""
-        return self._since, np.minimum(self._until, self._healed - 1)
+    def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The gaps in order of their beginning: since when; of each and all before it the latest `until`, and when that
+        is healed (what is lost later is healed later)."""
+        order = np.argsort(self._since, kind="stable")
+        until, healed = self._until[order], self._healed[order]
+        return self._since[order], np.maximum.accumulate(until), np.maximum.accumulate(healed)
 
     def hole(self, begin_ns: int, end_ns: int, known_ns: int) -> Hole | None:
         """From when to when events were lost that may mislead at some time from begin to end about what happened after

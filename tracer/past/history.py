@@ -155,13 +155,15 @@ class History:
         self, pidns: PidnsId, nr: int, begin_ns: int, end_ns: int, most: int | None = None
     ) -> tuple[list[Lifetime], Hole | None]:
         """All processes that had the number at some time from begin to end, the first of them where `most` is given;
-        and where others may be missing."""
+        and where events are missing that could tell of others, or of the end of one of them before that."""
         entries = self._of(pidns, nr)
         meets = (self.start[entries] <= end_ns) & (self.end[entries] > begin_ns)
         found = [self.lifetime(process) for process in entries[meets][:most].tolist()]
         if len(found) == 1 and found[0].proc_id.start_ns <= begin_ns and found[0].seen_ns >= end_ns:
             return found, None
-        return found, self.hole(begin_ns, end_ns, begin_ns)
+        before = int(np.searchsorted(self.start[entries], begin_ns, side="right")) - 1
+        known_ns = self.begins_ns if before < 0 else int(self.seen[entries[before]])
+        return found, self.hole(begin_ns, end_ns, min(begin_ns, known_ns))
 
     def holders(
         self, spaces: NDArray[np.int64], numbers: NDArray[np.int64], moments_ns: NDArray[np.int64]

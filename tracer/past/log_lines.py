@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from tracer.answers.translation import Translation
-from tracer.errors import NstraceError
+from tracer.errors import ExitCode, NstraceError
 from tracer.past.translation import Hindsight
 from tracer.text.stamps import Stamp
 from tracer.typed.moments import Span
@@ -70,8 +70,8 @@ class LogLines:
         begin_ns, end_ns = max(window.begin_ns, recorded.begin_ns), min(window.end_ns, recorded.end_ns)
         try:
             lives, hole = run.hindsight.first_two(proc, begin_ns, end_ns)
-        except NstraceError:  # this run has no such container
-            return Unanswered.NOBODY
+        except NstraceError as error:  # this run has no such container, or what tells of it was lost
+            return Unanswered.LOST if error.exit_code == ExitCode.FAILURE else Unanswered.NOBODY
         if len(lives) > 1:
             return Unanswered.AMBIGUOUS
         if hole:

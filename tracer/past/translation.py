@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from tracer.answers.translation import Life, Translation
@@ -64,13 +65,13 @@ class Hindsight:
         return Recalled([found[life] for life in sorted(found, key=lambda life: life.proc_id.start_ns)], hole)
 
     def first_two(self, proc: Proc, begin_ns: int, end_ns: int) -> tuple[list[Lifetime], Hole | None]:
-        """The first two processes that it was at some time from begin to end, and where others may be missing."""
-        found: list[Lifetime] = []
-        hole = None
-        for pidns in self.spaces(proc):
-            lifetimes, missing = self._past.history.during(pidns, proc.nr, begin_ns, end_ns, most=2)
-            found, hole = found + lifetimes, hole or missing
-        return found[:2], hole
+        """The first two processes that it was at some time from begin to end, and where others may be missing. In
+        several namespaces (of a container that has started again) any loss that was not repaired may hide one."""
+        history, spaces = self._past.history, self.spaces(proc)
+        if len(spaces) == 1:
+            return history.during(spaces[0], proc.nr, begin_ns, end_ns, most=2)
+        lives = [history.during(pidns, proc.nr, begin_ns, end_ns, most=2)[0] for pidns in spaces]
+        return list(itertools.chain(*lives))[:2], history.hole(begin_ns, end_ns, history.begins_ns)
 
     def translation(self, proc: Proc, life: Lifetime, moment_ns: int) -> Translation:
         """What is known of a process that it certainly was, as of a moment, or of the end of its life before that."""
