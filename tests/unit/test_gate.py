@@ -107,6 +107,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copy("/bin/sleep", program)
     variables = {"X" + HOSTILE.replace("=", ""): HOSTILE}
     living = subprocess.Popen([HOSTILE, "600"], executable=program, cwd=folder / f"{NAME}.d", env=variables)
+    (folder / LOG).write_bytes(
+        os.fsencode(f'time,container,nr,"{QUOTED}"\n1700000001.5,web,15,"{QUOTED}"\n{UNKNOWN},"{QUOTED}",7,\n')
+    )
     (folder / "pid").write_text(str(living.pid))
     with serving(folder / "sock") as engine:
         hostile = decode(HOSTILE_BYTES)
@@ -181,6 +184,7 @@ UNKNOWN = re.sub(r"[][*?]", "", HOSTILE)  # no glob, which would wait for a cont
 FILE, BAD, TORN, FOLDER = f"{NAME}.arrows", f"{NAME}.bad.arrows", f"{NAME}.torn.arrows", f"{NAME}.d"
 TARGETS = [f"{kind}{HOSTILE}" for kind in ("", "label:", "label:k=", "image:", "compose:", "pid:", "pidns:")] + ["web"]
 FILES = [FILE, BAD, TORN, FOLDER, f"{NAME}.missing.arrows"]
+LOG, QUOTED, ON = f"{NAME}.csv", HOSTILE.replace('"', '""'), ["--on", "container,nr", "--time-column", "time"]
 QUERIES = ["from processes", f"select * from events where comm = '{HOSTILE}'", HOSTILE, f'select "{HOSTILE}" from gaps']
 BASES = {  # how each command is run, with strangers' words wherever there is room for them
     "follow": [["-w", "/nowhere/x", UNKNOWN], ["-w", FILE], [UNKNOWN], ["--duration", "0.2", HOSTILE, "host"]],
@@ -216,6 +220,12 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         *([*how, FILE, query] for how in (["--json"], ["--csv"]) for query in QUERIES),
         *(["-w", out, FILE, "from gaps"] for out in (f"/nowhere/{NAME}.csv", f"{NAME}/x.csv", f"{NAME}.csv", NAME)),
     ],
+    "join": [
+        *([LOG, *how, "--from", file, *ON] for how in ([], ["--json"], ["--csv"]) for file in FILES),
+        *([log, "--from", FILE, *ON] for log in (FILE, FOLDER, HOSTILE)),
+        *([LOG, "--from", FILE, "--on", *on] for on in ((HOSTILE, "--time-column", "time"), ("nr", "--in", HOSTILE))),
+        *([LOG, "--from", FILE, *ON, "-w", out] for out in (f"/nowhere/{NAME}.csv", f"{NAME}/x.csv", NAME)),
+    ],
     "run": [["--to", FILE, "--", HOSTILE], ["--to", f"/nowhere/{NAME}", "--", HOSTILE]],
     "ps": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
     "tree": [*([target] for target in TARGETS), ["host"], ["--json", "host"], *(["--from", file] for file in FILES)],
@@ -234,6 +244,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
 }
 ALWAYS = {
     "sql": [FILE],
+    "join": [LOG, "--from", FILE, *ON],
     "summary": [FILE],
     "record": ["-w", f"/nowhere/{NAME}"],
     "export": ["--to", "csv"],

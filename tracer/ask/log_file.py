@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.text.escape import decode
 
 _PIECE_ROWS = 1 << 20
-_BLOCK_BYTES = 1 << 22  # of CSV: a line is shorter
+_BATCH_ROWS, _MAX_CELL = 1 << 16, 1 << 24  # of CSV
 _MAGIC = b"PAR1"
 
 
@@ -34,25 +35,15 @@ def open_log(name: str) -> int:
         raise NstraceError(f"{name} cannot be read: {error.strerror}", "LOG is a CSV or Parquet file") from error
 
 
-def begin_threads() -> None:
-    """Begin those of Arrow that read CSV: while it can be done. For signals, which are Python's, it would make a pipe
-    at each reading."""
-    pa.enable_signal_handlers(False)
-    pa.set_io_thread_count(1)
-    pa.set_cpu_count(1)
-    for _ in _csv(b"a\n1\n", io.BufferedReader(io.BytesIO()), "").pieces:
-        pass
-
-
 def read_log(fd: int, name: str) -> LogTable:
     """The log behind a descriptor. Raises NstraceError, now and while it is read."""
     try:
         file = os.fdopen(fd, "rb", closefd=False)
-        head = file.read(len(_MAGIC))
+        head = file.peek(len(_MAGIC))[: len(_MAGIC)]
         if head == _MAGIC:
             if not file.seekable():
                 raise NstraceError("Parquet cannot be read from a pipe", "save it to a file first", ExitCode.USAGE)
-            return _parquet(pq.ParquetFile(file), name)
+            return _parquet(pq.ParquetFile(file, pre_buffer=False), name)
         return _csv(head, file, name)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(name, error) from error
@@ -64,46 +55,48 @@ def _parquet(file: pq.ParquetFile, name: str) -> LogTable:
     return LogTable(schema, _pieces(batches, schema, name))
 
 
-class _Behind(io.RawIOBase):
-    """A file of which some bytes were read already."""
-
-    def __init__(self, head: bytes, file: io.BufferedReader) -> None:
-        self._head, self._file = head, file
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """As a raw file does."""
-        data = self._head or self._file.read1(len(buffer))
-        self._head = data[len(buffer) :]
-        data = data[: len(buffer)]
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def _csv(head: bytes, file: io.BufferedReader, name: str) -> LogTable:
-    first = head + file.readline(_BLOCK_BYTES)
+    first = file.readline(_MAX_CELL)
     if not first.strip():
         raise NstraceError(f"{name} is empty", "the first line of a CSV file has the names of its columns")
     if head[:1] == b"{":
         hint = f"nstrace translate --from DIR --pid-key KEY --time-key KEY - < {name}"
         raise NstraceError(f"{name} has lines of JSON, not of CSV", hint, ExitCode.USAGE)
     names = _names(first, name)
-    convert = pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False)
-    parse = pa_csv.ParseOptions(newlines_in_values=True)
-    read = pa_csv.ReadOptions(block_size=_BLOCK_BYTES)
-    batches = pa_csv.open_csv(io.BufferedReader(_Behind(first, file)), read, parse, convert)
-    return LogTable(batches.schema, _pieces(batches, batches.schema, name))
+    schema = pa.schema([(column, pa.string()) for column in names])
+    csv.field_size_limit(_MAX_CELL)
+    lines = csv.reader(io.TextIOWrapper(file, "utf-8", "surrogateescape", newline=""))
+    return LogTable(schema, _pieces(_batches(lines, schema, name), schema, name))
 
 
 def _names(line: bytes, name: str) -> list[str]:
     """The columns that a header has."""
-    names: list[str] = next(csv.reader(line.decode(errors="replace").removeprefix("\ufeff").splitlines()[:1]), [])
+    text = line.decode(errors="replace").removeprefix("\ufeff")
+    names: list[str] = next(csv.reader(text.splitlines()[:1]), [])
     if twice := [one for one in names if names.count(one) > 1]:
         raise NstraceError(f"{name} has the column {twice[0]} twice", "rename one of them", ExitCode.USAGE)
     return names
+
+
+def _batches(lines: Iterator[list[str]], schema: pa.Schema, name: str) -> Iterator[pa.RecordBatch]:
+    count = 0
+    try:
+        while rows := [row for row in itertools.islice(lines, _BATCH_ROWS) if row]:
+            if wrong := next((row for row in rows if len(row) != len(schema)), None):
+                what = f"a line behind line {count + 1} has {len(wrong)} columns, the header {len(schema)}"
+                raise NstraceError(f"{name} cannot be read: {what}", "LOG is a CSV file with a header")
+            yield pa.RecordBatch.from_arrays([_texts(column) for column in zip(*rows, strict=True)], schema=schema)
+            count += len(rows)
+    except csv.Error as error:
+        raise _unreadable(name, error) from error
+
+
+def _texts(cells: Sequence[str]) -> pa.Array:
+    """Cells as text: bytes that are no UTF-8 as numbers."""
+    try:
+        return pa.array(cells, pa.string())
+    except UnicodeEncodeError:
+        return pa.array([decode(cell.encode(errors="surrogateescape")) for cell in cells], pa.string())
 
 
 def _pieces(batches: Iterator[pa.RecordBatch], schema: pa.Schema, name: str) -> Iterator[pa.Table]:

@@ -100,12 +100,12 @@ def command(
 _USED = (
     *("tracer.ask.join", "tracer.ask.lives", "tracer.ask.log_file", "tracer.ask.log_times", "tracer.ask.tables"),
     *("tracer.recording.some_columns", "tracer.recording.questions", "tracer.text.counted", "tracer.text.times"),
-    *("numpy.ma", "numpy.strings", "difflib", "pyarrow.parquet", "pyarrow.csv"),
+    *("numpy.ma", "numpy.strings", "difflib", "pyarrow.parquet"),
 )
 
 
 class _Threads:
-    """The database, whose threads and Arrow's begin when there are no privileges that they could keep."""
+    """The database, whose threads begin when there are no privileges that they could keep."""
 
     def __init__(self) -> None:
         from tracer.ask.database import connect
@@ -115,10 +115,8 @@ class _Threads:
     def begin(self) -> None:
         """Begin them."""
         from tracer.ask.database import use_all_cpus
-        from tracer.ask.log_file import begin_threads
 
         use_all_cpus(self.database)
-        begin_threads()
 
 
 def _write(
