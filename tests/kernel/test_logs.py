@@ -74,7 +74,7 @@ class Recorded:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory, workload: Path) -> Recorded:
     with Receiver() as receiver:
-        return Recorded(tmp_path_factory.mktemp("logs"), workload, receiver, size(1000, 5000))
+        return Recorded(tmp_path_factory.mktemp("logs"), workload, receiver, size(5000, 20_000))
 
 
 def asked(recorded: Recorded, lines: list[str], *args: str) -> list[int | None]:
@@ -126,3 +126,14 @@ def test_lines_of_json(recorded: Recorded) -> None:
         assert line.startswith(before.rstrip("}\n"))
         assert said["process"]["pid"] == pair.host_tgid
         assert said["process"]["pids"] == [pair.host_tgid, NR]
+
+
+def test_a_table_is_joined_with_the_processes_that_wrote_it(recorded: Recorded, tmp_path: Path) -> None:
+    lines = [f"{rfc3339(recorded.written_ns(pair))},{NR},{pair.index}\n" for pair in recorded.pairs]
+    (tmp_path / "log.csv").write_text("time,nr,n\n" + "".join(lines))
+    args = ["--from", str(recorded.arrows), "--on", "nr", "--in", f"pidns:{recorded.inums[0]}", "--time-column", "time"]
+    shown = nstrace("join", str(tmp_path / "log.csv"), *args, "--lag", "0", "--json", "-q", stdin="")
+    rows = [json.loads(line) for line in shown.splitlines()]
+    assert [(row["process_pids"], row["process_unknown"]) for row in rows] == [
+        ([pair.host_tgid, NR], None) for pair in recorded.pairs
+    ]
