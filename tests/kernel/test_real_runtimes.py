@@ -63,6 +63,14 @@ def mounts(workload: Path, receiver: Receiver) -> dict[Path, str]:
     return {workload: WORKLOAD, receiver.directory: str(Path(SOCKET).parent)}
 
 
+def remove_cgroups(*names: str) -> None:
+    """What a runtime leaves in all hierarchies when it is killed."""
+    top = Path("/sys/fs/cgroup")
+    for place in (found for name in names for found in (*top.glob(name), *top.glob(f"*/{name}"))):
+        with suppress(OSError):
+            place.rmdir()
+
+
 def of_id(container_id: str | None, inum: int, events: list[Event]) -> list[Event]:
     """The events of a container, or where it has no id of a namespace."""
     if container_id is None:
@@ -173,6 +181,7 @@ def test_lxc(somebody: str, name: str, root: Path, workload: Path, holding_recei
         with running(*argv) as first:
             check(first, name, "lxc", holding_receiver, everything, tmp_path, [name, f"{name[:-2]}*"])
         everything.stop()
+    remove_cgroups(f"lxc.payload.{name}", f"lxc.monitor.{name}")
 
 
 def test_podman_without_its_service(
@@ -210,10 +219,7 @@ def test_namespaces_without_a_cgroup(
             inum = pidns_inum(first)
             check(first, None, None, holding_receiver, everything, tmp_path, [f"pidns:{inum}", f"pid:{first}"])
         everything.stop()
-    for left in ("payload", "supervisor"):
-        for place in Path("/sys/fs/cgroup").glob(f"*/{left}"):
-            with suppress(OSError):
-                place.rmdir()
+    remove_cgroups("payload", "supervisor")
 
 
 def test_podman_of_a_user(rootless: Rootless, node: Node, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
