@@ -68,6 +68,20 @@ def test_texts_of_their_own_find_their_lines(count: int) -> None:
     )
 
 
+@pytest.mark.parametrize("long", [b"", b"long " * 40])
+@pytest.mark.parametrize("count", [1, 50, 5000])
+def test_percent_signs_are_texts_like_others(count: int, long: bytes) -> None:
+    """Whether many bytes of the lines are unused, or few of them."""
+    texts, own = [b"50% ", b"%b%%%"], [b"%%d%b%d" % (b"%", at) for at in range(0, count, 3)]
+    sheet = sheet_of(count)
+    sheet.choice(texts, np.arange(count) % 2)
+    sheet.own(np.arange(0, count, 3), own)
+    sheet.text(long + b"100%\n")
+    assert sheet.render() == b"".join(
+        texts[at % 2] + (b"" if at % 3 else own[at // 3]) + long + b"100%\n" for at in range(count)
+    )
+
+
 @pytest.mark.parametrize("kind", SHEETS)
 def test_names_are_shown_with_their_flags(kind: type[Sheet]) -> None:
     raw = np.array([b"sh", b"exactly15bytes!", b"", b"sh"], "S16")
