@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tracer.errors import NstraceError, ReaderGone
@@ -18,7 +18,7 @@ class FileWriter(Writer):
     """As `Writer`, into a new file; where not even its beginning can be written, none is left, and what it was to
     replace stays. made: the status of the file.
 
-    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already.
+    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already. told: as for `Indexer`.
     """
 
     def __init__(
@@ -30,15 +30,16 @@ class FileWriter(Writer):
         fsync: bool = False,
         clock: Callable[[], float] = time.monotonic,
         folder: Folder | None = None,
+        told: Iterable[int] = (),
     ) -> None:
         folder = folder or folder_of(path)
-        self._fsync = fsync
+        self._fsync, told_before = fsync, frozenset(told)
         with created(path, force, folder) as fd:
             self.made = os.fstat(fd)
-            self._written = Written(os.dup(fd), folder, path.name)
+            self._written = Written(os.dup(fd), folder, path.name, told_before)
             sink = FileSink(fd, str(path), fsync)
             try:
-                super().__init__(sink, facts, clock)
+                super().__init__(sink, facts, clock, told_before)
             except (NstraceError, ReaderGone):
                 sink.close()
                 self._written.close()

@@ -3,6 +3,8 @@ they do not need."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +26,15 @@ def is_always(rows: NDArray[np.void]) -> NDArray[np.bool_]:
 
 
 class Indexer:
-    """Receives the batches of one file in order."""
+    """Receives the batches of one file in order. told: of which cgroups the files before have a first exec, or a list;
+    with those of this file."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Iterable[int] = ()) -> None:
         self._rows = self._last_ns = 0
         self._begin_ns: int | None = None
         self._facts = self._late = self._always = self._lost = 0
         self._nameless: set[int] = set()
-        self._cgroups: set[int] = set()
+        self.told = set(told)
 
     def of_batch(self, batch: Batch, carried: bool) -> dict[str, str]:
         """The metadata of the next batch, which has rows."""
@@ -40,7 +43,9 @@ class Indexer:
         lost = int(rows["seq"][rows["kind"] == Kind.GAP].sum()) if batch.has(Kind.GAP) else 0
         facts = int((teaches(batch) | of_kind(rows, Kind.MOVE, Kind.SESSION)).sum())
         late = self._late_names(batch) if batch.has(Kind.CGROUP) else 0
-        always = int(is_always(rows).sum()) + self._first_execs(batch)
+        always = int(is_always(rows).sum())
+        if not carried:  # who reads all files reads no carried batch but the first
+            always += self._first_execs(batch)
         said = {"first_row": self._rows, "first_ns": first_ns, "last_ns": last_ns, "lost": lost}
         said |= {"facts": facts, "late": late, "always": always}
         self._rows, self._late = self._rows + len(batch), self._late + late
@@ -82,7 +87,7 @@ class Indexer:
         tells = of_kind(rows, Kind.EXEC, Kind.SNAPSHOT) & (
             (rows["kind"] == Kind.EXEC) | (rows["flags"] & Flag.MOVED == 0)
         )
-        new = set(np.unique(rows["cgroup_id"][tells]).tolist()) - self._cgroups
+        new = set(np.unique(rows["cgroup_id"][tells]).tolist()) - self.told
         found = 0
         for at in np.flatnonzero(tells & np.isin(rows["cgroup_id"], list(new))).tolist() if new else ():
             if not new:
@@ -94,8 +99,8 @@ class Indexer:
             is_helper |= not is_exec and bytes(rows["comm"][at]).startswith(RUNTIME_COMM)
             if not is_helper:
                 new.discard(cgroup_id)
-                self._cgroups.add(cgroup_id)
+                self.told.add(cgroup_id)
                 found += is_exec
-        if len(self._cgroups) > _MAX_CGROUPS:
-            self._cgroups.clear()
+        if len(self.told) > _MAX_CGROUPS:
+            self.told.clear()
         return found

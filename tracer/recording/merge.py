@@ -24,6 +24,7 @@ class Written(NamedTuple):
     fd: int
     folder: Folder
     name: str
+    told: frozenset[int] = frozenset()
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -44,18 +45,19 @@ def merge(written: Written, facts: Mapping[str, str], fsync: bool = False) -> os
         rows = max((index.first_row for index in indices), default=0)
         if len(indices) < MIN_BATCHES or rows >= SMALL_ROWS * len(indices):
             return made
-        made = _replace(written.folder, written.name, made, recording, facts, fsync)
+        made = _replace(written, made, recording, facts, fsync)
     return made
 
 
 def _replace(
-    folder: Folder, name: str, old: os.stat_result, recording: Recording, facts: Mapping[str, str], fsync: bool
+    written: Written, old: os.stat_result, recording: Recording, facts: Mapping[str, str], fsync: bool
 ) -> os.stat_result:
     """Raises NstraceError, OSError where it stays as it is."""
+    folder, name = written.folder, written.name
     with folder.created(name, replaces=True) as fd:
         made = os.fstat(fd)
         with contextlib.closing(FileSink(fd, name, fsync)) as sink:
-            _copy(recording, Writer(sink, facts, clock=lambda: 0.0))
+            _copy(recording, Writer(sink, facts, lambda: 0.0, written.told))
         if not recording.is_closed or recording.damages or not folder.holds(name, old):
             raise NstraceError(f"{name} was changed by another program", "the recording stays as it is")
     return made

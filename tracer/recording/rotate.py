@@ -54,6 +54,7 @@ class RotatingWriter:
         self._kept = deque[tuple[str, os.stat_result]]()  # finished files, while their number is limited
         self._number = self._part = 1
         self._done_rows = self._done_bytes = self._done_lost = 0
+        self._told: set[int] = set()
         self._open(force)
 
     @property
@@ -119,11 +120,13 @@ class RotatingWriter:
         path = part_of(self._path, self._number)
         now = {"part": str(self._part), "realtime_ns": str(time.time_ns())}
         facts = {**self._facts, **now}
-        self._writer = FileWriter(path, facts, force=force, fsync=self._fsync, clock=self._clock, folder=self._folder)
+        options = {"force": force, "fsync": self._fsync, "clock": self._clock, "folder": self._folder}
+        self._writer = FileWriter(path, facts, told=self._told, **options)  # type: ignore[arg-type]
         self._carried_rows = 0
 
     def _close(self) -> None:
         self.close()
+        self._told = self._writer.told
         self._done_rows += self._writer.rows - self._carried_rows
         self._done_bytes += self._writer.bytes
         self._done_lost += self._writer.lost

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -68,12 +68,19 @@ class FileSink:
 
 
 class Writer:
-    """Receives batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them.
+    """Receives batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them. told: as for
+    `Indexer`.
 
     Callers pass an empty batch now and then, so that what waits is written in time.
     """
 
-    def __init__(self, sink: FileSink, facts: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sink: FileSink,
+        facts: Mapping[str, str],
+        clock: Callable[[], float] = time.monotonic,
+        told: Iterable[int] = (),
+    ) -> None:
         self.facts = facts
         self._sink = sink
         self._wall_offset_ns = int(facts["wall_offset_ns"])
@@ -83,7 +90,7 @@ class Writer:
         self._waiting_rows = self._waiting_bytes = 0
         self._since = self._flushed = clock()
         self.rows = self.lost = 0
-        self._indexer = Indexer()
+        self._indexer = Indexer(told)
         sink.write(frames.of_schema(facts))
 
     @property
@@ -95,6 +102,11 @@ class Writer:
     def bytes(self) -> int:
         """How many bytes have been written."""
         return self._sink.bytes
+
+    @property
+    def told(self) -> set[int]:
+        """As `Indexer.told`."""
+        return self._indexer.told
 
     def carry(self, batch: Batch) -> None:
         """Begin with what the file before has reported, as of now."""
