@@ -81,7 +81,7 @@ def command(
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.multiple_runs import check_found
-    from tracer.wiring.open_recordings import open_later, sayer, split_files, targets_of
+    from tracer.wiring.open_recordings import check_kept, open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
     if out is None:
@@ -93,6 +93,7 @@ def command(
     _check_what(form, what, where, partition)
     _check_fields(fields, form, what, partition)
     _check_library(form)
+    check_kept(out, files)
     table = Table(form, what, where, fields)
     shows = is_wanted(quiet, to_stdout=out == "-")
     parse = open_later(files, table.uses, targets_of(targets), sayer(quiet))

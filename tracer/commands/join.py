@@ -66,7 +66,7 @@ def command(
     """
     from tracer.ask import log_file
     from tracer.ask.join import On
-    from tracer.wiring.open_recordings import open_later, sayer
+    from tracer.wiring.open_recordings import check_kept, open_later, sayer
 
     names = [name.strip() for name in on.split(",")]
     if not all(names) or len(names) > 2 or not time_column:
@@ -74,6 +74,7 @@ def command(
     if len(names) == 2 and where:
         raise click.UsageError("--in CONTAINER goes with a single column: --on NS_PID")
     meant = On(names[-1], time_column, names[0] if len(names) == 2 else "", where or "", round(lag_s * 1e9))
+    check_kept(result.out, [log, *files])
     form, say = result.form(), sayer(quiet)
     fd = log_file.open_log(log)
     parse = open_later(list(files), _USED, (), say)

@@ -48,7 +48,7 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     nstrace sql --json web.arrows db.arrows "select * from gaps"
     nstrace sql -w failed.parquet web.arrows "from processes where signal is not null"
     """
-    from tracer.wiring.open_recordings import SUFFIX, open_later, sayer
+    from tracer.wiring.open_recordings import SUFFIX, check_kept, open_later, sayer
 
     *files, text = arguments
     if not files and any(letter.isspace() for letter in text) and not Path(text).exists():
@@ -58,6 +58,7 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
         raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
     from tracer.ask.query import USES, Query
 
+    check_kept(result.out, files)
     form, query = result.form(), Query(text)
     parse = open_later(files, USES, (), sayer(quiet))
 

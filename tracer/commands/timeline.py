@@ -55,7 +55,7 @@ def command(
     nstrace timeline all.arrows web --since 14:03 --until +5m -w - >web.html
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.wiring.open_recordings import open_later, sayer, split_files, targets_of
+    from tracer.wiring.open_recordings import check_kept, open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
     if out is None:
@@ -64,6 +64,7 @@ def command(
         out = str(Path(files[0]).with_suffix(".html"))
     if out == "-" and sys.stdout.isatty():
         raise click.UsageError("a page is not written to a terminal: -w web.html")
+    check_kept(out, files)
     page, shows = _page(), is_wanted(quiet, to_stdout=out == "-")
     parse = open_later(files, _USES, targets_of(targets), sayer(quiet))
     command_pid = os.getpid()

@@ -82,6 +82,15 @@ def _inside(folder: Path) -> list[str]:
     return inside
 
 
+def check_kept(out: str | None, names: Sequence[str]) -> None:
+    """Raises NstraceError (usage) where what is written would replace a file that it is made of. names: as typed."""
+    for name in _found(names) if out not in (None, "-") else ():
+        with contextlib.suppress(OSError):
+            if name != "-" and Path(str(out)).samefile(name):
+                message = f"{out} is read here, and would be replaced"
+                raise NstraceError(message, "give another name with -w", ExitCode.USAGE)
+
+
 def open_sources(
     names: Sequence[str],
     uses: Sequence[str],
