@@ -274,7 +274,7 @@ class Join:
     def _same(self, procs: NDArray[np.int64]) -> int:
         """How many different processes these are: two runs may have recorded the same one."""
         names = self._details.select([f"{PREFIX}id", f"{PREFIX}began"]).take(pa.array(procs))
-        return len(names.group_by(names.column_names).aggregate([]))
+        return len(set(zip(*(column.to_pylist() for column in names.columns), strict=True)))
 
     def _states(self, found: _Found) -> tuple[pa.Array, pa.Array]:
         """Name and arguments of each line's process, as of its moment."""

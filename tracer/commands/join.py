@@ -73,6 +73,8 @@ def command(
         raise click.UsageError("--on is the name of one column, or of two: CONTAINER,NS_PID")
     if len(names) == 2 and where:
         raise click.UsageError("--in CONTAINER goes with a single column: --on NS_PID")
+    if names == ["ns_pid"] and not where:
+        raise click.UsageError("ns_pid is a number inside a container: --in CONTAINER, or --on CONTAINER,ns_pid")
     meant = On(names[-1], time_column, names[0] if len(names) == 2 else "", where or "", round(lag_s * 1e9))
     check_kept(result.out, [log, *files])
     form, say = result.form(), sayer(quiet)
@@ -134,11 +136,13 @@ def _write(
     from tracer.ask.lives import build
     from tracer.ask.log_file import read_log
     from tracer.ask.tables import Tables, readings
+    from tracer.recording.source import check_complete
     from tracer.text.times import year
 
     if any(source.is_stream for source in sources):
         hint = "save it to a file first"
         raise NstraceError("a join reads recordings twice, and a pipe can be read once", hint, ExitCode.USAGE)
+    check_complete(sources)
     log = read_log(fd, name)
     _check_columns(log.schema.names, on, PREFIX)
     runs = build(threads.database, sources)

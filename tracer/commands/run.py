@@ -98,7 +98,7 @@ def _run(
     if file.path:
         check_new(file.path, file.force)
     redactor, where = make_redactor(options), make_filter(options)
-    destination = destination_of(record, options.redact) if record else None
+    destination = destination_of(record, options.redact, options.where is not None) if record else None
     with Tracing(LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)) as tracing:
         from tracer.host import procfs
         from tracer.kernel.new_pidns import Newborn

@@ -21,7 +21,8 @@ _MAX_DIGITS = 20
 @dataclass(frozen=True)
 class Metadata:
     """The metadata, as a reader uses it, within `tracer.recording.limits`. session: one run of nstrace; part: the
-    number of the file in it, from 1; began_ns: when the file was begun, wall clock."""
+    number of the file in it, from 1; began_ns: when the file was begun, wall clock. is_filtered: events were left out
+    by a condition."""
 
     schema: int
     wall_offset_ns: int
@@ -30,6 +31,7 @@ class Metadata:
     session: str
     part: int
     command: str
+    is_filtered: bool = False
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> Metadata:
@@ -42,6 +44,7 @@ class Metadata:
             session=_name(metadata, "session"),
             part=number_in(metadata, "part"),
             command=metadata.get("command", ""),
+            is_filtered=metadata.get("filtered") == "1",
         )
 
 

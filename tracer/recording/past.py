@@ -14,7 +14,7 @@ from tracer.recording.index import Index
 from tracer.recording.keys import host_keys
 from tracer.recording.reader import Recording
 from tracer.recording.row_filter import RowFilter, RowsOf
-from tracer.recording.source import RecordedSource
+from tracer.recording.source import RecordedSource, check_complete
 from tracer.stream.batch import Batch, of_kind, without_args
 from tracer.stream.repair import identities, identity
 from tracer.stream.schema import CONTAINER_KINDS, Kind
@@ -31,6 +31,7 @@ class TooMuch(NstraceError):
 def read_past(source: RecordedSource, about: RowFilter | None = None, max_bytes: int | None = None) -> Past:
     """Everything that the source holds. about: leaves out rows that are not needed, before they are decoded. Raises
     TooMuch where more than max_bytes (MAX_BYTES) are needed then."""
+    check_complete([source])
     for recording in source.recordings:
         recording.sieve = about
     kept = Kept(source.name, about, MAX_BYTES if max_bytes is None else max_bytes)

@@ -30,13 +30,13 @@ _USED = (
 
 
 class Destination:
-    """record: what the user chose. redact: secrets are masked in our own command line too, which is recorded. Raises
-    NstraceError where the recording cannot begin."""
+    """record: what the user chose. redact: secrets are masked in our own command line too, which is recorded.
+    is_filtered: not all events are recorded. Raises NstraceError where the recording cannot begin."""
 
-    def __init__(self, record: RecordOptions, redact: bool) -> None:
+    def __init__(self, record: RecordOptions, redact: bool, is_filtered: bool = False) -> None:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
         self.record, self._path = record, Path(record.path)
-        self._command = _command(redact)
+        self._command, self._is_filtered = _command(redact), is_filtered
         self._folder: Folder | None = None
         _check(record)
         if record.path != "-":
@@ -60,6 +60,8 @@ class Destination:
     ) -> None:
         """Give privileges up, as `Tracing.confine`: files are created by the broker then."""
         self._facts = of_this_host(tracing.wall_offset_ns, self._command)
+        if self._is_filtered:
+            self._facts["filtered"] = "1"
         if self._folder is None or self._fd is not None:
             tracing.confine(keep=keep, inlets=inlets, begin_threads=begin_threads)
             return

@@ -215,7 +215,7 @@ def _follow_until(
 
     _check(targets, options)
     keep_freed()
-    destination = destination_of(record, options.redact) if record else None
+    destination = destination_of(record, options.redact, options.where is not None) if record else None
     outlet = outlet_of(options, sys.stdout) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     recorder, redactor, where = None, make_redactor(options), make_filter(options)
@@ -263,11 +263,12 @@ def _container_code(name: str, lifetime: TargetLifetime, say: Callable[[str], No
     return lifetime.exit_code
 
 
-def destination_of(record: RecordOptions, redact: bool) -> Destination:
-    """Where the recording goes, looked at while there are privileges. Raises NstraceError."""
+def destination_of(record: RecordOptions, redact: bool, is_filtered: bool) -> Destination:
+    """Where the recording goes, looked at while there are privileges. The parameters are `Destination`'s. Raises
+    NstraceError."""
     from tracer.wiring.destination import Destination  # and with it pyarrow, which nothing else here needs
 
-    return Destination(record, redact)
+    return Destination(record, redact, is_filtered)
 
 
 def _patience_s(record: RecordOptions | None, has_condition: bool) -> float:

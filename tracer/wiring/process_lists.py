@@ -80,12 +80,14 @@ def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: b
 
         return living(look(_VIEWS), texts, say)
     from tracer.recording.multiple_runs import run_of
+    from tracer.recording.source import check_complete
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
 
     meant = () if is_from_settings("targets") else texts
     targets = targets_of(meant or ("all",))
     uses = (*_VIEWS, "tracer.recording.census")
     source = run_of(open_sources([file], uses, (), sayer(quiet)), at)
+    check_complete([source])
     hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
     return recorded(source, targets, moment_of(source, at), hint, say)
 

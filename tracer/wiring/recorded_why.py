@@ -55,10 +55,12 @@ def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[Reco
     """The recordings, in order of time, and until when they are asked (wall clock, ns). at: TIME as typed; None: to
     their end. Privileges are given up. Raises NstraceError."""
     from tracer.recording.multiple_runs import run_of
+    from tracer.recording.source import check_complete
     from tracer.typed.moments import parse_moment
     from tracer.wiring.open_recordings import open_sources, sayer
 
     sources = open_sources(files, _USED, (), sayer(quiet))
+    check_complete(sources)
     if at is None:
         return sources, _FOREVER_NS
     source = run_of(sources, at)
