@@ -222,6 +222,12 @@ def test_what_is_wrong_with_one_row_is_said_too(lives: Path) -> None:
     assert done.returncode == 2 and done.stderr.startswith("nstrace: Could not convert string 'sh' to INT32")
 
 
+def test_it_is_said_in_a_line_while_more_is_there_to_read(tmp_path: Path) -> None:
+    record(tmp_path / "x.arrows", [storm(at, 3000) for at in range(0, 60_000, 3000)])
+    done = nstrace("sql", tmp_path / "x.arrows", "select comm::int from events")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
 def test_a_pipe_is_read_once(lives: Path) -> None:
     argv = [sys.executable, "-m", "tracer", "sql", "-"]
     for query, code in (("select count(*) from processes", 0), ("from events join events e using (pid)", 2)):

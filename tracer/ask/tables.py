@@ -83,6 +83,8 @@ class _Rows:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._read()
+        except GeneratorExit:  # the query has ended, with an error of its own
+            raise
         except BaseException as error:  # Arrow keeps its text alone
             self._tables.error = error
             raise
