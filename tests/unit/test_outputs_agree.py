@@ -26,7 +26,7 @@ from tracer.recording.schema import FLAT
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.known import Known
-from tracer.stream.metadata import Killer, SignalSent
+from tracer.stream.metadata import Container, Killer, Pod, SignalSent
 from tracer.stream.schema import CONTAINER_KINDS, NO_CPU, RULES, STREAM_KINDS, Flag, Kind, members_of
 from tracer.stream.typed import event_of
 from tracer.text.escape import safe_text
@@ -36,6 +36,14 @@ from tracer.views.lines import Lines
 from tracer.views.view import View
 
 ROOT = Path(__file__).parents[2]
+PARTS = {
+    21: Container("c" * 64, "containerd", pod=Pod("3f1c2e4a-9a11-4f0e-8d5a-1d2c3b4a5f60")),
+    22: Container(
+        "d" * 64, "containerd", "web-0", pod=Pod("9b2d0c7e-5a11-4f0e-8d5a-1d2c3b4a5f61", "web", "shop", "app")
+    ),
+    23: Container("e" * 64, "docker", task="0f9de17a6465404e8b1b2356dc13c2f8"),
+}
+"""Containers that are part of something, by cgroup."""
 NUMBERS: dict[str, Any] = {"ts_ns": 9 * SECOND_NS, "seq": 3, "state": ord("S"), "cpu": 2, "exec_id": 4}
 NUMBERS |= {
     "start_ns": 5 * SECOND_NS,
@@ -87,6 +95,8 @@ def of_every_kind() -> Batch:
         session("ended", WEB, 2, exit_code=3, duration_ns=2 * SECOND_NS, left=[4, 5]),
         session("ended", WEB, 3, signal="SIGKILL"),
         session("ended", WEB, 4),
+        *(cgroup(cgroup_id, container) for cgroup_id, container in PARTS.items()),
+        *(row(Kind.EXEC, 80, [(PIDNS + 1, 3)], args=[b"sh"], cgroup_id=cgroup_id) for cgroup_id in PARTS),
     )
 
 

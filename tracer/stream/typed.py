@@ -12,13 +12,26 @@ import msgspec
 from msgspec import Meta
 
 
-class Container(msgspec.Struct, frozen=True):
-    """The container that a process belongs to. name, image: null where no engine reports them."""
+class Pod(msgspec.Struct, frozen=True):
+    """The Kubernetes pod of a container. name, namespace, container (what the pod calls it): null where the node does
+    not say them."""
+
+    uid: str
+    name: str | None
+    namespace: str | None
+    container: str | None
+
+
+class Container(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The container that a process belongs to. name, image: null where no engine reports them. pod, task (of Amazon
+    ECS): left out where it is in none."""
 
     id: str
     name: str | None
     image: str | None
     runtime: str
+    pod: Pod | None = None
+    task: str | None = None
 
 
 class Killer(msgspec.Struct, frozen=True):
