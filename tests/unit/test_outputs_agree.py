@@ -166,7 +166,8 @@ def test_text_says_what_the_json_says() -> None:
             assert line[name] == ("-" if fact.get(name) in (None, "") else str(fact[name])), (name, fact)
         space = f"pidns:{fact['pidns']}" if fact.get("pidns") not in (None, 4026531836) else "-"
         mark = f"@{fact['session']['number']}" if fact.get("session") else ""
-        assert line["label"] == (fact["container"]["name"] if fact.get("container") else space) + mark
+        container = fact.get("container")
+        assert line["label"] == (container["name"] or container["id"][:12] if container else space) + mark
         word = {"exec_failed": "failed", "container": "life"}.get(fact["event"], fact["event"])
         assert (line["event"], line["info"]) == (word, info(fact))
 
