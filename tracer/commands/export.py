@@ -104,7 +104,7 @@ def command(
         if os.getpid() != command_pid:
             default_signals()
         sources = parse()
-        chosen = in_window(sources, since, until)
+        chosen = in_window(sources, since, until, with_living=form == "perfetto")
         let_pass(table.where, chosen)
         with progress(chosen, shows):
             wrote = write(chosen)

@@ -77,7 +77,7 @@ def _of_files(
     shows = is_wanted(options.quiet, to_stdout=False)
     summarizing = Summarizing(options)
     sources = open_sources(files, USES, targets_of(targets), sayer(options.quiet))
-    chosen = in_window(sources, since, until)
+    chosen = in_window(sources, since, until, with_living=True)
     with progress(chosen, shows):
         tallies = [_tallies_of(source) for source in chosen]
     check_found(sources)

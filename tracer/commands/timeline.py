@@ -73,9 +73,9 @@ def command(
         if os.getpid() != command_pid:
             default_signals()
         sources = parse()
-        chosen = in_window(sources, since, until)
+        chosen = in_window(sources, since, until, with_living=True)
         with progress(chosen, shows):
-            rendered, processes = _rendered(chosen, page, is_whole=since is None and until is None)
+            rendered, processes = _rendered(chosen, page)
             file.write(rendered)
         file.flush()
         return counted(processes, "process", "es")
@@ -101,8 +101,8 @@ def _page() -> Page:
     return Page(*((folder / name).read_text("utf-8") for name in PARTS))
 
 
-def _rendered(sources: list[RecordedSource], page: Page, is_whole: bool) -> tuple[bytes, int]:
-    """The page of the one run, and how many processes it shows; is_whole: up to its end. Raises NstraceError (usage)
+def _rendered(sources: list[RecordedSource], page: Page) -> tuple[bytes, int]:
+    """The page of the one run, and how many processes it shows. Raises NstraceError (usage)
     where there are several."""
     from tracer.past.timeline import Collector
     from tracer.recording.multiple_runs import check_found, run_of
@@ -115,7 +115,7 @@ def _rendered(sources: list[RecordedSource], page: Page, is_whole: bool) -> tupl
     for batch in source.batches(lambda: 0.0):
         collector.take(batch, source.attribution)
     check_found([source])
-    timeline = collector.finish(source.recordings[-1].last_ns if is_whole else 0)
+    timeline = collector.finish(source.until_ns)
     about = About(
         Path(source.name).name, source.recordings[0].facts.host, source.wall_offset_ns, zone.is_utc(), VERSION
     )

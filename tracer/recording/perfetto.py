@@ -296,6 +296,6 @@ def write_trace(source: RecordedSource, file: IO[bytes]) -> int:
     trace = PerfettoTrace(file, source.wall_offset_ns, safe_text(source.recordings[0].facts.host))
     for batch in source.batches(lambda: 0.0):
         trace.take(batch, source.attribution)
-    trace.close()
+    trace.close(source.until_ns)
     file.flush()
     return trace.slices

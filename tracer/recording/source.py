@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.recording.carry_over import CarryOver
 from tracer.recording.index import Index, Whole
 from tracer.recording.inputs import FileInput, StreamInput
 from tracer.recording.late_names import late_names
@@ -68,11 +69,12 @@ class RecordedSource:
         self._selection = Selection(tuple(map(self._bound, targets)), self.attribution)
         self._moves = CgroupMoves(partial(_cgroup_before, self._selection))
         self._held = Undecided(self._selection)
-        self._from_ns, self._to_ns = 0, _FOREVER_NS
+        self._from_ns, self._to_ns, self._reads_from_ns = 0, _FOREVER_NS, 0
         self.on_progress: Callable[[], None] = lambda: None
         self.knows_what_follows = True
         self.choice: Choice | None = None
         self.passing: Callable[[Batch, Attribution], Batch] = lambda batch, _containers: batch
+        self._before: CarryOver | None = None  # what was ahead of the window, until that begins
 
     @property
     def name(self) -> str:
@@ -105,10 +107,19 @@ class RecordedSource:
         for recording in self.recordings:
             recording.keep_reading = keep_reading
 
-    def show(self, window: Span) -> None:
-        """Show only what happened in this window from now on."""
+    def show(self, window: Span, *, with_living: bool = False) -> None:
+        """Show only what happened in this window from now on. with_living: begin with who lived at its beginning, as
+        SNAPSHOT rows; all that was before is read for that."""
         self._from_ns = max(0, window.begin_ns - self.wall_offset_ns)
         self._to_ns = max(0, window.end_ns - self.wall_offset_ns)
+        self._reads_from_ns = 0 if with_living else self._from_ns
+        self._before = CarryOver() if with_living and self._from_ns else None
+
+    @property
+    def until_ns(self) -> int:
+        """Until when it shows what happened (boottime), of the end of the files and that of the window; valid when it
+        was read."""
+        return min(self._to_ns, self.recordings[-1].last_ns)
 
     def span(self) -> Span:
         """From when to when the files have events, from their headers alone; a stream's end is known after it was
@@ -194,12 +205,32 @@ class RecordedSource:
                 recording.input.keep_waiting = lambda: timeout_s() is not None
             with _read_while(recording, lambda: timeout_s() is not None):
                 for chosen in self._chosen_of(recording, before):
-                    yield self._counted(chosen)
+                    yield from map(self._counted, self._since(chosen))
                     self.on_progress()
                     if timeout_s() is None:
                         return
             before = recording
-        yield from map(self._counted, self._last())
+        for chosen in self._last():
+            yield from map(self._counted, self._since(chosen))
+        if self._before:
+            yield self._counted(self._living_before(self._before))
+
+    def _since(self, chosen: Batch) -> Iterator[Batch]:
+        """What of these rows is in the window; ahead of the first of it who lived at its beginning."""
+        if self._reads_from_ns == self._from_ns:
+            yield chosen
+            return
+        is_before = chosen.rows["ts_ns"] < self._from_ns
+        if self._before:
+            self._before.apply(chosen.select(is_before))
+            if is_before.all():
+                return
+            yield self._living_before(self._before)
+        yield chosen.select(~is_before)
+
+    def _living_before(self, before: CarryOver) -> Batch:
+        self._before = None
+        return before.snapshot(self._from_ns).only(Kind.SNAPSHOT)
 
     def _last(self) -> Iterator[Batch]:
         """What was held until now. Names that a stream has not brought do not come any more."""
@@ -234,7 +265,7 @@ class RecordedSource:
 
     def _is_wanted_of(self, recording: Recording, whole: Whole) -> bool:
         """Whether any batch of a file may be wanted, but for what it repeats of the one before."""
-        in_window = whole.last_ns >= self._from_ns and whole.begin_ns <= self._to_ns
+        in_window = whole.last_ns >= self._reads_from_ns and whole.begin_ns <= self._to_ns
         is_chosen = self.choice is None or whole.always > 0 or self.choice.has_any(recording)
         return whole.facts > 0 or (in_window and is_chosen)
 
@@ -245,7 +276,7 @@ class RecordedSource:
     def _is_wanted(self, recording: Recording, index: Index, goes_on: bool) -> bool:
         if index.carried and goes_on:
             return False
-        in_window = index.last_ns >= self._from_ns and index.first_ns <= self._to_ns
+        in_window = index.last_ns >= self._reads_from_ns and index.first_ns <= self._to_ns
         is_chosen = self.choice is None or index.always > 0 or self.choice.has(recording, index)
         return index.facts > 0 or (in_window and is_chosen)
 
@@ -253,7 +284,7 @@ class RecordedSource:
         wanted = np.ones(len(part), bool)
         if self._has_window:
             times = part.rows["ts_ns"]
-            wanted = (times >= self._from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
+            wanted = (times >= self._reads_from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
         if not self._selection.targets:
             yield reduce(part, wanted)
             return

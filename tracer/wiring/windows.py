@@ -26,8 +26,11 @@ def window_options(*also: str) -> Callable[[F], F]:
     return add
 
 
-def in_window(sources: list[RecordedSource], since: str | None, until: str | None) -> list[RecordedSource]:
-    """The sources that have events in the window, set to show it alone. Raises NstraceError (usage) where none has."""
+def in_window(
+    sources: list[RecordedSource], since: str | None, until: str | None, *, with_living: bool = False
+) -> list[RecordedSource]:
+    """The sources that have events in the window, set to show it alone. with_living: as for `RecordedSource.show`.
+    Raises NstraceError (usage) where none has."""
     from tracer.typed.moments import parse_windows
 
     if since is None and until is None:
@@ -35,5 +38,5 @@ def in_window(sources: list[RecordedSource], since: str | None, until: str | Non
     windows = parse_windows(since, until, [source.span() for source in sources])
     for source, window in zip(sources, windows, strict=True):
         if window:
-            source.show(window)
+            source.show(window, with_living=with_living)
     return [source for source, window in zip(sources, windows, strict=True) if window]
