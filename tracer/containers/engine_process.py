@@ -44,6 +44,7 @@ from tracer.containers.node_source import Ask, NodeLogs, NodeTools
 from tracer.containers.requests import Request
 from tracer.errors import NstraceError
 from tracer.system import privileges
+from tracer.system.limits import lower_limits
 
 MAX_MEMORY_BYTES = 192 << 20
 """Beyond what it has at the start: an answer of the longest length, and what becomes of it."""
@@ -73,15 +74,12 @@ def serve(questions: socket.socket, connections: socket.socket, address: Address
 
 def _limit() -> None:
     """Bound what this process can take from the host. Raises OSError."""
-    for what, most in (
-        (resource.RLIMIT_DATA, _data_bytes() + MAX_MEMORY_BYTES),
-        (resource.RLIMIT_NOFILE, _MAX_FILES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(what)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+    lower_limits({
+        resource.RLIMIT_DATA: _data_bytes() + MAX_MEMORY_BYTES,
+        resource.RLIMIT_NOFILE: _MAX_FILES,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    })  # fmt: skip
 
 
 def _data_bytes() -> int:

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from tracer.containers.node_questions import LOGS, TOOLS, Tool, argv_of, place_and_words
 from tracer.system.libc import call
+from tracer.system.limits import lower_limits
 
 TOOL_S = 2.0
 """So long a tool may run."""
@@ -31,7 +32,14 @@ _MAX_NAMES, _MAX_NAMES_BYTES = 1 << 16, 1 << 24
 _MAX_RUNNING = 12
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _PR_SET_PDEATHSIG = 1
-_MAX_CPU_S, _MAX_DATA_BYTES, _MAX_FILES = 2, 1 << 30, 256
+_LIMITS = {
+    resource.RLIMIT_CPU: 2,
+    resource.RLIMIT_DATA: 1 << 30,
+    resource.RLIMIT_NOFILE: 256,
+    resource.RLIMIT_FSIZE: 0,
+    resource.RLIMIT_CORE: 0,
+}
+"""Of a tool; CPU in s."""
 
 
 def useful_tools() -> list[int]:
@@ -133,16 +141,7 @@ def _run(tool: Tool, path: str, argv: list[str], out: int) -> NoReturn:
         os.dup2(out, 1)  # 0 and 2 are /dev/null; all else is close-on-exec
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
-        for what, most in (
-            (resource.RLIMIT_CPU, _MAX_CPU_S),
-            (resource.RLIMIT_DATA, _MAX_DATA_BYTES),
-            (resource.RLIMIT_NOFILE, _MAX_FILES),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            hard = resource.getrlimit(what)[1]
-            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(what, (most, most))
+        lower_limits(_LIMITS)
         if not tool.is_roots and privileges.is_root():
             privileges.become(_NOBODY, _NOBODY)
         privileges.renounce()
