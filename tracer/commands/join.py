@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -13,7 +11,6 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
-from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,21 +79,7 @@ def command(
     parse = open_later(list(files), _USED, (), say)
     threads = _Threads()
 
-    def write(file: IO[bytes]) -> None:
-        _write(parse(), fd, log, meant, form, file, say, threads)
-
-    def in_child(file: IO[bytes]) -> None:
-        default_signals()
-        write(file)
-
-    if result.out is None:
-        from tracer.system.privileges import drop
-
-        drop(begin_threads=threads.begin)
-        write(sys.stdout.buffer)
-    else:
-        interrupt_at_signals()
-        into_file(in_child, Path(result.out), result.force, threads.begin)
+    result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -13,7 +12,6 @@ import click
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
-from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 
 if TYPE_CHECKING:
@@ -62,21 +60,7 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     form, query = result.form(), Query(text)
     parse = open_later(files, USES, (), sayer(quiet))
 
-    def write(file: IO[bytes]) -> None:
-        _write(query, parse(), (since, until), form, file)
-
-    def in_child(file: IO[bytes]) -> None:
-        default_signals()
-        write(file)
-
-    if result.out is None:
-        from tracer.system.privileges import drop
-
-        drop(begin_threads=query.begin_threads)
-        write(sys.stdout.buffer)
-    else:
-        interrupt_at_signals()
-        into_file(in_child, Path(result.out), result.force, query.begin_threads)
+    result.give(lambda file: _write(query, parse(), (since, until), form, file), query.begin_threads)
     return 0
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
+from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 
 if TYPE_CHECKING:
     from tracer.ask.answer import Form
@@ -53,6 +55,23 @@ class Result:
                 ExitCode.USAGE,
             )
         return FORMS[form]
+
+    def give(self, write: Callable[[IO[bytes]], object], begin_threads: Callable[[], None]) -> None:
+        """Have the result written where it goes, without privileges. begin_threads: as for
+        `tracer.system.privileges.drop`. Raises what writing raises."""
+
+        def in_child(file: IO[bytes]) -> None:
+            default_signals()
+            write(file)
+
+        if self.out is None:
+            from tracer.system.privileges import drop
+
+            drop(begin_threads=begin_threads)
+            write(sys.stdout.buffer)
+        else:
+            interrupt_at_signals()
+            into_file(in_child, Path(self.out), self.force, begin_threads)
 
 
 _OPTIONS = (
