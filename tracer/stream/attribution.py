@@ -174,6 +174,14 @@ class Attribution:
             self._ownerless.put(pidns, True)
         return found
 
+    def is_elsewhere(self, pidns: PidnsId, container: Container | None) -> bool:
+        """Whether a process of a container that is in this PID namespace is in one that is not the container's own, for
+        certain: the host's, or another's. Nobody's owner may only not have been reported yet."""
+        if container is None or pidns.inum == INITIAL_PIDNS.inum:
+            return container is not None
+        owner = self.owner(pidns)
+        return owner is not None and owner.id != container.id
+
     def by_engine(self, pidns: PidnsId) -> Container | None:
         """As `owner`, where an engine reports it and the cgroup does not show it."""
         return self._by_engine.get(pidns)

@@ -22,7 +22,7 @@ from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch, of_kind, pick
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import RUNTIME_COMM, Container, Killer, LifeFact, SignalSent
-from tracer.stream.pidns import INITIAL_PIDNS, Chain, PidnsId, ProcId, chain_of
+from tracer.stream.pidns import Chain, PidnsId, ProcId, chain_of
 from tracer.stream.schema import INLINE_LEVELS, Flag, Kind
 from tracer.stream.table import Table
 from tracer.text.wait_status import ending
@@ -164,12 +164,9 @@ class Lives:
 
     def _shares(self, pidns: PidnsId, container: Container | None) -> bool:
         """Whether a container's process is in a namespace that is not the container's own, for certain."""
-        if container is None or pidns.inum == INITIAL_PIDNS.inum:
-            return container is not None
-        if (life := self._by_pidns.get(pidns)) and life.container.id == container.id:
-            return False
-        owner = self._attribution.owner(pidns)
-        return owner is not None and owner.id != container.id
+        life = self._by_pidns.get(pidns)
+        is_own = life is not None and container is not None and life.container.id == container.id
+        return not is_own and self._attribution.is_elsewhere(pidns, container)
 
     def _first_of_namespace(self, batch: Batch, at: int) -> Iterator[_Found]:
         chain = chain_of(batch, at)

@@ -110,10 +110,7 @@ class Visitors:
         if row["kind"] not in PROCESS_KINDS:
             return _Pair(None, False)
         own, (inum, _nr, gen) = self._attribution.of_row(batch, first), row["chain"][0].tolist()
-        if own is None or inum == INITIAL_PIDNS.inum:
-            return _Pair(own, own is not None)
-        owner = self._attribution.owner(PidnsId(inum, gen))  # None: its first process has not been reported yet
-        return _Pair(own, owner is not None and owner.id != own.id)
+        return _Pair(own, self._attribution.is_elsewhere(PidnsId(inum, gen), own))
 
     def _entered(self, batch: Batch, at: int, pairs: list[_Pair]) -> Visitor | None:
         """The visitor that enters a PID namespace with this row; None: it comes from inside of the container."""
