@@ -230,7 +230,7 @@ def bubblewrap(root: Path, mounts: dict[Path, str], *command: str) -> list[str]:
     return ["bwrap", "--unshare-pid", "--as-pid-1", "--bind", str(root), "/", "--proc", "/proc", *binds, *command]
 
 
-PODMAN_CONF = """\
+_PODMAN_CONF = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 [engine]
@@ -239,14 +239,19 @@ events_logger = "file"
 """
 
 
+def podman_below(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command podman, and its environment: root's, with everything below a folder."""
+    conf = folder / "containers.conf"
+    conf.write_text(_PODMAN_CONF)
+    places = (f"--{name}={folder}/{name}" for name in ("root", "runroot", "tmpdir"))
+    return ["podman", *places, "--storage-driver=vfs", "--runtime=runc"], os.environ | {"CONTAINERS_CONF": str(conf)}
+
+
 class Podman:
     """Podman of root's, without a service, with everything below a folder."""
 
     def __init__(self, folder: Path, root: Path) -> None:
-        (folder / "containers.conf").write_text(PODMAN_CONF)
-        self._env = os.environ | {"CONTAINERS_CONF": str(folder / "containers.conf")}
-        places = (f"--{name}={folder}/{name}" for name in ("root", "runroot", "tmpdir"))
-        self._podman = ["podman", *places, "--storage-driver=vfs", "--runtime=runc"]
+        self._podman, self._env = podman_below(folder)
         subprocess.run(["tar", "-C", str(root), "-cf", str(folder / "image.tar"), "."], check=True)
         self._run("import", str(folder / "image.tar"), "test")
 
@@ -287,7 +292,7 @@ class Rootless:
         self.path = self._folder / "run/podman/podman.sock"
         self.path.parent.mkdir(parents=True)
         self.path.parent.parent.chmod(0o700)
-        (self._folder / "containers.conf").write_text(PODMAN_CONF)
+        (self._folder / "containers.conf").write_text(_PODMAN_CONF)
         subprocess.run(["tar", "-C", str(root), "-cf", str(self._folder / "image.tar"), "."], check=True)
         subprocess.run(["chown", "-R", f"{self.uid}:{self.uid}", str(self._folder)], check=True)
         self.podman("import", str(self._folder / "image.tar"), "test")

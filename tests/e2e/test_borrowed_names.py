@@ -7,7 +7,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,15 +54,13 @@ def _is_removed(directory: Path) -> bool:
     return not directory.exists()
 
 
-@pytest.fixture
-def hers(alices: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """hers(cgroup, *argv): a loop of the user's, run by argv, in a cgroup that she has made."""
+@contextmanager
+def loops(make: Callable[[str], Path]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Gives a function (name, *argv) that starts a loop, run by argv, in the cgroup that `make` makes of the name."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *argv: str) -> subprocess.Popen[bytes]:
-        cgroup = alices / "docker" / name
-        make = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups", "mkdir", "-p", str(cgroup)]
-        subprocess.run(make, check=True)
+        cgroup = make(name)
         enter = lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))  # noqa: E731
         child = subprocess.Popen([*argv, *LOOP], preexec_fn=enter, start_new_session=True)
         started.append(child)
@@ -72,6 +70,20 @@ def hers(alices: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     for child in started:
         os.killpg(child.pid, 9)
         child.wait()
+
+
+@pytest.fixture
+def hers(alices: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """hers(cgroup, *argv): a loop of the user's, run by argv, in a cgroup that she has made."""
+
+    def make(name: str) -> Path:
+        cgroup = alices / "docker" / name
+        as_alice = ["setpriv", f"--reuid={ALICE}", f"--regid={ALICE}", "--clear-groups"]
+        subprocess.run([*as_alice, "mkdir", "-p", str(cgroup)], check=True)
+        return cgroup
+
+    with loops(make) as start:
+        yield start
 
 
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
@@ -180,20 +192,14 @@ def test_a_first_process_that_is_moved_to_another_container_stays_its_own(
 def roots() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """roots(cgroup, *argv): a loop of root's, run by argv, in a cgroup of root's making."""
     top = pids_hierarchy() / f"agent-{uuid.uuid4().hex[:8]}"
-    started: list[subprocess.Popen[bytes]] = []
 
-    def start(name: str, *argv: str) -> subprocess.Popen[bytes]:
+    def make(name: str) -> Path:
         cgroup = top / "docker" / name
         cgroup.mkdir(parents=True, exist_ok=True)
-        enter = lambda: (cgroup / "cgroup.procs").write_text(str(os.getpid()))  # noqa: E731
-        child = subprocess.Popen([*argv, *LOOP], preexec_fn=enter, start_new_session=True)
-        started.append(child)
-        return child
+        return cgroup
 
-    yield start
-    for child in started:
-        os.killpg(child.pid, 9)
-        child.wait()
+    with loops(make) as start:
+        yield start
     for directory in sorted(top.glob("**/"), reverse=True):
         wait_for(partial(_is_removed, directory))
 

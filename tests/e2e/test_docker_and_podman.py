@@ -19,29 +19,19 @@ import pytest
 from conftest import ENGINE, wait_for
 from engine_processes import children, name_of
 from oracle import pids_hierarchy
+from runtimes import podman_below
 
 pytestmark = pytest.mark.e2e
 
 Start = Callable[..., Any]
 UID = 4242
-CONF = """\
-[containers]
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-"""
 
 
 class Podman:
     """Podman's service on a socket, with everything below a folder."""
 
     def __init__(self, folder: Path, image: str) -> None:
-        conf = folder / "containers.conf"
-        conf.write_text(CONF)
-        self._env = os.environ | {"CONTAINERS_CONF": str(conf)}
-        places = (f"--{name}={folder}/{name}" for name in ("root", "runroot", "tmpdir"))
-        self._podman = ["podman", *places, "--storage-driver=vfs", "--runtime=runc"]
+        self._podman, self._env = podman_below(folder)
         saved = subprocess.Popen(["docker", "-H", ENGINE, "save", image], stdout=subprocess.PIPE)
         with saved:
             subprocess.run([*self._podman, "load"], stdin=saved.stdout, env=self._env, check=True, capture_output=True)
