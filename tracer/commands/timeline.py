@@ -102,8 +102,7 @@ def _page() -> Page:
 
 
 def _rendered(sources: list[RecordedSource], page: Page) -> tuple[bytes, int]:
-    """The page of the one run, and how many processes it shows. Raises NstraceError (usage)
-    where there are several."""
+    """The page of the one run, and how many processes it shows. Raises NstraceError (usage) where there are several."""
     from tracer.past.timeline import Collector
     from tracer.recording.multiple_runs import check_found, run_of
     from tracer.text import zone

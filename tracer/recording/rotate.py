@@ -120,8 +120,9 @@ class RotatingWriter:
         path = part_of(self._path, self._number)
         now = {"part": str(self._part), "realtime_ns": str(time.time_ns())}
         facts = {**self._facts, **now}
-        options = {"force": force, "fsync": self._fsync, "clock": self._clock, "folder": self._folder}
-        self._writer = FileWriter(path, facts, told=self._told, **options)  # type: ignore[arg-type]
+        self._writer = FileWriter(
+            path, facts, force=force, fsync=self._fsync, clock=self._clock, folder=self._folder, told=self._told
+        )
         self._carried_rows = 0
 
     def _close(self) -> None:
