@@ -27,6 +27,8 @@ _ENTRY = np.dtype([("boottime_ns", "<u8"), ("vtid", "<u8")])  # struct entry, st
 KINDS = ("forks", "execs", "exits", "threads", "thread_exits")
 _READY_S = 20.0
 _LATE_S = 3.0
+_FLUSH_S = 6.0
+"""What a recorder still holds of a storm is written, and paid for, within this time."""
 
 
 class CannotRun(Exception):
@@ -87,7 +89,7 @@ def under_storm(tool: Tool, workload: Workload, storm: Path, quiet_pid: int) -> 
                 raise _cannot(tracer, folder)
             before_ns, before_bytes = tracer.cpu_ns(), (folder / "stdout").stat().st_size
             ledger = workload.run(storm)
-            tracer.settle()
+            tracer.settle(idle_s=_FLUSH_S if tool.after else 0)
             if tracer.has_ended:
                 raise _cannot(tracer, folder)
             cpu_ns = tracer.cpu_ns() - before_ns

@@ -48,14 +48,16 @@ class Running:
         """CPU time of all its living threads (/proc/PID/schedstat), in ns."""
         return sum(int(text.split()[0]) for pid in self._tree() for text in _read_all(pid, "task/*/schedstat"))
 
-    def settle(self, deadline_s: float = 15.0) -> None:
-        """Wait until it is idle."""
-        deadline = time.monotonic() + deadline_s
+    def settle(self, deadline_s: float = 15.0, idle_s: float = _SETTLE_S) -> None:
+        """Wait until it has been idle for idle_s."""
+        began = since = time.monotonic()
         before = self.cpu_ns()
-        while time.monotonic() < deadline and not self.has_ended:
+        while time.monotonic() < began + deadline_s and not self.has_ended:
             time.sleep(_SETTLE_S)
             now = self.cpu_ns()
-            if 0 <= now - before < _SETTLE_S * 1e9 * _SETTLED_SHARE:
+            if not 0 <= now - before < _SETTLE_S * 1e9 * _SETTLED_SHARE:
+                since = time.monotonic()
+            elif time.monotonic() >= since + idle_s:
                 return
             before = now
 
