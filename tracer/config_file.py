@@ -57,17 +57,25 @@ def read() -> dict[settings.Setting, settings.Set]:
 
 def _table(where: Path) -> dict[str, object]:
     try:
-        with _checked(where) as file:
-            text = file.read(_MAX_BYTES)
+        return _parsed(read_trusted(where, _NO_FILE), where)
     except (FileNotFoundError, NotADirectoryError):
         return {}
+
+
+def read_trusted(where: Path, hint: str) -> bytes:
+    """What a file holds that belongs to whoever may say what we do. hint: what to do where it cannot be read. Raises
+    FileNotFoundError, NotADirectoryError where there is none; NstraceError."""
+    try:
+        with _checked(where, hint) as file:
+            return file.read(_MAX_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except (OSError, ValueError) as error:
-        raise NstraceError(f"{where} cannot be read: {getattr(error, 'strerror', error)}", _NO_FILE) from error
-    return _parsed(text, where)
+        raise NstraceError(f"{where} cannot be read: {getattr(error, 'strerror', error)}", hint) from error
 
 
 @contextlib.contextmanager
-def _checked(where: Path) -> Iterator[IO[bytes]]:
+def _checked(where: Path, hint: str) -> Iterator[IO[bytes]]:
     """The file, opened to be read after it was checked: to open a device may be an act in itself (O_PATH, open(2)). A
     folder that is closed to us, such as root's where HOME is still root's, has none for us."""
     try:
@@ -77,25 +85,25 @@ def _checked(where: Path) -> Iterator[IO[bytes]]:
             raise
         raise FileNotFoundError from error
     try:
-        _check(os.fstat(found), where)
+        _check(os.fstat(found), where, hint)
         with Path(f"/proc/self/fd/{found}").open("rb") as file:
             yield file
     finally:
         os.close(found)
 
 
-def _check(found: os.stat_result, where: Path) -> None:
+def _check(found: os.stat_result, where: Path, hint: str) -> None:
     """Raises NstraceError where this file is none that we read."""
     from tracer.system.privileges import caller
 
     if not stat.S_ISREG(found.st_mode):
-        raise NstraceError(f"{where} is not a regular file", _NO_FILE)
+        raise NstraceError(f"{where} is not a regular file", hint)
     if found.st_size > _MAX_BYTES:
-        raise NstraceError(f"{where} is longer than {_MAX_BYTES} bytes", _NO_FILE)
+        raise NstraceError(f"{where} is longer than {_MAX_BYTES} bytes", hint)
     trusted = {0, os.geteuid(), *(caller() or ())[:1]}
     if found.st_uid not in trusted or found.st_mode & stat.S_IWOTH:
         why = "can be written by everyone" if found.st_mode & stat.S_IWOTH else f"belongs to user {found.st_uid}"
-        raise NstraceError(f"{where} {why}: it is not read", _NO_FILE, ExitCode.NOT_PERMITTED)
+        raise NstraceError(f"{where} {why}: it is not read", hint, ExitCode.NOT_PERMITTED)
 
 
 def _parsed(text: bytes, where: Path) -> dict[str, object]:

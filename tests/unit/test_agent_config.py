@@ -1,0 +1,155 @@
+"""The agent's configuration: what it takes, and where it says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tracer.agent.config import Config, Metrics, Publish, Record, Trigger, parse_config, problems_in
+from tracer.agent.config_reader import VARIABLE, read_config
+from tracer.agent.toml_lines import line_of
+from tracer.errors import NstraceError
+
+WHOLE = """
+[record]
+targets = ["web-*", "host"]
+folder = "/srv/nstrace"
+rotate_size = "16 MB"
+rotate_interval = "10m"
+keep = ["2 GB", "12 hours"]
+min_free = "500 MB"
+buffer_size = "1 MiB"
+max_args_bytes = 0
+threads = true
+redact = true
+
+[[trigger]]
+where = "event = 'exit' and oom"
+before = "2m"
+after = "10s"
+run = ["/usr/bin/logger", "{file}"]
+user = "daemon"
+timeout = "5s"
+
+[[trigger]]
+where = "comm = 'sh'"
+
+[incidents]
+keep = 7
+
+[metrics]
+listen = "[::1]:9000"
+containers = 3
+
+[publish]
+cluster = "eu-1"
+host = "node_7"
+sink = "nats"
+url = ["nats://a:4222", "nats://b:4222"]
+credentials_file = "/etc/nstrace/nats.creds"
+rate = "1 MB"
+"""
+
+
+def test_all_of_it() -> None:
+    config = parse_config(WHOLE, "agent.toml")
+    assert config.record == Record(
+        ("web-*", "host"), Path("/srv/nstrace"), 16_000_000, 600.0, 2_000_000_000, 43_200.0, 500_000_000, 1 << 20, 0,
+        threads=True, redact=True,
+    )  # fmt: skip
+    assert config.triggers == (
+        Trigger("event = 'exit' and oom", 120.0, 10.0, ("/usr/bin/logger", "{file}"), "daemon", 5.0),
+        Trigger("comm = 'sh'"),
+    )
+    assert config.incidents.keep == 7
+    assert config.metrics == Metrics("::1", 9000, 3)
+    assert config.publish == Publish(
+        "eu-1", "nats", ("nats://a:4222", "nats://b:4222"), "node_7", Path("/etc/nstrace/nats.creds"),
+        rate_bytes_s=1_000_000,
+    )  # fmt: skip
+
+
+def test_nothing_is_everything_by_default() -> None:
+    config = parse_config("", "agent.toml")
+    assert config == Config()
+    assert config.record.targets == ("host", "all")
+    assert (config.metrics, config.publish) == (None, None)
+    assert parse_config("[metrics]", "agent.toml").metrics == Metrics()
+
+
+@pytest.mark.parametrize(
+    ("keep", "limits"),
+    [('"20 GB"', (20_000_000_000, None)), ('"7 days"', (None, 604_800.0)), ('["1d", "1GiB"]', (1 << 30, 86_400.0))],
+)
+def test_one_kept_limit_is_the_only_one(keep: str, limits: tuple[int | None, float | None]) -> None:
+    record = parse_config(f"[record]\nkeep = {keep}", "a").record
+    assert (record.keep_bytes, record.keep_s) == limits
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[record]\nkeep = '20 GB", 2, "not valid TOML"),
+        ("[record\n", 1, "not valid TOML"),
+        ("# a\n\n[recrod]\n", 3, "no table 'recrod'"),
+        ("record = 3", 1, "record is no table"),
+        ("[trigger]\nwhere = 'true'", 1, "trigger is no table"),
+        ("[record]\nkeep = '7 days'\nkept = 1", 3, "record.kept: there is no such key"),
+        ("[record]\nkeep = 20", 2, "record.keep: 20 is not valid"),
+        ("[record]\nkeep = '20 G'", 2, "record.keep: '20 G' is not valid"),
+        ("[record]\nkeep = ['1 GB', '2 GB']", 2, "record.keep"),
+        ("[record]\ntargets = [\n  'web',\n  'a b',\n]", 2, "record.targets: 'a b' is not a valid target"),
+        ("[record]\ntargets = ['pid:1']", 2, "record.targets"),
+        ("[record]\ntargets = []", 2, "record.targets"),
+        ("[record]\nfolder = 'here'", 2, "record.folder"),
+        ("[record]\nfolder = '/var/../etc'", 2, "record.folder"),
+        ("[record]\nrotate_size = '1 kB'", 2, "record.rotate_size"),
+        ("[record]\nthreads = 1", 2, "record.threads"),
+        ("[record]\nmax_args_bytes = true", 2, "record.max_args_bytes"),
+        ("[[trigger]]\nwhere = '1'\n[[trigger]]\n# no condition\nafter = '1s'", 3, "[[trigger]] has no where"),
+        ("[[trigger]]\nwhere = '1'\n\n[[trigger]]\nwhere = '1'\nrun = [3]", 6, "trigger.run"),
+        ("[metrics]\nlisten = 'localhost'", 2, "metrics.listen"),
+        ("[metrics]\nlisten = '127.0.0.1:99999'", 2, "metrics.listen"),
+        ("[publish]\ncluster = 'a'\nsink = 'nats'", 1, "[publish] has no url"),
+        ("[publish]\ncluster = 'a.b'\nsink = 'nats'\nurl = 'nats://a'", 2, "publish.cluster"),
+        ("[publish]\ncluster = 'a'\nsink = 'http'\nurl = 'nats://a'", 3, "publish.sink"),
+        ("[publish]\ncluster = 'a'\nsink = 'nats'\nurl = 'a'\ntoken_file = 's3cret'", 5, "publish.token_file"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(text: str, line: int, words: str) -> None:
+    with pytest.raises(NstraceError) as wrong:
+        parse_config(text, "agent.toml")
+    assert wrong.value.message.startswith(f"agent.toml:{line}: ")
+    assert words in wrong.value.message
+    assert wrong.value.hint and wrong.value.exit_code == 2
+
+
+def test_all_that_is_wrong_is_said_in_order() -> None:
+    text = "[publish]\nsink = 1\n[record]\nkeep = 1\n[[trigger]]\nbefore = 'x'\n"
+    places = [error.message.split(": ")[0] for error in problems_in(text, "a")]
+    assert places == ["a:1", "a:1", "a:2", "a:4", "a:5", "a:6"]
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [(("a",), 2), (("b", "c"), 4), (("b", "d"), 9), (("t", 0, "x"), 14), (("t", 1), 15), (("t", 1, "x"), 16)],
+)
+def test_lines_of_values(place: tuple[str | int, ...], line: int) -> None:
+    text = '\na.x = 1\n[b]\nc = [\n 1,\n 2 ]\n\n# d = 5\nd = """\nd = 6\n"""\n\n[[t]]\nx = 1\n[[t]]\nx = 2\n'
+    assert line_of(text, place) == line
+
+
+def test_a_file_of_others_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text("[record]\nkeep = '1 GB'\n")
+    monkeypatch.setenv(VARIABLE, str(path))
+    assert read_config().record.keep_bytes == 1_000_000_000
+    path.chmod(0o666)
+    with pytest.raises(NstraceError, match="can be written by everyone"):
+        read_config()
+    path.unlink()
+    with pytest.raises(NstraceError, match="no such file"):
+        read_config()
+    path.write_bytes(b"[record]\n# \xff\n")
+    path.chmod(0o600)
+    with pytest.raises(NstraceError, match="not valid UTF-8, at byte 11"):
+        read_config()
