@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
 import struct
 from pathlib import Path
 
@@ -136,6 +138,27 @@ def test_a_reader_types_into_no_terminal_and_signals_nobody(machine: str) -> Non
         assert answer(program, arch, number, os.getpid(), 15) == ALLOW
         for other in (1, 0, 0xFFFFFFFF, os.getpid() + 1):
             assert answer(program, arch, number, other, 9) == NOT_PERMITTED
+
+
+CLONE, SOCKET, CONNECT = {"x86_64": 56, "aarch64": 220}, {"x86_64": 41, "aarch64": 198}, {"x86_64": 42, "aarch64": 203}
+FCNTL, BIND, EXECVE = {"x86_64": 72, "aarch64": 25}, {"x86_64": 49, "aarch64": 200}, {"x86_64": 59, "aarch64": 221}
+THREAD, CLONE_NEWUSER, AF_UNIX, AF_PACKET = 0x3D0F00, 0x10000000, 1, 17
+
+
+@pytest.mark.parametrize("machine", list(ARCH))
+def test_who_speaks_to_a_server_connects_by_ip_and_makes_threads(machine: str) -> None:
+    program, arch = reader_filter(may_connect=True, machine=machine), ARCH[machine]
+    for family in (socket.AF_INET, socket.AF_INET6):
+        assert answer(program, arch, SOCKET[machine], family, socket.SOCK_STREAM) == ALLOW
+    for other in (AF_UNIX, AF_PACKET, int(socket.AF_NETLINK)):
+        assert answer(program, arch, SOCKET[machine], other, socket.SOCK_STREAM) == NOT_PERMITTED
+    assert answer(program, arch, CONNECT[machine], 3) == answer(program, arch, CLONE[machine], THREAD) == ALLOW
+    for flags in (0, signal.SIGCHLD, THREAD | CLONE_NEWUSER):
+        assert answer(program, arch, CLONE[machine], flags) == NOT_PERMITTED
+    assert answer(program, arch, FCNTL[machine], 3, 4, os.O_NONBLOCK) == ALLOW  # F_SETFL
+    assert answer(program, arch, FCNTL[machine], 3, 4, os.O_ASYNC) == NOT_PERMITTED
+    assert answer(program, arch, BIND[machine], 3) == answer(program, arch, EXECVE[machine]) == NOT_PERMITTED
+    assert answer(program, arch, OPENAT[machine], 3, 0, os.O_WRONLY) == NOT_PERMITTED
 
 
 HEADERS = {"x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "aarch64": "/usr/include/asm-generic/unistd.h"}

@@ -86,6 +86,30 @@ class FileInput:
                 self.at = max(self.at, self.size)
 
 
+class BytesInput:
+    """Bytes that are in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = 0
+
+    def read(self, length: int) -> bytes:
+        """As `Input.read`."""
+        part = self._data[self.at : self.at + length]
+        self.at += len(part)
+        return part
+
+    def skip(self, length: int) -> int:
+        """As `Input.skip`."""
+        length = max(0, min(length, len(self._data) - self.at))
+        self.at += length
+        return length
+
+    def unread(self, data: bytes) -> None:
+        """As `Input.unread`."""
+        self.at -= len(data)
+
+
 class StreamInput:
     """A pipe or socket. keep_waiting: called while no data comes; where it returns False, the stream ends there.
 

@@ -6,7 +6,7 @@ What is damaged becomes a gap, and reading continues behind it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
@@ -56,16 +56,17 @@ class Part:
 class Recording:
     """One recording, read in order. Raises NstraceError where it is none.
 
-    say: writes a line for people. rows and last_ns: the position of the reader; missing: how many of these rows are
-    missing; is_closed: its end was read; is_torn: it ended without one; damages: places where it is damaged. sieve:
-    leaves out rows that are not needed, before they are decoded. keep_reading: called again and again; where it returns
-    False, nothing more is read.
+    say: writes a line for people. metadata: of the stream, as it was read; facts: what is used of it. rows and last_ns:
+    the position of the reader; missing: how many of these rows are missing; is_closed: its end was read; is_torn: it
+    ended without one; damages: places where it is damaged. sieve: leaves out rows that are not needed, before they are
+    decoded. keep_reading: called again and again; where it returns False, nothing more is read.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
         self.name, self._places = name, Places()
         self._read_from(source, say)
         self.keep_reading: Callable[[], bool] = lambda: True
+        self.metadata: Mapping[str, str] = {}
         self.facts, self._schema = self._begin()
         self._first_at = source.at
 
@@ -93,6 +94,7 @@ class Recording:
         try:
             frames.verify_header(message)
             self._refuse_newer(message.metadata["nstrace_schema"])
+            self.metadata = message.metadata
             return Metadata.parse(message.metadata), frames.schema(message)
         except (Damaged, ValueError) as error:
             hint = "its first bytes are needed to read it"

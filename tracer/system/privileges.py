@@ -97,6 +97,18 @@ def drop_but_look() -> None:
     _forbid(lambda: reader_filter(may_look=True))
 
 
+def drop_but_connect() -> None:
+    """As `drop`, for a process that speaks to a server: it may connect by IP, and make threads; what everyone may read
+    can still be opened, by which names of servers are looked up. No thread may run. Raises NstraceError."""
+    imports.seal()
+    _blind_folders(None)
+    with _not_given_up():
+        if is_root():
+            _become_first([(FIRST_UID + os.getpid(),) * 2, _NOBODY])
+        renounce()
+    _forbid(lambda: reader_filter(may_connect=True))
+
+
 @contextlib.contextmanager
 def _not_given_up() -> Iterator[None]:
     try:

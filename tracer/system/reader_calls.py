@@ -32,6 +32,7 @@ wait4 waitid exit exit_group pidfd_open getpid getppid gettid getpgrp getpgid ge
 getuid geteuid getgid getegid getgroups getresuid getresgid capget
 getrandom uname sysinfo getrusage getpriority
 """
+_CONNECTING = "connect setsockopt sendmmsg recvmmsg"
 _WRITING = "rename renameat renameat2 unlink unlinkat rmdir"
 
 _PROT_EXEC = 4
@@ -47,13 +48,24 @@ _IOCTLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451, 0x802C542A)
 # NS_GET_PARENT, NS_GET_ID, NS_GET_PID_FROM_PIDNS, NS_GET_TGID_FROM_PIDNS, NS_GET_TGID_IN_PIDNS: ioctl_nsfs(2)
 _OF_NAMESPACES = (0xB702, 0x8008B70D, 0x8004B706, 0x8004B707, 0x8004B709)
 _PR_SET_NAME, _PR_SET_VMA = 15, 0x53564D41
+_INTERNET = (2, 10)  # AF_INET, AF_INET6
+_F_SETFL = 4
+# As pthread_create(3) of the C library makes threads, and nothing else: CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND,
+# CLONE_THREAD, CLONE_SYSVSEM, CLONE_SETTLS, CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID
+_THREAD = 0x3D0F00
 _NEW_CALLS = ("clone3", "openat2", "faccessat2")  # the C library has older ones for where these are missing
 
 
-def reader_filter(may_write: bool = False, may_look: bool = False, machine: str = os.uname().machine) -> bytes:
+def reader_filter(
+    may_write: bool = False,
+    may_look: bool = False,
+    may_connect: bool = False,
+    machine: str = os.uname().machine,
+) -> bytes:
     """The instructions of the filter for this process: struct sock_filter, one after the other. may_write: it may also
-    create, rename and remove files. may_look: it may also ask about namespaces. Raises KeyError for a
-    machine that is not known."""
+    create, rename and remove files. may_look: it may also ask about namespaces. may_connect: it may also connect to
+    servers by IP, and make threads, by which libraries look up names. Raises KeyError for a machine that is not
+    known."""
     calls = " ".join((_DESCRIPTORS, _FILES, _MEMORY, _THREADS, _SIGNALS, _TIME, _PROCESSES)).split()
     own = os.getpid()
     rules = [
@@ -69,6 +81,11 @@ def reader_filter(may_write: bool = False, may_look: bool = False, machine: str 
         SyscallRule("setpriority", ((0, 0), (1, 0))),  # its own, and without CAP_SYS_NICE only a lower one
         *(SyscallRule(name, answer=NOT_IMPLEMENTED) for name in _NEW_CALLS),
     ]
+    if may_connect:
+        rules += map(SyscallRule, _CONNECTING.split())
+        rules += [SyscallRule("socket", one_of=(0, _INTERNET)), SyscallRule("clone", ((0, _THREAD),))]
+        rules.remove(SyscallRule("fcntl", one_of=(1, _FCNTLS)))
+        rules.append(SyscallRule("fcntl", one_of=(1, (*_FCNTLS, _F_SETFL)), without=(2, os.O_ASYNC)))
     if may_write:
         rules += map(SyscallRule, _WRITING.split())
         rules += [SyscallRule(name, without=(place, _SPECIAL_BITS)) for name, place in _MAKING]

@@ -1,0 +1,127 @@
+"""What the process that reads recordings and the one that speaks to the server say to each other: packets of
+MessagePack, each behind its length."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import TypeVar
+
+import msgspec
+
+from tracer.fleet.sink import Message
+
+_LENGTH = struct.Struct("=I")
+_MAX_BYTES = 1 << 27
+T = TypeVar("T")
+
+
+class Store(msgspec.Struct, frozen=True, tag=True):
+    """Store a message. is_again: it may have been stored before, which is asked first."""
+
+    message: Message
+    is_again: bool = False
+
+
+class AskLast(msgspec.Struct, frozen=True, tag=True):
+    """Say which batch is the latest that is stored."""
+
+
+Order = Store | AskLast
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """It is done. headers: of the latest batch; None: there is none, or it was not asked."""
+
+    headers: dict[str, str] | None = None
+
+
+class Trouble(msgspec.Struct, frozen=True, tag=True):
+    """It is not done yet: why. Another answer follows. "": it goes on now."""
+
+    why: str
+
+
+class No(msgspec.Struct, frozen=True, tag=True):
+    """It cannot be done. limit: how many bytes the payload of a message may have; 0: that is not the reason."""
+
+    why: str
+    limit: int = 0
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """Said once: the server is there. limit: how many bytes the payload of a message may have."""
+
+    limit: int
+
+
+Answer = Done | Trouble | No | Ready
+
+
+class Gone(Exception):
+    """The other process has ended."""
+
+
+class Channel:
+    """The side of the process that reads recordings: asks, and waits."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    def say(self, order: Order) -> None:
+        """Send an order. Raises Gone."""
+        data = msgspec.msgpack.encode(order)
+        try:
+            self._socket.sendall(_LENGTH.pack(len(data)) + data)
+        except OSError as error:
+            raise Gone from error
+
+    def hear(self) -> Answer:
+        """The next answer. Raises Gone."""
+        try:
+            (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
+            if length > _MAX_BYTES:
+                raise Gone
+            answer: Answer = msgspec.msgpack.decode(self._exactly(length), type=Answer)
+            return answer
+        except (OSError, msgspec.MsgspecError) as error:
+            raise Gone from error
+
+    def _exactly(self, length: int) -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            part = self._socket.recv(length - len(data))
+            if not part:
+                raise Gone
+            data += part
+        return bytes(data)
+
+
+class AsyncChannel:
+    """The side of the process that speaks to the server: receives orders, and answers."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def order(self) -> Order | None:
+        """The next order; None: there will be none. Raises Gone."""
+        try:
+            (length,) = _LENGTH.unpack(await self._reader.readexactly(_LENGTH.size))
+            if length > _MAX_BYTES:
+                raise Gone
+            order: Order = msgspec.msgpack.decode(await self._reader.readexactly(length), type=Order)
+            return order
+        except (asyncio.IncompleteReadError, OSError):
+            return None
+        except msgspec.MsgspecError as error:
+            raise Gone from error
+
+    async def say(self, answer: Answer) -> None:
+        """Send an answer. Raises Gone."""
+        data = msgspec.msgpack.encode(answer)
+        try:
+            self._writer.write(_LENGTH.pack(len(data)) + data)
+            await self._writer.drain()
+        except OSError as error:
+            raise Gone from error

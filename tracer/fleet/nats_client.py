@@ -1,0 +1,105 @@
+"""A connection to NATS, by nats-py: made when it is needed, given up when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client, RawCredentials
+from nats.js.client import JetStreamContext
+
+from tracer.fleet.access import Access
+from tracer.fleet.sink import Refused, Unavailable
+
+TIMEOUT_S = 5
+_NO_STREAM = 10059  # JetStream's API: stream not found
+
+
+class Connection:
+    """To one of the servers of an access. The client reconnects by us alone: what it would keep meanwhile could be
+    stored long after it was given up."""
+
+    def __init__(self, access: Access, name: str) -> None:
+        self._access, self._name = access, name
+        self._client: Client | None = None
+        self._first = 0  # the server to try first
+
+    async def client(self) -> Client:
+        """The client, connected. Raises Unavailable; Refused where a server does not let us in."""
+        if self._client is not None and self._client.is_connected:
+            return self._client
+        await self.drop()
+        servers, said = self._access.servers, ""
+        for at in range(len(servers)):
+            number = (self._first + at) % len(servers)
+            try:
+                self._client = await self._connected(servers[number])
+            except Unavailable as error:
+                said = str(error)
+            else:
+                self._first = number
+                return self._client
+        self._first += 1
+        raise Unavailable(said if len(servers) == 1 else f"no server of {self._access.name} answers")
+
+    async def _connected(self, server: str) -> Client:
+        client, errors = Client(), list[Exception]()
+
+        async def note(error: Exception) -> None:
+            errors.append(error)
+
+        options: dict[str, Any] = {"tls": self._access.tls} if self._access.tls else {}
+        if self._access.token:
+            options["token"] = self._access.token
+        if self._access.credentials:
+            options["user_credentials"] = RawCredentials(self._access.credentials)
+        try:
+            await asyncio.wait_for(
+                client.connect(
+                    server, name=self._name, allow_reconnect=False, max_reconnect_attempts=1,
+                    connect_timeout=TIMEOUT_S, reconnect_time_wait=0, error_cb=note, ping_interval=10,
+                    max_outstanding_pings=2, **options,
+                ),
+                2 * TIMEOUT_S,
+            )  # fmt: skip
+        except (OSError, TimeoutError, nats.errors.Error, asyncio.IncompleteReadError) as error:
+            with contextlib.suppress(Exception):
+                await client.close()
+            texts = " ".join(map(str, [*errors, error]))
+            if "Authorization" in texts or "Authentication" in texts:
+                raise Refused(f"{server} does not let us in: wrong or missing credentials") from error
+            if "CERTIFICATE_VERIFY_FAILED" in texts:
+                raise Refused(f"the certificate of {server} is not valid for us") from error
+            raise Unavailable(f"no server answers at {server}") from error
+        return client
+
+    async def drop(self) -> None:
+        """Disconnect; what is not sent yet is given up."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.close(), 1.0)
+
+    @contextlib.asynccontextmanager
+    async def jetstream(self, timeout_s: float = TIMEOUT_S) -> AsyncIterator[JetStreamContext]:
+        """JetStream, connected; where something fails in the block, the connection is given up. Raises Unavailable,
+        Refused."""
+        client = await self.client()
+        try:
+            yield client.jetstream(timeout=timeout_s)
+        except nats.errors.MaxPayloadError as error:
+            raise Refused("it is larger than the server takes", client.max_payload) from error
+        except (nats.js.errors.NoStreamResponseError, nats.errors.NoRespondersError) as error:
+            raise Unavailable("no stream of the server takes our messages: nstrace fleet init makes it") from error
+        except nats.js.errors.APIError as error:
+            if error.err_code == _NO_STREAM:
+                raise Unavailable("the server has no stream for us: nstrace fleet init makes it") from error
+            raise Unavailable(f"the server says: {error.description or error}") from error
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            await self.drop()
+            raise Unavailable(f"{self._access.name} does not answer") from error

@@ -1,0 +1,76 @@
+"""Starts a publisher: files are opened, processes with their privileges are forked, and the one that reads recordings
+gives up everything."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.fleet.channel import Channel
+from tracer.fleet.place import PlaceFile
+from tracer.fleet.publisher import Publisher, Server, Whose
+from tracer.fleet.sender import start
+from tracer.fleet.sink import Sink
+from tracer.fleet.spool import Spool
+from tracer.fleet.spool_folder import CAPABILITIES, SpoolFolder, SpoolOperations
+from tracer.recording.folder import Folder
+from tracer.system import imports
+from tracer.system.broker import Broker
+from tracer.system.privileges import drop
+
+_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What is published where. folder: of the recordings; state: the file that remembers the place in it; rate: how
+    many bytes a second at the most, None: as many as there are."""
+
+    folder: Path
+    state: Path
+    whose: Whose
+    rate: int | None = None
+
+
+def publish(publishing: Publishing, sink: Sink, say: Callable[[str], None], keep_going: Callable[[], bool]) -> None:
+    """Publish until keep_going() is false. Privileges are given up. say: writes a line for people. Raises
+    NstraceError."""
+    imports.load(*_LAZY)
+    folder = _folder(publishing.folder)
+    state = _state(publishing.state)
+    operations = SpoolOperations(folder)
+    _sender, connected = start(sink)
+    broker = Broker(operations.operations(), operations.descriptors, capabilities=CAPABILITIES)
+    drop()
+    places = PlaceFile(state, str(publishing.state))
+    server = Server(Channel(connected), say)
+    spool = Spool(SpoolFolder(broker))
+    Publisher(spool, places, server, publishing.whose, rate=publishing.rate, say=say).run(keep_going)
+
+
+def _folder(path: Path) -> Folder:
+    try:
+        return Folder(path)
+    except OSError as error:
+        hint = "nstrace record -w FOLDER/all.arrows --rotate-size 100M fills one"
+        raise NstraceError(f"the folder {path} cannot be read: {error.strerror}", hint) from error
+
+
+def _state(path: Path) -> int:
+    """A descriptor of the state file, which no other publisher has."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            message = f"another publisher uses {path}"
+            raise NstraceError(message, "stop it, or name another file with --state", ExitCode.FAILURE) from error
+        hint = "name a file in a folder that you may write to with --state"
+        raise NstraceError(f"{path} cannot be used: {error.strerror}", hint) from error
+    return fd
