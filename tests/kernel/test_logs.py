@@ -6,134 +6,152 @@ The truth is the kernel's: each process sends its number inside and the time, an
 from __future__ import annotations
 
 import json
-import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from conftest import wait_for
+from logs import NR, Log, nstrace
 from oracle import Pair, Receiver
-from stack import Space, size
-
-from tracer.text.times import rfc3339
+from stack import Space, eventually, numbers_of_proc, size
 
 pytestmark = pytest.mark.kernel
-NR = 777
-NAME = re.compile(r"\[777\[host:(\d+)\]\]")
+EACH = size(5000, 20_000)
+STALLED, READING = 1500, 1000  # lines that are written while the recorder stands still, and while it does not
 
 
-def nstrace(*args: str, stdin: str) -> str:
-    argv = [sys.executable, "-m", "tracer", *args]
-    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@contextmanager
+def recording(arrows: Path, *args: str) -> Iterator[subprocess.Popen[bytes]]:
+    """nstrace record, ready; it has to end in order."""
+    argv = [sys.executable, "-m", "tracer", "record", "-w", str(arrows), *args, "all"]
+    recorder = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: (arrows.exists() and arrows.stat().st_size > 0) or recorder.poll() is not None)
+        yield recorder
+    finally:
+        recorder.send_signal(signal.SIGCONT)
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
 
 
-class Recorded:
-    """Two namespaces one after the other, in which one number is given away again and again."""
-
-    def __init__(self, folder: Path, workload: Path, receiver: Receiver, count: int) -> None:
-        self.arrows = folder / "x.arrows"
-        argv = [sys.executable, "-m", "tracer", "record", "-w", str(self.arrows), "all"]
-        recording = subprocess.Popen(argv, stderr=subprocess.PIPE)
-        try:
-            wait_for(lambda: (self.arrows.exists() and self.arrows.stat().st_size > 0) or recording.poll() is not None)
-            self.inums: list[int] = []
-            for _life in range(2):
-                space = self._next(workload, "reuse", receiver.path, count, NR)
-                space.process.wait(60)
-                space.kill()
-            self.pairs: list[Pair] = receiver.wait(2 * count)
-        finally:
-            recording.send_signal(signal.SIGINT)
-            recording.communicate(timeout=30)
-        assert recording.returncode == 0
-        metadata = pa.ipc.open_stream(self.arrows).schema.metadata
-        self.offset_ns = int(metadata[b"wall_offset_ns"])  # that of another moment differs: the wall clock is slewed
-
-    def _next(self, *argv: object) -> Space:
-        """A namespace with the same inode number as the one before: the kernel gives the lowest away that is free."""
-        others: list[Space] = []
+def next_space(inums: list[int], *argv: object) -> Space:
+    """A namespace with the same inode number as the ones before: the kernel gives the lowest away that is free."""
+    others: list[Space] = []
+    space = Space(*argv, go=False)
+    while inums not in ([], [space.inum]) and len(others) < 20:
+        others.append(space)  # it holds a lower number meanwhile
         space = Space(*argv, go=False)
-        while self.inums not in ([], [space.inum]) and len(others) < 20:
-            others.append(space)  # it holds a lower number meanwhile
-            space = Space(*argv, go=False)
-        for other in others:
-            other.kill()
-        self.inums.append(space.inum)
-        space.go()
-        return space
-
-    def written_ns(self, pair: Pair) -> int:
-        return pair.boottime_ns + self.offset_ns
+    for other in others:
+        other.kill()
+    return space
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory, workload: Path) -> Recorded:
-    with Receiver() as receiver:
-        return Recorded(tmp_path_factory.mktemp("logs"), workload, receiver, size(5000, 20_000))
+def log(tmp_path_factory: pytest.TempPathFactory, workload: Path) -> Log:
+    """Two namespaces one after the other, in which one number is given away again and again."""
+    arrows = tmp_path_factory.mktemp("logs") / "x.arrows"
+    inums: list[int] = []
+    with Receiver() as receiver, recording(arrows):
+        for _life in range(2):
+            space = next_space(inums, workload, "reuse", receiver.path, EACH, NR)
+            inums.append(space.inum)
+            space.go()
+            space.process.wait(60)
+            space.kill()
+        pairs = receiver.wait(2 * EACH)
+    assert inums[0] == inums[1], "the inode number was not reused"
+    return Log(arrows, pairs, f"pidns:{inums[0]}")
 
 
-def asked(recorded: Recorded, lines: list[str], *args: str) -> list[int | None]:
-    """For each line the PID on the host that it was given; None: none."""
-    where = f"pidns:{recorded.inums[0]}"
-    shown = nstrace(
-        "translate", "-q", "--to-host", "--in", where, "--from", str(recorded.arrows), *args, "-", stdin="".join(lines)
-    )
-    found = [NAME.search(line) for line in shown.splitlines()]
-    assert len(found) == len(lines)
-    return [int(match[1]) if match else None for match in found]
-
-
-def test_each_line_is_given_to_the_process_that_wrote_it(recorded: Recorded) -> None:
-    assert recorded.inums[0] == recorded.inums[1], "the inode number was not reused"
-    lines = [f"{rfc3339(recorded.written_ns(pair))} worker[{NR}]: line {pair.index}\n" for pair in recorded.pairs]
-    truth = [pair.host_tgid for pair in recorded.pairs]
-    assert asked(recorded, lines, "--lag", "0") == truth
+def test_each_line_is_given_to_the_process_that_wrote_it(log: Log) -> None:
+    assert log.translated(log.lines(), "--lag", "0") == log.truth
 
 
 @pytest.mark.parametrize("lag", ["1ms", "100ms"])
-def test_a_time_that_several_processes_may_mean_is_no_answer(recorded: Recorded, lag: str) -> None:
-    lines = [f"{rfc3339(recorded.written_ns(pair))} worker[{NR}]: line {pair.index}\n" for pair in recorded.pairs]
-    for found, pair in zip(asked(recorded, lines, "--lag", lag), recorded.pairs, strict=True):
-        assert found in (None, pair.host_tgid)
+def test_a_time_that_several_processes_may_mean_is_no_answer(log: Log, lag: str) -> None:
+    for found, truth in zip(log.translated(log.lines(), "--lag", lag), log.truth, strict=True):
+        assert found in (None, truth)
 
 
 @pytest.mark.parametrize("digits", [0, 3, 6])
-def test_a_time_with_fewer_digits_is_never_another_process(recorded: Recorded, digits: int) -> None:
+def test_a_time_with_fewer_digits_is_never_another_process(log: Log, digits: int) -> None:
     lines = []
-    for pair in recorded.pairs:
-        second, rest = divmod(recorded.written_ns(pair), 10**9)
+    for pair in log.pairs:
+        second, rest = divmod(log.written_ns(pair), 10**9)
         fraction = f".{rest:09}"[: digits + 1] if digits else ""
         lines.append(f"{second}{fraction} worker[{NR}]: line {pair.index}\n")
-    found = asked(recorded, lines, "--lag", "0")
-    assert all(one in (None, pair.host_tgid) for one, pair in zip(found, recorded.pairs, strict=True))
+    found = log.translated(lines, "--lag", "0")
+    assert all(one in (None, truth) for one, truth in zip(found, log.truth, strict=True))
     assert digits < 6 or sum(one is not None for one in found) > len(found) * 0.9
 
 
-def test_lines_of_json(recorded: Recorded) -> None:
-    lines = [
-        json.dumps({"at": recorded.written_ns(pair), "who": {"pid": NR}, "n": pair.index}) + "\n"
-        for pair in recorded.pairs
-    ]
-    keys = ["--ns-pid-key", "who.pid", "--in", f"pidns:{recorded.inums[0]}", "--time-key", "at"]
-    shown = nstrace("translate", "--from", str(recorded.arrows), *keys, "--lag", "0", "-", stdin="".join(lines))
-    for line, before, pair in zip(shown.splitlines(), lines, recorded.pairs, strict=True):
+def test_lines_of_json(log: Log) -> None:
+    lines = [json.dumps({"at": log.written_ns(pair), "who": {"pid": NR}, "n": pair.index}) + "\n" for pair in log.pairs]
+    keys = ["--ns-pid-key", "who.pid", "--in", log.where, "--time-key", "at"]
+    shown = nstrace("translate", "--from", log.arrows, *keys, "--lag", "0", "-", stdin="".join(lines))
+    for line, before, host in zip(shown.splitlines(), lines, log.truth, strict=True):
         said = json.loads(line)
         assert line.startswith(before.rstrip("}\n"))
-        assert said["process"]["pid"] == pair.host_tgid
-        assert said["process"]["pids"] == [pair.host_tgid, NR]
+        assert said["process"]["pid"] == host
+        assert said["process"]["pids"] == [host, NR]
 
 
-def test_a_table_is_joined_with_the_processes_that_wrote_it(recorded: Recorded, tmp_path: Path) -> None:
-    lines = [f"{rfc3339(recorded.written_ns(pair))},{NR},{pair.index}\n" for pair in recorded.pairs]
-    (tmp_path / "log.csv").write_text("time,nr,n\n" + "".join(lines))
-    args = ["--from", str(recorded.arrows), "--on", "nr", "--in", f"pidns:{recorded.inums[0]}", "--time-column", "time"]
-    shown = nstrace("join", str(tmp_path / "log.csv"), *args, "--lag", "0", "--json", "-q", stdin="")
-    rows = [json.loads(line) for line in shown.splitlines()]
-    assert [(row["process_pids"], row["process_unknown"]) for row in rows] == [
-        ([pair.host_tgid, NR], None) for pair in recorded.pairs
-    ]
+def test_a_table_is_joined_with_the_processes_that_wrote_it(log: Log) -> None:
+    rows = log.joined("--on", "nr", "--in", log.where)
+    assert [(row["process_pids"], row["process_unknown"]) for row in rows] == [([host, NR], None) for host in log.truth]
+
+
+def test_where_events_were_lost_a_line_has_its_writer_or_none(
+    tmp_path: Path, workload: Path, receiver: Receiver
+) -> None:
+    """The recorder stands still again and again, and its ring overflows meanwhile: forks, exits and whole lives of
+    processes with the number are missing, and others with the same number go on."""
+    arrows, count = tmp_path / "x.arrows", 2 * EACH
+    with recording(arrows, "--buffer-size", "0.25") as recorder:
+        space = Space(workload, "reuse", receiver.path, count, NR)
+        written = 0
+        while written < count:
+            for number, lines in ((signal.SIGSTOP, STALLED), (signal.SIGCONT, READING)):
+                recorder.send_signal(number)
+                written = min(count, written + lines)
+                receiver.wait(written)
+        space.kill()
+    log = Log(arrows, receiver.pairs, f"pidns:{space.inum}")
+    assert log.lost() > 1000
+    for found in (
+        log.translated(log.lines(), "--lag", "0"),
+        [row["process_pid"] for row in log.joined("--on", "nr", "--in", log.where)],
+    ):
+        wrong = [(one, truth) for one, truth in zip(found, log.truth, strict=True) if one not in (None, truth)]
+        assert wrong == []
+        assert 1000 < found.count(None) < count - 1000
+
+
+def test_a_line_of_the_kernels_log_is_given_to_who_wrote_it(tmp_path: Path) -> None:
+    """dmesg counts seconds since boot by another clock than that of events; with -T it adds two times in whole seconds,
+    so that what it shows may be too early."""
+    kmsg, word = Path("/dev/kmsg"), f"nstrace-test-{tmp_path.name}"
+    if not kmsg.exists():
+        pytest.skip("this host has no /dev/kmsg")
+    write = f"echo {NR - 1} >/proc/sys/kernel/ns_last_pid; sh -c 'echo \"{word}[$$]: x\" >{kmsg}; read end' & wait"
+    with recording(tmp_path / "x.arrows"):
+        space = Space("sh", "-c", f"exec 3<&0; {write.replace('read end', 'read end <&3')}")
+        eventually(lambda: word in dmesg())
+        (host,) = [tgid for nr, tgid in numbers_of_proc(space.inum).items() if nr == NR]
+        lines = [line + "\n" for text in (dmesg(), dmesg("-T")) for line in text.splitlines() if word in line]
+        space.kill()
+    assert len(lines) == 2
+    pair = Pair(host, NR, 1, 0, 0, (), space.inum)
+    log = Log(tmp_path / "x.arrows", [pair], f"pidns:{space.inum}")
+    since_boot, by_the_wall = log.translated(lines)
+    assert since_boot == host
+    assert by_the_wall in (None, host)
+
+
+def dmesg(*options: str) -> str:
+    return subprocess.run(["dmesg", *options], capture_output=True, text=True, check=True).stdout
