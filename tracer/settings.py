@@ -64,6 +64,15 @@ def _flag(text: str) -> object:
     return words.get(text.lower())
 
 
+def _is_size(value: object) -> bool:
+    from tracer.typed.sizes import parse_size
+
+    try:
+        return isinstance(value, str) and parse_size(value) > 0
+    except NstraceError:
+        return False
+
+
 def _words(text: str) -> object:
     try:
         return shlex.split(text)
@@ -90,6 +99,10 @@ SETTINGS = (
         _TIMES.__contains__,
         str,
         "how text shows times; all but utc take typed ones as local",
+    ),
+    Setting(
+        *("memory", "memory", None, "a size, such as 2GB", _is_size, str),
+        "how much memory the query of sql or join takes at the most",
     ),
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

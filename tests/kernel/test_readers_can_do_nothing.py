@@ -13,6 +13,7 @@ import trespass
 from conftest import ROOT, wait_for
 from recordings import facts, record, storm
 
+from tracer.system import landlock
 from tracer.system.privileges import FIRST_UID
 
 pytestmark = pytest.mark.kernel
@@ -36,11 +37,13 @@ READERS = {
     "ps --from FILE": DECODE,
     "ps --from FILE ": ("tracer.views.table", "", "process_table"),
     "tree --from FILE": ("tracer.views.tree", "", "tree"),
+    "sql FILE QUERY": DECODE,
+    "sql --force -w OUT.parquet FILE QUERY": DECODE,
     "containers --from FILE": ("tracer.views.containers", "", "container_table"),
     "translate --to-container -": ("tracer.text.annotate", "Annotator", "take"),
     "translate --to-host --in pid:SELF -": ("tracer.text.annotate", "Annotator", "take"),
 }
-IN_ITS_FOLDER = {"write any file", "make a folder"}  # what export --partition may do
+IN_ITS_FOLDER = {"write any file", "make a folder"}  # what export --partition may do, and who may spill
 
 
 @pytest.fixture
@@ -50,7 +53,8 @@ def arrows(tmp_path: Path) -> Path:
 
 
 def words(command: str, arrows: Path) -> list[str]:
-    names = {"FILE": str(arrows), "OUT": str(arrows.with_name("out"))}
+    names = {"FILE": str(arrows), "OUT": str(arrows.with_name("out")), "QUERY": "select count(*) from events"}
+    names["OUT.parquet"] = f"{names['OUT']}.parquet"
     return [names.get(word, word).replace("pid:SELF", f"pid:{os.getpid()}") for word in command.split()]
 
 
@@ -62,10 +66,37 @@ def test_a_stranger_inside_can_do_nothing(command: str, arrows: Path) -> None:
     os.close(outside)
     said = done.stderr.decode()
     found = trespass.results(said)
-    may = IN_ITS_FOLDER if "--partition" in command else set()
+    may = IN_ITS_FOLDER if "--partition" in command or command.startswith("sql") else set()
     assert {name: what for name, what in found.items() if what not in REFUSED and name not in may} == {}
     assert len(found) > 20
     assert done.returncode == 0, said
+
+
+@pytest.mark.parametrize("is_root", [True, False])
+def test_what_has_no_room_in_memory_goes_to_a_folder_that_is_the_only_one(is_root: bool, arrows: Path) -> None:
+    """By its root directory, or by Landlock where somebody else asks."""
+    if not is_root and not landlock.is_there():
+        pytest.skip("this kernel has no Landlock")
+    spilled = arrows.parent / "spilled"
+    for path, mode in ((spilled, 0o777), (arrows, 0o644)):
+        path.mkdir() if path == spilled else None
+        path.chmod(mode)
+    for folder in list(arrows.parents)[:3]:  # of pytest, closed to others
+        folder.chmod(folder.stat().st_mode | 0o011)
+    line = trespass.command("sql", "--csv", "--memory", "64MiB", str(arrows), _LARGE, where=DECODE)
+    who = [] if is_root else ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+    env = os.environ | {"TMPDIR": str(spilled)}
+    done = subprocess.run([*who, *line], capture_output=True, text=True, cwd=ROOT, env=env, timeout=100)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["600000"]), done.stderr
+    found = trespass.results(done.stderr)
+    assert {name for name, what in found.items() if what not in REFUSED} == IN_ITS_FOLDER
+    assert list(spilled.iterdir()) == []
+
+
+_LARGE = """
+select count(*) from (select md5(i::varchar) m from range(600000) t(i), events
+                      where pid = 1001 and event = 'fork' order by m offset 0)
+"""
 
 
 @pytest.mark.parametrize("command", ["replay --json FILE", "translate --to-container -"])

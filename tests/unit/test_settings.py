@@ -43,6 +43,7 @@ def test_a_variable_overrides_the_file_which_overrides_the_default(tmp_path: Pat
         "redact": (True, "config.toml"),
         "target": (["web-*", "label:tier=db"], "NSTRACE_TARGET"),
         "time": ("local", "default"),
+        "memory": (None, "default"),
     }
     assert values("", tmp_path, NSTRACE_REDACT="on", NSTRACE_CONTAINER_WIDTH="30")["container_width"][0] == 30
 

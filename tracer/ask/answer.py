@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Protocol
@@ -12,7 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracer.text.cells import cell
+from tracer.ask import csv_text
 from tracer.text.counted import counted
 from tracer.text.escape import decode, safe_json, safe_text
 from tracer.text.times import rfc3339
@@ -38,10 +36,10 @@ def write_json(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[by
 
 
 def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
-    """A header, then a line a row; lists and structures as JSON. Text is as `tracer.text.cells.cell` writes it."""
-    file.write(_csv([map(cell, schema.names)]))
+    """A header, then a line a row, as `tracer.ask.csv_text.lines` makes them."""
+    file.write(csv_text.header(schema.names))
     for batch in batches:
-        file.write(_csv([_csv_cell(value) for value in row] for row in _rows(batch)))
+        file.write(csv_text.lines(batch.columns, _values))
 
 
 def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
@@ -143,18 +141,6 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return safe_text(value) or '""'
     return safe_json(msgspec.json.encode(value).decode())
-
-
-def _csv_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return cell(value if isinstance(value, str) else msgspec.json.encode(value).decode())
-
-
-def _csv(rows: Iterable[Iterable[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
 
 
 def _stored(type_: pa.DataType) -> pa.DataType:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.hints import near
@@ -28,11 +28,24 @@ _ALSO_CALLED = {"user": "uid is the number of the user; --user NAME"}
 _AT_END = ", at its end"
 
 
-def connect() -> duckdb.DuckDBPyConnection:
+class Room(NamedTuple):
+    """How much memory a database takes, in bytes or as a share of the machine's. spill: where what has no room there
+    goes to files, by its absolute path when a query runs; "": nowhere."""
+
+    memory: int | str = "25%"
+    spill: str = ""
+
+
+DEFAULT_ROOM = Room()
+
+
+def connect(room: Room = DEFAULT_ROOM) -> duckdb.DuckDBPyConnection:
     """An empty database in memory, in this thread alone: SQL reaches nothing but the tables that are put in."""
     import duckdb
 
-    database = duckdb.connect(":memory:", config=_CONFIG)
+    memory = f"{room.memory}B" if isinstance(room.memory, int) else room.memory
+    of_room = {"memory_limit": memory, "temp_directory": room.spill}
+    database = duckdb.connect(":memory:", config=_CONFIG | of_room)
     for setting in _SETTINGS:
         database.execute(f"set {setting}").fetchall()
     return database
@@ -90,11 +103,14 @@ def errors_of(query: str, names: Iterable[str] = (), typed_at: At = lambda place
 
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        hint = "ask for fewer columns or rows: a WHERE, or --since and --until"
-        raise NstraceError("the answer needs more memory than there is", hint) from error
-    except duckdb.Error as error:
-        raise _error(_facts(str(error)), query, names, typed_at) from error
+    except (duckdb.Error, OSError) as error:  # Arrow makes an OSError of what ends a stream of rows
+        facts = _facts(str(error))
+        if isinstance(error, OSError) and "exception_type" not in facts:
+            raise
+        if facts.get("exception_type") == "Out of Memory":
+            hint = "--memory SIZE gives it more; or ask for fewer columns or rows: a WHERE, --since and --until"
+            raise NstraceError("the answer needs more memory than the query may take", hint) from error
+        raise _error(facts, query, names, typed_at) from error
 
 
 def _facts(text: str) -> dict[str, Any]:

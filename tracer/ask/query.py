@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tracer.ask.database import check_names, connect, errors_of, require_text, tree, use_all_cpus
+from tracer.ask.database import DEFAULT_ROOM, Room, check_names, connect, errors_of, require_text, tree, use_all_cpus
 from tracer.ask.lists import with_lists_as_text
 from tracer.ask.relations import LISTS, RELATIONS
-from tracer.ask.tables import Sources, Tables, wanted_names
+from tracer.ask.rows import Sources
+from tracer.ask.tables import Tables, wanted_names
 from tracer.errors import ExitCode, NstraceError
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ class Query:
     Raises NstraceError (usage) where the query is wrong, with the place.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, room: Room = DEFAULT_ROOM) -> None:
         require_text(text)
-        self._text, self._database = text, connect()
+        self._text, self._database = text, connect(room)
         self._sources: Sources | None = None
         self._check_kind()
         found = tree(self._database, text)

@@ -21,12 +21,11 @@ from tracer.stream.schema import (
     columns_in,
 )
 
-ORDER, BEGAN = "_order", "_began"
+ORDER, BEGAN, START = "_order", "_began", "_start"
 """Columns that rows of events have here beside those of exports: their place in the files, and when their process
-began."""
+began: by the wall clock, and in ns since boot."""
 _FIRST = ("ppid", "ns_ppid", "parent_id")
 """Of these the first value counts: who forked the process, not who adopted it later."""
-_NEVER = "'-infinity'::timestamp_ns"
 
 
 class Fact(NamedTuple):
@@ -40,12 +39,14 @@ class Fact(NamedTuple):
 
 class Relation(NamedTuple):
     """A table. facts: its columns, in order. kinds: of the events that it is made from. query: takes the names of the
-    columns that are wanted; returns how it is made from the table `rows`."""
+    columns that are wanted; returns how it is made from the table `rows`. by_process: it has a row for each process,
+    and can be made of the rows of some processes at a time; `loss` is a table then (`_processes`)."""
 
     doc: str
     facts: Mapping[str, Fact]
     kinds: frozenset[Kind]
     query: Callable[[Collection[str]], str]
+    by_process: bool = False
 
     def needs(self, wanted: Collection[str]) -> set[str]:
         """The columns of events that are needed to make these of the table."""
@@ -103,24 +104,20 @@ def _process_facts() -> dict[str, Fact]:
         "ended_sure": Fact(
             "Whether that is certain: its exit was reported, or it still lived when the recording ended. False where it"
             " ended some time before `ended`, or may have ended among events that were lost.",
-            "bool_or(not inferred) filter (event = 'exit')", ("time", "event", "inferred", "since"),
+            "bool_or(not inferred) filter (event = 'exit')", ("time", "event", "inferred"),
         ),
     }  # fmt: skip
     return facts | own
 
 
 def _processes(wanted: Collection[str]) -> str:
-    """A row for each process. With events lost after its last one, and no repair that has looked since, its end may
-    have been among them."""
-    made = [f'{PROCESSES[name].sql} as "{name}"' for name in wanted]
-    shown = [f'"{name}"' for name in wanted if name != "ended_sure"]
+    """A row for each process. The table `loss` has one row: until when events were lost, with no repair that has looked
+    since, else null. The end of who was seen last before then may have been among them."""
+    made = [f'{PROCESSES[name].sql} as "{name}"' for name in wanted if name != "ended_sure"]
     if "ended_sure" in wanted:
-        made += ["max(time) as _seen", "max(time) filter (event = 'gap') as _gap"]
-        made += ["max(since) filter (event = 'repair') as _repair"]
-        lost = f"max(_gap) over () > coalesce(max(_repair) over (), {_NEVER}) and _seen <= max(_gap) over ()"
-        shown.append(f"coalesce(ended_sure, not ({lost}), true) as ended_sure")
-    groups = f"select proc_id as _key, {', '.join(made)} from rows group by proc_id"
-    return f"select * exclude (_key) from (select _key, {', '.join(shown)} from ({groups})) where _key is not null"
+        lived = "max(time) > (select until from loss)"
+        made.append(f"coalesce({PROCESSES['ended_sure'].sql}, {lived}, true) as ended_sure")
+    return f"select {', '.join(made)} from rows where pid is not null group by pid, {START}"
 
 
 def _container_facts() -> dict[str, Fact]:
@@ -156,7 +153,7 @@ def _is_of_gap(column: Column) -> bool:
 
 
 _OF_THREADS = frozenset(kind for kind in Kind if KINDS[kind].subject is Subject.THREAD)
-PROCESSES = _with_needs(_process_facts(), "proc_id")
+PROCESSES = _with_needs(_process_facts(), "pid", START)
 CONTAINERS = _with_needs(_container_facts(), "host", "container_id", "incarnation", "event")
 RELATIONS = {
     "events": Relation(
@@ -164,7 +161,7 @@ RELATIONS = {
     ),
     "processes": Relation(
         "One row for each process.", PROCESSES,
-        (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS | {Kind.GAP, Kind.REPAIR}, _processes,
+        (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS, _processes, by_process=True,
     ),
     "containers": Relation(
         "One row for each life of a container.", CONTAINERS, (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS, _containers

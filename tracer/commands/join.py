@@ -11,11 +11,13 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
+from tracer.wiring.spill import spill_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from tracer.ask.answer import Form
+    from tracer.ask.database import Room
     from tracer.ask.join import On
     from tracer.recording.source import RecordedSource
 
@@ -77,9 +79,9 @@ def command(
     form, say = result.form(), sayer(quiet)
     fd = log_file.open_log(log)
     parse = open_later(list(files), _USED, (), say)
-    threads = _Threads()
-
-    result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin)
+    with spill_folder() as spill:
+        threads = _Threads(result.room(spill))
+        result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin, spill)
     return 0
 
 
@@ -93,10 +95,10 @@ _USED = (
 class _Threads:
     """The database, whose threads begin when there are no privileges that they could keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
         from tracer.ask.database import connect
 
-        self.database = connect()
+        self.room, self.database = room, connect(room)
 
     def begin(self) -> None:
         """Begin them."""

@@ -12,6 +12,7 @@ import click
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
+from tracer.wiring.spill import spill_folder
 from tracer.wiring.windows import in_window, window_options
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     from tracer.ask.query import USES, Query
 
     check_kept(result.out, files)
-    form, query = result.form(), Query(text)
-    parse = open_later(files, USES, (), sayer(quiet))
-
-    result.give(lambda file: _write(query, parse(), (since, until), form, file), query.begin_threads)
+    form = result.form()
+    with spill_folder() as spill:
+        query = Query(text, result.room(spill))
+        parse = open_later(files, USES, (), sayer(quiet))
+        result.give(lambda file: _write(query, parse(), (since, until), form, file), query.begin_threads, spill)
     return 0
 
 

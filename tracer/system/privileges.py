@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tracer.errors import ExitCode, NstraceError, lacking, unwritable
-from tracer.system import imports, seccomp
+from tracer.system import imports, landlock, seccomp
 from tracer.system.descriptors import blind
 from tracer.system.libc import call
 from tracer.system.reader_calls import reader_filter
@@ -27,7 +27,7 @@ FIRST_UID = 0x70000000
 UIDS-GIDS.md); user namespaces of containers are given others (Podman's from 2147483647 on)."""
 _EMPTY_ROOTS = ("/run", "/dev/shm", "/tmp")  # where a folder can be made and removed that becomes the root directory
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1, 8, 24, 38
-_CAP_SYS_PTRACE = 19
+_CAP_SYS_CHROOT, _CAP_SYS_PTRACE = 18, 19
 _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 1, 4
 
@@ -64,20 +64,24 @@ def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: 
     `tracer.system.reader_calls`. Open and import what is needed before.
 
     folder: the descriptor of the one folder in which files may be created, which becomes the root directory; the user
-    is `lesser_user` then. begin_threads: called when there are no privileges, and threads can still be made. Raises
-    NstraceError where root cannot be given up: then nothing untrusted may be parsed.
+    is its owner then, or nobody. begin_threads: called when there are no privileges, and threads can still be made.
+    Raises NstraceError where root cannot be given up: then nothing untrusted may be parsed.
     """
     imports.seal()
     _blind_folders(folder)
     threads = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    has_root = False
     with _not_given_up():
         if is_root():
-            users = [lesser_user()] if folder is not None else [(FIRST_UID + os.getpid(),) * 2, _NOBODY]
-            _change_root(folder)
-            _become_first(users)
+            user = (FIRST_UID + os.getpid(),) * 2 if folder is None else _owner(folder)
+            has_root = _change_root(folder)
+            _become_first([user, _NOBODY])
         renounce()
     _check_threads(threads)
     os.close(threads)
+    if folder is not None and not has_root and landlock.is_there():
+        with _not_given_up():
+            landlock.confine(folder)
     begin_threads()
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     _forbid(lambda: reader_filter(may_write=folder is not None))
@@ -136,6 +140,12 @@ def _become_first(users: Sequence[tuple[int, int]]) -> None:
     become(*users[-1])
 
 
+def _owner(folder: int) -> tuple[int, int]:
+    """uid and gid of who owns a folder; nobody's in place of root's."""
+    found = os.fstat(folder)
+    return (found.st_uid, found.st_gid) if found.st_uid and found.st_gid else _NOBODY
+
+
 def _blind_folders(but: int | None) -> None:
     """Put /dev/null in the place of every descriptor of a folder, ours and inherited ones: by ".." each of them leads
     out of an empty root directory. but: one that stays."""
@@ -153,16 +163,27 @@ def _is_folder(fd: int) -> bool:
         return False
 
 
-def _change_root(folder: int | None) -> None:
-    """Make the folder the root directory, or one that is empty and has been removed: nothing can be made in it. Without
-    CAP_SYS_CHROOT the root directory stays."""
+def can_confine() -> bool:
+    """Whether `drop` keeps a process that may create files within their folder."""
+    return landlock.is_there() or can_change_root()
+
+
+def can_change_root() -> bool:
+    """Whether `drop` changes the root directory."""
+    return is_root() and bool(_permitted() & 1 << _CAP_SYS_CHROOT)
+
+
+def _change_root(folder: int | None) -> bool:
+    """Make the folder the root directory, or one that is empty and has been removed: nothing can be made in it. Returns
+    whether that was done: without CAP_SYS_CHROOT the root directory stays."""
     for parent in _EMPTY_ROOTS if folder is None else ("",):
         with contextlib.suppress(OSError):
             root = _removed_folder(parent) if folder is None else os.dup(folder)
             os.fchdir(root)
             os.chroot(".")
             os.close(root)
-            return
+            return True
+    return False
 
 
 def _removed_folder(parent: str) -> int:
@@ -193,10 +214,14 @@ def renounce() -> None:
 def keep(capabilities: int) -> None:
     """Keep these capabilities, a bit each (capabilities(7)), as far as this thread has them; gain none. Raises
     OSError."""
-    with open("/proc/thread-self/status") as file:  # noqa: PTH123
-        permitted = int(file.read().split("\nCapPrm:")[1].split()[0], 16)
-    _set_capabilities(capabilities & permitted)
+    _set_capabilities(capabilities & _permitted())
     gain_nothing()
+
+
+def _permitted() -> int:
+    """The permitted capabilities of this thread, a bit each."""
+    with open("/proc/thread-self/status") as file:  # noqa: PTH123
+        return int(file.read().split("\nCapPrm:")[1].split()[0], 16)
 
 
 def _set_capabilities(mask: int) -> None:

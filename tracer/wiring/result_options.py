@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -12,13 +13,17 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.amounts import Size
 from tracer.wiring.completing import complete_file
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 
 if TYPE_CHECKING:
     from tracer.ask.answer import Form
+    from tracer.ask.database import Room
+    from tracer.wiring.spill import Spill
 
 F = TypeVar("F", bound=Callable[..., Any])
+_LEAST_MEMORY = 1 << 26
 _FORMS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
 
 
@@ -32,6 +37,14 @@ class Result:
     force: bool
     no_header: bool
     no_trunc: bool
+    memory: int | None
+
+    def room(self, spill: Spill | None) -> Room:
+        """How much memory the database takes, and where the rest goes."""
+        from tracer.ask.database import Room
+
+        room = Room(spill=spill.path if spill else "")
+        return room if self.memory is None else room._replace(memory=self.memory)
 
     def form(self) -> Form:
         """How the result is written. Raises UsageError where they exclude each other, and NstraceError (usage) where
@@ -56,22 +69,28 @@ class Result:
             )
         return FORMS[form]
 
-    def give(self, write: Callable[[IO[bytes]], object], begin_threads: Callable[[], None]) -> None:
-        """Have the result written where it goes, without privileges. begin_threads: as for
+    def give(
+        self, write: Callable[[IO[bytes]], object], begin_threads: Callable[[], None], spill: Spill | None
+    ) -> None:
+        """Have the result written where it goes, by a child without privileges. begin_threads: as for
         `tracer.system.privileges.drop`. Raises what writing raises."""
+        folder = spill.fd if spill else None
 
-        def in_child(file: IO[bytes]) -> None:
+        def in_order(file: IO[bytes]) -> None:
             default_signals()
             write(file)
 
-        if self.out is None:
-            from tracer.system.privileges import drop
+        interrupt_at_signals()
+        if self.out is not None:
+            into_file(in_order, Path(self.out), self.force, begin_threads, folder)
+            return
+        from tracer.system.privileges import in_child
 
-            drop(begin_threads=begin_threads)
-            write(sys.stdout.buffer)
-        else:
-            interrupt_at_signals()
-            into_file(in_child, Path(self.out), self.force, begin_threads)
+        def to_stdout() -> None:
+            with contextlib.suppress(BrokenPipeError):  # whoever reads has seen enough
+                in_order(sys.stdout.buffer)
+
+        in_child(to_stdout, folder, begin_threads)
 
 
 _OPTIONS = (
@@ -88,6 +107,12 @@ _OPTIONS = (
     click.option("--force", is_flag=True, help="Replace OUT if it is there."),
     click.option("--no-header", is_flag=True, help="Leave out the header line of columns."),
     click.option("--no-trunc", is_flag=True, help="Do not cut lines at the width of the terminal."),
+    click.option(
+        "--memory",
+        type=Size(_LEAST_MEMORY),
+        metavar="SIZE",
+        help="Memory for the query; what has no room goes to files in $TMPDIR or /var/tmp. Default: a quarter of all.",
+    ),
 )
 
 

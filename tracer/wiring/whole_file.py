@@ -32,14 +32,18 @@ def default_signals() -> None:
 
 
 def into_file(
-    write: Callable[[IO[bytes]], str | None], out: Path, force: bool, begin_threads: Callable[[], None] = lambda: None
+    write: Callable[[IO[bytes]], str | None],
+    out: Path,
+    force: bool,
+    begin_threads: Callable[[], None] = lambda: None,
+    folder: int | None = None,
 ) -> str:
     """Have a child without privileges write the whole file: under another name, until it is finished. write: gives what
-    it has written, in words. Gives a line for people. begin_threads: as for `tracer.system.privileges.drop`."""
+    it has written, in words. Gives a line for people. begin_threads, folder: as for `tracer.system.privileges.drop`."""
     from tracer.recording.files import created
     from tracer.system.privileges import in_child
 
     with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
-        wrote = in_child(lambda: write(file), begin_threads=begin_threads)
+        wrote = in_child(lambda: write(file), folder, begin_threads)
         size = size_text(os.fstat(fd).st_size)
     return f"wrote {out}: {', '.join(filter(None, (wrote, size)))}"
