@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from bench import questions
 from bench.measure import CannotRun, Result, Workload, first_event, under_storm
 from bench.process import run_to_end
 from bench.synthetic import LIFE_NS, PIDNS, batch
 from bench.tools import OURS
 from tracer.recording.files import create
 from tracer.recording.metadata import of_this_host
+from tracer.recording.rotate import RotatingWriter, Rotation
 from tracer.recording.writer import FileSink, Writer
 
 FOLLOW = OURS[0]
@@ -24,6 +28,7 @@ SPAWNS = 3_000
 _PID_MAX = Path("/proc/sys/kernel/pid_max")
 _NSTRACE = [sys.executable, "-m", "tracer"]
 _LIVES = 20_000  # in a batch of a made recording
+_FILE_EVENTS = 100_000
 
 SIZES: dict[str, tuple[int, ...]] = {
     "table": (1_000, 10_000, 100_000),
@@ -31,6 +36,8 @@ SIZES: dict[str, tuple[int, ...]] = {
     "namespaces": (1, 10, 100, 1_000, 2_000),
     "targets": (1, 10, 100, 1_000),
     "events": (10_000, 100_000, 1_000_000, 10_000_000),
+    "questions": (100_000, 1_000_000, 10_000_000),
+    "files": (10, 100, 1_000),
 }
 """The last size of each is for --full."""
 HEADERS = {
@@ -40,6 +47,9 @@ HEADERS = {
     "targets": ["targets", "first event s", "reader us/event", "peak MiB"],
     "events": ["events recorded", "write us/event", "bytes/event", "replay us/event", "replay MiB", "translate --at s",
                "translate MiB", "1 M lookups s"],
+    "questions": ["events, lines of the log", "summary s", "MiB", "sql, grouped s", "MiB", "sql, processes s", "MiB",
+                  "join s", "MiB", "perfetto s", "MiB"],
+    "files": ["files of 100 000 events", "translate --at s", "MiB"],
 }  # fmt: skip
 COLUMNS = {
     "table": ("mib", "update_us", "lookup_us"),
@@ -47,6 +57,10 @@ COLUMNS = {
     "namespaces": ("first_s", "us", "mib"),
     "targets": ("first_s", "us", "mib"),
     "events": ("write_us", "bytes", "replay_us", "replay_mib", "at_s", "at_mib", "lookups_s"),
+    "questions": tuple(
+        f"{name}_{what}" for name in ("summary", "grouped", "processes", "join", "perfetto") for what in ("s", "mib")
+    ),
+    "files": ("at_s", "at_mib"),
 }
 
 
@@ -92,6 +106,10 @@ def measure(what: str, size: int, storm: Path, folder: Path) -> Result:
     """One size of one of SIZES. Raises CannotRun."""
     if what == "events":
         return _recording(size, folder)
+    if what == "questions":
+        return _questions(size, folder)
+    if what == "files":
+        return _files(size, folder)
     if what == "table":
         said = subprocess.check_output([sys.executable, "-m", "bench.living", str(size)], text=True)
         return dict(zip(COLUMNS[what], map(float, said.split()), strict=True))
@@ -109,20 +127,52 @@ def _recording(events: int, folder: Path) -> Result:
     write_ns = _write(path, events)
     with Path(os.devnull).open("wb") as nowhere:
         replay_ns, replay_bytes = run_to_end([*_NSTRACE, "replay", str(path)], nowhere)
-        middle = events // 6
-        moment = f"+{(middle * LIFE_NS + 50_000) / 1e9:.6f}s"  # after its exec, before its exit
-        question = f"pidns:{PIDNS}/{10 + middle % 20_000}"
-        begin = time.monotonic()
-        _ns, at_bytes = run_to_end([*_NSTRACE, "translate", "--from", str(path), "--at", moment, question], nowhere)
-        at_s = time.monotonic() - begin
     lookups_s = float(subprocess.check_output([sys.executable, "-m", "bench.lookups", path]))
     written = path.stat().st_size
+    asked = _ask_in_the_middle(path, events)
     path.unlink()
     return {
         "write_us": write_ns / events / 1e3, "bytes": written / events, "replay_us": replay_ns / events / 1e3,
-        "replay_mib": replay_bytes / 2**20, "at_s": at_s, "at_mib": at_bytes / 2**20,
-        "lookups_s": lookups_s,
+        "replay_mib": replay_bytes / 2**20, **asked, "lookups_s": lookups_s,
     }  # fmt: skip
+
+
+def _ask_in_the_middle(path: Path, events: int) -> Result:
+    """Who had a number in the middle of what was recorded: CPU time, start-up included, and memory; the median of
+    three."""
+    middle = events // 6
+    moment = f"+{(middle * LIFE_NS + 50_000) / 1e9:.6f}s"  # after its exec, before its exit
+    question = f"pidns:{PIDNS}/{10 + middle % 20_000}"
+    argv = [*_NSTRACE, "translate", "--from", str(path), "--at", moment, question]
+    with Path(os.devnull).open("wb") as nowhere:
+        cpu_ns, peak_bytes = sorted(run_to_end(argv, nowhere) for _turn in range(3))[1]
+    return {"at_s": cpu_ns / 1e9, "at_mib": peak_bytes / 2**20}
+
+
+def _questions(events: int, folder: Path) -> Result:
+    path = folder / "scale.arrows"
+    _write(path, events)
+    asked = questions.ask(path, events)
+    path.unlink()
+    return asked
+
+
+def _files(count: int, folder: Path) -> Result:
+    """A recording that was rotated: so many files."""
+    inside = folder / "files"
+    shutil.rmtree(inside, ignore_errors=True)
+    inside.mkdir()
+    seconds = itertools.count(step=1.0)
+    rotation = Rotation(interval_s=0.5)  # so that every batch begins a file
+    writer = RotatingWriter(
+        inside / "scale.arrows", of_this_host(0, ["scripts/bench"]), rotation, clock=lambda: next(seconds)
+    )
+    for number in range(count):
+        writer.take(batch(_FILE_EVENTS // 3, number * _FILE_EVENTS // 3))
+    writer.close()
+    asked = _ask_in_the_middle(inside, count * _FILE_EVENTS)
+    shutil.rmtree(inside)
+    return asked
 
 
 def _write(path: Path, events: int) -> int:
