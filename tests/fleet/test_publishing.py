@@ -1,5 +1,6 @@
 """nstrace fleet publish and a real server: kills, outages, privileges, secrets."""
 
+# ruff: noqa: F811 - fixtures
 from __future__ import annotations
 
 import signal
@@ -52,7 +53,7 @@ def stored(server: Nats) -> list[tuple[int, int]]:
     return found
 
 
-def test_kills_and_an_outage(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:  # noqa: F811
+def test_kills_and_an_outage(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:
     recorder = Recorder(spool, max_bytes=60_000)
     recorder.take(facts())
     process = publisher(nats.urls)
@@ -74,7 +75,7 @@ def test_kills_and_an_outage(spool: Path, nats: Nats, publisher: Callable[..., P
     assert "Traceback" not in process.said()
 
 
-def test_nobody_has_what_it_does_not_need(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:  # noqa: F811
+def test_nobody_has_what_it_does_not_need(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:
     """As the kernel says it of each of the three processes."""
     recorder = Recorder(spool)
     recorder.take(storm(1, 10))
@@ -99,7 +100,7 @@ def test_nobody_has_what_it_does_not_need(spool: Path, nats: Nats, publisher: Ca
     assert process.end() == 0
 
 
-def test_a_second_publisher_is_refused(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:  # noqa: F811
+def test_a_second_publisher_is_refused(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:
     Recorder(spool).take(storm(1, 1))
     publisher(nats.urls)
     wait_for(lambda: len(nats.messages()) > 0)

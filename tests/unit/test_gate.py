@@ -240,10 +240,15 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "verify": [*([target] for target in TARGETS), ["--color", "always", "webserver"], ["--json", HOSTILE]],
     "fleet": [
         [HOSTILE],
-        *([verb, "--help"] for verb in ("init", "publish")),
+        *([verb, "--help"] for verb in ("init", "publish", "archive", "compact")),
         *(["init", *how] for how in (["--nats", HOSTILE], ["--keep", HOSTILE], ["--max-bytes", HOSTILE], [])),
         ["init", "--nats", "nats://127.0.0.1:1", "--creds", NAME],
         *(["publish", "--from", FOLDER, *how] for how in (["--host", HOSTILE], ["--cluster", HOSTILE], [])),
+        *(
+            ["archive", "--nats", "nats://127.0.0.1:1", "--to", where]
+            for where in (f"/nowhere/{NAME}/x", f"s3://{HOSTILE}")
+        ),
+        *(["compact", where] for where in (f"/nowhere/{NAME}/x", f"s3://{HOSTILE}", FILE)),
         ["publish", "--from", NAME, "--nats", "nats://127.0.0.1:1"],
         ["publish", "--from", FOLDER, "--nats", "nats://127.0.0.1:1", "--state", f"/nowhere/{NAME}"],
     ],

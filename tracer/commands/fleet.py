@@ -16,17 +16,19 @@ from tracer.wiring.completing import complete_file
 
 if TYPE_CHECKING:
     from tracer.fleet.access import Access
+    from tracer.fleet.sink import Sink
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
 @click.group("fleet")
 def command() -> None:
-    """Many hosts: each publishes its recordings to NATS JetStream.
+    """Many hosts: each publishes its recordings to NATS JetStream, and archivers make Parquet of them.
 
     \b
     nstrace fleet init --nats nats://HOST --replicas 3
     nstrace fleet publish --nats nats://HOST --from /var/lib/nstrace
+    nstrace fleet archive --nats nats://HOST --to s3://BUCKET/nstrace
 
     It needs pip install 'nstrace[fleet]'.
     """
@@ -133,11 +135,20 @@ def init(access: Callable[[], Access], replicas: int, keep: str, max_bytes: str 
     shell_complete=complete_file,
     help="Where the place is remembered. Default: FOLDER/publisher.state.",
 )
+@click.option("--kafka", "brokers", metavar="HOST:PORT[,...]", help="Publish to Kafka, in place of --nats.")
+@click.option(
+    "--kafka-config",
+    metavar="FILE",
+    type=Path,
+    shell_complete=complete_file,
+    help="Settings of librdkafka, name=value in each line: security.protocol, sasl.password, ...",
+)
+@click.option("--topic", default="nstrace", show_default=True, help="The topic of Kafka.")
 @click.option("--rate", metavar="SIZE", help="So many bytes a second at the most, for example 10MB.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def publish(
-    access: Callable[[], Access], folder: Path, cluster: str, host: str | None, state: Path | None, rate: str | None,
-    quiet: bool,
+    access: Callable[[], Access], folder: Path, cluster: str, host: str | None, state: Path | None,
+    brokers: str | None, kafka_config: Path | None, topic: str, rate: str | None, quiet: bool,
 ) -> int:  # fmt: skip
     """Publish a folder of recordings, while they are written, until a signal ends it.
 
@@ -156,8 +167,7 @@ def publish(
     most = None if rate is None else parse_size(rate)
     if most == 0:
         raise NstraceError("--rate 0 sends nothing", "for example --rate 10MB", ExitCode.USAGE)
-    found = access()
-    from tracer.fleet.nats_sink import NatsSink
+    sink = _sink(access, brokers, kafka_config, topic, whose)
     from tracer.fleet.publisher import Whose
     from tracer.fleet.publishing import Publishing
     from tracer.fleet.publishing import publish as publish_folder
@@ -165,7 +175,111 @@ def publish(
     interrupt_at_signals()
     publishing = Publishing(folder, state or folder / "publisher.state", Whose(*whose), most)
     try:
-        publish_folder(publishing, NatsSink(found, *whose), sayer(quiet), lambda: True)
+        publish_folder(publishing, sink, sayer(quiet), lambda: True)
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _sink(
+    access: Callable[[], Access], brokers: str | None, config: Path | None, topic: str, whose: tuple[str, str]
+) -> Sink:
+    """Where batches go. Raises NstraceError."""
+    if brokers is None:
+        found = access()
+        from tracer.fleet.nats_sink import NatsSink
+
+        return NatsSink(found, *whose)
+    check_library("confluent_kafka", "kafka")
+    from tracer.fleet.kafka_access import settings_of
+    from tracer.fleet.kafka_sink import KafkaSink
+
+    return KafkaSink(settings_of(brokers, config), topic, *whose)
+
+
+@command.command("archive")
+@server_options
+@click.option("--to", "where", metavar="DIR|s3://BUCKET/PATH", required=True, help="The archive.")
+@click.option("--every", default="5s", show_default=True, metavar="TIME", help="How long messages are gathered.")
+@click.option(
+    "--compact-every",
+    default="5m",
+    show_default=True,
+    metavar="TIME",
+    help="How often small files become large ones; 0: never.",
+)
+@click.option("--target-size", default="128MB", show_default=True, metavar="SIZE", help="How large files become.")
+@click.option("--until-done", is_flag=True, help="End when every message is archived.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
+def archive(
+    access: Callable[[], Access], where: str, every: str, compact_every: str, target_size: str, until_done: bool,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Write what all hosts publish to an archive of Parquet, until a signal ends it.
+
+    Any number of archivers share the work. A message is acknowledged when its files are whole, and is in the archive
+    exactly once, whatever is killed. For S3, credentials are read from the environment (AWS_ACCESS_KEY_ID, ...).
+
+    \b
+    nstrace fleet archive --nats nats://10.0.0.1 --to /srv/nstrace
+    nstrace fleet archive --nats nats://10.0.0.1 --to 's3://traces/nstrace?region=eu-central-1'
+    """
+    from tracer.typed.durations import parse_duration
+    from tracer.wiring.open_recordings import sayer
+    from tracer.wiring.whole_file import interrupt_at_signals
+
+    every_s, compact_s = parse_duration(every) / 1e9, parse_duration(compact_every) / 1e9
+    target_bytes = target_of(target_size)
+    found = access()
+    from tracer.fleet.archiving import archive as archive_messages
+
+    interrupt_at_signals()
+    try:
+        archive_messages(
+            found, where, every_s=every_s, compact_s=compact_s, target_bytes=target_bytes, until_done=until_done,
+            say=sayer(quiet), keep_going=lambda: True,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+@command.command("compact")
+@click.argument("where", metavar="DIR|s3://BUCKET/PATH")
+@click.option("--target-size", default="128MB", show_default=True, metavar="SIZE", help="How large files become.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
+def compact(where: str, target_size: str, quiet: bool) -> int:
+    """Make the small files of an archive large ones, once; archivers do so by themselves now and then.
+
+    It may run beside archivers, and be killed at any moment.
+    """
+    from tracer.wiring.printing import note
+
+    target_bytes = target_of(target_size)
+    from tracer.fleet.archive_store import store_of
+    from tracer.fleet.archiving import give_up_root
+    from tracer.fleet.compaction import compact as compact_archive
+    from tracer.text.counted import counted
+
+    give_up_root(where)
+    store = store_of(where)
+    try:
+        made = compact_archive(store, target_bytes)
+    except OSError as error:
+        why = error.strerror or str(error).partition("\n")[0]
+        raise NstraceError(f"{where} cannot be compacted: {why}", "run it as the user who archives") from error
+    note(f"nstrace: made {counted(made, 'file')}", quiet)
+    return 0
+
+
+def target_of(text: str) -> int:
+    """How large files become, in bytes. Raises NstraceError (usage)."""
+    from tracer.typed.sizes import parse_size
+
+    size = parse_size(text)
+    if size < _LEAST_TARGET:
+        raise NstraceError(f"--target-size {text} is too small", "1MB at the least", ExitCode.USAGE)
+    return size
+
+
+_LEAST_TARGET = 1_000_000

@@ -50,8 +50,8 @@ def access_of(urls: str, files: Files) -> Access:
     return Access(
         servers,
         _context(files) if is_tls else None,
-        _secret(files.credentials) if files.credentials else "",
-        _secret(files.token).strip() if files.token else "",
+        secret_in(files.credentials) if files.credentials else "",
+        secret_in(files.token).strip() if files.token else "",
     )
 
 
@@ -88,7 +88,8 @@ def _context(files: Files) -> ssl.SSLContext:
     return context
 
 
-def _secret(path: Path) -> str:
+def secret_in(path: Path) -> str:
+    """The text of a file. Raises NstraceError."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_SECRET_BYTES)

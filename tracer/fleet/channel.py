@@ -6,15 +6,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
 from tracer.fleet.sink import Message
 
 _LENGTH = struct.Struct("=I")
-_MAX_BYTES = 1 << 27
-T = TypeVar("T")
+_MAX_BYTES = 1 << 30
 
 
 class Store(msgspec.Struct, frozen=True, tag=True):
@@ -63,28 +62,28 @@ class Gone(Exception):
     """The other process has ended."""
 
 
-class Channel:
-    """The side of the process that reads recordings: asks, and waits."""
+class Packets:
+    """Packets over a socket, each behind its length; whoever sends one waits until it is taken."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
 
-    def say(self, order: Order) -> None:
-        """Send an order. Raises Gone."""
-        data = msgspec.msgpack.encode(order)
+    def send(self, packet: object) -> None:
+        """Send what MessagePack can hold. Raises Gone."""
+        data = msgspec.msgpack.encode(packet)
         try:
-            self._socket.sendall(_LENGTH.pack(len(data)) + data)
+            self._socket.sendall(_LENGTH.pack(len(data)))
+            self._socket.sendall(data)
         except OSError as error:
             raise Gone from error
 
-    def hear(self) -> Answer:
-        """The next answer. Raises Gone."""
+    def receive(self, type_: Any) -> Any:
+        """The next packet, of this type. Raises Gone where there is none, or it is of another type."""
         try:
             (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
             if length > _MAX_BYTES:
                 raise Gone
-            answer: Answer = msgspec.msgpack.decode(self._exactly(length), type=Answer)
-            return answer
+            return msgspec.msgpack.decode(self._exactly(length), type=type_)
         except (OSError, msgspec.MsgspecError) as error:
             raise Gone from error
 
@@ -96,6 +95,22 @@ class Channel:
                 raise Gone
             data += part
         return bytes(data)
+
+
+class Channel:
+    """The side of the process that reads recordings: asks, and waits."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._packets = Packets(connected)
+
+    def say(self, order: Order) -> None:
+        """Send an order. Raises Gone."""
+        self._packets.send(order)
+
+    def hear(self) -> Answer:
+        """The next answer. Raises Gone."""
+        answer: Answer = self._packets.receive(Answer)
+        return answer
 
 
 class AsyncChannel:

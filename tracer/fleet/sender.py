@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 from typing import NoReturn
 
-from tracer.fleet.channel import AskLast, AsyncChannel, Done, Gone, No, Order, Ready, Store, Trouble
+from tracer.fleet.channel import AskLast, AsyncChannel, Done, Gone, No, Order, Packets, Ready, Store, Trouble
 from tracer.fleet.names import ALIVE, EVENTS
 from tracer.fleet.sink import Message, Refused, Sink, Unavailable
 from tracer.system import imports
@@ -45,9 +46,9 @@ def _serve(sink: Sink, connected: socket.socket) -> NoReturn:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(_work(sink, connected))
         code = 0
-    except BaseException:
-        if os.environ.get("NSTRACE_DEBUG_SENDER"):
-            raise
+    except BaseException as error:
+        with contextlib.suppress(Gone):  # a fault of ours: it is said where it can be seen
+            Packets(connected).send(No(f"unexpected {type(error).__name__}: {error}"))
     os._exit(code)
 
 

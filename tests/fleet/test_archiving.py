@@ -1,0 +1,160 @@
+"""nstrace fleet archive with real servers: a folder and S3, several archivers, privileges, what is no message."""
+
+# ruff: noqa: F811 - fixtures
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_for
+from publishing import Bench, Memory, Recorder
+from recordings import facts, storm
+from servers import Nats, Process, free_ports, nats, needs_server  # noqa: F401 - a fixture
+from test_archive import places, read
+from test_publisher import rows_of
+
+from tracer.fleet.archive_names import BATCHES, EVENTS
+from tracer.fleet.archive_store import store_of
+from tracer.fleet.nats_client import Connection
+
+pytestmark = needs_server
+
+
+@pytest.fixture
+def messages(tmp_path: Path, nats: Nats) -> Bench:
+    """A storm in the server."""
+    bench = Bench(tmp_path, Memory())
+    recorder = Recorder(bench.spool)
+    recorder.take(facts())
+    for first in range(1, 200, 10):
+        recorder.take(storm(first, 10))
+        bench.publish()
+    recorder.close()
+    bench.publish()
+
+    async def work(connection: Connection) -> None:
+        async with connection.jetstream() as stream:
+            for message in bench.server.messages:
+                await stream.publish(
+                    "nstrace.v1.test.web1.events", message.payload, headers={"Nats-Msg-Id": message.id}
+                )
+            await stream.publish("nstrace.v1.test.web1.events", b"no recording")
+
+    nats.ask(work)
+    return bench
+
+
+@pytest.fixture
+def archiver(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def make(urls: str, where: str, *words: str) -> Process:
+        log = tmp_path / f"archive{len(started)}.log"
+        started.append(Process(log, "fleet", "archive", "--nats", urls, "--to", where, "--every", "0.5s", *words))
+        started[-1].start()
+        return started[-1]
+
+    yield make
+    for process in started:
+        process.close()
+
+
+def open_folder(path: Path) -> Path:
+    """A folder that nobody else's user may write to; pytest's own let nobody else in."""
+    for parent in [path, *path.parents][:4]:
+        if parent.exists() and parent.owner() == Path("/proc/self").owner():
+            parent.chmod(parent.stat().st_mode | 0o011)
+    return path
+
+
+def test_two_archivers(tmp_path: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
+    where = open_folder(tmp_path) / "archive"
+    both = [archiver(nats.urls, str(where), "--until-done") for _number in range(2)]
+    assert [process.wait() for process in both] == [0, 0], [process.said() for process in both]
+    store = store_of(str(where))
+    wanted = sorted((part, row) for part, row in rows_of(messages.spool))[1:]
+    assert [(part, row) for _run, part, row in places(read(store, EVENTS))] == wanted
+    assert sorted(read(store, BATCHES)["message"].to_pylist()) == list(range(1, len(messages.server.messages) + 1))
+    assert [path.read_bytes() for path in (where / "rejected").iterdir()] == [b"no recording"]
+    assert "cannot be archived" in "".join(process.said() for process in both)
+
+
+def test_nobody_has_what_it_does_not_need(
+    tmp_path: Path,
+    nats: Nats,
+    messages: Bench,
+    archiver: Callable[..., Process],
+) -> None:
+    where = open_folder(tmp_path) / "archive"
+    process = archiver(nats.urls, str(where))
+    wait_for(lambda: where.exists() and len(store_of(str(where)).folders(BATCHES)) > 0)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert Path(f"/proc/{child}/comm").read_text().strip() == "nstrace-decoder"
+    for pid in (str(process.pid), child):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        assert int(status["CapEff"], 16) == 0 and status["NoNewPrivs"].strip() == "1"
+        assert status["Seccomp"].strip() == ("2" if pid == child else "0")
+        if os.geteuid() == 0:
+            assert "0" not in status["Uid"].split()
+    assert process.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who is refused")
+def test_root_is_not_needed(tmp_path: Path, archiver: Callable[..., Process]) -> None:
+    (tmp_path / "archive").mkdir()
+    process = archiver("nats://127.0.0.1:1", str(tmp_path / "archive"))
+    assert process.wait() == 4
+    assert "belongs to root" in process.said() and "Traceback" not in process.said()
+
+
+def test_s3(
+    nats: Nats,
+    messages: Bench,
+    archiver: Callable[..., Process],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    secret = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in secret.items():
+        monkeypatch.setenv(name, value)
+    (port,) = free_ports(1)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+    server.start()
+    try:
+        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
+        client.create_bucket(Bucket="traces")
+        where = f"s3://traces/nstrace?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
+        process = archiver(nats.urls, where, "--until-done")
+        assert process.wait() == 0, process.said()
+        store = store_of(where)
+        before = places(read(store, EVENTS))
+        assert [(part, row) for _run, part, row in before] == sorted(rows_of(messages.spool))[1:]
+        from tracer.fleet.compaction import compact
+
+        assert compact(store) > 0
+        assert places(read(store, EVENTS)) == before
+        names = [one["Key"] for one in client.list_objects_v2(Bucket="traces")["Contents"]]
+        assert not [name for name in names if name.endswith(".tmp")]
+    finally:
+        server.stop()
+
+
+def test_a_full_disk(tmp_path: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
+    """Nothing is acknowledged that is not there; it goes on when it can."""
+    where = open_folder(tmp_path) / "archive"
+    where.mkdir()
+    shutil.chown(where, 65534)
+    (where / "processes").touch()  # no folder can be made
+    process = archiver(nats.urls, str(where), "--until-done")
+    wait_for(lambda: "cannot be written" in process.said())
+    (where / "processes").unlink()
+    assert process.wait() == 0, process.said()
+    store = store_of(str(where))
+    assert sorted(read(store, BATCHES)["message"].to_pylist()) == list(range(1, len(messages.server.messages) + 1))

@@ -1,0 +1,208 @@
+"""Messages of JetStream -> an archive. Several archivers share the work: the server gives each message to one, and to
+another one where it is not acknowledged in time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.client import JetStreamContext
+
+from tracer.errors import NstraceError
+from tracer.fleet import names
+from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, block_of, folder_of
+from tracer.fleet.archive_store import Store
+from tracer.fleet.channel import Gone
+from tracer.fleet.compaction import compact
+from tracer.fleet.decoder import Decoder, Delivery, Files, Made
+from tracer.fleet.nats_client import Connection
+from tracer.fleet.sink import Refused, Unavailable
+
+CONSUMER = "nstrace-archive"
+_ACK_WAIT_S, _MAX_ACK_PENDING = 30, 20_000
+_MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64
+_LEAST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
+_REJECTED = "rejected"
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+class Archiver:
+    """every_s: for how long messages are gathered at the most before their files are written; compact_s: how often
+    small files are made large ones, 0: never. say: writes a line for people."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        decoder: Decoder,
+        store: Store,
+        *,
+        every_s: float,
+        compact_s: float,
+        target_bytes: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._connection, self._decoder, self._store, self._say = connection, decoder, store, say
+        self._every_s, self._compact_s, self._target_bytes = every_s, compact_s, target_bytes
+        self._client: Client | None = None  # which has subscribed
+        self._subscription: Any = None
+        self._compacted_at = time.monotonic()
+        self._trouble, self._wait_s = "", _LEAST_WAIT_S
+        self.messages = 0
+
+    async def run(self, keep_going: Callable[[], bool], until_done: bool) -> None:
+        """Archive while keep_going(). until_done: until every message is archived, whoever does it. Raises NstraceError
+        where the server does not let us in, or the process that decodes has ended."""
+        while keep_going():
+            try:
+                messages = await self._gathered()
+                if messages:
+                    await self._archive(messages)
+                elif until_done and await self._is_done():
+                    return
+                await self._compact()
+            except Unavailable as error:
+                await self._wait(str(error))
+            except Refused as error:
+                raise NstraceError(str(error), "check the credentials, and what they permit") from error
+            except Gone as error:
+                raise NstraceError("the process that decodes messages has ended", "please report it") from error
+
+    # The server
+
+    async def _gathered(self) -> list[Msg]:
+        """The messages of some seconds, or as many as are worth a file. Raises Unavailable, Refused."""
+        messages: list[Msg] = []
+        until, size = time.monotonic() + self._every_s, 0
+        while size < _MOST_BYTES and len(messages) < _MOST_MESSAGES:
+            try:
+                found = await self._fetched(min(1.0, max(0.05, until - time.monotonic())))
+            except Unavailable:
+                if not messages:
+                    raise
+                break  # those that are here would come again after a while only
+            messages += found
+            size += sum(len(message.data) for message in found)
+            if time.monotonic() >= until or (not found and not messages):
+                break
+        return messages
+
+    async def _fetched(self, timeout_s: float) -> list[Msg]:
+        async with self._connection.jetstream() as stream:
+            client = await self._connection.client()
+            if self._subscription is None or self._client is not client:
+                self._subscription = await _subscribed(stream)
+                self._client = client
+                self._well()
+            try:
+                found: list[Msg] = await self._subscription.fetch(_FETCH, timeout_s)
+            except TimeoutError:  # of asyncio, and of nats, which is one of those
+                return []
+            except nats.js.errors.APIError:  # the consumer has no leader at the moment, or is gone
+                self._subscription = None
+                raise
+            return found
+
+    async def _is_done(self) -> bool:
+        """Whether nothing waits, and nobody works on anything."""
+        async with self._connection.jetstream() as stream:
+            info = await stream.consumer_info(names.STREAMS[names.EVENTS], CONSUMER)
+        return not info.num_pending and not info.num_ack_pending
+
+    # The archive
+
+    async def _archive(self, messages: Sequence[Msg]) -> None:
+        """Write the files of these messages, then acknowledge them. Raises Gone, Unavailable, Refused."""
+        deliveries = [_delivery(message) for message in messages]
+        files = await asyncio.to_thread(self._decoder.files_of, deliveries)
+        await self._written(files, deliveries, messages)
+        async with self._connection.jetstream():
+            for message in messages:
+                await message.ack()
+            await (await self._connection.client()).flush()
+        self.messages += len(messages)
+
+    async def _written(self, files: Files, deliveries: Sequence[Delivery], messages: Sequence[Msg]) -> None:
+        """Write them, however long that takes."""
+        while True:
+            try:
+                await asyncio.to_thread(self._write, files, deliveries)
+            except OSError as error:
+                await self._wait(f"{self._store.name} cannot be written: {error.strerror or _line(error)}")
+                async with self._connection.jetstream():
+                    for message in messages:
+                        await message.in_progress()
+            else:
+                self._well()
+                return
+
+    def _write(self, files: Files, deliveries: Sequence[Delivery]) -> None:
+        for made in files.files:
+            self._store.write(path_of(made), made.data)
+        for bad in files.bad:
+            payload = deliveries[bad.place].payload
+            name = hashlib.sha256(payload).hexdigest()[:32]
+            self._store.write(f"{_REJECTED}/{name}", payload)
+            host = deliveries[bad.place].host
+            self._say(f"a message of {host} cannot be archived: {bad.why}; it is kept as {_REJECTED}/{name}")
+
+    async def _compact(self) -> None:
+        if self._compact_s and time.monotonic() - self._compacted_at >= self._compact_s:
+            self._compacted_at = time.monotonic()
+            try:
+                await asyncio.to_thread(compact, self._store, self._target_bytes)
+            except OSError as error:
+                self._say(f"small files stay small for now: {error.strerror or _line(error)}")
+
+    async def _wait(self, why: str) -> None:
+        if why != self._trouble:
+            self._trouble = why
+            self._say(f"waiting: {why}")
+        await asyncio.sleep(self._wait_s)
+        self._wait_s = min(2 * self._wait_s, _MOST_WAIT_S)
+
+    def _well(self) -> None:
+        if self._trouble:
+            self._say("going on")
+        self._trouble, self._wait_s = "", _LEAST_WAIT_S
+
+
+def _line(error: OSError) -> str:
+    return str(error).partition("\n")[0]
+
+
+async def _subscribed(stream: JetStreamContext) -> Any:
+    config = ConsumerConfig(
+        durable_name=CONSUMER,
+        description="Archivers: one message to one of them",
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=_ACK_WAIT_S,
+        max_ack_pending=_MAX_ACK_PENDING,
+    )
+    subject, name = names.subject("*", "*", names.EVENTS), names.STREAMS[names.EVENTS]
+    return await stream.pull_subscribe(subject, CONSUMER, name, config=config)
+
+
+def _delivery(message: Msg) -> Delivery:
+    *_prefix, cluster, host, _what = message.subject.split(".")
+    return Delivery(names.name_in(cluster), names.name_in(host), message.data)
+
+
+def path_of(made: Made) -> str:
+    """Where a file belongs in an archive. Raises ValueError for what is no file of an archive: what the process that
+    decodes says is as little to be trusted as what it has read."""
+    is_dated = made.table in (EVENTS, PROCESSES) and _DATE.fullmatch(made.date)
+    if not (is_dated or (made.table == BATCHES and not made.date)):
+        raise ValueError(f"{made.table} {made.date}")
+    if not 0 < len(made.host) <= names.MAX_NAME_BYTES or made.host in (".", "..") or block_of(made.block.file) is None:
+        raise ValueError(f"{made.host} {made.block}")
+    return f"{folder_of(made.table, made.host, made.date)}/{made.block.file}"

@@ -1,0 +1,86 @@
+"""Starts an archiver: the process that decodes is forked, and root becomes who owns the archive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.fleet.access import Access
+from tracer.fleet.archive_store import store_of
+from tracer.fleet.archiver import Archiver
+from tracer.fleet.decoder import Decoder
+from tracer.fleet.nats_client import Connection
+from tracer.system.privileges import become, gain_nothing, is_root, lesser_user
+
+
+def archive(
+    access: Access,
+    where: str,
+    *,
+    every_s: float,
+    compact_s: float,
+    target_bytes: int,
+    until_done: bool,
+    say: Callable[[str], None],
+    keep_going: Callable[[], bool],
+) -> None:
+    """Archive to this place. Root's privileges are given up. Raises NstraceError."""
+    decoder = Decoder()
+    give_up_root(where)
+    store = store_of(where)
+    connection = Connection(access, "nstrace archive")
+    archiver = Archiver(
+        connection, decoder, store, every_s=every_s, compact_s=compact_s, target_bytes=target_bytes, say=say
+    )
+
+    async def whole() -> None:
+        try:
+            await archiver.run(keep_going, until_done)
+        finally:
+            await connection.drop()
+
+    asyncio.run(whole())
+
+
+def give_up_root(where: str) -> None:
+    """Become the owner of the archive's folder, which is made if it is not there. Raises NstraceError where that is
+    root."""
+    if not is_root():
+        if "://" not in where:
+            _made(where)
+        return
+    user = lesser_user()
+    if "://" not in where:
+        found = _made(where, user)
+        user = found.st_uid, found.st_gid
+        if user[0] == 0:
+            hint = f"chown it to a user who has nothing else: chown nobody {where}"
+            raise NstraceError(f"{where} belongs to root, whom no archiver needs", hint, ExitCode.NOT_PERMITTED)
+    try:
+        become(*user)
+        gain_nothing()
+    except OSError as error:
+        hint = "run it as another user; a container needs --cap-add SETUID --cap-add SETGID"
+        raise NstraceError(f"root cannot be given up: {error.strerror}", hint, ExitCode.NOT_PERMITTED) from error
+
+
+def _made(where: str, owner: tuple[int, int] | None = None) -> os.stat_result:
+    """The status of a folder, which is made where it is missing."""
+    path = Path(where)
+    try:
+        if not path.exists():
+            path.mkdir(0o755)
+            if owner:
+                os.chown(path, *owner)
+        found = path.stat()
+    except OSError as error:
+        raise NstraceError(
+            f"{where} cannot be used: {error.strerror}", "name a folder that you may write to"
+        ) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise NstraceError(f"{where} is not a folder", "name the folder of the archive", ExitCode.USAGE)
+    return found

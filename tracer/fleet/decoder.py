@@ -1,0 +1,142 @@
+"""Messages -> files of an archive, in a process that has nothing: what a host has published may be anything."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import msgspec
+
+from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, RUN, Block, blocks
+from tracer.fleet.archive_tables import Tables, by_day, parquet
+from tracer.fleet.channel import Gone, Packets
+from tracer.fleet.envelope import Opened, content, opened
+from tracer.recording.frames import Damaged
+from tracer.stream.batch import Batch
+from tracer.system import imports
+from tracer.system.descriptors import keep_only
+from tracer.system.libc import name_process
+from tracer.system.privileges import drop
+
+_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A message as it was delivered. cluster, host: by its subject."""
+
+    cluster: str
+    host: str
+    payload: bytes
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A file of an archive. date: "" in `batches`."""
+
+    table: str
+    host: str
+    date: str
+    block: Block
+    data: bytes
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """A message that cannot be archived, by its place among those that were given, and why."""
+
+    place: int
+    why: str
+
+
+class Files(msgspec.Struct, frozen=True):
+    """files: in the order in which they have to be written; `batches`, which say that all others are there, last."""
+
+    files: list[Made]
+    bad: list[Bad]
+
+
+def files_of(deliveries: Sequence[Delivery]) -> Files:
+    """The files that have these messages."""
+    groups: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    bad: list[Bad] = []
+    for place, delivery in enumerate(deliveries):
+        try:
+            origin = _opened(delivery).origin
+            groups[origin.host, origin.run].append(place)
+        except Damaged as error:
+            bad.append(Bad(place, str(error)))
+    files: list[Made] = []
+    for (host, run), places in sorted(groups.items()):
+        whole: dict[int, _Whole] = {}
+        for place in places:
+            try:
+                found = _opened(deliveries[place])
+                whole[found.origin.sequence] = (found, *content(found))
+            except Damaged as error:
+                bad.append(Bad(place, str(error)))
+        for block in blocks(run, whole):
+            files += _files(host, block, [whole.pop(number) for number in range(block.first, block.last + 1)])
+    return Files(sorted(files, key=lambda made: made.table == BATCHES), bad)
+
+
+_Whole = tuple[Opened, list[Batch], list[Batch]]
+
+
+def _opened(delivery: Delivery) -> Opened:
+    """Raises Damaged also where a message says that it is from another host than the one that may have sent it."""
+    found = opened(delivery.payload, "the message")
+    origin = found.origin
+    if (origin.cluster, origin.host) != (delivery.cluster, delivery.host):
+        raise Damaged("it is of another host than its subject says")
+    if not RUN.fullmatch(origin.run) or origin.sequence < 1:
+        raise Damaged("it has no number in a run")
+    return found
+
+
+def _files(host: str, block: Block, messages: Sequence[_Whole]) -> Iterator[Made]:
+    tables = Tables()
+    for found, facts, rows in messages:
+        tables.add(found, facts, rows)
+    for date, table in by_day(tables.processes(), "began").items():
+        yield Made(PROCESSES, host, date, block, parquet(table))
+    for date, table in by_day(tables.events(), "time").items():
+        yield Made(EVENTS, host, date, block, parquet(table))
+    yield Made(BATCHES, host, "", block, parquet(tables.batches()))
+
+
+class Decoder:
+    """The process. No thread may run when it is made. It ends when this is closed."""
+
+    def __init__(self) -> None:
+        imports.load(*_LAZY)
+        ours, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            _serve(theirs)
+        theirs.close()
+        self._packets = Packets(ours)
+
+    def files_of(self, deliveries: Sequence[Delivery]) -> Files:
+        """As the function of this name. Raises Gone where the process has ended."""
+        self._packets.send(list(deliveries))
+        found: Files = self._packets.receive(Files)
+        return found
+
+
+def _serve(connected: socket.socket) -> NoReturn:
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the one that began it
+            signal.signal(number, signal.SIG_IGN)
+        keep_only(connected.fileno())
+        name_process("nstrace-decoder")
+        drop()
+        packets = Packets(connected)
+        while True:
+            packets.send(files_of(packets.receive(list[Delivery])))
+    except Gone:
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
