@@ -126,7 +126,7 @@ def test_what_the_next_event_reports_otherwise_had_changed_by_then() -> None:
         batch(exits(202, inside, uid=33, comm=b"worker", ts_ns=5 * SECOND_NS, **OF_FIRST)),
         batch(exits(202, inside, uid=44, ts_ns=6 * SECOND_NS)),
     ]
-    found.look_ahead(behind)
+    found.look_ahead(behind, 0)
     entries = {entry.proc_id.tgid: entry for entry in found.census()}
     assert entries[202].uid == 0 and entries[202].as_of and entries[201].as_of
     assert entries[202].as_of.later == Later(5 * SECOND_NS + OFFSET_NS, 33, b"worker", None)
@@ -137,7 +137,7 @@ def test_what_the_next_event_reports_otherwise_had_changed_by_then() -> None:
 
 def test_a_name_that_an_exec_gives_was_not_had_before_it() -> None:
     found = recall(batch(*FIRST, fork(202, [(PIDNS, 2)], **OF_FIRST)))
-    found.look_ahead([batch(row(Kind.EXEC, 202, [(PIDNS, 2)], comm=b"ls", **OF_FIRST))])
+    found.look_ahead([batch(row(Kind.EXEC, 202, [(PIDNS, 2)], comm=b"ls", **OF_FIRST))], 0)
     (child,) = (entry for entry in found.census() if entry.proc_id.tgid == 202)
     assert child.as_of and child.as_of.later is None
 

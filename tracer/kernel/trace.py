@@ -47,7 +47,8 @@ class Trace:
 
     They begin at began_ns (boottime), when this is made, and end with `finish`: of all kinds and on all CPUs at once.
     may_unshare: whether processes can be put into new PID namespaces. gather_up_to_s: how long events may gather before
-    a read while they come; gather_from_s: how long they do at first.
+    a read while they come; gather_from_s: how long they do at first. read_ns: before the last read: all events until
+    then (boottime) have been read.
     """
 
     loaded: Loaded
@@ -60,7 +61,7 @@ class Trace:
         self.ring = Ring(loaded.ring, self.options.ring_bytes)
         self.may_unshare = may(CAP_SYS_ADMIN)
         self._joiner = Joiner()
-        self.began_ns = now_ns()
+        self.began_ns = self.read_ns = now_ns()
         self._gaps = GapFinder(self._whose, self.began_ns)
         self._losses: dict[int, LossLedger] = defaultdict(LossLedger)
         self._delivered = np.zeros((len(self.maps.counts()), COUNTER_SLOTS), np.int64)
@@ -122,10 +123,13 @@ class Trace:
         return Decoded.concat(parts)
 
     def _take(self) -> Decoded:
+        read_ns, produced = now_ns(), self.ring.produced
         batch, cgroups = self._joiner.join(self.ring.read())
         if len(batch):
             cells = batch.rows["cpu"].astype(np.intp) * COUNTER_SLOTS + batch.rows["kind"]
             self._delivered += np.bincount(cells, minlength=self._delivered.size).reshape(self._delivered.shape)
+        if self.ring.consumed >= produced:
+            self.read_ns = read_ns
         return Decoded(self._gaps.check(batch), cgroups)
 
     def _settle(self) -> Decoded:

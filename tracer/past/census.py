@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.answers.census import Census, Entry
 from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, command_in, reporting, reports_of
@@ -111,11 +112,13 @@ class Recall:
         """The host PIDs of the processes that live at the moment."""
         return {process.tgid for process in self._table.living()}
 
-    def look_ahead(self, batches: Iterable[Batch]) -> None:
-        """Read batches after the moment, for what had changed by the next event of each process; rows about others may
-        be missing. Ends as soon as all have had one."""
+    def look_ahead(self, batches: Iterable[Batch], moment_ns: int) -> None:
+        """Read batches after the moment (boottime), for what had changed by the next event of each process, and for
+        losses that had begun by then; rows about others may be missing. Ends as soon as all have had one."""
         waiting = {_identity(process.proc_id) for process in self._table.living()}
         for batch in batches:
+            gaps = batch.rows[batch.rows["kind"] == Kind.GAP]
+            self._add_losses(gaps[gaps["start_ns"] <= moment_ns])
             of_living = np.isin(identities(batch.rows), np.fromiter(waiting, np.uint64, len(waiting)))
             rows = batch.rows[reporting(batch.rows) & of_living]
             for one, report in zip(identities(rows).tolist(), reports_of(rows), strict=True):
@@ -125,7 +128,11 @@ class Recall:
                 return
 
     def _note_gaps(self, batch: Batch) -> None:
-        gaps = batch.rows[batch.rows["kind"] == Kind.GAP]
+        self._add_losses(batch.rows[batch.rows["kind"] == Kind.GAP])
+        if not self._table.unsure:
+            self._losses = None
+
+    def _add_losses(self, gaps: NDArray[np.void]) -> None:
         if len(gaps):
             before = self._losses or LossWindow(0, _NO_LIMIT, 0)
             self._losses = LossWindow(
@@ -133,8 +140,6 @@ class Recall:
                 min(before.since_ns, int(gaps["start_ns"].min())),
                 max(before.until_ns, int(gaps["ts_ns"].max())),
             )
-        if not self._table.unsure:
-            self._losses = None
 
     def losses(self) -> LossWindow | None:
         """The lost events that make the census unsure; None: there are none."""

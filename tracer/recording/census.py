@@ -29,7 +29,8 @@ def read_census(source: RecordedSource, moment_ns: int) -> Recalled:
     recall = Recall(source.attribution, source.wall_offset_ns)
     source.show(Span(0, moment_ns))
     recall.take(source.batches(lambda: 0.0))
-    recall.look_ahead(_behind(source, moment_ns - source.wall_offset_ns, RowsOf(recall.living())))
+    at_ns = moment_ns - source.wall_offset_ns
+    recall.look_ahead(_behind(source, at_ns, RowsOf(recall.living())), at_ns)
     return Recalled(recall.census(), recall.losses(), recall.forgotten, recall.shortened)
 
 

@@ -20,7 +20,8 @@ class Index:
     """What a batch's metadata says about it. first_row: how many rows precede it in the recording; facts: how many of
     its rows are about containers, moves between them, and sessions; late: how many of them name a container that was
     reported without a name before, or may do so; always: how many a question about whichever numbers needs (`Indexer`);
-    carried: it repeats what the file before has reported; end: it is the last, and empty. Times are boottime.
+    carried: it repeats what the file before has reported; end: it is the last, and empty; quiet: it is empty, and says
+    that all that happened until its time has been reported. Times are boottime.
 
     keys: reads which numbers it is about; returns None where that is not known.
     """
@@ -34,6 +35,7 @@ class Index:
     always: int
     carried: int
     end: int
+    quiet: int
     keys: Callable[[], Keys | None] = field(repr=False, compare=False)
 
     @classmethod

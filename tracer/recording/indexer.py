@@ -67,6 +67,15 @@ class Indexer:
         said |= {"all_lost": self._lost}
         return {name: str(number) for name, number in said.items()}
 
+    def of_quiet(self, until_ns: int) -> dict[str, str] | None:
+        """The metadata of an empty batch which says that everything until then was reported; None: the last row is
+        later."""
+        if until_ns <= self._last_ns:
+            return None
+        self._last_ns = until_ns
+        said = {"first_row": self._rows, "first_ns": until_ns, "last_ns": until_ns, "quiet": 1}
+        return {name: str(number) for name, number in said.items()}
+
     def _late_names(self, batch: Batch) -> int:
         """How many rows name a container that was reported without a name before: a reader looks for them first."""
         late = 0

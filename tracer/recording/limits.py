@@ -65,6 +65,7 @@ NUMBERS = {
     "all_lost": (0, MAX_COUNT),
     "carried": (0, 1),
     "end": (0, 1),
+    "quiet": (0, 1),
     "start_ns": (0, MAX_BOOT_NS),
     "parent_start_ns": (0, MAX_BOOT_NS),
     "incarnation": (1, MAX_INCARNATION),

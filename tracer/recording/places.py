@@ -35,7 +35,7 @@ class Places:
 
     def note(self, data: Input, place: int, message: Message, index: Index) -> None:
         """Remember a batch, and not its keys, which are read again when they are asked for."""
-        if isinstance(data, FileInput) and not index.end and place not in self._seen:
+        if isinstance(data, FileInput) and not (index.end or index.quiet) and place not in self._seen:
             length = frames.PREFIX.size + len(message.header) + message.body_bytes
             self._seen[place] = Seen(replace(index, keys=partial(_keys_at, data, place)), message.rows, length)
             self._places[index.first_row] = place

@@ -57,13 +57,14 @@ class Recording:
     """One recording, read in order. Raises NstraceError where it is none.
 
     say: writes a line for people. metadata: of the stream, as it was read; facts: what is used of it. rows and last_ns:
-    the position of the reader; missing: how many of these rows are missing; is_closed: its end was read; is_torn: it
-    ended without one; damages: places where it is damaged. sieve: leaves out rows that are not needed, before they are
-    decoded. keep_reading: called again and again; where it returns False, nothing more is read.
+    the position of the reader; missing: how many of these rows are missing; is_growing: it is being written, and has no
+    end yet; is_closed: its end was read; is_torn: it ended without one; damages: places where it is damaged. sieve:
+    leaves out rows that are not needed, before they are decoded. keep_reading: called again and again; where it returns
+    False, nothing more is read.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
-        self.name, self._places = name, Places()
+        self.name, self._places, self.is_growing = name, Places(), False
         self._read_from(source, say)
         self.keep_reading: Callable[[], bool] = lambda: True
         self.metadata: Mapping[str, str] = {}
@@ -138,7 +139,8 @@ class Recording:
             yield from self._gap_before(start, part.index)
             self.rows = part.index.first_row + rows
             self.last_ns = max(self.last_ns, part.index.last_ns)
-            self._sums.add(part.index)
+            if not part.index.quiet:
+                self._sums.add(part.index)
             yield part
         if self.keep_reading():
             yield from self._finish()
@@ -152,6 +154,8 @@ class Recording:
             self.rows, self.last_ns = end.first_row, max(self.last_ns, end.last_ns)
             if self._end_says and not self.damages and not self._sums.fit(self._end_says):
                 self._damaged(self.input.at, Damaged("its end does not fit to its batches"))
+            return
+        if self.is_growing:
             return
         self.is_torn = True
         last_s = (self.last_ns + self.facts.wall_offset_ns) // _SECOND_NS
@@ -184,7 +188,7 @@ class Recording:
         """The indices of all batches, without reading them; [] for a stream."""
         if not isinstance(self.input, FileInput):
             return []
-        return [part.index for part in self.again().parts(lambda _index: False)]
+        return [part.index for part in self.again().parts(lambda _index: False) if not part.index.quiet]
 
     def again(self) -> Recording:
         """The same recording from its beginning, with a position of its own, and without messages; not for a stream."""
@@ -206,7 +210,8 @@ class Recording:
         if self.whole:
             return self.whole.begin_ns if self.whole.rows else None, self.whole.last_ns
         again = self.again()
-        firsts = [part.index.first_ns for part in again.parts(lambda _index: False) if part.index.last_ns]
+        indices = (part.index for part in again.parts(lambda _index: False))
+        firsts = [index.first_ns for index in indices if index.last_ns and not index.quiet]
         return min(firsts, default=None), again.last_ns
 
     def pass_over(self, whole: Whole) -> None:
@@ -275,13 +280,13 @@ class Recording:
             self._check_kind(message)
             index = Index.parse(message.metadata)
             self._check_place(message.metadata, index)
-            if index.end == (message.rows > 0):
+            if (index.end or index.quiet) == (message.rows > 0):
                 raise Damaged("an empty batch" if message.rows == 0 else "an end with rows in it")
             self._end_says = Whole.parse(message.metadata) if index.end else None
         except Damaged:
             self._skip(message)
             raise
-        if not index.end and not is_wanted(index):
+        if index.quiet or (not index.end and not is_wanted(index)):
             self._skip(message)
             return Part(index, None)
         body = self.input.read(message.body_bytes)

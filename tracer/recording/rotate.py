@@ -28,7 +28,8 @@ class Rotation:
 
 
 class RotatingWriter:
-    """As `Writer`, into web.000001.arrows, web.000002.arrows, ... for a path web.arrows.
+    """As `Writer`, into web.000001.arrows, web.000002.arrows, ... for a path web.arrows. first: the number of its first
+    file; those before are of earlier runs.
 
     force: as for `FileWriter`, of the first file. A later one never replaces anything: a number whose name something
     has by then is left out. say: receives a line for people about that. folder: the path's, if it
@@ -46,13 +47,14 @@ class RotatingWriter:
         clock: Callable[[], float] = time.monotonic,
         say: Callable[[str], None] = lambda _line: None,
         folder: Folder | None = None,
+        first: int = 1,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
         self._say = say
         self._folder = folder or folder_of(path)
         self._living = CarryOver()
         self._kept = deque[tuple[str, os.stat_result]]()  # finished files, while their number is limited
-        self._number = self._part = 1
+        self._number, self._part = first, 1
         self._done_rows = self._done_bytes = self._done_lost = 0
         self._told: set[int] = set()
         self._open(force)
@@ -85,6 +87,10 @@ class RotatingWriter:
             if self._is_late or self._is_large:
                 self._close()
                 self._open_next()
+
+    def quiet(self, until_ns: int) -> None:
+        """As `Writer.quiet`."""
+        self._living.apply(self._writer.quiet(until_ns))
 
     @property
     def _is_large(self) -> bool:

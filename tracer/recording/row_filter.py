@@ -60,7 +60,8 @@ class RowFilter:
 
 
 class RowsOf:
-    """Keeps the rows of processes that have one of these PIDs on the host. event: keep only rows of this kind."""
+    """Keeps the rows of processes that have one of these PIDs on the host, and those of losses. event: keep only rows
+    of this kind."""
 
     needs = pa.schema([SCHEMA.field(name) for name in ("event", "pid")])
 
@@ -71,7 +72,9 @@ class RowsOf:
         """As `Sieve.keeps`."""
         event, pid = (columns.column(name) for name in self.needs.names)
         keep: NDArray[np.bool_] = np.isin(values_of(pid), self._pids)
-        return keep if self._event is None else keep & _mask(pc.equal(event, self._event))
+        if self._event is None:
+            return keep | _mask(pc.equal(event, "gap"))
+        return keep & _mask(pc.equal(event, self._event))
 
 
 def _mask(array: pa.BooleanArray) -> NDArray[np.bool_]:

@@ -131,9 +131,10 @@ class RecordedSource:
             return Span(began_ns, max(began_ns, last_ns) if has_ended else UNKNOWN_NS)
         firsts, lasts = zip(*[recording.range_ns() for recording in self.recordings], strict=True)
         if all(first is None for first in firsts):
-            return Span(began_ns, began_ns)
-        first_ns = min(first for first in firsts if first is not None)
-        return Span(first_ns + self.wall_offset_ns, max(lasts) + self.wall_offset_ns)
+            return Span(began_ns, max(began_ns, max(lasts) + self.wall_offset_ns))
+        first_ns = min(first for first in firsts if first is not None) + self.wall_offset_ns
+        # of a file without an event that others follow it is known when it began
+        return Span(first_ns if firsts[0] is not None else min(began_ns, first_ns), max(lasts) + self.wall_offset_ns)
 
     def _bound(self, target: Target) -> Target:
         """A target pid:N, bound to the namespace of the first process that has this number on the host."""

@@ -154,6 +154,14 @@ class Writer:
             self._write(part)
         return batch
 
+    def quiet(self, until_ns: int) -> Batch:
+        """As `flush`, and write that everything until then was reported (boottime): a reader knows how far the file
+        goes while it is being written."""
+        batch = self.flush()
+        if said := self._indexer.of_quiet(until_ns):
+            self._sink.write(frames.of_batch(to_arrow(Batch.concat([]), self._wall_offset_ns), said | self._whose))
+        return batch
+
     def abandon(self) -> None:
         """Write what waits, and no record that this is all: a reader says so."""
         self.flush()

@@ -334,7 +334,7 @@ def _work(
     work: Callable[[], str | None], folder: int | None, begin_threads: Callable[[], None], writer: int, parent: int
 ) -> None:
     def begin() -> None:
-        _end_with(parent)
+        end_with(parent)
         begin_threads()
 
     try:
@@ -356,8 +356,9 @@ def _work(
     os._exit(1)
 
 
-def _end_with(parent: int) -> None:
-    """End when this process, our parent, has ended. A change of the user undoes it: commit_creds(), kernel/cred.c."""
-    call("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def end_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """End, by this signal, when this process, our parent, has ended. A change of the user undoes it: commit_creds(),
+    kernel/cred.c."""
+    call("prctl", _PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

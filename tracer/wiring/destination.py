@@ -35,16 +35,21 @@ class Destination:
 
     def __init__(self, record: RecordOptions, redact: bool, is_filtered: bool = False) -> None:
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own keeps 16 MB for later
-        self.record, self._path = record, Path(record.path)
+        self.record, self.path = record, Path(record.path)
         self._command, self._is_filtered = _command(redact), is_filtered
         self._folder: Folder | None = None
         _check(record)
         if record.path != "-":
-            self._folder = folder_of(self._path)
+            self._folder = folder_of(self.path)
         self._fd = 1 if self._folder is None else self._opened_null()
 
     uses = _USED
     """As for `Tracing.load`."""
+
+    @property
+    def folder(self) -> Folder | None:
+        """The folder of its files, through the broker once `confine` was called; None: they go to stdout."""
+        return self._folder
 
     @property
     def is_kept(self) -> bool:
@@ -65,18 +70,18 @@ class Destination:
         if self._folder is None or self._fd is not None:
             tracing.confine(keep=keep, inlets=inlets, begin_threads=begin_threads)
             return
-        allowed = FolderOperations(self._folder, self._path, self.record.rotates, self.record.force)
+        allowed = FolderOperations(self._folder, self.path, self.record.rotates, self.record.force)
         operations, kept = allowed.operations(), {*allowed.descriptors, *keep}
         broker = tracing.confine(operations, kept, inlets, begin_threads)
-        self._folder = BrokeredFolder(self._path.parent, broker)
+        self._folder = BrokeredFolder(self.path.parent, broker)
 
     def _opened_null(self) -> int | None:
         """A descriptor of the null device, where the path is its: a broker that may replace a recording does not get
         this."""
         assert self._folder
-        if self.record.rotates or not ((found := self._folder.status(self._path.name)) and is_null(found)):
+        if self.record.rotates or not ((found := self._folder.status(self.path.name)) and is_null(found)):
             return None
-        return self._folder.open_null(self._path.name)
+        return self._folder.open_null(self.path.name)
 
     def writer(self, ending: Ending, say: Callable[[str], None]) -> Writer | RotatingWriter:
         """The writer, which has begun. say: writes a line for people. Raises NstraceError, ReaderGone."""
@@ -87,14 +92,15 @@ class Destination:
 
         record, folder = self.record, self._folder
         if folder is None or self._fd is not None:
-            fd, name = self._fd or 1, "stdout" if folder is None else str(self._path)
+            fd, name = self._fd or 1, "stdout" if folder is None else str(self.path)
             return Writer(FileSink(os.dup(fd), name, record.fsync, writing(fd, ending)), self._facts)
         options: dict[str, Any] = {"force": record.force, "fsync": record.fsync, "folder": folder}
         if not record.rotates:
-            return FileWriter(self._path, self._facts, **options)
-        writer = RotatingWriter(self._path, self._facts, Rotation(*record.rotate), say=say, **options)
+            return FileWriter(self.path, self._facts, **options)
+        options["first"] = record.first
+        writer = RotatingWriter(self.path, self._facts, Rotation(*record.rotate), say=say, **options)
         if record.force:
-            discard_parts(self._path, Path(writer.name).name, folder)
+            discard_parts(self.path, Path(writer.name).name, folder)
         return writer
 
 
@@ -114,7 +120,7 @@ def _check(options: RecordOptions) -> None:
     if options.rotates:
         if Path(options.path).exists() and not Path(options.path).is_file():
             raise NstraceError(f"{options.path} is not the name of a file that can have parts", "write to another FILE")
-        if not options.force and (parts := parts_of(Path(options.path))):
+        if not options.force and options.first == 1 and (parts := parts_of(Path(options.path))):
             raise NstraceError(f"{parts[0]} already exists", "--force replaces it, and the other parts")
     elif options.path != "-":
         check_new(Path(options.path), options.force)

@@ -7,6 +7,7 @@ the sessions that it belongs to, then the table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from tracer.containers.cgroups import Cgroups
@@ -88,6 +89,13 @@ class LiveSource:
     def lost(self) -> int:
         """How many events the ring refused, as far as found, and how many could not be decided about."""
         return self.trace.lost + self._held.lost
+
+    @property
+    def settled_ns(self) -> int:
+        """Until when everything was yielded, once the last batch has been taken (boottime); 0: something is held back,
+        or not repaired yet."""
+        is_waiting = math.isfinite(min(self._comparing.due_in(), self._entering.due_in()))
+        return 0 if is_waiting or self._naming.holds or self._held.rows else self.trace.read_ns
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the

@@ -41,7 +41,7 @@ _MAX_NAME = 40
 @dataclass(frozen=True)
 class RecordOptions:
     """Where to record to. path: "-" is stdout. rotate: (bytes, seconds, files) at most; None: no limit. has_view:
-    events are shown as well. is_default: the user has given no path."""
+    events are shown as well. is_default: the user has given no path. first: as for `RotatingWriter`."""
 
     path: str
     force: bool
@@ -49,6 +49,7 @@ class RecordOptions:
     rotate: tuple[int | None, float | None, int | None]
     has_view: bool
     is_default: bool = False
+    first: int = 1
 
     @property
     def rotates(self) -> bool:
@@ -111,13 +112,14 @@ def record_of(values: dict[str, Any], has_view: bool, default: str | None = None
 
 class Recorder:
     """Passes batches to a writer. A failure ends the run, unless events are shown as well: then it is reported once,
-    and the view goes on. error: that failure. until_ns: as for `Writer.close`.
+    and the view goes on. error: that failure. until_ns: as for `Writer.close`. writer: what counts.
     """
 
     def __init__(self, writer: Writer | RotatingWriter, has_view: bool, progress: bool, ending: Ending) -> None:
         self.error: NstraceError | None = None
         self.until_ns = 0
-        self._writer, self._ending = writer, ending
+        self._ending = ending
+        self.writer = writer
         self._has_view = has_view
         self._progress = progress
         self._events = 0
@@ -126,7 +128,7 @@ class Recorder:
 
     def take(self, batch: Batch) -> None:
         """As `tracer.stream.source.BatchSink.take`."""
-        self._guarded(lambda: self._writer.take(batch))
+        self._guarded(lambda: self.writer.take(batch))
         if self._progress:
             from tracer.stream.batch import of_kind
 
@@ -137,26 +139,28 @@ class Recorder:
         if self._progress and time.monotonic() - self._shown_at >= _PROGRESS_S:
             self._shown_at = time.monotonic()
             events = counted(self._events, "event")
-            self._ending.show(
-                f"nstrace: recording: {events}, {size_text(self._writer.bytes)}, {self._writer.lost} lost"
-            )
+            self._ending.show(f"nstrace: recording: {events}, {size_text(self.writer.bytes)}, {self.writer.lost} lost")
+
+    def quiet(self, until_ns: int) -> None:
+        """As `Writer.quiet`."""
+        self._guarded(lambda: self.writer.quiet(until_ns))
 
     def close(self) -> None:
         """Finish the file."""
         if self._progress:
             self._ending.show("")
-        self._guarded(lambda: self._writer.close(self.until_ns))
+        self._guarded(lambda: self.writer.close(self.until_ns))
 
     def abandon(self) -> None:
         """Write what has come, where the run has failed: the file does not say that this is all."""
-        self._guarded(self._writer.abandon)
+        self._guarded(self.writer.abandon)
 
     def line(self) -> str:
         """A line for people: how much was recorded."""
-        writer = self._writer
+        writer = self.writer
         return f"wrote {writer.name}: {counted(writer.rows, 'row')}, {size_text(writer.bytes)}, {writer.lost} lost"
 
-    def _guarded(self, action: Callable[[], None]) -> None:
+    def _guarded(self, action: Callable[[], object]) -> None:
         if self.error:
             return
         try:
@@ -175,7 +179,7 @@ class Recorder:
     def _unread(self, is_stuck: bool) -> NstraceError:
         why = "was not read in time after a second signal" if is_stuck else "is no longer read"
         return NstraceError(
-            f"cut off: the recording {why}", f"{self._writer.rows} rows were written; the rest is missing"
+            f"cut off: the recording {why}", f"{self.writer.rows} rows were written; the rest is missing"
         )
 
 
