@@ -6,7 +6,9 @@ recording of what passes shows what was shown.
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracer.ask.condition import Condition
 from tracer.recording.schema import FLAT
@@ -44,6 +46,14 @@ class EventFilter:
     def kept(self, batch: Batch, containers: Attribution) -> Batch:
         """As `passing`, for a recording: with the rows about sessions, for rows of their processes name them."""
         return self._with(batch, containers, (*_ALWAYS, Kind.SESSION))
+
+    def matching(self, batch: Batch, containers: Attribution) -> NDArray[np.bool_]:
+        """For which rows the condition is true, shape (n,): of no gap, and of nothing that says what is known of
+        containers. Raises NstraceError as `passing` does."""
+        matches = ~of_kind(batch.rows, *_ALWAYS, Kind.SNAPSHOT, Kind.SESSION)
+        if matches.any():
+            matches[matches] = self._condition.mask(self._columns(batch.select(matches), containers))
+        return matches
 
     def _with(self, batch: Batch, containers: Attribution, kinds: tuple[Kind, ...]) -> Batch:
         always = of_kind(batch.rows, *kinds)

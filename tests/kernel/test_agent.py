@@ -1,0 +1,271 @@
+"""nstrace agent as a service runs it: what it keeps, what is asked of it, and what happens when it is ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+from conftest import wait_for
+
+pytestmark = pytest.mark.kernel
+NSTRACE = [sys.executable, "-m", "tracer"]
+
+
+class Agent:
+    """An agent with a configuration and a folder of its own, which tells us what it would tell systemd."""
+
+    def __init__(self, folder: Path, record: str = "", more: str = "") -> None:
+        self.config, self.store = folder / "agent.toml", folder / "store"
+        self.configure(record, more)
+        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notified.bind(str(folder / "notify"))
+        self.env = os.environ | {"NSTRACE_AGENT_CONFIG": str(self.config), "NOTIFY_SOCKET": str(folder / "notify")}
+        self.stderr = folder / "stderr"
+        self.stderr.touch()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, record: str, more: str = "") -> None:
+        self.config.write_text(
+            f'[record]\ntargets = "host"\nfolder = "{self.store}"\nmin_free = "0B"\n{record}\n{more}\n'
+        )
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def start(self) -> Self:
+        with self.stderr.open("ab") as err:
+            self.process = subprocess.Popen([*NSTRACE, "agent"], env=self.env, stderr=err)
+        self.hear("READY=1")
+        return self
+
+    def hear(self, assignment: str) -> None:
+        """Wait until it says so."""
+        self._notified.settimeout(30)
+        while assignment not in self._notified.recv(4096).decode().splitlines():
+            pass
+
+    @property
+    def said(self) -> str:
+        return self.stderr.read_text()
+
+    def children(self) -> list[int]:
+        assert self.process
+        return below(self.process.pid)
+
+    def kill(self) -> None:
+        """As a machine that loses its power: all processes at once."""
+        assert self.process
+        for pid in (self.process.pid, *self.children()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def __exit__(self, *_: object) -> None:
+        if self.process and self.process.poll() is None:
+            self.stop()
+        self._notified.close()
+
+    def ask(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*NSTRACE, *args], env=self.env, capture_output=True, text=True, timeout=60)
+
+    def rows(self, query: str) -> list[dict[str, object]]:
+        done = self.ask("sql", "--json", query)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def below(pid: int) -> list[int]:
+    """All descendants of a process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [found for child in map(int, children) for found in (child, *below(child))]
+
+
+def run(*argv: str) -> tuple[int, int]:
+    """A process that ends at once: its PID, and a moment at which it lived (wall clock, ns)."""
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout and process.stdin and process.stdout.read(1)
+    lived_ns = time.time_ns()
+    process.stdin.close()
+    process.wait()
+    return process.pid, lived_ns
+
+
+def at(moment_ns: int) -> str:
+    return f"@{moment_ns // 10**9}.{moment_ns % 10**9:09}"
+
+
+@pytest.fixture
+def make_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
+    made: list[Agent] = []
+
+    def make(record: str = "", more: str = "") -> Agent:
+        made.append(Agent(tmp_path, record, more))
+        return made[-1]
+
+    yield make
+    for agent in made:
+        agent.__exit__()
+
+
+WAITING = ("sh", "-c", "echo; read x; : {}")
+
+
+def test_questions_find_it_while_it_records(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
+    with make_agent() as agent:
+        marks = [f"mark-{number}" for number in range(3)]
+        ran = [run("sh", "-c", f"echo; read x; : {mark}") for mark in marks]
+        for (pid, lived_ns), mark in zip(ran, marks, strict=True):
+            done = agent.ask("translate", "--at", at(lived_ns), str(pid))
+            assert done.returncode == 0, done.stderr
+            assert mark in done.stdout
+            assert f"from the agent's recordings in {agent.store}" in done.stderr
+            listed = agent.ask("ps", "-q", "--at", at(lived_ns), "host")
+            assert str(pid) in listed.stdout.split(), listed.stderr
+        found = agent.rows("select pid, args[3] as said from events where event = 'exec' and args[3] like '%: mark-%'")
+        assert [(row["pid"], str(row["said"])[-6:]) for row in found] == [
+            (pid, mark) for (pid, _lived), mark in zip(ran, marks, strict=True)
+        ]
+        out = tmp_path / "last.arrows"
+        assert agent.ask("dump", "--last", "1m", "-w", str(out)).returncode == 0
+        agent.stop()
+        alone = subprocess.run([*NSTRACE, "replay", str(out)], capture_output=True, text=True)
+        assert alone.returncode == 0, alone.stderr
+        assert [mark for mark in marks if f": {mark}" in alone.stdout] == marks
+        whole = subprocess.run(
+            [*NSTRACE, "replay", "--require-complete", str(agent.store)], capture_output=True, text=True
+        )
+        assert whole.returncode == 0, whole.stderr
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_nobody_looked_between_two_runs(make_agent: Callable[..., Agent], how: str) -> None:
+    with make_agent() as agent:
+        run(*WAITING)
+        last_ns = time.time_ns()
+        getattr(agent, how)()
+        (pid, unseen_ns) = run(*WAITING)
+        agent.start()
+        (later, seen_ns) = run(*WAITING)
+        (hole,) = agent.rows("select epoch_ns(since) as since, epoch_ns(time) as until from gaps")
+        assert isinstance(hole["since"], int) and isinstance(hole["until"], int)
+        assert hole["since"] <= unseen_ns <= hole["until"] <= seen_ns
+        assert how == "kill" or hole["since"] >= last_ns
+        done = agent.ask("translate", "--at", at(unseen_ns), str(pid))
+        assert done.returncode != 0 and done.stdout == ""
+        assert "not known" in done.stderr
+        assert "uncertain" in agent.ask("ps", "--at", at(unseen_ns), "host").stderr
+        assert agent.ask("translate", "-q", "--at", at(seen_ns), str(later)).stdout == f"{later}\n"
+
+
+def test_who_reads_holds_nothing_and_ends_with_the_agent(make_agent: Callable[..., Agent]) -> None:
+    with make_agent() as agent:
+        assert agent.process
+        (recorder,) = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()
+        status = Path(f"/proc/{recorder}/status").read_text()
+        assert "\nCapEff:\t0000000000000000\n" in status
+        assert "\nSeccomp:\t2\n" in status
+        children = agent.children()
+        agent.process.kill()
+        agent.process.wait()
+        wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+        agent.start()  # the lock is free, and the recorder has closed its file
+        assert agent.ask("replay", "--require-complete", f"{agent.store}/agent.000001.arrows").returncode == 0
+
+
+def test_a_wrong_configuration_leaves_the_one_before(make_agent: Callable[..., Agent]) -> None:
+    with make_agent() as agent:
+        assert agent.process
+        recorder = agent.children()
+        agent.config.write_text("[record]\nkeep = 3\n")
+        agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: f"{agent.config}:2: record.keep: 3 is not valid; what was read before counts" in agent.said)
+        agent.configure('keep = "5 GB"')
+        agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: f"{agent.config} was read again" in agent.said)
+        assert agent.children() == recorder
+        agent.configure("threads = true")
+        agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: len(list(agent.store.glob("*.arrows"))) == 3)  # the hole, and the file of the new run
+        assert agent.stop() == 0
+
+
+def test_only_one_records_in_a_folder(make_agent: Callable[..., Agent]) -> None:
+    with make_agent() as agent:
+        assert agent.process
+        done = agent.ask("agent")
+        assert done.returncode == 1
+        assert f"an agent records to {agent.store} already: PID {agent.process.pid}" in done.stderr
+
+
+def test_what_it_follows_goes_on_where_the_past_ends(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
+    with make_agent() as agent:
+        before = [run("sh", "-c", f"echo; read x; : before-{number}")[0] for number in range(3)]
+        out = tmp_path / "out"
+        argv = [*NSTRACE, "follow", "--json", "--events", "exec,snapshot", "--since", "1m", "host"]
+        with out.open("wb") as file:
+            following = subprocess.Popen(argv, env=agent.env, stdout=file, stderr=subprocess.PIPE)
+        ledger: list[int] = []
+        while not any(f": while-{number}" in out.read_text() for number in ledger):
+            ledger.append(len(ledger))
+            run("sh", "-c", f"echo; read x; : while-{ledger[-1]}")
+        following.send_signal(signal.SIGINT)
+        _out, said = following.communicate(timeout=30)
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        marks = [
+            row["args"][2].split(": ")[1] for row in rows if row["event"] == "exec" and "read x" in str(row["args"])
+        ]
+        wanted = [f"before-{number}" for number in range(3)] + [f"while-{number}" for number in ledger]
+        assert marks == wanted[: len(marks)] and len(marks) >= len(wanted) - 1, said
+        assert [row["pid"] for row in rows if "before-" in str(row.get("args"))] == before
+
+
+@pytest.fixture
+def told() -> Iterator[Path]:
+    """A folder in which everybody may write; pytest's own is closed to others."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_a_trigger_keeps_its_window_and_runs_a_command(make_agent: Callable[..., Agent], told: Path) -> None:
+    script = told / "tell"
+    script.write_text(f'#!/bin/sh\nid -un >{told}/who; cat >{told}/recording; echo "$1" >{told}/name.new\n'
+                      f"mv {told}/name.new {told}/name; exit 3\n")  # fmt: skip
+    script.chmod(0o755)
+    more = f"""
+        [[trigger]]
+        where = "event = 'exit' and exit_code = 77"
+        before = "1m"
+        after = "0s"
+        run = ["{script}", "{{file}}"]
+    """
+    with make_agent(more=more) as agent:
+        ended = subprocess.run(["sh", "-c", "exit 77"])
+        assert ended.returncode == 77
+        wait_for((told / "name").exists)
+        (kept,) = (agent.store / "incidents").iterdir()
+        assert kept.name.endswith("Z-host-exit-sh.arrows")
+        assert (told / "name").read_text() == f"{kept}\n"
+        assert (told / "who").read_text() == "nobody\n"
+        assert (told / "recording").read_bytes() == kept.read_bytes()
+        wait_for(lambda: f"{script} ended with 3" in agent.said)
+        shown = subprocess.run([*NSTRACE, "replay", "--json", str(kept)], capture_output=True, text=True)
+        codes = [json.loads(line).get("exit_code") for line in shown.stdout.splitlines()]
+        assert codes[-1] == 77 and codes.count(77) == 1
+        assert "snapshot" in shown.stdout

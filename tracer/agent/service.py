@@ -1,0 +1,278 @@
+"""The agent's own process: starts the others, keeps the store within its limits, reacts to signals. It keeps root's
+privileges for that, and reads nothing of a stranger's: its configuration, names and sizes of files, packets of numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracer.agent import beats, lock
+from tracer.agent.beats import Beat
+from tracer.agent.child import Child
+from tracer.agent.config import Config, Publish
+from tracer.agent.config_reader import path_of, read_config
+from tracer.agent.notes import unpack
+from tracer.agent.notify import notify
+from tracer.agent.pending import Pending
+from tracer.agent.store import Store
+from tracer.errors import NstraceError
+from tracer.system.clock_offset import wall_offset_ns
+from tracer.text.counted import size_text
+from tracer.text.escape import safe_text
+
+if TYPE_CHECKING:
+    import socket
+
+_LOOK_S = 5.0  # how often the store is looked at
+_SILENT_S = 60.0  # a recorder that says nothing for so long is ended
+_PATIENCE_S = 10.0  # how long an orderly end may take
+_MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the recording says it is
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+
+
+def serve(named: str | None) -> int:
+    """Record until SIGTERM or SIGINT; gives the exit code. named: what --config says. Raises NstraceError where it
+    cannot begin."""
+    for name in ("SUDO_UID", "SUDO_GID"):  # what a service writes is its own, whoever has started it
+        os.environ.pop(name, None)
+    config = read_config(named)
+    store = Store(config.record.folder)
+    held = lock.take(config.record.folder)
+    try:
+        return Service(named, config, store, held).run()
+    finally:
+        os.close(held)
+
+
+def say(line: str) -> None:
+    """Write a line for people, or for the journal."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"nstrace: {safe_text(line)}\n".encode())
+
+
+class Service:
+    """The loop. named: what --config says. lock: a descriptor that holds the folder's."""
+
+    def __init__(self, named: str | None, config: Config, store: Store, lock: int) -> None:
+        self._named, self._config, self._store, self._lock = named, config, store, lock
+        self._wakeup, self._arriving = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._ours, self._theirs = beats.channel()
+        self._recorder = Child("recorder", self._record)
+        self._publisher: Child | None = None
+        self._pending = Pending(store, say, lambda: beats.ask_to_write(self._ours))
+        self._is_stopping = self._is_full = self._is_ready = False
+        self._heard_s = self._looked_s = 0.0
+        self._offset_ns = self._settled_ns = 0
+
+    def run(self) -> int:
+        """Serve until a signal ends it."""
+        signal.set_wakeup_fd(self._arriving, warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
+        try:
+            self._look()
+            self._start_recorder()
+            while not self._is_stopping:
+                self._wait()
+                self._take_signals()
+                beats.listen(self._ours, self._hear, self._hear_note)
+                self._reap()
+                self._pending.go_on(self._settled_ns, self._config.incidents.keep)
+                if not self._is_ready and self._recorder.exit_code is not None:
+                    return abs(self._recorder.exit_code) or 1  # it has said why
+                if not self._is_stopping and time.monotonic() - self._looked_s >= _LOOK_S:
+                    self._look()
+                self._restart()
+        finally:
+            notify("STOPPING=1")
+            self._stop()
+            signal.set_wakeup_fd(-1)
+        return 0
+
+    def _children(self) -> Iterator[Child]:
+        yield self._recorder
+        if self._publisher:
+            yield self._publisher
+
+    def _wait(self) -> None:
+        """Until something has to be done."""
+        due = [child.due_s for child in self._children() if not child.runs and not (self._is_full)]
+        until_s = min([self._looked_s + _LOOK_S, time.monotonic() + self._pending.due_in_s, *due])
+        ends = [child.pidfd for child in (*self._children(), self._pending.child) if child and child.pidfd is not None]
+        watched = [self._wakeup, self._ours.fileno(), *ends]
+        select.select(watched, [], [], max(0.0, until_s - time.monotonic()))
+
+    def _take_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for number in os.read(self._wakeup, 4096):
+                if number == signal.SIGHUP:
+                    self._reload()
+                elif number == signal.SIGUSR1:
+                    beats.ask_to_write(self._ours)
+                elif number in _SIGNALS:
+                    self._is_stopping = True
+
+    def _hear(self, beat: Beat) -> None:
+        """The recorder is alive."""
+        self._heard_s = time.monotonic()
+        if beat.settled_ns > self._settled_ns:
+            self._settled_ns = beat.settled_ns
+            lock.say_settled(self._lock, beat.settled_ns + self._offset_ns)
+        if not self._is_ready and beat.settled_ns:
+            self._is_ready = True
+            self._start_publisher()
+            notify("READY=1")
+        notify("WATCHDOG=1", f"STATUS=recording to {self._store.path}: {beat.rows} rows, {beat.lost} lost")
+
+    def _hear_note(self, packet: bytes) -> None:
+        """A trigger's condition was true."""
+        triggers = self._config.triggers
+        if note := unpack(packet, len(triggers)):
+            self._pending.note(note, triggers[note.trigger], self._offset_ns)
+
+    def _start_recorder(self) -> None:
+        self._heard_s, self._offset_ns = time.monotonic(), wall_offset_ns()
+        self._recorder.start()
+
+    def _record(self) -> int:
+        """In the recorder's process."""
+        from tracer.agent.recorder import record
+
+        self._close_ours(self._ours)
+        return record(self._config, self._store, self._theirs)
+
+    def _close_ours(self, channel: socket.socket) -> None:
+        """In a child: what is of the parent alone."""
+        channel.close()
+        os.close(self._wakeup)
+        os.close(self._arriving)
+
+    def _start_publisher(self) -> None:
+        publish = self._config.publish
+        if publish is None:
+            self._publisher = None
+            return
+        self._publisher = Child("publisher", lambda: self._publish(publish))
+        self._publisher.start()
+
+    def _publish(self, publish: Publish) -> int:
+        """In the publisher's process."""
+        run = importlib.import_module("tracer.fleet.publisher").run
+        self._close_ours(self._ours)
+        self._theirs.close()
+        return int(run(publish, self._store.recording))
+
+    def _reap(self) -> None:
+        keeper = self._pending.child
+        if keeper and keeper.pidfd is not None and select.select([keeper.pidfd], [], [], 0)[0]:
+            self._pending.reap()
+        for child in self._children():
+            if child.pidfd is not None and select.select([child.pidfd], [], [], 0)[0]:
+                child.reap()
+                if not self._is_stopping and not self._is_full and self._is_ready:
+                    code = child.exit_code or 0
+                    how = f"signal {-code}" if code < 0 else f"exit {code}"
+                    say(f"the {child.name} has ended ({how}): it is started again")
+
+    def _restart(self) -> None:
+        """Start who has ended, when it is time."""
+        for child in self._children() if not self._is_stopping else ():
+            if child.runs or time.monotonic() < child.due_s or (child is self._recorder and self._is_full):
+                continue
+            if child is self._recorder:
+                self._start_recorder()
+            else:
+                child.start()
+
+    def _look(self) -> None:
+        """Keep the store within its limits, and see whether the recorder is well."""
+        self._looked_s = time.monotonic()
+        record = self._config.record
+        try:
+            self._store.retire(record)
+            free = self._store.free_bytes()
+        except (NstraceError, OSError) as error:
+            say(str(error))
+            return
+        if self._is_full != (free < record.min_free_bytes):
+            self._is_full = not self._is_full
+            room = f"{self._store.path} has {size_text(free)} free, min_free is {size_text(record.min_free_bytes)}"
+            say(f"{room}: recording {'pauses' if self._is_full else 'goes on'}")
+            self._recorder.hurry()
+        if self._is_full:
+            self._recorder.signal(signal.SIGTERM)
+            notify("WATCHDOG=1", "STATUS=paused: the disk is full")
+        elif self._recorder.runs:
+            self._check_recorder()
+
+    def _check_recorder(self) -> None:
+        if time.monotonic() - self._heard_s > _SILENT_S:
+            say(f"the recorder has said nothing for {_SILENT_S:.0f} s: it is ended")
+            self._recorder.signal(signal.SIGKILL)
+        elif abs(wall_offset_ns() - self._offset_ns) > _MOST_OFF_NS:
+            say("the clock was set: a new recording begins")
+            self._offset_ns = wall_offset_ns()
+            self._recorder.hurry()
+            self._recorder.signal(signal.SIGTERM)
+
+    def _reload(self) -> None:
+        """Read the configuration again; the old one counts where it is wrong."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            new = read_config(self._named)
+            if new.record.folder != self._config.record.folder:
+                raise NstraceError("[record] folder changes with a restart alone", "systemctl restart nstrace")
+        except NstraceError as error:
+            say(f"{error.message}; what was read before counts")
+        else:
+            old, self._config = self._config, new
+            say(f"{path_of(self._named)} was read again")
+            if _for_recorder(old) != _for_recorder(new):
+                self._recorder.hurry()
+                self._recorder.signal(signal.SIGTERM)
+            if old.publish != new.publish and self._is_ready:
+                self._end(self._publisher)
+                self._start_publisher()
+            self._look()
+        notify("READY=1")
+
+    def _stop(self) -> None:
+        """End all children, in order where they can."""
+        for child in self._children():
+            child.signal(signal.SIGTERM)
+        for child in self._children():
+            self._end(child)
+        beats.listen(self._ours, self._hear, self._hear_note)
+        while self._pending:  # their windows end here
+            self._pending.go_on(self._settled_ns, self._config.incidents.keep, is_last=True)
+            if keeper := self._pending.child:
+                self._await(keeper)
+            self._pending.reap()
+
+    def _end(self, child: Child | None) -> None:
+        if child and child.pidfd is not None:
+            child.signal(signal.SIGTERM)
+            self._await(child)
+            child.reap()
+
+    def _await(self, child: Child) -> None:
+        """Wait for its end, and not for ever."""
+        if child.pidfd is not None and not select.select([child.pidfd], [], [], _PATIENCE_S)[0]:
+            say(f"the {child.name} does not end: it is killed")
+            child.signal(signal.SIGKILL)
+
+
+def _for_recorder(config: Config) -> object:
+    """What a recorder has to be started again for."""
+    from dataclasses import replace
+
+    return replace(config.record, keep_s=None, min_free_bytes=0, folder=Path()), config.triggers
