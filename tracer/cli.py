@@ -43,6 +43,8 @@ VERBS = {
     "containers": "list the running containers of every runtime",
     "sessions": "list who is in containers from outside: docker exec, nsenter, health checks",
     "verify": "compare all sources of PIDs and print the differences",
+    "dump": "write the last minutes of what the agent has recorded to a recording of its own",
+    "agent": "record for good, as a service: the questions about the past find it by themselves",
     "config": "show the settings, and where each of them comes from",
     "completion": "print or install the completion for bash, zsh or fish",
     "help": "show the help of a command",

@@ -39,7 +39,12 @@ TABLE = {
         "no such option '--since'",
         "it shows one moment: --from FILE --at TIME",
     ),
-    "a window of now": ("follow --since 5m web", 2, "no such option '--since'", "nstrace replay FILE has --since"),
+    "a window of now": (
+        "follow --since 5m web",
+        2,
+        "--since needs what an agent has recorded",
+        "nstrace agent records",
+    ),
     "a kind of target": ("ps lable:a=b", 2, "'lable:a=b' is not a valid target", "did you mean label:a=b?"),
     "a kind of event": ("replay --events exec,exot web.arrows", 2, "'exot' is not an event", "did you mean exit?"),
     "an ending": ("replay web", 1, "no such file: web", "did you mean web.arrows?"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tracer.wiring.completing import complete_target
 from tracer.wiring.options import following_options, stream, stream_options
 from tracer.wiring.recorders import record_of, record_options
+
+if TYPE_CHECKING:
+    from tracer.wiring.options import StreamOptions
+    from tracer.wiring.recorders import RecordOptions
 
 
 @click.command("follow")
@@ -18,7 +22,8 @@ from tracer.wiring.recorders import record_of, record_options
 @stream_options
 @click.option("--summary", "summarizes", is_flag=True, help="At the end, write what nstrace summary counts to stderr.")
 @record_options("Record the events to FILE as well.")
-def command(targets: tuple[str, ...], summarizes: bool, **values: Any) -> int:
+@click.option("--since", metavar="TIME", help="Begin with what nstrace agent has recorded since TIME (10m, 14:03).")
+def command(targets: tuple[str, ...], summarizes: bool, since: str | None, **values: Any) -> int:
     """Show processes as they start, execute programs and exit, with their PIDs on the host and in the container.
 
     \b
@@ -45,6 +50,7 @@ def command(targets: tuple[str, ...], summarizes: bool, **values: Any) -> int:
     nstrace follow web                    one container
     nstrace follow --json all | jq .pids  all PIDs of each process, the host's first
     nstrace follow -w web.arrows web      show the events and record them
+    nstrace follow --since 10m web        what came before, too
     nstrace follow -F web                 in all its lives, whoever has the name
     nstrace follow --exit-code job        and exit as the container does
     """
@@ -54,6 +60,8 @@ def command(targets: tuple[str, ...], summarizes: bool, **values: Any) -> int:
     options = stream(values)
     record = record_of(values, has_view=True)
     width = expected_width(targets)
+    if since:
+        return _since(since, targets, options, record, summarizes)
     if not summarizes:
         return follow_live(targets, options, lambda offset: make_view(options, offset, sys.stdout, width), record)
     from tracer.wiring.summarizing import Summarizing
@@ -64,3 +72,19 @@ def command(targets: tuple[str, ...], summarizes: bool, **values: Any) -> int:
     )
     sums.write(sys.stderr)
     return code
+
+
+def _since(
+    since: str, targets: tuple[str, ...], options: StreamOptions, record: RecordOptions | None, summarizes: bool
+) -> int:
+    from tracer.wiring.catching_up import CatchUp, live_options
+    from tracer.wiring.following import follow_live
+    from tracer.wiring.streaming import expected_width, make_view
+
+    if summarizes or options.count is not None:
+        raise click.UsageError("--since cannot be combined with --summary and --count, which are about what comes")
+    before = CatchUp(since, targets or ("all",), options)
+    options, width = live_options(options), expected_width(targets)
+    return follow_live(
+        targets, options, lambda offset: make_view(options, offset, sys.stdout, width), record, before.show
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -22,12 +21,13 @@ if TYPE_CHECKING:
 
 
 @click.command("sql")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... QUERY", shell_complete=complete_file)
+@click.argument("arguments", nargs=-1, required=True, metavar="[FILE]... QUERY", shell_complete=complete_file)
 @result_options
 @window_options()
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def command(arguments: tuple[str, ...], result: Result, since: str | None, until: str | None, quiet: bool) -> int:
-    """Answer a QUERY in SQL, DuckDB's, about recordings. FILEs and TIMEs are those of nstrace replay.
+    """Answer a QUERY in SQL, DuckDB's, about recordings. FILEs and TIMEs are those of nstrace replay; without a FILE
+    it is about what nstrace agent has recorded.
 
     \b
     Tables:
@@ -45,23 +45,29 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     nstrace sql web.arrows "select pid, ns_pid, commands from processes
                             where exit_code <> 0 order by began"
     nstrace sql --json web.arrows db.arrows "select * from gaps"
+    nstrace sql --since 1h "select * from processes where signal = 'SIGKILL'"
     nstrace sql -w failed.parquet web.arrows "from processes where signal is not null"
     """
     from tracer.wiring.open_recordings import SUFFIX, check_kept, open_later, sayer
 
     *files, text = arguments
-    if not files and any(letter.isspace() for letter in text) and not Path(text).exists():
-        hint = f"for example nstrace sql web.arrows {shlex.quote(text)}"
-        raise NstraceError("the recording is missing: it comes before the query", hint, ExitCode.USAGE)
-    if not files or text.endswith(SUFFIX):
+    is_query = any(letter.isspace() for letter in text) and not Path(text).exists()
+    if (not files and not is_query) or text.endswith(SUFFIX):
         raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
     from tracer.ask.query import USES, Query
 
+    say, growing = sayer(quiet), None
+    if not files:
+        from tracer.wiring.kept import kept_files
+
+        missing = "the recording is missing, which comes before the query"
+        kept = kept_files(say, since, until, ahead=0, missing=missing)
+        files, growing, since, until = [*kept.files], kept.growing, kept.begin, kept.end
     check_kept(result.out, files)
     form = result.form()
     with spill_folder() as spill:
         query = Query(text, result.room(spill))
-        parse = open_later(files, USES, (), sayer(quiet))
+        parse = open_later(files, USES, (), say, growing)
         result.give(lambda file: _write(query, parse(), (since, until), form, file), query.begin_threads, spill)
     return 0
 

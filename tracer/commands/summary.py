@@ -29,23 +29,23 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     of memory; the commands that ran most, failed most and lived longest; events a second; and what was lost.
 
     A FILE is a recording whose name ends in .arrows, a folder of recordings, or - for stdin. Without any, the TARGETs
-    are those of nstrace follow, and are counted live. With FILEs, TIMEs are those of nstrace replay.
+    are those of nstrace follow, and are counted live; with a TIME, in what nstrace agent has recorded. TIMEs are those
+    of nstrace replay.
 
     \b
     sudo nstrace summary                      all containers, until Ctrl-C
     sudo nstrace summary --duration 1m web
     nstrace summary web.arrows
+    sudo nstrace summary --since 1h
     nstrace summary --json --since 14:03 --until +5m all.arrows web
     """
     options = stream(values)
     files = [text for text in arguments if _is_file(text)]
     targets = tuple(text for text in arguments if text not in files)
-    if files:
+    if files or since or until:
         if options.duration is not None:
             raise click.UsageError("--duration is for what happens now: recordings have --since and --until")
         return _of_files(files, targets, since, until, options)
-    if since or until:
-        raise click.UsageError("--since and --until are for recordings: a FILE is missing")
     return _of_now(targets, options)
 
 
@@ -74,9 +74,15 @@ def _of_files(
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
     from tracer.wiring.summarizing import USES, Summarizing
 
-    shows = is_wanted(options.quiet, to_stdout=False)
+    shows, say, growing = is_wanted(options.quiet, to_stdout=False), sayer(options.quiet), None
+    if not files:
+        from tracer.wiring.kept import kept_files
+
+        missing = "--since and --until are for recordings: a FILE is missing"
+        kept = kept_files(say, since, until, ahead=0, missing=missing)
+        files, growing, since, until = [*kept.files], kept.growing, kept.begin, kept.end
     summarizing = Summarizing(options)
-    sources = open_sources(files, USES, targets_of(targets), sayer(options.quiet))
+    sources = open_sources(files, USES, targets_of(targets), say, growing)
     chosen = in_window(sources, since, until, with_living=True)
     with progress(chosen, shows):
         tallies = [_tallies_of(source) for source in chosen]

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 @click.option(
     "--from", "file", metavar="FILE", shell_complete=complete_file, help="Read a recording instead of the running host."
 )
-@click.option("--at", metavar="TIME", help="With --from: the process that had the PID at TIME.")
 @click.option(
-    "--during", metavar="A..B", help="With --from: all processes that had the PID between two times (14:03..+5m)."
+    "--at", metavar="TIME", help="The process that had the PID at TIME, of --from FILE or as nstrace agent knows."
 )
+@click.option("--during", metavar="A..B", help="All processes that had the PID between two times (14:03..+5m).")
 @click.option("--to-container", is_flag=True, help="With -: annotate host PIDs with the container and the PID in it.")
 @click.option("--to-host", is_flag=True, help="With -: annotate PIDs of one container with host PIDs.")
 @click.option(
@@ -63,7 +63,8 @@ def command(
 
     --from FILE reads a recording: a PID that several processes had one after the other has several answers, each with
     its time. TIME is as for nstrace replay: 14:03:05.250, 2026-11-24T14:03:05Z, +90s after its beginning, -10s before
-    its end. Where lost events leave the answer open, nstrace says that it is not known.
+    its end. Where lost events leave the answer open, nstrace says that it is not known. Without --from, --at and
+    --during ask what nstrace agent has recorded.
 
     As a filter (-) it annotates the PIDs of running processes and threads in text from stdin, line by line, and leaves
     everything else unchanged; control characters are removed on a terminal (| less -R shows colors). Numbers that are
@@ -101,10 +102,8 @@ def command(
         require_initial_pidns()
         filtering.to_host(where, replace) if where else filtering.to_container(replace)
         return
-    show = _shower(quiet, as_json or output == "json", is_living=file is None)
-    if file is None:
-        if at or during:
-            raise click.UsageError("--at and --during need a recording: --from FILE")
+    show = _shower(quiet, as_json or output == "json", is_living=not (file or at or during))
+    if not (file or at or during):
         answer_each(procs, _asking_the_host(show, quiet))
         return
     if at and during:

@@ -19,10 +19,10 @@ from tracer.wiring.zones import time_option
     metavar="FILE",
     multiple=True,
     shell_complete=complete_file,
-    help="Read a recording instead of asking the engine; further FILEs must end in .arrows.",
+    help="Read a recording; further FILEs must end in .arrows. Default: what nstrace agent has recorded.",
 )
-@click.option("--at", metavar="TIME", help="With --from: the last end until TIME.")
-@click.option("--all", "is_all", is_flag=True, help="With --from: all ends, by cause; of one CONTAINER, or of all.")
+@click.option("--at", metavar="TIME", help="Of a recording: the last end until TIME.")
+@click.option("--all", "is_all", is_flag=True, help="Of a recording: all ends, by cause; of one CONTAINER, or of all.")
 @output_options
 @time_option
 def command(
@@ -39,8 +39,8 @@ def command(
 
     CONTAINER is a name, web#2 for one life of it, or the beginning of an id; PROC is as for translate: 40123, web/15.
 
-    Without --from the container's engine is asked, which knows the exit code of the last life and whether memory ran
-    out. A recording (nstrace record) knows the rest. Exit code 3: there is nothing to say.
+    Without --from it is read in what nstrace agent has recorded. Where no agent has, the container's engine is asked,
+    which knows the exit code of the last life and whether memory ran out. Exit code 3: there is nothing to say.
 
     \b
     nstrace why web
@@ -52,10 +52,10 @@ def command(
     files = (*files, *(text for text in arguments if text.endswith(".arrows")))
     if len(names) > 1 or not (names or is_all):
         raise click.UsageError("why needs one CONTAINER or PROC; or --all")
-    if not files and (at or is_all):
-        raise click.UsageError("--at and --all need a recording: --from FILE")
     as_json = as_json or output == "json"
-    if not files:
+    from tracer.wiring.kept import has_kept
+
+    if not (files or at or is_all or has_kept()):
         from tracer.wiring.last_word import answer_now
 
         sys.stdout.write(answer_now(names[0], as_json))

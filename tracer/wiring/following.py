@@ -167,13 +167,15 @@ def follow_live(
     options: StreamOptions,
     view: Callable[[int], View],
     record: RecordOptions | None,
+    before: Callable[[int], object] = lambda _until_ns: None,
 ) -> int:
-    """Follow the TARGETs until they or we end; returns the exit code. view: called when wall_offset_ns is known."""
+    """Follow the TARGETs until they or we end; returns the exit code. view: called when wall_offset_ns is known.
+    before: called ahead of the first event, with the time from which on there are events (boottime)."""
     from tracer.wiring.ending import Ending
 
     with Ending() as ending:
         try:
-            return _follow_until(ending, targets, options, view, record)
+            return _follow_until(ending, targets, options, view, record, before)
         except HasEnded as ended:
             ending.say(f"nstrace: {ended.name} has ended before: exit {ended.code}, as its engine reports it")
             return ended.code
@@ -185,6 +187,7 @@ def _follow_until(
     options: StreamOptions,
     view: Callable[[int], View],
     record: RecordOptions | None,
+    before: Callable[[int], object],
 ) -> int:
     from tracer.kernel.options import LoadOptions
     from tracer.wiring.conditions import make_filter, passing_live
@@ -238,6 +241,7 @@ def _follow_until(
         limits = Limits(options.duration, options.count, *ends, *passing)
         ending.hold()
         source.trace.ring.wake_on(ending.wakeup)
+        before(source.trace.began_ns)
         shown, write = view(source.wall_offset_ns), writer_to(sys.stdout, ending)
         if outlet:
             shown, write = stack.enter_context(beside_recording(shown, outlet, options, source.attribution, ending))

@@ -96,19 +96,24 @@ def open_sources(
     uses: Sequence[str],
     targets: tuple[Target, ...] = (),
     say: Callable[[str], None] = lambda _line: None,
+    growing: str | None = None,
 ) -> list[RecordedSource]:
     """The recorded sources of these files, one for each run of nstrace, in order of time. Privileges are given up then:
     open and import before what is needed afterwards. uses: modules that the caller needs; they are imported here. say:
-    writes a line for people. Raises NstraceError."""
+    writes a line for people. growing: the file that is being written. Raises NstraceError."""
     from tracer.system.privileges import drop
 
-    parse = open_later(names, uses, targets, say)
+    parse = open_later(names, uses, targets, say, growing)
     drop()
     return parse()
 
 
 def open_later(
-    names: Sequence[str], uses: Sequence[str], targets: tuple[Target, ...], say: Callable[[str], None]
+    names: Sequence[str],
+    uses: Sequence[str],
+    targets: tuple[Target, ...],
+    say: Callable[[str], None],
+    growing: str | None = None,
 ) -> Callable[[], list[RecordedSource]]:
     """As `open_sources`, but the caller gives up privileges: the files are open, and nothing is parsed before the
     returned function is called."""
@@ -132,6 +137,7 @@ def open_later(
         for name, data, is_inside in opened:
             with _leaving_out(left_out, is_inside):
                 recordings.append(Recording(name, data, say))
+                recordings[-1].is_growing = name == growing
         if not recordings:
             raise left_out[0]
         for error in left_out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -45,7 +46,11 @@ class Gathered:
 def moment_options(function: F) -> F:
     """Add --from and --at to a command."""
     for option in (
-        click.option("--at", metavar="TIME", help="With --from: 14:03:05, +90s, -10s, ... Default: its end."),
+        click.option(
+            "--at",
+            metavar="TIME",
+            help="As of 14:03:05, 10m ago, ...: of --from FILE (default: its end), or of what nstrace agent has kept.",
+        ),
         click.option(
             "--from",
             "file",
@@ -73,9 +78,7 @@ def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool
 
 def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool) -> Gathered:
     say = noting(quiet)
-    if file is None:
-        if at is not None:
-            raise click.UsageError("--at needs --from FILE")
+    if file is None and at is None:
         from tracer.wiring.looking import look
 
         return living(look(_VIEWS), texts, say)
@@ -86,9 +89,15 @@ def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: b
     meant = () if is_from_settings("targets") else texts
     targets = targets_of(meant or ("all",))
     uses = (*_VIEWS, "tracer.recording.census")
-    source = run_of(open_sources([file], uses, (), sayer(quiet)), at)
+    files, growing, given = [file or ""], None, f" --from {file}"
+    if file is None:
+        from tracer.wiring.kept import kept_files
+
+        kept = kept_files(say, at, at, ahead=1, missing="--at needs a recording: --from FILE is missing")
+        files, growing, at, given = [*kept.files], kept.growing, kept.begin, ""
+    source = run_of(open_sources(files, uses, (), sayer(quiet), growing), at)
     check_complete([source])
-    hint = f"nstrace containers --from {file} lists what was running then; --at TIME selects another moment"
+    hint = f"nstrace containers{given} lists what was running then; --at TIME selects another moment"
     return recorded(source, targets, moment_of(source, at), hint, say)
 
 
@@ -138,8 +147,12 @@ def recorded(source: RecordedSource, meant: tuple[Target, ...], moment_ns: int, 
     census = recalled.census
     when = f" at {precise(moment_ns)}"
     targets = tuple(_bound(target, census, when) for target in meant)
-    entries = _chosen(census, targets, when, hint, say)
-    rest = lambda: _say_what_is_unsure(recalled, say)  # noqa: E731
+    rest = partial(_say_what_is_unsure, recalled, say)
+    try:
+        entries = _chosen(census, targets, when, hint, say)
+    except NstraceError:
+        rest()
+        raise
     return Gathered(census, targets, entries, moment_ns, str, lambda _id: None, rest)
 
 

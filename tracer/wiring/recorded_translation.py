@@ -11,10 +11,19 @@ if TYPE_CHECKING:
     from tracer.answers.translation import Translation
 
 
+_MISSING = "--at and --during need a recording: --from FILE is missing"
+
+
 def asking_a_recording(
-    file: str, procs: Sequence[str], at: str | None, during: str | None, show: Callable[[Translation], str], quiet: bool
+    file: str | None,
+    procs: Sequence[str],
+    at: str | None,
+    during: str | None,
+    show: Callable[[Translation], str],
+    quiet: bool,
 ) -> Callable[[Proc], str]:
-    """A function that returns the answer to one of these PROCs, at a moment or during a time: text to print.
+    """A function that returns the answer to one of these PROCs, at a moment or during a time: text to print. file:
+    None: the agent's recordings.
 
     Raises NstraceError, and so does the function.
     """
@@ -27,7 +36,15 @@ def asking_a_recording(
     from tracer.wiring.open_recordings import open_sources, sayer
 
     asked, say = list(map(parse_proc, procs)), sayer(quiet)
-    source = run_of(open_sources([file], (), (), say), at, during)
+    files, growing = [file or ""], None
+    if file is None:
+        from tracer.wiring.kept import kept_files
+
+        first, _dots, last = (at or during or "").partition("..")
+        kept = kept_files(say, first.strip() or None, (last.strip() if during else at) or None, missing=_MISSING)
+        files, growing = [*kept.files], kept.growing
+        at, during = (kept.begin, None) if at else (None, f"{kept.begin or ''}..{kept.end or ''}")
+    source = run_of(open_sources(files, (), (), say, growing), at, during)
     numbers, offset_ns = {proc.nr for proc in asked}, source.wall_offset_ns
 
     def window_in(span: Span) -> Span:

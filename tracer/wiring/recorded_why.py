@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tracer.answers.why import Ending, Exit, by_cause
@@ -20,13 +20,40 @@ _USED = (
     *("tracer.text.hints", "tracer.typed.moments", "tracer.views.objects", "tracer.wiring.printing"),
 )
 _FOREVER_NS = 1 << 62
+_FILES = (4, 32, 1 << 32)  # of a run are read until one tells
 _PID_DIGITS = 7  # of PID_MAX_LIMIT, include/linux/threads.h
 
 
 def answer(files: Sequence[str], what: str | None, at: str | None, is_all: bool, as_json: bool, quiet: bool) -> str:
-    """What to print of recordings: how a container or a process ended, by what was typed; or all ends. Raises
-    NstraceError."""
+    """What to print of recordings: how a container or a process ended, by what was typed; or all ends. files: (): what
+    the agent has kept. Raises NstraceError."""
     sources, until_ns = opened(files, at, quiet)
+    if files or is_all:
+        return _answer(sources, what, at, is_all, as_json, until_ns)
+    failure = None
+    for latest in _latest_first(sources):  # it is the last end that is asked for
+        try:
+            return _answer([latest], what, None, is_all, as_json, until_ns)
+        except NstraceError as error:
+            failure = failure or error
+    assert failure
+    raise failure
+
+
+def _latest_first(sources: Sequence[RecordedSource]) -> Iterator[RecordedSource]:
+    """The last files of the last run, then more of them, then the run before."""
+    from tracer.recording.source import RecordedSource
+
+    for source in reversed(sources):
+        for count in _FILES:
+            yield RecordedSource([recording.again() for recording in source.recordings[-count:]])
+            if count >= len(source.recordings):
+                break
+
+
+def _answer(
+    sources: Sequence[RecordedSource], what: str | None, at: str | None, is_all: bool, as_json: bool, until_ns: int
+) -> str:
     from tracer.views.objects import json_line
     from tracer.views.why import causes_text, ending_object, ending_text, exit_object, process_text
     from tracer.wiring.printing import line_width
@@ -52,14 +79,20 @@ def is_proc(text: str) -> bool:
 
 
 def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[RecordedSource], int]:
-    """The recordings, in order of time, and until when they are asked (wall clock, ns). at: TIME as typed; None: to
-    their end. Privileges are given up. Raises NstraceError."""
+    """The recordings, in order of time, and until when they are asked (wall clock, ns). files: as for `answer`. at:
+    TIME as typed; None: to their end. Privileges are given up. Raises NstraceError."""
     from tracer.recording.multiple_runs import run_of
     from tracer.recording.source import check_complete
     from tracer.typed.moments import parse_moment
     from tracer.wiring.open_recordings import open_sources, sayer
 
-    sources = open_sources(files, _USED, (), sayer(quiet))
+    say, growing = sayer(quiet), None
+    if not files:
+        from tracer.wiring.kept import kept_files
+
+        kept = kept_files(say, None, at, ahead=1)
+        files, growing, at = kept.files, kept.growing, kept.end
+    sources = open_sources(files, (*_USED, "tracer.recording.source"), (), say, growing)
     check_complete(sources)
     if at is None:
         return sources, _FOREVER_NS

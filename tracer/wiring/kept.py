@@ -1,0 +1,118 @@
+"""What the agent has kept, for questions about the past that name no recording: which of its files tell of a time.
+
+Files are chosen by when they were last written to, before any of them is read; each begins with who lived then, so that
+those around a moment answer as all of them would.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracer.errors import ExitCode, NstraceError
+from tracer.typed.moments import Span, parse_moment
+
+if TYPE_CHECKING:
+    from tracer.agent.store import Kept
+
+_SECOND_NS = 1_000_000_000
+_DAY_NS = 86_400 * _SECOND_NS
+_NEAR_NS = 10 * _SECOND_NS  # between an event and the last write to its file
+_AGENT = "nstrace agent records for good: sudo nstrace agent install"
+
+
+@dataclass(frozen=True)
+class KeptFiles:
+    """files: their names, the oldest first. growing: the one that is being written; None: none is. begin, end: the
+    times that were asked about, as `parse_moment` takes them; None: none was."""
+
+    files: tuple[str, ...]
+    growing: str | None
+    begin: str | None
+    end: str | None
+
+
+def kept_files(
+    say: Callable[[str], None],
+    begin: str | None = None,
+    end: str | None = None,
+    *,
+    ahead: int | None = None,
+    missing: str = "a recording is missing",
+) -> KeptFiles:
+    """The agent's files about the time from begin to end, as typed; None: from the first on, to now. What has happened
+    until now is written first. ahead: how many files behind that are read as well; None: all. say: writes a line for
+    people. missing: the error where the agent has kept nothing. Raises NstraceError."""
+    from tracer.agent import lock
+    from tracer.agent.config_reader import read_config
+
+    folder = read_config().record.folder
+    if not _listed(folder):
+        raise NstraceError(f"{missing}, and no agent has recorded to {folder}", _AGENT, ExitCode.USAGE)
+    now = Span(time.time_ns() - _DAY_NS, time.time_ns())
+    begin_ns = None if begin is None else _moment(begin, now)
+    end_ns = None if end is None else parse_moment(end, replace(now, begin_ns=begin_ns or now.begin_ns))
+    is_recent = end_ns is None or end_ns > now.end_ns - _NEAR_NS
+    lives = lock.have_written(folder) if is_recent else lock.holder(folder) is not None
+    found = _listed(folder)
+    chosen = about(found, begin_ns, end_ns, ahead)
+    say(f"from the agent's recordings in {folder}")
+    names = tuple(os.fspath(folder / one.name) for one in chosen)
+    growing = names[-1] if lives and chosen[-1] == found[-1] else None
+    return KeptFiles(names, growing, _typed(begin_ns), _typed(end_ns))
+
+
+def has_kept() -> bool:
+    """Whether an agent has kept anything that we may read."""
+    from tracer.agent.config_reader import read_config
+
+    try:
+        return bool(_listed(read_config().record.folder))
+    except NstraceError:
+        return False
+
+
+def _listed(folder: Path) -> list[Kept]:
+    """The agent's files, the oldest first. Raises NstraceError where we may not look."""
+    from tracer.agent.store import NAME, files_in
+    from tracer.recording.folder import Folder
+
+    try:
+        return files_in(Folder(folder), folder / NAME)
+    except FileNotFoundError:
+        return []
+    except (PermissionError, NstraceError) as error:
+        hint = "run it with sudo, or name a recording"
+        raise NstraceError(
+            f"the agent's recordings in {folder} cannot be read", hint, ExitCode.NOT_PERMITTED
+        ) from error
+
+
+def _moment(text: str, now: Span) -> int:
+    """Of a time of day the last one. Raises NstraceError (usage)."""
+    if text.strip().startswith("+"):
+        message = f"{text!r}: the agent's recordings have no beginning to count from"
+        raise NstraceError(message, "for example 14:03, 10m or -10s", ExitCode.USAGE)
+    return parse_moment(text, now)
+
+
+def _typed(moment_ns: int | None) -> str | None:
+    """A moment as `parse_moment` takes it."""
+    return None if moment_ns is None else f"@{moment_ns // _SECOND_NS}.{moment_ns % _SECOND_NS:09}"
+
+
+def about(found: Sequence[Kept], begin_ns: int | None, end_ns: int | None, ahead: int | None) -> Sequence[Kept]:
+    """The files that tell of this time (wall clock), one before, and as many behind as `kept_files` says."""
+    times = [one.written_ns for one in found]
+    first = 0
+    if begin_ns is not None:
+        first = next((at for at, time_ns in enumerate(times) if time_ns >= begin_ns - _NEAR_NS), len(times) - 1)
+        first = max(0, first - 1)
+    last = len(times) - 1
+    if end_ns is not None and ahead is not None:
+        last = next((at for at, time_ns in enumerate(times) if time_ns > end_ns + _NEAR_NS), last) + ahead
+    return found[first : last + 1]
