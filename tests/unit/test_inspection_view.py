@@ -89,7 +89,8 @@ def test_a_zombie_and_a_leader_that_left_its_threads() -> None:
     zombie = dataclasses.replace(WORKER, state="Z")
     alone = dataclasses.replace(DETAILS, threads=1)
     assert "zombie: it has exited, but 200>1 init has not reaped it" in text(inspection(zombie, alone))
-    assert "its main thread has exited, 2 still run" in text(inspection(zombie))
+    left = inspection(details=dataclasses.replace(DETAILS, main_has_ended=True))
+    assert "sleep, its main thread has exited, 2 still run" in text(left)
 
 
 def test_what_is_not_ours_to_read_says_so() -> None:

@@ -13,8 +13,9 @@ from tracer.answers.translation import Translation
 class Details:
     """What /proc reports of a process beyond `LivingProcess`. Empty where it cannot be read.
 
-    namespaces: inode numbers by the names of ns/. uids, gids: real, effective, saved and of the file system, in the
-    initial user namespace. ns_uid: the real one in its user namespace, None where it has no number there.
+    main_has_ended: its main thread has, and others run. namespaces: inode numbers by the names of ns/. uids, gids:
+    real, effective, saved and of the file system, in the initial user namespace. ns_uid: the real one in its user
+    namespace, None where it has no number there.
     environ: as it was at the exec, each NAME=value ended by a NUL; None: it may not be read; environ_truncated: there
     is more of it.
     """
@@ -28,6 +29,7 @@ class Details:
     namespaces: Mapping[str, int]
     environ: bytes | None
     environ_truncated: bool = False
+    main_has_ended: bool = False
 
 
 @dataclass(frozen=True)

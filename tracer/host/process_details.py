@@ -23,6 +23,7 @@ from tracer.host.procfs import (
     status_field,
 )
 from tracer.system.broker import Answer, Local, Operation, Operations, Privileged
+from tracer.system.thread_states import may_run, running_state
 
 _FIRST_OF_OTHERS = 0xF0000000
 MAX_ARGS_BYTES = 1 << 17
@@ -54,7 +55,10 @@ def details(process: LivingProcess, environ_of: EnvironOf | None = None) -> Deta
                 environ=None if environ is None else environ[:MAX_ENVIRON_BYTES],
                 environ_truncated=len(environ or b"") > MAX_ENVIRON_BYTES,
             )
-            began = int(stat_fields(directory)[1][19]) * TICK_NS
+            fields = stat_fields(directory)[1]
+            began = int(fields[19]) * TICK_NS
+            if may_run(fields):
+                found = replace(found, main_has_ended=running_state(directory) is not None)
     except FileNotFoundError as error:
         raise ProcessLookupError from error
     if began != process.proc_id.start_ns:  # the number was reused before we opened the directory

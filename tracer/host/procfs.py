@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.stream.pidns import INITIAL_PIDNS, Chain, Number, PidnsId, ProcId
 from tracer.system import cgroup_hierarchy
 from tracer.system.privileges import more_rights
+from tracer.system.thread_states import ZOMBIE, may_run, running_state
 
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _CHUNK_BYTES = 1 << 16
@@ -59,7 +60,7 @@ class LivingProcess:
     proc_id: start_ns is cut to a clock tick, as in /proc. numbers: its PIDs, outermost first, the host's included;
     chain: the same with their namespaces, None where those cannot be read. parent_tgid: 0 where there is none. args:
     NUL-ended, the first MAX_ARGS_BYTES; args_truncated: there are more. exe: b"" where there is none or it cannot be
-    read. state: proc(5), Z is a zombie. cgroups: its different
+    read. state: proc(5), Z is a zombie; where the main thread has ended, of one that runs. cgroups: its different
     paths, that of the hierarchy which distinguishes containers first; () where none can be read. uid: the real one, in
     the initial user namespace.
     """
@@ -94,7 +95,7 @@ class LivingProcess:
     @property
     def is_zombie(self) -> bool:
         """Whether it has exited and keeps its numbers until its parent reaps it."""
-        return self.state in "ZX"
+        return self.state in ZOMBIE
 
 
 def living(nr: int, spaces_of: SpacesOf) -> LivingProcess | None:
@@ -234,7 +235,9 @@ def read_process(directory: int, spaces_of: SpacesOf) -> LivingProcess:
     """The process of this directory; for a thread's directory its process, with the start of the thread. Raises OSError
     where it has exited."""
     found = read_contents(directory)
-    return process_of(found, _chain(directory, _numbers(found.status, b"NStgid"), spaces_of))
+    process = process_of(found, _chain(directory, _numbers(found.status, b"NStgid"), spaces_of))
+    state = running_state(directory) if may_run(parse_stat(found.stat)[1]) else None
+    return replace(process, state=state) if state else process
 
 
 def process_of(found: Contents, chain: Chain | None) -> LivingProcess:

@@ -86,8 +86,8 @@ def _facts(found: Inspection, name_of: NameOf, show_secrets: bool) -> Iterator[t
 
 def _state(found: Inspection) -> str:
     entry, threads = found.entry, found.details.threads
-    if entry.is_zombie and threads > 1:
-        return f"its main thread has exited, {threads - 1} still run"
+    if found.details.main_has_ended:
+        return f"{state(entry)}, its main thread has exited, {threads - 1} still run"
     if entry.is_zombie:
         reaper = found.parents[0] if found.parents else None
         return f"zombie: it has exited, but {_who(reaper) if reaper else 'its parent'} has not reaped it"
