@@ -8,17 +8,23 @@ from builders import PIDNS, WEB, Row, batch, cgroup, exits, fork
 
 from tracer.stream.attribution import Attribution
 from tracer.stream.lanes import Lanes
-from tracer.stream.metadata import Container
+from tracer.stream.metadata import CgroupFact, Container
 
 OWN, NESTED = PIDNS, PIDNS + 1
 IN_WEB: dict[str, Any] = {"cgroup_id": 7}
 SIDE = Container("b" * 64, "docker", "side")
 
 
+def named(container: Container) -> Row:
+    """Of the cgroup 7, which is the container's own."""
+    return cgroup(7, fact=CgroupFact("/web", container, root=7))
+
+
 def lanes_of(*rows: Row) -> tuple[Lanes, list[int]]:
     """The lanes of these rows, and which one each row about a process is in."""
     lanes, attribution, found = Lanes(), Attribution(), []
     for part in attribution.split_and_learn(batch(*rows)):
+        lanes.learn(part, attribution)
         found += [lanes.number(part, at, attribution) for at in range(len(part)) if part.rows["tgid"][at]]
     return lanes, found
 
@@ -42,6 +48,18 @@ def test_a_namespace_inside_has_a_lane_in_it() -> None:
         fork(64, [(OWN, 16)], **IN_WEB), fork(65, [(OWN, 17), (NESTED, 2)], **IN_WEB),
     )  # fmt: skip
     assert (said(lanes), found) == ([("web", 1, None), ("web", 2, 0)], [0, 0, 1, 0, 1])
+    assert list(map(lanes.title, lanes.all)) == ["web", f"web pidns:{NESTED} (level 2)"]
+
+
+def test_a_renamed_container_keeps_its_lanes_and_has_the_new_name_at_once() -> None:
+    inside = [(OWN, 15), (NESTED, 1)]
+    renamed = Container(WEB.id, WEB.runtime, "api", WEB.image, incarnation=3, earlier=["web"])
+    story = (named(WEB), fork(60, **IN_WEB), fork(62, [(OWN, 1)], **IN_WEB), fork(63, inside, **IN_WEB), named(renamed))
+    lanes, found = lanes_of(*story)
+    assert (said(lanes), found) == ([("api#3", 1, None), ("api#3", 2, 0)], [0, 0, 1])
+    assert lanes.of_container(WEB) == lanes.of_container(renamed) == 0
+    lanes, found = lanes_of(*story, fork(64, [(OWN, 16)], **IN_WEB), fork(65, [(OWN, 17), (NESTED, 2)], **IN_WEB))
+    assert (said(lanes), found) == ([("api#3", 1, None), ("api#3", 2, 0)], [0, 0, 1, 0, 1])
 
 
 def test_each_life_has_a_lane() -> None:

@@ -209,6 +209,12 @@ class Attribution:
             self.owner(number.pidns)  # notes who was asked about
         return self._membership.container(chain, self.cgroups.get(cgroup_id))
 
+    def member(self, chain: Chain, cgroup_id: int) -> Member | None:
+        """As `container`, with the cgroup that proves it (`Membership.member`). It is worked out at each call."""
+        for number in chain:
+            self.owner(number.pidns)
+        return self._membership.member(chain, self.cgroups.get(cgroup_id))
+
     def enclosing(self, chain: Chain, cgroup_id: int) -> tuple[Container, ...]:
         """The process's container, then those around it, innermost first (`Membership.enclosing`)."""
         for number in chain:

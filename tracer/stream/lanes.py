@@ -5,9 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from tracer.stream.attribution import Attribution
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind
+from tracer.stream.membership import Member
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, chain_of
+from tracer.stream.schema import Kind
+
+_Life = tuple[str, int, int]
+"""A life of a container: its id; the id of the cgroup that is its own; where that is not known, its number."""
 
 
 class Lane(msgspec.Struct):
@@ -47,31 +52,52 @@ class Lanes:
 
     def __init__(self) -> None:
         self.all: list[Lane] = []
-        self._numbers: dict[tuple[str, int, PidnsId], int] = {}
+        self._numbers: dict[tuple[_Life | None, PidnsId], int] = {}
+        self._of_life: dict[_Life, list[int]] = {}
         self._by_pidns: dict[PidnsId, int] = {}
         self._by_container: dict[tuple[str, int], int] = {}
 
+    def learn(self, batch: Batch, attribution: Attribution) -> None:
+        """What the rows say of how containers are called: an engine may name one late, or give it another name, and
+        then nothing need happen in it. To be called ahead of `number`, with each batch."""
+        for cgroup_id in batch.rows["cgroup_id"][of_kind(batch.rows, Kind.CGROUP)].tolist():
+            if fact := attribution.cgroups.get(cgroup_id):
+                found = [Member(fact.container, fact.root)] if fact.container else []
+                for member in (*found, *(Member(inner.container, inner.root) for inner in fact.inner)):
+                    self._named(_life(member), member.container)
+
+    def _named(self, life: _Life, container: Container) -> None:
+        for number in self._of_life.get(life, ()):
+            self.all[number].container = container
+            self._by_container.setdefault((container.id, container.incarnation), number)
+
     def number(self, batch: Batch, at: int, attribution: Attribution) -> int:
         """The number of the lane of the row at an index, which is about a process."""
-        chain, container = chain_of(batch, at), attribution.of_row(batch, at)
+        chain, cgroup_id = chain_of(batch, at), int(batch.rows["cgroup_id"][at])
+        member = attribution.member(chain, cgroup_id)
         inside = chain if batch.rows["level"][at] else ()
         spaces = (INITIAL_PIDNS, *(number.pidns for number in inside))
-        key = (container.id, container.incarnation, spaces[-1]) if container else ("", 0, spaces[-1])
-        found = self._numbers.get(key)
+        life = _life(member) if member else None
+        found = self._numbers.get((life, spaces[-1]))
         if found is None:
-            found = self._numbers[key] = self._found(container, spaces, attribution)
+            found = self._numbers[life, spaces[-1]] = self._found(member, spaces, attribution)
             if found == len(self.all):
-                around = attribution.enclosing(chain, int(batch.rows["cgroup_id"][at]))[1:2] if container else ()
-                self.all.append(Lane(container, spaces, next(((one.id, one.incarnation) for one in around), None)))
-        self.all[found].container = container  # an engine may name it late
-        if container or spaces[-1] not in self._by_pidns:
+                around = attribution.enclosing(chain, cgroup_id)[1:2] if member else ()
+                lane = Lane(None, spaces, next(((one.id, one.incarnation) for one in around), None))
+                self.all.append(lane)
+            if life and found not in self._of_life.setdefault(life, []):
+                self._of_life[life].append(found)
+        if life and member:
+            self._named(life, member.container)
+        if member or spaces[-1] not in self._by_pidns:
             self._by_pidns.setdefault(spaces[-1], found)
         return found
 
-    def _found(self, container: Container | None, spaces: tuple[PidnsId, ...], attribution: Attribution) -> int:
+    def _found(self, member: Member | None, spaces: tuple[PidnsId, ...], attribution: Attribution) -> int:
         """The container's lane, where processes with these namespaces belong into that; else a new one."""
-        if container is None:
+        if member is None:
             return len(self.all)
+        container = member.container
         found = self._by_container.setdefault((container.id, container.incarnation), len(self.all))
         if found == len(self.all):
             return found
@@ -90,8 +116,22 @@ class Lanes:
         found = self._by_pidns.get(lane.spaces[-2]) if lane.level > 1 else None
         return found if found is not None or lane.around is None else self._by_container.get(lane.around)
 
+    def is_nested(self, lane: Lane) -> bool:
+        """Whether it lies in another lane of its container."""
+        parent = self.parent(lane)
+        return parent is not None and self.all[parent].label == lane.label
+
+    def title(self, lane: Lane) -> str:
+        """Its label, with what tells it from the other lanes of its container."""
+        return f"{lane.label} pidns:{lane.pidns.inum} (level {lane.level})" if self.is_nested(lane) else lane.label
+
     def of_container(self, container: Container | None) -> int | None:
         """The number of a container's lane; None: it has not appeared."""
         if container is None:
             return None
         return self._by_container.get((container.id, container.incarnation))
+
+
+def _life(member: Member) -> _Life:
+    container, root = member
+    return container.id, root, 0 if root else container.incarnation

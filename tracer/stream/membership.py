@@ -73,11 +73,15 @@ class Membership:
 
     def owner(self, pidns: PidnsId) -> Container | None:
         """The container whose process was the first of this namespace; None: of no container, or not known."""
+        found = self._owner(pidns)
+        return found.container if found else None
+
+    def _owner(self, pidns: PidnsId) -> Member | None:
         if reported := self._reported(pidns):
-            return reported
+            return Member(reported, 0)
         birth = self._birth_of(pidns)
         found = self.along(*birth) if birth else []
-        return found[-1].container if found else None
+        return found[-1] if found else None
 
     def container(self, chain: Chain, fact: CgroupFact | None) -> Container | None:
         """The container of a process with this chain in this cgroup; None: it is in none.
@@ -87,19 +91,24 @@ class Membership:
         namespace of its own, if the process is in another container's: it was moved there. And so does one whose cgroup
         has a container's name that no engine knows, in the namespace of a container that an engine does know.
         """
+        found = self.member(chain, fact)
+        return found.container if found else None
+
+    def member(self, chain: Chain, fact: CgroupFact | None) -> Member | None:
+        """As `container`, with the cgroup of the container that proves it: that of the container's life."""
         found = self.along(chain, fact)
         owner = next(self._owners(chain), None)
         if not found or not fact:
             return owner
-        own = found[-1]
-        is_unheard_of = owner is not None and owner.engine and not own.container.engine and not fact.pending
-        if owner and owner.id != own.container.id and (is_unheard_of or self._home_of(own.root)):
+        own, said = found[-1], owner.container if owner else None
+        is_unheard_of = said is not None and said.engine and not own.container.engine and not fact.pending
+        if said and said.id != own.container.id and (is_unheard_of or self._home_of(own.root)):
             return owner
-        return own.container
+        return own
 
-    def _owners(self, chain: Chain) -> Iterator[Container]:
+    def _owners(self, chain: Chain) -> Iterator[Member]:
         """The containers that have begun these namespaces, innermost first."""
-        return (owner for number in reversed(chain) if (owner := self.owner(number.pidns)))
+        return (owner for number in reversed(chain) if (owner := self._owner(number.pidns)))
 
     def enclosing(self, chain: Chain, fact: CgroupFact | None) -> tuple[Container, ...]:
         """The process's container, then those around it, innermost first: those whose cgroups its own is below, and
@@ -109,7 +118,7 @@ class Membership:
         if own is None or own.id not in {container.id for container in cgroups}:
             cgroups = []
         found: dict[str, Container] = {}
-        for container in (own, *cgroups, *self._owners(chain[:-1])):
+        for container in (own, *cgroups, *(owner.container for owner in self._owners(chain[:-1]))):
             if container:
                 found.setdefault(container.id, container)
         return tuple(found.values())
