@@ -475,6 +475,18 @@ def test_a_rename_changes_the_name_of_the_last_life_and_of_all_that_is_below_it(
     assert late[1].container == facts[0][1].container
 
 
+def test_one_that_was_created_has_the_number_of_its_first_life() -> None:
+    """Its name may be that of a container whose lives are shown already."""
+    names = Names(**{A: Description("web", None), B: Description("web", None)})
+    tree = Cgroups(names.describe)
+    tree.learn([ROOT, DOCKER, WEB])
+    anew = Container(B, "docker", "web", incarnation=0)
+    assert tree.to_come(anew, is_new=False) == anew
+    assert [tree.to_come(anew, is_new).label for is_new in (True, True, False)] == ["web#2"] * 3
+    assert shown(tree.learn([CgroupName(40, 2, B), CgroupName(41, 2, B)])) == ["web#2", "web#3"]
+    assert tree.to_come(Container("c" * 64, "docker", "db", incarnation=0), is_new=True).label == "db"
+
+
 def test_a_life_that_gets_its_name_back_has_its_number_back() -> None:
     names = Names(**{A: Description("web", None)})
     tree = Cgroups(names.describe)

@@ -353,6 +353,11 @@ class Cgroups:
         """A container as its engine reports it now, whether it lives or not."""
         return container_of(container_id, self._describe(container_id))
 
+    def to_come(self, container: Container, is_new: bool) -> Container:
+        """A container that has not lived yet, with the number that its first life will have, so that it is not shown
+        like one of the lives before it. is_new: it was created now; else one that was not is left as it is."""
+        return self._labels.promised(container, is_new)
+
     def moved(self, container_id: str) -> Container:
         """The life of a container whose processes are in no cgroup of its own, as its engine reports."""
         return self._labels.number(self._short_ids.distinct(container_of(container_id, self._answer(container_id))))
@@ -382,6 +387,15 @@ class _Labels:
         self._last: Lru[str, int] = Lru(limit)  # by the label without a number
         self._given: Lru[str, None] = Lru(limit)
         self._of_life: Lru[tuple[int, str], int] = Lru(limit)
+        self._promised: Lru[str, Container] = Lru(limit)  # by id
+
+    def promised(self, container: Container, is_new: bool) -> Container:
+        """The container with the number that its first life will have. is_new: promise one, if none is yet."""
+        if is_new and self._promised.get(container.id) is None:
+            first = msgspec.structs.replace(container, incarnation=1)
+            self._promised.put(container.id, self.number(first))
+        known = self._promised.get(container.id)
+        return msgspec.structs.replace(container, incarnation=known.incarnation) if known else container
 
     def number(self, container: Container, at_least: int = 1, life: int = 0) -> Container:
         """The container with the number of its life. at_least: that which the life had by the name before: it has one
@@ -390,6 +404,10 @@ class _Labels:
         key = life, container.label
         if life and (before := self._of_life.get(key)):
             return msgspec.structs.replace(container, incarnation=before)
+        if life and (promised := self._promised.get(container.id)) and promised.name == container.name:
+            self._promised.pop(container.id)
+            self._of_life.put(key, promised.incarnation)
+            return msgspec.structs.replace(container, incarnation=promised.incarnation)
         number = max(at_least, (self._last.get(container.label) or 0) + 1)
         while (numbered := msgspec.structs.replace(container, incarnation=number)).label in self._given:
             number += 1  # a name may look like another's label

@@ -48,8 +48,9 @@ class _Waiting(NamedTuple):
 
 class LifeHints:
     """means: whether a target means a container of which no process was seen; described: the container with an id, as
-    an engine reports it; state: its state, a text, as soon as the engine has said it. wall_offset_ns: wall clock minus
-    CLOCK_BOOTTIME."""
+    an engine reports it; state: its state, a text, as soon as the engine has said it; to_come: one that has not lived
+    yet, with the number of its first life, which is promised where it was created now. wall_offset_ns: wall clock
+    minus CLOCK_BOOTTIME."""
 
     def __init__(
         self,
@@ -58,11 +59,12 @@ class LifeHints:
         described: Callable[[str], Container],
         wall_offset_ns: int,
         state: Callable[[str], object] = lambda _id: None,
+        to_come: Callable[[Container, bool], Container] = lambda container, _is_new: container,
     ) -> None:
         self._lives, self._means, self._described = lives, means, described
         self._wall_offset_ns = wall_offset_ns
         self._waiting: deque[_Waiting] = deque()
-        self._state = state
+        self._state, self._to_come = state, to_come
         self._ended: dict[str, tuple[EngineEvent, int]] = {}
 
     @property
@@ -191,7 +193,8 @@ class LifeHints:
         if life is None:
             known = self._described(event.container_id)
             image = event.image or known.image
-            return msgspec.structs.replace(known, runtime=event.engine, name=event.name, image=image, incarnation=0)
+            found = msgspec.structs.replace(known, runtime=event.engine, name=event.name, image=image, incarnation=0)
+            return self._to_come(found, event.action == "create")
         container = self._lives.current(life)
         return msgspec.structs.replace(container, name=event.name) if event.action == "rename" else container
 

@@ -77,7 +77,7 @@ class LiveSource:
         self._comparing = Comparing(trace, table, cgroups, firsts, selection, choosing)
         self._late_names = LateNames(self._naming, cgroups, choosing, self._comparing, late, say)
         means, state = selection.means_container, self._naming.state
-        hints = LifeHints(self._lives, means, cgroups.described, wall_offset_ns, state)
+        hints = LifeHints(self._lives, means, cgroups.described, wall_offset_ns, state, cgroups.to_come)
         self._execs = SessionExecs(self._sessions, self._naming.exec, wall_offset_ns, self._redacted)
         parts = (self._naming, cgroups, selection, choosing, self._comparing, hints, self._execs)
         self._hearing = Hearing(*parts, wall_offset_ns)
