@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import wait_for
+from docker.errors import APIError
 from following import DEADLINE_S, Event, Following, lost
 from lives import Stream, lives_under_one_name, missing_of, wrong_about
 from oracle import SOCKET, Ledger, Receiver
@@ -129,6 +130,41 @@ def test_the_exit_code_of_a_container_that_is_not_there_yet(name: str, start_con
         next(line for line in lines(follow) if line.startswith(f"{name} has stopped: exit 5 after")),
         f"nothing is left to follow: {name} has ended",
     ]
+
+
+def test_the_exit_code_of_a_command_that_is_not_there_is_the_engines(
+    engine: Any, image: str, name: str, said: Path, remove: list[str]
+) -> None:
+    """The kernel shows how its runtime ended; what Docker says is 127, as a shell does."""
+    remove.append(name)
+    with Following("-F", "--exit-code", name, stderr_to=said) as follow:
+        wait_for(lambda: "waiting for one" in follow.said() and traces(follow))
+        container = engine.containers.create(image, ["/none"], name=name, network_mode="none")
+        with pytest.raises(APIError, match="/none"):
+            container.start()
+        follow.ended()
+    container.reload()
+    assert (follow.process.returncode, container.attrs["State"]["ExitCode"]) == (127, 127)
+
+
+def test_one_that_is_made_anew_has_a_number_of_its_own_from_its_creation_on(
+    engine: Any, image: str, name: str, said: Path, remove: list[str]
+) -> None:
+    remove.append(name)
+    first = engine.containers.run(image, ["sleep", "600"], name=name, network_mode="none", detach=True)
+    with Following("-F", name, stderr_to=said) as follow:
+        wait_for(lambda: traces(follow))
+        first.remove(force=True)
+        wait_for(lambda: "waiting for a new container" in follow.said())
+        engine.containers.run(image, ["true"], name=name, network_mode="none")
+        wait_for(lambda: f"{name}#2 has stopped" in follow.said())
+        events = follow.stop()
+    told = [(event["action"], event["container"]["id"] == first.id, event["incarnation"])
+            for event in events if event["event"] == "container"]  # fmt: skip
+    assert ("removed", True, 1) in told
+    assert [(is_first, number) for action, is_first, number in told if action in ("created", "started")] == [
+        (False, 2), (False, 2)
+    ]  # fmt: skip
 
 
 def test_out_of_memory_is_said(start_container: Start, said: Path) -> None:

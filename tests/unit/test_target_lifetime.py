@@ -10,6 +10,7 @@ import pytest
 from builders import Row, batch
 
 from tracer.containers.cgroups import Silence
+from tracer.stream.lives import NEVER_RAN
 from tracer.stream.metadata import Container, LifeFact
 from tracer.stream.schema import Kind
 from tracer.typed.targets import Target, TargetKind, parse_target
@@ -31,6 +32,14 @@ def told(action: str, container: Container = WEB, **more: Any) -> Row:
     fact = msgspec.json.encode(LifeFact(action, container, **more))
     event = builders.row(Kind.CONTAINER, 0, args_len=len(fact), args_total=len(fact)).event
     return Row(event, fact)
+
+
+@pytest.mark.parametrize(("said", "code"), [(127, 127), (None, 1)])
+def test_of_a_command_that_never_ran_the_engine_says_the_exit_code(said: int | None, code: int) -> None:
+    codes = {WEB.id: said}
+    lifetime = TargetLifetime((BY_ID,), lambda _id: None, lambda _line: None, never_ran=codes.__getitem__)
+    lifetime.take(batch(told("stopped", exit_code=1, doubt=NEVER_RAN)))
+    assert lifetime.exit_code == code
 
 
 class Followed:

@@ -163,8 +163,13 @@ class Names:
 
     def last(self, container_id: str) -> Last | None:
         """How a container ended last, as its engine reports it; None: no engine knows it. Raises NstraceError."""
-        engine = next((one for one in self._answering() if container_id in one.listed), None)
-        return engine.last(container_id) if engine else None
+        answering = list(self._answering())
+        if engine := next((one for one in answering if container_id in one.listed), None):
+            return engine.last(container_id)
+        for one in answering:  # it may be newer than the lists
+            with contextlib.suppress(NstraceError):
+                return one.last(container_id)
+        return None
 
     def init_tgid(self, container_id: str) -> int | None:
         """As `first_tgid`; None also where the engine does not report it."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _WITHOUT_PTRACE = "the executables of other users' processes that were already running are not known"
 _OVER = ("exited", "dead")
+_SAYS_S, _LOOK_S = 2.0, 0.05
 RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 
@@ -109,8 +110,9 @@ def followed(
             resolved.targets, enquiry.describe, max_processes, names.inits, say, enquiry, names.init_tgid
         )
         lifetime = TargetLifetime(
-            resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end
-        )
+            resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end,
+            never_ran=lambda container_id: _code_by_engine(names, container_id),
+        )  # fmt: skip
         yield Followed(source, lifetime)
 
 
@@ -135,6 +137,23 @@ def _check_last(names: Names, container_id: str, name: str, since_ns: int) -> No
     last = names.last(container_id)
     if last and last.state in _OVER and last.started_ns >= since_ns:
         raise HasEnded(name, last.exit_code)
+
+
+def _code_by_engine(names: Names, container_id: str) -> int | None:
+    """The exit code that an engine has given a container whose command it could not run: a moment after the kernel has
+    shown that. None: it does not say."""
+    until_s = time.monotonic() + _SAYS_S
+    while time.monotonic() < until_s:
+        try:
+            last = names.last(container_id)
+        except NstraceError:
+            return None
+        if last is None:
+            return None
+        if last.exit_code:
+            return last.exit_code
+        time.sleep(_LOOK_S)
+    return None
 
 
 def _resolved(lookup: Lookup, texts: Sequence[str], waits: bool, wait_hint: str) -> Resolved:
@@ -254,9 +273,10 @@ def _follow_until(
         )
         if recorder:
             recorder.until_ns = source.reported_until_ns
+        code = _container_code(targets[0], lifetime, say) if options.exit_code else 0
     has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)
     own = exit_code(summary, options) or int(has_failed)
-    return own if not options.exit_code else _container_code(targets[0], lifetime, say) or own
+    return code or own
 
 
 def _container_code(name: str, lifetime: TargetLifetime, say: Callable[[str], None]) -> int:

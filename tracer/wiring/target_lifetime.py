@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from tracer.containers.cgroups import Silence
 from tracer.stream.batch import Batch
+from tracer.stream.lives import NEVER_RAN
 from tracer.stream.metadata import LifeFact
 from tracer.typed.targets import BY_NAME, Target, TargetKind
 from tracer.wiring.life_lines import LifeLines
@@ -19,7 +20,8 @@ class TargetLifetime:
     """Receives every batch; asked when no process has lived for a while. state: id of a container -> its state, as the
     engine reports it. say: writes a line for people. running: ids of the containers that ran when they were looked up.
     endless: never end: what has ended may come again. at_end: called when the first container has ended, whatever comes
-    behind it."""
+    behind it. never_ran: the exit code that an engine gives a container, by its id, whose command it could not run;
+    None: it says none."""
 
     def __init__(
         self,
@@ -30,12 +32,13 @@ class TargetLifetime:
         running: Collection[str] = (),
         endless: bool = False,
         at_end: Callable[[], object] | None = None,
+        never_ran: Callable[[str], int | None] = lambda _id: None,
     ) -> None:
         self._targets, self._state, self._say = targets, state, say
         self._running, self._is_endless = frozenset(running), endless
         self._lines = LifeLines(targets, say, waits=endless, once=at_end is not None)
         self._is_waiting = False
-        self._at_end = at_end
+        self._at_end, self._never_ran = at_end, never_ran
 
     def take(self, batch: Batch) -> None:
         """Receive the next batch."""
@@ -70,8 +73,12 @@ class TargetLifetime:
 
     @property
     def exit_code(self) -> int | None:
-        """That of the container that ended last, as a shell reports it; None: none has ended, or it is not known."""
-        return next((_code_of(fact) for fact in reversed(self._lines.last.values())), None)
+        """That of the container that ended last, as a shell reports it; None: none has ended, or it is not known. Of
+        one whose command was never run what the kernel has seen is the end of its runtime."""
+        last = next(reversed(self._lines.last.values()), None)
+        if last and last.doubt == NEVER_RAN and (code := self._never_ran(last.container.id)) is not None:
+            return code
+        return _code_of(last) if last else None
 
     def _may_come(self, target: Target) -> bool:
         last = self._lines.last.get(target.text)
