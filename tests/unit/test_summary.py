@@ -117,6 +117,18 @@ def test_who_moves_is_alive_in_one_place() -> None:
     assert (tallies.of["web"].alive, tallies.of["db"].alive, tallies.all.alive) == (0, 1, 1)
 
 
+def test_the_busiest_second_is_exact_however_long_the_stream_is() -> None:
+    rate, random = Rate(), np.random.default_rng(5)
+    seconds = np.sort(random.integers(0, 20_000, 60_000)) * SECOND_NS + random.integers(0, SECOND_NS, 60_000)
+    seconds[0] = 0
+    for part in np.array_split(seconds, 37):
+        rate.add(part)
+    assert rate.step_ns > SECOND_NS
+    assert rate.most == np.bincount(seconds // SECOND_NS).max()
+    rate.add(np.array([1 << 62]))  # a clock that is wrong takes no memory
+    assert len(rate._last) <= 65
+
+
 def test_rates_are_bounded_and_lose_nothing() -> None:
     rate = Rate()
     for at in range(0, 40_000, 1000):

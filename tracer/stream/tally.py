@@ -25,7 +25,7 @@ from tracer.stream.schema import SUMMARY_KINDS, Flag, Kind
 HOST = ""
 """The name of what is in no container."""
 _SECOND_NS = 1_000_000_000
-_MAX_PLACES, _MAX_COMMANDS, _MAX_LIVES, _MAX_STEPS = 4096, 1024, 5, 4096
+_MAX_PLACES, _MAX_COMMANDS, _MAX_LIVES, _MAX_STEPS, _LATE_S = 4096, 1024, 5, 4096, 64
 _INFERRED, _ENDED = int(Flag.INFERRED), int(Flag.ENDED)
 _COUNTED = (
     *(Kind.FORK, Kind.EXEC, Kind.EXEC_FAILED, Kind.EXIT, Kind.SNAPSHOT, Kind.MOVE, Kind.GAP),
@@ -82,11 +82,14 @@ class Tally:
 
 
 class Rate:
-    """Events by time: in steps of a second, and of two, four and so on where the stream is long."""
+    """Events by time: in steps of a second, and of two, four and so on where the stream is long. most: the most events
+    in one second, counted from the first event on, however long the stream is."""
 
     def __init__(self) -> None:
         self.step_ns, self.begin_ns = _SECOND_NS, 0
         self.counts = np.zeros(0, np.int64)
+        self.most = 0
+        self._last: dict[int, int] = {}  # events by second
 
     def add(self, times_ns: NDArray[np.int64]) -> None:
         """Count events at these times, shape (n,); those before the first are counted with it."""
@@ -94,6 +97,7 @@ class Rate:
             return
         if not len(self.counts):
             self.begin_ns = int(times_ns.min())
+        self._note_most(np.maximum(times_ns - self.begin_ns, 0) // _SECOND_NS)
         steps = np.maximum(times_ns - self.begin_ns, 0) // self.step_ns
         while steps.max() >= _MAX_STEPS:
             self._double()
@@ -104,9 +108,24 @@ class Rate:
         counts[: len(added)] += added
         self.counts = counts
 
+    def _note_most(self, seconds: NDArray[np.int64]) -> None:
+        """Events in these seconds, shape (n,). Of the last _LATE_S it is kept how many they had: more may come."""
+        found, counts = np.unique(seconds, return_counts=True)
+        for second, count in zip(found.tolist(), counts.tolist(), strict=True):
+            self._last[second] = count = self._last.get(second, 0) + count
+            self.most = max(self.most, count)
+        if len(self._last) > _LATE_S:
+            self._last = {second: self._last[second] for second in sorted(self._last)[-_LATE_S:]}
+
     def _double(self) -> None:
         counts = np.append(self.counts, 0) if len(self.counts) % 2 else self.counts
         self.counts, self.step_ns = counts.reshape(-1, 2).sum(axis=1), 2 * self.step_ns
+
+
+def counted_times(rows: NDArray[np.void]) -> NDArray[np.int64]:
+    """When the events among these rows happened that a rate is of: those that were reported. Shape (n,)."""
+    times: NDArray[np.int64] = rows["ts_ns"][of_kind(rows, *SUMMARY_KINDS) & (rows["flags"] & _INFERRED == 0)]
+    return times.astype(np.int64)
 
 
 class Tallies:
@@ -131,8 +150,7 @@ class Tallies:
         times = rows["ts_ns"].astype(np.int64)
         self.first_ns = min(times.min(), self.first_ns) if self.first_ns is not None else int(times.min())
         self.last_ns = max(self.last_ns, int(times.max()))
-        reported = rows["flags"] & _INFERRED == 0
-        self.rate.add(times[of_kind(rows, *SUMMARY_KINDS) & reported])
+        self.rate.add(counted_times(rows))
         names, places = _places(batch, containers)
         tallies = [self._tally(name) for name in names]
         self._count(rows, places, tallies)

@@ -49,6 +49,7 @@ def summary_object(tallies: Tallies, wall_offset_ns: int, host: str | None) -> d
         "rate": {
             "since": rfc3339(rate.begin_ns + wall_offset_ns) if len(rate.counts) else None,
             "step_ns": rate.step_ns,
+            "most_in_a_second": rate.most,
             "events": rate.counts.tolist(),
         },
     }
@@ -88,18 +89,18 @@ def _period(tallies: Tallies, wall_offset_ns: int, fits: int, is_unicode: bool) 
     a_second = f", {total / seconds:.0f} a second" if seconds >= 1 else ""
     yield f"{full(begin_ns + wall_offset_ns)}, {elapsed(seconds)}: {counted(total, 'event')}{a_second}"
     if len(rate.counts) > 1:
-        bar, most, step_ns = _bar(rate, min(_BAR_CELLS, fits - 4), is_unicode)
+        bar, step_ns = _bar(rate, min(_BAR_CELLS, fits - 4), is_unicode)
         yield f"[{bar}]"
-        yield f"a character is {elapsed(step_ns / _SECOND_NS)}; most: {most * _SECOND_NS / step_ns:.0f} a second"
+        yield f"a character is {elapsed(step_ns / _SECOND_NS)}; most in one second: {counted(rate.most, 'event')}"
 
 
-def _bar(rate: Rate, cells: int, is_unicode: bool) -> tuple[str, int, int]:
-    """A character for each period, the most events in one, and how long one is."""
+def _bar(rate: Rate, cells: int, is_unicode: bool) -> tuple[str, int]:
+    """A character for each period, and how long one is."""
     together = -(-len(rate.counts) // cells)
     sums = [int(rate.counts[at : at + together].sum()) for at in range(0, len(rate.counts), together)]
     marks, most = _UNICODE if is_unicode else _ASCII, max(sums)
     levels = [-(-count * (len(marks) - 1) // most) if most else 0 for count in sums]
-    return "".join(marks[level] for level in levels), most, together * rate.step_ns
+    return "".join(marks[level] for level in levels), together * rate.step_ns
 
 
 def _table(tallies: Tallies, places: list[str], line_width: int | None) -> list[str]:
