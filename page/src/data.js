@@ -61,13 +61,14 @@ export async function read(text) {
   const between = new Map();
   let at = 0;
   c.deep_process.forEach((process, i) => between.set(process, c.deep_numbers.subarray(at, (at += c.deep_count[i]))));
+  const notes = header.notes.map(([kind, since, until, lane, lost, cpu, text, container]) =>
+    ({ kind, since: Number(BigInt(since) - begin), until: Number(BigInt(until) - begin), lane, lost, cpu, text, container }));
   return {
     ...c, header, n, begin, starts, start, end, between, execProcess, execTime,
     execHead: heads(execProcess, n),
     span: Math.max(1000, Number(BigInt(header.end) - begin)),
     lanes: header.lanes,
-    notes: header.notes.map(([kind, since, until, lane, lost, cpu, text, container]) =>
-      ({ kind, since: Number(BigInt(since) - begin), until: Number(BigInt(until) - begin), lane, lost, cpu, text, container })),
+    notes, gaps: notes.filter(({ kind }) => kind === "gap").sort((a, b) => a.since - b.since),
   };
 }
 

@@ -1,6 +1,7 @@
 // The picture: lanes, bars, ticks, gaps. What is below a pixel is drawn once a pixel; a failure is never hidden by that.
 
 import { command, comm, outcome, title } from "./data.js";
+import { lostIn } from "./gaps.js";
 import { firstEnding, HEAD, ROW, yOf } from "./layout.js";
 
 const KINDS = ["dim", "ok", "unseen", "lives", "signal", "fail"]; // later ones are drawn over earlier ones
@@ -156,26 +157,33 @@ export function makeDraw(canvas, model, plan, state, colors) {
     });
   }
 
+  // Shaded, and below how many events are missing: one label for all gaps that it would cover.
   function losses() {
-    const scale = width / (state.until - state.from);
-    let free = -1;
-    for (const note of model.notes) {
-      if (note.kind !== "gap" || note.until < state.from || note.since > state.until) continue;
-      const x = Math.max(0, Math.floor((note.since - state.from) * scale));
-      const w = Math.max(2, Math.min(width, (note.until - state.from) * scale) - x);
-      if (x + w <= free) continue;
-      context.fillStyle = colors.hatch;
-      context.fillRect(x, 0, w, height);
-      const text = `${note.lost} lost`, room = (text.length + 1) * charWidth;
-      if (x > free) {
-        context.fillStyle = colors.back;
-        context.fillRect(x, height - 18, room, 18);
-        context.fillStyle = colors.fail;
-        context.fillText(text, x + 3, height - 9);
-      }
-      free = x + Math.max(w, room);
+    const scale = width / (state.until - state.from), labels = [];
+    let shaded = 0;
+    context.fillStyle = colors.hatch;
+    for (const { since, until, lost } of model.gaps) {
+      if (until < state.from || since > state.until) continue;
+      const x = Math.max(0, Math.floor((since - state.from) * scale));
+      const right = Math.max(x + 2, Math.min(width, (until - state.from) * scale)), from = Math.max(x, shaded);
+      if (right > from) context.fillRect(from, 0, right - from, height);
+      shaded = Math.max(shaded, right);
+      const last = labels.at(-1), joins = last && x <= last.right;
+      const label = joins ? last : { x, right, lost: 0, gaps: 0 };
+      if (!joins) labels.push(label);
+      label.lost += lost ?? 0; label.gaps++;
+      label.right = Math.max(label.right, right, label.x + room(label));
+    }
+    for (const label of labels) {
+      const x = Math.max(0, Math.min(label.x, width - room(label)));
+      context.fillStyle = colors.back;
+      context.fillRect(x, height - 18, room(label), 18);
+      context.fillStyle = colors.fail;
+      context.fillText(lostIn(label), x + 3, height - 9);
     }
   }
+
+  const room = (label) => (lostIn(label).length + 1) * charWidth;
 
   function selection() {
     if (state.selected < 0) return;

@@ -9,6 +9,7 @@ import { showDetails } from "./details.js";
 import { byId } from "./dom.js";
 import { makeDraw } from "./draw.js";
 import { parse, write } from "./fragment.js";
+import { lostIn, nextPlace, places } from "./gaps.js";
 import { HEAD, layout, laneAt, place, processAt, ROW, yOf } from "./layout.js";
 import { makeMinimap } from "./minimap.js";
 import { nextHit, search } from "./search.js";
@@ -34,7 +35,8 @@ async function main() {
   const drawing = makeDraw(canvas, model, plan, state, colors);
   const minimap = makeMinimap(strip, model, state, colors, show);
   const base = scaleLinear().domain([0, model.span]);
-  let width = 0, lastY = 0, isDue = false, settling = 0;
+  const losses = places(model.gaps, model.span);
+  let width = 0, lastY = 0, isDue = false, settling = 0, visited = {};
 
   const zoom = makeZoom()
     .filter((event) => !event.shiftKey && !event.button)
@@ -64,11 +66,17 @@ async function main() {
     show(middle - half, middle + half);
   }
 
+  // For those who do not see the picture; and where it does not show it, for all, until something else is done.
+  function say(text, isShown = text !== "") {
+    byId("said").textContent = text;
+    byId("said").classList.toggle("shown", isShown);
+  }
+
   function choose(i, comes = false) {
     state.selected = i;
     showDetails(model, clock, i, choose, () => write(model, state));
     if (i >= 0 && comes) reveal(i);
-    byId("said").textContent = i < 0 ? "" : `Selected: ${drawing.about(i)}`;
+    say(i < 0 ? "" : `Selected: ${drawing.about(i)}`, false);
     due();
   }
 
@@ -101,20 +109,21 @@ async function main() {
   }
 
   function failure(way) {
-    if (!step(way, (i) => hasFailed(model, i))) { byId("said").textContent = "No failure is recorded here"; return; }
+    if (!step(way, (i) => hasFailed(model, i))) { say("No failure is recorded here"); return; }
     const end = model.end[state.selected], span = state.until - state.from; // how it failed stands at its end
     if (end > state.until) show(end - 0.8 * span, end + 0.2 * span);
   }
 
-  // The next gap after the middle of the window, or the one before; around the ends.
+  // The next place where events were lost, or the one before; around the ends.
   function gap(way) {
-    const gaps = model.notes.filter(({ kind }) => kind === "gap").sort((a, b) => a.since - b.since);
-    if (!gaps.length) { byId("said").textContent = "No event was lost"; return; }
-    const now = (state.from + state.until) / 2, far = ({ since, until }) => (since + until) / 2 - now;
-    const after = way > 0 ? gaps.find((each) => far(each) > 1) : gaps.findLast((each) => far(each) < -1);
-    const { since, until, lost } = after ?? gaps.at(way > 0 ? 0 : -1), half = Math.max(LEAST, 2 * (until - since));
+    if (!losses.length) { say("No event was lost"); return; }
+    const isThere = visited.from === state.from && visited.until === state.until;
+    const at = isThere ? (visited.at + way + losses.length) % losses.length
+      : nextPlace(losses, state, way);
+    const { since, until } = losses[at], half = Math.max(LEAST, 2 * (until - since));
     show((since + until) / 2 - half, (since + until) / 2 + half);
-    byId("said").textContent = `${lost} events lost at ${clock.text(since)}`;
+    visited = { at, from: state.from, until: state.until };
+    say(`${at + 1} of ${losses.length}: ${lostIn(losses[at])} at ${clock.text(since)}`);
   }
 
   function due() {
@@ -183,6 +192,7 @@ async function main() {
   }
 
   function clicked(event) {
+    byId("said").classList.remove("shown");
     const span = state.until - state.from, time = state.from + (event.offsetX / width) * span;
     const y = event.offsetY + state.top, lane = laneAt(plan, y);
     const stuck = lane && event.offsetY < HEAD && lane.y < state.top;
@@ -217,6 +227,7 @@ async function main() {
     const act = KEYS[event.key];
     if (inText || !act || (onControl && /^(Enter| |Arrow|Page|Home)/.test(event.key))) return;
     event.preventDefault();
+    byId("said").classList.remove("shown");
     act();
   }
 
@@ -246,8 +257,7 @@ async function main() {
 function summary(model) {
   const count = (what, number, many = `${what}s`) => `${number} ${number === 1 ? what : many}`;
   const failed = Array.from({ length: model.n }, (_, i) => hasFailed(model, i)).filter(Boolean).length;
-  const gaps = model.notes.filter(({ kind }) => kind === "gap");
-  const lost = gaps.reduce((sum, gap) => sum + (gap.lost ?? 0), 0);
+  const { gaps } = model, lost = gaps.reduce((sum, gap) => sum + (gap.lost ?? 0), 0);
   const containers = new Set(model.lanes.filter((lane) => lane.container).map((lane) => lane.id));
   const living = model.fate.reduce((sum, fate) => sum + (fate === LIVES), 0);
   return [`host ${model.header.host}`, count("process", model.n, "processes"), count("container", containers.size), `${failed} failed`,

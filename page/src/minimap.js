@@ -2,7 +2,7 @@
 
 export function makeMinimap(canvas, model, state, colors, show) {
   const context = canvas.getContext("2d", { alpha: false });
-  let width = 0, height = 0, heights = new Float64Array(0), most = 1;
+  let width = 0, height = 0, heights = new Float64Array(0);
 
   function count() {
     const bins = new Uint32Array(Math.max(1, Math.floor(width))), scale = bins.length / model.span;
@@ -12,7 +12,7 @@ export function makeMinimap(canvas, model, state, colors, show) {
       if (model.fate[i] === 0) add(model.end[i]);
     }
     model.execTime.forEach(add);
-    most = bins.reduce((a, b) => Math.max(a, b), 1);
+    const most = bins.reduce((a, b) => Math.max(a, b), 1);
     heights = Float64Array.from(bins, (each) => each / most);
   }
 
@@ -31,11 +31,11 @@ export function makeMinimap(canvas, model, state, colors, show) {
     heights.forEach((each, x) => { if (each) { const h = Math.max(1, Math.sqrt(each) * (height - 12)); context.fillRect(x, height - h, 1, h); } });
     context.fillStyle = colors.hatch;
     let free = -1;
-    for (const { kind, since, until } of model.notes) {
-      const x = Math.floor((since / model.span) * width), w = Math.max(2, ((until - since) / model.span) * width);
-      if (kind !== "gap" || x + w <= free) continue;
-      context.fillRect(x, 0, w, height);
-      free = x + w;
+    for (const { since, until } of model.gaps) {
+      const x = Math.max(free, Math.floor((since / model.span) * width));
+      const right = Math.max(Math.floor((since / model.span) * width) + 2, (until / model.span) * width);
+      if (right > x) context.fillRect(x, 0, right - x, height);
+      free = Math.max(free, right);
     }
     const x = (state.from / model.span) * width, w = Math.max(3, ((state.until - state.from) / model.span) * width);
     context.fillStyle = colors.veil;
@@ -44,8 +44,7 @@ export function makeMinimap(canvas, model, state, colors, show) {
     context.strokeStyle = colors.selected;
     context.strokeRect(x + 0.5, 0.5, Math.max(2, w - 1), height - 1);
     context.fillStyle = colors.text;
-    const rate = most / (model.span / 1e9 / heights.length);
-    context.fillText(`up to ${rate < 10 ? rate.toFixed(1) : Math.round(rate)} events/s`, 4, 10);
+    context.fillText(`most in one second: ${model.header.most} event${model.header.most === 1 ? "" : "s"}`, 4, 10);
   }
 
   function go(event) {

@@ -2,10 +2,11 @@
 
 import { command, comm, ending, pids } from "./data.js";
 import { button, byId, element } from "./dom.js";
+import { lostIn, places } from "./gaps.js";
 import { HEAD, ROW, yOf } from "./layout.js";
 import { duration } from "./times.js";
 
-const MOST = 200;
+const MOST = 200, MOST_PLACES = 20;
 const TITLES = ["began", "lived", "container", "PIDs, host first", "name", "command", "how it ended"];
 
 // The processes that are seen: in the window of time and among the rows, and hits where something is searched for.
@@ -29,9 +30,17 @@ export function showTable(model, plan, state, clock, select) {
   table.tHead.replaceChildren(head);
   table.tBodies[0].replaceChildren(...found.slice(0, MOST).map((i) => row(model, clock, i, select)));
   const many = found.length > MOST ? `The first ${MOST} processes` : `${found.length} process${found.length === 1 ? "" : "es"}`;
-  const lost = model.notes.filter((note) => note.kind === "gap" && note.until >= state.from && note.since <= state.until);
-  const gaps = lost.map(({ since, lost: count }) => `${count} lost at ${clock.text(since)}`).slice(0, 20).join("; ");
-  table.caption.textContent = `${many} from ${clock.text(state.from)} to ${clock.text(state.until)}.${gaps ? ` Gaps: ${gaps}.` : ""}`;
+  table.caption.textContent = `${many} from ${clock.text(state.from)} to ${clock.text(state.until)}. ${missing(model, state, clock)}`.trim();
+}
+
+// Where events were lost in the window, at most MOST_PLACES of that by name, and how many in all.
+function missing(model, state, clock) {
+  const seen = model.gaps.filter((gap) => gap.until >= state.from && gap.since <= state.until);
+  if (!seen.length) return "";
+  const found = places(seen, state.until - state.from), all = lostIn({ lost: seen.reduce((sum, gap) => sum + (gap.lost ?? 0), 0), gaps: seen.length });
+  const named = found.slice(0, MOST_PLACES).map((place) => `${lostIn(place)} at ${clock.text(place.since)}`);
+  const more = found.length > MOST_PLACES ? `; and ${found.length - MOST_PLACES} more places` : "";
+  return found.length > 1 ? `Events were lost: ${all}: ${named.join("; ")}${more}.` : `Events were lost: ${named[0]}.`;
 }
 
 function row(model, clock, i, select) {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,12 +218,55 @@ def test_g_shows_the_next_gap(seen: Seen) -> None:
     seen.settle()
     begin, until = seen.window_ns()
     assert begin <= SECOND_NS <= SECOND_NS + 200 * MS <= until <= begin + 900 * MS
-    assert "1234 events lost at" in page.inner_text("#said")
+    assert page.inner_text("#said").startswith("1 of 1: 1234 lost at")
+    assert page.locator("#said").bounding_box()["width"] > 100  # it is seen
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#said").bounding_box()["width"] <= 1
     page.keyboard.press("Escape")
     page.fill("#search", "init")
     page.locator("#lanes").focus()
     page.keyboard.press("f")
     assert page.inner_text("#said") == "No failure is recorded here"
+
+
+def test_many_gaps_are_few_places_with_a_label_each(seen: Seen) -> None:
+    """As of a ring that overflows: each of two CPUs has its own gaps, which overlap, and many follow each other."""
+    gaps = [gap(2 + nr, at * SECOND_NS + nr * 7 * MS, at * SECOND_NS + (nr * 7 + 20) * MS, cpu=nr % 2)
+            for at in (2, 5, 8) for nr in range(46)]  # fmt: skip
+    page = seen.open([batch(cgroup(7, WEB), fork(4701, [(OUTER_NS, 1)], cgroup_id=7), *gaps,
+                            fork(4702, [(OUTER_NS, 2)], start_ns=10 * SECOND_NS, cgroup_id=7))])  # fmt: skip
+    lost = sum(2 + nr for nr in range(46))
+    page.keyboard.press("t")
+    seen.settle()
+    caption = page.inner_text("#rows caption")
+    assert f"Events were lost: {3 * lost} lost in 138 gaps: {lost} lost in 46 gaps at " in caption
+    page.keyboard.press("t")
+    page.locator("#lanes").focus()
+    shown = []
+    for key in "ggggGG":
+        page.keyboard.press(key)
+        seen.settle()
+        said, begin, until = page.inner_text("#said"), *seen.window_ns()
+        place = int(said[0])
+        assert said.startswith(f"{place} of 3: {lost} lost in 46 gaps at ")
+        assert begin <= (3 * place - 2) * SECOND_NS < until
+        assert not begin <= (3 * (place % 3 + 1) - 2) * SECOND_NS < until
+        shown.append(place)
+    assert shown == [1, 2, 3, 1, 3, 2]
+
+
+def test_the_strip_says_the_peak_of_the_summary(seen: Seen, tmp_path: Path) -> None:
+    page = seen.open(crowd(3000, containers=4, span_s=8))
+    done = subprocess.run([sys.executable, "-m", "tracer", "summary", "--json", str(tmp_path / "web.arrows")],
+                          check=True, capture_output=True, timeout=60)  # fmt: skip
+    most = json.loads(done.stdout)["rate"]["most_in_a_second"]
+    assert most > 500
+    written = "CanvasRenderingContext2D.prototype.fillText"
+    noted = "function (text, ...rest) { said.push(text); before.call(this, text, ...rest); }"
+    page.evaluate(f"() => {{ window.said = []; const before = {written}; {written} = {noted} }}")
+    page.keyboard.press("Home")
+    seen.settle()
+    assert f"most in one second: {most} events" in page.evaluate("window.said")
 
 
 def test_a_link_leads_back_to_the_same_view(seen: Seen, browser: Any, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tracer.stream.lanes import Lanes
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import chain_of
 from tracer.stream.schema import ASIDE_KINDS, CONTAINER_KINDS, KINDS, NO_CPU, SHOWN_KINDS, Flag, Kind, Subject
+from tracer.stream.tally import Rate, counted_times
 
 MAX_ROWS = 3_000_000
 _LIFE_KINDS = tuple(kind for kind in SHOWN_KINDS if KINDS[kind].subject is Subject.PROCESS)
@@ -60,7 +61,8 @@ class Timeline(NamedTuple):
 
     processes: array of shape (n,) with the fields of LIFE; execs: array of shape (m,) with the fields of EXEC, those of
     a process together, in order. between: of processes that are nested more deeply than one level their numbers between
-    the host's and the innermost, by the index of the process. begin_ns, end_ns: of what was recorded.
+    the host's and the innermost, by the index of the process. begin_ns, end_ns: of what was recorded. most: the most
+    events in one second (`tracer.stream.tally.Rate`).
     """
 
     begin_ns: int
@@ -72,6 +74,7 @@ class Timeline(NamedTuple):
     notes: list[Note]
     comms: list[bytes]
     commands: list[bytes]
+    most: int
 
 
 LIFE = np.dtype(
@@ -97,7 +100,7 @@ class Collector:
         self._notes: list[Note] = []
         self._between: dict[tuple[int, int], tuple[int, ...]] = {}
         self._comms, self._commands = Texts(), Texts()
-        self._counts: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._rate = Rate()
 
     def take(self, batch: Batch, attribution: Attribution) -> None:
         """The next part of the recording, and what is known of containers there. Raises NstraceError where there is
@@ -108,6 +111,8 @@ class Collector:
                 f"a picture has room for {MAX_ROWS} events, and there are more",
                 "choose a part: --since and --until, or a TARGET",
             )
+        self._rate.add(counted_times(batch.rows))
+        self._lanes.learn(batch, attribution)
         for at in np.flatnonzero(of_kind(batch.rows, *ASIDE_KINDS)).tolist():
             self._notes.append(self._note(batch, at, attribution))
         lives = batch.select(of_kind(batch.rows, *_LIFE_KINDS))
@@ -179,6 +184,7 @@ class Collector:
             notes=self._notes,
             comms=self._comms.texts,
             commands=self._commands.texts,
+            most=self._rate.most,
         )
 
     def _count(self, facts: NDArray[np.void]) -> None:

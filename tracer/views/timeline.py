@@ -154,6 +154,7 @@ def _facts(timeline: Timeline, about: About) -> dict[str, Any]:
         "begin": str(timeline.begin_ns),  # JSON's numbers have 53 bits in a browser
         "end": str(timeline.end_ns),
         "wall": str(about.wall_offset_ns),
+        "most": timeline.most,
         "lanes": [_lane(lane, timeline.lanes.parent(lane)) for lane in timeline.lanes.all],
         "notes": [_note(note, timeline.lanes) for note in timeline.notes],
     }
