@@ -12,7 +12,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,7 +34,7 @@ from tracer.text.wait_status import ending
 MAX_LIVING = 262_144
 _BOOTTIME, _REALTIME = 6, 1  # perfetto.protos.BuiltinClock
 _SEQUENCE = 1
-_MAX_NAME = 120
+_MAX_NAME, _MAX_EARLY = 120, 4096
 _LIFE_KINDS = tuple(kind for kind in SHOWN_KINDS if KINDS[kind].subject is Subject.PROCESS)
 _LOSSES = "lost events"
 _PROCESSES = "processes"
@@ -50,6 +50,15 @@ class _Life(msgspec.Struct, eq=False, gc=False):
     facts: dict[str, Any]
     command: str = ""
     flow: int = 0
+
+
+class _Early(NamedTuple):
+    """What happened to a container of which no process was seen so far. label: of the container."""
+
+    label: str
+    ts_ns: int
+    name: str
+    facts: dict[str, Any]
 
 
 class _Part:
@@ -132,6 +141,7 @@ class PerfettoTrace:
         self._last_uuid = self._last_flow = 0
         self._living: OrderedDict[tuple[int, int], _Life] = OrderedDict()
         self._end_ns = self.slices = 0
+        self._early: dict[tuple[str, int], list[_Early]] = {}  # by id and life
         self._clock(wall_offset_ns)
 
     def _clock(self, wall_offset_ns: int) -> None:
@@ -149,6 +159,7 @@ class PerfettoTrace:
         if not len(batch):
             return
         self._end_ns = max(self._end_ns, int(batch.rows["ts_ns"].max()))
+        self._lanes.learn(batch, attribution)
         part = _Part(batch)
         lanes: dict[int, int] = {}
         for at in np.flatnonzero(of_kind(batch.rows, *_LIFE_KINDS, *ASIDE_KINDS)).tolist():
@@ -206,7 +217,8 @@ class PerfettoTrace:
     def _aside(self, batch: Batch, at: int, attribution: Attribution) -> None:
         """A row about no process: losses have a track of their own, unless a container's events were lost."""
         row, known = batch.rows[at], Known(batch.rows[at : at + 1])
-        lane = self._lanes.of_container(attribution.of_row(batch, at))
+        container = attribution.of_row(batch, at)
+        lane = self._lanes.of_container(container)
         ts_ns, name = int(row["ts_ns"]), Kind(int(row["kind"])).name.lower()
         facts: dict[str, Any] = {"since_ns": int(row["start_ns"]) if known("since")[0] else None}
         if row["kind"] == Kind.GAP:
@@ -214,21 +226,35 @@ class PerfettoTrace:
             name = f"{row['seq']} events lost"
         elif row["kind"] in CONTAINER_KINDS:
             name = f"{name} {fact_of(batch, at).action}"
+            if lane is None and container:
+                self._early.setdefault((container.id, container.incarnation), []).append(
+                    _Early(container.label, ts_ns, name, facts)
+                )
+                if len(self._early) > _MAX_EARLY:
+                    self._write_early(*next(iter(self._early)))
+                return
         if lane is None and not self._losses:
             self._losses = self._track(_LOSSES)
         self._instant(self._losses if lane is None else self._tracks[lane], ts_ns, name, facts)
+
+    def _write_early(self, container_id: str, incarnation: int, track: int = 0) -> None:
+        """Write what happened to a container ahead of its first process. track: its lane's; 0: it has none."""
+        for one in self._early.pop((container_id, incarnation), ()):
+            track = track or self._track(safe_text(one.label))
+            self._instant(track, one.ts_ns, one.name, one.facts)
 
     def _lane(self, batch: Batch, at: int, attribution: Attribution) -> int:
         number = self._lanes.number(batch, at, attribution)
         if number == len(self._tracks):
             lane = self._lanes.all[number]
             parent = self._lanes.parent(lane)
-            is_inside = parent is not None and self._lanes.all[parent].label == lane.label
-            label = f"pidns:{lane.pidns.inum}" if is_inside else lane.label
+            label = f"pidns:{lane.pidns.inum}" if self._lanes.is_nested(lane) else lane.label
             label = f"{label} {self._host}" if lane.level == 0 and not lane.container else label
             track = self._track(safe_text(label), 0 if parent is None else self._tracks[parent])
             self._tracks.append(track)
             self._slices.append(_Tracks(lambda: self._track(_PROCESSES, track)))
+            if lane.container:
+                self._write_early(lane.container.id, lane.container.incarnation, track)
         return number
 
     def _track(self, name: str, parent: int = 0) -> int:
@@ -270,6 +296,8 @@ class PerfettoTrace:
         while self._living:
             _proc, life = self._living.popitem(last=False)
             self._slice(life, last_ns, {"ended": "lived at the end of the recording"})
+        for early in list(self._early):
+            self._write_early(*early)
 
 
 def _annotate(annotations: Any, name: str, value: Any) -> None:
