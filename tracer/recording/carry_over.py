@@ -14,9 +14,12 @@ _MAX_FACTS = 1 << 16
 
 
 class CarryOver:
-    """Receives every batch of a stream. Keeps the latest row of each living process, cgroup, namespace and session."""
+    """Receives every batch of a stream. Keeps the latest row of each living process, cgroup, namespace and session.
+    keeps_parents: also those that have ended; without, such a process has none that is known, for it has been adopted.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps_parents: bool = False) -> None:
+        self._keeps_parents = keeps_parents
         self._processes = Batch.concat([])
         self._facts = Batch.concat([])
         self._sessions = Batch.concat([])
@@ -27,7 +30,8 @@ class CarryOver:
         about = Batch.concat([self._processes, batch.select(of_kind(batch.rows, *LIFE_KINDS, Kind.EXIT))])
         latest = about.select(_is_last(identities(about.rows)))
         ended = (latest.rows["kind"] == Kind.EXIT) | (latest.rows["flags"] & Flag.ENDED != 0)
-        self._processes = _without_parents(latest.select(~ended), identities(latest.rows[ended]))
+        living = latest.select(~ended)
+        self._processes = living if self._keeps_parents else _without_parents(living, identities(latest.rows[ended]))
         self._move(batch.rows[of_kind(batch.rows, Kind.MOVE)])
         teaching = batch.select(of_kind(batch.rows, Kind.CGROUP, *LIFE_KINDS, Kind.PIDNS, Kind.MOVE))
         births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)

@@ -109,11 +109,11 @@ class RecordedSource:
 
     def show(self, window: Span, *, with_living: bool = False) -> None:
         """Show only what happened in this window from now on. with_living: begin with who lived at its beginning, as
-        SNAPSHOT rows; all that was before is read for that."""
+        SNAPSHOT rows, with the parents that the whole recording shows; all that was before is read for that."""
         self._from_ns = max(0, window.begin_ns - self.wall_offset_ns)
         self._to_ns = max(0, window.end_ns - self.wall_offset_ns)
         self._reads_from_ns = 0 if with_living else self._from_ns
-        self._before = CarryOver() if with_living and self._from_ns else None
+        self._before = CarryOver(keeps_parents=True) if with_living and self._from_ns else None
 
     @property
     def until_ns(self) -> int:
