@@ -140,7 +140,8 @@ def _check_what(form: str, what: str, where: str | None, partition: bool) -> Non
 def _check_fields(fields: Sequence[str], form: str, what: str, partition: bool) -> None:
     """Raises UsageError where there is no choice of columns, or one is not in the format."""
     if fields and (form not in ("csv", "jsonl") or what != "events" or partition):
-        raise click.UsageError("--fields is for events as csv or jsonl: Parquet is read by column")
+        why = {"parquet": "Parquet is read by column", "perfetto": "a trace shows whole processes"}.get(form)
+        raise click.UsageError("--fields is for events as csv or jsonl" + (f": {why}" if why else ""))
     if missing := set(fields) - {column.name for column in columns_in(Output.EXPORT)} if form == "csv" else ():
         raise click.UsageError(f"--fields: {', '.join(sorted(missing))} is in JSON alone: use --to jsonl")
 

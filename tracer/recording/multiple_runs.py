@@ -15,6 +15,7 @@ from tracer.views.view import View
 
 _MAX_NAMES = 8
 _MAX_RUNS = 4
+_CHOOSE = "give the files of one of them, or a TIME that only one of them covers"
 
 
 class Runs:
@@ -61,9 +62,11 @@ class RunsView:
         return self._last.rest()
 
 
-def run_of(sources: Sequence[RecordedSource], at: str | None = None, during: str | None = None) -> RecordedSource:
-    """The one run that a question is about: the only one, or the only one that has the time, as it was typed. Raises
-    NstraceError (usage) where that is none or several."""
+def run_of(
+    sources: Sequence[RecordedSource], at: str | None = None, during: str | None = None, hint: str = _CHOOSE
+) -> RecordedSource:
+    """The one run that a question is about: the only one, or the only one that has the time, as it was typed. hint: how
+    to choose one. Raises NstraceError (usage) where that is none or several."""
     meant = list(sources)
     if len(meant) > 1 and (at or during):
         spans = [source.span() for source in meant]
@@ -76,7 +79,6 @@ def run_of(sources: Sequence[RecordedSource], at: str | None = None, during: str
         meant = [source for source, does in zip(meant, has_time, strict=True) if does]
     if len(meant) > 1:
         runs = ", ".join(map(str, meant[:_MAX_RUNS])) + (", ..." if len(meant) > _MAX_RUNS else "")
-        hint = "give the files of one of them, or a TIME that only one of them covers"
         raise NstraceError(f"these are {len(meant)} recordings: {runs}", hint, ExitCode.USAGE)
     return meant[0]
 
