@@ -88,6 +88,12 @@ class Terminal:
         """What is shown, without empty lines at the end. colors: with their escape sequences."""
         return self._call("capture-pane", "-p", *(["-e", "-N"] if colors else [])).rstrip("\n")
 
+    def modes(self) -> tuple[bool, bool, bool]:
+        """Whether it reports the mouse, shows the other screen, shows the cursor."""
+        flags = "#{mouse_any_flag} #{alternate_on} #{cursor_flag}"
+        mouse, other, cursor = self._call("display-message", "-p", flags).split()
+        return mouse == "1", other == "1", cursor == "1"
+
     def await_text(self, pattern: str) -> None:
         """Raises TimeoutError where it does not come."""
         until = time.monotonic() + DEADLINE_S

@@ -31,6 +31,7 @@ Start = Callable[..., Any]
 NOBODY = 65534
 WORKLOAD = "sleep 600 & sleep 601 & while true; do sleep 0.2; sh -c 'exit 3'; done"
 ZOMBIE = ["sh", "-c", "sleep 2 & exec sleep 602"]  # whose parent does not wait for it
+REAPED = "(sleep 2 & exec sleep 602) & while :; do sleep 0.2; done"  # as soon as its parent ends
 
 
 @pytest.fixture
@@ -105,6 +106,20 @@ def test_a_zombie_says_so(start_container: Start, terminal: Terminal) -> None:
     terminal.await_text("ended 0")
 
 
+def test_a_zombie_that_is_reaped_is_gone_soon(start_container: Start, terminal: Terminal) -> None:
+    container = start_container(["sh", "-c", REAPED])
+    begin(terminal, container.name)
+    terminal.await_text(r"Z .*\[.*not reaped by \d+\]")
+    ((host, parent),) = re.findall(r"^ +(\d+) +\d+ \S+ +Z .*reaped by (\d+)", terminal.screen(), re.MULTILINE)
+    os.kill(int(parent), signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{host}").exists())
+    gone_s = time.monotonic()
+    wait_for(lambda: "not reaped" not in terminal.screen())
+    print(f"shown for {time.monotonic() - gone_s:.1f} s after it was reaped")
+    terminal.key("q")
+    terminal.await_text("ended 0")
+
+
 @pytest.mark.parametrize(("who", "number", "code"), [
     ("began", signal.SIGTERM, 0), ("draws", signal.SIGTERM, 0), ("draws", signal.SIGKILL, 1),
     ("draws", signal.SIGSEGV, 1), ("reads", signal.SIGKILL, 1),
@@ -124,6 +139,29 @@ def test_however_it_ends_the_terminal_is_as_it_was(
     wait_for(lambda: not processes(container.name))
 
 
+def test_of_the_first_process_that_is_killed_the_screen_clears_up(start_container: Start, terminal: Terminal) -> None:
+    """Nobody else can: the shell has its own settings of the terminal, but knows no screen, mouse or cursor."""
+    container = start_container()
+    begin(terminal, container.name)
+    terminal.await_text("1 living")
+    assert terminal.modes() == (True, True, False)
+    os.kill(processes(container.name)["began"], signal.SIGKILL)
+    wait_for(lambda: not processes(container.name))
+    wait_for(lambda: terminal.modes() == (False, False, True))
+    terminal.type("echo $((6 * 7)) is typed")
+    terminal.await_text("42 is typed")
+
+
+def test_a_renamed_container_has_its_new_name(start_container: Start, terminal: Terminal) -> None:
+    container = start_container()
+    begin(terminal, container.name)
+    terminal.await_text(f"{container.name}  .*1 living")
+    container.rename(f"{container.name}-b")  # in which nothing happens
+    terminal.await_text(f"(?m)^{container.name}-b  .*1 living.*container renamed")
+    terminal.key("q")
+    terminal.await_text("ended 0")
+
+
 def test_recording_and_inspecting(start_container: Start, terminal: Terminal, tmp_path: Path) -> None:
     container = start_container(["sh", "-c", WORKLOAD])
     begin(terminal, container.name)
@@ -139,9 +177,12 @@ def test_recording_and_inspecting(start_container: Start, terminal: Terminal, tm
     time.sleep(1)
     terminal.key("w")
     terminal.await_text(r"wrote .*arrows: \d+ rows")
-    terminal.key("q")
-    terminal.await_text("ended 0")
     (file,) = tmp_path.glob("*.arrows")
+    terminal.key("w")
+    terminal.await_text("recording to ")
+    wait_for(lambda: any(path.stat().st_size > 4000 for path in tmp_path.glob("*.arrows") if path != file))
+    terminal.key("q")
+    terminal.await_text(r"(?s)nstrace: wrote .*arrows: \d+ rows.*ended 0")
     terminal.await_prompt()
     begin(terminal, "--from", file.name)
     terminal.await_text("(?s)●.*sleep 601")

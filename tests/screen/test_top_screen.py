@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -12,21 +11,37 @@ import pytest
 
 pytest.importorskip("textual", reason="needs textual: scripts/setup")
 
+from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from tracer.ask.process_filter import ProcessFilter
-from tracer.screen.app import Pane, Top
+from tracer.screen.app import Top
+from tracer.screen.field import Field
 from tracer.screen.messages import Hello, Played, Request, Said
 from tracer.screen.model import SORTS, Model, Proc
+from tracer.screen.pane import Pane
+from tracer.screen.texts import _LIVE_KEYS, _PLAY_KEYS
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import INITIAL_PIDNS
-from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, Over, ProcKey, Ran, Sample
+from tracer.stream.samples import (
+    Born,
+    Brief,
+    Ended,
+    LaneCounts,
+    LaneFacts,
+    Loss,
+    Moved,
+    Over,
+    ProcKey,
+    Ran,
+    Sample,
+    Told,
+)  # fmt: skip
 
 SECOND_NS = 1_000_000_000
 NGINX = Container("a" * 64, "docker", "web", "nginx:1.27")
 INSIDE = [(INITIAL_PIDNS.inum, INITIAL_PIDNS.gen), (4026532180, 7)]
-WEB, HOST = LaneFacts(0, "web", NGINX, INSIDE, None), LaneFacts(1, "host", None, INSIDE[:1], None)
+WEB, HOST = LaneFacts(0, "web", "web", NGINX, INSIDE, None), LaneFacts(1, "host", "host", None, INSIDE[:1], None)
 SIZES = [(80, 24), (120, 40), (200, 50)]
 
 
@@ -37,6 +52,7 @@ class Assistant:
         self.asked: list[str] = []
         self.zombies: set[int] = set()
         self.condition = ProcessFilter
+        self.ended: int | None = None
 
     def record(self) -> str:
         self.asked.append("record")
@@ -102,7 +118,7 @@ def sample(**parts: Any) -> Sample:
 
 
 FIRST = sample(
-    is_new=True, lanes=[WEB, HOST], living=4, events=10, by_lane=[(0, 10, 2)], acts=[(4701, 4701, 6)],
+    is_new=True, lanes=[WEB, HOST], living=4, events=10, by_lane=[LaneCounts(0, 10, 2, 314)], acts=[(4701, 4701, 6)],
     born=[born(4701, "init", was_there=True), born(4711, "make all", 4701), born(4720, "cc -c a.c", 4711),
           born(900, "sshd", lane=1)],
     brief=[Brief(0, b"ls", 312, 3), Brief(0, b"cat", 2, 0)],
@@ -153,21 +169,24 @@ def test_containers_and_their_trees(size: tuple[int, int]) -> None:
 
 def test_ended_ones_fade_and_zombies_stay() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
-        app.take(sample(ended=[Ended((4720, 4720), 4900 * SECOND_NS, 256), Ended((4711, 4711), 4900 * SECOND_NS, 9)]))
+        app.take(sample(ended=[Ended((4720, 4720), 4999 * SECOND_NS, 256), Ended((4711, 4711), 4999 * SECOND_NS, 9)]))
         await pilot.pause()
         assert any("cc -c" in line and line.endswith("[exit 1]") for line in app.lines())
         assistant.zombies.add(4711)
-        app.model.forget(time.monotonic() + 3, assistant.is_unreaped)
-        app.action_sort()
+        app.take(sample(now_ns=5001 * SECOND_NS))
         await pilot.pause()
         assert not any("cc -c" in line for line in app.lines())
         assert any(
             "make all" in line and "Z" in line and line.endswith("[SIGKILL, not reaped by 4701]")
             for line in app.lines()
         )
+        assistant.zombies.clear()
+        app.take(sample(now_ns=5001 * SECOND_NS))  # the next look
+        await pilot.pause()
+        assert not any("make all" in line for line in app.lines())
 
     assistant = Assistant()
-    run(script, (120, 40))
+    run(script, (120, 40), assistant=assistant)
 
 
 def test_losses_are_shown_as_they_happen() -> None:
@@ -215,7 +234,7 @@ def test_one_process_whole() -> None:
 
 async def type_in(app: Screen, pilot: Pilot[None], text: str, *keys: str) -> None:
     """Put a text into the field, and press these keys."""
-    app.query_one("#ask", Input).value = text
+    app.query_one(Field).value = text
     await pilot.press(*keys)
 
 
@@ -413,7 +432,7 @@ def test_how_many_there_are(count: int, size: tuple[int, int]) -> None:
 def test_a_scrollbar_hides_nothing() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
         many = [born(5000 + nr, f"job {nr}", 4701) for nr in range(40)]
-        over = [Ended(one.key, 4900 * SECOND_NS, 256) for one in many]
+        over = [Ended(one.key, 4999 * SECOND_NS, 256) for one in many]
         app.take(sample(is_new=True, lanes=[WEB], living=40, born=many, ended=over))
         await pilot.pause()
         app.draw()
@@ -440,7 +459,7 @@ def test_a_terminal_that_changes_its_size() -> None:
 def test_text_of_a_hostile_reader_has_no_effect() -> None:
     async def script(app: Screen, pilot: Pilot[None]) -> None:
         evil = "\x1b[2J[bold]\u202e"
-        lane = LaneFacts(0, evil, Container("a" * 64, "docker", evil, evil), INSIDE, None)
+        lane = LaneFacts(0, evil, evil, Container("a" * 64, "docker", evil, evil), INSIDE, None)
         brief = [Brief(0, evil.encode(), 1, 0)]
         app.take(sample(is_new=True, lanes=[lane], born=[born(4711, evil + " x")], brief=brief))
         app.take(Hello(evil, 0))
@@ -458,9 +477,9 @@ def test_text_of_a_hostile_reader_has_no_effect() -> None:
 def test_rows_are_those_of_a_model_that_places_all_anew() -> None:
     """What is kept of rows that have been placed is as good as new, whatever comes."""
     kept, random = Model(), Random(7)
-    lanes = [WEB, HOST, LaneFacts(2, "inner", None, [*INSIDE, (5, 5)], 0)]
+    lanes = [WEB, HOST, LaneFacts(2, "inner", "inner", None, [*INSIDE, (5, 5)], 0)]
     living: dict[int, Born] = {}
-    kept.apply(sample(is_new=True, lanes=lanes), 0.0)
+    kept.apply(sample(is_new=True, lanes=lanes))
     for turn in range(200):
         first, count = 4701 + 20 * turn, random.randrange(3)
         fresh = [
@@ -470,13 +489,14 @@ def test_rows_are_those_of_a_model_that_places_all_anew() -> None:
         over = [nr for nr in living if random.random() < 0.1]
         runs = [ran((nr, nr), turn, f"late {random.random()}") for nr in living if random.random() < 0.05]
         living |= {one.pids[0]: one for one in fresh}
-        ends = [Ended((nr, nr), turn, 0) for nr in over]
+        ends = [Ended((nr, nr), turn * SECOND_NS + nr, 0) for nr in over]
         brief = [Brief(1, b"ls", 2, 0)] * (turn % 2)
         acts = [(nr, nr, 3) for nr in living if random.random() < 0.2]
+        moved = [Moved((nr, nr), random.choice((0, 1, 2))) for nr in living if random.random() < 0.05]
         kept.apply(
-            sample(now_ns=turn * SECOND_NS, born=fresh, ended=ends, ran=runs, brief=brief, acts=acts), float(turn)
+            sample(now_ns=turn * SECOND_NS, born=fresh, ended=ends, ran=runs, brief=brief, acts=acts, moved=moved)
         )
-        kept.forget(float(turn), lambda proc: proc.pids[0] % 7 == 0)
+        kept.forget(lambda proc: proc.pids[0] % 7 == 0 and random.random() < 0.9)
         for nr in over:
             del living[nr]
         for sort in SORTS:
@@ -486,7 +506,7 @@ def test_rows_are_those_of_a_model_that_places_all_anew() -> None:
             assert now == kept.rows(None, sort, is_tree=True)
             assert {row.proc.key for row in now if row.proc} == set(kept.procs)
         assert sum(group.living for group in kept.groups.values()) == len(living)
-        assert all(proc.rate >= 0.05 for proc in kept._rated.values())
+        assert all(proc.rate > 0 for proc in kept._rated.values())
         assert {key for key, proc in kept.procs.items() if proc.rate} == set(kept._rated) & set(kept.procs)
 
 
@@ -504,15 +524,13 @@ def test_a_filter_follows_what_proc_says() -> None:
 
 
 def test_a_zombie_that_was_too_brief_to_be_seen() -> None:
-    over = [Over(born(4730, "true", 4711), Ended((4730, 4730), 4900 * SECOND_NS, 0)),
-            Over(born(4731, "false", 4711), Ended((4731, 4731), 4900 * SECOND_NS, 256))]  # fmt: skip
+    over = [Over(born(4730, "true", 4711), Ended((4730, 4730), 4999 * SECOND_NS, 0)),
+            Over(born(4731, "false", 4711), Ended((4731, 4731), 4999 * SECOND_NS, 256))]  # fmt: skip
 
     async def script(app: Screen, pilot: Pilot[None]) -> None:
         app.take(sample(brief=[Brief(0, b"true", 1, 0), Brief(0, b"false", 1, 1)], over=over))
-        app.model.forget(time.monotonic() + 1, app._assistant.is_unreaped)
         assert 4730 not in shown(app)
-        app.model.forget(time.monotonic() + 3, app._assistant.is_unreaped)
-        app._again()
+        app.take(sample(now_ns=5001 * SECOND_NS))
         await pilot.pause()
         assert shown(app) == [4701, 4711, 4720, 4730, 900]
         assert any("true" in line and line.endswith("[exit 0, not reaped by 4711]") for line in app.lines())
@@ -520,3 +538,105 @@ def test_a_zombie_that_was_too_brief_to_be_seen() -> None:
     assistant = Assistant()
     assistant.zombies = {4730}
     run(script, (120, 40), assistant=assistant)
+
+
+async def at_once(app: Screen, pilot: Pilot[None], *keys: str) -> None:
+    """All these keys, faster than the screen is: as of a paste, or of a terminal that was slow."""
+    for key in keys:
+        app.post_message(events.Key(key, key if len(key) == 1 else CHARACTERS.get(key)))
+    await pilot.pause()
+    await pilot.pause()
+
+
+CHARACTERS = {"space": " ", "slash": "/", "equals_sign": "=", "dollar_sign": "$", "apostrophe": "'"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "pids", "search"),
+    [(["F", *"pid", "equals_sign", *"4711", "enter", "slash", *"47", "enter", "n"], [4711], "47"),
+     (["slash", *"720", "enter", "s", "s", "F", *"uid", "escape", "a"], [4701, 4711, 4720, 900], "720"),
+     (["F", *"nd", "escape", "F", *"comm", "equals_sign", "apostrophe", *"cc", "apostrophe", "enter"], [4720], "")],
+)  # fmt: skip
+def test_keys_may_come_as_fast_as_they_like(keys: list[str], pids: list[int], search: str) -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await at_once(app, pilot, *keys)
+        assert shown(app) == pids
+        assert app._search == search
+        assert app._filter.wrong == ""
+        assert not app.field.asking
+
+    run(script)
+
+
+def test_moves_and_panes_come_in_the_order_of_their_keys() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await at_once(app, pilot, "down", "down", "enter", "q", "down", "e", "escape", "t", "down")
+        assert app.requests[-2:] == [Request("events", key=(4720, 4720)), Request("events", key=None)]
+        assert not isinstance(app.screen, Pane)
+        assert not app._is_tree
+        await at_once(app, pilot, "question_mark", "t", "s", "escape")  # those are the pane's
+        assert not app._is_tree
+        assert app._sort == 0
+        await at_once(app, pilot, "question_mark", "ctrl+c")
+        assert app._exit
+
+    assert run(script).asked == ["inspect 4711"]
+
+
+def test_what_was_said_goes_with_what_it_was_about() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        await pilot.press("F", *"pid", "equals_sign", *"4711", "enter", "slash", *"sshd", "enter")
+        assert "nothing matches 'sshd'" in app.lines()[-1]
+        await pilot.press("escape")
+        assert "nothing matches" not in app.lines()[-1]
+        await pilot.press("slash", *"zzz", "enter")
+        assert "nothing matches 'zzz'" in app.lines()[-1]
+        await pilot.press("down")
+        assert "nothing matches" not in app.lines()[-1]
+
+    run(script)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("hello", [Hello("web", 0), Hello("web.arrows", 0, 0, 10 * SECOND_NS)])
+def test_the_last_line_has_help_and_quit_and_no_half_a_key(hello: Hello, size: tuple[int, int]) -> None:
+    async def script(app: Screen, _pilot: Pilot[None]) -> None:
+        line = app.lines()[-1]
+        assert line.startswith("? help  q quit")
+        assert line.endswith("sorted by start")
+        keys = line.removesuffix("sorted by start").split("  ")
+        assert {key for key in keys if key.strip()} <= {*_LIVE_KEYS, *_PLAY_KEYS}
+
+    run(script, size, hello)
+
+
+def test_the_beginning_and_the_end_of_a_recording() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(Played(5 * SECOND_NS, True, 1.0))
+        await pilot.press("0", "dollar_sign", "right", "g", "G")
+        asked = [(request.what, request.number) for request in app.requests if request.what != "more"]
+        assert asked == [("seek", 0), ("seek", 10 * SECOND_NS), ("seek", 10 * SECOND_NS), ("gap", 0), ("gap before", 0)]
+
+    run(script, hello=Hello("web.arrows", 0, 0, 10 * SECOND_NS))
+
+
+def test_a_renamed_container_and_what_was_said_of_one_to_come() -> None:
+    api = NGINX.__class__(NGINX.id, "docker", "api", NGINX.image, earlier=["web"])
+    nested = LaneFacts(2, "api", "api pidns:5 (level 2)", api, [*INSIDE, (5, 5)], 0)
+
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        told = [Told(1, "api", "container renamed"), Told(2, "web#2", "container created")]
+        app.take(sample(lanes=[LaneFacts(0, "api", "api", api, INSIDE, None), nested], told=told,
+                        born=[born(4800, "deep", lane=2)]))  # fmt: skip
+        await pilot.pause()
+        assert app.lines()[2].startswith("api  nginx:1.27, 3 living")
+        assert "container renamed" in app.lines()[2]
+        assert any(line.startswith("  api pidns:5 (level 2)") for line in app.lines())
+        assert not any("container created" in line for line in app.lines())
+        anew = NGINX.__class__("c" * 64, "docker", "web", None, incarnation=2)
+        app.take(sample(lanes=[LaneFacts(3, "web#2", "web#2", anew, [INSIDE[0], (6, 6)], None)],
+                        born=[born(4900, "anew", lane=3)]))  # fmt: skip
+        await pilot.pause()
+        assert any(line.startswith("web#2 ") and "container created" in line for line in app.lines())
+
+    run(script, (120, 40))

@@ -16,7 +16,8 @@ from test_perfetto import Read
 
 from tracer.past.timeline import Collector, Fate
 from tracer.recording.perfetto import write_trace
-from tracer.screen.model import Model
+from tracer.screen.model import Model, Proc
+from tracer.stream.samples import ProcKey
 from tracer.stream.sampling import Sampler
 from tracer.stream.schema import EVENT_NAMES, Flag, Kind
 from tracer.text.wait_status import ending
@@ -95,20 +96,21 @@ def of_perfetto(arrows: Path) -> Facts:
 def of_top(arrows: Path) -> Facts:
     """As few rows a sample as there can be, so that most processes are named."""
     found, sampler, model = source(arrows), Sampler(), Model()
-    counts, ends, gaps = Counter[str](), Counter[tuple[str, str]](), list[int]()
+    counts, ends, gaps, known = Counter[str](), Counter[tuple[str, str]](), list[int](), dict[ProcKey, Proc]()
     for part in found.batches(lambda: 0.0):
         for at in range(len(part)):
             sampler.take(part.part(at, at + 1), found.attribution)
             told = sampler.sample()
-            model.apply(told, 0.0)
-            assert told.brief == []
+            model.apply(told)
             counts.update(model.groups[one.lane].facts.label for one in told.born)
+            known |= model.procs
+            known |= model._nameless  # who has ended after a brief life
             for one in told.ended:
-                proc = model.procs[one.key]
                 if one.status is not None:
+                    proc = known[one.key]
                     ends[model.groups[proc.lane].facts.label, proc.how] += 1
             gaps += [loss.lost for loss in told.losses]
-    assert model.living == sum(proc.gone_s is None for proc in model.procs.values())
+    assert model.living == sum(proc.ended_ns is None for proc in model.procs.values())
     return Facts(counts, ends, gaps)
 
 

@@ -13,8 +13,9 @@ from recordings import record
 
 from tracer.recording.source import RecordedSource
 from tracer.screen.messages import Channel, Lines, Message, Played, Request, Said
-from tracer.stream.sampling import Sample
-from tracer.wiring.sampling import Outlet, Player
+from tracer.stream.samples import Sample
+from tracer.wiring.playing import Player
+from tracer.wiring.sampling import Outlet
 
 END_NS = 9 * SECOND_NS
 
@@ -35,8 +36,9 @@ class Playing:
         self.player.is_paused = True
 
     def does(self, what: str, number: float = 0.0) -> Sample:
-        """What it says when it has done that."""
+        """What it says when it has done that. said: for people."""
         self.player._does(Request(what, number))
+        self.said = [one.line for one in self.screen.receive() if isinstance(one, Said)]
         return self.sample()
 
     def sample(self) -> Sample:
@@ -96,16 +98,38 @@ def test_steps(playing: Playing) -> None:
 def test_the_next_failure_and_the_next_gap(playing: Playing) -> None:
     sample = playing.does("gap")
     assert (sample.now_ns, sample.losses[0].lost) == (5 * SECOND_NS, 5)
+    assert playing.said == ["1 of 1: 5 events lost"]
     assert playing.does("failure").now_ns == 6 * SECOND_NS
+    assert playing.does("gap before").now_ns == 5 * SECOND_NS
 
 
-@pytest.mark.parametrize("what", ["failure", "gap"])
-def test_where_none_follows_it_stays_and_says_so(what: str, playing: Playing) -> None:
-    playing.does("seek", 6 * SECOND_NS)
-    playing.player._does(Request(what))
-    assert list(playing.screen.receive()) == [Said(f"no {what} follows")]
-    sample = playing.sample()
-    assert (sample.now_ns, pids(sample), sample.living) == (7 * SECOND_NS, [], 0)
+@pytest.mark.parametrize(
+    ("what", "at_s", "said"),
+    [("failure", 6, "no failure follows"), ("gap", 6, "no more events were lost behind here"),
+     ("gap before", 3, "no more events were lost ahead of here")],
+)  # fmt: skip
+def test_where_there_is_none_it_stays_and_says_so(what: str, at_s: int, said: str, playing: Playing) -> None:
+    before = playing.does("seek", at_s * SECOND_NS)
+    sample = playing.does(what)
+    assert playing.said == [said]
+    assert (sample.now_ns, sample.living) == (before.now_ns, before.living) == ((at_s + 1) * SECOND_NS, sample.living)
+
+
+def test_many_gaps_that_lie_together_are_one_place(tmp_path: Path) -> None:
+    """As of an overflow of the ring: each CPU has its own, which overlap."""
+    ms = SECOND_NS // 1000
+    gaps = [gap(18, at * SECOND_NS + nr * 7 * ms, at * SECOND_NS + nr * 7 * ms + 20 * ms, cpu=nr % 2)
+            for at in (2, 5) for nr in range(46)]  # fmt: skip
+    record(tmp_path / "x.arrows", [batch(fork(60, start_ns=SECOND_NS), *gaps, fork(62, start_ns=8 * SECOND_NS))])
+    playing = Playing(tmp_path / "x.arrows")
+    said = []
+    for what in ("gap", "gap", "gap", "gap before", "gap before"):
+        playing.does(what)
+        said += playing.said
+    playing.close()
+    assert said == ["1 of 2: 828 events lost in 46 gaps", "2 of 2: 828 events lost in 46 gaps",
+                    "no more events were lost behind here", "1 of 2: 828 events lost in 46 gaps",
+                    "no more events were lost ahead of here"]  # fmt: skip
 
 
 def test_at_its_speed(playing: Playing) -> None:

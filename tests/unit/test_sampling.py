@@ -1,21 +1,36 @@
-"""Samples: every process that outlives one is named when it comes and when it ends; the others are counted."""
+"""Samples: every process that lives longer than a moment is named when it comes and when it ends, the others are
+counted; and what is shown of a moment depends on that alone."""
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections import Counter
 from typing import Any
 
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, repair, row
+from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, gap, life, repair, row
 from crowd import crowd
 
+from tracer.screen.model import Model
 from tracer.stream import sampling
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
+from tracer.stream.metadata import CgroupFact, Container
 from tracer.stream.pidns import INITIAL_PIDNS
-from tracer.stream.sampling import Brief, Ended, LaneFacts, Loss, Ran, Sample, Sampler, merged
+from tracer.stream.samples import (
+    BRIEF_NS,
+    MAX_OVER,
+    WINDOW_NS,
+    Brief,
+    Ended,
+    LaneCounts,
+    LaneFacts,
+    Loss,
+    Moved,
+    Ran,
+    Sample,
+    merged,
+)  # fmt: skip
+from tracer.stream.sampling import Sampler
 from tracer.stream.schema import Flag, Kind
 
 INSIDE = [(PIDNS, 15)]
@@ -47,23 +62,68 @@ def test_whoever_lives_is_named() -> None:
         row(Kind.EXEC, 60, INSIDE, cgroup_id=7, exe=b"/bin/ls", args=[b"ls", b"a b"], comm=b"ls", uid=1000),
     )
     (one,) = sample.born
-    assert (one.pids, one.uid, one.comm, one.exe, one.was_there) == ([60, 15], 1000, b"ls", b"/bin/ls", False)
-    assert (one.args, one.is_cut) == (b"ls\0a b\0", False)
-    assert sample.lanes == [LaneFacts(0, "web", WEB, [(INITIAL_PIDNS.inum, INITIAL_PIDNS.gen), (PIDNS, 1)], None)]
-    assert (sample.living, sample.events, sample.by_lane) == (1, 2, [(0, 2, 0)])
+    assert (one.pids, one.uid, one.comm, one.was_there) == ([60, 15], 1000, b"sh", False)
+    assert sample.ran == [Ran((60, SECOND_NS), 2 * SECOND_NS, 1000, b"ls", b"/bin/ls", b"ls\0a b\0", False, 0)]
+    assert sample.lanes == [
+        LaneFacts(0, "web", "web", WEB, [(INITIAL_PIDNS.inum, INITIAL_PIDNS.gen), (PIDNS, 1)], None)
+    ]
+    assert (sample.living, sample.events, sample.by_lane) == (1, 2, [LaneCounts(0, 2, 0, 0)])
     assert sample.is_new
 
 
-def test_who_began_and_ended_between_two_samples_is_counted() -> None:
+def test_who_lived_briefly_is_counted() -> None:
     fed = Fed()
     fed.take(fork(50))
-    sample = fed.take(fork(60), exits(60), fork(61), exits(61, status=256), fork(62, comm=b"ls"), exits(62, comm=b"ls"))
+    soon = SECOND_NS + BRIEF_NS - 1
+    sample = fed.take(
+        fork(60), exits(60, ts_ns=soon), fork(61), exits(61, status=256, ts_ns=soon), fork(62, comm=b"ls"),
+        exits(62, comm=b"ls", ts_ns=soon),
+    )  # fmt: skip
     assert sample.born == []
     assert sample.brief == [Brief(0, b"sh", 2, 1), Brief(0, b"ls", 1, 0)]
     assert [(one.born.key[0], one.born.comm, one.ended.status) for one in sample.over] == [
         (60, b"sh", 0), (61, b"sh", 256), (62, b"ls", 0)
     ]  # fmt: skip
+    assert sample.by_lane == [LaneCounts(0, 7, 1, 3)]
     assert (sample.living, sample.is_new) == (1, False)
+
+
+def test_who_lived_longer_is_named_until_some_time_after_the_end() -> None:
+    end_ns = SECOND_NS + BRIEF_NS
+    fed = Fed()
+    fed.feed(batch(fork(60), exits(60, ts_ns=end_ns)))
+    sample = fed.sampler.sample(end_ns + WINDOW_NS - 1)
+    assert (born(sample), [one.key[0] for one in sample.ended], sample.brief, sample.living) == ([60], [60], [], 0)
+    fed = Fed()
+    fed.feed(batch(fork(60), exits(60, ts_ns=end_ns)))
+    sample = fed.sampler.sample(end_ns + WINDOW_NS)
+    assert (sample.born, sample.ended, len(sample.over), sample.living) == ([], [], 1, 0)
+
+
+def test_rates_are_of_the_time_before_the_moment() -> None:
+    fed = Fed()
+    fed.feed(batch(fork(60, parent_tgid=50, parent_start_ns=5), fork(50, start_ns=5, ts_ns=2 * SECOND_NS)))
+    sample = fed.sampler.sample(SECOND_NS + WINDOW_NS - 1)
+    assert (sample.by_lane, sample.acts) == ([LaneCounts(0, 2, 0, 0)], [(50, 5, 1)])
+    sample = fed.sampler.sample(SECOND_NS + WINDOW_NS)
+    assert (sample.by_lane, sample.acts) == ([LaneCounts(0, 1, 0, 0)], [])
+
+
+def test_who_moves_into_another_lane_is_told() -> None:
+    fed = Fed()
+    fed.take(fork(60))
+    sample = fed.take(cgroup(7, WEB), row(Kind.EXEC, 60, cgroup_id=7))
+    assert (sample.moved, sample.born) == ([Moved((60, SECOND_NS), 1)], [])
+
+
+def test_another_name_of_a_container_is_told_at_once() -> None:
+    fed = Fed()
+    fed.take(cgroup(7, fact=CgroupFact("/web", WEB, root=7)), fork(60, INSIDE, cgroup_id=7))
+    other = Container(WEB.id, WEB.runtime, "api", WEB.image, incarnation=3, earlier=["web"])
+    sample = fed.take(cgroup(7, fact=CgroupFact("/web", other, root=7)), life("renamed", other, 7, old_name="web"))
+    assert [(one.number, one.label) for one in sample.lanes] == [(0, "api#3")]
+    assert [(one.label, one.text) for one in sample.told] == [("api#3", "container renamed")]
+    assert fed.take(fork(61, INSIDE, cgroup_id=7)).born[0].lane == 0
 
 
 def test_a_zombie_of_the_beginning_is_named() -> None:
@@ -114,43 +174,52 @@ def test_too_many_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.key[0] for one in sample.ended] == [60]
 
 
-def told(samples: list[Sample]) -> tuple[set[int], int, int, int]:
-    """Who lives in the end, how many were named and counted, events, and failures."""
-    living: set[int] = set()
-    total = 0
+def shown(model: Model) -> tuple[Any, ...]:
+    """All that a screen shows of a moment, but for what /proc says."""
+    rows = [
+        (row.group.facts.number, row.depth, row.brief, row.proc and (
+            row.proc.key, row.proc.pids, row.proc.title, row.proc.comm, row.proc.uid, row.proc.how, row.proc.rate,
+            row.proc.is_fresh(model.now_ns), row.proc.ran))
+        for row in model.rows(None, "start", is_tree=True)
+    ]  # fmt: skip
+    groups = [(one.facts.title, one.rate, one.failed, one.briefs, one.living) for one in model.groups.values()]
+    return rows, groups, model.now_ns, model.living, model.rate, model.failed, model.lost
+
+
+def at_moment(samples: list[Sample]) -> tuple[Any, ...]:
+    model = Model()
     for sample in samples:
-        living = set() if sample.is_new else living
-        living |= {one.key[0] for one in sample.born}
-        total += len(sample.born) + sum(one.count for one in sample.brief)
-        living -= {one.key[0] for one in sample.ended}
-        assert len(living) == sample.living
-    return living, total, sum(one.events for one in samples), sum(lane[2] for one in samples for lane in one.by_lane)
+        model.apply(sample)
+        model.forget(lambda _proc: False)
+    return shown(model)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_wherever_samples_are_taken_and_merged_the_facts_are_the_same(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_shown_of_a_moment_depends_on_the_moment_alone(seed: int) -> None:
+    """However it was reached: in one jump, or by many samples of any length, of which some were merged."""
     chance = random.Random(seed)
-    whole = Batch.concat(itertools.islice(crowd(300, containers=3), 1, None))
-    facts = next(crowd(300, containers=3))
-    fed, samples, at = Fed(), list[Sample](), 0
-    fed.feed(facts)
-    while at < len(whole):
-        upto = min(len(whole), at + chance.randrange(1, 200))
-        fed.feed(whole.part(at, upto))
-        samples.append(fed.sampler.sample())
-        at = upto
+    facts, *parts = crowd(400, containers=3, span_s=6, longest_s=chance.choice((0.2, 1, 4)))
+    whole = Batch.concat(parts)
+    upto = chance.randrange(100, len(whole))
+    now_ns = int(whole.rows["ts_ns"][upto - 1]) + chance.choice((0, 300_000_000, 3 * SECOND_NS))
     once = Fed()
     once.feed(facts)
-    once.feed(whole)
-    expected = told([once.sampler.sample()])
-    assert told(samples) == expected
-    assert expected[1] == 300
-    joined = samples[:1]
-    for sample in samples[1:]:
-        joined[-1:] = [merged(joined[-1], sample)] if chance.random() < 0.7 else [joined[-1], sample]
-    living, total, events, failed = told(joined)
-    assert (living, events, failed) == (expected[0], *expected[2:])
-    assert total == 300
+    once.feed(whole.part(0, upto))
+    expected = at_moment([once.sampler.sample(now_ns)])
+    assert expected[4] > 0 or now_ns > int(whole.rows["ts_ns"][upto - 1])
+    for _route in range(3):
+        fed, samples, at = Fed(), list[Sample](), 0
+        fed.feed(facts)
+        while at < upto:
+            end = min(upto, at + chance.randrange(1, 120))
+            fed.feed(whole.part(at, end))
+            samples.append(fed.sampler.sample(now_ns if end == upto else 0))
+            at = end
+        joined = samples[:1]
+        for sample in samples[1:]:
+            joined[-1:] = [merged(joined[-1], sample)] if chance.random() < 0.4 else [joined[-1], sample]
+        assert at_moment(samples) == expected
+        assert at_moment(joined) == expected
 
 
 def test_merged_samples_are_as_large_as_what_lives() -> None:
@@ -161,5 +230,5 @@ def test_merged_samples_are_as_large_as_what_lives() -> None:
         ends = fed.take(*(exits(60 + n, start_ns=_round * 100 + n, ts_ns=_round * 100 + n) for n in range(20)))
         all_of_it = merged(all_of_it, ends)
     assert (all_of_it.born, all_of_it.ended) == ([], [])
-    assert len(all_of_it.over) == sampling.MAX_OVER
-    assert Counter({one.comm: one.count for one in all_of_it.brief}) == {b"sh": 1000}
+    assert len(all_of_it.over) == MAX_OVER
+    assert sum(one.brief for one in all_of_it.by_lane) == 1000

@@ -8,7 +8,7 @@ from functools import lru_cache
 from rich.segment import Segment
 from rich.style import Style
 
-from tracer.screen.model import FRESH_S, Group, Proc, Row
+from tracer.screen.model import Group, Proc, Row
 from tracer.text.escape import safe, safe_text
 from tracer.text.times import duration
 from tracer.text.width import cut, width
@@ -52,23 +52,21 @@ def rate_text(rate: float) -> str:
     return "" if rate < 0.05 else f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"
 
 
-def segments(
-    row: Row, cells: int, now_ns: int, now_s: float, pid_width: int, all_pids: bool, names_container: bool
-) -> list[Segment]:
+def segments(row: Row, cells: int, now_ns: int, pid_width: int, all_pids: bool, names_container: bool) -> list[Segment]:
     """A line of the screen, so many cells wide."""
     if row.proc is None:
         return _brief(row, cells) if row.brief else _heading(row, cells)
     proc = row.proc
-    style = _style(proc, now_s)
+    style = _style(proc, now_ns)
     numbers = _numbers(proc, pid_width, all_pids)
     container = pad(row.group.facts.label, 16) + " " if names_container else ""
     age = duration(max(0, (proc.ended_ns or now_ns) - proc.since_ns))
-    state = "x" if proc.gone_s is not None and proc.state != "Z" else proc.state
+    state = "x" if proc.ended_ns is not None and proc.state != "Z" else proc.state
     line = f"{numbers} {container}{pad(user_name(proc.uid), _USER)} {state} {pad(age, _AGE, True)} "
     line += f"{pad(rate_text(proc.rate), _RATE, True)} {'  ' * max(0, row.depth - 1)}"
     ends = [proc.how, f"not reaped by {proc.reaper}" if proc.state == "Z" else ""]
     end = f" [{', '.join(filter(None, ends))}]" if any(ends) else ""
-    failed = FAILED if proc.status and proc.gone_s is not None else style
+    failed = FAILED if proc.status and proc.ended_ns is not None else style
     return [Segment(pad(line + proc.title, cells - width(end)), style), Segment(end, failed)]
 
 
@@ -79,12 +77,12 @@ def _numbers(proc: Proc, pid_width: int, all_pids: bool) -> str:
     return f"{pad(str(proc.pids[0]), pid_width, True)} {pad(inside, 7, True)}"
 
 
-def _style(proc: Proc, now_s: float) -> Style:
+def _style(proc: Proc, now_ns: int) -> Style:
     if proc.state == "Z":
         return ZOMBIE
-    if proc.gone_s is not None:
+    if proc.ended_ns is not None:
         return GONE
-    return FRESH if now_s - proc.born_s < FRESH_S else PLAIN
+    return FRESH if proc.is_fresh(now_ns) else PLAIN
 
 
 def _heading(row: Row, cells: int) -> list[Segment]:
@@ -94,7 +92,7 @@ def _heading(row: Row, cells: int) -> list[Segment]:
         facts.append(f"{group.briefs} short-lived")
     facts.append(group.told)
     failed = f"  {group.failed} failed" if group.failed else ""
-    label = f"{'  ' * row.depth}{safe_text(group.facts.label)}"
+    label = f"{'  ' * row.depth}{safe_text(group.facts.title)}"
     rest = "  " + ", ".join(safe_text(fact) for fact in facts if fact)
     room = max(0, cells - width(label) - width(failed))
     parts = [(cut(label, cells), HEADING), (cut(rest, room), FAINT), (failed, FAILED)]
@@ -103,7 +101,7 @@ def _heading(row: Row, cells: int) -> list[Segment]:
 
 
 def _brief(row: Row, cells: int) -> list[Segment]:
-    """Processes that began and ended since the last look."""
+    """Processes that ended a moment ago and had lived but briefly."""
     count, failed = sum(one.count for one in row.brief), sum(one.failed for one in row.brief)
     names = ", ".join(f"{safe(one.comm) or '?'} x{one.count}" for one in row.brief[:6])
     end = f" ({failed} failed)" if failed else ""

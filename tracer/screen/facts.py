@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tracer.stream.metadata import Container
 from tracer.stream.pidns import PidnsId, ProcId
-from tracer.stream.sampling import ProcKey
+from tracer.stream.samples import ProcKey
 
 if TYPE_CHECKING:
     from tracer.screen.model import Group, Proc
@@ -61,7 +61,7 @@ class Facts:
     @property
     def _parent(self) -> Proc | None:
         found = self._procs.get(self._proc.parent) if self._proc else None
-        return found if found and found.gone_s is None else None
+        return found if found and found.ended_ns is None else None
 
     @property
     def ns_ppid(self) -> int | None:

@@ -18,23 +18,26 @@ from tracer.screen.model import Proc, Row
 
 
 class ProcessList(ScrollView, can_focus=True):
-    """Rows with a cursor. look: now (CLOCK_BOOTTIME) and by the screen's clock."""
+    """Rows with a cursor. now_ns: the moment that is shown (CLOCK_BOOTTIME)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", show=False),
-        Binding("down,j", "move(1)", show=False),
-        Binding("pageup", "move_page(-1)", show=False),
-        Binding("pagedown", "move_page(1)", show=False),
-        Binding("home", "move(-10000000)", show=False),
-        Binding("end", "move(10000000)", show=False),
+        Binding("up,k", "move(-1)", show=False, priority=True),
+        Binding("down,j", "move(1)", show=False, priority=True),
+        Binding("pageup", "move_page(-1)", show=False, priority=True),
+        Binding("pagedown", "move_page(1)", show=False, priority=True),
+        Binding("home", "move(-10000000)", show=False, priority=True),
+        Binding("end", "move(10000000)", show=False, priority=True),
     ]
 
     class Chosen(Message):
         """A process was clicked twice."""
 
-    def __init__(self, look: Callable[[], tuple[int, float]]) -> None:
+    class Went(Message):
+        """The cursor was moved."""
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
         super().__init__()
-        self._look = look
+        self._now_ns = now_ns
         self.rows: list[Row] = []
         self.cursor = 0
         self.pid_width, self.all_pids, self.names_container = 7, False, False
@@ -72,10 +75,11 @@ class ProcessList(ScrollView, can_focus=True):
     def action_move(self, by: int) -> None:
         """Move the cursor."""
         self.go_to(self.cursor + by)
+        self.post_message(self.Went())
 
     def action_move_page(self, by: int) -> None:
         """Move the cursor by as many rows as are seen."""
-        self.go_to(self.cursor + by * max(1, self.size.height - 1))
+        self.action_move(by * max(1, self.size.height - 1))
 
     def on_click(self, event: events.Click) -> None:
         """A click chooses, a second one opens."""
@@ -95,8 +99,7 @@ class ProcessList(ScrollView, can_focus=True):
         at, cells = y + int(self.scroll_offset.y), self._cells
         if at >= len(self.rows):
             return Strip.blank(cells)
-        now_ns, now_s = self._look()
-        parts = segments(self.rows[at], cells, now_ns, now_s, self.pid_width, self.all_pids, self.names_container)
+        parts = segments(self.rows[at], cells, self._now_ns(), self.pid_width, self.all_pids, self.names_container)
         if at == self.cursor and self.has_focus:
             parts = [Segment(part.text, (part.style or CURSOR) + CURSOR) for part in parts]
         return Strip(parts).adjust_cell_length(cells)

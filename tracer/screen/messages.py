@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import msgspec.msgpack
 
-from tracer.stream.sampling import ProcKey, Sample
+from tracer.stream.samples import ProcKey, Sample
 
 T = TypeVar("T")
 _LENGTH = struct.Struct("<I")
@@ -58,7 +58,8 @@ class Played(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
     """What the screen wants: more (it is ready for a sample), events (of a process; None: of none), pause, step, speed,
-    seek (number: how far from the beginning, in ns), failure, gap (go on to the next one)."""
+    seek (number: how far from the beginning, in ns), failure (go on to the next one), gap, gap before (go to the next
+    place where events were lost, or to the one before)."""
 
     what: str
     number: float = 0.0

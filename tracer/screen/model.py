@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import compress
+from itertools import compress, islice
 from typing import NamedTuple
 
 from tracer.screen.facts import Facts
 from tracer.stream.metadata import split_args
-from tracer.stream.sampling import Born, Brief, Ended, LaneFacts, Loss, ProcKey, Ran, Sample, Told
+from tracer.stream.samples import WINDOW_NS, Born, Brief, Ended, LaneFacts, Loss, ProcKey, Ran, Sample, Told
 from tracer.text.escape import command_line, safe
 from tracer.text.wait_status import ending
 
-FRESH_S, FADING_S = 1.5, 2.0
-_HISTORY, _NOTES, _GONE = 50, 200, 200
-_SMOOTH = 0.5  # how much of a rate is of the last sample
+FRESH_NS = 1_500_000_000
+_HISTORY, _NOTES = 50, 200
+_MOST_LOOKS = 500  # at zombies, each time
+_RATE_S = WINDOW_NS / 1e9
 SORTS = ("start", "events", "pid", "user", "command")
 
 
 class Proc:
-    """A process. born_s, gone_s: when this screen was told, by its clock; gone_s: None: it lives. state: the letter
-    that ps shows, " " where nobody has looked; reaper: of a zombie, the PID of who has to reap it. command: what it
-    runs, safe to show; "": not known. ran: its execs (CLOCK_BOOTTIME, command, errno)."""
+    """A process. state: the letter that ps shows, " " where nobody has looked; reaper: of a zombie, the PID of who has
+    to reap it. command: what it runs, safe to show; "": not known. ran: its execs (CLOCK_BOOTTIME, command, errno).
+    rate: its forks and execs a second. ended_ns: None: it lives."""
 
     __slots__ = (
         *("key", "pids", "lane", "parent", "uid", "comm", "exe", "args", "is_cut", "command", "since_ns", "was_there"),
-        *("born_s", "gone_s", "ended_ns", "status", "rate", "state", "reaper", "ran"),
+        *("ended_ns", "status", "rate", "state", "reaper", "ran"),
     )
 
-    def __init__(self, key: ProcKey, pids: list[int], lane: int, parent: ProcKey, born_s: float) -> None:
+    def __init__(self, key: ProcKey, pids: list[int], lane: int, parent: ProcKey) -> None:
         self.key, self.pids, self.lane, self.parent = key, pids, lane, parent
         self.since_ns, self.was_there = key[1], False
-        self.born_s, self.rate, self.state = born_s, 0.0, " "
-        self.gone_s: float | None = None
+        self.rate, self.state = 0.0, " "
         self.ended_ns: int | None = None
         self.reaper: int | None = None
         self.status: int | None = None
@@ -45,9 +45,9 @@ class Proc:
         self.exe, self.args, self.is_cut = told.exe, told.args, told.is_cut
         self.command = _command(told) or safe(told.exe)
 
-    def ends(self, told: Ended, now_s: float) -> None:
-        """It has ended."""
-        self.gone_s, self.ended_ns, self.status = now_s, told.ts_ns, told.status
+    def ends(self, told: Ended) -> None:
+        """It has ended. Whether it is a zombie nobody has seen yet."""
+        self.ended_ns, self.status, self.state = told.ts_ns, told.status, " "
 
     @property
     def title(self) -> str:
@@ -57,17 +57,22 @@ class Proc:
     @property
     def how(self) -> str:
         """How it ended, in words; "": it lives."""
-        if self.gone_s is None:
+        if self.ended_ns is None:
             return ""
         if self.status is None:
             return "ended"
         end = ending(self.status)
         return end.signal or f"exit {end.exit_code}"
 
+    def is_fresh(self, now_ns: int) -> bool:
+        """Whether it began a moment ago."""
+        return now_ns - self.since_ns < FRESH_NS
+
 
 class Group:
     """A lane with what it does. procs: its processes; moves: how often they have changed. rate: events a second; brief:
-    of the last sample, briefs: in all; failed: in all. placed: its rows as they were placed last, and what for."""
+    who ended a moment ago, briefs: how many in all; failed: in all. placed: its rows as they were placed last, and what
+    for."""
 
     __slots__ = ("_counted", "brief", "briefs", "facts", "failed", "moves", "placed", "procs", "rate", "told")
 
@@ -84,7 +89,7 @@ class Group:
     def living(self) -> int:
         """How many of its processes live."""
         if self._counted[0] != self.moves:
-            self._counted = self.moves, sum(proc.gone_s is None for proc in self.procs.values())
+            self._counted = self.moves, sum(proc.ended_ns is None for proc in self.procs.values())
         return self._counted[1]
 
 
@@ -128,41 +133,42 @@ class Model:
         self.groups: dict[int, Group] = {}
         self.losses: deque[Loss] = deque(maxlen=_NOTES)
         self.told: deque[Told] = deque(maxlen=_NOTES)
-        self.gone: deque[Proc] = deque(maxlen=_GONE)
-        self.lost = self.living = self.events = self.failed = 0
+        self.lost = self.living = self.failed = 0
         self.now_ns = 0
         self.rate = 0.0
         self.is_sure = True
         self.changes += 1
         self._was_brief = False
         self._rated: dict[ProcKey, Proc] = {}  # whose rate is not 0
-        self._fading: dict[ProcKey, Proc] = {}  # who has ended
-        self._brief: dict[ProcKey, Proc] = {}  # who was too brief to be shown, and may be a zombie
+        self._ended: dict[ProcKey, Proc] = {}  # who has ended and has a row, zombies among them
+        self._nameless: dict[ProcKey, Proc] = {}  # who has ended and has no row, and may be a zombie
 
-    def apply(self, sample: Sample, now_s: float) -> None:
-        """The next sample, at this time by the screen's clock."""
+    def apply(self, sample: Sample) -> None:
+        """The next sample."""
         if sample.is_new:
             self.clear()
-        seconds = max(0.05, (sample.now_ns - self.now_ns) / 1e9) if self.now_ns else 1.0
-        for facts in sample.lanes:
-            self.groups.setdefault(facts.number, Group(facts)).facts = facts
-        for born in sample.born:
-            proc = self.procs[born.key] = _proc(born, now_s)
-            self._moved(proc)
-            if born.was_there or sample.is_new:
-                proc.born_s = now_s - FRESH_S
-        self._apply_changes(sample, now_s)
-        self._apply_rates(sample, seconds)
-        self.losses.extend(sample.losses)
-        self.lost += sum(loss.lost for loss in sample.losses)
         self.told.extend(sample.told)
+        for facts in sample.lanes:
+            group = self.groups.setdefault(facts.number, Group(facts))
+            group.facts = facts
+            group.told = next((told.text for told in reversed(self.told) if told.label == facts.label), group.told)
         for told in sample.told:
             for group in self.groups.values():
                 if group.facts.label == told.label:
                     group.told = told.text
+        for born in sample.born:
+            new = self.procs[born.key] = _proc(born)
+            for ended in (self._ended, self._nameless):
+                ended.pop(born.key, None)
+            self._moved(new)
+        self._apply_changes(sample)
+        self._apply_rates(sample)
+        self.losses.extend(sample.losses)
+        self.lost += sum(loss.lost for loss in sample.losses)
         self.now_ns, self.living, self.is_sure = sample.now_ns, sample.living, sample.is_sure
         brief = bool(sample.brief)
-        self.changes += bool(sample.born or sample.ended or sample.ran or sample.lanes or brief or self._was_brief)
+        changes = (sample.born, sample.ended, sample.ran, sample.moved, sample.lanes, sample.told)
+        self.changes += bool(any(changes) or brief or self._was_brief)
         self._was_brief = brief
 
     def _moved(self, proc: Proc, is_there: bool = True) -> None:
@@ -174,7 +180,7 @@ class Model:
             else:
                 group.procs.pop(proc.key, None)
 
-    def _apply_changes(self, sample: Sample, now_s: float) -> None:
+    def _apply_changes(self, sample: Sample) -> None:
         for ran in sample.ran:
             if proc := self.procs.get(ran.key):
                 if not ran.errno:
@@ -182,52 +188,73 @@ class Model:
                     self._moved(proc)
                 proc.ran.append((ran.ts_ns, _command(ran) or safe(ran.exe), ran.errno))
                 del proc.ran[:-_HISTORY]
+        for moved in sample.moved:
+            if proc := self.procs.get(moved.key):
+                self._moved(proc, is_there=False)
+                proc.lane = moved.lane
+                self._moved(proc)
         for ended in sample.ended:
             if proc := self.procs.get(ended.key):
-                proc.ends(ended, now_s)
-                self._fading[ended.key] = proc
+                proc.ends(ended)
+                self._ended[ended.key] = proc
                 self._moved(proc)
-                self.gone.append(proc)
-
+                if ended.is_brief:
+                    self._loses_row(proc)
         for one in sample.over:
-            proc = self._brief[one.born.key] = _proc(one.born, now_s)
-            proc.ends(one.ended, now_s)
+            proc = self._nameless[one.born.key] = _proc(one.born)
+            proc.ends(one.ended)
 
-    def _apply_rates(self, sample: Sample, seconds: float) -> None:
+    def _loses_row(self, proc: Proc) -> None:
+        del self._ended[proc.key], self.procs[proc.key]
+        self._moved(proc, is_there=False)
+        self._nameless[proc.key] = proc
+        self.changes += 1
+
+    def _apply_rates(self, sample: Sample) -> None:
         acts = {(tgid, start): count for tgid, start, count in sample.acts}
-        self._rated |= {key: proc for key in acts if (proc := self.procs.get(key))}
-        for key, proc in list(self._rated.items()):
-            proc.rate = _smooth(proc.rate, acts.get(key, 0) / seconds)
-            if not proc.rate:
-                del self._rated[key]
-        self.rate, self.events = _smooth(self.rate, sample.events / seconds), self.events + sample.events
-        by_lane = {lane: (events, failed) for lane, events, failed in sample.by_lane}
+        for proc in self._rated.values():
+            proc.rate = 0.0
+        self._rated = {key: self.procs[key] for key in acts if key in self.procs}
+        for key, proc in self._rated.items():
+            proc.rate = acts[key] / _RATE_S
+        by_lane = {one.lane: one for one in sample.by_lane}
+        briefs: dict[int, list[Brief]] = {}
+        for brief in sample.brief:
+            briefs.setdefault(brief.lane, []).append(brief)
         for number, group in self.groups.items():
-            events, failed = by_lane.get(number, (0, 0))
-            group.rate = _smooth(group.rate, events / seconds)
-            group.failed += failed
-            self.failed += failed
-            group.brief = [brief for brief in sample.brief if brief.lane == number]
-            group.briefs += sum(brief.count for brief in group.brief)
+            counts = by_lane.get(number)
+            group.rate = counts.recent / _RATE_S if counts else 0.0
+            group.failed += counts.failed if counts else 0
+            group.briefs += counts.brief if counts else 0
+            group.brief = briefs.get(number, [])
+        self.failed += sum(one.failed for one in sample.by_lane)
+        self.rate = sum(one.recent for one in sample.by_lane) / _RATE_S
 
-    def forget(self, now_s: float, still_there: Callable[[Proc], bool]) -> None:
-        """Forget processes that ended some time ago, but for those that are still there: nobody has reaped them."""
-        for key, proc in list(self._brief.items()):
-            if proc.gone_s is not None and now_s - proc.gone_s >= FADING_S:
-                del self._brief[key]
-                if still_there(proc):
-                    self.procs[key] = self._fading[key] = proc
-                    self._moved(proc)
-                    self.changes += 1
-        for key, proc in list(self._fading.items()):
-            if proc.gone_s is not None and now_s - proc.gone_s >= FADING_S:
-                if still_there(proc):
-                    proc.state, proc.gone_s = "Z", now_s - FADING_S / 2  # it is looked at again
-                else:
-                    del self._fading[key]
-                    self.procs.pop(key, None)
-                    self._moved(proc, is_there=False)
-                    self.changes += 1
+    def forget(self, is_unreaped: Callable[[Proc], bool]) -> None:
+        """Take the rows of those who ended some time ago, but for those whom nobody has reaped."""
+        for key, proc in self._looked_at(self._nameless):
+            del self._nameless[key]
+            if is_unreaped(proc):
+                proc.state = "Z"
+                self.procs[key] = self._ended[key] = proc
+                self._moved(proc)
+                self.changes += 1
+        for key, proc in self._looked_at(self._ended):
+            del self._ended[key]
+            if is_unreaped(proc):
+                self.changes += proc.state != "Z"
+                proc.state = "Z"
+                self._ended[key] = proc  # behind the others: the next look is at those
+            else:
+                self.procs.pop(key, None)
+                self._moved(proc, is_there=False)
+                self.changes += 1
+
+    def _looked_at(self, procs: dict[ProcKey, Proc]) -> list[tuple[ProcKey, Proc]]:
+        """Those of them that ended long enough ago, or are zombies: as many as are looked at each time."""
+        over = ((key, proc) for key, proc in procs.items() if proc.ended_ns is not None
+                and (proc.state == "Z" or self.now_ns - proc.ended_ns >= WINDOW_NS))  # fmt: skip
+        return list(islice(over, _MOST_LOOKS))
 
     def rows(self, mask: Mask | None, sort: str, is_tree: bool) -> list[Row]:
         """The lines to show, in order: of each group its heading, and its processes below it. mask: None shows all.
@@ -262,11 +289,11 @@ class Model:
 
     def _sorted(self, procs: Iterable[Proc], sort: str) -> list[Proc]:
         keys: dict[str, Callable[[Proc], object]] = {
-            "start": lambda proc: proc.since_ns,
-            "events": lambda proc: (-proc.rate, proc.since_ns),
-            "pid": lambda proc: proc.pids[0],
-            "user": lambda proc: (-1 if proc.uid is None else proc.uid, proc.since_ns),
-            "command": lambda proc: (proc.title, proc.since_ns),
+            "start": lambda proc: (proc.since_ns, proc.key),
+            "events": lambda proc: (-proc.rate, proc.since_ns, proc.key),
+            "pid": lambda proc: (proc.pids[0], proc.key),
+            "user": lambda proc: (-1 if proc.uid is None else proc.uid, proc.since_ns, proc.key),
+            "command": lambda proc: (proc.title, proc.since_ns, proc.key),
         }
         return sorted(procs, key=keys[sort])  # type: ignore[arg-type]
 
@@ -324,8 +351,8 @@ class Model:
         return found
 
 
-def _proc(born: Born, now_s: float) -> Proc:
-    proc = Proc(born.key, born.pids, born.lane, born.parent, now_s)
+def _proc(born: Born) -> Proc:
+    proc = Proc(born.key, born.pids, born.lane, born.parent)
     proc.runs(born)
     proc.was_there = born.was_there
     return proc
@@ -333,8 +360,3 @@ def _proc(born: Born, now_s: float) -> Proc:
 
 def _command(told: Born | Ran) -> str:
     return command_line(split_args(told.args)) if told.args else ""
-
-
-def _smooth(before: float, now: float) -> float:
-    rate = before + _SMOOTH * (now - before)
-    return rate if rate >= 0.05 else 0.0

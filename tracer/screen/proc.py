@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from tracer.screen.model import Proc
+from tracer.system.thread_states import may_run, running_state
 
 _STATE, _PARENT, _START = 0, 1, 19  # among the fields behind the name
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -21,16 +22,25 @@ def look_at(proc: Proc) -> None:
         before, _bracket, behind = _read(proc, "stat").rpartition(b")")
         fields = behind.split()
         if int(fields[_START]) == proc.key[1] // _TICK_NS:
-            proc.state, proc.reaper = fields[_STATE].decode("ascii"), int(fields[_PARENT])
+            state = _running_state(proc) if may_run(fields) else None
+            proc.state, proc.reaper = state or fields[_STATE].decode("ascii"), int(fields[_PARENT])
             proc.comm = before.partition(b"(")[2]
     except (OSError, IndexError, ValueError):
         pass
 
 
+def _running_state(proc: Proc) -> str | None:
+    directory = os.open(f"/proc/{proc.pids[0]}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return running_state(directory)
+    finally:
+        os.close(directory)
+
+
 def set_states(procs: Iterable[Proc]) -> None:
     """Note the states of these processes, and their users: setuid(2) is no event."""
     for proc in procs:
-        if proc.gone_s is None:
+        if proc.ended_ns is None:
             look_at(proc)
             if proc.state.strip():
                 _look_at_user(proc)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from rich.text import Text
 
-from tracer.screen.cells import rate_text, user_name
+from tracer.screen.cells import FAILED, HEADING, rate_text, user_name
 from tracer.screen.model import Group, Model, Proc
+from tracer.text.counted import counted
 from tracer.text.escape import safe, safe_text
 from tracer.text.exec_errors import error_name
 from tracer.text.times import duration, precise
+from tracer.text.width import cut, width
 
+_LOST = Style(color="red", bold=True, reverse=True)
+_FIRST_KEYS = "? help", "q quit"
+_LIST_KEYS = "Enter whole", "/ search", "F filter", "e events", "t tree", "s sort", "a PIDs"
+_LIVE_KEYS = *_FIRST_KEYS, *_LIST_KEYS[:4], "w record", "space pause", *_LIST_KEYS[4:]
+_PLAY_KEYS = *_FIRST_KEYS, "space pause", "←→ 5 s", "f failure", "g gap", ". step", "+- speed", *_LIST_KEYS
 KEYS = """\
 up, down, PgUp, PgDn, Home, End   move; the wheel scrolls, a click chooses
 Enter, double click               one process whole, with its history
@@ -26,13 +34,45 @@ q, F10, Ctrl-C                    quit
 
 Of a recording:
 left, right                       5 seconds back and forth; a click on the line of time goes there
+0, $                              the beginning, the end (Ctrl-Home, Ctrl-End too)
 .                                 the next event
 +, -                              faster, slower
-f, g                              the next failure, the next gap
+f                                 the next failure
+g, G                              where events were lost: the next place, the one before
 
 Green is new, struck through has ended, red has failed or is lost, magenta is a
 zombie: it has ended, and its parent does not reap it. Processes too brief to be
 seen are counted in the line + of their container."""
+
+
+def head(model: Model, title: str, stands_still: bool) -> Text:
+    """The first line: what is shown, and how much of everything there is."""
+    living = [group.facts.container for group in model.groups.values() if group.living]
+    containers = {(container.id, container.incarnation) for container in living if container}
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f"{safe_text(title)}  ", HEADING)
+    if model.lost:
+        text.append(f" {model.lost} events lost{'' if model.is_sure else ', not sure'} ", _LOST)
+        text.append("  ")
+    many = f"{counted(model.living, 'process', 'es')}, {counted(len(containers), 'container')}"
+    text.append(f"{many}, {rate_text(model.rate) or '0'} events/s")
+    if model.failed:
+        text.append(f", {model.failed} failed", FAILED)
+    if stands_still:
+        text.append("  paused", HEADING)
+    return text
+
+
+def foot(is_live: bool, state: str, cells: int) -> str:
+    """The last line, so many cells wide: as many keys as there is room for, and how the list is shown."""
+    state = cut(state, cells * 2 // 3)
+    room, shown = cells - width(state) - 2, ""
+    for key in _LIVE_KEYS if is_live else _PLAY_KEYS:
+        longer = f"{shown}  {key}" if shown else key
+        if width(longer) > room:
+            break
+        shown = longer
+    return f"{shown}{' ' * (max(0, room - width(shown)) + 2)}{state}"
 
 
 def whole(model: Model, proc: Proc, group: Group | None, wall_offset_ns: int, inspected: str) -> Text:

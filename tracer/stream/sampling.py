@@ -1,14 +1,12 @@
-"""Batches -> what a screen is told a few times a second: who came, who ended, and how many were too brief to be seen.
+"""Batches -> samples: who came, who ended, and how many were too brief to be seen. Pure.
 
-Exact: every process that outlives a sample is named when it comes and when it ends, and the others are counted. Pure.
+Exact: every process that lives, or has ended a moment ago after more than a moment, is named; the others are counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,180 +16,39 @@ from tracer.stream.distinct import distinct
 from tracer.stream.failures import is_failure
 from tracer.stream.known import Known
 from tracer.stream.lanes import Lanes
-from tracer.stream.metadata import Container
 from tracer.stream.pidns import chain_of
+from tracer.stream.samples import (
+    BRIEF_NS,
+    MAX_BRIEF,
+    MAX_OVER,
+    WINDOW_NS,
+    Born,
+    Brief,
+    Ended,
+    LaneCounts,
+    LaneFacts,
+    Loss,
+    Moved,
+    Over,
+    ProcKey,
+    Ran,
+    Sample,
+    Told,
+)
 from tracer.stream.schema import CONTAINER_KINDS, KINDS, SHOWN_KINDS, SUMMARY_KINDS, Flag, Kind, Subject
 from tracer.text.escape import safe_text
 
 MAX_LIVING = 262_144
-MAX_BRIEF, MAX_RAN, MAX_NOTES, MAX_OVER = 64, 20_000, 1000, 100
 _LIFE_KINDS = tuple(kind for kind in SHOWN_KINDS if KINDS[kind].subject is Subject.PROCESS)
 _MAX_COMMAND = 4096
-
-ProcKey = tuple[int, int]
-"""PID on the host and start time: the identity of a process."""
-
-
-class LaneFacts(msgspec.Struct, frozen=True, array_like=True):
-    """A container's processes in one PID namespace. spaces: that namespace and those around it, as (inode number,
-    generation), the host's first. parent: the number of the lane around it; None: none."""
-
-    number: int
-    label: str
-    container: Container | None
-    spaces: list[tuple[int, int]]
-    parent: int | None
-
-    @property
-    def image(self) -> str:
-        """The container's image; "": it is none, or not known."""
-        return safe_text((self.container and self.container.image) or "")
-
-    @property
-    def level(self) -> int:
-        """How deep the namespace is; 0: the host's."""
-        return len(self.spaces) - 1
-
-    @property
-    def pidns(self) -> int:
-        """The namespace's inode number."""
-        return self.spaces[-1][0]
-
-
-class Born(msgspec.Struct, frozen=True, array_like=True):
-    """A process that lives. pids: the host's first. parent: its identity as it began. uid: None: not known. args: what
-    it runs, NUL-ended, b"": not known; is_cut: it had more of them. since_ns: when it began (CLOCK_BOOTTIME);
-    was_there: before it could be followed."""
-
-    key: ProcKey
-    pids: list[int]
-    lane: int
-    parent: ProcKey
-    uid: int | None
-    comm: bytes
-    exe: bytes
-    args: bytes
-    is_cut: bool
-    since_ns: int
-    was_there: bool
-
-
-class Ran(msgspec.Struct, frozen=True, array_like=True):
-    """A living process's exec, or a failed one: errno is not 0, exe what it tried."""
-
-    key: ProcKey
-    ts_ns: int
-    uid: int | None
-    comm: bytes
-    exe: bytes
-    args: bytes
-    is_cut: bool
-    errno: int
-
-
-class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """A process that was named has ended. status: as wait(2) reports it; None: not reported."""
-
-    key: ProcKey
-    ts_ns: int
-    status: int | None
-
-
-class Brief(msgspec.Struct, frozen=True, array_like=True):
-    """Processes that began and ended between two samples."""
-
-    lane: int
-    comm: bytes
-    count: int
-    failed: int
-
-
-class Over(msgspec.Struct, frozen=True, array_like=True):
-    """One of those processes: it may be a zombie, which no event tells."""
-
-    born: Born
-    ended: Ended
-
-
-class Loss(msgspec.Struct, frozen=True, array_like=True):
-    """Events that were lost; of a container where label is not empty."""
-
-    lost: int
-    since_ns: int
-    until_ns: int
-    label: str
-
-
-class Told(msgspec.Struct, frozen=True, array_like=True):
-    """Something that happened to a container as a whole."""
-
-    ts_ns: int
-    label: str
-    text: str
-
-
-class Sample(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What has happened since the sample before. now_ns: until when (CLOCK_BOOTTIME). events: how many. living: how
-    many processes live. acts: of processes, how many forks and execs were theirs. by_lane: lane, events, failures.
-    is_new: forget all that was said before. is_sure: no loss that has not been made up for. over: the last MAX_OVER
-    of those that are counted in brief."""
-
-    now_ns: int
-    events: int
-    living: int
-    lanes: list[LaneFacts]
-    born: list[Born]
-    ran: list[Ran]
-    ended: list[Ended]
-    brief: list[Brief]
-    acts: list[tuple[int, int, int]]
-    by_lane: list[tuple[int, int, int]]
-    losses: list[Loss]
-    told: list[Told]
-    is_new: bool = False
-    is_sure: bool = True
-    over: list[Over] = []
-
-
-def merged(first: Sample, second: Sample) -> Sample:
-    """Two samples, one after the other, as one: for a screen that was not ready for the first one. As large as what
-    lives, not as the time that it takes."""
-    if second.is_new:
-        return second
-    keys = {one.key for one in first.born}
-    over = {one.key: one for one in second.ended if one.key in keys}
-    briefs = {(one.lane, one.comm): one for one in first.brief}
-    for one in [*second.brief, *_brief_of(first.born, over)]:
-        before = briefs.get((one.lane, one.comm))
-        counts = (one.count, one.failed) if before is None else (one.count + before.count, one.failed + before.failed)
-        briefs[one.lane, one.comm] = Brief(one.lane, one.comm, *counts)
-    acts = Counter({(tgid, start): count for tgid, start, count in [*first.acts]})
-    acts.update({(tgid, start): count for tgid, start, count in second.acts})
-    lanes = {one.number: one for one in [*first.lanes, *second.lanes]}
-    return Sample(
-        second.now_ns, first.events + second.events, second.living, list(lanes.values()),
-        [one for one in [*first.born, *second.born] if one.key not in over],
-        [one for one in [*first.ran, *second.ran] if one.key not in over][-MAX_RAN:],
-        [*first.ended, *(one for one in second.ended if one.key not in over)],
-        sorted(briefs.values(), key=lambda one: -one.count)[:MAX_BRIEF],
-        [(*key, count) for key, count in acts.items()],
-        _added(first.by_lane, second.by_lane),
-        [*first.losses, *second.losses][-MAX_NOTES:], [*first.told, *second.told][-MAX_NOTES:],
-        first.is_new, second.is_sure,
-        [*first.over, *second.over, *(Over(one, over[one.key]) for one in first.born if one.key in over)][-MAX_OVER:],
-    )  # fmt: skip
-
-
-def _brief_of(born: Sequence[Born], over: Mapping[ProcKey, Ended]) -> list[Brief]:
-    return [Brief(one.lane, one.comm, 1, int(bool(over[one.key].status))) for one in born if one.key in over]
-
-
-def _added(first: Sequence[tuple[int, int, int]], second: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    sums = {lane: (events, failed) for lane, events, failed in first}
-    for lane, events, failed in second:
-        before = sums.get(lane, (0, 0))
-        sums[lane] = events + before[0], failed + before[1]
-    return [(lane, *each) for lane, each in sums.items()]
+_RECENT = np.dtype(
+    [
+        ("ts_ns", "<i8"), ("lane", "<i8"), ("tgid", "<u4"), ("start_ns", "<u8"), ("comm", "S16"),
+        ("counts", "?"), ("acts", "?"), ("brief", "?"), ("failed", "?"),
+    ]
+)  # fmt: skip
+"""What is kept of a row for WINDOW_NS. tgid, start_ns: whose fork or exec it was, where acts is true. brief: it is the
+end of a process that lived briefly."""
 
 
 class Sampler:
@@ -201,22 +58,19 @@ class Sampler:
         self._lanes = Lanes()
         self._said_lanes: dict[int, LaneFacts] = {}
         self._parts: list[tuple[Batch, NDArray[np.int64]]] = []
-        self._living: OrderedDict[ProcKey, None] = OrderedDict()
+        self._living: OrderedDict[ProcKey, int] = OrderedDict()  # with their lanes
+        self._recent = np.zeros(0, _RECENT)
         self._losses: list[Loss] = []
         self._told: list[Told] = []
         self._now_ns = 0
         self._is_new, self._is_sure = True, True
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is anything to say."""
-        return bool(self._parts or self._losses or self._told or self._is_new)
 
     def take(self, batch: Batch, attribution: Attribution) -> None:
         """The next rows, and what is known of containers there."""
         if not len(batch):
             return
         self._now_ns = max(self._now_ns, int(batch.rows["ts_ns"].max()))
+        self._lanes.learn(batch, attribution)
         for at in np.flatnonzero(of_kind(batch.rows, Kind.GAP, Kind.REPAIR, *CONTAINER_KINDS)).tolist():
             self._aside(batch, at, attribution)
         lives = batch.select(of_kind(batch.rows, *_LIFE_KINDS))
@@ -243,13 +97,14 @@ class Sampler:
         told, losses, is_new = self._told, self._losses, self._is_new
         self._parts, self._told, self._losses, self._is_new = [], [], [], False
         self._now_ns = max(self._now_ns, now_ns)
-        born, ran, ended, brief, over = self._lives(batch, lanes)
-        failed = is_failure(batch.rows)
-        counted = of_kind(batch.rows, *SUMMARY_KINDS)
+        fresh = _recent(batch.rows, lanes)
+        self._recent = np.concatenate([self._recent, fresh])
+        self._recent = self._recent[self._recent["ts_ns"] > self._now_ns - WINDOW_NS]
+        born, ran, ended, over, moved = self._lives(batch, lanes)
         return Sample(
-            self._now_ns, int(counted.sum()), len(self._living), self._lanes_to_say(), born, ran, ended, brief,
-            _acts(batch.rows, self._living), _by_lane(lanes, counted, failed), losses, told, is_new,
-            self._is_sure, over,
+            self._now_ns, int(fresh["counts"].sum()), len(self._living), self._lanes_to_say(), born, ran, ended,
+            _brief(self._recent), _acts(self._recent, self._living), _by_lane(self._recent, fresh), losses, told,
+            is_new, self._is_sure, over, moved,
         )  # fmt: skip
 
     def _lanes_to_say(self) -> list[LaneFacts]:
@@ -257,7 +112,8 @@ class Sampler:
         fresh = []
         for number, lane in enumerate(self._lanes.all):
             spaces = [(space.inum, space.gen) for space in lane.spaces]
-            facts = LaneFacts(number, safe_text(lane.label), lane.container, spaces, self._lanes.parent(lane))
+            label, title = safe_text(lane.label), safe_text(self._lanes.title(lane))
+            facts = LaneFacts(number, label, title, lane.container, spaces, self._lanes.parent(lane))
             if self._said_lanes.get(number) != facts:
                 self._said_lanes[number] = facts
                 fresh.append(facts)
@@ -265,56 +121,90 @@ class Sampler:
 
     def _lives(
         self, batch: Batch, lanes: NDArray[np.int64]
-    ) -> tuple[list[Born], list[Ran], list[Ended], list[Brief], list[Over]]:
+    ) -> tuple[list[Born], list[Ran], list[Ended], list[Over], list[Moved]]:
         rows = batch.rows
         first, of_row = distinct(rows["tgid"], rows["start_ns"])
         keys = list(zip(rows["tgid"][first].tolist(), rows["start_ns"][first].tolist(), strict=True))
-        ends, named = np.zeros(len(keys), bool), np.array([key in self._living for key in keys], bool)
-        exits = rows["kind"] == Kind.EXIT
-        ends[of_row[exits]] = True
-        is_new, listed = ~named, np.zeros(len(keys), bool)
-        listed[of_row[rows["kind"] == Kind.SNAPSHOT]] = True  # it is there, perhaps as a zombie
-        named |= listed
-        ends[of_row[rows["flags"] & Flag.ENDED != 0]] = True
         last = np.zeros(len(keys), np.int64)
         last[of_row] = np.arange(len(rows))
+        named, has_ended = np.array([key in self._living for key in keys], bool), np.zeros(len(keys), bool)
+        has_ended[of_row[rows["flags"] & Flag.ENDED != 0]] = True
+        exits = np.flatnonzero(rows["kind"] == Kind.EXIT)[::-1]
+        end = np.full(len(keys), -1)
+        end[of_row[exits]] = exits  # the first one stays
+        ends = np.flatnonzero(end >= 0)
+        has_ended[ends] = True
+        has_row = named | ~has_ended
+        has_row[ends[~self._is_over(rows[end[ends]])]] = True
+        has_row[of_row[rows["kind"] == Kind.SNAPSHOT]] = True  # it is there, perhaps as a zombie
         known = Known(rows)
+        moved = self._moved(keys, np.flatnonzero(named).tolist(), lanes[last])
         born = [
-            _born(batch, known, int(first[at]), int(last[at]), int(lanes[last[at]]), keys[at])
-            for at in np.flatnonzero(is_new & (~ends | listed)).tolist()
+            _born(batch, known, int(first[one]), int(lanes[last[one]]), keys[one])
+            for one in np.flatnonzero(has_row & ~named).tolist()
         ]
-        self._living.update(dict.fromkeys(one.key for one in born))
-        wanted = of_kind(rows, Kind.EXEC, Kind.EXEC_FAILED) & (named | ~ends)[of_row]
+        self._living.update((one.key, one.lane) for one in born)
+        wanted = of_kind(rows, Kind.EXEC, Kind.EXEC_FAILED) & has_row[of_row]
         ran = [_ran(batch, known, at, keys[of_row[at]]) for at in np.flatnonzero(wanted).tolist()]
-        over = np.flatnonzero(exits & named[of_row]).tolist()
-        ended = [_ended(rows[at], keys[of_row[at]]) for at in over if keys[of_row[at]] in self._living]
+        ends = ends[np.argsort(end[ends])]
+        ended = [_ended(rows[end[one]], keys[one]) for one in ends[has_row[ends]].tolist()]
         for one in ended:
-            self._living.pop(one.key, None)
+            self._living.pop(one.key)
         ended += self._evicted()
-        is_brief = exits & ~named[of_row]
-        last_ones = np.flatnonzero(is_brief)[-MAX_OVER:].tolist()
-        gone = [
-            Over(_born(batch, known, at, at, int(lanes[at]), key), _ended(rows[at], key))
-            for at in last_ones
-            for key in [keys[of_row[at]]]
-        ]
-        return born, ran, ended, _brief(rows, lanes, is_brief), gone
+        over = [
+            Over(_born(batch, known, int(first[one]), int(lanes[last[one]]), keys[one]),
+                 _ended(rows[end[one]], keys[one]))
+            for one in ends[~has_row[ends]][-MAX_OVER:].tolist()
+        ]  # fmt: skip
+        return born, ran, ended, over, moved
+
+    def _is_over(self, exits: NDArray[np.void]) -> NDArray[np.bool_]:
+        """As `Ended.is_over`, of these rows."""
+        over: NDArray[np.bool_] = _is_brief(exits) | (exits["ts_ns"].astype(np.int64) <= self._now_ns - WINDOW_NS)
+        return over
+
+    def _moved(self, keys: list[ProcKey], named: list[int], lanes: NDArray[np.int64]) -> list[Moved]:
+        """Of those that have rows already who is in another lane now."""
+        now = [(keys[one], int(lanes[one])) for one in named]
+        moved = [Moved(key, lane) for key, lane in now if self._living[key] != lane]
+        self._living.update((one.key, one.lane) for one in moved)
+        return moved
 
     def _evicted(self) -> list[Ended]:
         gone = []
         while len(self._living) > MAX_LIVING:
-            key, _ = self._living.popitem(last=False)
+            key, _lane = self._living.popitem(last=False)
             gone.append(Ended(key, self._now_ns, None))
         return gone
 
 
-def _born(batch: Batch, known: Known, first: int, last: int, lane: int, key: ProcKey) -> Born:
+def _recent(rows: NDArray[np.void], lanes: NDArray[np.int64]) -> NDArray[np.void]:
+    """What is kept of these rows, shape (n,)."""
+    kept = np.zeros(len(rows), _RECENT)
+    is_fork = rows["kind"] == Kind.FORK
+    kept["ts_ns"], kept["lane"], kept["comm"] = rows["ts_ns"], lanes, rows["comm"]
+    kept["tgid"] = np.where(is_fork, rows["parent_tgid"], rows["tgid"])
+    kept["start_ns"] = np.where(is_fork, rows["parent_start_ns"], rows["start_ns"])
+    kept["counts"], kept["failed"] = of_kind(rows, *SUMMARY_KINDS), is_failure(rows)
+    kept["acts"] = is_fork | (rows["kind"] == Kind.EXEC)
+    kept["brief"] = (rows["kind"] == Kind.EXIT) & _is_brief(rows)
+    return kept
+
+
+def _is_brief(exits: NDArray[np.void]) -> NDArray[np.bool_]:
+    """As `Ended.is_brief`, of these rows."""
+    lived_ns = exits["ts_ns"].astype(np.int64) - exits["start_ns"].astype(np.int64)
+    brief: NDArray[np.bool_] = (exits["flags"] & Flag.INFERRED == 0) & (lived_ns < BRIEF_NS)
+    return brief
+
+
+def _born(batch: Batch, known: Known, first: int, lane: int, key: ProcKey) -> Born:
+    """As its first row here says; what it runs later is said by a Ran."""
     row = batch.rows[first]
     inside = [number.nr for number in chain_of(batch, first)] if row["level"] else []
-    runs = last if batch.rows["args_len"][last] else first
     return Born(
         key, [key[0], *inside], lane, (int(row["parent_tgid"]), int(row["parent_start_ns"])),
-        _uid(batch, known, first), batch.rows["comm"][last].item(), *_command(batch, runs), key[1],
+        _uid(batch, known, first), row["comm"].item(), *_command(batch, first), key[1],
         bool(row["kind"] == Kind.SNAPSHOT),
     )  # fmt: skip
 
@@ -342,36 +232,32 @@ def _ended(row: np.void, key: ProcKey) -> Ended:
     return Ended(key, int(row["ts_ns"]), None if row["flags"] & Flag.INFERRED else int(row["status"]))
 
 
-def _brief(rows: NDArray[np.void], lanes: NDArray[np.int64], which: NDArray[np.bool_]) -> list[Brief]:
-    """Those of these exits, by lane and name; the most frequent ones."""
-    names, failed = rows["comm"][which], rows["status"][which] != 0
-    counts: Counter[tuple[int, bytes]] = Counter()
-    failures: Counter[tuple[int, bytes]] = Counter()
-    for lane, name, has_failed in zip(lanes[which].tolist(), names.tolist(), failed.tolist(), strict=True):
-        counts[lane, name] += 1
-        failures[lane, name] += has_failed
+def _brief(recent: NDArray[np.void]) -> list[Brief]:
+    """Those who ended after a brief life, by lane and name; the most frequent ones."""
+    over = recent[recent["brief"]]
+    names = np.ascontiguousarray(over["comm"]).view("<u8").reshape(-1, 2)
+    first, of_row = distinct(over["lane"], names[:, 0], names[:, 1])
+    counts, failed = (np.bincount(of_row[which], minlength=len(first)) for which in (..., over["failed"]))
+    kinds = zip(*(part.tolist() for part in (over["lane"][first], over["comm"][first], counts, failed)), strict=True)
+    found = sorted((Brief(*kind) for kind in kinds), key=lambda one: (-one.count, one.lane, one.comm))
     rest: Counter[int] = Counter()
-    for (lane, _name), count in counts.most_common()[MAX_BRIEF:]:
-        rest[lane] += count
-    named = [Brief(lane, name, count, failures[lane, name]) for (lane, name), count in counts.most_common(MAX_BRIEF)]
-    return named + [Brief(lane, b"others", count, 0) for lane, count in rest.items()]
+    rest_failed: Counter[int] = Counter()
+    for one in found[MAX_BRIEF:]:
+        rest[one.lane] += one.count
+        rest_failed[one.lane] += one.failed
+    return found[:MAX_BRIEF] + [Brief(lane, b"others", count, rest_failed[lane]) for lane, count in rest.items()]
 
 
-def _acts(rows: NDArray[np.void], living: OrderedDict[ProcKey, None]) -> list[tuple[int, int, int]]:
-    forks = of_kind(rows, Kind.FORK)
-    execs = of_kind(rows, Kind.EXEC)
-    tgids = np.concatenate([rows["parent_tgid"][forks], rows["tgid"][execs]])
-    starts = np.concatenate([rows["parent_start_ns"][forks], rows["start_ns"][execs]])
-    first, of_row = distinct(tgids, starts)
+def _acts(recent: NDArray[np.void], living: OrderedDict[ProcKey, int]) -> list[tuple[int, int, int]]:
+    acts = recent[recent["acts"]]
+    first, of_row = distinct(acts["tgid"], acts["start_ns"])
     counts = np.bincount(of_row, minlength=len(first)).tolist() if len(first) else []
-    found = zip(tgids[first].tolist(), starts[first].tolist(), counts, strict=True)
+    found = zip(acts["tgid"][first].tolist(), acts["start_ns"][first].tolist(), counts, strict=True)
     return [(tgid, start, count) for tgid, start, count in found if (tgid, start) in living]
 
 
-def _by_lane(
-    lanes: NDArray[np.int64], counted: NDArray[np.bool_], failed: NDArray[np.bool_]
-) -> list[tuple[int, int, int]]:
-    if not len(lanes):
-        return []
-    events, failures = (np.bincount(lanes, weights=each).astype(int).tolist() for each in (counted, failed))
-    return [(lane, *each) for lane, each in enumerate(zip(events, failures, strict=True)) if any(each)]
+def _by_lane(recent: NDArray[np.void], fresh: NDArray[np.void]) -> list[LaneCounts]:
+    parts = (recent["lane"][recent["counts"]], fresh["lane"][fresh["failed"]], fresh["lane"][fresh["brief"]])
+    most = max((int(lanes.max()) + 1 for lanes in parts if len(lanes)), default=0)
+    counted = (np.bincount(lanes, minlength=most).tolist() for lanes in parts)
+    return [LaneCounts(lane, *each) for lane, each in enumerate(zip(*counted, strict=True)) if any(each)]

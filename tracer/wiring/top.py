@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.screen.messages import Channel, Message, Request
+from tracer.wiring.printing import note
 
 Serve = Callable[[Channel[Request], Callable[[], None]], None]
 """What reads: receives its channel, and what to call when it works. Raises NstraceError."""
@@ -55,6 +56,7 @@ def run_top(serve: Serve, record_args: Sequence[str]) -> int:
     asking, answering = socket.socketpair()
     reader, outcome = _fork_reader(serve, reader_end, [screen_end, asking, answering])
     reader_end.close()
+    recording = _Recording(record_args)
     try:
         imports.load(*_USED)  # while the one that reads compiles and attaches
         _await(outcome)
@@ -62,9 +64,11 @@ def run_top(serve: Serve, record_args: Sequence[str]) -> int:
         screen_end.close()
         asking.close()
         try:
-            code = _Supervisor(screen, reader, answering, record_args).run()
+            code = _Supervisor(screen, answering, recording).run()
         finally:
             _restore(before)
+            if said := recording.stop():
+                note(f"nstrace: {said}", quiet=False)
     finally:
         answering.close()
         screen_end.close()
@@ -118,14 +122,16 @@ def _raise(said: bytes) -> NoReturn:
 
 def _fork_screen(end: socket.socket, asking: socket.socket, others: Sequence[socket.socket]) -> int:
     """The PID of the process that draws."""
+    began = os.pidfd_open(os.getpid())
     pid = os.fork()
     if pid:
+        os.close(began)
         return pid
     for one in others:
         one.close()
     code = 1
     try:
-        assistant = Asking(asking)
+        assistant = Asking(asking, began)
         _warm_up(assistant)
         _give_up()
         code = _draw(end, assistant)
@@ -179,11 +185,12 @@ def _report(error: BaseException) -> None:
 class Asking:
     """`tracer.screen.app.Assistant`: by the process that has begun us, and by what everybody may read in /proc."""
 
-    def __init__(self, asking: socket.socket) -> None:
+    def __init__(self, asking: socket.socket, ended: int) -> None:
         from tracer.ask.process_filter import ProcessFilter
         from tracer.screen.proc import is_unreaped, set_states
 
         self._asking, self._lock = asking, threading.Lock()
+        self.ended: int | None = ended
         self.states, self.is_unreaped, self.condition = set_states, is_unreaped, ProcessFilter
 
     def record(self) -> str:
@@ -207,13 +214,39 @@ class Asking:
         return data
 
 
+class _Recording:
+    """A nstrace record, which w starts and stops. args: its TARGETs."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self._args, self._name = args, ""
+        self._running: subprocess.Popen[str] | None = None
+
+    def toggle(self) -> str:
+        """Start it, or stop it. Gives what to say."""
+        if self._running and self._running.poll() is None:
+            return self.stop()
+        from tracer.wiring.recorders import name_for
+
+        self._name = name_for(self._args, time.localtime())
+        self._running = _nstrace("record", "-w", self._name, *self._args)
+        return f"recording to {self._name}; w stops it"
+
+    def stop(self) -> str:
+        """End it in order. Gives what it said last; "": there is none."""
+        running, self._running = self._running, None
+        if running is None:
+            return ""
+        running.send_signal(signal.SIGINT)
+        said = running.communicate()[1].splitlines()
+        wrote = [line for line in said if "wrote" in line]
+        return (wrote or said or [f"ended before anything was recorded to {self._name}"])[-1].removeprefix("nstrace: ")
+
+
 class _Supervisor:
     """Waits for the screen to end, and does meanwhile what it asks for."""
 
-    def __init__(self, screen: int, reader: int, answering: socket.socket, record_args: Sequence[str]) -> None:
-        self._screen, self._reader = screen, reader
-        self._answering, self._record_args = answering, record_args
-        self._recording: subprocess.Popen[str] | None = None
+    def __init__(self, screen: int, answering: socket.socket, recording: _Recording) -> None:
+        self._screen, self._answering, self._recording = screen, answering, recording
 
     def run(self) -> int:
         """Give the screen's exit code; 1 where a signal of the kernel or of somebody ended it at once."""
@@ -221,19 +254,18 @@ class _Supervisor:
             signal.signal(number, self._pass_on)
         screen = os.pidfd_open(self._screen)
         waited_for: list[int | socket.socket] = [screen, self._answering]
-        try:
-            while screen not in (ready := select.select(waited_for, [], [])[0]):
-                if self._answering in ready and not self._serve():
-                    break
-        finally:
-            self._stop_recording()
+        while screen not in (ready := select.select(waited_for, [], [])[0]):
+            if self._answering in ready and not self._serve():
+                break
         _pid, status = os.waitpid(self._screen, 0)
         os.close(screen)
+        self._screen = 0
         return 0 if os.waitstatus_to_exitcode(status) in (0, -signal.SIGTERM, -signal.SIGHUP) else 1
 
     def _pass_on(self, number: int, _frame: object) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._screen, signal.SIGTERM)
+            if self._screen:  # else it has ended: its number may be another's
+                os.kill(self._screen, signal.SIGTERM)
 
     def _serve(self) -> bool:
         """Do what is asked for. False: nobody will ask any more."""
@@ -241,29 +273,11 @@ class _Supervisor:
         if len(asked) < _ASKED.size:
             return False
         what, number = _ASKED.unpack(asked)
-        answer = self._toggle_recording() if what == _RECORD else _inspected(number)
+        answer = self._recording.toggle() if what == _RECORD else _inspected(number)
         data = answer.encode("utf-8", "backslashreplace")[:_MAX_ANSWER]
-        self._answering.sendall(struct.pack("<I", len(data)) + data)
+        with contextlib.suppress(BrokenPipeError):  # it has gone meanwhile
+            self._answering.sendall(struct.pack("<I", len(data)) + data)
         return True
-
-    def _toggle_recording(self) -> str:
-        if self._recording and self._recording.poll() is None:
-            return self._stop_recording()
-        from tracer.wiring.recorders import name_for
-
-        name = name_for(self._record_args, time.localtime())
-        self._recording = _nstrace("record", "-w", name, *self._record_args)
-        return f"recording to {name}; w stops it"
-
-    def _stop_recording(self) -> str:
-        """End it in order. Gives what it said last."""
-        running, self._recording = self._recording, None
-        if running is None:
-            return ""
-        running.send_signal(signal.SIGINT)
-        said = running.communicate()[1].splitlines()
-        wrote = [line for line in said if "wrote" in line]
-        return (wrote or said or ["nstrace: nothing was recorded"])[-1].removeprefix("nstrace: ")
 
 
 def _nstrace(*words: str) -> subprocess.Popen[str]:
