@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from agreement import source
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, life, row
 from crowd import crowd
 from measuring import measured
-from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackDescriptor, TrackEvent
+from perfetto_rules import BEGIN, END, INSTANT, broken
 from recordings import WALL_NS, record
 
 from tracer.recording import perfetto
@@ -49,10 +50,9 @@ class Read:
 
     def __init__(self, data: bytes) -> None:
         self.trace = Trace.FromString(data)
+        assert broken(self.trace) == []
         tracks = [packet.track_descriptor for packet in self.trace.packet if packet.HasField("track_descriptor")]
         self.tracks = {track.uuid: track for track in tracks}
-        assert len(self.tracks) == len(tracks)
-        assert all(not track.HasField("parent_uuid") or track.parent_uuid in self.tracks for track in tracks)
         found = [(packet.timestamp, packet.track_event) for packet in self.trace.packet if packet.track_event.type]
         self.instants = [
             Instant(event.name, ts_ns, self.path(event.track_uuid), facts_of(event), list(event.flow_ids))
@@ -119,6 +119,49 @@ def story() -> Batch:
         exits(4711, OUTER, status=3 << 8, comm=b"make", ts_ns=2 * SECOND_NS, **web),
         fork(4730, start_ns=2 * SECOND_NS + MS),
     )
+
+
+def first(trace: Trace, kind: int) -> Any:
+    return next(packet for packet in trace.packet if packet.track_event.type == kind)
+
+
+def without(trace: Trace, unwanted: Any) -> None:
+    del trace.packet[next(at for at, packet in enumerate(trace.packet) if packet is unwanted or packet == unwanted)]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        (lambda trace: without(trace, first(trace, END)), "never ends"),
+        (lambda trace: without(trace, first(trace, BEGIN)), "is of no slice"),
+        (lambda trace: first(trace, END).ClearField("timestamp"), "no time"),
+        (lambda trace: trace.packet[-1].ClearField("trusted_packet_sequence_id"), "of no sequence"),
+        (lambda trace: setattr(first(trace, INSTANT).track_event, "track_uuid", 99), "nothing before has described"),
+        (lambda trace: setattr(trace.packet[-1].track_event, "type", 0), "of type 0"),
+        (lambda trace: trace.packet.add(trusted_packet_sequence_id=1).track_descriptor.MergeFrom(
+            TrackDescriptor(uuid=98, parent_uuid=97, name="x")), "in track 97"),
+        (lambda trace: trace.packet.add(trusted_packet_sequence_id=1).track_descriptor.MergeFrom(
+            TrackDescriptor(uuid=1, name="x")), "described twice"),
+        (lambda trace: without(trace, next(each for each in trace.packet if each.track_event.flow_ids)), "flow 1 goes"),
+        (lambda trace: first(trace, BEGIN).track_event.flow_ids.append(7), "flow 7 goes"),
+        (lambda trace: first(trace, BEGIN).track_event.debug_annotations.add(name="empty"), "has nothing in empty"),
+        (lambda trace: first(trace, BEGIN).track_event.ClearField("name"), "has no name"),
+    ],
+)  # fmt: skip
+def test_the_rules_notice_what_breaks_them(breaks: Callable[[Trace], Any], said: str, tmp_path: Path) -> None:
+    trace = read_back(tmp_path, story()).trace
+    breaks(trace)
+    assert any(said in line for line in broken(trace))
+
+
+def test_what_happens_to_a_container_ahead_of_its_first_process_is_in_its_track(tmp_path: Path) -> None:
+    other = WEB.__class__("b" * 64, "docker", "never", "busybox")
+    told = read_back(tmp_path, batch(
+        life("created", WEB, said_by="engine"), life("created", other, said_by="engine"), cgroup(7, WEB),
+        fork(60, OUTER, cgroup_id=7, start_ns=3 * SECOND_NS), life("removed", other, said_by="engine"),
+    ))  # fmt: skip
+    lanes = [(each.lane, each.name) for each in told.instants]
+    assert lanes == [("web", "container created"), ("never", "container created"), ("never", "container removed")]
 
 
 def test_slices_are_processes_with_both_pids(tmp_path: Path) -> None:

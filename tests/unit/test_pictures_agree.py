@@ -45,7 +45,7 @@ def arrows(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fork(52, [(PIDNS + 90, 3), (PIDNS + 91, 1)], cgroup_id=2000, ts_ns=3 * SECOND_NS),
         gap(7, 3 * SECOND_NS, 4 * SECOND_NS),
     )
-    record(path, [odd, *crowd(2000, containers=5, span_s=20)])
+    record(path, [odd, *crowd(600, containers=5, span_s=20)])
     return path
 
 
