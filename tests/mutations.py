@@ -486,7 +486,7 @@ MUTATIONS = (
     Mutation(
         "a first process that is moved stays its own container's",
         "tracer/stream/membership.py",
-        "if owner and owner.id != own.container.id and (is_unheard_of or self._home_of(own.root)):",
+        "if said and said.id != own.container.id and (is_unheard_of or self._home_of(own.root)):",
         "if False:",
         unit("attribution"),
     ),
