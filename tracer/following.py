@@ -87,7 +87,8 @@ def _objects(
     from tracer.wiring.session import Limits, Session
 
     kinds = kinds_named(events, threads)
-    with followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None) as (source, lifetime):
+    following = followed(targets, LoadOptions(threads=threads), MAX_PROCESSES, lambda _line: None)
+    with following as (source, lifetime, _engines):
         view = JsonLines(kinds=kinds, threads=threads, wall_offset_ns=source.wall_offset_ns)
         limits = Limits(duration, None, lifetime.is_over, RESTART_S, is_gone=lifetime.is_gone)
         session = Session(source, view, kinds, limits, watcher=lifetime)

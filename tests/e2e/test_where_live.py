@@ -170,7 +170,11 @@ def test_the_table_live_and_recorded(tmp_path: Path, start_container: Start, rec
     container, other = start_container(receiver=receiver, **nesting), start_container()
     its, file = facts_of(container), tmp_path / "all.arrows"
     targets = [container.name, other.name]
-    with followed(targets, LoadOptions(threads=True), MAX_PROCESSES, lambda _line: None) as (source, _lifetime):
+    with followed(targets, LoadOptions(threads=True), MAX_PROCESSES, lambda _line: None) as (
+        source,
+        _lifetime,
+        _engines,
+    ):
         shared = Shared(source)
         sees_failures = source.trace.loaded.sees_failed_execs
         writer = Writer(

@@ -3,97 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 import pytest
 from conftest import wait_for
+from service import NSTRACE, Agent
 
 pytestmark = pytest.mark.kernel
-NSTRACE = [sys.executable, "-m", "tracer"]
-
-
-class Agent:
-    """An agent with a configuration and a folder of its own, which tells us what it would tell systemd."""
-
-    def __init__(self, folder: Path, record: str = "", more: str = "") -> None:
-        self.config, self.store = folder / "agent.toml", folder / "store"
-        self.configure(record, more)
-        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notified.bind(str(folder / "notify"))
-        self.env = os.environ | {"NSTRACE_AGENT_CONFIG": str(self.config), "NOTIFY_SOCKET": str(folder / "notify")}
-        self.stderr = folder / "stderr"
-        self.stderr.touch()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def configure(self, record: str, more: str = "") -> None:
-        self.config.write_text(
-            f'[record]\ntargets = "host"\nfolder = "{self.store}"\nmin_free = "0B"\n{record}\n{more}\n'
-        )
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def start(self) -> Self:
-        with self.stderr.open("ab") as err:
-            self.process = subprocess.Popen([*NSTRACE, "agent"], env=self.env, stderr=err)
-        self.hear("READY=1")
-        return self
-
-    def hear(self, assignment: str) -> None:
-        """Wait until it says so."""
-        self._notified.settimeout(30)
-        while assignment not in self._notified.recv(4096).decode().splitlines():
-            pass
-
-    @property
-    def said(self) -> str:
-        return self.stderr.read_text()
-
-    def children(self) -> list[int]:
-        assert self.process
-        return below(self.process.pid)
-
-    def kill(self) -> None:
-        """As a machine that loses its power: all processes at once."""
-        assert self.process
-        for pid in (self.process.pid, *self.children()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-
-    def stop(self) -> int:
-        assert self.process
-        self.process.terminate()
-        return self.process.wait(60)
-
-    def __exit__(self, *_: object) -> None:
-        if self.process and self.process.poll() is None:
-            self.stop()
-        self._notified.close()
-
-    def ask(self, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*NSTRACE, *args], env=self.env, capture_output=True, text=True, timeout=60)
-
-    def rows(self, query: str) -> list[dict[str, object]]:
-        done = self.ask("sql", "--json", query)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def below(pid: int) -> list[int]:
-    """All descendants of a process."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [found for child in map(int, children) for found in (child, *below(child))]
 
 
 def run(*argv: str) -> tuple[int, int]:
@@ -269,3 +194,36 @@ def test_a_trigger_keeps_its_window_and_runs_a_command(make_agent: Callable[...,
         codes = [json.loads(line).get("exit_code") for line in shown.stdout.splitlines()]
         assert codes[-1] == 77 and codes.count(77) == 1
         assert "snapshot" in shown.stdout
+
+
+def fetched(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+def test_metrics_count_what_is_recorded(make_agent: Callable[..., Agent]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with make_agent(more=f'[metrics]\nlisten = "127.0.0.1:{port}"') as agent:
+        assert agent.process
+        wait_for(lambda: fetched(port, "/readyz")[0] == 200)
+        assert fetched(port, "/healthz")[0] == 200
+        for code in (7, 7, 7):
+            subprocess.run(["sh", "-c", f"exit {code}"])
+        counted = re.compile(r'^nstrace_processes_failed_total{container="-"} (\d+)', re.M)
+
+        def failed() -> int:
+            found = counted.search(fetched(port, "/metrics")[1])
+            return int(found[1]) if found else 0
+
+        wait_for(lambda: failed() >= 3)
+        first = int(Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text().split()[0])
+        status = Path(f"/proc/{first}/status").read_text()  # the exporter is started first
+        assert "\nCapEff:\t0000000000000000\n" in status and "\nSeccomp:\t2\n" in status
+        open_files = {str(descriptor.readlink()) for descriptor in Path(f"/proc/{first}/fd").iterdir()}
+        assert not {name for name in open_files if str(agent.store) in name}
+        (row,) = agent.rows("select count(*) as failed from processes where exit_code <> 0 or signal is not null")
+        assert isinstance(row["failed"], int) and row["failed"] >= 3

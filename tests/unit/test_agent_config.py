@@ -110,7 +110,7 @@ def test_one_kept_limit_is_the_only_one(keep: str, limits: tuple[int | None, flo
         ("[metrics]\nlisten = 'localhost'", 2, "metrics.listen"),
         ("[metrics]\nlisten = '127.0.0.1:99999'", 2, "metrics.listen"),
         ("[publish]\ncluster = 'a'\nsink = 'nats'", 1, "[publish] has no url"),
-        ("[publish]\ncluster = 'a.b'\nsink = 'nats'\nurl = 'nats://a'", 2, "publish.cluster"),
+        ("[publish]\ncluster = 'a b'\nsink = 'nats'\nurl = 'nats://a'", 2, "publish.cluster"),
         ("[publish]\ncluster = 'a'\nsink = 'http'\nurl = 'nats://a'", 3, "publish.sink"),
         ("[publish]\ncluster = 'a'\nsink = 'nats'\nurl = 'a'\ntoken_file = 's3cret'", 5, "publish.token_file"),
     ],

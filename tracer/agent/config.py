@@ -74,7 +74,8 @@ class Metrics:
 @dataclass(frozen=True)
 class Publish:
     """[publish]. sink: "nats" or "kafka"; urls: its servers; cluster, host: names in its subjects, host "": this
-    host's. Files: None: there is none. rate_bytes_s: what is sent a second at most."""
+    host's. Files: None: there is none; the first five are of NATS. settings_file, topic: of Kafka. rate_bytes_s: what
+    is sent a second at most."""
 
     cluster: str
     sink: str
@@ -85,6 +86,8 @@ class Publish:
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
+    settings_file: Path | None = None
+    topic: str = "nstrace"
     rate_bytes_s: int = 4_000_000
 
 
@@ -212,7 +215,7 @@ def _listen(value: Any) -> Mapping[str, Any]:
     return {"address": match[1] or match[2], "port": int(match[3])}
 
 
-_NAME = _matching(r"[A-Za-z0-9_-]{1,63}", "letters, digits, _ and -: it is a part of a subject")
+_NAME = _matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", "letters, digits, dots, - and _, at most 63")
 _USER = _matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "the name of a user of this host")
 
 
@@ -268,6 +271,8 @@ _TABLES = {
             "ca_file": _one("ca_file", _path),
             "certificate_file": _one("certificate_file", _path),
             "key_file": _one("key_file", _path),
+            "settings_file": _one("settings_file", _path),
+            "topic": _one("topic", _NAME),
             "rate": _one("rate_bytes_s", _size(1000)),
         },
         ("cluster", "sink", "url"),

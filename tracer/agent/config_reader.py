@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tracer.agent.config import Config, parse_config, problems_in
+from tracer.agent.toml_lines import line_of
 from tracer.config_file import read_trusted
 from tracer.errors import ExitCode, NstraceError
 
@@ -25,9 +26,25 @@ def read_config(named: str | None = None) -> Config:
 
 
 def check_config(named: str | None = None) -> list[NstraceError]:
-    """All that is wrong with the configuration. Raises NstraceError where it cannot be read."""
+    """All that is wrong with the configuration, also with conditions of triggers. Raises NstraceError where it cannot
+    be read."""
     path = path_of(named)
-    return problems_in(_text(path, is_named=path != DEFAULT), str(path))
+    text = _text(path, is_named=path != DEFAULT)
+    problems = problems_in(text, str(path))
+    return problems or _wrong_conditions(parse_config(text, str(path)), text, path)
+
+
+def _wrong_conditions(config: Config, text: str, path: Path) -> list[NstraceError]:
+    from tracer.ask.event_filter import EventFilter
+
+    problems = []
+    for number, trigger in enumerate(config.triggers):
+        try:
+            EventFilter(trigger.where)
+        except NstraceError as error:
+            line = line_of(text, ("trigger", number, "where"))
+            problems.append(NstraceError(f"{path}:{line}: trigger.where: {error.message}", error.hint, error.exit_code))
+    return problems
 
 
 def _text(path: Path, is_named: bool) -> str:

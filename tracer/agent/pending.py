@@ -24,12 +24,12 @@ class _Waiting(NamedTuple):
 
 class Pending:
     """say: writes a line for people. ask: has the recorder write what has happened. child: the process that keeps one
-    now."""
+    now. kept: how many were."""
 
     def __init__(self, store: Store, say: Callable[[str], None], ask: Callable[[], None]) -> None:
         self._store, self._say, self._ask = store, say, ask
         self._waiting: deque[_Waiting] = deque()
-        self._asked_ns = 0
+        self._asked_ns = self.kept = 0
         self.child: Child | None = None
 
     def note(self, note: Note, trigger: Trigger, wall_offset_ns: int) -> None:
@@ -75,6 +75,7 @@ class Pending:
         """The process that kept one has ended."""
         if self.child:
             self.child.reap()
+            self.kept += self.child.exit_code == 0
             self.child = None
 
     def __bool__(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.agent.beats import Beats
 from tracer.agent.config import Config, Record
+from tracer.agent.reporting import Reporting
 from tracer.agent.store import Kept, Store, rotate_bytes
 from tracer.agent.triggers import Triggers
 from tracer.system.privileges import end_with
@@ -34,9 +35,9 @@ _LOOKED_AT = 8  # files of earlier runs: of those of one that was cut off at onc
 _MAX_PROCESSES = 262_144
 
 
-def record(whole: Config, store: Store, channel: socket.socket) -> int:
-    """Record until a signal says to end. channel: where to say how it is doing, and what triggers match. Gives the exit
-    code. Raises NstraceError."""
+def record(whole: Config, store: Store, channel: socket.socket, packets: socket.socket) -> int:
+    """Record until a signal says to end. channel: where to say how it is doing, and what triggers match; packets: where
+    to say what metrics count. Gives the exit code. Raises NstraceError."""
     from tracer.kernel.options import LoadOptions
     from tracer.kernel.trace import UNSEEN_S
     from tracer.views.nothing import Nothing
@@ -68,7 +69,8 @@ def record(whole: Config, store: Store, channel: socket.socket) -> int:
         following = followed(
             config.targets, load_options, options.max_processes, say, uses, confine, waits=True, endless=True
         )
-        source, lifetime = stack.enter_context(following)
+        found = stack.enter_context(following)
+        source = found.source
         source.redact = redactor or source.redact
         source.only_failed_commands = False
         ending.hold()
@@ -78,10 +80,12 @@ def record(whole: Config, store: Store, channel: socket.socket) -> int:
         source.trace.gather_up_to_s = UNSEEN_S
         give_way()
         source.trace.ring.wake_on(channel.fileno())
-        heard = Beats(channel, recorder, lambda: source.settled_ns)
+        heard: BatchSink = Beats(channel, recorder, lambda: source.settled_ns)
         triggers.begin(source, os.uname().nodename)
-        watchers = _Each(lifetime, triggers)
-        stream_to(source, Nothing(), options, Limits(), _nowhere, ending, heard, redactor=redactor, watcher=watchers)
+        watchers, sink = _Each(found.lifetime, triggers), heard
+        if metrics := whole.metrics:
+            sink = Reporting(packets, heard, recorder, found, metrics.containers)
+        stream_to(source, Nothing(), options, Limits(), _nowhere, ending, sink, redactor=redactor, watcher=watchers)
         recorder.until_ns = source.reported_until_ns
     return int(recorder.error is not None)
 

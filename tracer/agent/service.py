@@ -5,7 +5,7 @@ privileges for that, and reads nothing of a stranger's: its configuration, names
 from __future__ import annotations
 
 import contextlib
-import importlib
+import json
 import os
 import select
 import signal
@@ -15,16 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer.agent import beats, lock
+from tracer.agent import beats, exporter, lock
 from tracer.agent.beats import Beat
 from tracer.agent.child import Child
 from tracer.agent.config import Config, Publish
-from tracer.agent.config_reader import path_of, read_config
+from tracer.agent.config_reader import check_config, path_of, read_config
 from tracer.agent.notes import unpack
 from tracer.agent.notify import notify
 from tracer.agent.pending import Pending
-from tracer.agent.store import Store
-from tracer.errors import NstraceError
+from tracer.agent.store import Kept, Store
+from tracer.errors import ExitCode, NstraceError
 from tracer.system.clock_offset import wall_offset_ns
 from tracer.text.counted import size_text
 from tracer.text.escape import safe_text
@@ -44,13 +44,35 @@ def serve(named: str | None) -> int:
     cannot begin."""
     for name in ("SUDO_UID", "SUDO_GID"):  # what a service writes is its own, whoever has started it
         os.environ.pop(name, None)
-    config = read_config(named)
+    config = _checked(named)
     store = Store(config.record.folder)
     held = lock.take(config.record.folder)
     try:
         return Service(named, config, store, held).run()
     finally:
         os.close(held)
+
+
+def _checked(named: str | None) -> Config:
+    """The configuration. Conditions of triggers are checked in a child, which has the library for that: we stay small,
+    and without threads. Raises NstraceError."""
+    config = read_config(named)
+    if config.triggers:
+        checker = Child("checker", lambda: _check(named))
+        checker.start()
+        checker.reap()
+        if checker.exit_code:
+            raise NstraceError(
+                "the condition of a trigger is not valid", "nstrace agent --check says which", ExitCode.USAGE
+            )
+    return config
+
+
+def _check(named: str | None) -> int:
+    problems = check_config(named)
+    for error in problems:
+        say(error.message)
+    return int(bool(problems))
 
 
 def say(line: str) -> None:
@@ -66,6 +88,9 @@ class Service:
         self._named, self._config, self._store, self._lock = named, config, store, lock
         self._wakeup, self._arriving = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ours, self._theirs = beats.channel()
+        self._heard, self._packets = beats.channel()  # what metrics count: to the exporter, from the others
+        self._exporter: Child | None = None
+        self._starts = 0
         self._recorder = Child("recorder", self._record)
         self._publisher: Child | None = None
         self._pending = Pending(store, say, lambda: beats.ask_to_write(self._ours))
@@ -79,6 +104,7 @@ class Service:
         for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
         try:
+            self._start_exporter()
             self._look()
             self._start_recorder()
             while not self._is_stopping:
@@ -102,6 +128,8 @@ class Service:
         yield self._recorder
         if self._publisher:
             yield self._publisher
+        if self._exporter:
+            yield self._exporter
 
     def _wait(self) -> None:
         """Until something has to be done."""
@@ -128,7 +156,7 @@ class Service:
             self._settled_ns = beat.settled_ns
             lock.say_settled(self._lock, beat.settled_ns + self._offset_ns)
         if not self._is_ready and beat.settled_ns:
-            self._is_ready = True
+            self._is_ready, self._looked_s = True, 0.0
             self._start_publisher()
             notify("READY=1")
         notify("WATCHDOG=1", f"STATUS=recording to {self._store.path}: {beat.rows} rows, {beat.lost} lost")
@@ -141,20 +169,49 @@ class Service:
 
     def _start_recorder(self) -> None:
         self._heard_s, self._offset_ns = time.monotonic(), wall_offset_ns()
+        self._starts += 1
         self._recorder.start()
 
     def _record(self) -> int:
         """In the recorder's process."""
         from tracer.agent.recorder import record
 
-        self._close_ours(self._ours)
-        return record(self._config, self._store, self._theirs)
+        self._close_ours()
+        self._heard.close()
+        return record(self._config, self._store, self._theirs, self._packets)
 
-    def _close_ours(self, channel: socket.socket) -> None:
+    def _close_ours(self) -> None:
         """In a child: what is of the parent alone."""
-        channel.close()
+        self._ours.close()
         os.close(self._wakeup)
         os.close(self._arriving)
+
+    def _start_exporter(self) -> None:
+        """Raises NstraceError where its address cannot be had."""
+        self._exporter = None
+        if metrics := self._config.metrics:
+            server = exporter.listening(metrics)
+            self._exporter = Child("exporter of metrics", lambda: self._export(server))
+            self._exporter.start()
+
+    def _export(self, server: socket.socket) -> int:
+        """In the exporter's process."""
+        parent = os.getppid()
+        self._close_ours()
+        self._theirs.close()
+        self._packets.close()
+        os.close(self._lock)  # which the recorder alone holds with us
+        return exporter.serve(server, self._heard, parent)
+
+    def _report(self, kept: list[Kept], free: int) -> None:
+        """Say what metrics count here."""
+        said = {"from": "agent", "ready": int(self._is_ready), "bytes": sum(one.bytes for one in kept)}
+        said |= {"files": len(kept), "free": free, "starts": self._starts, "incidents": self._pending.kept}
+        if kept:
+            said["oldest"] = kept[0].written_ns // 1_000_000_000
+        if self._exporter:
+            with contextlib.suppress(OSError):
+                self._packets.send(json.dumps(said).encode())
 
     def _start_publisher(self) -> None:
         publish = self._config.publish
@@ -164,12 +221,14 @@ class Service:
         self._publisher = Child("publisher", lambda: self._publish(publish))
         self._publisher.start()
 
-    def _publish(self, publish: Publish) -> int:
+    def _publish(self, config: Publish) -> int:
         """In the publisher's process."""
-        run = importlib.import_module("tracer.fleet.publisher").run
-        self._close_ours(self._ours)
+        from tracer.agent.publisher import publish
+
+        self._close_ours()
         self._theirs.close()
-        return int(run(publish, self._store.recording))
+        os.close(self._lock)
+        return publish(config, self._store.path, say)
 
     def _reap(self) -> None:
         keeper = self._pending.child
@@ -198,11 +257,12 @@ class Service:
         self._looked_s = time.monotonic()
         record = self._config.record
         try:
-            self._store.retire(record)
+            kept = self._store.retire(record)
             free = self._store.free_bytes()
         except (NstraceError, OSError) as error:
             say(str(error))
             return
+        self._report(kept, free)
         if self._is_full != (free < record.min_free_bytes):
             self._is_full = not self._is_full
             room = f"{self._store.path} has {size_text(free)} free, min_free is {size_text(record.min_free_bytes)}"
@@ -228,7 +288,7 @@ class Service:
         """Read the configuration again; the old one counts where it is wrong."""
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            new = read_config(self._named)
+            new = _checked(self._named)
             if new.record.folder != self._config.record.folder:
                 raise NstraceError("[record] folder changes with a restart alone", "systemctl restart nstrace")
         except NstraceError as error:
@@ -239,6 +299,9 @@ class Service:
             if _for_recorder(old) != _for_recorder(new):
                 self._recorder.hurry()
                 self._recorder.signal(signal.SIGTERM)
+            if old.metrics != new.metrics:
+                self._end(self._exporter)
+                self._start_exporter()
             if old.publish != new.publish and self._is_ready:
                 self._end(self._publisher)
                 self._start_publisher()
@@ -275,4 +338,4 @@ def _for_recorder(config: Config) -> object:
     """What a recorder has to be started again for."""
     from dataclasses import replace
 
-    return replace(config.record, keep_s=None, min_free_bytes=0, folder=Path()), config.triggers
+    return replace(config.record, keep_s=None, min_free_bytes=0, folder=Path()), config.triggers, config.metrics

@@ -61,3 +61,68 @@ def _check(config: str | None) -> int:
         path = path_of(config)
         print(f"{path} is valid" if path.exists() else f"{path} is not there: the defaults count")
     return int(ExitCode.USAGE) if problems else 0
+
+
+@command.command("install")
+@click.option("--config", "named", metavar="FILE", shell_complete=complete_file, help="As of nstrace agent.")
+@click.option("--print", "prints", is_flag=True, help="Print the unit, and change nothing.")
+def install(named: str | None, prints: bool) -> int:
+    """Install the agent as a unit of systemd, and start it: now, and with the system.
+
+    What the unit permits depends on the configuration: without [publish] and [metrics] it has no network. Run it again
+    when these have changed.
+    """
+    from tracer.agent import unit
+    from tracer.agent.config_reader import check_config, read_config
+
+    for error in check_config(named):
+        raise error
+    config = read_config(named)
+    if prints:
+        click.echo(unit.text_of(config, named), nl=False)
+        return 0
+    unit.install(config, named)
+    click.echo(f"{unit.PATH} is installed and started; nstrace agent status says how it is")
+    return 0
+
+
+@command.command("uninstall")
+def uninstall() -> int:
+    """End the agent, and remove its unit of systemd. What it has recorded stays."""
+    from tracer.agent import unit
+
+    unit.uninstall()
+    click.echo(f"{unit.PATH} is removed")
+    return 0
+
+
+@command.command("status")
+@click.option("--config", "named", metavar="FILE", shell_complete=complete_file, help="As of nstrace agent.")
+def status(named: str | None) -> int:
+    """Say whether an agent records, and what is kept. Exit code 3: none does."""
+    import os
+
+    from tracer.agent import lock
+    from tracer.agent.config_reader import read_config
+    from tracer.agent.store import NAME, files_in
+    from tracer.errors import NstraceError
+    from tracer.recording.folder import Folder
+    from tracer.system.privileges import more_rights
+    from tracer.text.counted import counted, size_text
+    from tracer.text.times import precise
+
+    folder = read_config(named).record.folder
+    try:
+        pid = lock.holder(folder)
+        kept = files_in(Folder(folder), folder / NAME)
+    except FileNotFoundError:
+        pid, kept = None, []
+    except PermissionError as error:
+        message = f"{folder} cannot be read: {os.strerror(error.errno or 0)}"
+        raise NstraceError(message, more_rights("CAP_DAC_READ_SEARCH"), ExitCode.NOT_PERMITTED) from error
+    click.echo(f"recording to {folder}, PID {pid}" if pid else f"no agent records to {folder}")
+    if kept:
+        files = counted(len(kept), "file")
+        click.echo(f"{files}, {size_text(sum(one.bytes for one in kept))}, last written {precise(kept[-1].written_ns)}")
+        click.echo(f"the oldest was last written {precise(kept[0].written_ns)}")
+    return 0 if pid else int(ExitCode.NO_TARGET)

@@ -153,6 +153,11 @@ class EngineEnquiry:
         is_slow = self._asked is not None and time.monotonic() - self._asked.asked_s > _SILENT_S
         return not (self._is_silent or is_slow)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it is an engine of root's that is heard and answers."""
+        return self.is_trusted and self._is_engine and self._channel.is_heard is True and self._answers()
+
     def lines(self) -> list[str]:
         """What people should know of it, since the last call; of a stranger nothing."""
         if not (self.is_trusted and self._is_engine):

@@ -44,6 +44,11 @@ class Enquiry:
         self._execs: Lru[str, EngineEnquiry] = Lru(_MAX_EXECS)  # whose they are
         self._poll = _poll_of(self._engines)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether an engine of root's is heard and answers."""
+        return any(engine.is_up for engine in self._engines)
+
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
         numbers = [number for engine in self._engines if (number := engine.fileno()) >= 0]

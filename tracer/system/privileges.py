@@ -58,7 +58,7 @@ def lesser_user() -> tuple[int, int]:
     return caller() or _NOBODY if is_root() else (os.geteuid(), os.getegid())
 
 
-def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: None) -> None:
+def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: None, may_serve: bool = False) -> None:
     """Give up everything that a reader of strangers' data does not need, permanently: another user that nobody else is,
     no capability, an empty root directory, no further process or thread, and no system call but those of
     `tracer.system.reader_calls`. Open and import what is needed before.
@@ -84,7 +84,13 @@ def drop(folder: int | None = None, begin_threads: Callable[[], None] = lambda: 
             landlock.confine(folder)
     begin_threads()
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    _forbid(lambda: reader_filter(may_write=folder is not None))
+    _forbid(lambda: reader_filter(may_write=folder is not None, may_serve=may_serve))
+
+
+def drop_but_serve() -> None:
+    """As `drop`, for a process that answers on a socket that listens already: it may accept connections. Raises
+    NstraceError."""
+    drop(may_serve=True)
 
 
 def drop_but_look() -> None:

@@ -60,12 +60,13 @@ def reader_filter(
     may_write: bool = False,
     may_look: bool = False,
     may_connect: bool = False,
+    may_serve: bool = False,
     machine: str = os.uname().machine,
 ) -> bytes:
     """The instructions of the filter for this process: struct sock_filter, one after the other. may_write: it may also
     create, rename and remove files. may_look: it may also ask about namespaces. may_connect: it may also connect to
-    servers by IP, and make threads, by which libraries look up names. Raises KeyError for a machine that is not
-    known."""
+    servers by IP, and make threads, by which libraries look up names. may_serve: it may accept connections on
+    a socket that listens. Raises KeyError for a machine that is not known."""
     calls = " ".join((_DESCRIPTORS, _FILES, _MEMORY, _THREADS, _SIGNALS, _TIME, _PROCESSES)).split()
     own = os.getpid()
     rules = [
@@ -86,6 +87,8 @@ def reader_filter(
         rules += [SyscallRule("socket", one_of=(0, _INTERNET)), SyscallRule("clone", ((0, _THREAD),))]
         rules.remove(SyscallRule("fcntl", one_of=(1, _FCNTLS)))
         rules.append(SyscallRule("fcntl", one_of=(1, (*_FCNTLS, _F_SETFL)), without=(2, os.O_ASYNC)))
+    if may_serve:
+        rules.append(SyscallRule("accept4"))
     if may_write:
         rules += map(SyscallRule, _WRITING.split())
         rules += [SyscallRule(name, without=(place, _SPECIAL_BITS)) for name, place in _MAKING]

@@ -6,6 +6,7 @@ from __future__ import annotations
 # None: it has no such call
 MACHINES = ("x86_64", "aarch64")
 _OF_EACH: dict[str, tuple[int | None, int | None]] = {
+    "accept4": (288, 242),
     "access": (21, None),
     "alarm": (37, None),
     "arch_prctl": (158, None),

@@ -14,6 +14,7 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.options import StreamOptions
 
 if TYPE_CHECKING:
+    from tracer.containers.enquiry import Enquiry
     from tracer.containers.names import Names
     from tracer.containers.resolve_targets import Resolved
     from tracer.host.lookup import Lookup
@@ -34,10 +35,12 @@ RESTART_S = 1.0  # a container that restarts has no process for a moment
 
 
 class Followed(NamedTuple):
-    """A running trace of targets. lifetime: when they end; it wants to receive every batch."""
+    """A running trace of targets. lifetime: when they end; it wants to receive every batch. engines: what is asked
+    for the names of containers."""
 
     source: LiveSource
     lifetime: TargetLifetime
+    engines: Enquiry
 
 
 class HasEnded(Exception):
@@ -113,7 +116,7 @@ def followed(
             resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end,
             never_ran=lambda container_id: _code_by_engine(names, container_id),
         )  # fmt: skip
-        yield Followed(source, lifetime)
+        yield Followed(source, lifetime, enquiry)
 
 
 def _without_names(names: Names, targets: Sequence[Target]) -> Iterator[str]:
@@ -250,7 +253,7 @@ def _follow_until(
             "for_code": options.exit_code,
         }
         tracing = followed(targets, load_options, options.max_processes, say, uses, confine, **how, at_end=at_end)
-        source, lifetime = stack.enter_context(tracing)
+        source, lifetime, _engines = stack.enter_context(tracing)
         for line in missing_here(source.trace.loaded, options):
             say(line)
         source.redact = redactor or source.redact

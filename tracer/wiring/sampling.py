@@ -105,7 +105,7 @@ def serve_live(
     with followed(
         targets, LoadOptions(), max_processes, lambda line: channel.send(Said(line)),
         confine=lambda tracing: tracing.confine(), wait_hint="nstrace follow -F waits for it",
-    ) as (source, _is_over):  # fmt: skip
+    ) as (source, _is_over, _engines):  # fmt: skip
         source.trace.ring.wake_on(channel.fileno())
         outlet = Outlet(channel, source.wall_offset_ns)
         channel.send(Hello(" ".join(targets) or "all containers", source.wall_offset_ns))

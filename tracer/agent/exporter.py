@@ -1,0 +1,176 @@
+"""Serves the metrics to Prometheus, and says whether the agent is alive and ready: a process without privileges, which
+reads what strangers send, and has no descriptor but its socket and the packets of numbers that the others send it.
+
+One connection after the other, each with a deadline: whoever is slow waits alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tracer.agent.config import Metrics
+from tracer.errors import NstraceError
+
+MAX_PACKET_BYTES = 1 << 17
+_FRESH_S = 30.0  # who has said nothing for longer does not live
+_DEADLINE_S, _MAX_REQUEST_BYTES = 2.0, 8192
+_LIBRARY = "prometheus_client"
+
+
+def listening(metrics: Metrics) -> socket.socket:
+    """The socket, which listens. Raises NstraceError."""
+    from importlib.util import find_spec
+
+    if not find_spec(_LIBRARY):
+        raise NstraceError("[metrics] needs the library prometheus-client", "pip install 'nstrace[metrics]'")
+    family = socket.AF_INET6 if ":" in metrics.address else socket.AF_INET
+    try:
+        return socket.create_server((metrics.address, metrics.port), family=family, backlog=16)
+    except OSError as error:
+        where = f"{metrics.address}:{metrics.port}"
+        message = f"metrics cannot be served at {where}: {error.strerror}"
+        raise NstraceError(message, "name another address in [metrics] listen") from error
+
+
+def serve(server: socket.socket, packets: socket.socket, parent: int) -> int:
+    """Answer until the agent has ended. packets: what the others say: JSON, a part of the metrics each. Privileges are
+    given up."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+    from tracer.system.privileges import drop_but_serve
+
+    seen = Seen()
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(seen)
+    generate_latest(registry)  # imports all that it needs
+    drop_but_serve()
+    while os.getppid() == parent:
+        ready = select.select([server, packets], [], [], 1.0)[0]
+        if packets in ready:
+            seen.hear(packets.recv(MAX_PACKET_BYTES))
+        if server in ready:
+            connection, _address = server.accept()
+            with connection:
+                _answer(connection, seen, lambda: generate_latest(registry), CONTENT_TYPE_LATEST)
+    return 0
+
+
+def _answer(connection: socket.socket, seen: Seen, metrics: Any, content_type: str) -> None:
+    try:
+        path = _path(connection)
+        if path == "/metrics":
+            status, kind, body = "200 OK", content_type, metrics()
+        elif path in ("/healthz", "/readyz"):
+            is_well = seen.is_alive if path == "/healthz" else seen.is_ready
+            status, kind = ("200 OK" if is_well else "503 Service Unavailable"), "text/plain"
+            body = b"ok\n" if is_well else b"not now\n"
+        else:
+            status, kind, body = "404 Not Found", "text/plain", b"/metrics /healthz /readyz\n"
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.settimeout(_DEADLINE_S)
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+    except (OSError, ValueError):
+        pass  # who asked has gone, is too slow, or speaks something else
+
+
+def _path(connection: socket.socket) -> str:
+    """The path of a GET request. Raises ValueError, OSError where there is none in time."""
+    until, data = time.monotonic() + _DEADLINE_S, b""
+    while b"\r\n\r\n" not in data and b"\n\n" not in data:
+        connection.settimeout(max(0.001, until - time.monotonic()))
+        part = connection.recv(_MAX_REQUEST_BYTES - len(data))
+        data += part
+        if not part or len(data) >= _MAX_REQUEST_BYTES or time.monotonic() >= until:
+            raise ValueError("no request")
+    method, path, _version = data.split(b"\n", 1)[0].decode("ascii").split()
+    if method != "GET":
+        raise ValueError(method)
+    return path.partition("?")[0]
+
+
+class Seen:
+    """What was said last: `prometheus_client` collects it."""
+
+    def __init__(self) -> None:
+        self._recorder: dict[str, Any] = {}
+        self._agent: dict[str, Any] = {}
+        self._heard_s = float("-inf")
+
+    def hear(self, packet: bytes) -> None:
+        """A packet: of the recorder, or of the agent's own process."""
+        said = json.loads(packet)
+        if said.pop("from") == "agent":
+            self._agent = said
+        else:
+            self._recorder, self._heard_s = said, time.monotonic()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the recorder's loop has said something lately."""
+        return time.monotonic() - self._heard_s < _FRESH_S
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is alive, and what happens is on the disk."""
+        return self.is_alive and bool(self._agent.get("ready"))
+
+    def collect(self) -> Iterator[Any]:
+        """The metrics."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        from tracer.version import VERSION
+
+        build = GaugeMetricFamily("nstrace_build_info", "The version that runs.", labels=["version"])
+        build.add_metric([VERSION], 1)
+        yield build
+        for name, text, said, kind in _METRICS:
+            if (value := (self._agent if kind.endswith("a") else self._recorder).get(said)) is not None:
+                family = CounterMetricFamily if kind[0] == "c" else GaugeMetricFamily
+                yield family(f"nstrace_{name}", text, value=value)
+        events = CounterMetricFamily("nstrace_events", "Events that were recorded, by kind.", labels=["kind"])
+        for kind, count in self._recorder.get("kinds", {}).items():
+            events.add_metric([kind], count)
+        yield events
+        yield from self._of_containers(CounterMetricFamily)
+
+    def _of_containers(self, family: Any) -> Iterable[Any]:
+        found: dict[str, list[int]] = self._recorder.get("containers", {})
+        for at, (name, text) in enumerate(_OF_CONTAINERS):
+            metric = family(f"nstrace_{name}", text, labels=["container"])
+            for container, counts in found.items():
+                metric.add_metric([container], counts[at])
+            yield metric
+
+
+_METRICS = (
+    ("lost_events", "Events that were lost.", "lost", "c"),
+    ("throttled_events", "Of the lost ones, those kept out for the sake of others.", "throttled", "c"),
+    ("delivered_events", "Events that the kernel's programs delivered.", "delivered", "c"),
+    ("filtered_events", "Events that nobody had asked for.", "filtered", "c"),
+    ("table_processes", "Processes in the table, ended ones among them.", "table", "g"),
+    ("table_evicted_living", "Living processes for which the table had no room.", "evicted", "c"),
+    ("ring_fill_ratio", "How full the ring is.", "ring", "g"),
+    ("lag_seconds", "Between an event and its being on the disk, of the last write.", "lag", "g"),
+    ("written_bytes", "Bytes that the recorder has written.", "bytes", "c"),
+    ("containers_known", "Containers that have a count of their own.", "named", "g"),
+    ("engine_up", "Whether a container engine answers.", "engine", "g"),
+    ("kept_bytes", "Bytes of recordings that are kept.", "bytes", "ga"),
+    ("kept_files", "Recordings that are kept.", "files", "ga"),
+    ("oldest_kept_timestamp_seconds", "When the oldest of them was last written to.", "oldest", "ga"),
+    ("free_bytes", "Bytes that are free on the disk.", "free", "ga"),
+    ("recorder_starts", "How often the recorder was started.", "starts", "ca"),
+    ("incidents", "Events that met a trigger's condition, and were kept.", "incidents", "ca"),
+)
+_OF_CONTAINERS = (
+    ("processes_begun", "Processes that have begun."),
+    ("processes_failed", "Processes that have ended by a signal or with a code other than 0."),
+    ("processes_out_of_memory", "Processes that were killed for lack of memory."),
+)
