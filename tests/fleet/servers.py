@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -134,6 +136,17 @@ def nats(tmp_path: Path) -> Iterator[Nats]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def archive() -> Iterator[Path]:
+    """An empty folder that belongs to nobody, if root makes it. Not below pytest's own, which lets root alone in."""
+    with tempfile.TemporaryDirectory(prefix="nstrace-archive-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            shutil.chown(folder, 65534, 65534)
+        yield folder
 
 
 class Process:

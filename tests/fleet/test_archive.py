@@ -85,11 +85,15 @@ def write(store: Store, deliveries: list[Delivery]) -> None:
 
 
 def read(store: Store, table: str, paths: list[str] | None = None) -> pa.Table:
-    found = []
-    for path in files_of(store, table) if paths is None else paths:
-        with store.reading(path) as file:
-            found.append(pq.ParquetFile(file).read())
-    return pa.concat_tables(found)
+    while True:
+        found = []
+        try:
+            for path in files_of(store, table) if paths is None else paths:
+                with store.reading(path) as file:
+                    found.append(pq.ParquetFile(file).read())
+        except FileNotFoundError:  # a compaction has made it part of another one
+            continue
+        return pa.concat_tables(found)
 
 
 def glob(store: Store, table: str) -> list[str]:

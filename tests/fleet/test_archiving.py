@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from conftest import wait_for
 from publishing import Bench, Memory, Recorder
 from recordings import facts, storm
-from servers import Nats, Process, free_ports, nats, needs_server  # noqa: F401 - a fixture
+from servers import Nats, Process, archive, free_ports, nats, needs_server  # noqa: F401 - a fixture
 from test_archive import places, read
 from test_publisher import rows_of
 
@@ -63,35 +62,25 @@ def archiver(tmp_path: Path) -> Iterator[Callable[..., Process]]:
         process.close()
 
 
-def open_folder(path: Path) -> Path:
-    """A folder that nobody else's user may write to; pytest's own let nobody else in."""
-    for parent in [path, *path.parents][:4]:
-        if parent.exists() and parent.owner() == Path("/proc/self").owner():
-            parent.chmod(parent.stat().st_mode | 0o011)
-    return path
-
-
-def test_two_archivers(tmp_path: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
-    where = open_folder(tmp_path) / "archive"
-    both = [archiver(nats.urls, str(where), "--until-done") for _number in range(2)]
+def test_two_archivers(archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
+    both = [archiver(nats.urls, str(archive), "--until-done") for _number in range(2)]
     assert [process.wait() for process in both] == [0, 0], [process.said() for process in both]
-    store = store_of(str(where))
+    store = store_of(str(archive))
     wanted = sorted((part, row) for part, row in rows_of(messages.spool))[1:]
     assert [(part, row) for _run, part, row in places(read(store, EVENTS))] == wanted
     assert sorted(read(store, BATCHES)["message"].to_pylist()) == list(range(1, len(messages.server.messages) + 1))
-    assert [path.read_bytes() for path in (where / "rejected").iterdir()] == [b"no recording"]
+    assert [path.read_bytes() for path in (archive / "rejected").iterdir()] == [b"no recording"]
     assert "cannot be archived" in "".join(process.said() for process in both)
 
 
 def test_nobody_has_what_it_does_not_need(
-    tmp_path: Path,
+    archive: Path,
     nats: Nats,
     messages: Bench,
     archiver: Callable[..., Process],
 ) -> None:
-    where = open_folder(tmp_path) / "archive"
-    process = archiver(nats.urls, str(where))
-    wait_for(lambda: where.exists() and len(store_of(str(where)).folders(BATCHES)) > 0)
+    process = archiver(nats.urls, str(archive))
+    wait_for(lambda: len(store_of(str(archive)).folders(BATCHES)) > 0)
     (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert Path(f"/proc/{child}/comm").read_text().strip() == "nstrace-decoder"
     for pid in (str(process.pid), child):
@@ -146,15 +135,12 @@ def test_s3(
         server.stop()
 
 
-def test_a_full_disk(tmp_path: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
+def test_a_full_disk(archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
     """Nothing is acknowledged that is not there; it goes on when it can."""
-    where = open_folder(tmp_path) / "archive"
-    where.mkdir()
-    shutil.chown(where, 65534)
-    (where / "processes").touch()  # no folder can be made
-    process = archiver(nats.urls, str(where), "--until-done")
+    (archive / "processes").touch()  # no folder can be made
+    process = archiver(nats.urls, str(archive), "--until-done")
     wait_for(lambda: "cannot be written" in process.said())
-    (where / "processes").unlink()
+    (archive / "processes").unlink()
     assert process.wait() == 0, process.said()
-    store = store_of(str(where))
+    store = store_of(str(archive))
     assert sorted(read(store, BATCHES)["message"].to_pylist()) == list(range(1, len(messages.server.messages) + 1))

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from publishing import Bench, Memory, Recorder
+from publishing import Bench, Killed, Memory, Recorder
 from recordings import facts, storm
 
 from tracer.errors import NstraceError
@@ -110,6 +110,29 @@ def test_what_the_spool_has_dropped_is_a_gap(bench: Bench) -> None:
     assert [found.origin.sequence for found in rest] == [lost.origin.sequence + 1 + at for at in range(len(rest))]
     source = RecordedSource([found.recording for found in bench.server.opened()])
     assert sum(int((batch.rows["kind"] == Kind.GAP).sum()) for batch in source.batches(lambda: 0.0)) == 1
+
+
+def test_what_was_planned_and_is_gone_is_in_the_gap(bench: Bench) -> None:
+    """The publisher is killed before its message is stored, and then its file is dropped."""
+    recorder = Recorder(bench.spool, max_bytes=30_000)
+    recorder.take(storm(1, 10))
+    bench.publish()
+    bench.server.die = lambda _when: True
+    recorder.take(storm(11, 10))
+    with pytest.raises(Killed):
+        bench.publish()
+    for first in range(21, 200, 10):
+        recorder.take(storm(first, 10))
+    recorder.close()
+    for path in sorted(bench.spool.glob("*.arrows"))[:-2]:
+        path.unlink()
+    bench.server.die = lambda _when: False
+    bench.start()
+    bench.publish()
+    _first, lost, *_rest = (Batch.concat(content(found)[1]) for found in bench.server.opened())
+    assert lost.rows["kind"].tolist() == [Kind.GAP]
+    told = storm(11, 10).rows["ts_ns"]
+    assert lost.rows["start_ns"][0] <= told.min() and told.max() <= lost.rows["ts_ns"][0]
 
 
 def test_a_gap_is_said_once_whatever_is_killed(bench: Bench) -> None:

@@ -281,17 +281,19 @@ class Publisher:
     def _find(self, place: Place, planned: Planned) -> bool:
         """Open the file of what was planned. Where it is gone, and the server has not stored the message, what was
         planned counts as lost. False: the file may be there soon."""
-        for known in self._spool.listed():
+        listed = self._spool.listed()
+        for known in listed:
             if (known.session, known.part) == (place.session, place.part):
                 return self._begin(known)
+        later = [known for known in listed if _is_after(known, place)]
         last = self._server.last()
         if last is not None and last.get("Nats-Msg-Id") == self._origin_of(place, planned).id:
-            self._set(msgspec.structs.replace(place, row=planned.end_row, sequence=planned.sequence, planned=None))
+            stored = {"row": planned.end_row, "sequence": planned.sequence, "planned": None}
+            self._set(msgspec.structs.replace(place, **stored))
             return True
-        lost = Planned(planned.sequence, place.part, place.row, place.row, place.last_ns, place.last_ns, is_loss=True)
-        self._set(msgspec.structs.replace(place, planned=lost))
-        self._write_place()
-        return True
+        if later:
+            self._plan_loss(place, later[0])
+        return bool(later)
 
     def _sealed_loss(self, place: Place, planned: Planned) -> bytes:
         rows = _gap(planned.since_ns, planned.until_ns, 0)
