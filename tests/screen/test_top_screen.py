@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
@@ -60,7 +61,7 @@ class Assistant:
 
     def inspect(self, pid: int) -> str:
         self.asked.append(f"inspect {pid}")
-        return f"PID {pid}\ncwd /srv"
+        return f"process {pid}-4700, named make\nPID {pid}\ncwd /srv"
 
     def states(self, procs: list[Proc]) -> None:
         for proc in procs:
@@ -226,6 +227,7 @@ def test_one_process_whole() -> None:
             "cwd /srv",
         ):
             assert wanted in text
+        assert re.findall(r"\b4711-\d+", text) == ["4711-4711"]  # one identity
         await pilot.press("escape")
         assert not isinstance(app.screen, Pane)
 
@@ -581,6 +583,32 @@ def test_moves_and_panes_come_in_the_order_of_their_keys() -> None:
         assert app._exit
 
     assert run(script).asked == ["inspect 4711"]
+
+
+def test_keys_that_come_after_the_end_do_nothing() -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        before = app.wanted()
+        await at_once(app, pilot, "q", "question_mark", "e", "enter", "F", "w")
+        assert app._exit
+        assert app.wanted() == before
+
+    assert run(script).asked == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_first_line_has_whole_words_and_what_matters_most(size: tuple[int, int]) -> None:
+    async def script(app: Screen, pilot: Pilot[None]) -> None:
+        app.take(sample(losses=[Loss(165612, 1, 2, "")], is_sure=False, living=20_000,
+                        by_lane=[LaneCounts(0, 2642, 179, 0)]))  # fmt: skip
+        app.action_pause()
+        await pilot.pause()
+        line = app.lines()[0]
+        assert line.startswith("web   165612 events lost, not sure   20000 processes")
+        assert line.endswith(", paused")
+        wanted = ["1 container", "1321 events/s", "181 failed"]
+        assert [one in line for one in wanted] == ([False, False, True] if size[0] == 80 else [True] * 3)
+
+    run(script, size)
 
 
 def test_what_was_said_goes_with_what_it_was_about() -> None:

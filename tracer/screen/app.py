@@ -9,6 +9,7 @@ import signal
 import time
 from typing import ClassVar, Protocol
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
@@ -110,7 +111,7 @@ class Top(App[None]):
         self.playing = Playing()
         self.error: BaseException | None = None
         self._channel, self._assistant = channel, assistant
-        self._sort, self._is_tree, self._is_paused = 0, True, False
+        self._sort, self._is_tree, self._is_paused, self._is_over = 0, True, False, False
         self._filter = Filter(assistant.condition)
         self._search = self._said = ""
         self._lines: list[str] = []
@@ -208,7 +209,9 @@ class Top(App[None]):
         self.list.names_container = not self._is_tree
         if not self._is_paused:
             self.list.refresh()
-        self.query_one("#head", Static).update(head(self.model, self.playing.hello.title, self._stands_still))
+        self.query_one("#head", Static).update(
+            head(self.model, self.playing.hello.title, self._stands_still, self.size.width)
+        )
         self.query_one("#titles", Static).update(Text(self._titles(), BAR, no_wrap=True))
         self.query_one("#foot", Static).update(self._foot())
         wrong = self.query_one("#wrong", Static)
@@ -258,7 +261,10 @@ class Top(App[None]):
         self._again()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """As textual calls it: which keys are not for the screen, but for the text over it or the field."""
+        """As textual calls it: which keys are for the screen, and not for the text over it or for the field; none any
+        more where it has been left."""
+        if self._is_over:
+            return False
         if isinstance(self.screen, Pane):
             return action == "quit"
         return not self.field.asking or action in _WHILE_TYPING
@@ -266,6 +272,11 @@ class Top(App[None]):
     def action_leave(self) -> None:
         """End."""
         self.exit()
+
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """As of textual; keys that come after it do nothing."""
+        self._is_over = True
+        super().exit(result, return_code, message)
 
     def action_pause(self) -> None:
         """Stand still, or go on."""

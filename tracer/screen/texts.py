@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.style import Style
 from rich.text import Text
 
-from tracer.screen.cells import FAILED, HEADING, rate_text, user_name
+from tracer.screen.cells import FAILED, HEADING, PLAIN, rate_text, user_name
 from tracer.screen.model import Group, Model, Proc
 from tracer.text.counted import counted
 from tracer.text.escape import safe, safe_text
@@ -45,21 +45,27 @@ zombie: it has ended, and its parent does not reap it. Processes too brief to be
 seen are counted in the line + of their container."""
 
 
-def head(model: Model, title: str, stands_still: bool) -> Text:
-    """The first line: what is shown, and how much of everything there is."""
+def head(model: Model, title: str, stands_still: bool, cells: int) -> Text:
+    """The first line: what is shown, and how much of everything there is. What has no room in so many cells is left
+    out, the least important first."""
     living = [group.facts.container for group in model.groups.values() if group.living]
     containers = {(container.id, container.incarnation) for container in living if container}
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{safe_text(title)}  ", HEADING)
-    if model.lost:
-        text.append(f" {model.lost} events lost{'' if model.is_sure else ', not sure'} ", _LOST)
-        text.append("  ")
-    many = f"{counted(model.living, 'process', 'es')}, {counted(len(containers), 'container')}"
-    text.append(f"{many}, {rate_text(model.rate) or '0'} events/s")
-    if model.failed:
-        text.append(f", {model.failed} failed", FAILED)
-    if stands_still:
-        text.append("  paused", HEADING)
+    lost = f" {counted(model.lost, 'event')} lost{'' if model.is_sure else ', not sure'} "
+    parts = [
+        (0, f"{cut(safe_text(title), cells)} ", HEADING),
+        *([(0, lost, _LOST)] if model.lost else []),
+        (1, counted(model.living, "process", "es"), PLAIN),
+        (4, counted(len(containers), "container"), PLAIN),
+        (3, f"{rate_text(model.rate) or '0'} events/s", PLAIN),
+        *([(2, f"{model.failed} failed", FAILED)] if model.failed else []),
+        *([(1, "paused", HEADING)] if stands_still else []),
+    ]
+    while len(parts) > 1 and sum(width(text) + 2 for _rank, text, _style in parts) - 2 > cells:
+        parts.remove(max(parts, key=lambda part: part[0]))
+    text = Text(no_wrap=True)
+    for at, (_rank, part, style) in enumerate(parts):
+        text.append("" if not at else " " if at == 1 else "  " if parts[at - 1][2] == _LOST else ", ")
+        text.append(part, style)
     return text
 
 
@@ -84,7 +90,10 @@ def whole(model: Model, proc: Proc, group: Group | None, wall_offset_ns: int, in
             failed = f"  failed: {error_name(errno)}" if errno else ""
             lines.append(f"  {precise(ts_ns + wall_offset_ns)}  {safe_text(command)}{failed}")
     if inspected:
-        lines += ["", "nstrace inspect", *(f"  {safe_text(line)}" for line in inspected.splitlines())]
+        others = (
+            line for line in inspected.splitlines() if not line.startswith("process ")
+        )  # its identity stands above
+        lines += ["", "nstrace inspect", *(f"  {safe_text(line)}" for line in others)]
     return Text("\n".join(lines))
 
 

@@ -54,6 +54,8 @@ class Lanes:
         self.all: list[Lane] = []
         self._numbers: dict[tuple[_Life | None, PidnsId], int] = {}
         self._of_life: dict[_Life, list[int]] = {}
+        self._of_pair: dict[tuple[int, ...], int] = {}  # as long as nothing is learned
+        self._learned = -1
         self._by_pidns: dict[PidnsId, int] = {}
         self._by_container: dict[tuple[str, int], int] = {}
 
@@ -73,6 +75,16 @@ class Lanes:
 
     def number(self, batch: Batch, at: int, attribution: Attribution) -> int:
         """The number of the lane of the row at an index, which is about a process."""
+        row = batch.rows[at]
+        pair = *row["chain"][0].tolist()[::2], int(row["level"]), int(row["cgroup_id"])
+        if self._learned != attribution.learned:
+            self._learned = attribution.learned
+            self._of_pair.clear()
+        if (found := self._of_pair.get(pair)) is None:
+            found = self._of_pair[pair] = self._number(batch, at, attribution)
+        return found
+
+    def _number(self, batch: Batch, at: int, attribution: Attribution) -> int:
         chain, cgroup_id = chain_of(batch, at), int(batch.rows["cgroup_id"][at])
         member = attribution.member(chain, cgroup_id)
         inside = chain if batch.rows["level"][at] else ()

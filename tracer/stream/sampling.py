@@ -17,6 +17,7 @@ from tracer.stream.failures import is_failure
 from tracer.stream.known import Known
 from tracer.stream.lanes import Lanes
 from tracer.stream.pidns import chain_of
+from tracer.stream.repair import identity
 from tracer.stream.samples import (
     BRIEF_NS,
     MAX_BRIEF,
@@ -44,11 +45,11 @@ _MAX_COMMAND = 4096
 _RECENT = np.dtype(
     [
         ("ts_ns", "<i8"), ("lane", "<i8"), ("tgid", "<u4"), ("start_ns", "<u8"), ("comm", "S16"),
-        ("counts", "?"), ("acts", "?"), ("brief", "?"), ("failed", "?"),
+        ("counts", "?"), ("acts", "?"), ("ends", "?"), ("brief", "?"), ("failed", "?"),
     ]
 )  # fmt: skip
-"""What is kept of a row for WINDOW_NS. tgid, start_ns: whose fork or exec it was, where acts is true. brief: it is the
-end of a process that lived briefly."""
+"""What is kept of a row for WINDOW_NS. tgid, start_ns: whose it is: of a fork the parent's. acts: a fork or exec, as long
+as that one is not known to have ended. ends: its end; brief: after a brief life."""
 
 
 class Sampler:
@@ -100,6 +101,7 @@ class Sampler:
         fresh = _recent(batch.rows, lanes)
         self._recent = np.concatenate([self._recent, fresh])
         self._recent = self._recent[self._recent["ts_ns"] > self._now_ns - WINDOW_NS]
+        _note_ends(self._recent, fresh)
         born, ran, ended, over, moved = self._lives(batch, lanes)
         return Sample(
             self._now_ns, int(fresh["counts"].sum()), len(self._living), self._lanes_to_say(), born, ran, ended,
@@ -187,8 +189,16 @@ def _recent(rows: NDArray[np.void], lanes: NDArray[np.int64]) -> NDArray[np.void
     kept["start_ns"] = np.where(is_fork, rows["parent_start_ns"], rows["start_ns"])
     kept["counts"], kept["failed"] = of_kind(rows, *SUMMARY_KINDS), is_failure(rows)
     kept["acts"] = is_fork | (rows["kind"] == Kind.EXEC)
-    kept["brief"] = (rows["kind"] == Kind.EXIT) & _is_brief(rows)
+    kept["ends"] = rows["kind"] == Kind.EXIT
+    kept["brief"] = kept["ends"] & _is_brief(rows)
     return kept
+
+
+def _note_ends(recent: NDArray[np.void], fresh: NDArray[np.void]) -> None:
+    """Who has ended acts no more: most of those who act in a storm."""
+    acts, over = np.flatnonzero(recent["acts"]), fresh[fresh["ends"]]
+    has_ended = np.isin(*(identity(rows["tgid"], rows["start_ns"]) for rows in (recent[acts], over)))
+    recent["acts"][acts[has_ended]] = False
 
 
 def _is_brief(exits: NDArray[np.void]) -> NDArray[np.bool_]:
