@@ -37,6 +37,7 @@ def test_what_is_a_pid(form: bytes) -> None:
         b"10.0.0.17:80", b"13/14", b"[  123.456789]", b"100 kB", b"100kB", b"50%", b"50 %", b"12 s", b"12 ms",
         b"kill -9", b"#12", b"worker-13", b"Nov 24 ", b"Nov  9 ", b"24 Nov", b"0015", b"12345678", b"1,234", b"+15",
         b"/var/12/x", b"1e15", b"user@12", b"$12", b"4194305", b"1 2 3 4",
+        b"main.go:123]", b"x.c:12: error", b"Main.java:7)",
     ],
 )  # fmt: skip
 def test_what_is_none(text: bytes) -> None:

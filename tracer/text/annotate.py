@@ -10,13 +10,16 @@ from tracer.typed.processes import MAX_PID
 _MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _UNIT = rb"(?:[kKMGT]i?B|[kKMGTBsS]|[mun]s|min|hours?|days?|sec(?:ond)?s?|bytes|pages|times)"
 
+_LINE = b"".join(rb"(?<!\.\w{%d}:)" % length for length in range(1, 5))  # klog's main.go:123
+_WORDS = {b"month": _MONTH, b"unit": _UNIT, b"line": _LINE}
 # What cannot be a PID is left alone: parts of words and of hexadecimal numbers (a1b2, 0x1f), of versions, times,
-# dates, addresses and fractions (1.2.3, 08:15:19, 2026-11-24, 10.0.0.1:80, 3/4), what follows - + # $ @ . or /
-# (but /proc/), days beside a month, and amounts with a unit (100 kB). Python's lookbehinds have a fixed length.
+# dates, addresses and fractions (1.2.3, 08:15:19, 2026-11-24, 10.0.0.1:80, 3/4), lines of a file (x.go:12), what
+# follows - + # $ @ . or / (but /proc/), days beside a month, and amounts with a unit (100 kB). Python's lookbehinds
+# have a fixed length.
 _PID = re.compile(
-    rb"(?=[1-9])(?:(?<=/proc/)|(?<![\w.+#$@/-])(?<![0-9][:,])(?<!%(month)s )(?<!%(month)s  ))"
+    rb"(?=[1-9])(?:(?<=/proc/)|(?<![\w.+#$@/-])(?<![0-9][:,])%(line)s(?<!%(month)s )(?<!%(month)s  ))"
     rb"([1-9][0-9]{0,6})"
-    rb"(?![\w%%]|[.:,+/-][0-9]|[.-]\w| ?(?:%(unit)s\b|%%)| %(month)s\b)" % {b"month": _MONTH, b"unit": _UNIT}
+    rb"(?![\w%%]|[.:,+/-][0-9]|[.-]\w| ?(?:%(unit)s\b|%%)| %(month)s\b)" % _WORDS
 )
 MAX_LINE_BYTES = 1 << 20
 
