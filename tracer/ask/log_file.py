@@ -65,30 +65,45 @@ def _csv(head: bytes, file: io.BufferedReader, name: str) -> LogTable:
     names = _names(first, name)
     schema = pa.schema([(column, pa.string()) for column in names])
     csv.field_size_limit(_MAX_CELL)
-    lines = csv.reader(io.TextIOWrapper(file, "utf-8", "surrogateescape", newline=""))
+    lines = csv.reader(io.TextIOWrapper(file, "utf-8", "surrogateescape", newline=""), strict=True)
     return LogTable(schema, _pieces(_batches(lines, schema, name), schema, name))
 
 
 def _names(line: bytes, name: str) -> list[str]:
     """The columns that a header has."""
     text = line.decode(errors="replace").removeprefix("\ufeff")
-    names: list[str] = next(csv.reader(text.splitlines()[:1]), [])
+    try:
+        names: list[str] = next(csv.reader(text.splitlines()[:1], strict=True), [])
+    except csv.Error as error:
+        raise _wrong_row(name, "the header", error) from error
     if twice := [one for one in names if names.count(one) > 1]:
         raise NstraceError(f"{name} has the column {twice[0]} twice", "rename one of them", ExitCode.USAGE)
     return names
 
 
 def _batches(lines: Iterator[list[str]], schema: pa.Schema, name: str) -> Iterator[pa.RecordBatch]:
-    count = 0
-    try:
-        while rows := [row for row in itertools.islice(lines, _BATCH_ROWS) if row]:
-            if wrong := next((row for row in rows if len(row) != len(schema)), None):
-                what = f"a line behind line {count + 1} has {len(wrong)} columns, the header {len(schema)}"
+    count, not_empty = 0, filter(None, lines)
+    while True:
+        rows: list[list[str]] = []
+        try:
+            rows.extend(itertools.islice(not_empty, _BATCH_ROWS))
+        except csv.Error as error:  # rows has those before
+            raise _wrong_row(name, f"row {count + len(rows) + 1} behind the header", error) from error
+        if not rows:
+            return
+        for at, row in enumerate(rows):
+            if len(row) != len(schema):
+                what = f"row {count + at + 1} behind the header has {len(row)} columns, the header {len(schema)}"
                 raise NstraceError(f"{name} cannot be read: {what}", "LOG is a CSV file with a header")
-            yield pa.RecordBatch.from_arrays([_texts(column) for column in zip(*rows, strict=True)], schema=schema)
-            count += len(rows)
-    except csv.Error as error:
-        raise _unreadable(name, error) from error
+        yield pa.RecordBatch.from_arrays([_texts(column) for column in zip(*rows, strict=True)], schema=schema)
+        count += len(rows)
+
+
+def _wrong_row(name: str, where: str, error: csv.Error) -> NstraceError:
+    """where: in which row something is wrong. In a cell whose quote is not closed is all that follows."""
+    what = "a quote is not closed" if "unexpected end" in str(error) else str(error)
+    hint = 'a quote in a cell is doubled, and the cell is in quotes: "say ""yes"""'
+    return NstraceError(f"{name} cannot be read: {what}, in {where}", hint)
 
 
 def _texts(cells: Sequence[str]) -> pa.Array:
