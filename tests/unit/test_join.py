@@ -72,7 +72,7 @@ def test_it_is_what_translate_says(seed: int, lag_ns: int, tmp_path_factory: pyt
     paths = record(tmp_path_factory.mktemp("world") / "x.arrows", world, 3)
     log, on = log_of(world, chance, 60), On("nr", "time", "where", "", lag_ns)
     past = read_past(source(paths))
-    lines = LogLines([Run(Hindsight(past), past.span, past.wall_offset_ns)], lag_ns)
+    lines = LogLines([Run(Hindsight(past), past.span, past.wall_offset_ns, "host boot")], lag_ns)
     for row in joined(runs_of(paths), log, on):
         wanted: Translation | Unanswered
         if row["nr"] == "0":
@@ -196,20 +196,23 @@ def test_the_command(form: str, world: tuple[list[Path], Being], tmp_path: Path)
     out = tmp_path / f"out.{form}"
     options = {"text": []}.get(form, [form] if form.startswith("--") else ["-w", out])
     done = nstrace(*args, *options)
-    assert (done.returncode, done.stderr) == (0, "nstrace: 2 lines, 1 joined; 1 not: no process had it then\n")
+    assert done.returncode == 0
+    said, *wrote = done.stderr.splitlines()
+    assert said == "nstrace: 2 lines, 1 joined; 1 not: no recorded process had it then"
+    assert [line.startswith(f"nstrace: wrote {out}: 2 rows, ") for line in wrote] == [True] * out.exists()
     shown = done.stdout if not out.exists() else out.read_bytes()
     if form in ("--json", "jsonl"):
         rows = [json.loads(line) for line in shown.splitlines()]
     elif form == "parquet":
         rows = pq.read_table(out).to_pylist()
     elif form == "text":
-        assert f"{being.tgid}-{being.start_ns}" in done.stdout and "no process had it then" in done.stdout
+        assert f"{being.tgid}-{being.start_ns}" in done.stdout and "no recorded process had it then" in done.stdout
         return
     else:
         rows = list(csv.DictReader(io.StringIO(shown if isinstance(shown, str) else shown.decode())))
     assert [row["message"].replace("\\x0a", "\n") for row in rows] == ["two\nlines", "nobody"]
     assert [row["process_id"] or None for row in rows] == [f"{being.tgid}-{being.start_ns}", None]
-    assert [row["process_unknown"] or None for row in rows] == [None, "no process had it then"]
+    assert [row["process_unknown"] or None for row in rows] == [None, "no recorded process had it then"]
 
 
 def test_from_stdin_and_parquet(world: tuple[list[Path], Being], tmp_path: Path) -> None:
@@ -236,7 +239,10 @@ def test_from_stdin_and_parquet(world: tuple[list[Path], Being], tmp_path: Path)
         ("a,process_id\n1,2\n", ["--on", "a", "--time-column", "a"], 2, "begin with process_"),
         ('{"a": 1}\n', ["--on", "a", "--time-column", "a"], 2, "lines of JSON"),
         ("", ["--on", "a", "--time-column", "a"], 1, "is empty"),
-        ("a,b\n1\n", ["--on", "a", "--time-column", "b"], 1, "cannot be read"),
+        ("a,b\n1\n", ["--on", "a", "--time-column", "b"], 1, "row 1 behind the header has 1 columns, the header 2"),
+        ('a,b\n1,2\n3,"4\n5,6\n', ["--on", "a", "--time-column", "b"], 1, "a quote is not closed, in row 2 behind"),
+        ('a,b\n1,2\n3,"4"5\n6,7\n', ["--on", "a", "--time-column", "b"], 1, "in row 2 behind the header"),
+        ('a,"b\n1,2\n', ["--on", "a", "--time-column", "b"], 1, "a quote is not closed, in the header"),
         ("PAR1xxxx", ["--on", "a", "--time-column", "b"], 1, "cannot be read"),
         ("a,b\n1,2\n", ["--on", "a", "--time-column", "b", "--json", "--csv"], 2, "exclude each other"),
         ("a,b\n1,2\n", ["--on", "a", "--time-column", "b", "-w", "x.txt"], 2, "does not say in which format"),

@@ -34,7 +34,7 @@ def stamp(second: float, length_ns: int = 1, since_boot: bool = False) -> Stamp:
 def run(path: Path) -> Run:
     made = hindsight(path)
     past = made._past
-    return Run(made, past.span, past.wall_offset_ns)
+    return Run(made, past.span, past.wall_offset_ns, "host boot")
 
 
 def asked(runs: list[Run], proc: str, *stamps: Stamp, lag_ns: int = LAG_NS) -> int | Unanswered:

@@ -138,6 +138,10 @@ def test_all_columns_of_exports_are_there(lives: Path) -> None:
     assert list(first) == [column.name for column in columns_in(Output.EXPORT)]
 
 
+def test_the_tables_that_are_listed_are_those_that_can_be_named(lives: Path) -> None:
+    assert [row["name"] for row in ask(lives, "show tables")] == ["containers", "events", "gaps", "processes"]
+
+
 def test_several_files_and_a_window(recorded: Callable[..., Path]) -> None:
     files = [recorded(f"part{nr}", storm(nr * 1000, 100)) for nr in (1, 2)]
     query = "select count(*) n from events"
@@ -158,7 +162,8 @@ def test_a_result_in_a_file_is_whole_and_private(form: str, lives: Path, tmp_pat
     out = tmp_path / f"out.{form}"
     lived = "ended - ended + interval 30 minutes as lived"
     query = f"select pid, signal, commands, {lived} from processes where ended_sure order by pid"
-    assert nstrace("sql", "-w", out, lives, query).returncode == 0
+    wrote = nstrace("sql", "-w", out, lives, query)
+    assert (wrote.returncode, wrote.stdout) == (0, "") and wrote.stderr.startswith(f"nstrace: wrote {out}: 2 rows, ")
     assert out.stat().st_mode & 0o777 == 0o600
     rows = list(FORMS[form](out.read_bytes()))
     assert [int(row["pid"]) for row in rows] == [60, 61]
@@ -167,7 +172,7 @@ def test_a_result_in_a_file_is_whole_and_private(form: str, lives: Path, tmp_pat
     assert rows[0]["commands"] in (["a 1", "b"], '["a 1","b"]')
     again = nstrace("sql", "-w", out, lives, query)
     assert again.returncode == 1 and "already exists" in again.stderr
-    assert nstrace("sql", "--force", "-w", out, lives, query).returncode == 0
+    assert nstrace("sql", "--force", "-q", "-w", out, lives, query).stderr == ""
 
 
 def test_times_in_parquet_are_of_the_zone_utc(lives: Path, tmp_path: Path) -> None:

@@ -23,46 +23,57 @@ _NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1000, "ns": 1}
 class Form(Protocol):
     """Writes batches, all of one schema, to a file."""
 
-    def __call__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
-        """Write all rows."""
+    def __call__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
+        """Write all rows. Gives how many there were."""
 
 
-def write_json(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
+def write_json(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
     """One object a line, as everywhere: times in RFC 3339, absent = null."""
+    count = 0
     for batch in batches:
+        count += len(batch)
         objects = (dict(zip(schema.names, row, strict=True)) for row in _rows(batch))
         lines = (safe_json(msgspec.json.encode(item).decode()) for item in objects)
         file.write("".join(f"{line}\n" for line in lines).encode())
+    return count
 
 
-def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
+def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
     """A header, then a line a row, as `tracer.ask.csv_text.lines` makes them."""
     file.write(csv_text.header(schema.names))
+    count = 0
     for batch in batches:
+        count += len(batch)
         file.write(csv_text.lines(batch.columns, _values))
+    return count
 
 
-def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
+def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
     """Parquet, zstd; times are in UTC, and what it has no type for is text."""
     target = pa.schema([field.with_type(_stored(field.type)) for field in schema])
+    count = 0
     with pq.ParquetWriter(file, target, compression="zstd", store_schema=False) as writer:
         for batch in batches:
             pairs = zip(batch.columns, target, strict=True)
             arrays = [_as_stored(array, field.type) for array, field in pairs]
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=target))
+            count += len(batch)
+    return count
 
 
 def text_writer(line_width: int | None, header: bool) -> Form:
     """Writes columns, as wide as their texts; lines are cut to line_width. Of a long result the first rows decide."""
 
-    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
+    def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
         titles = [TextColumn(safe_text(field.name), right=_is_number(field.type)) for field in schema]
         rows = ([_text(value) for value in row] for batch in batches for row in _rows(batch))
-        with_header = header
+        with_header, count = header, 0
         while (part := list(itertools.islice(rows, _WIDE_ROWS))) or with_header:
             table = columns(titles, part, line_width)
             file.write((f"{table.header}\n{table.text}" if with_header else table.text).encode())
             with_header = False
+            count += len(part)
+        return count
 
     return write
 

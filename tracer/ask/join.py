@@ -8,7 +8,7 @@ tell of others, is said instead of an answer. The log is read in pieces, so that
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,14 +39,15 @@ _DETAILS = (
 NEEDED = ("proc_id", *_DETAILS)
 """The columns of the table `processes` that a join needs."""
 _HOST, _UNKNOWN, _MAX_GROUPS = 0, -2, 1 << 16
-_WHY = [why.value for why in Unanswered]
+_UNANSWERED = list(Unanswered)
+_WHY = [why.value for why in _UNANSWERED]
 _CODES = {why: code for code, why in enumerate(Unanswered)}
 _ANSWERED = -1
-_WINDOWS = pa.schema(
-    [(name, pa.int64()) for name in ("line", "run", "grp", "nr", "begin_ns", "end_ns", "lost_ns", "run_ns", "spaces")]
-)
-"""lost_ns: of all losses that were not repaired by then the latest; run_ns: when the run began to record; spaces: how
-many PID namespaces the number may be one of, at the most 2."""
+_NAMES = ("line", "meaning", "run", "grp", "nr", "begin_ns", "end_ns", "lost_ns", "run_ns", "spaces")
+_WINDOWS = pa.schema([(name, pa.int64()) for name in _NAMES])
+"""meaning: one number for each meaning of a line's time; lost_ns: of all losses that were not repaired by then the
+latest; run_ns: when the run began to record; spaces: how many PID namespaces the number may be one of, at the most
+2."""
 _PROCESSES = """
 create temp table detail as
 select life.tgid || '-' || life.start as process_id, life.tgid as process_pid, life.pids[-1] as process_ns_pid,
@@ -87,6 +88,16 @@ class _Found(NamedTuple):
 
     proc: NDArray[np.int64]
     why: NDArray[np.int64]
+    moment_ns: NDArray[np.int64]
+
+
+class _Meant(NamedTuple):
+    """The windows of one line: the clock and the meaning of its time; what is answered, as codes, process and moment;
+    shape (m,)."""
+
+    asked: list[tuple[str, int]]
+    code: NDArray[np.int64]
+    proc: NDArray[np.int64]
     moment_ns: NDArray[np.int64]
 
 
@@ -207,7 +218,7 @@ class Join:
             line = moments.line[meets]
             begin_ns = np.maximum(begin_ns[meets] - self._on.lag_ns, run.begin_ns)
             end_ns = np.minimum(end_ns[meets], run.end_ns)
-            values = [line, np.full(len(line), number), groups[line], numbers[line], begin_ns, end_ns]
+            values = [line, meets, np.full(len(line), number), groups[line], numbers[line], begin_ns, end_ns]
             values += [self._lost(number, groups[line], begin_ns, end_ns), np.full(len(line), run.begin_ns)]
             values += [1 + np.isin(groups[line], self._in_several[number])]
             parts.append(pa.table([pa.array(value) for value in values], _WINDOWS))
@@ -230,9 +241,9 @@ class Join:
         """Set what is found of the lines that have windows."""
         self._database.register("windows", windows.combine_chunks())
         rows = self._fetched(f"select * from ({_LAST}) order by line")
-        line, begin_ns, end_ns, lost_ns, run_ns, spaces, proc, start, seen, before, meets, others = (
+        line, meaning, run, begin_ns, end_ns, lost_ns, run_ns, spaces, proc, start, seen, before, meets, others = (
             _values(rows[name])
-            for name in (*("line", "begin_ns", "end_ns", "lost_ns", "run_ns", "spaces"),
+            for name in (*("line", "meaning", "run", "begin_ns", "end_ns", "lost_ns", "run_ns", "spaces"),
                          *("proc", "start", "seen", "seen_before", "meets", "others"))
         )  # fmt: skip
         known_ns = np.where((start <= begin_ns) & (proc >= 0), seen, before)
@@ -251,7 +262,9 @@ class Join:
         found.why[line], found.moment_ns[line] = code, moment_ns
         starts = np.flatnonzero(np.diff(line, prepend=-1))
         for first, last in _several(starts, len(line)):
-            _combine(found, slice(first, last), line, code, proc, moment_ns, self._same)
+            which = slice(first, last)
+            asked = [(self._runs[of].clock, nth) for of, nth in zip(run[which], meaning[which], strict=True)]
+            _combine(found, int(line[first]), _Meant(asked, code[which], proc[which], moment_ns[which]), self._names)
 
     def _elsewhere(self, rows: pa.Table, odd: NDArray[np.bool_], *state: NDArray[Any]) -> Sequence[NDArray[Any]]:
         """Where the last one had ended before the window and an earlier one, of another namespace, had not."""
@@ -271,10 +284,10 @@ class Join:
         state[3][at], state[4][at] = _values(found["count"]) > 1, True
         return state
 
-    def _same(self, procs: NDArray[np.int64]) -> int:
-        """How many different processes these are: two runs may have recorded the same one."""
-        names = self._details.select([f"{PREFIX}id", f"{PREFIX}began"]).take(pa.array(procs))
-        return len(set(zip(*(column.to_pylist() for column in names.columns), strict=True)))
+    def _names(self, procs: NDArray[np.int64]) -> list[str]:
+        """The identities of these processes."""
+        names: list[str] = self._details[f"{PREFIX}id"].take(pa.array(procs)).to_pylist()
+        return names
 
     def _states(self, found: _Found) -> tuple[pa.Array, pa.Array]:
         """Name and arguments of each line's process, as of its moment."""
@@ -300,15 +313,17 @@ def _several(starts: NDArray[np.int64], count: int) -> Iterator[tuple[int, int]]
         yield int(starts[at]), int(ends[at])
 
 
-def _combine(found: _Found, which: slice, line, code, proc, moment_ns, same) -> None:  # type: ignore[no-untyped-def]
-    answered = np.flatnonzero(code[which] == _ANSWERED)
-    reasons = {list(Unanswered)[one] for one in code[which].tolist() if one != _ANSWERED}
-    why = why_not(same(proc[which][answered]) if len(answered) else 0, reasons)
-    at = line[which][0]
-    found.proc[at] = -1 if why else proc[which][answered[0]]
-    found.why[at] = _CODES[why] if why else _ANSWERED
+def _combine(found: _Found, line: int, meant: _Meant, names: Callable[[NDArray[np.int64]], list[str]]) -> None:
+    """Set what is found of a line that has several windows."""
+    answered = np.flatnonzero(meant.code == _ANSWERED)
+    clocks = [meant.asked[at][0] for at in answered.tolist()]
+    processes = set(zip(clocks, names(meant.proc[answered]), strict=True)) if len(answered) else set()
+    whys = [None if code == _ANSWERED else _UNANSWERED[code] for code in meant.code.tolist()]
+    why = why_not(len(processes), zip(meant.asked, whys, strict=True))
+    found.proc[line] = -1 if why else meant.proc[answered[0]]
+    found.why[line] = _CODES[why] if why else _ANSWERED
     if not why:
-        found.moment_ns[at] = moment_ns[which][answered[0]]
+        found.moment_ns[line] = meant.moment_ns[answered[0]]
 
 
 def _column(piece: pa.Table, name: str) -> pa.Array:

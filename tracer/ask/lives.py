@@ -74,9 +74,10 @@ where before is distinct from {'c': comm, 'a': command}
 
 
 class RunOf(NamedTuple):
-    """What else is known of a run: from when to when it recorded (boottime), wall clock minus boottime, its gaps as
-    `Gaps.in_order` has them, and what it knows of containers."""
+    """What else is known of a run: its clock, as `Metadata.clock`, from when to when it recorded (boottime), wall clock
+    minus boottime, its gaps as `Gaps.in_order` has them, and what it knows of containers."""
 
+    clock: str
     begin_ns: int
     end_ns: int
     offset_ns: int
@@ -112,7 +113,8 @@ def _make(database: duckdb.DuckDBPyConnection, rows: _Rows, name: str, statement
 def _run(source: RecordedSource, notes: NDArray[np.void]) -> RunOf:
     span, offset_ns = span_of(source), source.wall_offset_ns
     gaps, facts = Gaps(notes).in_order(), facts_alone(source)
-    return RunOf(span.begin_ns - offset_ns, span.end_ns - offset_ns, offset_ns, *gaps, facts)
+    clock = source.recordings[0].facts.clock
+    return RunOf(clock, span.begin_ns - offset_ns, span.end_ns - offset_ns, offset_ns, *gaps, facts)
 
 
 class _Rows:

@@ -40,13 +40,15 @@ class Fact(NamedTuple):
 class Relation(NamedTuple):
     """A table. facts: its columns, in order. kinds: of the events that it is made from. query: takes the names of the
     columns that are wanted; returns how it is made from the table `rows`. by_process: it has a row for each process,
-    and can be made of the rows of some processes at a time; `loss` is a table then (`_processes`)."""
+    and can be made of the rows of some processes at a time; `loss` is a table then (`_processes`). of_lives: its rows
+    are worked out from all events of a process or a container."""
 
     doc: str
     facts: Mapping[str, Fact]
     kinds: frozenset[Kind]
     query: Callable[[Collection[str]], str]
     by_process: bool = False
+    of_lives: bool = False
 
     def needs(self, wanted: Collection[str]) -> set[str]:
         """The columns of events that are needed to make these of the table."""
@@ -99,7 +101,7 @@ def _process_facts() -> dict[str, Fact]:
         ),
         "ended": Fact(
             "When it ended, or was found to have ended; null: no end is known.",
-            "max(time) filter (event = 'exit')", ("time", "event"),
+            "min(time) filter (event = 'exit')", ("time", "event"),
         ),
         "ended_sure": Fact(
             "Whether that is certain: its exit was reported, or it still lived when the recording ended. False where it"
@@ -161,10 +163,11 @@ RELATIONS = {
     ),
     "processes": Relation(
         "One row for each process.", PROCESSES,
-        (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS, _processes, by_process=True,
+        (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS, _processes, by_process=True, of_lives=True,
     ),
     "containers": Relation(
-        "One row for each life of a container.", CONTAINERS, (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS, _containers
+        "One row for each life of a container.", CONTAINERS, (PROCESS_KINDS & SHOWN_KINDS) - _OF_THREADS, _containers,
+        of_lives=True,
     ),
     "gaps": Relation(
         "Where events were lost.",

@@ -12,6 +12,8 @@ from tracer.ask.processes import Processes
 from tracer.ask.relations import RELATIONS
 from tracer.ask.rows import Rows, Sources
 from tracer.errors import ExitCode, NstraceError
+from tracer.recording.filtered import LIVES, check_complete
+from tracer.recording.once import give_each_once
 from tracer.recording.source import RecordedSource
 
 if TYPE_CHECKING:
@@ -45,15 +47,30 @@ class Tables:
 
     def __init__(self, database: duckdb.DuckDBPyConnection, sources: Sources, wanted: frozenset[str] | None) -> None:
         self.error: BaseException | None = None
+        self._readings: list[Reading] = []  # for as long as the views
         for name, relation in RELATIONS.items():
             columns = [column for column in relation.facts if wanted is None or column.lower() in wanted]
             columns = columns or [next(iter(relation.facts))]  # count(*) needs none, a table has some
+            read = _complete(sources) if relation.of_lives else sources
             if relation.by_process:
-                database.register(name, Reading(self, Processes(sources, relation, columns)))
+                database.register(name, Reading(self, Processes(read, relation, columns)))
                 continue
-            database.register(f"_{name}", Reading(self, Rows(sources, relation.kinds, relation.needs(columns))))
-            query = relation.query(columns).replace("from rows", f'from "_{name}"')
-            database.execute(f'create temp view "{name}" as {query}').fetchall()
+            self._readings.append(Reading(self, Rows(read, relation.kinds, relation.needs(columns))))
+            # the rows have no name: "show tables" lists what a query can name
+            made = database.from_arrow(self._readings[-1]).query("rows", relation.query(columns))
+            assert made is not None  # it is no statement without a result
+            made.create_view(name)
+
+
+def _complete(sources: Sources) -> Sources:
+    """The same sources, of which no event was left out by a condition: else this raises NstraceError."""
+
+    def complete() -> list[RecordedSource]:
+        found = sources()
+        check_complete(found, LIVES)
+        return found
+
+    return complete
 
 
 class Batches(Protocol):
@@ -94,19 +111,25 @@ class Reading:
 def readings(
     first: Sequence[RecordedSource], window: Callable[[list[RecordedSource]], list[RecordedSource]]
 ) -> Sources:
-    """A function that returns these recordings, and after the first time others of the same files. window: chooses
-    those that have events in it, and sets them to show it alone. Raises NstraceError for a second reading of a pipe."""
+    """A function that returns these recordings, and after the first time others of the same files; what several have
+    recorded is in them once. window: chooses those that have events in it, and sets them to show it alone. Raises
+    NstraceError for a second reading of a pipe."""
     unread = [list(first)]
 
     def sources() -> list[RecordedSource]:
+        chosen = window(again())
+        give_each_once(chosen)
+        return chosen
+
+    def again() -> list[RecordedSource]:
         if unread:
-            return window(unread.pop())
+            return unread.pop()
         if any(source.is_stream for source in first):
             raise NstraceError(
                 "this query reads the recording twice, and a pipe can be read once",
                 "save the recording to a file first",
                 ExitCode.USAGE,
             )
-        return window([RecordedSource([one.again() for one in source.recordings], source.targets) for source in first])
+        return [RecordedSource([one.again() for one in source.recordings], source.targets) for source in first]
 
     return sources

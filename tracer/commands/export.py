@@ -80,7 +80,9 @@ def command(
     nstrace export --what processes --to csv all.arrows
     """
     from tracer.commands.progress import is_wanted, progress
+    from tracer.recording.filtered import say_incomplete
     from tracer.recording.multiple_runs import check_found
+    from tracer.recording.once import give_each_once
     from tracer.wiring.open_recordings import check_kept, open_later, sayer, split_files, targets_of
 
     files, targets = split_files(arguments)
@@ -95,8 +97,8 @@ def command(
     _check_library(form)
     check_kept(out, files)
     table = Table(form, what, where, fields)
-    shows = is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(files, table.uses, targets_of(targets), sayer(quiet))
+    shows, say = is_wanted(quiet, to_stdout=out == "-"), sayer(quiet)
+    parse = open_later(files, table.uses, targets_of(targets), say)
 
     command_pid = os.getpid()
 
@@ -106,6 +108,9 @@ def command(
         sources = parse()
         chosen = in_window(sources, since, until, with_living=form == "perfetto")
         let_pass(table.where, chosen)
+        if what == "events" and form != "perfetto":
+            say_incomplete(chosen, say)
+            give_each_once(chosen)
         with progress(chosen, shows):
             wrote = write(chosen)
         if not any(source.found for source in chosen):
@@ -175,9 +180,9 @@ class Table:
         from tracer.ask.answer import FORMS
         from tracer.ask.tables import readings
 
-        FORMS[self.form](*self.query.answer(readings(sources, lambda found: found)), file)
+        rows = FORMS[self.form](*self.query.answer(readings(sources, lambda found: found)), file)
         file.flush()
-        return ""
+        return counted(rows, "row")
 
 
 def _into_stdout(convert: Convert, table: Table) -> None:

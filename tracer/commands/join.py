@@ -81,13 +81,19 @@ def command(
     parse = open_later(list(files), _USED, (), say)
     with spill_folder() as spill:
         threads = _Threads(result.room(spill))
-        result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin, spill)
+        result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin, spill, quiet)
     return 0
 
 
 _USED = (
     *("tracer.ask.join", "tracer.ask.lives", "tracer.ask.log_file", "tracer.ask.log_times", "tracer.ask.tables"),
-    *("tracer.recording.some_columns", "tracer.recording.questions", "tracer.text.counted", "tracer.text.times"),
+    *(
+        "tracer.recording.some_columns",
+        "tracer.recording.questions",
+        "tracer.recording.filtered",
+        "tracer.text.counted",
+        "tracer.text.times",
+    ),
     *("numpy.ma", "numpy.strings", "difflib", "pyarrow.parquet"),
 )
 
@@ -116,12 +122,14 @@ def _write(
     file: IO[bytes],
     say: Callable[[str], None],
     threads: _Threads,
-) -> None:
+) -> str:
+    """Write the joined lines. Gives how many there are, in words."""
     from tracer.ask.join import NEEDED, PREFIX, Join
     from tracer.ask.lives import build
     from tracer.ask.log_file import read_log
     from tracer.ask.tables import Tables, readings
-    from tracer.recording.source import check_complete
+    from tracer.recording.filtered import check_complete
+    from tracer.text.counted import counted
     from tracer.text.times import year
 
     if any(source.is_stream for source in sources):
@@ -138,9 +146,10 @@ def _write(
     pieces = (join.joined(piece) for piece in log.pieces)
     first = next(pieces, None)
     first = join.joined(log.schema.empty_table()) if first is None else first
-    form(first.schema, _batches(first, pieces), file)
+    rows = form(first.schema, _batches(first, pieces), file)
     file.flush()
     say(_summary(join.counts))
+    return counted(rows, "row")
 
 
 def _batches(first: pa.Table, pieces: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:

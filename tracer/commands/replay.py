@@ -65,7 +65,9 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     nstrace replay --speed 10 --max-idle 1s --since 14:03 --until +5m web.arrows
     """
     from tracer.commands.progress import is_wanted, progress
+    from tracer.recording.filtered import say_incomplete
     from tracer.recording.multiple_runs import Runs, RunsView, check_found
+    from tracer.recording.once import give_each_once
     from tracer.recording.replay_speed import Paced
     from tracer.wiring.conditions import let_pass, make_filter
     from tracer.wiring.ending import Ending
@@ -78,11 +80,14 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     files, targets = split_files(arguments)
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     with Ending() as ending:
-        sources = open_sources(files, view_modules(options), targets_of(targets), sayer(options.quiet))
+        say = sayer(options.quiet)
+        sources = open_sources(files, view_modules(options), targets_of(targets), say)
+        say_incomplete(sources, say)
         chosen = in_window(sources, since, until)
         for source in chosen:  # live, rows wait for a name only where a TARGET needs it
             source.knows_what_follows = any(target.needs_names for target in source.targets)
         let_pass(where, chosen)
+        give_each_once(chosen)
         width = expected_width(targets)
         view = RunsView({one.attribution: make_view(options, one.wall_offset_ns, sys.stdout, width) for one in chosen})
         played = Runs([Paced(source, speed, values["max_idle"]) if speed else source for source in chosen])

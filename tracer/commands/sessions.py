@@ -106,6 +106,7 @@ def _living(texts: tuple[str, ...], quiet: bool) -> _Found:
 
 
 def _recorded(texts: tuple[str, ...], files: tuple[str, ...], at: str | None, quiet: bool) -> _Found:
+    from tracer.recording.filtered import LIVES, check_complete
     from tracer.recording.multiple_runs import check_found, run_of
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
 
@@ -114,6 +115,7 @@ def _recorded(texts: tuple[str, ...], files: tuple[str, ...], at: str | None, qu
         files, (*_USED, "tracer.past.sessions", "tracer.typed.moments"), targets_of(meant), sayer(quiet)
     )
     chosen = [run_of(sources, at)] if at is not None else sources
+    check_complete(chosen, LIVES)
     sessions = [one for source in chosen for one in _of_run(source, at)]
     check_found(chosen)
     return _Found(sessions, str, time.time_ns())

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.text.counted import counted
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
 from tracer.wiring.spill import spill_folder
@@ -67,8 +68,17 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     form = result.form()
     with spill_folder() as spill:
         query = Query(text, result.room(spill))
-        parse = open_later(files, USES, (), say, growing)
-        result.give(lambda file: _write(query, parse(), (since, until), form, file), query.begin_threads, spill)
+        parse = open_later(files, (*USES, "tracer.recording.filtered"), (), say, growing)
+
+        def write(file: IO[bytes]) -> str:
+            from tracer.recording.filtered import say_incomplete
+
+            sources = parse()
+            wrote = _write(query, sources, (since, until), form, file)
+            say_incomplete(sources, say)
+            return wrote
+
+        result.give(write, query.begin_threads, spill, quiet)
     return 0
 
 
@@ -81,9 +91,11 @@ def _write(
     window: tuple[str | None, str | None],
     form: Form,
     file: IO[bytes],
-) -> None:
+) -> str:
+    """Write the result. Gives how much that is, in words."""
     from tracer.ask.tables import readings
 
     sources = readings(recordings, lambda found: in_window(found, *window))
-    form(*query.answer(sources), file)
+    rows = form(*query.answer(sources), file)
     file.flush()
+    return counted(rows, "row")

@@ -70,6 +70,7 @@ def _of_files(
     files: list[str], targets: tuple[str, ...], since: str | None, until: str | None, options: StreamOptions
 ) -> int:
     from tracer.commands.progress import is_wanted, progress
+    from tracer.recording.filtered import is_filtered, say_incomplete
     from tracer.recording.multiple_runs import check_found
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
     from tracer.wiring.summarizing import USES, Summarizing
@@ -83,13 +84,14 @@ def _of_files(
         files, growing, since, until = [*kept.files], kept.growing, kept.begin, kept.end
     summarizing = Summarizing(options)
     sources = open_sources(files, USES, targets_of(targets), say, growing)
+    say_incomplete(sources, say)
     chosen = in_window(sources, since, until, with_living=True)
     with progress(chosen, shows):
         tallies = [_tallies_of(source) for source in chosen]
     check_found(sources)
     for source, found in zip(chosen, tallies, strict=True):
-        host = source.recordings[0].facts.host
-        summarizing.write(sys.stdout, found, source.wall_offset_ns, host, str(source) if len(chosen) > 1 else "")
+        title, host = str(source) if len(chosen) > 1 else "", source.recordings[0].facts.host
+        summarizing.write(sys.stdout, found, source.wall_offset_ns, host, title, is_filtered=is_filtered(source))
     is_whole = all(source.is_complete and not source.lost for source in chosen)
     return int(ExitCode.EVENTS_LOST) if options.require_complete and not is_whole else 0
 

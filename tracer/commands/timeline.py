@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
     from tracer.views.timeline import Page
 
-_USES = ("tracer.views.timeline", "tracer.past.timeline", "tracer.recording.multiple_runs")
+_USES = (
+    *("tracer.views.timeline", "tracer.past.timeline"),
+    *("tracer.recording.filtered", "tracer.recording.multiple_runs"),
+)
 
 
 @click.command("timeline")
@@ -102,14 +105,17 @@ def _page() -> Page:
 
 
 def _rendered(sources: list[RecordedSource], page: Page) -> tuple[bytes, int]:
-    """The page of the one run, and how many processes it shows. Raises NstraceError (usage) where there are several."""
+    """The page of the one run, and how many processes it shows. Raises NstraceError where there are several, or not all
+    events are in it."""
     from tracer.past.timeline import Collector
+    from tracer.recording.filtered import LIVES, check_complete
     from tracer.recording.multiple_runs import check_found, run_of
     from tracer.text import zone
     from tracer.version import VERSION
     from tracer.views.timeline import About, render
 
     source = run_of(sources)
+    check_complete([source], LIVES)
     collector = Collector()
     for batch in source.batches(lambda: 0.0):
         collector.take(batch, source.attribution)

@@ -7,7 +7,7 @@ it, and nothing was lost that could tell of another.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -22,21 +22,23 @@ from tracer.typed.processes import Proc
 class Unanswered(Enum):
     """Why there is no answer about a number: in words, for people."""
 
-    NO_TIME = "the line has no time"
+    NO_TIME = "the line has no time that can be read"
     NO_PID = "there is no PID"
     NO_CONTAINER = "there is no container"
     NOT_RECORDED = "nothing was recorded then"
-    NOBODY = "no process had it then"
+    NOBODY = "no recorded process had it then"
     AMBIGUOUS = "several processes had it about then"
     LOST = "events are missing there"
 
 
 class Run(NamedTuple):
-    """A run of nstrace that can be asked. span: by the wall clock, ns; wall_offset_ns: wall clock minus boottime."""
+    """A run of nstrace that can be asked. span: by the wall clock, ns; wall_offset_ns: wall clock minus boottime.
+    clock: the same for runs on one host since it booted, whose processes are the same where PID and start time are."""
 
     hindsight: Hindsight
     span: Span
     wall_offset_ns: int
+    clock: str
 
 
 class LogLines:
@@ -47,15 +49,17 @@ class LogLines:
 
     def ask(self, proc: Proc, stamps: Iterable[Stamp]) -> Translation | Unanswered:
         """The process that is meant by a PROC in a line. stamps: what the line's time can mean."""
-        windows = [
-            (run, window) for stamp in stamps for run in self._runs if (window := self._window(run, stamp)) is not None
+        found = [
+            (run.clock, stamp, self._ask(run, proc, window))
+            for stamp in stamps
+            for run in self._runs
+            if (window := self._window(run, stamp)) is not None
         ]
-        if not windows:
+        if not found:
             return Unanswered.NOT_RECORDED
-        found = [self._ask(run, proc, window) for run, window in windows]
-        answers = {_identity(one): one for one in found if isinstance(one, Translation)}
-        reasons = {one for one in found if isinstance(one, Unanswered)}
-        return why_not(len(answers), reasons) or next(iter(answers.values()))
+        answers = {(clock, one.entry.proc_id): one for clock, _stamp, one in found if isinstance(one, Translation)}
+        said = (((clock, stamp), None if isinstance(one, Translation) else one) for clock, stamp, one in found)
+        return why_not(len(answers), said) or next(iter(answers.values()))
 
     def _window(self, run: Run, stamp: Stamp) -> Span | None:
         """The window, boottime; None: the line was not written while this run recorded."""
@@ -79,16 +83,16 @@ class LogLines:
         return run.hindsight.translation(proc, lives[0], end_ns) if lives else Unanswered.NOBODY
 
 
-def why_not(answers: int, reasons: Collection[Unanswered]) -> Unanswered | None:
+def why_not(answers: int, said: Iterable[tuple[Hashable, Unanswered | None]]) -> Unanswered | None:
     """Why a line has no answer; None: it has one. answers: how many different processes were found in all that its time
-    can mean, and in all runs; reasons: why there was none in others of them."""
+    can mean, and in all runs. said: of each of these what was asked, the same for runs of one host and one meaning of
+    the time, and why there was no answer, None: there was one. Where one such run knows, another has lost nothing."""
+    found = list(said)
+    known = {asked for asked, why in found if why is None}
+    reasons = {why for asked, why in found if why and not (why is Unanswered.LOST and asked in known)}
     if answers == 1 and Unanswered.LOST not in reasons and Unanswered.AMBIGUOUS not in reasons:
         return None
     if answers:
         return Unanswered.AMBIGUOUS
     order = (Unanswered.AMBIGUOUS, Unanswered.LOST, Unanswered.NOBODY)
     return next((reason for reason in order if reason in reasons), Unanswered.NOT_RECORDED)
-
-
-def _identity(translation: Translation) -> tuple[int, int]:
-    return translation.entry.proc_id.tgid, translation.entry.started_ns

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tracer.answers.census import Census
 from tracer.past.census import LossWindow, Recall
+from tracer.recording.filtered import check_complete
 from tracer.recording.row_filter import RowsOf
 from tracer.recording.source import RecordedSource
 from tracer.stream.batch import Batch
@@ -25,7 +26,8 @@ class Recalled(NamedTuple):
 
 def read_census(source: RecordedSource, moment_ns: int) -> Recalled:
     """The census of a moment. moment_ns: by the wall clock. source: no stream, without targets. What comes after the
-    moment is read for the next event of those that live then: it shows what they had changed."""
+    moment is read for the next event of those that live then: it shows what they had changed. Raises NstraceError."""
+    check_complete([source])
     recall = Recall(source.attribution, source.wall_offset_ns)
     source.show(Span(0, moment_ns))
     recall.take(source.batches(lambda: 0.0))

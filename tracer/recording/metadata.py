@@ -22,7 +22,7 @@ _MAX_DIGITS = 20
 class Metadata:
     """The metadata, as a reader uses it, within `tracer.recording.limits`. session: one run of nstrace; part: the
     number of the file in it, from 1; began_ns: when the file was begun, wall clock. is_filtered: events were left out
-    by a condition."""
+    by a condition. boot_id: of the boot in which it was recorded; "": not known."""
 
     schema: int
     wall_offset_ns: int
@@ -32,6 +32,12 @@ class Metadata:
     part: int
     command: str
     is_filtered: bool = False
+    boot_id: str = ""
+
+    @property
+    def clock(self) -> str:
+        """The same for recordings of one boot of a host: what they say of times since boot is about the same clock."""
+        return f"{self.host} {self.boot_id or self.session}"
 
     @classmethod
     def parse(cls, metadata: Mapping[str, str]) -> Metadata:
@@ -45,6 +51,7 @@ class Metadata:
             part=number_in(metadata, "part"),
             command=metadata.get("command", ""),
             is_filtered=metadata.get("filtered") == "1",
+            boot_id=metadata.get("boot_id", "")[:MAX_NAME_BYTES],
         )
 
 

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from tracer.errors import NstraceError
 from tracer.past.archive import Past
 from tracer.past.history import History
+from tracer.recording.filtered import check_complete
 from tracer.recording.index import Index
 from tracer.recording.keys import host_keys
 from tracer.recording.reader import Recording
 from tracer.recording.row_filter import RowFilter, RowsOf
-from tracer.recording.source import RecordedSource, check_complete
+from tracer.recording.source import RecordedSource
 from tracer.stream.batch import Batch, of_kind, without_args
 from tracer.stream.repair import identities, identity
 from tracer.stream.schema import CONTAINER_KINDS, Kind

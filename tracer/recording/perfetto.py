@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackEvent
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
+from tracer.recording.filtered import LIVES, check_complete
 from tracer.recording.source import RecordedSource
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind, split_args
@@ -320,7 +321,8 @@ def _line(args: bytes) -> str:
 
 
 def write_trace(source: RecordedSource, file: IO[bytes]) -> int:
-    """Write the trace of a run. Gives the number of its slices: of its processes."""
+    """Write the trace of a run. Gives the number of its slices: of its processes. Raises NstraceError."""
+    check_complete([source], LIVES)
     trace = PerfettoTrace(file, source.wall_offset_ns, safe_text(source.recordings[0].facts.host))
     for batch in source.batches(lambda: 0.0):
         trace.take(batch, source.attribution)

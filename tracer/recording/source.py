@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -39,15 +39,6 @@ class Choice(Protocol):
 
     def has(self, recording: Recording, index: Index) -> bool:
         """Whether it has this batch."""
-
-
-def check_complete(sources: Iterable[RecordedSource]) -> None:
-    """Raises NstraceError where events were left out by a condition: who lived when is not known then."""
-    for source in sources:
-        if any(recording.facts.is_filtered for recording in source.recordings):
-            message = f"{source.name} has only what passed a condition (--where): who had which number is not known"
-            hint = "nstrace replay shows what passed; a recording that is to be asked needs all events"
-            raise NstraceError(message, hint, ExitCode.FAILURE)
 
 
 class RecordedSource:

@@ -35,12 +35,16 @@ def summary_text(tallies: Tallies, wall_offset_ns: int, line_width: int | None, 
     return "".join(f"{cut(line, fits) if line_width else line}\n" for line in lines)
 
 
-def summary_object(tallies: Tallies, wall_offset_ns: int, host: str | None) -> dict[str, Any]:
-    """The same as one object. places: containers by label, pidns:INUM, null for the host."""
+def summary_object(
+    tallies: Tallies, wall_offset_ns: int, host: str | None, is_filtered: bool = False
+) -> dict[str, Any]:
+    """The same as one object. places: containers by label, pidns:INUM, null for the host. is_filtered: what did not
+    pass a condition was not counted."""
     rate, times = tallies.rate, (tallies.first_ns, tallies.last_ns if tallies.first_ns is not None else None)
     since, until = (None if ns is None else rfc3339(int(ns) + wall_offset_ns) for ns in times)
     return {
         "host": host,
+        "filtered": is_filtered,
         "since": since,
         "until": until,
         "all": _object(tallies.all),

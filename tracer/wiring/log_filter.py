@@ -129,7 +129,8 @@ class _Log:
         if keys := self._options.keys:
             return self._json_line(text, object_in(text), keys)
         stamps = stamps_of(text, self._years)
-        return _Line(text, stamps, numbers_in(text[stamps[0].to :]) if stamps else numbers_in(text), None)
+        numbers: set[int] = set().union(*map(numbers_in, _beside(text, stamps)))
+        return _Line(text, stamps, numbers, None)
 
     def _json_line(self, text: bytes, found: dict[str, Any] | None, keys: Keys) -> _Line:
         from tracer.text.json_lines import member
@@ -171,7 +172,8 @@ class _Log:
             again = RecordedSource([recording.again() for recording in source.recordings])
             narrow_to_lines(again, numbers, inums, self._window(lines, source))
             past = read_past(again, RowFilter(numbers), _PAST_BYTES)
-            runs.append(Run(Hindsight(past), past.span, past.wall_offset_ns))
+            clock = source.recordings[0].facts.clock
+            runs.append(Run(Hindsight(past), past.span, past.wall_offset_ns, clock))
         self._check(runs)
         return runs
 
@@ -219,9 +221,10 @@ class _Log:
             return line.text
         from tracer.text.annotate import annotated
 
-        to = line.stamps[0].to if line.stamps else 0
         ask = self._asking(line, answers)
-        return line.text[:to] + annotated(line.text[to:], ask, self._options.replace)
+        ahead, behind = (annotated(part, ask, self._options.replace) for part in _beside(line.text, line.stamps))
+        at, to = line.stamps[0][-2:] if line.stamps else (0, 0)
+        return ahead + line.text[at:to] + behind
 
     def _asking(self, line: _Line, answers: LogLines) -> Callable[[int], bytes | None]:
         def ask(nr: int) -> bytes | None:
@@ -279,3 +282,8 @@ class _Log:
                 return explained
             return with_member(explained, found | {"process": None}, "process_unknown", answer)
         return with_member(line.text, found, "process", json_object(answer, str) if answer else None)
+
+
+def _beside(text: bytes, stamps: Sequence[Stamp]) -> tuple[bytes, bytes]:
+    """What of a line is ahead of its time, and what behind it."""
+    return (text[: stamps[0].at], text[stamps[0].to :]) if stamps else (b"", text)

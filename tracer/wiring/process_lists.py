@@ -82,8 +82,8 @@ def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: b
         from tracer.wiring.looking import look
 
         return living(look(_VIEWS), texts, say)
+    from tracer.recording.filtered import check_complete
     from tracer.recording.multiple_runs import run_of
-    from tracer.recording.source import check_complete
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
 
     meant = () if is_from_settings("targets") else texts

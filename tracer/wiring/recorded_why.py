@@ -81,8 +81,8 @@ def is_proc(text: str) -> bool:
 def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[RecordedSource], int]:
     """The recordings, in order of time, and until when they are asked (wall clock, ns). files: as for `answer`. at:
     TIME as typed; None: to their end. Privileges are given up. Raises NstraceError."""
+    from tracer.recording.filtered import check_complete
     from tracer.recording.multiple_runs import run_of
-    from tracer.recording.source import check_complete
     from tracer.typed.moments import parse_moment
     from tracer.wiring.open_recordings import open_sources, sayer
 

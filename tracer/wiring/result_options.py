@@ -15,6 +15,7 @@ import click
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.amounts import Size
 from tracer.wiring.completing import complete_file
+from tracer.wiring.printing import note
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 
 if TYPE_CHECKING:
@@ -70,19 +71,23 @@ class Result:
         return FORMS[form]
 
     def give(
-        self, write: Callable[[IO[bytes]], object], begin_threads: Callable[[], None], spill: Spill | None
+        self,
+        write: Callable[[IO[bytes]], str],
+        begin_threads: Callable[[], None],
+        spill: Spill | None,
+        quiet: bool,
     ) -> None:
-        """Have the result written where it goes, by a child without privileges. begin_threads: as for
-        `tracer.system.privileges.drop`. Raises what writing raises."""
+        """Have the result written where it goes, by a child without privileges; of a file say so. write: gives what it
+        has written, in words. begin_threads: as for `tracer.system.privileges.drop`. Raises what writing raises."""
         folder = spill.fd if spill else None
 
-        def in_order(file: IO[bytes]) -> None:
+        def in_order(file: IO[bytes]) -> str:
             default_signals()
-            write(file)
+            return write(file)
 
         interrupt_at_signals()
         if self.out is not None:
-            into_file(in_order, Path(self.out), self.force, begin_threads, folder)
+            note(f"nstrace: {into_file(in_order, Path(self.out), self.force, begin_threads, folder)}", quiet)
             return
         from tracer.system.privileges import in_child
 

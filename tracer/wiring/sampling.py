@@ -117,6 +117,7 @@ def serve_recording(
     files: Sequence[str], targets: Sequence[str], channel: Channel[Request], ready: Callable[[], None]
 ) -> None:
     """Play a recording for the screen. Raises NstraceError."""
+    from tracer.recording.filtered import LIVES, check_complete
     from tracer.recording.multiple_runs import check_found, run_of
     from tracer.recording.source import RecordedSource
     from tracer.wiring.open_recordings import open_sources, targets_of
@@ -125,6 +126,7 @@ def serve_recording(
     meant = targets_of(targets)
     sources = open_sources(files, ["tracer.recording.multiple_runs", "tracer.wiring.playing"], meant)
     source = run_of(sources, hint="give the files of one of them")
+    check_complete([source], LIVES)
     if meant:
         any(source.found for _batch in source.batches(lambda: 0.0))
         check_found([source])

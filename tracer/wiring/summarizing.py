@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tracer.views.view import View
 
 USES = ("tracer.stream.tally", "tracer.views.summary", "tracer.text.hints")
+_FILTERED = "of what passed a condition (--where) alone: other events are not counted"
 
 
 class Summarizing:
@@ -38,15 +39,20 @@ class Summarizing:
         wall_offset_ns: int | None = None,
         host: str | None = None,
         title: str = "",
+        *,
+        is_filtered: bool = False,
     ) -> None:
-        """Write the summary of what was counted here, or of these tallies. title: a line ahead of it."""
+        """Write the summary of what was counted here, or of these tallies. title: a line ahead of it. is_filtered: they
+        are of what passed a condition alone."""
+        is_filtered = is_filtered or bool(self._options.where)
         tallies = tallies or self._tallies
         offset_ns = self._wall_offset_ns if wall_offset_ns is None else wall_offset_ns
         if self._options.json:
-            out.write(json_line(summary.summary_object(tallies, offset_ns, host or self._host)))
+            out.write(json_line(summary.summary_object(tallies, offset_ns, host or self._host, is_filtered)))
         else:
             width = line_width(not self._options.is_cut) if out.isatty() else None
             out.write(f"{title}\n" if title else "")
+            out.write(f"{_FILTERED}\n" if is_filtered else "")
             out.write(summary.summary_text(tallies, offset_ns, width, _has_blocks(out)))
         out.flush()
 
