@@ -15,7 +15,7 @@ from recordings import record, rotated
 
 from tracer.answers.difference import Difference, Ran, differences
 from tracer.stream.batch import Batch
-from tracer.stream.schema import Kind
+from tracer.stream.schema import Flag, Kind
 from tracer.views.difference import difference_text
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +84,19 @@ def test_programs_and_what_is_the_same(file: Path) -> None:
     same = diff(file, "web", "web")
     assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
     assert diff(file, file).returncode == 0
+
+
+def test_what_sets_a_container_up_is_not_what_it_runs(tmp_path: Path) -> None:
+    init: dict[str, Any] = {"cgroup_id": 8, "args": [b"runc", b"init"], "comm": b"runc", "exe": b"/"}
+    came, went = row(Kind.SNAPSHOT, 90, flags=Flag.MOVED, **init), exits(90, **init | {"comm": b"runc:[0:PARENT]"})
+    again = row(Kind.EXEC, 91, **init | {"exe": b"/proc/self/exe"})  # of docker exec
+    there = row(Kind.SNAPSHOT, 92, cgroup_id=7, args=[b"main"], exe=b"/bin/main")  # in the first life, when it began
+    then = row(Kind.EXEC, 93, cgroup_id=8, args=[b"main"], exe=b"/bin/main")
+    lives = [cgroup(7, WEB), cgroup(8, SECOND), *life(7, {b"ls": 0}), *life(8, {b"ls": 0})]
+    record(tmp_path / "web.arrows", [batch(*lives, came, went, again, there, then)])
+    for by in ("command", "program"):
+        done = diff("--by", by, tmp_path / "web.arrows", "web", "web#2")
+        assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_what_cannot_be_compared(file: Path) -> None:

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
 
 _BY = {"command": "coalesce(array_to_string(args, ' '), exe)", "program": "exe"}
+# A command that ran when the recording began has run. What sets a container up has no part in what it runs: its process
+# comes in, and the command of its end nobody has run there.
+_RAN = "event = 'exec' or event = 'snapshot' and not starts_with(comm, 'runc')"
 _QUERY = """
 select {key} as command,
-    count(*) filter (event = 'exec') as runs,
+    count(*) filter ({ran}) as runs,
     count(*) filter (event = 'exit' and exit_code <> 0) as failed,
     count(*) filter (event = 'exit' and signal is not null) as killed,
     list(distinct coalesce(signal, exit_code::varchar)) filter (event = 'exit' and (exit_code is not null or signal is
         not null)) as codes,
     median(duration_ns) filter (event = 'exit')::bigint as median_ns
-from events where event in ('exec', 'exit') and {key} is not null{which} group by command"""
+from events where event in ('snapshot', 'exec', 'exit') and not carried and {key} is not null
+    and not starts_with(coalesce(exe, ''), '{runtime}'){which}
+group by command having count(*) filter ({ran}) > 0"""
 
 
 class Side(NamedTuple):
@@ -88,14 +93,21 @@ def command(
     """
     from tracer.answers.difference import differences
     from tracer.ask.query import USES, Query
+    from tracer.stream.metadata import RUNTIME_EXE
     from tracer.system.privileges import drop
     from tracer.views.difference import difference_object, difference_text
     from tracer.views.objects import json_line
     from tracer.wiring.open_recordings import open_later, sayer
 
     sides = _sides(list(recorded), arguments)
-    queries = [Query(_QUERY.format(key=_BY[by], which=_which(side.life))) for side in sides]
-    parse = [open_later(side.files, (*USES, "tracer.recording.multiple_runs"), (), sayer(quiet)) for side in sides]
+    queries = [
+        Query(_QUERY.format(key=_BY[by], which=_which(side.life), runtime=RUNTIME_EXE.decode(), ran=_RAN))
+        for side in sides
+    ]
+    parse = [
+        open_later(side.files, (*USES, "tracer.recording.filtered", "tracer.recording.multiple_runs"), (), sayer(quiet))
+        for side in sides
+    ]
     drop()
     ran = [_ran(query, opened, side) for query, opened, side in zip(queries, parse, sides, strict=True)]
     found = differences(*ran)
@@ -165,8 +177,10 @@ def _ran(query: Query, parse: Callable[[], list[RecordedSource]], side: Side) ->
     """How each command went. Raises NstraceError where nothing ran."""
     from tracer.answers.difference import Ran
     from tracer.ask.tables import readings
+    from tracer.recording.filtered import LIVES, check_complete
 
     opened = parse()
+    check_complete(opened, LIVES)
     if side.life:
         opened = [_one_run(opened)]
     _schema, batches = query.answer(readings(opened, lambda found: found))
