@@ -147,6 +147,8 @@ def check_answers(printed: dict[str, str]) -> None:
     _header, first, *more = asked["replay --tree --time relative"].splitlines()
     assert first.split()[:2] == ["0.000000", "snapshot"]
     assert any(" fork " in line and line.endswith("   sh") for line in more)  # below its parent
+    log = next(text for line, text in printed.items() if line.startswith("docker logs -t"))
+    assert re.search(r"Z started \d+\[host:\d+\]$", log, re.MULTILINE), log
     assert "web" in asked["summary"] and "sleep" in asked["summary"]
     assert "sleep" in next(text for line, text in asked.items() if line.startswith("sql"))
 
