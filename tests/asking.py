@@ -36,7 +36,7 @@ def sources(file: Path) -> list[RecordedSource]:
 def replayed(file: Path, where: str | None = None) -> list[Line]:
     """The lines of JSON that replay shows."""
     chosen = sources(file)
-    let_pass(filter_of(where), chosen)
+    let_pass(filter_of(() if where is None else (where,)), chosen)
     text = b""
     for source in chosen:
         view = JsonLines(KINDS, threads=True, wall_offset_ns=source.wall_offset_ns)
@@ -46,7 +46,7 @@ def replayed(file: Path, where: str | None = None) -> list[Line]:
 
 def exported(file: Path, where: str) -> Counter[Key]:
     """The rows that export writes, as Parquet, each with how often: they are in order of time."""
-    table, out, chosen = Table("parquet", "events", where, ()), io.BytesIO(), sources(file)
+    table, out, chosen = Table("parquet", "events", (where,), ()), io.BytesIO(), sources(file)
     let_pass(table.where, chosen)
     table.write(chosen, out)
     return Counter(map(key, pq.read_table(out, columns=["ts_ns", "event", "pid", "tid"]).to_pylist()))

@@ -72,8 +72,10 @@ class Verbs(click.Group):
         module = importlib.import_module(f"tracer.commands.{cmd_name}")
         command: click.Command = module.command
         from tracer.wiring.defaults import use_for_targets
+        from tracer.wiring.repeated import refuse_repeated
 
         use_for_targets(command)
+        refuse_repeated(command)
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:

@@ -75,6 +75,15 @@ def test_the_command_is_as_nice_as_we_were() -> None:
     assert int(done.stdout) == os.getpriority(os.PRIO_PROCESS, 0)
 
 
+@pytest.mark.parametrize("where", ["comm::int = 1", "case when comm = 'sleep' then comm::int = 1 end"])
+def test_a_condition_that_fails_for_a_row_is_not_the_commands_end(where: str) -> None:
+    done = run("-q", "--where", where, "--", "sh", "-c", "echo begun; sleep 0.1; echo done; exit 7")
+    assert (done.returncode, done.stdout) == (7, "begun\ndone\n")
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("nstrace: ")]
+    assert said.startswith("nstrace: --where: Could not convert") and said.endswith("is not followed any more")
+    assert run("-q", "--where", where, "--", "true").returncode == (2 if "case" not in where else 0)
+
+
 @pytest.mark.parametrize(
     ("argv", "code"), [(["false"], 1), (["sh", "-c", "kill -9 $$"], 137), (["/etc/passwd"], 126), (["nowhere"], 127)]
 )

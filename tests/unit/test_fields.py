@@ -103,6 +103,27 @@ def test_of_a_recording(file: Path) -> None:
     assert nstrace("replay", *fields, "-q", file).stdout.splitlines()[1].split() == ["1001", "1001", "ls", "1"]
 
 
+def test_columns_of_tables(file: Path) -> None:
+    def first(*words: str) -> list[str]:
+        done = nstrace("export", "-w", "-", *words, file)
+        return done.stdout.splitlines()[:2]
+
+    header, line = first("--to", "csv", "--fields", "host,pid")
+    assert header == '"host","pid"' and line.endswith(",1001") and len(line.split(",")[0]) > 2
+    assert first("--to", "csv", "--what", "processes", "--fields", "exit_code,pid") == ["exit_code,pid", "0,1001"]
+    (line, _line) = first("--to", "jsonl", "--what", "processes", "--fields", "commands,pid")
+    assert json.loads(line) == {"commands": ["ls 1"], "pid": 1001}
+    listed = nstrace("export", "--what", "gaps", "--fields", "help").stdout
+    assert "lost " in listed and "commands" not in listed
+    for words, said in (
+        (("--to", "jsonl", "--fields", "host"), "host is in tables alone: use --to csv"),
+        (("--to", "csv", "--what", "gaps", "--fields", "comm"), "there is no 'comm'"),
+        (("--to", "parquet", "--what", "gaps", "--fields", "lost"), "Parquet is read by column"),
+    ):
+        done = nstrace("export", "-w", "-", *words, file)
+        assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+
+
 def test_help_and_mistakes(file: Path) -> None:
     done = nstrace("replay", "--fields", "help")
     assert done.returncode == 0 and [line.split()[0] for line in done.stdout.splitlines()] == list(NAMES)

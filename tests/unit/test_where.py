@@ -18,7 +18,9 @@ from recordings import WALL_NS, record, storm
 from test_golden import everything
 from test_outputs_agree import golden, of_every_kind
 
+from tracer.ask.database import connect
 from tracer.ask.event_filter import SCHEMA, EventFilter
+from tracer.ask.functions import CLOCKS, VOLATILE
 from tracer.ask.process_filter import SCHEMA as OF_PROCESSES
 from tracer.ask.process_filter import ProcessFilter
 from tracer.errors import NstraceError
@@ -153,6 +155,19 @@ WRONG = {
     "current_user = 'root'": ("there is no column current_user, at character 1", "text is in single quotes"),
     "comm = 'a\udc80'": ("what is asked is not valid UTF-8, at character 10", ""),
     "pid = ?": ("Values were not provided", ""),
+    "1=1) or (1=1": ('syntax error at or near ")", at character 4: ) or (1=1', ""),
+    "pid = 1)": ('syntax error at or near ")", at character 8: )', ""),
+    "pid = 1, 2": ('syntax error at or near ",", at character 8', ""),
+    "pid in (1": ("something is missing, at its end", ""),
+    "lower(comm = 'x'": ("something is missing, at its end", ""),
+    "pid > 0 and random() < 0.5": ("random has another value each time: a replay would not show", "what the row has"),
+    "UUID() is not null": ("uuid has another value each time", "what the row has"),
+    "time > now() - interval 1 hour": ("now is another time whenever it is asked", "compare with a time"),
+    "time > current_timestamp": ("current_timestamp is another time whenever it is asked", "compare with a time"),
+    "age(time) > interval 1 day": ("age is another time whenever it is asked", "compare with a time"),
+    "contains(args, '-v')": ("contains(args, ...) is true for a whole element alone, at character 1", "args like"),
+    "args = '--debug'": ("Type VARCHAR with value '--debug' can't be cast", "list_contains(args"),
+    "pids = 15": ("", "list_contains(args"),
 }
 
 
@@ -164,6 +179,36 @@ def test_what_is_wrong_is_said_with_its_place(where: str) -> None:
     assert caught.value.message.startswith(message), caught.value.message
     assert hint in caught.value.hint and "\n" not in caught.value.message
     assert caught.value.exit_code == 2
+
+
+def test_what_changes_each_time_is_known_by_name() -> None:
+    """As DuckDB itself lists its functions."""
+    listed = connect().execute(
+        "select function_name from duckdb_functions() where stability = 'VOLATILE' or stability <> 'CONSISTENT' and"
+        " len(parameters) = 0"
+    )
+    names = {name for (name,) in listed.fetchall()}
+    settings = {"current_database", "current_schema"}  # always the same ones here
+    assert {"now", "random", "uuid"} <= names - settings <= VOLATILE | CLOCKS
+
+
+def test_several_conditions_have_all_to_be_true(file: Path) -> None:
+    def pids(*words: str) -> list[int]:
+        lines = map(json.loads, nstrace("replay", "--json", "-q", *words, file).stdout.splitlines())
+        return [line["pid"] for line in lines if "pid" in line]
+
+    assert pids("--where", "pid > 60 or pid = 50", "--where", "pid < 62 -- or not") == [50, 61, 61]
+    assert pids("--where", "pid > 60", "--user", "1000", "--user", "0") == pids("--where", "pid > 60")
+    done = nstrace("replay", "--where", "1=1) or (1=1", "--where", "pid = 50", file)
+    assert done.returncode == 2 and "at character 4: ) or (1=1" in done.stderr
+    done = nstrace("replay", "--where", "pid = 50", "--where", "pidd = 1", file)
+    assert done.returncode == 2 and "no column pidd, at character 1" in done.stderr
+
+
+def test_failed_is_a_condition_of_exports(file: Path) -> None:
+    plain = nstrace("replay", "--json", "-q", "--failed", file)
+    done = nstrace("export", "--failed", "--to", "jsonl", "-w", "-", "-q", file)
+    assert done.stdout == plain.stdout and len(done.stdout.splitlines()) > 5
 
 
 def test_what_cannot_be_evaluated_for_a_row_is_said() -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.ask.database import At, check_names, connect, errors_of, nodes, require_text, tree
+from tracer.ask.functions import check_functions
 from tracer.ask.lists import with_lists_as_text
 from tracer.errors import ExitCode, NstraceError
 
 _CHECK = "explain select 1 from rows where (\n"
+_ALONE = "select 1 from rows where\n"
+_MISSING = "something is missing, at its end"
 _PREPARE = "prepare condition as select coalesce((\n"
 
 
@@ -44,12 +48,14 @@ class Condition:
     def _checked(self, schema: pa.Schema) -> str:
         """The condition as DuckDB takes it: a list is text where a function of text has it."""
         before = _CHECK.removeprefix("explain ")
-        found = tree(self._database, f"{before}{self._text}\n)", self._text, lambda place: place - len(before))
-        if found is None or not self._text.strip():
+        found = self._parsed(before) if self._text.strip() else None
+        if found is None:
             raise NstraceError("there is no condition", "for example \"comm = 'sh'\"", ExitCode.USAGE)
         if any(one.get("class") == "SUBQUERY" for one in nodes(found)):
             raise NstraceError("a condition has no query in it", "nstrace sql answers queries", ExitCode.USAGE)
         check_names(found, self._names, self._text, lambda place: place - len(before))
+        texts = {field.name for field in schema if field.type == pa.list_(pa.string())}
+        check_functions(found, self._names, texts, self._text, len(before))
         words = {word.lower() for one in nodes(found) for word in one.get("column_names", ())}
         self.needs = [name for name in schema.names if name in words] or schema.names[:1]
         lists = {field.name for field in schema if pa.types.is_list(field.type)}
@@ -57,6 +63,27 @@ class Condition:
         with self._errors(_CHECK):
             self._database.execute(f"{_CHECK}{statement}\n)").fetchall()
         return statement
+
+    def _parsed(self, before: str) -> dict[str, Any] | None:
+        """Its syntax tree, in brackets behind this text. Raises NstraceError for wrong syntax: also where a bracket of
+        its own would close ours."""
+
+        found, inside = self._tree(before, ")")
+        _found, alone = self._tree(_ALONE, "")
+        has_too_many = alone and 'near ")"' in alone.message  # the parser may take a bracket too many for ours
+        if inside and not (has_too_many and inside.message == _MISSING):
+            raise inside
+        if alone:
+            raise alone
+        return found
+
+    def _tree(self, ahead: str, behind: str) -> tuple[dict[str, Any] | None, NstraceError | None]:
+        """The syntax tree of the condition between these texts; else what is wrong."""
+        statement = f"{ahead}{self._text}\n{behind}"
+        try:
+            return tree(self._database, statement, self._text, lambda place: place - len(ahead)), None
+        except NstraceError as error:
+            return None, error
 
     def _prepare(self, statement: str, schema: pa.Schema) -> None:
         """Prepare it for rows of the columns that it needs, and try it on one: a constant may be wrong, too."""

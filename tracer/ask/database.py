@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +26,9 @@ _HERE_CHARS, _MAX_NEAR = 30, 3
 _OF_SESSION = {"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema"}
 _ALSO_CALLED = {"user": "uid is the number of the user; --user NAME"}
 _AT_END = ", at its end"
+_OF_LISTS = (
+    "args and pids are lists: args like '%--debug%' is about the command line, list_contains(args, 'x') about one"
+)
 
 
 class Room(NamedTuple):
@@ -138,7 +141,9 @@ def _error(facts: dict[str, Any], query: str, names: Iterable[str], typed_at: At
         hint = near(name, str(facts.get("candidates", "")).split(","))
     elif kind == "NO_MATCHING_FUNCTION":
         message = f"no such function for these types: {facts.get('call', name)}"
-    place = _place(facts, query, typed_at)
+    place = place_of(facts, query, typed_at)
+    if "[]" in message:
+        hint = hint or _OF_LISTS
     if kind == "SYNTAX_ERROR" and place == _AT_END:  # near a bracket of ours, or nothing
         message = "something is missing"
     return NstraceError(f"{message}{place}", hint.rstrip(), ExitCode.USAGE)
@@ -150,8 +155,8 @@ def _candidates(facts: dict[str, Any]) -> str:
     return f"did you mean {' or '.join(names.split(',')[:_MAX_NEAR])}? " if names else ""
 
 
-def _place(facts: dict[str, Any], query: str, typed_at: At) -> str:
-    """Where in the query it is: counted in characters from 1, and what stands there."""
+def place_of(facts: Mapping[str, Any], query: str, typed_at: At) -> str:
+    """Where in the query something is, by `position` in facts: counted in characters from 1, and what stands there."""
     if not str(facts.get("position", "")).isdecimal():
         return ""
     before = query.encode()[: max(0, typed_at(int(facts["position"])))].decode(errors="replace")

@@ -17,7 +17,7 @@ from tracer.stream.schema import EVENT_NAMES, Kind, Output, columns_in
 from tracer.text.counted import counted
 from tracer.wiring.completing import complete_file
 from tracer.wiring.conditions import filter_of, let_pass
-from tracer.wiring.options import fields_option, which_options
+from tracer.wiring.options import chosen_names, which_events_options
 from tracer.wiring.printing import note
 from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
 from tracer.wiring.windows import in_window, window_options
@@ -30,8 +30,24 @@ _FORMATS = ("parquet", "jsonl", "csv", "perfetto")
 _SUFFIXES = {"perfetto": "pftrace"}
 _USES: dict[str, tuple[str, ...]] = {"jsonl": ("tracer.views.fields",), "perfetto": ("tracer.recording.perfetto",)}
 _FLAT = ("parquet", "csv")
+_EVENTS = "events"
 Convert = Callable[[Callable[["list[RecordedSource]"], str]], str]
 """Calls what writes the sources, and gives what that does: what was written, in words."""
+
+
+def _fields(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The names in --fields: columns of the table that is written. Raises NstraceError (usage)."""
+    return chosen_names(ctx, value, _columns_of(ctx.params.get("what") or _EVENTS))
+
+
+def _columns_of(what: str) -> dict[str, str]:
+    """The names that --fields may have, with a line about each: columns of the table, of events members of JSON too."""
+    if what == _EVENTS:
+        outputs = Output.JSON | Output.THREADS | Output.MARK | Output.EXPORT
+        return {column.name: column.doc for column in columns_in(outputs)}
+    from tracer.ask.relations import RELATIONS
+
+    return {name: fact.doc for name, fact in RELATIONS[what].facts.items()}
 
 
 @click.command("export")
@@ -39,9 +55,10 @@ Convert = Callable[[Callable[["list[RecordedSource]"], str]], str]
 @click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Output format.")
 @click.option(
     "--what",
-    type=click.Choice(("events", "processes", "containers", "gaps")),
+    type=click.Choice((_EVENTS, "processes", "containers", "gaps")),
     default="events",
     show_default=True,
+    is_eager=True,
     help="The table to write: those of nstrace sql.",
 )
 @click.option(
@@ -52,15 +69,20 @@ Convert = Callable[[Callable[["list[RecordedSource]"], str]], str]
     shell_complete=complete_file,
     help="Output file; - is stdout. Default: FILE with another extension.",
 )
-@which_options
-@fields_option
+@which_events_options
+@click.option(
+    "--fields",
+    callback=_fields,
+    metavar="LIST",
+    help="Of csv and jsonl write these columns, in this order: time,pid,args. --fields help lists them.",
+)
 @window_options()
 @click.option("--partition", is_flag=True, help="OUT is a folder: OUT/date=2026-11-24/host=web1/0.parquet.")
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 @click.option("-q", "--quiet", is_flag=True, help="No warnings, and no line that says what was written.")
 @time_option
 def command(
-    arguments: tuple[str, ...], form: str, what: str, where: str | None, fields: tuple[str, ...],
+    arguments: tuple[str, ...], form: str, what: str, where: tuple[str, ...], fields: tuple[str, ...],
     out: str | None, partition: bool, force: bool, quiet: bool, since: str | None, until: str | None,
 ) -> int:  # fmt: skip
     """Write recordings in a format that DuckDB, Polars, pandas, Spark, a spreadsheet or Perfetto reads.
@@ -108,7 +130,7 @@ def command(
         sources = parse()
         chosen = in_window(sources, since, until, with_living=form == "perfetto")
         let_pass(table.where, chosen)
-        if what == "events" and form != "perfetto":
+        if what == _EVENTS and form != "perfetto":
             say_incomplete(chosen, say)
             give_each_once(chosen)
         with progress(chosen, shows):
@@ -130,25 +152,28 @@ def command(
     return 0
 
 
-def _check_what(form: str, what: str, where: str | None, partition: bool) -> None:
+def _check_what(form: str, what: str, where: tuple[str, ...], partition: bool) -> None:
     """Raises UsageError where options about events meet what is none."""
-    if form == "perfetto" and what != "events":
+    if form == "perfetto" and what != _EVENTS:
         raise click.UsageError("--what and --to perfetto exclude each other: a trace is of events")
-    if form == "perfetto" and where is not None:
+    if form == "perfetto" and where:
         raise click.UsageError("--where and --to perfetto exclude each other: a trace shows whole processes")
-    if partition and what != "events":
+    if partition and what != _EVENTS:
         raise click.UsageError("--partition is for events")
-    if where is not None and what != "events":
-        raise click.UsageError("--where is for events: nstrace sql asks for processes")
+    if where and what != _EVENTS:
+        raise click.UsageError("--where and --failed are for events: nstrace sql asks for processes")
 
 
 def _check_fields(fields: Sequence[str], form: str, what: str, partition: bool) -> None:
     """Raises UsageError where there is no choice of columns, or one is not in the format."""
-    if fields and (form not in ("csv", "jsonl") or what != "events" or partition):
+    if fields and (form not in ("csv", "jsonl") or partition):
         why = {"parquet": "Parquet is read by column", "perfetto": "a trace shows whole processes"}.get(form)
-        raise click.UsageError("--fields is for events as csv or jsonl" + (f": {why}" if why else ""))
-    if missing := set(fields) - {column.name for column in columns_in(Output.EXPORT)} if form == "csv" else ():
-        raise click.UsageError(f"--fields: {', '.join(sorted(missing))} is in JSON alone: use --to jsonl")
+        raise click.UsageError("--fields is for csv and jsonl" + (f": {why}" if why else ""))
+    if what != _EVENTS:
+        return
+    has, other = (Output.EXPORT, "in JSON alone: use --to jsonl") if form == "csv" else (_IN_JSON, _IN_TABLES)
+    if missing := set(fields) - {column.name for column in columns_in(has)}:
+        raise click.UsageError(f"--fields: {', '.join(sorted(missing))} is {other}")
 
 
 def _check_library(form: str) -> None:
@@ -159,19 +184,23 @@ def _check_library(form: str) -> None:
         raise NstraceError("--to perfetto needs the library perfetto", "pip install 'nstrace[perfetto]'")
 
 
+_IN_JSON, _IN_TABLES = Output.JSON | Output.THREADS | Output.MARK, "in tables alone: use --to csv"
 _ORDERS = {"processes": "began, proc_id", "containers": "first_seen", "gaps": "time"}
 
 
 class Table:
     """Which table is written, and how. Made before privileges are given up."""
 
-    def __init__(self, form: str, what: str, where: str | None, fields: tuple[str, ...]) -> None:
+    def __init__(self, form: str, what: str, where: tuple[str, ...], fields: tuple[str, ...]) -> None:
         self.form, self.query, self.where, self._fields = form, None, filter_of(where), fields
         self.uses = _USES.get(form, ("tracer.recording.export",))
-        if what != "events":
+        if what != _EVENTS:
             from tracer.ask.query import USES, Query
 
-            self.query, self.uses = Query(f"from {what} order by {_ORDERS[what]}"), ("tracer.ask.answer", *USES)
+            self.query, self.uses = (
+                Query(f"select {', '.join(fields) or '*'} from {what} order by {_ORDERS[what]}"),
+                ("tracer.ask.answer", *USES),
+            )
 
     def write(self, sources: list[RecordedSource], file: IO[bytes]) -> str:
         """Write what the sources have of it. Gives how much that is, in words."""

@@ -25,7 +25,7 @@ def command(
     pids: bool,
     file: str | None,
     at: str | None,
-    where: str | None,
+    where: tuple[str, ...],
     output: str,
     as_json: bool,
     quiet: bool,

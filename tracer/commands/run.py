@@ -98,7 +98,7 @@ def _run(
     if file.path:
         check_new(file.path, file.force)
     redactor, where = make_redactor(options), make_filter(options)
-    destination = destination_of(record, options.redact, options.where is not None) if record else None
+    destination = destination_of(record, options.redact, bool(options.where)) if record else None
     with Tracing(LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)) as tracing:
         from tracer.host import procfs
         from tracer.kernel.new_pidns import Newborn
@@ -148,6 +148,7 @@ def _show(
     passing: tuple[Passing, Passing],
 ) -> int:
     """Start the command and show its events until it ends; returns the exit code."""
+    from tracer.wiring.conditions import Unanswerable
     from tracer.wiring.recorders import beside_recording, recording
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import exit_code, make_view, stream_to, writer_to
@@ -171,8 +172,10 @@ def _show(
             if recorder:
                 recorder.until_ns = source.reported_until_ns
     except NstraceError as error:
-        if not has_begun:
+        if not has_begun and not isinstance(error, Unanswerable):
             raise
+        if not has_begun:  # a row of what begins the command was enough
+            begin()
         ending.say(f"nstrace: {error.message}: the command is not followed any more")
         return newborn.wait() or int(error.exit_code)
     has_failed = ending.is_cut_off or (recorder is not None and recorder.error is not None)

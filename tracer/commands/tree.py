@@ -29,7 +29,7 @@ def command(
     no_fold: bool,
     file: str | None,
     at: str | None,
-    where: str | None,
+    where: tuple[str, ...],
     output: str,
     as_json: bool,
     quiet: bool,

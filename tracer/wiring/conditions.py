@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tracer.errors import NstraceError
 
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from tracer.wiring.live import LiveSource
     from tracer.wiring.options import StreamOptions
 
+T = TypeVar("T")
 Passing = Callable[["Batch", "Attribution"], "Batch"]
 """Takes a batch and who knows its containers; returns what passes."""
 USES = ("tracer.recording.some_columns", "numpy.ma", "numpy.strings")
 """Modules that are used for the first time when a batch comes."""
+
+
+class Unanswerable(NstraceError):
+    """A condition that could not be evaluated for a row of the stream."""
 
 
 def everything(batch: Batch, _containers: Attribution) -> Batch:
@@ -34,26 +39,36 @@ def make_filter(options: StreamOptions) -> EventFilter | None:
     return filter_of(options.where)
 
 
-def filter_of(where: str | None) -> EventFilter | None:
-    """As `make_filter`, of a condition as it was typed; None: there is none."""
-    if where is None:
+def filter_of(where: Sequence[str]) -> EventFilter | None:
+    """As `make_filter`, of conditions as they were typed, of which all have to be true; None: there are none."""
+    if not where:
         return None
     with named():
         from tracer.ask.event_filter import EventFilter
         from tracer.system import imports
 
         imports.load(*USES)
-        return EventFilter(where)
+        return _made(EventFilter, where)
 
 
-def processes_of(where: str | None) -> ProcessFilter | None:
-    """What lets processes of a list pass; None: all do. Raises NstraceError (usage)."""
-    if where is None:
+def processes_of(where: Sequence[str]) -> ProcessFilter | None:
+    """What lets processes of a list pass, as `filter_of`; None: all do. Raises NstraceError (usage)."""
+    if not where:
         return None
     with named():
         from tracer.ask.process_filter import ProcessFilter
 
-        return ProcessFilter(where)
+        return _made(ProcessFilter, where)
+
+
+def _made(make: Callable[[str], T], where: Sequence[str]) -> T:
+    """A filter for which all of these are true. Each is made by itself first: what is wrong is said with its place in
+    what was typed, and no bracket of one closes that of another."""
+    if len(where) == 1:
+        return make(where[0])
+    for one in where:
+        make(one)
+    return make(" and ".join(f"({one}\n)" for one in where))  # a condition can end in a comment
 
 
 def passing_live(found: EventFilter | None, source: LiveSource) -> tuple[Passing, Passing]:
@@ -81,8 +96,11 @@ def _named(passing: Passing) -> Passing:
     """The same, whose errors say that they are about the condition."""
 
     def named_passing(batch: Batch, containers: Attribution) -> Batch:
-        with named():
-            return passing(batch, containers)
+        try:
+            with named():
+                return passing(batch, containers)
+        except NstraceError as error:
+            raise Unanswerable(error.message, error.hint, error.exit_code) from error
 
     return named_passing
 

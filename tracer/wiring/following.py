@@ -240,7 +240,7 @@ def _follow_until(
 
     _check(targets, options)
     keep_freed()
-    destination = destination_of(record, options.redact, options.where is not None) if record else None
+    destination = destination_of(record, options.redact, bool(options.where)) if record else None
     outlet = outlet_of(options, sys.stdout) if record and record.has_view else None
     load_options = LoadOptions(options.ring_bytes, options.max_args_bytes, options.threads)
     recorder, redactor, where = None, make_redactor(options), make_filter(options)

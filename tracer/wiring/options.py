@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar, cast
 
@@ -36,7 +36,7 @@ class WholeNumber(click.IntRange):
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """How a stream of events is filtered, bounded and shown."""
+    """How a stream of events is filtered, bounded and shown. where: the conditions of which all have to be true."""
 
     events: tuple[str, ...]
     threads: bool
@@ -57,7 +57,7 @@ class StreamOptions:
     failed: bool
     follow_name: bool = False
     exit_code: bool = False
-    where: str | None = None
+    where: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     tree: bool = False
 
@@ -75,11 +75,17 @@ def _events(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 
 def _fields(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """The names in --fields. Raises NstraceError (usage); help prints them and ends."""
+    columns = columns_in(Output.JSON | Output.THREADS | Output.MARK)
+    return chosen_names(ctx, value, {column.name: column.doc for column in columns})
+
+
+def chosen_names(ctx: click.Context, value: str | None, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The names in the value of --fields, each once. columns: those that there are, with a line about each. Raises
+    NstraceError (usage) for another one; help prints them and ends."""
     if value is None:
         return ()
-    columns = {column.name: column for column in columns_in(Output.JSON | Output.THREADS | Output.MARK)}
     if value == "help":
-        click.echo("".join(f"{name:<15} {column.doc}\n" for name, column in columns.items()), nl=False)
+        click.echo("".join(f"{name:<15} {doc}\n" for name, doc in columns.items()), nl=False)
         ctx.exit()
     names = tuple(name.strip() for name in value.split(","))
     for name in names:
@@ -119,14 +125,23 @@ _OPTIONS = {
         is_flag=True,
         help="Show failures only: exits by a signal or a code other than 0, and failed execs.",
     ),
+    "only_failed": click.option(
+        "--failed",
+        "only_failed",
+        is_flag=True,
+        help="Only failures: exits by a signal or a code other than 0, and failed execs.",
+    ),
     "where": click.option(
         "--where",
+        multiple=True,
         metavar="EXPR",
         help="Show only that for which EXPR is true, an SQL condition on the names of the JSON:"
-        " \"event = 'exec' and args like '%--debug%'\". Gaps always show.",
+        " \"event = 'exec' and args like '%--debug%'\". Gaps always show. Of several all have to be true.",
     ),
     "comm": click.option("--comm", multiple=True, metavar="NAME", help="Show only processes with this name, or these."),
-    "user": click.option("--user", metavar="NAME", help="Show only processes of this user; also a number."),
+    "user": click.option(
+        "--user", multiple=True, metavar="NAME", help="Show only processes of this user, or these; also a number."
+    ),
     "fields": click.option(
         "--fields",
         callback=_fields,
@@ -226,14 +241,26 @@ def _adding(*names: str) -> Callable[[F], F]:
 
 _SECRECY = ("redact", "no_args")
 _WHICH = ("where", "comm", "user")
+_FAILED = "event = 'exec_failed' or event = 'exit' and (exit_code <> 0 or signal is not null)"
+"""What `tracer.stream.failures.is_failure` is, as a condition: where what does not pass is not kept either."""
 _TEXT = ("time", "no_header", "no_trunc", "container_width")
-fields_option = _OPTIONS["fields"]
 secrecy_options = _adding(*_SECRECY)
 _FOLLOWING = ("follow_name", "exit_code")
 following_options = _adding(*_FOLLOWING)
-stream_options = _adding(*(name for name in _OPTIONS if name not in (*_FOLLOWING, "zone")))
+stream_options = _adding(*(name for name in _OPTIONS if name not in (*_FOLLOWING, "zone", "only_failed")))
 capture_options = _adding(
-    *(*_WHICH, "threads", "duration", "count", "quiet", "buffer_size", "max_args_bytes", *_SECRECY, "max_processes"),
+    *(
+        "only_failed",
+        *_WHICH,
+        "threads",
+        "duration",
+        "count",
+        "quiet",
+        "buffer_size",
+        "max_args_bytes",
+        *_SECRECY,
+        "max_processes",
+    ),
     *("stats", "require_complete"),
 )
 summary_options = _adding(
@@ -276,30 +303,37 @@ def stream(values: dict[str, Any]) -> StreamOptions:
     )
 
 
-def condition_of(values: dict[str, Any]) -> str | None:
-    """--where, --comm and --user as one condition; None: none was given. Raises NstraceError (usage)."""
-    parts = []
-    if values.get("where") is not None:
-        parts.append(values["where"])
+def condition_of(values: dict[str, Any]) -> tuple[str, ...]:
+    """--where, --comm, --user and, where it is a condition, --failed as conditions of which all have to be true; ():
+    none was given. Raises NstraceError (usage)."""
+    parts = list(values.get("where") or ())
     if names := values.get("comm"):
         cut = (os.fsencode(name)[: COMM_BYTES - 1].decode("utf-8", "backslashreplace") for name in names)
         parts.append(f"comm in ({', '.join(map(_quoted, cut))})")
-    if values.get("user") is not None:
-        parts.append(f"uid = {_uid(values['user'])}")
-    if len(parts) > 1:
-        return " and ".join(f"({part}\n)" for part in parts)  # a part can end in a comment
-    return parts[0] if parts else None
+    if users := values.get("user"):
+        parts.append(f"uid in ({', '.join(str(_uid(user)) for user in users)})")
+    if values.get("only_failed"):
+        parts.append(_FAILED)
+    return tuple(parts)
 
 
 def which_options(function: F) -> F:
-    """Add --where, --comm and --user to a command, which gets the condition that they make as `where`."""
+    """Add --where, --comm and --user to a command, which gets the conditions that they make as `where`."""
+    return _with_conditions(function, *_WHICH)
 
+
+def which_events_options(function: F) -> F:
+    """As `which_options`, and --failed."""
+    return _with_conditions(function, *_WHICH, "only_failed")
+
+
+def _with_conditions(function: F, *names: str) -> F:
     @functools.wraps(function)
-    def command(*arguments: Any, where: str | None, comm: tuple[str, ...], user: str | None, **values: Any) -> Any:
-        condition = condition_of({"where": where, "comm": comm, "user": user})
-        return function(*arguments, where=condition, **values)
+    def command(*arguments: Any, **values: Any) -> Any:
+        conditions = condition_of({name: values.pop(name) for name in names})
+        return function(*arguments, where=conditions, **values)
 
-    return _adding(*_WHICH)(cast("F", command))
+    return _adding(*names)(cast("F", command))
 
 
 def _quoted(text: str) -> str:

@@ -63,8 +63,10 @@ def moment_options(function: F) -> F:
     return function
 
 
-def gather(texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool, where: str | None = None) -> Gathered:
-    """The processes that the TARGETs mean, all containers without any. where: a condition on them. Raises
+def gather(
+    texts: tuple[str, ...], file: str | None, at: str | None, quiet: bool, where: Sequence[str] = ()
+) -> Gathered:
+    """The processes that the TARGETs mean, all containers without any. where: conditions on them. Raises
     NstraceError."""
     from tracer.wiring.conditions import named, processes_of
 

@@ -89,7 +89,8 @@ def missing_failures(options: StreamOptions) -> str | None:
     from tracer.stream.schema import EVENT_NAMES, Kind
 
     name = Kind.EXEC_FAILED.name.lower()
-    if not options.failed and (name not in options.events or options.events == EVENT_NAMES):
+    is_asked = options.failed or any(name in condition for condition in options.where)
+    if not is_asked and (name not in options.events or options.events == EVENT_NAMES):
         return None
     return f"failed execs ({name}) cannot be reported on this kernel, which has no fexit programs for system calls"
 
