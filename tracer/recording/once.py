@@ -37,7 +37,7 @@ def give_each_once(sources: Sequence[RecordedSource]) -> None:
     for source in sources:
         of_clock[source.recordings[0].facts.clock].append(source)
     for group in of_clock.values():
-        spans = [source.span() for source in group]
+        spans = [source.span() for source in group] if len(group) > 1 else []
         if any(one.meets(other) for one, other in itertools.combinations(spans, 2)):
             seen = _Seen()
             for source in group:
