@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, life, row
+from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, exits, fork, gap, life, row, session
 from recordings import WALL_NS, record
 from test_outputs_agree import golden, of_every_kind
 
@@ -131,6 +131,16 @@ def test_commands_count_once(folder: Path) -> None:
     for words in (["replay", "--json", "-q"], ["export", "--to", "jsonl", "-w", "-"]):
         assert len(nstrace(*words, folder).stdout.splitlines()) == 16
     assert nstrace("diff", folder, folder).returncode == 0
+
+
+def test_sessions_and_ends_are_told_once(tmp_path: Path) -> None:
+    came = [session("began", WEB, cgroup_id=7), session("ended", WEB, cgroup_id=7, exit_code=3)]
+    first = batch(cgroup(7, WEB), *jobs(1), came[0], life("stopped", WEB, 7, exit_code=0))
+    two(tmp_path, first, batch(cgroup(7, WEB), *jobs(1), *came, life("stopped", WEB, 7, exit_code=0)))
+    (one,) = map(json.loads, nstrace("sessions", "--json", "--from", tmp_path).stdout.splitlines())
+    assert one["exit_code"] == 3  # which one of the recordings knows
+    (end,) = map(json.loads, nstrace("why", "--all", "--json", "--from", tmp_path).stdout.splitlines())
+    assert end["container"]["name"] == "web"
 
 
 def test_a_number_in_a_log_is_one_process(folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -116,9 +116,20 @@ def _recorded(texts: tuple[str, ...], files: tuple[str, ...], at: str | None, qu
     )
     chosen = [run_of(sources, at)] if at is not None else sources
     check_complete(chosen, LIVES)
-    sessions = [one for source in chosen for one in _of_run(source, at)]
+    sessions = _distinct((source, one) for source in chosen for one in _of_run(source, at))
     check_found(chosen)
     return _Found(sessions, str, time.time_ns())
+
+
+def _distinct(found: Iterable[tuple[RecordedSource, Session]]) -> list[Session]:
+    """The sessions, each once where several runs have recorded it at one time: of the one that knows how it ended."""
+    best: dict[object, Session] = {}
+    for source, one in found:
+        where = one.container.id if one.container else None
+        key = source.recordings[0].facts.clock, where, one.pids, one.since_ns - source.wall_offset_ns
+        if key not in best or (best[key].ended_ns is None and one.ended_ns is not None):
+            best[key] = one
+    return list(best.values())
 
 
 def _of_run(source: RecordedSource, at: str | None) -> Iterator[Session]:

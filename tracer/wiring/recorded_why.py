@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 _USED = (
     *("tracer.past.why", "tracer.past.translation", "tracer.recording.past", "tracer.recording.row_filter"),
-    *("tracer.recording.multiple_runs", "tracer.stream.lives", "tracer.stream.table", "tracer.views.why"),
+    *(
+        "tracer.recording.multiple_runs",
+        "tracer.recording.once",
+        "tracer.stream.lives",
+        "tracer.stream.table",
+        "tracer.views.why",
+    ),
     *("tracer.text.hints", "tracer.typed.moments", "tracer.views.objects", "tracer.wiring.printing"),
 )
 _FOREVER_NS = 1 << 62
@@ -166,6 +172,9 @@ def last_exit(source: RecordedSource, proc: Proc, until_ns: int) -> tuple[Exit, 
 
 
 def _read(sources: Sequence[RecordedSource], ends: Sequence[Ends], until_ns: int) -> None:
+    from tracer.recording.once import give_each_once
+
+    give_each_once(sources)
     for source in sources:
         for part in source.batches(lambda: 0.0):
             for one in ends:
