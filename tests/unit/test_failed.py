@@ -110,12 +110,19 @@ def test_execs_that_failed_are_failures(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "is_said"),
-    [({}, False), ({"failed": True}, True), ({"events": ("exec_failed",)}, True), ({"events": ("exit",)}, False)],
+    [
+        ({}, False),
+        ({"failed": True}, True),
+        ({"events": ("exec_failed",)}, True),
+        ({"events": ("exit",)}, False),
+        ({"where": ("event = 'exec_failed'",)}, True),
+        ({"where": ("pid = 1",)}, False),
+    ],
 )
 def test_who_asks_for_failed_execs_hears_that_the_kernel_cannot_report_them(
     asked: dict[str, Any], is_said: bool
 ) -> None:
-    options = SimpleNamespace(**{"failed": False, "events": EVENT_NAMES} | asked)
+    options = SimpleNamespace(**{"failed": False, "events": EVENT_NAMES, "where": ()} | asked)
     assert bool(missing_failures(options)) == is_said  # type: ignore[arg-type]
 
 
