@@ -48,8 +48,8 @@ _RECENT = np.dtype(
         ("counts", "?"), ("acts", "?"), ("ends", "?"), ("brief", "?"), ("failed", "?"),
     ]
 )  # fmt: skip
-"""What is kept of a row for WINDOW_NS. tgid, start_ns: whose it is: of a fork the parent's. acts: a fork or exec, as long
-as that one is not known to have ended. ends: its end; brief: after a brief life."""
+"""What is kept of a row for WINDOW_NS. tgid, start_ns: whose it is: of a fork the parent's. acts: a fork or exec, as
+long as that one is not known to have ended. ends: its end; brief: after a brief life."""
 
 
 class Sampler:
