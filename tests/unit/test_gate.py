@@ -240,13 +240,19 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "verify": [*([target] for target in TARGETS), ["--color", "always", "webserver"], ["--json", HOSTILE]],
     "fleet": [
         [HOSTILE],
-        *([verb, "--help"] for verb in ("init", "publish", "archive", "compact")),
+        *([verb, "--help"] for verb in ("init", "publish", "archive", "compact", "hosts", "sql")),
         *(["init", *how] for how in (["--nats", HOSTILE], ["--keep", HOSTILE], ["--max-bytes", HOSTILE], [])),
         ["init", "--nats", "nats://127.0.0.1:1", "--creds", NAME],
         *(["publish", "--from", FOLDER, *how] for how in (["--host", HOSTILE], ["--cluster", HOSTILE], [])),
         *(
             ["archive", "--nats", "nats://127.0.0.1:1", "--to", where]
             for where in (f"/nowhere/{NAME}/x", f"s3://{HOSTILE}")
+        ),
+        ["hosts", "--nats", "nats://127.0.0.1:1"],
+        *(
+            [*how, "--from", where]
+            for how in (["hosts"], ["sql", HOSTILE])
+            for where in (NAME, FILE, f"s3://{HOSTILE}")
         ),
         *(["compact", where] for where in (f"/nowhere/{NAME}/x", f"s3://{HOSTILE}", FILE)),
         ["publish", "--from", NAME, "--nats", "nats://127.0.0.1:1"],

@@ -13,6 +13,7 @@ import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
+from tracer.wiring.result_options import Result, result_options
 
 if TYPE_CHECKING:
     from tracer.fleet.access import Access
@@ -261,7 +262,7 @@ def compact(where: str, target_size: str, quiet: bool) -> int:
     from tracer.fleet.compaction import compact as compact_archive
     from tracer.text.counted import counted
 
-    give_up_root(where)
+    give_up_root(where, is_new=False)
     store = store_of(where)
     try:
         made = compact_archive(store, target_bytes)
@@ -283,3 +284,53 @@ def target_of(text: str) -> int:
 
 
 _LEAST_TARGET = 1_000_000
+
+
+_FROM = click.option("--from", "where", metavar="DIR|s3://BUCKET/PATH", help="An archive.")
+
+
+@command.command("hosts")
+@server_options
+@_FROM
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each host.")
+@click.option("--no-header", is_flag=True, help="Leave out the header line.")
+def hosts(access: Callable[[], Access], where: str | None, as_json: bool, no_header: bool) -> int:
+    """List the hosts: who publishes and when it was last heard, or with --from what an archive has of each.
+
+    A host is silent that has not said for 90 s that it lives. GAPS: what its publisher could not send any more since
+    it was started; of an archive all gaps, LOST: how many events they report, MISSING: messages that were never
+    archived.
+    """
+    from tracer.wiring.fleet_hosts import archived_table, heard_table
+
+    check_library("nats", "fleet")
+    if where is not None:
+        archived_table(where, as_json, no_header)
+    else:
+        heard_table(access(), as_json, no_header)
+    return 0
+
+
+@command.command("sql")
+@click.option("--from", "where", metavar="DIR|s3://BUCKET/PATH", required=True, help="The archive.")
+@click.argument("query")
+@result_options
+def sql(where: str, query: str, result: Result) -> int:
+    """Answer a QUERY in SQL, DuckDB's, about an archive.
+
+    \b
+    Tables (docs/fleet.md has their columns):
+      events      one row for each event of all hosts
+      processes   one row for each process
+      batches     one row for each message that was archived
+      gaps        events that say where others were lost
+
+    \b
+    nstrace fleet sql --from /srv/nstrace "select host, count(*) from events group by host"
+    nstrace fleet sql --from /srv/nstrace "from processes where host like 'web%' and exit_code <> 0"
+    """
+    from tracer.wiring.fleet_hosts import answer
+
+    check_library("nats", "fleet")
+    answer(where, query, result)
+    return 0

@@ -6,12 +6,13 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.fs as fs
 
 from tracer.errors import ExitCode, NstraceError
@@ -65,6 +66,11 @@ class Store:
         """A file to read from. Raises FileNotFoundError."""
         file: IO[bytes] = self._system.open_input_file(self._path(path))
         return file
+
+    def dataset(self, paths: Sequence[str], schema: pa.Schema) -> ds.Dataset:
+        """Parquet files as one table."""
+        names = [self._path(path) for path in paths]
+        return ds.dataset(names, schema=schema, format="parquet", filesystem=self._system)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """The names of the files in a folder, and how many bytes each has."""

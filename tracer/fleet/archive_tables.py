@@ -222,6 +222,24 @@ _MAKERS: dict[str, Callable[[pa.ChunkedArray, NDArray[Any], int], pa.Array]] = {
 }
 
 
+def one_row_each(column: Callable[[pa.Field, str], str]) -> str:
+    """As `combined`, in SQL: the columns of a query over PROCESSES that is grouped by host, boot and proc_id. column:
+    takes a field and how it is made."""
+    how = {
+        _FIRST: "arg_min({0}, first_seen)",
+        _LAST: "arg_max({0}, last_seen)",
+        _LEAST: "min({0})",
+        _MOST: "max({0})",
+        _ANY: "bool_or({0})",
+    }
+    keys = ("host", "boot", "proc_id")
+    made = {
+        name: f'"{name}"' if name in keys else how[_RULES.get(name, _LAST)].format(f'"{name}"')
+        for name in PROCESSES.names
+    }
+    return ", ".join(column(PROCESSES.field(name), made[name]) for name in PROCESSES.names)
+
+
 def by_day(table: pa.Table, column: str) -> dict[str, pa.Table]:
     """The rows of each day (UTC) by the time in this column, in their order."""
     days = table[column].cast(pa.timestamp("ns")).cast(pa.date32())

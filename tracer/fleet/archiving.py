@@ -46,9 +46,11 @@ def archive(
     asyncio.run(whole())
 
 
-def give_up_root(where: str) -> None:
-    """Become the owner of the archive's folder, which is made if it is not there. Raises NstraceError where that is
-    root."""
+def give_up_root(where: str, is_new: bool = True) -> None:
+    """Become the owner of the archive's folder. is_new: it is made if it is not there. Raises NstraceError where that
+    is root."""
+    if not is_new and "://" not in where and not Path(where).is_dir():
+        raise NstraceError(f"there is no folder {where}", "nstrace fleet archive --to DIR makes one", ExitCode.USAGE)
     if not is_root():
         if "://" not in where:
             _made(where)

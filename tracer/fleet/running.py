@@ -8,13 +8,21 @@ from typing import Any, TypeVar
 
 from tracer.errors import NstraceError
 from tracer.fleet.nats_client import Connection
+from tracer.fleet.sender import LATE_IMPORTS
 from tracer.fleet.sink import Refused, Unavailable
+from tracer.system import imports
+from tracer.system.privileges import drop_but_connect
 
 T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T], connection: Connection) -> T:
-    """What the work returns; then the connection is closed. Raises NstraceError where the server does not do it."""
+    """What the work returns; then the connection is closed. Privileges are given up: what the server has may be
+    anybody's. Raises NstraceError where the server does not do it."""
+
+    imports.load(*LATE_IMPORTS)
+    loop = asyncio.new_event_loop()
+    drop_but_connect()
 
     async def whole() -> T:
         try:
@@ -23,7 +31,7 @@ def run(work: Coroutine[Any, Any, T], connection: Connection) -> T:
             await connection.drop()
 
     try:
-        return asyncio.run(whole())
+        return loop.run_until_complete(whole())
     except Refused as error:
         raise NstraceError(str(error), "check the address, the credentials and the certificates") from error
     except Unavailable as error:

@@ -1,0 +1,121 @@
+"""What nstrace fleet hosts and sql print."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from tracer.errors import NstraceError
+from tracer.text.escape import safe_json, safe_text
+from tracer.text.times import elapsed, rfc3339
+from tracer.wiring.printing import write_table
+
+if TYPE_CHECKING:
+    from tracer.fleet.access import Access
+    from tracer.wiring.result_options import Result
+
+
+def heard_table(access: Access, as_json: bool, no_header: bool) -> None:
+    """Print the hosts that a server knows. Raises NstraceError."""
+    from tracer.fleet.hosts import heard_hosts
+    from tracer.fleet.nats_client import Connection
+    from tracer.fleet.running import run
+
+    connection = Connection(access, "nstrace hosts")
+    found = run(heard_hosts(connection), connection)
+    now_ns = time.time_ns()
+    objects = [
+        {
+            **{"host": one.host, "cluster": one.cluster, "silent": one.is_silent(now_ns)},
+            "heard": rfc3339(one.heard_ns) if one.heard_ns else None,
+            "until": rfc3339(one.until_ns) if one.until_ns else None,
+            **{"batches": one.batches, "gaps": one.gaps, "files_behind": one.behind},
+        }
+        for one in found
+    ]
+    rows = [
+        [
+            one.host, one.cluster, "silent" if one.is_silent(now_ns) else "ok", _ago(one.heard_ns, now_ns),
+            _ago(one.until_ns or None, now_ns), str(one.batches), str(one.gaps), str(one.behind),
+        ]
+        for one in found
+    ]  # fmt: skip
+    titles = ("HOST", "CLUSTER", "STATE", "HEARD", "UNTIL", "BATCHES", "GAPS", "BEHIND")
+    _print(titles, rows, objects, as_json, no_header)
+
+
+def _ago(wall_ns: int | None, now_ns: int) -> str:
+    return "never" if wall_ns is None else f"{elapsed(max(0, now_ns - wall_ns) / 1e9)} ago"
+
+
+def archived_table(where: str, as_json: bool, no_header: bool) -> None:
+    """Print the hosts of an archive. Raises NstraceError."""
+    from tracer.fleet.archive_store import store_of
+    from tracer.fleet.archiving import give_up_root
+    from tracer.fleet.hosts import archived_hosts
+
+    give_up_root(where, is_new=False)
+    with _errors_of(where):
+        found = archived_hosts(store_of(where))
+    objects = [one._asdict() | {"last": rfc3339(one.last_ns) if one.last_ns else None} for one in found]
+    for item in objects:
+        del item["last_ns"]
+    rows = [
+        [one.host, one.cluster, rfc3339(one.last_ns)[:19] if one.last_ns else "-", *map(str, one[3:])] for one in found
+    ]
+    titles = ("HOST", "CLUSTER", "LAST", "BATCHES", "EVENTS", "GAPS", "LOST", "MISSING")
+    _print(titles, rows, objects, as_json, no_header)
+
+
+def answer(where: str, query: str, result: Result) -> None:
+    """Answer a query about an archive. Raises NstraceError."""
+    from tracer.fleet.archive_query import ArchiveQuery
+    from tracer.fleet.archive_store import store_of
+    from tracer.fleet.archiving import give_up_root
+    from tracer.recording.files import created
+
+    form = result.form()
+
+    def write(file: IO[bytes]) -> None:
+        with _errors_of(where):
+            form(*ArchiveQuery(query, store_of(where)).answer(), file)
+            file.flush()
+
+    if result.out is None:
+        give_up_root(where, is_new=False)
+        write(sys.stdout.buffer)
+        return
+    from pathlib import Path
+
+    with created(Path(result.out), result.force) as fd:
+        give_up_root(where, is_new=False)
+        with open(fd, "wb", closefd=False) as file:
+            write(file)
+
+
+@contextmanager
+def _errors_of(where: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error).partition("\n")[0]
+        raise NstraceError(f"{where} cannot be read: {why}", "run it as a user who may read the archive") from error
+
+
+def _print(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], objects: Sequence[dict[str, Any]], as_json: bool, bare: bool
+) -> None:
+    if as_json:
+        sys.stdout.write("".join(f"{safe_json(json.dumps(item, ensure_ascii=False))}\n" for item in objects))
+        return
+    from tracer.views.columns import TextColumn, columns
+
+    table = columns(
+        [TextColumn(title, right=at > 4) for at, title in enumerate(titles)],
+        [list(map(safe_text, row)) for row in rows],
+    )
+    write_table(table, bare)
