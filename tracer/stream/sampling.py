@@ -197,7 +197,8 @@ def _recent(rows: NDArray[np.void], lanes: NDArray[np.int64]) -> NDArray[np.void
 def _note_ends(recent: NDArray[np.void], fresh: NDArray[np.void]) -> None:
     """Who has ended acts no more: most of those who act in a storm."""
     acts, over = np.flatnonzero(recent["acts"]), fresh[fresh["ends"]]
-    has_ended = np.isin(*(identity(rows["tgid"], rows["start_ns"]) for rows in (recent[acts], over)))
+    actors, ended = (identity(rows["tgid"], rows["start_ns"]) for rows in (recent[acts], over))
+    has_ended = np.isin(actors, ended)
     recent["acts"][acts[has_ended]] = False
 
 
