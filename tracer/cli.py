@@ -33,7 +33,7 @@ VERBS = {
     "summary": "count what happens, or what was recorded: for each container and in all",
     "sql": "ask recordings in SQL: tables of events, processes, containers and gaps",
     "join": "add to each line of a log, a table, the process that it is about",
-    "fleet": "many hosts: publish their recordings to a server, archive them as Parquet",
+    "fleet": "many hosts: publish recordings to a server, follow and archive them",
     "diff": "show what ran in one life of a container and not in another, or in one recording",
     "run": "run a command in a new PID namespace and follow it; needs no container",
     "ps": "list processes with all their PIDs, on the host and inside",

@@ -240,7 +240,7 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "verify": [*([target] for target in TARGETS), ["--color", "always", "webserver"], ["--json", HOSTILE]],
     "fleet": [
         [HOSTILE],
-        *([verb, "--help"] for verb in ("init", "publish", "archive", "compact", "hosts", "sql")),
+        *([verb, "--help"] for verb in ("init", "publish", "archive", "compact", "hosts", "sql", "follow")),
         *(["init", *how] for how in (["--nats", HOSTILE], ["--keep", HOSTILE], ["--max-bytes", HOSTILE], [])),
         ["init", "--nats", "nats://127.0.0.1:1", "--creds", NAME],
         *(["publish", "--from", FOLDER, *how] for how in (["--host", HOSTILE], ["--cluster", HOSTILE], [])),
@@ -249,6 +249,11 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
             for where in (f"/nowhere/{NAME}/x", f"s3://{HOSTILE}")
         ),
         ["hosts", "--nats", "nats://127.0.0.1:1"],
+        *(
+            ["follow", "--nats", "nats://127.0.0.1:1", *how]
+            for how in ([f":{HOSTILE}"], ["--events", HOSTILE], ["a:pid:x"])
+        ),
+        ["follow", "--nats", "nats://127.0.0.1:1", "--cluster", HOSTILE],
         *(
             [*how, "--from", where]
             for how in (["hosts"], ["sql", HOSTILE])

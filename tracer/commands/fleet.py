@@ -334,3 +334,57 @@ def sql(where: str, query: str, result: Result) -> int:
     check_library("nats", "fleet")
     answer(where, query, result)
     return 0
+
+
+@command.command("follow")
+@server_options
+@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...")
+@click.option("--cluster", default="*", help="The hosts of this cluster alone. Default: of all.")
+@click.option("--events", metavar="LIST", help="Events to show, as in follow.")
+@click.option(
+    "--delay",
+    default="500ms",
+    show_default=True,
+    metavar="TIME",
+    help="How long an event waits for those of other hosts, to be shown in order of time.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
+@click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
+def follow(
+    access: Callable[[], Access], targets: tuple[str, ...], cluster: str, events: str | None, delay: str,
+    as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Show what hosts publish as it comes, merged by time, until a signal ends it.
+
+    HOST may be a pattern; TARGET is one of nstrace follow. Silent hosts, hosts whose events were lost, and messages
+    that are missing are said on stderr.
+
+    \b
+    nstrace fleet follow --nats nats://10.0.0.1
+    nstrace fleet follow --nats nats://10.0.0.1 'web*:api-*' db1
+    """
+    from tracer.stream.schema import EVENT_NAMES
+    from tracer.typed.durations import parse_duration
+    from tracer.wiring.fleet_follow import follow_hosts
+    from tracer.wiring.open_recordings import sayer
+    from tracer.wiring.streaming import kinds_named
+    from tracer.wiring.whole_file import interrupt_at_signals
+
+    names = EVENT_NAMES if events is None else tuple(name.strip() for name in events.split(","))
+    if unknown := [name for name in names if name not in EVENT_NAMES]:
+        raise NstraceError(f"there is no event {unknown[0]!r}", f"events are {', '.join(EVENT_NAMES)}", ExitCode.USAGE)
+    delay_s = parse_duration(delay) / 1e9
+    check_library("nats", "fleet")
+    from tracer.fleet.merging import host_target
+
+    wanted = [host_target(text) for text in targets]
+    cluster = cluster if cluster == "*" else name_of("cluster", cluster)
+    found = access()
+    interrupt_at_signals()
+    try:
+        follow_hosts(
+            found, cluster, wanted, kinds_named(names, False), as_json=as_json, delay_s=delay_s, say=sayer(quiet)
+        )
+    except KeyboardInterrupt:
+        return 0
+    return 0

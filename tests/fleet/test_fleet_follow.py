@@ -1,0 +1,162 @@
+"""nstrace fleet follow: hosts merged by time, targets with patterns, and what is said of silence and holes."""
+
+# ruff: noqa: F811 - fixtures
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_for
+from publishing import Bench, Memory, Recorder
+from recordings import facts, storm
+from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
+
+from tracer.errors import NstraceError
+from tracer.fleet.hosts import Heard
+from tracer.fleet.merging import Merging, Shown, host_target
+from tracer.fleet.publisher import Whose
+from tracer.wiring.fleet_follow import _Watch
+
+
+def messages(folder: Path, host: str, starts: range) -> list[bytes]:
+    """What a host publishes of a storm; each message has the processes from one of these numbers on."""
+    folder.mkdir()
+    bench = Bench(folder, Memory())
+    publisher = bench.start()
+    publisher._whose = Whose("test", host)
+    recorder = Recorder(bench.spool)
+    recorder.take(facts())
+    for first in starts:
+        recorder.take(storm(first, 10))
+        bench.publish()
+    return [message.payload for message in bench.server.messages]
+
+
+def times(shown: list[Shown]) -> list[int]:
+    return [int(ts_ns) + one.wall_offset_ns for one in shown for ts_ns in one.batch.rows["ts_ns"]]
+
+
+def take(merging: Merging, host: str, payload: bytes, now: float) -> list[str]:
+    return list(merging.take("test", host, payload, now))
+
+
+def test_hosts_are_merged_by_time(tmp_path: Path) -> None:
+    one = messages(tmp_path / "one", "web1", range(1, 100, 20))
+    two = messages(tmp_path / "two", "web2", range(11, 100, 20))
+    merging, shown = Merging([], 1.0), list[Shown]()
+    for at in range(len(one)):
+        assert take(merging, "web2", two[at], at) == take(merging, "web1", one[at], at + 0.5) == []
+        shown += merging.due(at + 0.6)
+    shown += merging.due(100.0)
+    assert {each.host for each in shown} == {"web1", "web2"}
+    assert times(shown) == sorted(times(shown))
+    assert len(times(shown)) == 2 * (5 * 30 + 1)
+    assert not list(merging.due(1000.0))
+
+
+def test_nobody_waits_longer_than_the_delay(tmp_path: Path) -> None:
+    (_facts, payload) = messages(tmp_path / "one", "web1", range(1, 10, 10))
+    merging = Merging([], 1.0)
+    take(merging, "web1", payload, 5.0)
+    assert not list(merging.due(5.9))
+    assert len(times(list(merging.due(6.0)))) == 30
+
+
+@pytest.mark.parametrize(
+    ("typed", "count"),
+    [
+        ("web1", 30),
+        ("web*", 30),
+        ("web*:we*", 30),
+        ("web1:label:tier=front", 30),
+        ("web1:db", 0),
+        ("db*", 0),
+        ("web1:host", 0),
+    ],
+)
+def test_targets(typed: str, count: int, tmp_path: Path) -> None:
+    merging = Merging([host_target(typed)], 0.0)
+    for payload in messages(tmp_path / "one", "web1", range(1, 10, 10)):
+        assert take(merging, "web1", payload, 0.0) == []
+    kinds = [kind for one in merging.due(1.0) for kind in one.batch.rows["kind"].tolist() if kind != 8]
+    assert len(kinds) == count
+
+
+@pytest.mark.parametrize("typed", [":web", "web1:pid:7", "web1:label:", ""])
+def test_what_is_no_target(typed: str) -> None:
+    with pytest.raises(NstraceError) as caught:
+        host_target(typed)
+    assert caught.value.exit_code == 2 and caught.value.hint
+
+
+def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:
+    payloads = messages(tmp_path / "one", "web1", range(1, 60, 10))
+    merging = Merging([], 0.0)
+    assert take(merging, "web1", payloads[0], 0.0) == []
+    assert take(merging, "web1", payloads[3], 0.0) == ["web1: 2 messages are missing"]
+    assert take(merging, "web1", payloads[3], 0.0) == []
+    assert len(take(merging, "web1", b"nothing", 0.0)) == len(take(merging, "web2", payloads[4], 0.0)) == 1
+    assert {one.host for one in merging.due(1.0)} == {"web1"}
+
+
+def test_silence_is_said() -> None:
+    said: list[str] = []
+    watch = _Watch(Merging([host_target("web*")], 0.0), said.append)
+    heard = Heard("test", "web1", 1, 30.0, 0, 5, 0, 0)
+    watch.take([heard, heard._replace(host="db1"), heard._replace(host="web2", heard_ns=None)])
+    watch.take([heard])
+    assert (
+        len(said) == 2 and said[0].startswith("web1 is silent: last heard") and said[1] == "web2 is silent: never heard"
+    )
+    watch.take([heard._replace(heard_ns=1 << 62, gaps=1)])
+    assert said[2:] == ["web1 is heard again", "web1 has lost events: its spool was too small"]
+
+
+@pytest.fixture
+def processes(tmp_path: Path, nats: Nats) -> Iterator[list[Process]]:
+    made = []
+    for name in ("web1", "web2"):
+        (tmp_path / name).mkdir()
+        line = ("fleet", "publish", "--nats", nats.urls, "--from", str(tmp_path / name), "--host", name)
+        made.append(Process(tmp_path / f"{name}.log", *line))
+    made.append(Process(tmp_path / "follow.log", "fleet", "follow", "--json", "--nats", nats.urls, "web*"))
+    try:
+        yield made
+    finally:
+        for process in made:
+            process.close()
+
+
+@needs_server
+def test_two_hosts_and_a_server_that_restarts(tmp_path: Path, nats: Nats, processes: list[Process]) -> None:
+    *publishers, follow = processes
+    recorders = [Recorder(tmp_path / name) for name in ("web1", "web2")]
+    follow.start()
+    for process in publishers:
+        process.start()
+
+    def lines() -> list[dict[str, object]]:
+        return [json.loads(line) for line in follow.said().splitlines() if line.startswith("{")]
+
+    def shown(count: int) -> bool:
+        hosts = [line["host"] for line in lines()]
+        return hosts.count("web1") >= count and hosts.count("web2") >= count
+
+    first = 1
+    while not shown(30) and first < 3000:  # until it follows
+        for recorder in recorders:
+            recorder.take(storm(first, 10))
+        first += 10
+        wait_for(lambda: len(nats.messages()) >= 2, 60)
+    before = min(sum(line["host"] == name for line in lines()) for name in ("web1", "web2"))
+    nats.kill(0)
+    nats.start(0)
+    for recorder in recorders:
+        recorder.take(storm(first, 10))
+    wait_for(lambda: shown(before + 30), 60)
+    assert all(line["container"] is None for line in lines())  # without the facts that say whose
+    assert follow.end(signal.SIGTERM) == 0, follow.said()
+    assert "Traceback" not in follow.said() and "missing" not in follow.said()
