@@ -90,6 +90,18 @@ def test_what_one_has_lost_the_other_has(tmp_path: Path) -> None:
     assert more == [("GAP", 0)]  # and what was inferred is known
 
 
+def test_what_was_recorded_at_another_time_is_not_kept_in_mind(tmp_path: Path) -> None:
+    first = batch(cgroup(7, WEB), *jobs(1, 2, 3))
+    two(tmp_path, first, first)
+    third = batch(*jobs(20))
+    record(tmp_path / "c.arrows", [third], realtime_ns=str(WALL_NS + 10 * SECOND_NS))
+    sources: list[RecordedSource] = open_later([str(tmp_path)], (), (), lambda _line: None)()
+    before = [source.passing for source in sources]
+    give_each_once(sources)
+    changed = [source.passing is not passing for source, passing in zip(sources, before, strict=True)]
+    assert changed == [True, True, False]
+
+
 def test_losses_are_of_each(tmp_path: Path) -> None:
     first = batch(cgroup(7, WEB), *jobs(1), gap(2))
     assert rows_of(two(tmp_path, first, first))[1] == [("GAP", 0)]

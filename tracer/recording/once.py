@@ -8,7 +8,6 @@ several programs, which are the same where their times are.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -37,11 +36,23 @@ def give_each_once(sources: Sequence[RecordedSource]) -> None:
     for source in sources:
         of_clock[source.recordings[0].facts.clock].append(source)
     for group in of_clock.values():
-        spans = [source.span() for source in group] if len(group) > 1 else []
-        if any(one.meets(other) for one, other in itertools.combinations(spans, 2)):
+        for together in _at_one_time(group) if len(group) > 1 else ():
             seen = _Seen()
-            for source in group:
+            for source in together:
                 source.passing = _new_alone(seen, source.passing)
+
+
+def _at_one_time(sources: Sequence[RecordedSource]) -> list[list[RecordedSource]]:
+    """Those that recorded at one time, together and in their order; without those that did so alone."""
+    spans = [source.span() for source in sources]
+    groups: list[list[int]] = []
+    until_ns = -1
+    for at in sorted(range(len(sources)), key=lambda at: spans[at].begin_ns):
+        if not groups or spans[at].begin_ns > until_ns:
+            groups.append([])
+        groups[-1].append(at)
+        until_ns = max(until_ns, spans[at].end_ns)
+    return [[sources[at] for at in sorted(group)] for group in groups if len(group) > 1]
 
 
 def _new_alone(seen: _Seen, then: _Passing) -> _Passing:
