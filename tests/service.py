@@ -8,18 +8,21 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+DEADLINE_S = 60.0
 NSTRACE = [sys.executable, "-m", "tracer"]
 
 
 class Agent:
     """An agent with a configuration and a folder of its own, which tells us what it would tell systemd."""
 
-    def __init__(self, folder: Path, record: str = "", more: str = "") -> None:
+    def __init__(self, folder: Path, record: str = "", more: str = "", targets: str = "host") -> None:
         self.config, self.store = folder / "agent.toml", folder / "store"
+        self._targets = targets
         self.configure(record, more)
         self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notified.bind(str(folder / "notify"))
@@ -29,9 +32,8 @@ class Agent:
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, record: str, more: str = "") -> None:
-        self.config.write_text(
-            f'[record]\ntargets = "host"\nfolder = "{self.store}"\nmin_free = "0B"\n{record}\n{more}\n'
-        )
+        lines = f'targets = "{self._targets}"\nfolder = "{self.store}"\nmin_free = "0B"'
+        self.config.write_text(f"[record]\n{lines}\n{record}\n{more}\n")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -44,9 +46,14 @@ class Agent:
 
     def hear(self, assignment: str) -> None:
         """Wait until it says so."""
-        self._notified.settimeout(30)
-        while assignment not in self._notified.recv(4096).decode().splitlines():
-            pass
+        assert self.process
+        self._notified.settimeout(0.2)
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until and self.process.poll() is None:
+            with suppress(TimeoutError):
+                if assignment in self._notified.recv(4096).decode().splitlines():
+                    return
+        raise AssertionError(f"{assignment} was not said: {self.said}")
 
     @property
     def said(self) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tracer.wiring.recorders import Recorder
 
 
-EVERY_S = 1.0
+EVERY_S = 5.0
 _QUIET_NS = 60_000_000_000  # after so long a file says that it still goes on
 _MAX_BYTES = 256  # of a packet
 _BEAT, _REQUEST = struct.Struct("=5Q"), struct.Struct("=Q")
@@ -33,8 +33,8 @@ class Beat(NamedTuple):
 
 
 class Beats:
-    """Passes batches on to a recorder, and says how it is doing once a second: each wait of the loop ends with a batch,
-    and be it an empty one. Where it is asked to, it has the writer write all until then at once.
+    """Passes batches on to a recorder, and says how it is doing every five seconds: each wait of the loop ends with a
+    batch, and be it an empty one. Where it is asked to, it has the writer write all until then at once.
 
     settled_ns: until when everything was yielded (boottime); 0: that is not known now.
     """

@@ -21,7 +21,7 @@ from tracer.typed.sizes import parse_size
 from tracer.typed.targets import TargetKind, parse_target
 
 _SECOND_NS = 1_000_000_000
-_MIB = 1 << 20
+_MIB, _LEAST_BYTES = 1 << 20, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _keep(value: Any) -> Mapping[str, Any]:
         name = "keep_bytes" if is_size else "keep_s"
         if limits[name] is not None:
             raise _Wrong("one size and one age at most")
-        limits[name] = _size(_MIB)(text) if is_size else _seconds(60, 100 * 366 * 86400)(text)
+        limits[name] = _size(_LEAST_BYTES)(text) if is_size else _seconds(60, 100 * 366 * 86400)(text)
     return limits
 
 
@@ -234,7 +234,7 @@ _TABLES = {
         {
             "targets": _one("targets", _targets),
             "folder": _one("folder", _path),
-            "rotate_size": _one("rotate_bytes", _size(_MIB)),
+            "rotate_size": _one("rotate_bytes", _size(_LEAST_BYTES)),
             "rotate_interval": _one("rotate_interval_s", _seconds(1, 7 * 86400)),
             "keep": _keep,
             "min_free": _one("min_free_bytes", _size(0)),

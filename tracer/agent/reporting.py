@@ -8,7 +8,6 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from tracer.agent.beats import EVERY_S
 from tracer.agent.counts import REST, Counts
 from tracer.text.escape import safe_text
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from tracer.wiring.following import Followed
     from tracer.wiring.recorders import Recorder
 
+_EVERY_S = 1.0
 _MAX_LABEL = 128
 
 
@@ -46,7 +46,7 @@ class Reporting:
             now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             self._lag_s = (now_ns - self._oldest_ns) / 1e9 if self._oldest_ns else 0.0
             self._oldest_ns = 0
-        if (now_s := time.monotonic()) - self._said_s >= EVERY_S:
+        if (now_s := time.monotonic()) - self._said_s >= _EVERY_S:
             self._said_s = now_s
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 self._packets.send(json.dumps(self._said()).encode())

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import socket
 
 _LOOK_S = 5.0  # how often the store is looked at
+_READY_S = 10.0  # it is ready then, though what is recorded cannot be settled yet: an engine is silent
 _SILENT_S = 60.0  # a recorder that says nothing for so long is ended
 _PATIENCE_S = 10.0  # how long an orderly end may take
 _MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the recording says it is
@@ -95,7 +96,7 @@ class Service:
         self._publisher: Child | None = None
         self._pending = Pending(store, say, lambda: beats.ask_to_write(self._ours))
         self._is_stopping = self._is_full = self._is_ready = False
-        self._heard_s = self._looked_s = 0.0
+        self._heard_s = self._started_s = self._looked_s = 0.0
         self._offset_ns = self._settled_ns = 0
 
     def run(self) -> int:
@@ -155,7 +156,7 @@ class Service:
         if beat.settled_ns > self._settled_ns:
             self._settled_ns = beat.settled_ns
             lock.say_settled(self._lock, beat.settled_ns + self._offset_ns)
-        if not self._is_ready and beat.settled_ns:
+        if not self._is_ready and (beat.settled_ns or self._heard_s - self._started_s >= _READY_S):
             self._is_ready, self._looked_s = True, 0.0
             self._start_publisher()
             notify("READY=1")
@@ -168,7 +169,8 @@ class Service:
             self._pending.note(note, triggers[note.trigger], self._offset_ns)
 
     def _start_recorder(self) -> None:
-        self._heard_s, self._offset_ns = time.monotonic(), wall_offset_ns()
+        self._heard_s = self._started_s = time.monotonic()
+        self._offset_ns = wall_offset_ns()
         self._starts += 1
         self._recorder.start()
 

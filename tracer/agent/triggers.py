@@ -48,7 +48,7 @@ class Triggers:
         self._channel, self._say = channel, say
         self._armed = []
         for number, trigger in enumerate(triggers):
-            if condition := filter_of(trigger.where):
+            if condition := filter_of((trigger.where,)):
                 self._armed.append(_Armed(number, trigger, condition))
         self._source: LiveSource | None = None
 

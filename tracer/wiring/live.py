@@ -92,10 +92,12 @@ class LiveSource:
 
     @property
     def settled_ns(self) -> int:
-        """Until when everything was yielded, once the last batch has been taken (boottime); 0: something is held back,
-        or not repaired yet."""
-        is_waiting = math.isfinite(min(self._comparing.due_in(), self._entering.due_in()))
-        return 0 if is_waiting or self._naming.holds or self._held.rows else self.trace.read_ns
+        """Until when everything was yielded, once the last batch has been taken (boottime); 0: something is held back
+        for a moment, or not repaired yet."""
+        if math.isfinite(min(self._comparing.due_in(), self._entering.due_in())) or self._naming.holds:
+            return 0
+        undecided_ns = self._held.oldest_ns  # which may be held for seconds, until an engine has answered
+        return min(self.trace.read_ns, undecided_ns - 1) if undecided_ns else self.trace.read_ns
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
