@@ -557,6 +557,8 @@ CHARACTERS = {"space": " ", "slash": "/", "equals_sign": "=", "dollar_sign": "$"
     ("keys", "pids", "search"),
     [(["F", *"pid", "equals_sign", *"4711", "enter", "slash", *"47", "enter", "n"], [4711], "47"),
      (["slash", *"720", "enter", "s", "s", "F", *"uid", "escape", "a"], [4701, 4711, 4720, 900], "720"),
+     (["F", *"comn", "left", "backspace", "x", "ctrl+u", "delete", *"pid", "equals_sign", *"472", "backspace", *"20",
+       "home", *"not", "space", "enter"], [4701, 4711, 900], ""),
      (["F", *"nd", "escape", "F", *"comm", "equals_sign", "apostrophe", *"cc", "apostrophe", "enter"], [4720], "")],
 )  # fmt: skip
 def test_keys_may_come_as_fast_as_they_like(keys: list[str], pids: list[int], search: str) -> None:

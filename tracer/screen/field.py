@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from textual import events
 from textual.timer import Timer
 from textual.widgets import Input
 
@@ -40,6 +41,15 @@ class Field(Input):
         self.value = self._filter.edit() if what == "filter" else ""
         self.add_class("asked")
         self.screen.set_focus(self)
+
+    async def _on_key(self, event: events.Key) -> None:
+        """As textual calls it: keys that edit do so in their turn, among those that are typed. Left to themselves they
+        would first go through all that is around the field."""
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            event.stop()
+            event.prevent_default()
+            await self.app.run_action(binding.action, self)
+            return
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A filter shows what it leaves as soon as the user looks up."""
