@@ -504,4 +504,18 @@ MUTATIONS = (
         "stays[at] = True",
         unit("needed_facts"),
     ),
+    Mutation(
+        "what is shown of a moment depends on the moment alone",
+        "tracer/stream/sampling.py",
+        'self._recent = self._recent[self._recent["ts_ns"] > self._now_ns - WINDOW_NS]',
+        "self._recent = fresh",
+        unit("sampling"),
+    ),
+    Mutation(
+        "a lane is that of a life, however the container is called",
+        "tracer/stream/lanes.py",
+        "return container.id, root, 0 if root else container.incarnation",
+        "return container.id, 0, container.incarnation",
+        unit("lanes"),
+    ),
 )
