@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,20 +79,20 @@ def test_what_has_no_room_in_memory_goes_to_a_folder_that_is_the_only_one(is_roo
     """By its root directory, or by Landlock where somebody else asks."""
     if not is_root and not landlock.is_there():
         pytest.skip("this kernel has no Landlock")
-    spilled = arrows.parent / "spilled"
-    for path, mode in ((spilled, 0o777), (arrows, 0o644)):
-        path.mkdir() if path == spilled else None
-        path.chmod(mode)
-    for folder in list(arrows.parents)[:3]:  # of pytest, closed to others
-        folder.chmod(folder.stat().st_mode | 0o011)
-    line = trespass.command("sql", "--csv", "--memory", "64MiB", str(arrows), _LARGE, where=DECODE)
-    who = [] if is_root else ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
-    env = os.environ | {"TMPDIR": str(spilled)}
-    done = subprocess.run([*who, *line], capture_output=True, text=True, cwd=ROOT, env=env, timeout=100)
-    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["600000"]), done.stderr
+    with tempfile.TemporaryDirectory(prefix="nstrace-test-") as folder:  # below that of pytest nobody else may look
+        seen, spilled = Path(folder, "web.arrows"), Path(folder, "spilled")
+        shutil.copyfile(arrows, seen)
+        spilled.mkdir()
+        for path, mode in ((Path(folder), 0o755), (seen, 0o644), (spilled, 0o777)):
+            path.chmod(mode)
+        line = trespass.command("sql", "--csv", "--memory", "64MiB", str(seen), _LARGE, where=DECODE)
+        who = [] if is_root else ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+        env = os.environ | {"TMPDIR": str(spilled)}
+        done = subprocess.run([*who, *line], capture_output=True, text=True, cwd=ROOT, env=env, timeout=100)
+        assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["600000"]), done.stderr
+        assert list(spilled.iterdir()) == []
     found = trespass.results(done.stderr)
     assert {name for name, what in found.items() if what not in REFUSED} == IN_ITS_FOLDER
-    assert list(spilled.iterdir()) == []
 
 
 _LARGE = """

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 # Without the last it would begin 8 threads for input and output of files, which there is none of.
 _CONFIG: dict[str, Any] = {"enable_external_access": False, "threads": 1, "async_threads": 0}
-_SETTINGS = ("TimeZone = 'UTC'", "errors_as_json = true", "python_enable_replacements = false")
+_SETTINGS = (
+    *("TimeZone = 'UTC'", "errors_as_json = true", "python_enable_replacements = false"),
+    "enable_progress_bar = false",  # which goes to stdout, among the rows, after two seconds
+)
 At = Callable[[int], int]
 _HERE_CHARS, _MAX_NEAR = 30, 3
 _OF_SESSION = {"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema"}

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.escape import decode
 
-_PIECE_ROWS = 1 << 20
+_PIECE_ROWS = 1 << 18
 _BATCH_ROWS, _MAX_CELL = 1 << 16, 1 << 24  # of CSV
 _MAGIC = b"PAR1"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tracer.ask.ahead import Ahead
 from tracer.ask.database import DEFAULT_ROOM, Room, check_names, connect, errors_of, require_text, tree, use_all_cpus
 from tracer.ask.lists import with_lists_as_text
 from tracer.ask.relations import LISTS, RELATIONS
@@ -25,13 +26,15 @@ USES = ("tracer.recording.some_columns", "numpy.ma", "numpy.strings", "difflib")
 class Query:
     """A query in SQL over RELATIONS. Made while there are privileges; reads nothing before `answer`.
 
-    Raises NstraceError (usage) where the query is wrong, with the place.
+    ahead: has a thread that reads recordings ahead, once threads have begun. Raises NstraceError (usage) where the
+    query is wrong, with the place.
     """
 
     def __init__(self, text: str, room: Room = DEFAULT_ROOM) -> None:
         require_text(text)
         self._text, self._database = text, connect(room)
         self._sources: Sources | None = None
+        self.ahead = Ahead()
         self._check_kind()
         found = tree(self._database, text)
         wanted = wanted_names(found)
@@ -59,6 +62,7 @@ class Query:
     def begin_threads(self) -> None:
         """Use all CPUs. Called when there are no privileges that a thread could keep."""
         use_all_cpus(self._database)
+        self.ahead.begin()
 
     def answer(self, sources: Sources) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         """The result, of these recordings: its columns and its rows. Raises NstraceError, now and while it is read."""

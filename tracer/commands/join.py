@@ -99,18 +99,22 @@ _USED = (
 
 
 class _Threads:
-    """The database, whose threads begin when there are no privileges that they could keep."""
+    """The database, and what reads recordings and joins pieces of the log ahead: their threads begin when there are no
+    privileges that they could keep."""
 
     def __init__(self, room: Room) -> None:
+        from tracer.ask.ahead import Ahead
         from tracer.ask.database import connect
 
-        self.room, self.database = room, connect(room)
+        self.database, self.reading, self.joining = connect(room), Ahead(), Ahead()
 
     def begin(self) -> None:
         """Begin them."""
         from tracer.ask.database import use_all_cpus
 
         use_all_cpus(self.database)
+        self.reading.begin()
+        self.joining.begin()
 
 
 def _write(
@@ -138,12 +142,14 @@ def _write(
     check_complete(sources)
     log = read_log(fd, name)
     _check_columns(log.schema.names, on, PREFIX)
+    for source in sources:
+        source.decode_ahead(threads.reading.pool)
     runs = build(threads.database, sources)
     Tables(threads.database, readings(sources, lambda found: found), frozenset(NEEDED))
     spans = [source.span() for source in sources]
     years = range(year(min(span.begin_ns for span in spans)), year(max(span.end_ns for span in spans)) + 1)
     join = Join(threads.database, runs, on, years)
-    pieces = (join.joined(piece) for piece in log.pieces)
+    pieces = threads.joining.of(join.joined(piece) for piece in log.pieces)
     first = next(pieces, None)
     first = join.joined(log.schema.empty_table()) if first is None else first
     rows = form(first.schema, _batches(first, pieces), file)

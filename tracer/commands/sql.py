@@ -95,6 +95,8 @@ def _write(
     """Write the result. Gives how much that is, in words."""
     from tracer.ask.tables import readings
 
+    for recording in recordings:
+        recording.decode_ahead(query.ahead.pool)
     sources = readings(recordings, lambda found: in_window(found, *window))
     rows = form(*query.answer(sources), file)
     file.flush()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from tracer.errors import NstraceError
 from tracer.recording import frames
 from tracer.recording.checks import Checks, check_fits
 from tracer.recording.columns import InvalidColumns, from_arrow
+from tracer.recording.decode_ahead import DecodeAhead
 from tracer.recording.frames import Damaged, Header, Message, Torn
 from tracer.recording.index import Index, Sums, Whole
 from tracer.recording.inputs import FileInput, Input
@@ -31,6 +32,9 @@ from tracer.recording.schema import VERSION
 from tracer.recording.tail import whole_of
 from tracer.stream.batch import EVENT, Batch
 from tracer.stream.schema import NO_CPU, Kind
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _SECOND_NS = 1_000_000_000
 _OTHER = "another recording, which is not read: give it a file of its own"
@@ -59,12 +63,14 @@ class Recording:
     say: writes a line for people. metadata: of the stream, as it was read; facts: what is used of it. rows and last_ns:
     the position of the reader; missing: how many of these rows are missing; is_growing: it is being written, and has no
     end yet; is_closed: its end was read; is_torn: it ended without one; damages: places where it is damaged. sieve:
-    leaves out rows that are not needed, before they are decoded. keep_reading: called again and again; where it returns
+    leaves out rows that are not needed, before they are decoded. pool: threads that decode a batch ahead of its turn;
+    None: there are none. keep_reading: called again and again; where it returns
     False, nothing more is read.
     """
 
     def __init__(self, name: str, source: Input, say: Callable[[str], None]) -> None:
         self.name, self._places, self.is_growing = name, Places(), False
+        self.pool: Executor | None = None
         self._read_from(source, say)
         self.keep_reading: Callable[[], bool] = lambda: True
         self.metadata: Mapping[str, str] = {}
@@ -82,6 +88,7 @@ class Recording:
         self._end: Index | None = None
         self._end_says: Whole | None = None
         self._other = ""  # another recording in the same file
+        self._ahead: DecodeAhead | None = None
 
     def _begin(self) -> tuple[Metadata, pa.Schema]:
         try:
@@ -320,14 +327,21 @@ class Recording:
             raise Torn("it ends in the middle of a batch")
 
     def _decode(self, message: Message, index: Index, body: bytes) -> Batch:
-        columns = self._columns(message, body)
         try:
-            batch = from_arrow(columns, self.facts.wall_offset_ns)
+            batch = self._decoded_ahead(message)
+            if batch is None:
+                batch = from_arrow(self._columns(message, body), self.facts.wall_offset_ns)
             self._checks.check(batch)
             check_fits(batch, index)
         except InvalidColumns as error:
             raise Damaged(str(error)) from error
         return batch
+
+    def _decoded_ahead(self, message: Message) -> Batch | None:
+        if self.pool is None or self.sieve is not None or not isinstance(self.input, FileInput):
+            return None
+        self._ahead = self._ahead or DecodeAhead(self.pool, self._schema, self.facts.wall_offset_ns)
+        return self._ahead.take(message, self.input)
 
     def _columns(self, message: Message, body: bytes) -> pa.RecordBatch:
         """The rows that the sieve keeps; of a batch without any, only the columns that the sieve needs are

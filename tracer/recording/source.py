@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
 from tracer.typed.moments import UNKNOWN_NS, Span
 from tracer.typed.targets import Target, TargetKind
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 _FOREVER_NS = 1 << 64
 _PIECE_BYTES = 1 << 20
@@ -97,6 +100,11 @@ class RecordedSource:
         """From now on read nothing more where this returns False: whatever is asked of the files."""
         for recording in self.recordings:
             recording.keep_reading = keep_reading
+
+    def decode_ahead(self, pool: Executor | None) -> None:
+        """Have the threads of this pool, which it has already, decode what is read next."""
+        for recording in self.recordings:
+            recording.pool = pool
 
     def show(self, window: Span, *, with_living: bool = False) -> None:
         """Show only what happened in this window from now on. with_living: begin with who lived at its beginning, as
