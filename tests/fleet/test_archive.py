@@ -185,6 +185,10 @@ def test_what_is_no_message(bench: Bench) -> None:
         Delivery("test", "web1", bytes(payload)),
         Delivery("test", "web1", good[1].payload[:-200]),
         Delivery("test", "web1", (bench.spool / "all.000001.arrows").read_bytes()),
+        Delivery(
+            "test", "web1", pa.Codec("zstd").compress((bench.spool / "all.000001.arrows").read_bytes(), asbytes=True)
+        ),
+        Delivery("test", "web1", pa.Codec("zstd").compress(bytes(1 << 28), asbytes=True)),
     ]
     files = decoded([*bad, *good])
     assert sorted(one.place for one in files.bad) == list(range(len(bad)))

@@ -175,14 +175,14 @@ def test_a_recorder_that_was_killed(bench: Bench) -> None:
 
 
 def test_messages_fit_the_server(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, Memory(max_bytes=24_000))
+    bench = Bench(tmp_path, Memory(max_bytes=12_000))
     recorder = Recorder(bench.spool)
     recorder.take(facts())
     recorder.take(storm(1, 1000))
     recorder.close()
     bench.publish()
     assert len(bench.server.messages) > 3
-    assert max(len(message.payload) for message in bench.server.messages) <= 24_000
+    assert max(len(message.payload) for message in bench.server.messages) <= 12_000
     assert [row[1:] for row in bench.rows()] == rows_of(bench.spool)
 
 

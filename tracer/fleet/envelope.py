@@ -1,4 +1,5 @@
-"""A message's payload: a recording that stands alone, of one batch. Whoever saves it as a file can replay it.
+"""A message's payload: a recording that stands alone, of one batch, as a whole compressed by zstd: its headers are
+longer than the events of a second, and much alike. Whoever decompresses it into a file can replay it.
 
 Its parts are numbered by the messages of a run, so a folder of payloads is a rotated recording: `tracer.recording`
 reads it, checks it, and shows a gap where a message is missing.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from tracer.errors import NstraceError
 from tracer.fleet.names import MAX_NAME_BYTES, message_id
@@ -25,6 +28,8 @@ _PASSED_ON = (
 """What of a recording's metadata its messages have, too: not the command line, which may name what is nobody's
 business."""
 _MAX_TEXT = 256
+_MAX_BYTES = 1 << 26  # that a payload unfolds to; the batch in it is checked by the limits of recordings
+_CODEC = pa.Codec("zstd", compression_level=3)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def sealed(origin: Origin, metadata: Mapping[str, str], facts: Batch, rows: Batc
         writer.carry(facts)
     writer.add(rows)
     writer.close()
-    return bytes(data)
+    packed: bytes = _CODEC.compress(bytes(data), asbytes=True)
+    return packed
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,22 @@ class Opened:
     recording: Recording
 
 
+def unpacked(payload: bytes) -> bytes:
+    """The recording in a payload. Raises Damaged where there is none, or it is larger than any."""
+    try:
+        with pa.input_stream(pa.BufferReader(payload), compression="zstd") as stream:
+            data: bytes = stream.read(_MAX_BYTES + 1)
+    except (OSError, pa.ArrowException) as error:
+        raise Damaged("it is not compressed by zstd") from error
+    if len(data) > _MAX_BYTES:
+        raise Damaged(f"it unfolds to more than {_MAX_BYTES} bytes")
+    return data
+
+
 def opened(payload: bytes, name: str) -> Opened:
     """The payload, of which the beginning was read and checked. name: for messages. Raises Damaged where it is none."""
     try:
-        recording = Recording(name, BytesInput(payload), lambda _line: None)
+        recording = Recording(name, BytesInput(unpacked(payload)), lambda _line: None)
     except NstraceError as error:
         raise Damaged(error.message) from error
     said, facts = recording.metadata, recording.facts
