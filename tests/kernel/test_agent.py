@@ -53,49 +53,50 @@ WAITING = ("sh", "-c", "echo; read x; : {}")
 
 def test_questions_find_it_while_it_records(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
     with make_agent() as agent:
-        marks = [f"mark-{number}" for number in range(3)]
-        ran = [run("sh", "-c", f"echo; read x; : {mark}") for mark in marks]
-        for (pid, lived_ns), mark in zip(ran, marks, strict=True):
-            done = agent.ask("translate", "--at", at(lived_ns), str(pid))
-            assert done.returncode == 0, done.stderr
-            assert mark in done.stdout
-            assert f"from the agent's recordings in {agent.store}" in done.stderr
-            listed = agent.ask("ps", "-q", "--at", at(lived_ns), "host")
-            assert str(pid) in listed.stdout.split(), listed.stderr
+        (pid, lived_ns) = run("sh", "-c", "echo; read x; : mark-1")
+        done = agent.ask("translate", "--at", at(lived_ns), str(pid))
+        assert done.returncode == 0, done.stderr
+        assert "mark-1" in done.stdout
+        assert f"from the agent's recordings in {agent.store}" in done.stderr
+        listed = agent.ask("ps", "-q", "--at", at(lived_ns), "host")
+        assert str(pid) in listed.stdout.split(), listed.stderr
+        (later, _lived) = run("sh", "-c", "echo; read x; : mark-2")
         found = agent.rows("select pid, args[3] as said from events where event = 'exec' and args[3] like '%: mark-%'")
-        assert [(row["pid"], str(row["said"])[-6:]) for row in found] == [
-            (pid, mark) for (pid, _lived), mark in zip(ran, marks, strict=True)
-        ]
+        assert [(row["pid"], str(row["said"])[-6:]) for row in found] == [(pid, "mark-1"), (later, "mark-2")]
         out = tmp_path / "last.arrows"
         assert agent.ask("dump", "--last", "1m", "-w", str(out)).returncode == 0
-        agent.stop()
-        alone = subprocess.run([*NSTRACE, "replay", str(out)], capture_output=True, text=True)
-        assert alone.returncode == 0, alone.stderr
-        assert [mark for mark in marks if f": {mark}" in alone.stdout] == marks
-        whole = subprocess.run(
-            [*NSTRACE, "replay", "--require-complete", str(agent.store)], capture_output=True, text=True
-        )
-        assert whole.returncode == 0, whole.stderr
+        assert agent.stop() == 0
+        alone = agent.ask("replay", str(out)).stdout
+        assert [mark for mark in (1, 2) if f": mark-{mark}" in alone] == [1, 2]
+        assert agent.ask("replay", "--require-complete", str(agent.store)).returncode == 0
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
-def test_nobody_looked_between_two_runs(make_agent: Callable[..., Agent], how: str) -> None:
+def test_nobody_looked_between_two_runs(make_agent: Callable[..., Agent]) -> None:
     with make_agent() as agent:
-        run(*WAITING)
         last_ns = time.time_ns()
-        getattr(agent, how)()
+        agent.stop()
         (pid, unseen_ns) = run(*WAITING)
         agent.start()
         (later, seen_ns) = run(*WAITING)
-        (hole,) = agent.rows("select epoch_ns(since) as since, epoch_ns(time) as until from gaps")
-        assert isinstance(hole["since"], int) and isinstance(hole["until"], int)
-        assert hole["since"] <= unseen_ns <= hole["until"] <= seen_ns
-        assert how == "kill" or hole["since"] >= last_ns
+        agent.kill()
+        (_lost, killed_ns) = run(*WAITING)
+        agent.start()
+        stopped, killed = agent.rows("select epoch_ns(since) as since, epoch_ns(time) as until from gaps order by time")
+        assert as_int(stopped["since"]) >= last_ns
+        for hole, inside_ns in ((stopped, unseen_ns), (killed, killed_ns)):
+            assert as_int(hole["since"]) <= inside_ns <= as_int(hole["until"])
+        assert as_int(stopped["until"]) <= seen_ns
         done = agent.ask("translate", "--at", at(unseen_ns), str(pid))
         assert done.returncode != 0 and done.stdout == ""
         assert "not known" in done.stderr
-        assert "uncertain" in agent.ask("ps", "--at", at(unseen_ns), "host").stderr
-        assert agent.ask("translate", "-q", "--at", at(seen_ns), str(later)).stdout == f"{later}\n"
+        assert "uncertain" in agent.ask("ps", "--at", at(killed_ns), "host").stderr
+        if as_int(killed["since"]) > seen_ns:  # it was on the disk when all was killed
+            assert agent.ask("translate", "-q", "--at", at(seen_ns), str(later)).stdout == f"{later}\n"
+
+
+def as_int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
 
 
 def test_who_reads_holds_nothing_and_ends_with_the_agent(make_agent: Callable[..., Agent]) -> None:
@@ -113,7 +114,7 @@ def test_who_reads_holds_nothing_and_ends_with_the_agent(make_agent: Callable[..
         assert agent.ask("replay", "--require-complete", f"{agent.store}/agent.000001.arrows").returncode == 0
 
 
-def test_a_wrong_configuration_leaves_the_one_before(make_agent: Callable[..., Agent]) -> None:
+def test_a_wrong_configuration_or_another_agent_leaves_what_is_there(make_agent: Callable[..., Agent]) -> None:
     with make_agent() as agent:
         assert agent.process
         recorder = agent.children()
@@ -127,12 +128,6 @@ def test_a_wrong_configuration_leaves_the_one_before(make_agent: Callable[..., A
         agent.configure("threads = true")
         agent.process.send_signal(signal.SIGHUP)
         wait_for(lambda: len(list(agent.store.glob("*.arrows"))) == 3)  # the hole, and the file of the new run
-        assert agent.stop() == 0
-
-
-def test_only_one_records_in_a_folder(make_agent: Callable[..., Agent]) -> None:
-    with make_agent() as agent:
-        assert agent.process
         done = agent.ask("agent")
         assert done.returncode == 1
         assert f"an agent records to {agent.store} already: PID {agent.process.pid}" in done.stderr
@@ -140,7 +135,7 @@ def test_only_one_records_in_a_folder(make_agent: Callable[..., Agent]) -> None:
 
 def test_what_it_follows_goes_on_where_the_past_ends(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
     with make_agent() as agent:
-        before = [run("sh", "-c", f"echo; read x; : before-{number}")[0] for number in range(3)]
+        before = [run("sh", "-c", f"echo; read x; : before-{number}")[0] for number in range(2)]
         out = tmp_path / "out"
         argv = [*NSTRACE, "follow", "--json", "--events", "exec,snapshot", "--since", "1m", "host"]
         with out.open("wb") as file:
@@ -155,7 +150,7 @@ def test_what_it_follows_goes_on_where_the_past_ends(make_agent: Callable[..., A
         marks = [
             row["args"][2].split(": ")[1] for row in rows if row["event"] == "exec" and "read x" in str(row["args"])
         ]
-        wanted = [f"before-{number}" for number in range(3)] + [f"while-{number}" for number in ledger]
+        wanted = [f"before-{number}" for number in range(2)] + [f"while-{number}" for number in ledger]
         assert marks == wanted[: len(marks)] and len(marks) >= len(wanted) - 1, said
         assert [row["pid"] for row in rows if "before-" in str(row.get("args"))] == before
 
