@@ -25,7 +25,7 @@ from tracer.stream.schema import Kind
 if TYPE_CHECKING:
     import duckdb
 
-_PART_ROWS = 1 << 18
+_PART_ROWS = 1 << 16
 _NEVER_NS = -(1 << 63)
 
 
