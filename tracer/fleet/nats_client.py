@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from tracer.fleet.access import Access
 from tracer.fleet.sink import Refused, Unavailable
 
 TIMEOUT_S = 5
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what goes wrong with a connection is said by us
 _NO_STREAM = 10059  # JetStream's API: stream not found
 
 
@@ -65,11 +67,11 @@ class Connection:
                     connect_timeout=TIMEOUT_S, reconnect_time_wait=0, error_cb=note, ping_interval=10,
                     max_outstanding_pings=2, **options,
                 ),
-                2 * TIMEOUT_S,
+                TIMEOUT_S,
             )  # fmt: skip
         except (OSError, TimeoutError, nats.errors.Error, asyncio.IncompleteReadError) as error:
             with contextlib.suppress(Exception):
-                await client.close()
+                await asyncio.wait_for(client.close(), 1.0)
             texts = " ".join(map(str, [*errors, error]))
             if "Authorization" in texts or "Authentication" in texts:
                 raise Refused(f"{server} does not let us in: wrong or missing credentials") from error
