@@ -102,24 +102,28 @@ class Churn:
                 self._due = time.monotonic() + EVERY_S
             time.sleep(0.05)
 
-    def execs(self) -> int:
-        """How many the metrics have counted, when that does not change any more."""
+    def execs(self) -> tuple[int, int]:
+        """How many the metrics have counted when that did not change for three seconds, and a moment amid these."""
         assert have_written(self.agent.store)
         seen = [-1, -2]
         while seen[-1] != seen[-2]:
-            time.sleep(3)  # the recorder says it once a second
+            time.sleep(1.5)  # the recorder says it once a second
+            amid_ns = time.time_ns()
+            time.sleep(1.5)
             seen.append(counted('nstrace_events_total{kind="exec"}'))
-        return seen[-1]
+        return seen[-1], amid_ns
 
 
 def soak(agent: Agent, minutes: float, address: str | None) -> tuple[list[str], list[str]]:
     """What is to be said, and what was wrong."""
     work, began_cpu = Churn(agent, address), cpu_s(agent)
     work.run(60 * minutes * 0.9)
-    before, since_ns = work.execs(), time.time_ns()
+    before, since_ns = work.execs()
     work.run(60 * minutes * 0.1)
-    in_metrics, used_s = work.execs() - before, cpu_s(agent) - began_cpu
-    in_recordings = kept(agent, f"select count(*) from events where event = 'exec' and epoch_ns(time) > {since_ns}")
+    after, until_ns = work.execs()
+    in_metrics, used_s = after - before, cpu_s(agent) - began_cpu
+    between = f"epoch_ns(time) between {since_ns} and {until_ns}"
+    in_recordings = kept(agent, f"select count(*) from events where event = 'exec' and {between}")
     wrong = growth(work.samples)
     if in_metrics != in_recordings:
         wrong.append(f"{in_metrics} execs were counted, {in_recordings} recorded")

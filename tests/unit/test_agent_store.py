@@ -105,6 +105,22 @@ def test_files_about_a_time(begin: int | None, end: int | None, ahead: int | Non
     assert [one.number for one in kept.about(found, begin_ns, end_ns, ahead)] == numbers
 
 
+def test_a_file_that_was_cut_off_in_its_beginning_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[record]\nfolder = "{tmp_path}"\n')
+    monkeypatch.setenv("NSTRACE_AGENT_CONFIG", str(config))
+    (tmp_path / "agent.000002.arrows").touch()
+    with pytest.raises(NstraceError, match="no agent has recorded"):
+        kept.kept_files(pytest.fail)
+    record(tmp_path / "agent.000001.arrows", [facts(), storm(1, 3)])
+    said: list[str] = []
+    found = kept.kept_files(said.append, "5m")
+    assert (found.files, found.growing, found.end) == ((str(tmp_path / "agent.000001.arrows"),), None, None)
+    assert said == [f"from the agent's recordings in {tmp_path}"]
+    with pytest.raises(NstraceError, match="no beginning to count from"):
+        kept.kept_files(pytest.fail, "+5s")
+
+
 def opened(*paths: Path) -> list[FileInput]:
     return [open_regular(str(path)) for path in paths]
 

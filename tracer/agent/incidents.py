@@ -70,7 +70,7 @@ def _write(incident: Incident, store: Store, say: Callable[[str], None]) -> Path
 
     folder = store.path / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
-    kept = store.files()
+    kept = [one for one in store.files() if one.bytes]
     names = [str(store.path / one.name) for one in about(kept, incident.begin_ns, incident.end_ns, 1)]
     parse = open_later(names, _USES, (), lambda _line: None, str(store.path / kept[-1].name))
     own = {"session": uuid.uuid4().hex, "command": json.dumps(["nstrace", "agent", incident.trigger.where])}

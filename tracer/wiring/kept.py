@@ -77,12 +77,13 @@ def has_kept() -> bool:
 
 
 def _listed(folder: Path) -> list[Kept]:
-    """The agent's files, the oldest first. Raises NstraceError where we may not look."""
+    """The agent's files, the oldest first, without those in which nothing stands yet. Raises NstraceError where we may
+    not look."""
     from tracer.agent.store import NAME, files_in
     from tracer.recording.folder import Folder
 
     try:
-        return files_in(Folder(folder), folder / NAME)
+        return [one for one in files_in(Folder(folder), folder / NAME) if one.bytes]
     except FileNotFoundError:
         return []
     except (PermissionError, NstraceError) as error:
