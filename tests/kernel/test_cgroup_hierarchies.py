@@ -105,7 +105,9 @@ def test_a_name_that_its_cgroup_tells_is_followed_by_name_and_glob(
             space.go()
             events = follow.until(lambda events: {"fork", "exec", "exit"} <= {event["event"] for event in events})
             follow.stop()
-        assert {(event["container"]["id"], event["container"]["runtime"]) for event in events} == {(name, "lxc")}
+        assert {(event["container"]["id"], event["container"]["runtime"]) for event in events} == {
+            (f"lxc.payload.{name}", "lxc")
+        }
         assert events[0]["pid"] == space.init
         shown = subprocess.run(
             [sys.executable, "-m", "tracer", "ps", "-q", meant], capture_output=True, text=True, timeout=60

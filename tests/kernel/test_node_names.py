@@ -97,7 +97,7 @@ def test_containerd_by_ctr(node: Node, containerd: Containerd) -> None:
         containerd.remove(late, "k8s.io")
         follow.until(lambda events: any(event.get("pid") == first for event in exits(events)))
         follow.stop()
-    assert (listed[redis]["name"], listed[redis]["engine"]) == (redis, "ctr")
+    assert (listed[f"default/{redis}"]["name"], listed[f"default/{redis}"]["engine"]) == (redis, "ctr")
     assert (listed[late]["name"], listed[late]["engine"], listed[late]["runtime"]) == ("web", "ctr", "containerd")
     assert translated[0]["pid"] == first
     assert {finding["ok"] for finding in verified} == {True}
@@ -105,6 +105,32 @@ def test_containerd_by_ctr(node: Node, containerd: Containerd) -> None:
     assert [event["event"] for event in mine[:2]] == ["fork", "exec"]  # complete, though it was named later
     assert mine[0]["pids"] == numbers
     assert {event["container"]["name"] for event in of(events, late)} == {"web"}
+
+
+def test_ctr_containers_of_one_name(node: Node, containerd: Containerd) -> None:
+    """In three namespaces of containerd's, one of which ctr alone knows to be one: three containers."""
+    link = node.path(CRI)
+    link.parent.mkdir()
+    link.symlink_to(containerd.address)
+    name = f"web-{new_id()[:8]}"
+    spaces = ("default", "k8s.io", "prod")
+    firsts = {f"{space}/{name}": containerd.run(name, "/bin/sh", *LOOP[1:], namespace=space) for space in spaces}
+    listed = [one for one in objects("containers", prefix=node.prefix) if one["name"] == name]
+    assert {one["id"]: one["init_pid"] for one in listed} == firsts
+    for container_id, first in firsts.items():
+        assert objects("translate", f"{container_id}/1", prefix=node.prefix)[0]["pid"] == first
+        assert nspid(first)[-1] == 1
+    container_id = f"prod/{name}"
+    with Following(container_id, prefix=node.prefix) as follow:
+        events = follow.until(lambda events: len(exits(events)) >= 2)
+        follow.stop()
+    assert {event["container"]["id"] for event in events} == {container_id}
+    assert {event["incarnation"] for event in events if "pid" in event} == {1}
+    refused = run("ps", name, prefix=node.prefix)
+    assert refused.returncode == 3
+    assert f"3 containers are called '{name}'" in refused.stderr
+    for space in spaces:
+        containerd.remove(name, space)
 
 
 @pytest.fixture

@@ -166,7 +166,8 @@ def test_containerd(
         everything.ready()
         first = containerd.run(name, *COMMAND, options=tuple(options))
         check(
-            first, name, "containerd", holding_receiver, everything, tmp_path, [name, f"name:{name}", f"{name[:-2]}*"]
+            *(first, f"default/{name}", "containerd", holding_receiver, everything, tmp_path),
+            [name, f"default/{name}", f"name:{name}", f"{name[:-2]}*"],
         )
         containerd.remove(name)
         everything.stop()
@@ -179,7 +180,9 @@ def test_lxc(somebody: str, name: str, root: Path, workload: Path, holding_recei
     with Following("-F", name, somebody) as everything:
         everything.ready()
         with running(*argv) as first:
-            check(first, name, "lxc", holding_receiver, everything, tmp_path, [name, f"{name[:-2]}*"])
+            container_id = f"lxc.payload.{name}"
+            targets = [name, container_id, f"{name[:-2]}*"]
+            check(first, container_id, "lxc", holding_receiver, everything, tmp_path, targets)
         everything.stop()
     remove_cgroups(f"lxc.payload.{name}", f"lxc.monitor.{name}")
 

@@ -45,6 +45,7 @@ def sleeps(events: list[Event]) -> list[Event]:
 )
 def test_by_the_path_of_its_cgroup(runtime: str, name: str, cgroup: str, tmp_path: Path) -> None:
     arrows = tmp_path / "run.arrows"
+    name = name if name in (HEX, OTHER) else cgroup  # else it is no id
     with Following("-w", str(arrows), "all") as follow:
         follow.ready()
         with running("unshare", "-p", "-f", "--kill-child", *LOOP, cgroup=cgroup) as first:
@@ -96,17 +97,18 @@ def test_runc(tmp_path: Path) -> None:
     spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] == "/proc"]
     spec["root"]["readonly"] = False
     (bundle / "config.json").write_text(json.dumps(spec))
+    container_id = f"default/{name}"
     with Following("all") as follow:
         follow.ready()
         with subprocess.Popen(["runc", "run", "--bundle", str(bundle), name], stdin=subprocess.DEVNULL) as runc:
-            events = follow.until(lambda events: len(sleeps_of(events, name)) >= 1)
-            first = sleeps_of(events, name)[0]["pid"]
-            (listed,) = (one for one in objects("containers") if one["id"] == name)
+            events = follow.until(lambda events: len(sleeps_of(events, container_id)) >= 1)
+            first = sleeps_of(events, container_id)[0]["pid"]
+            (listed,) = (one for one in objects("containers") if one["id"] == container_id)
             subprocess.run(["runc", "kill", name, "KILL"], check=True)
             runc.wait()
         follow.stop()
     assert (listed["init_pid"], listed["runtime"]) == (first, "containerd")
-    assert next(event["event"] for event in of(events, name) if event["pid"] == first) == "fork"
+    assert next(event["event"] for event in of(events, container_id) if event["pid"] == first) == "fork"
     subprocess.run(["runc", "delete", "--force", name], check=False, capture_output=True)
 
 

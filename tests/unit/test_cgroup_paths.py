@@ -22,7 +22,7 @@ PATTERNS = [
     ("cri-dockerd", f"/kubepods.slice/kubepods-burstable.slice/{SLICE}/docker-{A}.scope", Found("docker", A, 4)),
     ("containerd, hex id", f"/default/{A}", Found("containerd", A, 2)),
     ("containerd, namespace of a user", f"/my-team.prod/{A}", Found("containerd", A, 2)),
-    ("containerd, ctr run NAME", "/default/redis-1", Found("containerd", "redis-1", 2)),
+    ("containerd, ctr run NAME", "/default/redis-1", Found("containerd", "default/redis-1", 2, "redis-1")),
     ("containerd, k8s.io", f"/k8s.io/{A}", Found("containerd", A, 2)),
     (
         "containerd, CRI, systemd",
@@ -50,14 +50,30 @@ PATTERNS = [
     ("nerdctl, rootless", f"{USER}/user.slice/nerdctl-{A}.scope", Found("nerdctl", A, 5)),
     ("Amazon's agent", f"/ecs/{A[:32]}/{A}", Found("docker", A, 3)),
     ("Amazon's agent, older", f"/ecs/cluster/0fa5e1b8-9a11-4f0e-8d5a-1d2c3b4a5f60/{A}", Found("docker", A, 4)),
-    ("lxc", "/lxc.payload.c1", Found("lxc", "c1", 1)),
-    ("lxc, an init system inside", "/lxc.payload.my.box-2/init.scope", Found("lxc", "my.box-2", 1)),
-    ("lxc 4.0.0", "/lxc.payload/c1", Found("lxc", "c1", 2)),
-    ("lxc, old", "/lxc/c1", Found("lxc", "c1", 2)),
-    ("lxc, below a folder", "/lxc/lxc.payload.c1", Found("lxc", "c1", 2)),
-    ("nspawn, service", "/machine.slice/systemd-nspawn@deb.service/payload", Found("nspawn", "deb", 3)),
-    ("nspawn, scope", "/machine.slice/machine-deb.scope/payload/init.scope", Found("nspawn", "deb", 3)),
-    ("nspawn, escaped", r"/machine.slice/machine-my\x2dbox.scope/payload", Found("nspawn", "my-box", 3)),
+    ("lxc", "/lxc.payload.c1", Found("lxc", "lxc.payload.c1", 1, "c1")),
+    (
+        "lxc, an init system inside",
+        "/lxc.payload.my.box-2/init.scope",
+        Found("lxc", "lxc.payload.my.box-2", 1, "my.box-2"),
+    ),
+    ("lxc 4.0.0", "/lxc.payload/c1", Found("lxc", "lxc.payload/c1", 2, "c1")),
+    ("lxc, old", "/lxc/c1", Found("lxc", "lxc/c1", 2, "c1")),
+    ("lxc, below a folder", "/lxc/lxc.payload.c1", Found("lxc", "lxc/lxc.payload.c1", 2, "c1")),
+    (
+        "nspawn, service",
+        "/machine.slice/systemd-nspawn@deb.service/payload",
+        Found("nspawn", "machine.slice/systemd-nspawn@deb.service/payload", 3, "deb"),
+    ),
+    (
+        "nspawn, scope",
+        "/machine.slice/machine-deb.scope/payload/init.scope",
+        Found("nspawn", "machine.slice/machine-deb.scope/payload", 3, "deb"),
+    ),
+    (
+        "nspawn, escaped",
+        r"/machine.slice/machine-my\x2dbox.scope/payload",
+        Found("nspawn", r"machine.slice/machine-my\x2dbox.scope/payload", 3, "my-box"),
+    ),
     ("GitHub Actions", f"/actions_job/{A}", Found("actions", A, 2)),
 ]
 
@@ -71,7 +87,11 @@ NESTED = [
     ),
     ("kubelet's own slice", f"/kubelet-kubepods/{POD}/{A}", Found("containerd", A, 3)),
     ("docker in lxc", f"/lxc.payload.c1/system.slice/docker-{A}.scope", Found("docker", A, 3)),
-    ("lxc in lxc of the same name", "/lxc.payload.c1/lxc.payload.c1", Found("lxc", "c1", 2)),
+    (
+        "lxc in lxc of the same name",
+        "/lxc.payload.c1/lxc.payload.c1",
+        Found("lxc", "lxc.payload.c1/lxc.payload.c1", 2, "c1"),
+    ),
     ("podman in docker: its monitor is docker's", f"/docker/{A}/libpod-conmon-{B}.scope", Found("docker", A, 2)),
     ("an init system repeats its path", f"/docker/{A}/docker/{A}/init.scope", Found("docker", A, 2)),
 ]
@@ -81,8 +101,8 @@ RELATIVE = [
     ("systemd", f"/../../../system.slice/docker-{A}.scope/x", Found("docker", A, 5)),
     ("sibling", f"/../cri-containerd-{A}.scope", Found("containerd", A, 2)),
     ("containerd", f"/../../default/{A}", Found("containerd", A, 4)),
-    ("ctr", "/../default/redis", Found("containerd", "redis", 3)),
-    ("lxc", "/../lxc.payload.c1", Found("lxc", "c1", 2)),
+    ("ctr", "/../default/redis", Found("containerd", "default/redis", 3, "redis")),
+    ("lxc", "/../lxc.payload.c1", Found("lxc", "lxc.payload.c1", 2, "c1")),
     ("no slash in front", f"docker/{A}", Found("docker", A, 2)),
     ("removed", f"/docker/{A} (deleted)", Found("docker", A, 2)),
 ]
@@ -234,5 +254,5 @@ def test_hostile_pods_take_no_time(path: str) -> None:
 
 def test_all_that_a_path_names_outermost_first() -> None:
     assert claims(f"/lxc.payload.c1/docker/{A}/docker/{A}/docker/{B}/x") == [
-        Found("lxc", "c1", 1), Found("docker", A, 3), Found("docker", B, 7)
+        Found("lxc", "lxc.payload.c1", 1, "c1"), Found("docker", A, 3), Found("docker", B, 7)
     ]  # fmt: skip

@@ -355,7 +355,7 @@ def test_what_an_engine_lists_is_its_container(above: tuple[str, ...]) -> None:
     expected = Container(A, "podman", "web", engine="podman", task=task)
     assert [fact.container for _cgroup_id, fact in facts[-2:]] == [expected] * 2
     assert [fact.container for _cgroup_id, fact in facts[:-2]] == [None] * (1 + len(above))
-    assert names.asked == [A]
+    assert [one for one in names.asked if not one.startswith("containerd:")] == [A]
 
 
 def test_a_path_that_only_an_engine_can_tell_is_pending_until_it_has() -> None:
@@ -402,9 +402,40 @@ def test_a_name_that_comes_late_collides_with_none() -> None:
 def test_a_name_that_looks_like_the_label_of_a_life_collides_with_none() -> None:
     names = Names(**{A: Description("web", None)})
     tree = Cgroups(names.describe)
-    folders = [CgroupName(3, 1, "lxc.payload.web"), CgroupName(4, 1, "lxc.payload.web#3")]
-    assert shown(tree.learn([ROOT, DOCKER, WEB, *folders])) == ["web", "web#2", "web#3"]
-    assert shown(tree.learn([CgroupName(40, 2, A)])) == ["web#4"]
+    assert shown(tree.learn([ROOT, DOCKER, WEB, CgroupName(4, 1, "lxc.payload.web#2")])) == ["web", "web#2"]
+    assert shown(tree.learn([CgroupName(40, 2, A)])) == ["web#3"]
+
+
+def test_containers_of_one_name_are_not_lives_of_each_other() -> None:
+    tree = Cgroups(Names(**{A: Description("web", None)}).describe)
+    folders = [(3, 1, "default"), (4, 3, "web"), (5, 1, "k8s.io"), (6, 5, "web"), (7, 1, "lxc"), (8, 7, "web")]
+    facts = tree.learn([ROOT, *(CgroupName(*one) for one in folders), CgroupName(9, 1, "lxc.payload.web"), DOCKER, WEB])
+    found = [fact.container for _id, fact in facts if fact.container]
+    assert [one.name for one in found] == ["web"] * 5
+    assert [one.incarnation for one in found] == [1] * 5
+    assert [one.label for one in found] == ["web", "k8s.io/web", "lxc/web", "lxc.payload.web", A[:12]]
+    assert len({one.id for one in found}) == 5
+    again = tree.learn([CgroupName(10, 5, "web")])
+    assert shown(again) == ["k8s.io/web#2"]
+
+
+def test_a_namespace_of_containerds_is_one_where_the_node_says_so() -> None:
+    known = {"containerd:prod/api": Description("api", "img:1", {}, "", said_by="ctr")}
+    tree = Cgroups(Names(**known).describe)
+    facts = tree.learn([ROOT, CgroupName(2, 1, "prod"), CgroupName(3, 2, "api"), CgroupName(4, 2, "none")])
+    api = facts[2][1].container
+    assert api and (api.id, api.name, api.runtime, api.image, api.engine) == (
+        *("prod/api", "api", "containerd", "img:1", "ctr"),
+    )
+    assert [fact.container for _id, fact in facts] == [None, None, api, None]
+
+
+def test_an_image_is_that_of_the_container_in_its_namespace() -> None:
+    known = {"containerd:default/web": Description("web", "img:1", {}, "", said_by="ctr")}
+    tree = Cgroups(Names(**known).describe)
+    folders = [(2, 1, "default"), (3, 2, "web"), (4, 1, "k8s.io"), (5, 4, "web")]
+    facts = tree.learn([ROOT, *(CgroupName(*one) for one in folders)])
+    assert [fact.container.image for _id, fact in facts if fact.container] == ["img:1", None]
 
 
 def test_a_life_that_gets_its_name_late_keeps_its_number() -> None:
@@ -434,7 +465,7 @@ def test_a_name_that_is_a_word_is_not_shown(name: str) -> None:
         [ROOT, DOCKER, WEB, CgroupName(40, 1, f"lxc.payload.{name}")]
     )
     labels = [fact.container.label for _id, fact in facts if fact.container]
-    assert labels == [A[:12], f"lxc:{name}"]
+    assert labels == [A[:12], f"lxc.payload.{name}"]
 
 
 def test_pods_and_tasks() -> None:

@@ -68,9 +68,9 @@ def test_ctr() -> None:
     output = (
         f"CONTAINER    IMAGE    RUNTIME\nredis-1    docker.io/library/redis:7    x\nbare    -    x\n{ID}    -    x\n"
     )
-    assert said(node_answers.of_ctr_list(output.encode())) == [
-        ("containerd:redis-1", "redis-1", "docker.io/library/redis:7", "ctr"),
-        ("containerd:bare", "bare", None, "ctr"),
+    assert said(node_answers.of_ctr_list(output.encode(), "prod")) == [
+        ("containerd:prod/redis-1", "redis-1", "docker.io/library/redis:7", "ctr"),
+        ("containerd:prod/bare", "bare", None, "ctr"),
     ]
     info = {"ID": ID, "Labels": {"nerdctl/name": "db"}, "Image": "docker.io/library/redis:7"}
     assert said(node_answers.of_ctr_info(json.dumps(info).encode()))[0][1] == "db"
@@ -100,8 +100,17 @@ def test_machines() -> None:
     ]
 
 
+def ctr_list(output: bytes) -> Iterable[Found]:
+    return node_answers.of_ctr_list(output, "prod")
+
+
 PARSERS: list[Callable[[bytes], Iterable[Found]]] = [
-    *(node_answers.pods_in, node_answers.logs_in, node_answers.of_crictl, node_answers.of_ctr_list),
+    *(
+        node_answers.pods_in,
+        node_answers.logs_in,
+        node_answers.of_crictl,
+        ctr_list,
+    ),
     *(node_answers.of_ctr_info, node_answers.of_machinectl, node_answers.of_lxc_ls, node_answers.of_incus),
 ]
 RUBBISH = [

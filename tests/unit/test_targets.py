@@ -243,8 +243,12 @@ def test_a_renamed_container_still_is_what_its_earlier_names_mean() -> None:
 
 
 def test_the_beginning_of_a_name_is_not_the_name() -> None:
-    box = Container("lxc-box", "lxc")
+    box = Container("lxc-box", "lxc")  # as recordings of before have it
     assert parse_target("lxc-box").means((box,), INSIDE)
+    ours = [Container(f"{where}/web", "containerd", "web") for where in ("default", "k8s.io")]
+    assert [parse_target("k8s.io/web").means((one,), INSIDE) for one in ours] == [False, True]
+    assert [parse_target("web").means((one,), INSIDE) for one in ours] == [True, True]
+    assert not parse_target("k8s.io").means((ours[1],), INSIDE)
     assert not parse_target("lxc-b").means((box,), INSIDE)
 
 

@@ -12,6 +12,9 @@ _TOP = r"\A(?:/\.\.)*"  # a private cgroup namespace shows what lies outside of 
 _MAX_NESTED = 16  # containers in containers; what is below is the innermost's
 _CONTAINERD_NAME = "[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*"  # identifiers.Validate() of containerd
 
+_UNIT = r"[^/]*\.(?:slice|scope|service|mount|socket|swap)(?:/|\Z)"
+_MAYBE_CONTAINERDS = re.compile(rf"(?!kubepods|{_UNIT}){_CONTAINERD_NAME}/(?!{_UNIT}){_CONTAINERD_NAME}")
+
 # A runtime, what the last two parts of a path down to the container's own cgroup end with, and what stands above the
 # last. The first that fits decides. Monitors of a container run outside of it and fit none: crio-conmon-H,
 # libpod-conmon-H, lxc.monitor.NAME, NAME.service/supervisor.
@@ -45,7 +48,8 @@ _TASK = re.compile(rf"{_TOP}/ecs/(?:.*/)?([^/]+)/{_H}\Z")  # /ecs/<task>/<id>, b
 
 
 class Found(NamedTuple):
-    """A container in a path. id: 64 hex digits, or a name where the runtime has no other id (lxc, nspawn, ctr).
+    """A container in a path. id: 64 hex digits, or where its runtime has no id but a name (lxc, nspawn, ctr) the path
+    of its own cgroup: several may have the same name. name: that name; "": it has an id.
 
     depth: the container's own cgroup is the first depth components of the path.
     """
@@ -53,19 +57,30 @@ class Found(NamedTuple):
     runtime: str
     id: str
     depth: int
+    name: str = ""
+
+    @property
+    def key(self) -> str:
+        """By what a node is asked for it: its id, or runtime:name, of ctr containerd:namespace/name."""
+        if not self.name:
+            return self.id
+        return f"{self.runtime}:{self.id if self.runtime == CONTAINERD else self.name}"
 
 
+CONTAINERD = "containerd"
 RuntimeOf = Callable[[str], str | None]
-"""Id of 64 hex digits -> the engine that lists a container of this id (docker, podman); None: none does."""
+"""Id of 64 hex digits, or containerd:namespace/name -> the runtime of a container that an engine or a node lists by
+this; None: none does."""
 
 
 def claims(path: str, runtime_of: RuntimeOf = lambda _id: None) -> list[Found]:
     """The containers that a cgroup path (as in /proc/PID/cgroup) names, outermost first.
 
     A component that is an id which an engine lists is that engine's container, at any depth (docker run
-    --cgroup-parent); the patterns are for what no engine knows. A hexadecimal id that is there more than once (an init
-    system inside repeats the path that it sees) counts where it comes first; names do not, since a container may hold
-    another of the same name.
+    --cgroup-parent); the patterns are for what no engine knows. /namespace/name is one of containerd's where a node
+    says so, for any namespace; default and k8s.io are known to be such. A hexadecimal id that is there more than once
+    (an init system inside repeats the path that it sees) counts where it comes first; names do not, since a container
+    may hold another of the same name.
     """
     parts = path.removesuffix(" (deleted)").removeprefix("/").split("/")
     found: list[Found] = []
@@ -76,7 +91,9 @@ def claims(path: str, runtime_of: RuntimeOf = lambda _id: None) -> list[Found]:
         is_hex = _HEX.fullmatch(maybe.id) is not None
         if is_hex and any(outer.id == maybe.id for outer in found):
             continue
-        if runtime := (runtime_of(maybe.id) if is_hex else None) or maybe.runtime:
+        key = maybe.id if is_hex else f"{CONTAINERD}:{maybe.id}"
+        listed = runtime_of(key) if is_hex or not maybe.runtime else None
+        if runtime := listed or maybe.runtime:
             found.append(maybe._replace(runtime=runtime))
     return found
 
@@ -99,13 +116,24 @@ def ecs_task(path: str) -> str | None:
 
 
 def _ends_at(parts: list[str], depth: int) -> Found | None:
-    """The container that may end at this depth; None: none. runtime "": only if an engine lists this id."""
+    """The container that may end at this depth; None: none. runtime "": only if an engine or a node lists it."""
     tail = _joined(parts[max(0, depth - 2) : depth])
     for runtime, ending, above in _TABLE:
         match = ending.search(tail)
         if match and above.search(_joined(parts[: depth - 1])):
-            return Found(runtime, _unescaped(match[1]) if runtime == "nspawn" else match[1], depth)
-    return Found("", parts[depth - 1], depth) if _HEX.fullmatch(parts[depth - 1]) else None
+            if _HEX.fullmatch(match[1]):
+                return Found(runtime, match[1], depth)
+            name = _unescaped(match[1]) if runtime == "nspawn" else match[1]
+            return Found(runtime, _id_by_path(parts, depth), depth, name)
+    if _HEX.fullmatch(parts[depth - 1]):
+        return Found("", parts[depth - 1], depth)
+    own = _id_by_path(parts, depth)
+    return Found("", own, depth, parts[depth - 1]) if _MAYBE_CONTAINERDS.fullmatch(own) else None
+
+
+def _id_by_path(parts: list[str], depth: int) -> str:
+    """The path of a container's own cgroup, without what another cgroup namespace puts ahead of it."""
+    return "/".join(part for part in parts[:depth] if part != "..")
 
 
 def _joined(parts: list[str]) -> str:

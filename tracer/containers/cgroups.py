@@ -79,10 +79,13 @@ def ids_in(name: str) -> list[str]:
     return _ID.findall(name)
 
 
-def runtime_by(answer: Answer) -> str | None:
-    """The runtime of a container whatever its cgroup is called, by an engine's answer; None: that says nothing of it. A
-    user's engine does not make a container of what root may have called anything."""
-    return (answer.runtime or None) if isinstance(answer, Description) and answer.owner is None else None
+def runtime_by(key: str, answer: Answer) -> str | None:
+    """The runtime of a container whatever its cgroup is called, by the answer about a key of
+    `cgroup_paths.RuntimeOf`; None: that says nothing of it. A user's engine does not make a container of what root may
+    have called anything."""
+    if not isinstance(answer, Description) or answer.owner is not None:
+        return None
+    return answer.runtime or (None if is_id(key) else cgroup_paths.CONTAINERD)
 
 
 def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
@@ -108,9 +111,9 @@ def claim_of(found: cgroup_paths.Found, own: str, root: int, maker: int, answer:
 
 
 def keys_of(found: cgroup_paths.Found, own: str) -> list[str]:
-    """By what a node is asked for a container, beside its id: its name, where its runtime has no other id, and its pod.
-    own: the path of its own cgroup."""
-    by_name = [] if _ID.fullmatch(found.id) else [f"{found.runtime}:{found.id}"]
+    """By what a node is asked for a container, beside its id: its name, where its runtime has no id, and its pod. own:
+    the path of its own cgroup."""
+    by_name = [found.key] if found.name else []
     return by_name + ([pod] if (pod := key_of_pod(own)) else [])
 
 
@@ -126,12 +129,15 @@ def claimed(claim: Claim, answers: Mapping[str, Answer]) -> Container:
             of_pod = said.labels
         elif isinstance(said, Description):
             answer = said
-    return in_its_pod(container_of(found.id, answer, found.runtime), claim.own, of_pod)
+    container = container_of(found.id, answer, found.runtime)
+    if found.name and container.name is None:
+        container = msgspec.structs.replace(container, name=found.name)
+    return in_its_pod(container, claim.own, of_pod)
 
 
 def enriched(before: Container, now: Container) -> Container:
     """A container as it was described before, with what is known of it only now: its image, the names of its pod."""
-    if before.image is None and now.image is not None:
+    if (before.image is None and now.image is not None) or (before.engine is None and now.engine is not None):
         before = msgspec.structs.replace(
             before, image=now.image, image_id=now.image_id, labels=now.labels or before.labels, engine=now.engine
         )
@@ -217,7 +223,7 @@ class Cgroups:
         if before is None or before.name in (None, name):
             return []
         earlier = [*before.earlier, before.name][-_MAX_EARLIER:]
-        renamed = msgspec.structs.replace(before, name=name, earlier=earlier, incarnation=1)
+        renamed = self._short_ids.distinct(msgspec.structs.replace(before, name=name, earlier=earlier, incarnation=1))
         self._containers.put(root_id, self._labels.number(renamed, before.incarnation, life=root_id))
         below = [one for one in self._known if root_id in (name.cgroup_id for name in self._ancestry(one))]
         return [(cgroup_id, self._fact(cgroup_id)) for cgroup_id in sorted(below)]
@@ -254,7 +260,7 @@ class Cgroups:
 
         def runtime_of(container_id: str) -> str | None:
             asked[container_id] = self._answer(container_id)
-            return runtime_by(asked[container_id])
+            return runtime_by(container_id, asked[container_id])
 
         found = [(one, ancestry[one.depth - 1]) for one in cgroup_paths.claims(path, runtime_of)]
         for one, own in found:

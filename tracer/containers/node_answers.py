@@ -2,7 +2,8 @@
 whatever they say: what cannot be read is left out.
 
 Keys: of a container with an id of 64 hexadecimal digits, the id; of one whose runtime has no other id than a name,
-runtime:name; of a pod, pod:UID, with the labels that all its containers have.
+runtime:name, where that is ctr containerd:namespace/name; of a pod, pod:UID, with the labels that all its containers
+have.
 """
 
 from __future__ import annotations
@@ -110,12 +111,12 @@ def of_crictl(output: bytes) -> Iterator[Found]:
                 yield _found(one.id, name_of(labels, is_sandbox), "crictl", labels, image if is_name else None)
 
 
-def of_ctr_list(output: bytes) -> Iterator[Found]:
-    """From ctr containers ls: CONTAINER IMAGE RUNTIME behind titles; those without an id of their own."""
+def of_ctr_list(output: bytes, namespace: str) -> Iterator[Found]:
+    """From ctr containers ls of a namespace: CONTAINER IMAGE RUNTIME behind titles; those whose id is a name."""
     for columns in map(str.split, _lines(output)[1:]):
         if len(columns) > 1 and not _HEX.fullmatch(columns[0]):
             image = None if columns[1] == "-" else columns[1]
-            yield _found(f"containerd:{columns[0]}", columns[0], "ctr", {}, image)
+            yield _found(f"containerd:{namespace}/{columns[0]}", columns[0], "ctr", {}, image)
 
 
 def of_ctr_info(output: bytes) -> Iterator[Found]:

@@ -87,7 +87,8 @@ class NodeTools:
         ]
         infos = []
         for request, output in zip(lists, _outputs(self._ask, lists, until_s), strict=True):
-            yield from _parsed(node_answers.of_ctr_list, output)
+            (namespace,) = request.words
+            yield from _parsed(lambda text, where=namespace: node_answers.of_ctr_list(text, where), output)  # type: ignore[misc]
             socket = TOOLS[request.place].needs
             (place,) = [one for one in self._ctr if TOOLS[one].needs == socket and takes(TOOLS[one]) > 1]
             infos += [

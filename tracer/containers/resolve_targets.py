@@ -82,8 +82,9 @@ def _of_container(target: Target, container: FoundContainer, waits: bool) -> Tar
 
 
 def _awaited(target: Target) -> Target:
-    """A target for a container that may come: a name that is also the beginning of an id means no such id."""
-    if target.kind == TargetKind.NAME and not _LONG_ID.fullmatch(target.value):
+    """A target for a container that may come: a name that is also the beginning of an id means no such id. A path is an
+    id."""
+    if target.kind == TargetKind.NAME and "/" not in target.value and not _LONG_ID.fullmatch(target.value):
         return replace(target, kind=TargetKind.CALLED)
     return target
 
@@ -95,6 +96,9 @@ def choose(text: str, found: list[FoundContainer], everyone: Callable[[], list[F
     """
     if not found:
         raise NotThere(f"no container named {text!r}", _near(text, everyone()), ExitCode.NO_TARGET)
+    if len(found) > 1 and all(container.name == text for container in found):
+        ids = shown([container.id for container in found])
+        raise NstraceError(f"{len(found)} containers are called {text!r}", f"give one's id: {ids}", ExitCode.NO_TARGET)
     if len(found) > 1:
         candidates = shown([f"{container.name} ({container.id[:12]})" for container in found])
         message = f"{text!r} is not the name of a container, and {len(found)} container ids begin with it"

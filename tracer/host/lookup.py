@@ -182,9 +182,10 @@ class Lookup:
             return choose(text, found, self.names.all)
         cgroups = sorted(self._by_cgroup().values(), key=lambda one: one.id)
         by_cgroup = [FoundContainer(one.id, one.name or one.id, one.image or "", True) for one in cgroups]
-        unknown = [one for one in by_cgroup if text in (one.id, one.name)]
+        unknown = [one for one in by_cgroup if one.name == text]
         if not unknown and not is_name:
-            unknown = [one for one in by_cgroup if one.id.startswith(text)]
+            ids = {one.id for one in cgroups if one.has_id(text)}
+            unknown = [one for one in by_cgroup if one.id in ids]
         if not unknown and self.names.error:
             raise _without_engine(self.names.error, by_cgroup)
         return choose(text, unknown, self.names.all)

@@ -149,10 +149,10 @@ class Host:
 
         def runtime_of(container_id: str) -> str | None:
             answers[container_id] = self._describe(container_id)
-            return runtime_by(answers[container_id])
+            return runtime_by(container_id, answers[container_id])
 
         claims = [self._claim(path, found, answers) for found in cgroup_paths.claims(path, runtime_of)]
-        is_final = not any(isinstance(answer, Silence) for answer in answers.values())
+        is_final = not any(map(_may_change, answers.items()))
         for claim in claims:
             answers |= {key: self._describe(key) for key in keys_of(claim.found, claim.own)}
         believed = believe(claims, self._is_taken, lambda claim: self._distinct(claim, answers), self._is_elsewhere)
@@ -300,11 +300,17 @@ class Survey:
 def place_of(path: str) -> tuple[str, str] | None:
     """The id of the outermost container that the path of a cgroup names, and the path of its own; None: it names none,
     or not root alone could have called it so."""
-    outermost = next(iter(cgroup_paths.claims(path, lambda _id: "any")), None)
+    outermost = next(iter(cgroup_paths.claims(path, lambda key: "any" if is_id(key) else None)), None)
     if outermost is None:
         return None
     own = "/" + "/".join(path.removeprefix("/").split("/")[: outermost.depth])
     return None if cgroup_hierarchy.maker(own) else (outermost.id, own)
+
+
+def _may_change(asked: tuple[str, Answer]) -> bool:
+    """Whether what was answered by a key may be answered otherwise later: an engine that is not there may come."""
+    key, answer = asked
+    return answer is Silence.NO_ANSWER or (is_id(key) and isinstance(answer, Silence))
 
 
 def has_number(process: LivingProcess, number: Number) -> bool:

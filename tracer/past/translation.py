@@ -118,7 +118,7 @@ class Hindsight:
         homes = [home for home in self._past.homes if life in (None, home[1].incarnation)]
         if by_name := [pidns for pidns, container in homes if name in names_of(container)]:
             return list(dict.fromkeys(by_name))
-        by_id = [] if text.startswith("name:") else [(p, one.id) for p, one in homes if one.id.startswith(name)]
+        by_id = [] if text.startswith("name:") else [(p, one.id) for p, one in homes if one.has_id(name)]
         ids = sorted({container_id for _pidns, container_id in by_id})
         if len(ids) > 1:
             hint = f"give more of the id: {shown([container_id[:20] for container_id in ids])}"

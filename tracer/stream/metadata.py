@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ import msgspec
 RUNTIME_COMM = b"runc:["  # runc:[0:PARENT], [1:CHILD], [2:INIT]: between the host and a container
 RUNTIME_EXE = b"/proc/"  # runc runs itself again by a path below it
 
-_DIGITS, SHORT_DIGITS = 64, 12
+SHORT_DIGITS = 12
+_ID = re.compile("[0-9a-f]{64}")
 _ENGINES = ("docker", "podman")
 _WORDS = ("host", "all")  # as TARGETs: a container of such a name is shown, and reached, by its id
 
@@ -26,11 +28,13 @@ class Pod(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Container(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A container as the stream knows it. name, image, image_id (64 hex digits) and labels are None or {} where no
-    engine reports them; engine is the one that does: docker, podman, or podman:1000 for that of a user; where none
-    does, what has named it on the node: kubelet (its folders of logs), crictl, ctr, machinectl, lxc, incus. task: the
-    id of its task, of Amazon's ECS. digits: so many of the id distinguish it from others. earlier: names that it had
-    before in this life; it was renamed.
+    """A container as the stream knows it. id: 64 hex digits; where its runtime gives it a name alone (LXC, nspawn,
+    ctr), the path of its own cgroup: several may have the same name. name, image, image_id (64 hex digits) and labels
+    are None or {} where no engine reports them; engine is the one that does: docker, podman, or podman:1000 for that of
+    a user; where none does, what has named it on the node: kubelet (its folders of logs), crictl, ctr, machinectl, lxc,
+    incus. task: the id of its task, of Amazon's ECS. digits: so many of the id distinguish it from others.
+    is_called_by_id: it is shown by its id, for its name is that of another container, which it cannot be a later life
+    of. earlier: names that it had before in this life; it was renamed.
 
     incarnation counts, from 1, the lives (start to stop) that were shown by this name since the trace began: another
     container that gets the name later continues the count. 0: it has not lived yet.
@@ -48,17 +52,22 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     digits: int = SHORT_DIGITS
     image_id: str | None = None
     earlier: list[str] = []
+    is_called_by_id: bool = False
 
     @property
     def short_id(self) -> str:
-        """The first digits, 12 unless another container has the same; an id that is a name (LXC, nspawn, ctr) is
-        whole."""
-        return self.id if self.id_is_name else self.id[: self.digits]
+        """The first digits, 12 unless another container has the same; an id that is a path is whole."""
+        return self.id if self.id_is_path else self.id[: self.digits]
 
     @property
-    def id_is_name(self) -> bool:
-        """Whether its runtime has no other id than the name (LXC, nspawn, ctr)."""
-        return len(self.id) != _DIGITS
+    def id_is_path(self) -> bool:
+        """Whether its runtime gives it a name alone (LXC, nspawn, ctr): its id is the path of its own cgroup. In
+        recordings of before it is the name."""
+        return _ID.fullmatch(self.id) is None
+
+    def has_id(self, text: str) -> bool:
+        """Whether a text is its id, or the beginning of one of 64 digits."""
+        return self.id == text if self.id_is_path else bool(text) and self.id.startswith(text)
 
     @property
     def has_engine(self) -> bool:
@@ -68,14 +77,14 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def is_named(self) -> bool:
         """Whether it is known how people call it."""
-        return self.name is not None or self.id_is_name
+        return self.name is not None or self.id_is_path
 
     @property
     def label(self) -> str:
         """What the column CONTAINER shows: name, else the short id; web#2 for a second life. Unique in a stream."""
         shown = self.name or self.short_id
-        if shown in _WORDS:
-            shown = f"{self.runtime}:{self.id}" if self.id_is_name else self.short_id
+        if shown in _WORDS or self.is_called_by_id:
+            shown = f"{self.runtime}:{self.id}" if self.id in _WORDS else self.short_id
         return shown if self.incarnation <= 1 else f"{shown}#{self.incarnation}"
 
 

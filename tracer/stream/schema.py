@@ -473,7 +473,11 @@ COLUMNS = (
         "container", "string", "The container: its name, or the first 12 digits of its id. In JSON an object.",
         _ATTRIBUTED, _ANSWERS,
     ),
-    Column("container_id", "string", "The container's id.", _ATTRIBUTED, _TABLE),
+    Column(
+        "container_id", "string",
+        "The container's id; where its runtime has none (LXC, nspawn, ctr), the path of its own cgroup.",
+        _ATTRIBUTED, _TABLE,
+    ),
     Column("image", "string", "The container's image.", _ATTRIBUTED, _TABLE),
     Column("runtime", "string", "The engine or runtime of the container, such as docker or podman.",
            _ATTRIBUTED, _TABLE),

@@ -31,7 +31,7 @@ def like(text: str, wanted: str) -> bool:
 
 def names_of(container: Container) -> tuple[str, ...]:
     """The names that a container has, or had earlier in this life: a rename takes no process away."""
-    own = container.id if container.id_is_name else container.name
+    own = container.name or (container.id if container.id_is_path else None)
     return (own, *container.earlier) if own else tuple(container.earlier)
 
 

@@ -24,7 +24,8 @@ from tracer.text.hints import near_names
 from tracer.typed.descriptions import is_pattern, like, means_compose, means_image, means_label, means_pod, names_of
 
 PREFIXES = ("name", "label", "image", "compose", "pod", "pidns", "pid")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*(?:(?:/[a-zA-Z0-9_.@:\\-]+)*/(?![0-9]+\Z)[a-zA-Z0-9_.@:\\-]+)?")
+"""Or a path, where that is a container's id: but with a number at the end it is a process."""
 _GLOB = re.compile(r"[^\s=:/]+")
 _LIFE = re.compile(r"(.+)#([0-9]+)")
 
@@ -107,8 +108,7 @@ class Target:
             case TargetKind.ID:
                 return container.id == self.value
             case TargetKind.NAME:
-                is_id = not container.id_is_name and container.id.startswith(self.value)
-                return is_id or self.value in names_of(container)
+                return container.has_id(self.value) or self.value in names_of(container)
             case TargetKind.CALLED:
                 return self.value in names_of(container)
             case TargetKind.GLOB:

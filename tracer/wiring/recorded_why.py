@@ -112,7 +112,7 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
     from tracer.past.why import Ends
 
     by_name = Ends(lambda container: _is_named(container, text), whole=True)
-    by_id = Ends(lambda container: container.id.startswith(text), whole=True)
+    by_id = Ends(lambda container: container.has_id(text), whole=True)
     _read(sources, (by_name, by_id), until_ns)
     ends = by_name if by_name.seen else by_id
     if not ends.seen:
@@ -140,7 +140,7 @@ def all_ends(sources: Sequence[RecordedSource], text: str | None, until_ns: int)
     from tracer.past.why import Ends
 
     def means(container: Container) -> bool:
-        return text is None or _is_named(container, text) or container.id.startswith(text)
+        return text is None or _is_named(container, text) or container.has_id(text)
 
     ends = Ends(means, whole=False)
     _read(sources, (ends,), until_ns)
