@@ -16,8 +16,8 @@ from test_life_rows import CGROUP, JOB, OTHER_CGROUP, SIGKILL, Stream
 
 from tracer.answers.why import by_cause, cause_of
 from tracer.stream.batch import Batch, with_killers
-from tracer.stream.lives import note_signal
-from tracer.stream.metadata import Killer, LifeFact, SignalSent
+from tracer.stream.lives import fact_row, note_signal
+from tracer.stream.metadata import Container, Killer, LifeFact, SignalSent
 from tracer.stream.schema import Kind
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +107,24 @@ def test_the_last_life(arrows: Path) -> None:
         "  22:13:50.000 its first process ended: /bin/server (200), SIGKILL by runc (33)",
         "  1 more process died with it: 1 worker",
     ]
+
+
+def test_a_name_is_that_of_who_had_it_at_the_end(tmp_path: Path) -> None:
+    """The container that was called web first is called old when it ends, which is later."""
+    old = msgspec.structs.replace(WEB, name="old", earlier=["web"])
+    web = msgspec.structs.replace(WEB, id="c" * 64, incarnation=2)
+    bare = Container("k8s.io/web", "containerd", "bare")
+    ends = [
+        fact_row(LifeFact("stopped", who, exit_code=code), at(seconds))
+        for who, code, seconds in ((bare, 3, 3), (web, 21, 4), (old, 0, 6))
+    ]
+    record(tmp_path / "x.arrows", [batch(cgroup(CGROUP, WEB), cgroup(OTHER_CGROUP, JOB)), *ends])
+    said = {text: why(text, "--from", tmp_path / "x.arrows").splitlines()[0] for text in ("web", "old", "k8s.io/web")}
+    assert said == {
+        "web": "web#2 ended 2023-11-14 22:13:24.000: exit code 21",
+        "old": "old ended 2023-11-14 22:13:26.000: exit code 0",
+        "k8s.io/web": "bare ended 2023-11-14 22:13:23.000: exit code 3",
+    }
 
 
 def test_a_life_before_another(arrows: Path) -> None:

@@ -80,8 +80,10 @@ def _answer(
 
 
 def is_proc(text: str) -> bool:
-    """Whether a text means a process, not a container."""
-    return "/" in text.removeprefix("/") or (text.isascii() and text.isdigit() and len(text) <= _PID_DIGITS)
+    """Whether a text means a process, not a container, whose id may be a path: a process ends in a number."""
+    _where, slash, number = text.removeprefix("/").rpartition("/")
+    is_number = number.isascii() and number.isdigit()
+    return is_number or not number if slash else is_number and len(text) <= _PID_DIGITS
 
 
 def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[RecordedSource], int]:
@@ -111,9 +113,11 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
     Raises NstraceError where there is nothing to say."""
     from tracer.past.why import Ends
 
-    by_name = Ends(lambda container: _is_named(container, text), whole=True)
+    by_name = Ends(lambda container: _is_called(container, text), whole=True)
+    by_earlier = Ends(lambda container: _is_named(container, text), whole=True)
     by_id = Ends(lambda container: container.has_id(text), whole=True)
-    _read(sources, (by_name, by_id), until_ns)
+    _read(sources, (by_name, by_earlier, by_id), until_ns)
+    by_name = by_name if by_name.found else by_earlier  # who had lost the name by its end comes after who had it
     ends = by_name if by_name.seen else by_id
     if not ends.seen:
         raise _unknown(text, by_name, sources)
@@ -131,8 +135,14 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
 
 
 def _is_named(container: Container, text: str) -> bool:
-    names = (container.name or container.short_id, *container.earlier)
-    return text == container.label or any(text in (name, f"{name}#{container.incarnation}") for name in names)
+    """Whether a container is called so, or was before in this life."""
+    numbered = (text in (name, f"{name}#{container.incarnation}") for name in container.earlier)
+    return _is_called(container, text) or any(numbered)
+
+
+def _is_called(container: Container, text: str) -> bool:
+    name = container.name or container.short_id
+    return text in (container.label, name, f"{name}#{container.incarnation}")
 
 
 def all_ends(sources: Sequence[RecordedSource], text: str | None, until_ns: int) -> list[Ending]:
