@@ -230,7 +230,7 @@ def test_out_of_memory(follow: Callable[..., Told], start_container: Start, name
     (end,) = ends(events)
     assert code(end) == 137  # of the shell, or the shell itself was chosen
     assert "out of memory" in why(name, "--from", str(told.arrows))
-    assert "out of memory" in why(name)
+    assert "exit code 137, memory had run out before" in why(name)
     (oom,) = lives(events, action="oom")
     check_ends(events, container)
     assert oom["time"] <= end["time"] or oom["said_by"] == "engine"

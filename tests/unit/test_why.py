@@ -17,13 +17,14 @@ from test_life_rows import CGROUP, JOB, OTHER_CGROUP, SIGKILL, Stream
 from tracer.answers.why import by_cause, cause_of
 from tracer.stream.batch import Batch, with_killers
 from tracer.stream.lives import fact_row, note_signal
-from tracer.stream.metadata import Container, Killer, LifeFact, SignalSent
+from tracer.stream.metadata import Container, Killer, LifeFact, Pod, SignalSent
 from tracer.stream.schema import Kind
+from tracer.wiring.recorded_why import is_proc, ways
 
 ROOT = Path(__file__).parents[2]
 RUNC = Killer(pid=33, comm="runc")
 OOM = Killer(pid=104, comm="sh", kernel=True, reason="oom")
-SWEPT = Killer(kernel=True, reason="pidns_ended")
+SWEPT = Killer(kernel=True, reason="pidns_ended", proc_id=f"200-{10 * SECOND_NS}")
 
 
 def at(seconds: float) -> int:
@@ -49,7 +50,18 @@ def told() -> list[Batch]:
         born(100, 1, 2),
         row(Kind.EXEC, 100, [(PIDNS, 1)], cgroup_id=CGROUP, start_ns=at(2), ts_ns=at(2), args=[b"sh"], exe=b"/bin/sh"),
         born(101, 7, 3),
-        ended(101, 7, 3, 4, comm=b"hog", args=[b"hog", b"-m"], exe=b"/hog", status=SIGKILL),
+        ended(
+            101,
+            7,
+            3,
+            4,
+            parent_tgid=100,
+            parent_start_ns=at(2),
+            comm=b"hog",
+            args=[b"hog", b"-m"],
+            exe=b"/hog",
+            status=SIGKILL,
+        ),
         ended(100, 1, 2, 4.5, args=[b"sh", b"-c", b"hog -m"], exe=b"/sh", status=137 << 8),
     )
     lives = [stream.lives.take(part) for part in stream.attribution.split_and_learn(_killed(first, {6: OOM}))]
@@ -103,7 +115,7 @@ def test_the_last_life(arrows: Path) -> None:
         "  22:13:30.000 started",
         "  22:13:40.000 its engine sent SIGTERM",
         "  22:13:50.000 its engine sent SIGKILL",
-        "  22:13:50.000 its engine had runc send SIGKILL, for SIGTERM had not ended it",
+        "  22:13:50.000 its engine had runc send SIGKILL; SIGTERM, which its engine sent before, had not ended it",
         "  22:13:50.000 its first process ended: /bin/server (200), SIGKILL by runc (33)",
         "  1 more process died with it: 1 worker",
     ]
@@ -130,10 +142,10 @@ def test_a_name_is_that_of_who_had_it_at_the_end(tmp_path: Path) -> None:
 def test_a_life_before_another(arrows: Path) -> None:
     lines = why("web", "--from", arrows, "--at", "+6s").splitlines()
     assert lines == [
-        "web ended 2023-11-14 22:13:24.500 after 2.5 s: out of memory",
+        "web ended 2023-11-14 22:13:24.500 after 2.5 s: exit code 137, memory had run out before",
         "  22:13:22.000 started",
         "  22:13:24.000 out of memory: hog (101) was killed",
-        "  22:13:24.000 hog -m (101), SIGKILL out of memory: exit code 137 is what a shell makes of that",
+        "  22:13:24.000 hog -m (101), SIGKILL out of memory: a shell makes exit code 137 of that",
         "  22:13:24.500 its first process ended: sh -c 'hog -m' (100), exit 137",
         "  the last to end before:",
         "    22:13:24.000     101>7 SIGKILL out of memory after 1.0 s: hog -m",
@@ -158,7 +170,7 @@ def test_json_says_all_of_it(arrows: Path) -> None:
 def test_all_ends_by_cause(arrows: Path) -> None:
     lines = why("--all", "--from", arrows).splitlines()
     assert [line.split() for line in lines] == [
-        ["1", "out", "of", "memory"],
+        ["1", "exit", "code", "137,", "memory", "had", "run", "out", "before"],
         ["2023-11-14", "22:13:24.500", "web", "after", "2.5", "s"],
         ["1", "SIGKILL", "by", "runc"],
         ["2023-11-14", "22:13:50.500", "web", "after", "20.5", "s,", "1", "more", "process"],
@@ -200,6 +212,115 @@ def test_what_was_recorded_before_lives_were_is_worked_out(tmp_path: Path) -> No
     assert why("web", "--from", tmp_path / "old.arrows").splitlines()[0].endswith("after 20.5 s: SIGKILL by runc")
 
 
+def killed_child(nr: int, began: float, seconds: float, parent: tuple[int, float]) -> Row:
+    return ended(
+        100 + nr, nr, began, seconds, parent_tgid=parent[0], parent_start_ns=at(parent[1]), comm=b"child", status=15
+    )
+
+
+def child(nr: int, began: float, seconds: float, code: int) -> Row:
+    whose = {"parent_tgid": 100, "parent_start_ns": at(2)}
+    return ended(100 + nr, nr, began, seconds, comm=b"other", status=code << 8, **whose)
+
+
+@pytest.mark.parametrize(
+    ("before", "is_told"),
+    [
+        ([killed_child(7, 3, 4, (100, 2))], True),
+        ([child(8, 3, 3.5, 0), killed_child(7, 3, 4, (100, 2))], True),
+        ([killed_child(7, 3.1, 4, (108, 3)), child(8, 3, 4.1, 143)], True),  # as docker run --init passes it on
+        ([killed_child(7, 3.1, 4, (108, 3)), child(8, 3, 4.1, 124)], False),  # timeout(1) has killed its own
+        ([killed_child(7, 3, 4, (100, 2)), child(8, 4, 4.2, 0)], False),  # the shell waited for another since
+    ],
+)
+def test_an_exit_code_is_explained_by_the_last_child_alone(before: list[Row], is_told: bool, tmp_path: Path) -> None:
+    stream = Stream(cgroup(CGROUP, WEB))
+    rows = batch(cgroup(CGROUP, WEB), born(100, 1, 2), *before, ended(100, 1, 2, 4.5, status=143 << 8))
+    parts = [stream.lives.take(part) for part in stream.attribution.split_and_learn(rows)]
+    record(tmp_path / "y.arrows", parts)
+    said = why("web", "--from", tmp_path / "y.arrows")
+    assert said.splitlines()[0].endswith("after 2.5 s: exit code 143")
+    assert ("a shell makes exit code 143 of that" in said) == is_told
+
+
+INNER = PIDNS + 7
+
+
+def test_the_first_process_of_a_namespace_inside_does_not_end_the_container(tmp_path: Path) -> None:
+    inside = [(PIDNS, 7), (INNER, 1)], [(PIDNS, 8), (INNER, 2)]
+    stream = Stream(cgroup(CGROUP, WEB))
+    rows = batch(
+        cgroup(CGROUP, WEB),
+        born(100, 1, 2),
+        *(fork(107 + at_, chain, cgroup_id=CGROUP, start_ns=at(3 + at_)) for at_, chain in enumerate(inside)),
+        exits(107, inside[0], cgroup_id=CGROUP, start_ns=at(3), ts_ns=at(5), status=5 << 8),
+        exits(108, inside[1], cgroup_id=CGROUP, start_ns=at(4), ts_ns=at(5.1), status=SIGKILL),
+        ended(100, 1, 2, 9, status=7 << 8),
+    )
+    swept = Killer(pid=107, kernel=True, reason="pidns_ended", proc_id=f"107-{at(3)}")
+    parts = [stream.lives.take(part) for part in stream.attribution.split_and_learn(_killed(rows, {5: swept}))]
+    record(tmp_path / "x.arrows", parts)
+    for proc in ("107", "108"):
+        assert "its container" not in why(proc, "--from", tmp_path / "x.arrows")
+    assert "its container ended then: exit 7" in why("100", "--from", tmp_path / "x.arrows")
+
+
+def test_the_container_that_has_the_name_when_it_ends(tmp_path: Path) -> None:
+    """web becomes old, and another one gets its name; later old ends too."""
+    old = msgspec.structs.replace(WEB, name="old", earlier=["web"])
+    new = msgspec.structs.replace(WEB, id="e" * 64, incarnation=2)
+    began = batch(cgroup(CGROUP, WEB), born(100, 1, 2))
+    newer = fact_row(LifeFact("started", new), at(3))
+    ends = [
+        fact_row(LifeFact("stopped", new, exit_code=21, duration_ns=at(1)), at(4)),
+        fact_row(LifeFact("stopped", old, exit_code=9, duration_ns=at(4)), at(6)),
+    ]
+    record(tmp_path / "x.arrows", [began, newer, *ends])
+    assert why("web", "--from", tmp_path / "x.arrows").startswith("web#2 ended 2023-11-14 22:13:24")
+    assert why("old", "--from", tmp_path / "x.arrows").startswith("old ended 2023-11-14 22:13:26")
+    record(tmp_path / "y.arrows", [began, ends[1]])
+    assert why("web", "--from", tmp_path / "y.arrows").startswith("old ended")
+    record(tmp_path / "z.arrows", [began, newer, ends[1]])
+    assert "no life of web ended" in why("web", "--from", tmp_path / "z.arrows", code=3)
+
+
+LABELS = {"tier": "db", "com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+CALLED_4711 = msgspec.structs.replace(
+    WEB, name="4711", labels=LABELS, image="pg:17", pod=Pod("a" * 36, "db-0", "shop", "db")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_it"),
+    [
+        ("name:4711", True),
+        ("label:tier=db", True),
+        ("compose:shop/*", True),
+        ("image:pg*", True),
+        ("47*", True),
+        ("pod:shop/db-0", True),
+        ("a" * 12, True),
+        ("name:" + "a" * 12, False),
+        ("label:tier=web", False),
+    ],
+)
+def test_a_container_is_meant_as_by_a_target(text: str, is_it: bool) -> None:
+    assert not is_proc(text)
+    assert any(means(CALLED_4711) for means in ways(text)) == is_it
+
+
+@pytest.mark.parametrize("text", ["4711", "web/1", "pidns:4026531836/3", "pid:9/1", "pod:shop/db-0/1", "name:4711/1"])
+def test_what_means_a_process(text: str) -> None:
+    assert is_proc(text)
+
+
+def test_a_container_whose_name_looks_like_a_pid(tmp_path: Path) -> None:
+    stopped = fact_row(LifeFact("stopped", CALLED_4711, exit_code=21, duration_ns=at(1)), at(4))
+    record(tmp_path / "x.arrows", [stopped])
+    assert why("name:4711", "--from", tmp_path / "x.arrows").startswith("4711 ended 2023-11-14 22:13:24")
+    assert "no process 4711" in why("4711", "--from", tmp_path / "x.arrows", code=3)
+
+
 def test_several_recordings(arrows: Path, tmp_path: Path) -> None:
     record(tmp_path / "y.arrows", told()[:1], began_ns=str(WALL_NS + at(100)))
     assert "SIGKILL" in why("web", "--from", arrows)
@@ -209,7 +330,8 @@ def test_several_recordings(arrows: Path, tmp_path: Path) -> None:
     ("stopped", "cause"),
     [
         ({"exit_code": 0}, "exit code 0"),
-        ({"exit_code": 137, "oom": True}, "out of memory"),
+        ({"exit_code": 137, "oom": True}, "exit code 137, memory had run out before"),
+        ({"signal": "SIGKILL", "oom": True}, "SIGKILL, sender not known, memory had run out before"),
         ({"exit_code": 1, "oom": True}, "exit code 1"),
         ({"signal": "SIGKILL", "killed_by": OOM}, "out of memory"),
         ({"signal": "SIGTERM", "killed_by": RUNC}, "SIGTERM by runc"),

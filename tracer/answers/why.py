@@ -9,17 +9,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tracer.stream.metadata import Container, Killer, LifeFact, SignalSent
+from tracer.stream.pidns import ProcId
 from tracer.text.wait_status import ending
 
 OOM = "oom"
-_KILLED_FOR_MEMORY = 137  # what a shell exits with where SIGKILL has ended its child
 _SIGNALLED = 128
+_KILLED = 137  # of a shell whose child SIGKILL has ended, or of a program that chose it
 
 
 @dataclass(frozen=True)
 class Exit:
     """A process that has ended. pids: its PIDs, the host's first. args: None: not known. status: as wait(2) reports it;
-    None: no event reported its end. container: of the process; None: it was in none."""
+    None: no event reported its end. container: of the process; None: it was in none. proc_id: its identity; parent:
+    that of its parent when it ended."""
 
     at_ns: int
     started_ns: int
@@ -30,6 +32,8 @@ class Exit:
     status: int | None
     killer: Killer | None
     container: Container | None
+    proc_id: ProcId
+    parent: ProcId
 
     @property
     def signal(self) -> str | None:
@@ -55,7 +59,7 @@ class Ending:
     """A life that has ended. stopped: how. first: its first process; None: its exit was not recorded. before: the last
     processes that ended ahead of it, in order; died: by name, how many ended with it, as far as that was recorded.
     steps: what happened before, signals: what an engine says that it had sent, in order. doubts: how what an engine
-    says differs."""
+    says differs. foreboding: the process whose end may be what the exit code repeats (`foreboding_of`)."""
 
     at_ns: int
     stopped: LifeFact
@@ -65,6 +69,7 @@ class Ending:
     steps: tuple[Step, ...] = ()
     signals: tuple[SignalSent, ...] = ()
     doubts: tuple[str, ...] = ()
+    foreboding: Exit | None = None
 
     @property
     def container(self) -> Container:
@@ -76,15 +81,23 @@ class Ending:
         """When it began; None: not known."""
         return None if self.stopped.duration_ns is None else self.at_ns - self.stopped.duration_ns
 
-    @property
-    def foreboding(self) -> Exit | None:
-        """The process whose end by a signal explains the exit code: 137 is what a shell says of a child that SIGKILL
-        has ended. None: there is none."""
-        code = self.stopped.exit_code
-        if code is None or code <= _SIGNALLED:
-            return None
-        ends = (one for one in reversed(self.before) if one.status is not None)
-        return next((one for one in ends if (one.status or 0) & 0x7F == code - _SIGNALLED), None)
+
+def foreboding_of(first: Exit | None, before: Iterable[Exit]) -> Exit | None:
+    """The process that a signal has ended which the exit code of the first process may repeat: 137 is what a shell
+    makes of SIGKILL. It was the last child of the first process to end, or the last one of a child that has passed the
+    code on (docker run --init). Whether that is why the first process chose the code is not known. None: there is none.
+
+    before: who ended ahead of the first process, in order.
+    """
+    code = first.exit_code if first else None
+    if first is None or code is None or code <= _SIGNALLED:
+        return None
+    last = {one.parent: one for one in before}
+    found = last.get(first.proc_id)
+    while found is not None and found.exit_code == code:
+        found = last.get(found.proc_id)
+    is_it = found is not None and found.status is not None and found.status & 0x7F == code - _SIGNALLED
+    return found if is_it else None
 
 
 @dataclass(frozen=True)
@@ -106,15 +119,22 @@ class LastWord:
 def cause_of(stopped: LifeFact) -> str:
     """The cause of an end in a few words, the same for ends of the same kind."""
     killer = stopped.killed_by
-    if (killer and killer.reason == OOM) or (not killer and stopped.oom and _was_killed(stopped)):
+    if killer and killer.reason == OOM:
         return "out of memory"
-    if stopped.signal is None:
-        return "not known: its end was not seen" if stopped.exit_code is None else f"exit code {stopped.exit_code}"
-    return f"{stopped.signal} by {sender_of(killer)}" if killer else f"{stopped.signal}, sender not known"
+    if killer:
+        return f"{stopped.signal} by {sender_of(killer)}"
+    if stopped.signal is None and stopped.exit_code is None:
+        return "not known: its end was not seen"
+    how = f"{stopped.signal}, sender not known" if stopped.signal else f"exit code {stopped.exit_code}"
+    return how + (MEMORY_BEFORE if stopped.oom and _is_killed(stopped) else "")
 
 
-def _was_killed(stopped: LifeFact) -> bool:
-    return stopped.signal == "SIGKILL" or stopped.exit_code == _KILLED_FOR_MEMORY
+MEMORY_BEFORE = ", memory had run out before"
+"""Of an end that this may have led to, though nothing shows that it has."""
+
+
+def _is_killed(stopped: LifeFact) -> bool:
+    return stopped.signal == "SIGKILL" or stopped.exit_code == _KILLED
 
 
 def sender_of(killer: Killer) -> str:

@@ -37,7 +37,8 @@ def command(
     """Show why the last life of a container ended, or a process: how, who sent the signal, what happened before, which
     processes ended last, and what died with it.
 
-    CONTAINER is a name, web#2 for one life of it, or the beginning of an id; PROC is as for translate: 40123, web/15.
+    CONTAINER is a name, web#2 for one life of it, or the beginning of an id; name:4711 is a name that looks like a PID;
+    label:, image:, compose: and pod: as for follow. PROC is as for translate: 40123, web/15.
 
     Without --from it is read in what nstrace agent has recorded. Where no agent has, the container's engine is asked,
     which knows the exit code of the last life and whether memory ran out. Exit code 3: there is nothing to say.

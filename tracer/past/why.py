@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 
 from tracer.answers.census import Entry
-from tracer.answers.why import Ending, Exit, Step
+from tracer.answers.why import Ending, Exit, Step, foreboding_of
 from tracer.past.history import History
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.known import Known
 from tracer.stream.metadata import Container, Killer, LifeFact, SignalSent
-from tracer.stream.pidns import chain_of
+from tracer.stream.pidns import ProcId, chain_of
 from tracer.stream.schema import SHOWN_KINDS, Kind
 
 SHOWN_EXITS = 8
@@ -82,8 +82,9 @@ class Ends:
     def _note_exits(self, part: Batch, attribution: Attribution, until_ns: int) -> None:
         """Keep copies of the last exits of each container that is asked about. until_ns: boottime."""
         rows, pairs = part.rows, part.pairs
-        is_exit = (rows["kind"] == Kind.EXIT) & (rows["ts_ns"] <= np.uint64(max(0, until_ns)))
-        about = np.unique(pairs.of_row[of_kind(rows, *SHOWN_KINDS)]).tolist()
+        is_by_then = rows["ts_ns"] <= np.uint64(max(0, until_ns))
+        is_exit = (rows["kind"] == Kind.EXIT) & is_by_then
+        about = np.unique(pairs.of_row[of_kind(rows, *SHOWN_KINDS) & is_by_then]).tolist()
         for pair in about:
             container = attribution.of_row(part, pairs.first[pair])
             if container is None or not self._is_meant(container):
@@ -111,15 +112,17 @@ class Ends:
         first = _first(exits, step.fact, int(row["ts_ns"]))
         before, after = exits[:first], exits[first + 1 :] if first is not None else []
         before = [one for one in before if not _is_runtime(*one)]
-        told = [exit_in(*one, attribution, wall_offset_ns) for one in before[-SHOWN_EXITS:]]
+        told = [exit_in(*one, attribution, wall_offset_ns) for one in before]
+        first_exit = exit_in(*exits[first], attribution, wall_offset_ns) if first is not None else None
         return Ending(
             at_ns=step.at_ns,
             stopped=step.fact,
-            first=exit_in(*exits[first], attribution, wall_offset_ns) if first is not None else None,
-            before=tuple(told),
+            first=first_exit,
+            before=tuple(told[-SHOWN_EXITS:]),
             died=dict(Counter(bytes(batch.rows["comm"][at]) for batch, at in after)),
             steps=tuple(self._steps.pop(step.fact.container.id, ())),
             signals=tuple(SignalSent(sent.signal, sent.time_ns + wall_offset_ns) for sent in step.fact.signals or ()),
+            foreboding=foreboding_of(first_exit, told),
         )
 
     def _is_of_the_last(self, fact: LifeFact, at_ns: int) -> bool:
@@ -177,6 +180,8 @@ def exit_in(batch: Batch, index: int, attribution: Attribution, wall_offset_ns: 
         status=int(row["status"]) if known("status")[0] else None,
         killer=msgspec.json.decode(payload.killer, type=Killer) if payload.killer else None,
         container=attribution.of_row(batch, index),
+        proc_id=ProcId(int(row["tgid"]), int(row["start_ns"])),
+        parent=ProcId(int(row["parent_tgid"]), int(row["parent_start_ns"])),
     )
 
 
@@ -193,13 +198,16 @@ def end_of(history: History, entry: Entry, until_ns: int, attribution: Attributi
 
 def ended_with(found: Exit, batch: Batch, wall_offset_ns: int) -> LifeFact | None:
     """How the life of its container ended that a process ended with, as its first process or since that had ended;
-    None: it ended otherwise. batch: all rows that tell lives are in it."""
-    is_first, was_swept = found.pids[1:][-1:] == (1,), found.killer is not None and found.killer.reason == "pidns_ended"
-    if found.container is None or not (is_first or was_swept):
+    None: it ended otherwise, such as the number 1 of a namespace inside. batch: all rows that tell lives are in it."""
+    was_swept = found.killer is not None and found.killer.reason == "pidns_ended"
+    ender = found.killer.proc_id if found.killer and was_swept else str(found.proc_id)
+    if found.container is None or ender is None:
         return None
     for at in np.flatnonzero(batch.rows["kind"] == Kind.CONTAINER).tolist():
-        fact, is_later = fact_of(batch, at), int(batch.rows["ts_ns"][at]) + wall_offset_ns >= found.at_ns
-        is_its = isinstance(fact, LifeFact) and fact.container.id == found.container.id
-        if isinstance(fact, LifeFact) and is_its and is_later and fact.action == "stopped":
+        fact, ended_ns = fact_of(batch, at), int(batch.rows["ts_ns"][at])
+        if not isinstance(fact, LifeFact) or fact.container.id != found.container.id or fact.action != "stopped":
+            continue
+        is_later = ended_ns + wall_offset_ns >= found.at_ns
+        if is_later and fact.duration_ns is not None and ender.endswith(f"-{ended_ns - fact.duration_ns}"):
             return fact
     return None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
-from tracer.answers.why import Ending, Exit, LastWord, cause_of
+from tracer.answers.why import MEMORY_BEFORE, Ending, Exit, LastWord, cause_of
 from tracer.stream.killers import killer_object
 from tracer.stream.metadata import Killer, LifeFact, split_args
 from tracer.text.counted import counted
@@ -56,10 +56,10 @@ def _story(end: Ending) -> Iterator[str]:
     stopped = end.stopped
     told = [(step.at_ns, life_words(step.fact)) for step in end.steps[-_MAX_STEPS:]]
     told += [(sent.time_ns, f"its engine sent {sent.signal}") for sent in end.signals]
-    for at_ns, words in sorted(told):
-        yield f"{precise(at_ns)[_CLOCK]} {safe_text(words)}"
     if hint := end.foreboding:
-        yield f"{_clock(hint)} {_exit_words(hint)}: {safe_text(stopped_code(stopped))} is what a shell makes of that"
+        told.append((hint.at_ns, f"{_exit_words(hint)}: a shell makes {stopped_code(stopped)} of that"))
+    for at_ns, words in sorted(told, key=itemgetter(0)):
+        yield f"{precise(at_ns)[_CLOCK]} {safe_text(words)}"
     if on_behalf := _on_behalf(stopped):
         yield f"{_at_end(end)} {on_behalf}"
     if end.first:
@@ -74,15 +74,16 @@ def stopped_code(stopped: LifeFact) -> str:
 
 
 def _on_behalf(stopped: LifeFact) -> str:
-    """That the signal which ended it was sent for an engine, as the engine says itself; nothing where it does not."""
+    """That the signal which ended it was sent for an engine, as the engine says itself; nothing where it does not. Why
+    it has is not said: whether for a stop that took too long, the engine tells too late."""
     killer, sent = stopped.killed_by, [one.signal for one in stopped.signals or ()]
     if killer is None or killer.comm not in _RUNTIMES or killer.kernel:
         return ""
     before = [signal for signal in sent if signal != stopped.signal]
-    if stopped.signal in sent or before:
-        why = f", for {before[-1]} had not ended it" if before else ""
+    why = f"; {before[-1]}, which its engine sent before, had not ended it" if before else ""
+    if stopped.signal in sent:
         return f"its engine had {safe_text(killer.comm)} send {stopped.signal}{why}"
-    return ""
+    return f"{safe_text(killer.comm)} sent {stopped.signal}{why}" if why else ""
 
 
 def _cost(end: Ending) -> Iterator[str]:
@@ -209,7 +210,9 @@ def last_word_text(word: LastWord, line_width: int | None) -> str:
     lived = "" if (lived_ns := _lived_ns(word)) is None else f" after {duration(lived_ns)}"
     lines = [f"{safe_text(word.container.label)} ended{ended}{lived}: {last_cause(word)}"]
     if word.exit_code > 128 and (name := _signal_of(word.exit_code)):
-        lines.append(f"  exit code {word.exit_code} is 128 + {name}, which ended the first process or one of its own")
+        lines.append(
+            f"  exit code {word.exit_code} is 128 + {name}, of its first process or a child; or a program's choice"
+        )
     if word.error:
         lines += _wrapped(f"{safe_text(word.engine)}: {safe_text(word.error)}", line_width)
     if word.restarts:
@@ -226,9 +229,7 @@ def _wrapped(text: str, line_width: int | None) -> list[str]:
 
 def last_cause(word: LastWord) -> str:
     """The cause in a few words."""
-    if word.oom and word.exit_code == 128 + signal.SIGKILL:
-        return "out of memory"
-    return f"exit code {word.exit_code}" + (", memory had run out before" if word.oom else "")
+    return f"exit code {word.exit_code}" + (MEMORY_BEFORE if word.oom else "")
 
 
 def last_word_object(word: LastWord) -> dict[str, Any]:

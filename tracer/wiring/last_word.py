@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING
 
 from tracer.answers.why import LastWord
 from tracer.errors import ExitCode, NstraceError
-from tracer.wiring.recorded_why import is_proc
+from tracer.text.counted import counted
+from tracer.text.hints import shown
+from tracer.wiring.recorded_why import description, is_proc
 
 if TYPE_CHECKING:
-    from tracer.containers.messages import Last
+    from tracer.containers.messages import FoundContainer, Last
     from tracer.host.lookup import Lookup
 
-_USED = ("tracer.views.why", "tracer.views.objects", "tracer.typed.processes", "tracer.containers.cgroups")
+_USED = (
+    *("tracer.views.why", "tracer.views.objects", "tracer.typed.processes", "tracer.typed.targets"),
+    "tracer.containers.cgroups",
+)
 _LIVING = ("running", "paused", "restarting")
 
 
@@ -35,7 +40,7 @@ def last_word(lookup: Lookup, text: str) -> LastWord:
     """What its engine says of a container that has ended. Raises NstraceError."""
     from tracer.containers.cgroups import container_of
 
-    found = lookup.container(text)
+    found = _container(lookup, text)
     said, container = lookup.names.last(found.id), container_of(found.id, found.description)
     if said is None:
         raise NstraceError(f"no engine knows how {text} ended", _recording(text), ExitCode.NO_TARGET)
@@ -45,6 +50,21 @@ def last_word(lookup: Lookup, text: str) -> LastWord:
     return LastWord(
         container, container.runtime, said.state, said.exit_code, said.oom, said.error, *times, said.restarts
     )
+
+
+def _container(lookup: Lookup, text: str) -> FoundContainer:
+    """The one container that a text means: one that has ended is listed by its engine alone. Raises NstraceError."""
+    from tracer.containers.cgroups import container_of
+
+    target = description(text)
+    if target is None or target.kind == "pod":
+        return lookup.container(text)
+    everyone = lookup.names.all()
+    found = [one for one in everyone if target.means((container_of(one.id, one.description),), ())]
+    if len(found) != 1:
+        hint = f"give one of them: {shown(sorted(one.name for one in found))}" if found else "docker ps -a lists them"
+        raise NstraceError(f"{text} means {counted(len(found), 'container')}", hint, ExitCode.NO_TARGET)
+    return found[0]
 
 
 def _alive(name: str, said: Last) -> str:

@@ -11,8 +11,9 @@ from tracer.stream.metadata import Container, LifeFact
 from tracer.typed.processes import Proc, parse_proc
 
 if TYPE_CHECKING:
-    from tracer.past.why import Ends
+    from tracer.past.why import Ends, Means
     from tracer.recording.source import RecordedSource
+    from tracer.typed.targets import Target
 
 _USED = (
     *("tracer.past.why", "tracer.past.translation", "tracer.recording.past", "tracer.recording.row_filter"),
@@ -24,9 +25,11 @@ _USED = (
         "tracer.views.why",
     ),
     *("tracer.text.hints", "tracer.typed.moments", "tracer.views.objects", "tracer.wiring.printing"),
+    *("tracer.typed.descriptions", "tracer.typed.targets"),
 )
 _FOREVER_NS = 1 << 62
 _FILES = (4, 32, 1 << 32)  # of a run are read until one tells
+_DESCRIBED = ("label", "image", "compose", "pod")
 _PID_DIGITS = 7  # of PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -81,9 +84,22 @@ def _answer(
 
 def is_proc(text: str) -> bool:
     """Whether a text means a process, not a container, whose id may be a path: a process ends in a number."""
-    _where, slash, number = text.removeprefix("/").rpartition("/")
+    where, slash, number = text.removeprefix("/").rpartition("/")
     is_number = number.isascii() and number.isdigit()
+    prefix, colon, _value = where.partition(":")
+    if colon and prefix in _DESCRIBED:  # image:registry/name, pod:shop/web-0
+        return prefix == "pod" and is_number
     return is_number or not number if slash else is_number and len(text) <= _PID_DIGITS
+
+
+def description(text: str) -> Target | None:
+    """The TARGET that says what a container is like (label:tier=db and so on, web-*); None: it is a name or an id.
+    Raises NstraceError."""
+    from tracer.typed.descriptions import is_pattern
+    from tracer.typed.targets import parse_target
+
+    prefix, colon, _value = text.partition(":")
+    return parse_target(text) if (colon and prefix in _DESCRIBED) or is_pattern(text) else None
 
 
 def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[RecordedSource], int]:
@@ -113,14 +129,12 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
     Raises NstraceError where there is nothing to say."""
     from tracer.past.why import Ends
 
-    by_name = Ends(lambda container: _is_called(container, text), whole=True)
-    by_earlier = Ends(lambda container: _is_named(container, text), whole=True)
-    by_id = Ends(lambda container: container.has_id(text), whole=True)
-    _read(sources, (by_name, by_earlier, by_id), until_ns)
-    by_name = by_name if by_name.found else by_earlier  # who had lost the name by its end comes after who had it
-    ends = by_name if by_name.seen else by_id
+    called, was_called, by_id = (Ends(means, whole=True) for means in ways(text))
+    _read(sources, (called, was_called, by_id), until_ns)
+    is_of_those = was_called.found and called.seen.keys() <= {end.container.id for end in was_called.found}
+    ends = called if called.found else was_called if is_of_those else called if called.seen else by_id
     if not ends.seen:
-        raise _unknown(text, by_name, sources)
+        raise _unknown(text, called, sources)
     if len(ends.seen) > 1 and ends is by_id:
         ids = ", ".join(sorted(container_id[:20] for container_id in ends.seen))
         raise NstraceError(
@@ -134,25 +148,34 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
     return ends.found[-1]
 
 
-def _is_named(container: Container, text: str) -> bool:
-    """Whether a container is called so, or was before in this life."""
-    numbered = (text in (name, f"{name}#{container.incarnation}") for name in container.earlier)
-    return _is_called(container, text) or any(numbered)
+def ways(text: str) -> tuple[Means, Means, Means]:
+    """How a text may mean a container, the first that does counts: by what it is called at its end, or by what an
+    engine says of it (label:tier=db and so on, as a TARGET); by a name that it had earlier; by its id."""
+    if target := description(text):
+        return lambda one: target.means((one,), ()), _nobody, _nobody
+    name = text.removeprefix("name:")
+    by_id = _nobody if name != text else lambda one: one.has_id(text)
+    return (
+        lambda one: name == one.label or _is_one_of(name, (one.name or one.short_id,), one),
+        lambda one: _is_one_of(name, one.earlier, one),
+        by_id,
+    )
 
 
-def _is_called(container: Container, text: str) -> bool:
-    name = container.name or container.short_id
-    return text in (container.label, name, f"{name}#{container.incarnation}")
+def _nobody(_container: Container) -> bool:
+    return False
+
+
+def _is_one_of(text: str, names: Sequence[str], container: Container) -> bool:
+    return any(text in (name, f"{name}#{container.incarnation}") for name in names)
 
 
 def all_ends(sources: Sequence[RecordedSource], text: str | None, until_ns: int) -> list[Ending]:
     """All ends, of one container or of all, in order. Raises NstraceError where there is none."""
     from tracer.past.why import Ends
 
-    def means(container: Container) -> bool:
-        return text is None or _is_named(container, text) or container.has_id(text)
-
-    ends = Ends(means, whole=False)
+    meanings = () if text is None else ways(text)
+    ends = Ends(lambda one: text is None or any(means(one) for means in meanings), whole=False)
     _read(sources, (ends,), until_ns)
     if not ends.found:
         who = "any container" if text is None else text
