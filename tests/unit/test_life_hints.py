@@ -75,7 +75,7 @@ def test_a_container_that_was_not_seen_is_shown_if_a_target_means_it() -> None:
     assert [fact.action for fact in seen.hear(said("destroy"))] == ["removed"]
 
 
-@pytest.mark.parametrize(("status", "code"), [(0, "0"), (3 << 8, "3"), (SIGKILL, "137")])
+@pytest.mark.parametrize(("status", "code"), [(0, "0"), (3 << 8, "3"), (SIGKILL, "137"), (37, "165")])
 def test_nothing_is_said_twice(status: int, code: str) -> None:
     stream = Told()
     assert not stream.hear(said("start"))
@@ -166,8 +166,13 @@ def test_the_signals_of_the_engine_stand_in_the_end() -> None:
     stream = Told()
     stream.feed(first())
     stream.hear(said("kill", 80 * SECOND_NS, signal="15"), said("kill", signal="9"), said("kill", signal="rubbish"))
+    stream.hear(said("kill", signal="37"), said("kill", signal="65"), said("kill", signal="SIGRTMAX"))
     (stopped,) = facts(stream.feed(end(100, 1, status=SIGKILL, ts_ns=99 * SECOND_NS)))
-    assert stopped.signals == [SignalSent("SIGTERM", 80 * SECOND_NS), SignalSent("SIGKILL", 90 * SECOND_NS)]
+    names = ("SIGKILL", "SIGRTMIN+3", "SIGRTMAX")
+    assert stopped.signals == [
+        SignalSent("SIGTERM", 80 * SECOND_NS),
+        *(SignalSent(name, 90 * SECOND_NS) for name in names),
+    ]
 
 
 def test_rubbish_is_no_row() -> None:

@@ -23,6 +23,7 @@ BY_NAME = Target(TargetKind.CALLED, "web", "web")
 ENDED: list[tuple[dict[str, Any], int | None]] = [
     ({"exit_code": 3}, 3),
     ({"signal": "SIGTERM"}, 143),
+    ({"signal": "SIGRTMIN+3"}, 165),
     ({"signal": "SIGKILL", "oom": True}, 137),
     ({}, None),
 ]

@@ -7,7 +7,6 @@ and says how.
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from tracer.stream.batch import Batch
 from tracer.stream.lives import Life, Lives, Past, fact_row, note_signal
 from tracer.stream.metadata import Container, EngineEvent, LifeFact, SignalSent
 from tracer.text.counted import counted
+from tracer.text.wait_status import reported_code, signal_of
 
 GRACE_NS = 2_000_000_000
 """How long the kernel's word for what an engine says is waited for: what was read of the ring may be held back."""
@@ -26,7 +26,6 @@ _MAX_WAITING = 4096
 _UNSEEN = "says so; no process of it was seen"
 ALIVE = "still alive"
 """What a doubt ends with where the kernel speaks against an end."""
-_SIGNALLED = 128  # an engine's exit code of a signal: 128 and its number
 _ACTIONS = {
     "create": "created",
     "pause": "paused",
@@ -98,7 +97,7 @@ class LifeHints:
         if event.action in _ACTIONS:
             yield from self._said(event, ts_ns)
         elif event.action == "kill" and life:
-            if name := _signal_name(event.attributes.get("signal", "")):
+            if name := signal_of(event.attributes.get("signal", "")):
                 note_signal(life, SignalSent(name, ts_ns))
         elif event.action == "die" and (past := self._past_of(event, ts_ns)):
             yield from self._compared(event, past, ts_ns)
@@ -148,12 +147,13 @@ class LifeHints:
 
     def _compared(self, event: EngineEvent, past: Past, ts_ns: int) -> Iterator[Batch]:
         """A row where the engine says of an end what the kernel does not."""
-        code, shown = _exit_code(event), _code_of(past.stopped)
+        stopped = past.stopped
+        code, shown = _exit_code(event), reported_code(stopped.signal, stopped.exit_code)
         if code is None or code == shown:
             return
         doubt = "no event of the kernel reported how it ended"
         if shown is not None:
-            doubt = f"{event.engine} says so; the kernel reported {past.stopped.signal or f'exit code {shown}'}"
+            doubt = f"{event.engine} says so; the kernel reported {stopped.signal or f'exit code {shown}'}"
         yield from self._row(event, ts_ns, "stopped", past=past.life, exit_code=code, doubt=doubt)
 
     def _said(self, event: EngineEvent, ts_ns: int) -> Iterator[Batch]:
@@ -206,19 +206,3 @@ class LifeHints:
 def _exit_code(event: EngineEvent) -> int | None:
     text = event.attributes.get("exitCode", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _code_of(stopped: LifeFact) -> int | None:
-    """The exit code that an engine reports for such an end; None: not known."""
-    if stopped.signal:
-        number = getattr(signal.Signals, stopped.signal, None)
-        return _SIGNALLED + number if number else None
-    return stopped.exit_code
-
-
-def _signal_name(text: str) -> str | None:
-    """The name of a signal that an engine gives by its number or name; None: there is none."""
-    try:
-        return signal.Signals(int(text)).name if text.isdigit() else signal.Signals[text].name
-    except (ValueError, KeyError):
-        return None

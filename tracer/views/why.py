@@ -256,4 +256,4 @@ def _lived_ns(word: LastWord) -> int | None:
 
 
 def _signal_of(code: int) -> str | None:
-    return ending(code - 128).signal if 128 < code < 192 else None
+    return ending(code - 128).signal if 128 < code <= 192 else None

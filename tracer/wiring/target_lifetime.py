@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Collection
 
 from tracer.containers.cgroups import Silence
 from tracer.stream.batch import Batch
 from tracer.stream.lives import NEVER_RAN
-from tracer.stream.metadata import LifeFact
+from tracer.text.wait_status import reported_code
 from tracer.typed.targets import BY_NAME, Target, TargetKind
 from tracer.wiring.life_lines import LifeLines
 
 _MAY_COME = ("running", "restarting", "paused")
-_SIGNALLED = 128  # a shell's exit code of a signal, and an engine's: 128 and its number
 
 
 class TargetLifetime:
@@ -78,7 +76,7 @@ class TargetLifetime:
         last = next(reversed(self._lines.last.values()), None)
         if last and last.doubt == NEVER_RAN and (code := self._never_ran(last.container.id)) is not None:
             return code
-        return _code_of(last) if last else None
+        return reported_code(last.signal, last.exit_code) if last else None
 
     def _may_come(self, target: Target) -> bool:
         last = self._lines.last.get(target.text)
@@ -103,10 +101,3 @@ class TargetLifetime:
 
 
 _NAMED = (TargetKind.ID, *BY_NAME)
-
-
-def _code_of(fact: LifeFact) -> int | None:
-    if fact.signal:
-        number = getattr(signal.Signals, fact.signal, None)
-        return _SIGNALLED + number if number else None
-    return fact.exit_code
