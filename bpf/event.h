@@ -114,9 +114,20 @@ enum sender {
 	 */
 	SENDER_PARENT_ENDED = 5,
 	/*
-	 * several have, and it is not known which of the signals was taken
+	 * it is not known who: several have, or it may have been the process
+	 * itself or the kernel
 	 */
 	SENDER_UNSURE = 6,
+	/*
+	 * the kernel; named: the parent, of which the thread ended that had
+	 * forked it
+	 */
+	SENDER_PARENT_THREAD_ENDED = 7,
+	/*
+	 * the kernel, when a process ended: of its terminal, or of who was
+	 * stopped; it names nobody
+	 */
+	SENDER_AT_EXIT = 8,
 };
 
 /* The number that a process has in one PID namespace. */

@@ -654,9 +654,9 @@ int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
  *
  * The note is of the last one that was delivered: as long as a signal is pending
  * the kernel drops others with its number, and SIGKILL takes effect at once. But
- * a signal can be pending to a process and to a thread of it, and a real-time
+ * a signal can be pending to a process and to each thread of it, and a real-time
  * signal any number of times: where others may have been sent before, by
- * somebody else, it is not known which of them is taken.
+ * somebody else, it is not known which of them is taken, nor which are left.
  */
 #define BIT(signal) (1U << (signal))
 #define HARMLESS                                                               \
@@ -665,6 +665,7 @@ int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
 	 | BIT(22) /* SIGTTOU */ | BIT(23) /* SIGURG */                        \
 	 | BIT(28) /* SIGWINCH */)
 #define SIGRTMIN 32
+#define SEVERAL_THREADS ~0U
 #define TRACE_SIGNAL_DELIVERED 0 /* include/trace/events/signal.h */
 #define TRACE_SIGNAL_LOSE_INFO 4
 
@@ -693,9 +694,12 @@ static __always_inline void note_killer(struct cause *cause, struct killer *new)
 {
 	struct killer *old = killers.lookup(cause);
 
-	if (old && !is_same_sender(old, new) &&
-	    (cause->signal >= SIGRTMIN || old->thread != new->thread))
+	if (old && (old->sender == SENDER_UNSURE ||
+		    (!is_same_sender(old, new) &&
+		     (cause->signal >= SIGRTMIN || old->thread != new->thread))))
 		new->sender = SENDER_UNSURE;
+	else if (old && old->thread != new->thread)
+		new->thread = SEVERAL_THREADS;
 	killers.update(cause, new);
 }
 
@@ -740,8 +744,8 @@ int nstrace_signal(struct bpf_raw_tracepoint_args *ctx)
 	sender = (void *)bpf_get_current_task_btf();
 	cause.identity = identity_of(leader);
 	new.thread = ctx->args[3] ? 0 : thread_of(to);
-	new.sender = sender_of(sender, to, signal, info, new.code);
-	if (!is_kernel_thread(sender) &&
+	new.sender = sender_of(sender, to, signal, info, new.code, new.thread);
+	if (!is_kernel_thread(sender) && new.sender != SENDER_AT_EXIT &&
 	    (new.sender != SENDER_KERNEL || signal == SIGKILL))
 		fill_killer(&new, leader_of(sender));
 	if (new.sender == SENDER_KERNEL && signal == SIGKILL)

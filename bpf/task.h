@@ -23,7 +23,12 @@
 #define SIGNAL_GROUP_EXIT 0x00000004 /* include/linux/sched/signal.h */
 #define PF_EXITING 0x00000004 /* include/linux/sched.h */
 #define PF_KTHREAD 0x00200000
+#define SIGHUP 1
 #define SIGKILL 9
+#define FORCED                                                               \
+	(1U << 4 /* SIGILL */ | 1U << 5 /* SIGTRAP */ | 1U << 7 /* SIGBUS */ \
+	 | 1U << 8 /* SIGFPE */ | 1U << SIGKILL | 1U << 11 /* SIGSEGV */     \
+	 | 1U << 31 /* SIGSYS */)
 #define SEND_SIG_NOINFO 0 /* in place of a siginfo: from the current process */
 #define SEND_SIG_PRIV 1 /* and from the kernel */
 #define SI_TIMER -2 /* include/uapi/asm-generic/siginfo.h */
@@ -436,17 +441,50 @@ static __always_inline bool ends_namespace(struct task_struct *sender,
 			     first.ns);
 }
 
-/* Who sends: with which siginfo, or what stands for one. */
+/* Who has sent a signal as kill(2) does, or PR_SET_PDEATHSIG, which threads mean. */
+static __always_inline u8 sending(struct task_struct *sender)
+{
+	struct signal_struct *own = sender->signal;
+
+	if (!(sender->flags & PF_EXITING))
+		return SENDER_PROCESS;
+	if (own->live_counter && !(own->flags & SIGNAL_GROUP_EXIT))
+		return SENDER_PARENT_THREAD_ENDED;
+	return SENDER_PARENT_ENDED;
+}
+
+/*
+ * Whether it may be a process's to itself, though it looks like the kernel's:
+ * rt_sigqueueinfo(2) lets it make up any si_code. What the kernel forces on a
+ * thread (force_sig_info()) looks the same where it has the signals of faults.
+ */
+static __always_inline bool is_to_itself(struct task_struct *sender,
+					 struct task_struct *to, u64 signal,
+					 s32 code, bool is_to_thread)
+{
+	return code > 0 && sender->tgid == to->tgid &&
+	       !(is_to_thread && signal < 32 && FORCED >> signal & 1);
+}
+
+/*
+ * Who sends: with which siginfo, or what stands for one. A process that ends
+ * may leave its terminal, which hangs up, or a process group that is orphaned
+ * while it is stopped: to both the kernel sends SIGHUP (kernel/exit.c).
+ */
 static __always_inline u8 sender_of(struct task_struct *sender,
 				    struct task_struct *to, u64 signal,
-				    u64 info, s32 code)
+				    u64 info, s32 code, bool is_to_thread)
 {
 	bool is_ending = sender->flags & PF_EXITING;
 
 	if (is_kernel_thread(sender))
 		return SENDER_KERNEL;
 	if (is_by_process(sender, info, code))
-		return is_ending ? SENDER_PARENT_ENDED : SENDER_PROCESS;
+		return sending(sender);
+	if (is_to_itself(sender, to, signal, code, is_to_thread))
+		return SENDER_UNSURE;
+	if (info == SEND_SIG_PRIV && signal == SIGHUP && is_ending)
+		return SENDER_AT_EXIT;
 	if (info == SEND_SIG_PRIV && signal == SIGKILL && is_ending &&
 	    ends_namespace(sender, to))
 		return SENDER_PIDNS_ENDED;

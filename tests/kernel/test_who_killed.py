@@ -23,6 +23,7 @@ from stack import Space, Stack, numbers_of_proc
 
 from tracer.stream.metadata import Killer
 from tracer.stream.schema import Kind
+from tracer.system.syscalls import MACHINES
 
 pytestmark = pytest.mark.kernel
 PRELUDE = """
@@ -286,6 +287,100 @@ def test_the_parent_that_ends() -> None:
     assert (killer.pid, killer.kernel, killer.reason) == (parent.pid, True, "parent_ended")
 
 
+def test_the_thread_that_forked_it_ends_and_the_parent_lives_on() -> None:
+    code = """
+def fork():
+    global child
+    child = os.fork()
+    if not child:
+        libc.prctl(1, 15)
+        os.write(w, b"x")
+        time.sleep(60)
+    os.read(r, 1)
+r, w = os.pipe()
+thread = threading.Thread(target=fork); thread.start(); thread.join()
+assert os.waitpid(child, 0)[1] == 15
+print(child, flush=True); time.sleep(60)
+"""
+    with Stack("host") as stack:
+        parent = subprocess.Popen([sys.executable, "-c", PRELUDE + code], stdout=subprocess.PIPE)
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        stack.read(lambda: stack.has_exit_of(child))
+        parent.kill()
+        parent.wait()
+    killer = killer_of(stack, child)
+    assert killer
+    assert (killer.pid, killer.kernel, killer.reason) == (parent.pid, True, "parent_thread_ended")
+
+
+def stat_of(tgid: int) -> str:
+    return Path(f"/proc/{tgid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_stopped_group_that_is_orphaned_has_no_terminal() -> None:
+    code = """
+os.setsid()
+child = os.fork()
+if not child:
+    os.setpgid(0, 0)
+    print(os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(60)
+os.waitpid(child, os.WUNTRACED)
+sys.stdin.readline()
+"""
+    with Stack("host") as stack:
+        leader = subprocess.Popen([sys.executable, "-c", PRELUDE + code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert leader.stdout
+        child = int(leader.stdout.readline())
+        wait_for(lambda: stat_of(child) == "T")
+        leader.communicate(b"\n")
+        stack.read(lambda: stack.has_exit_of(child))
+        rows = stack.batch.rows
+    (status,) = rows["status"][(rows["kind"] == Kind.EXIT) & (rows["tgid"] == child)].tolist()
+    assert status == signal.SIGHUP
+    assert killer_of(stack, child) == Killer(kernel=True)
+
+
+CALLS = {"RT_SIGQUEUEINFO": (129, 138), "RT_TGSIGQUEUEINFO": (297, 240), "CLONE": (56, 220)}
+MADE_UP = """
+def queue(call, *ids, code=1):
+    info = struct.pack("iii", signal.SIGINT, 0, code).ljust(128, b"\\0")
+    libc.syscall(call, *ids, signal.SIGINT, info)
+"""
+NO_TERMINAL = {
+    "queued to itself": (f"{MADE_UP}queue({{RT_SIGQUEUEINFO}}, os.getpid()); time.sleep(60)", None),
+    "queued to its own thread": (
+        f"{MADE_UP}queue({{RT_TGSIGQUEUEINFO}}, os.getpid(), threading.get_native_id()); time.sleep(60)", None,
+    ),
+    "for I/O": (
+        "import fcntl, socket\n"
+        "a, b = socket.socketpair()\n"
+        "fcntl.fcntl(a, fcntl.F_SETOWN, os.getpid()); fcntl.fcntl(a, 10, signal.SIGINT)\n"  # F_SETSIG
+        "fcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)\n"
+        "os.fork() or (b.send(b'x'), os._exit(0))\n"
+        "time.sleep(60)",
+        Killer(kernel=True),
+    ),
+    "the exit signal of a child": (
+        "libc.syscall({CLONE}, signal.SIGINT, 0, 0, 0, 0) or os._exit(0)\ntime.sleep(60)", Killer(kernel=True),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NO_TERMINAL)
+def test_a_signal_of_terminals_without_one(how: str) -> None:
+    code, who = NO_TERMINAL[how]
+    for name, numbers in CALLS.items():
+        code = code.replace(f"{{{name}}}", str(numbers[MACHINES.index(os.uname().machine)]))
+    with Stack("host") as stack:
+        child = python(f"signal.signal(signal.SIGINT, signal.SIG_DFL)\nprint(flush=True)\n{code}")
+        assert child.wait() == -signal.SIGINT
+        stack.read(lambda: stack.has_exit_of(child.pid))
+    assert killer_of(stack, child.pid) == who
+
+
 PTRACE_KILL, PTRACE_SEIZE, PTRACE_O_EXITKILL = 8, 0x4206, 1 << 20
 
 
@@ -365,6 +460,38 @@ def test_nobody_is_named_where_it_is_not_known_whose_was_taken(
             sent(workload, receiver, how, number, target.pid)
         target.communicate(b"\n")
         assert target.returncode == -number
+        stack.read(lambda: stack.has_exit_of(target.pid))
+    assert killer_of(stack, target.pid) is None
+
+
+def test_nobody_is_named_where_another_was_taken_since(workload: Path, receiver: Receiver) -> None:
+    """One is pending to a thread and one to the process; that one is taken, and a third one comes."""
+    code = """
+signal.pthread_sigmask(signal.SIG_BLOCK, {10})
+def take():
+    sys.stdin.readline()
+    signal.sigwait({10})
+    print(flush=True)
+    time.sleep(60)
+threading.Thread(target=take, daemon=True).start()
+print(flush=True)
+time.sleep(0)
+while not go: time.sleep(0.01)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {10})
+"""
+    code = "go = []\nsignal.signal(signal.SIGTERM, lambda *_: go.append(1))\n" + code
+    with Stack("host") as stack:
+        target = python(code, stdin=subprocess.PIPE)
+        assert target.stdin
+        assert target.stdout
+        for how in ("thread", "process"):
+            sent(workload, receiver, how, signal.SIGUSR1, target.pid)
+        target.stdin.write(b"\n")
+        target.stdin.flush()
+        target.stdout.readline()
+        sent(workload, receiver, "process", signal.SIGUSR1, target.pid)
+        os.kill(target.pid, signal.SIGTERM)
+        assert target.wait() == -signal.SIGUSR1
         stack.read(lambda: stack.has_exit_of(target.pid))
     assert killer_of(stack, target.pid) is None
 

@@ -52,29 +52,42 @@ KERNEL = Sender.KERNEL
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "reason"),
+    ("number", "code", "thread", "reason"),
     [
-        (signal.SIGSEGV, 1, "fault"),
-        (signal.SIGALRM, 0, "timer"),
-        (signal.SIGUSR1, -2, "timer"),
-        (signal.SIGINT, 0, "terminal"),
-        (signal.SIGSYS, 1, "seccomp"),
-        (signal.SIGKILL, 0, None),
-        (signal.SIGRTMAX, 0, None),
+        (signal.SIGSEGV, 1, 50, "fault"),
+        (signal.SIGSEGV, 0x80, 50, "fault"),
+        (signal.SIGSEGV, 1, 0, None),  # the exit signal of a child
+        (signal.SIGALRM, 0, 0, "timer"),
+        (signal.SIGUSR1, -2, 0, "timer"),
+        (signal.SIGINT, 0, 0, "terminal"),
+        (signal.SIGINT, 1, 0, None),  # for I/O (F_SETSIG)
+        (signal.SIGSYS, 1, 50, "seccomp"),
+        (signal.SIGSYS, 2, 50, None),
+        (signal.SIGKILL, 0, 0, None),
+        (signal.SIGRTMAX, 0, 0, None),
     ],
 )
-def test_the_kernel_names_nobody_and_perhaps_why(number: int, code: int, reason: str | None) -> None:
-    found = killer_of(note(KERNEL, code=code & 0xFFFFFFFF), number, Attribution())
+def test_the_kernel_names_nobody_and_perhaps_why(number: int, code: int, thread: int, reason: str | None) -> None:
+    found = killer_of(note(KERNEL, code=code & 0xFFFFFFFF, thread=thread), number, Attribution())
     assert found == Killer(kernel=True, reason=reason)
 
 
 @pytest.mark.parametrize(
     ("sender", "reason"),
-    [(Sender.OOM, "oom"), (Sender.PIDNS_ENDED, "pidns_ended"), (Sender.PARENT_ENDED, "parent_ended")],
+    [
+        (Sender.OOM, "oom"),
+        (Sender.PIDNS_ENDED, "pidns_ended"),
+        (Sender.PARENT_ENDED, "parent_ended"),
+        (Sender.PARENT_THREAD_ENDED, "parent_thread_ended"),
+    ],
 )
 def test_the_kernel_for_somebody_names_whom(sender: Sender, reason: str) -> None:
     found = killer_of(note(sender), signal.SIGKILL, Attribution())
     assert found == Killer(40, [40], "runc", kernel=True, reason=reason, proc_id="40-7")
+
+
+def test_a_hang_up_when_a_process_ended_may_be_of_its_terminal_or_of_who_was_stopped() -> None:
+    assert killer_of(note(Sender.AT_EXIT), signal.SIGHUP, Attribution()) == Killer(kernel=True)
 
 
 def test_out_of_memory_in_a_kernel_thread_names_nobody() -> None:

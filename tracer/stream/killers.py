@@ -26,15 +26,17 @@ _BY_SENDER = {
     Sender.OOM: OOM,
     Sender.PIDNS_ENDED: "pidns_ended",
     Sender.PARENT_ENDED: "parent_ended",
+    Sender.PARENT_THREAD_ENDED: "parent_thread_ended",
 }
+_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+_SYS_SECCOMP = 1
 _BY_SIGNAL: dict[int, str] = {
-    **dict.fromkeys((signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE), "fault"),
     **dict.fromkeys((signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF), "timer"),
     **dict.fromkeys((signal.SIGINT, signal.SIGQUIT, signal.SIGHUP), "terminal"),
     signal.SIGXCPU: "cpu_limit",
-    signal.SIGSYS: "seccomp",
 }
-"""Why the kernel sends these signals of its own accord."""
+"""Why the kernel sends these signals of its own accord without any siginfo (SEND_SIG_PRIV). With one it is for I/O
+(F_SETSIG), for a child (the exit signal of clone(2)) and the like."""
 
 
 @lru_cache(1024)
@@ -81,8 +83,8 @@ def killer_of(note: bytes, number: int, attribution: Attribution) -> Killer | No
         return None
     sender = Sender(int(found["sender"]))
     by_kernel = sender is not Sender.PROCESS
-    reason = _BY_SENDER.get(sender) or (_reason(number, int(found["code"])) if by_kernel else None)
-    if sender is Sender.KERNEL or not found["tgid"]:  # a thread of the kernel has run out of memory
+    reason = _BY_SENDER.get(sender) or (_reason(number, found) if sender is Sender.KERNEL else None)
+    if sender in (Sender.KERNEL, Sender.AT_EXIT) or not found["tgid"]:  # a thread of the kernel has run out of memory
         return Killer(kernel=True, reason=reason)
     process = ProcId(int(found["tgid"]), int(found["start_ns"]))
     inside = found["numbers"][: int(found["level"])].tolist()
@@ -99,8 +101,13 @@ def killer_of(note: bytes, number: int, attribution: Attribution) -> Killer | No
     )
 
 
-def _reason(number: int, code: int) -> str | None:
-    """Why the kernel has sent it; None: that is not certain. code: si_code, as an unsigned number."""
-    if code == _SI_TIMER & 0xFFFFFFFF:
+def _reason(number: int, note: np.void) -> str | None:
+    """Why the kernel has sent it, as far as its siginfo shows; None: that is not certain."""
+    code, is_forced = int(note["code"].astype(np.int32)), note["thread"] != 0  # force_sig_info(), kernel/signal.c
+    if code == _SI_TIMER:
         return "timer"
-    return _BY_SIGNAL.get(number)
+    if code == 0:
+        return _BY_SIGNAL.get(number)
+    if is_forced and number in _FAULTS:
+        return "fault"
+    return "seccomp" if is_forced and (number, code) == (signal.SIGSYS, _SYS_SECCOMP) else None

@@ -197,6 +197,8 @@ class Sender(IntEnum):
     PIDNS_ENDED = 4
     PARENT_ENDED = 5
     UNSURE = 6
+    PARENT_THREAD_ENDED = 7
+    AT_EXIT = 8
 
 
 SENDERS = {
@@ -205,7 +207,9 @@ SENDERS = {
     Sender.OOM: "the kernel, out of memory; named: who asked for some",
     Sender.PIDNS_ENDED: "the kernel; named: a PID namespace's first process, which ended",
     Sender.PARENT_ENDED: "the kernel; named: the parent, which ended (PR_SET_PDEATHSIG)",
-    Sender.UNSURE: "several have, and it is not known which of the signals was taken",
+    Sender.UNSURE: "it is not known who: several have, or it may have been the process itself or the kernel",
+    Sender.PARENT_THREAD_ENDED: "the kernel; named: the parent, of which the thread ended that had forked it",
+    Sender.AT_EXIT: "the kernel, when a process ended: of its terminal, or of who was stopped; it names nobody",
 }
 """For every sender, what it means."""
 
@@ -560,8 +564,8 @@ COLUMNS = (
         "killed_by", "string",
         "Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`:"
         " the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that"
-        " is certain: oom, pidns_ended, parent_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object,"
-        " in tables its text. Null also where it is not known.",
+        " is certain: oom, pidns_ended, parent_ended, parent_thread_ended, fault, timer, terminal, seccomp, cpu_limit."
+        " In JSON an object, in tables its text. Null also where it is not known.",
         _KILLED, stored="binary",
     ),
     Column("oom", "bool", "Whether the kernel ended it because memory ran out. Null: by SIGKILL, and not known whose.",

@@ -207,7 +207,7 @@ class Exit(ProcessEvent, frozen=True, kw_only=True, tag="exit"):
     killed_by: Annotated[
         Killer | None,
         Meta(
-            description="Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`: the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that is certain: oom, pidns_ended, parent_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object, in tables its text. Null also where it is not known."
+            description="Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`: the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that is certain: oom, pidns_ended, parent_ended, parent_thread_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object, in tables its text. Null also where it is not known."
         ),
     ]
     oom: Annotated[
@@ -309,7 +309,7 @@ class ContainerEvent(_Event, frozen=True, kw_only=True, tag="container"):
     killed_by: Annotated[
         Killer | None,
         Meta(
-            description="Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`: the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that is certain: oom, pidns_ended, parent_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object, in tables its text. Null also where it is not known."
+            description="Who sent the signal that ended it: `pid`, `pids`, `comm`, `container` and `proc_id` of a process; `kernel`: the kernel did, and these name the process for whose sake, if any. `reason`: why the kernel did, where that is certain: oom, pidns_ended, parent_ended, parent_thread_ended, fault, timer, terminal, seccomp, cpu_limit. In JSON an object, in tables its text. Null also where it is not known."
         ),
     ]
     oom: Annotated[

@@ -9,6 +9,7 @@ _REASONS = {
     "oom": "out of memory",
     "pidns_ended": "with PID 1",
     "parent_ended": "with its parent",
+    "parent_thread_ended": "with the thread of its parent that had forked it",
     "fault": "for a fault",
     "timer": "by a timer",
     "terminal": "by the terminal",
