@@ -17,7 +17,7 @@ import pytest
 from conftest import wait_for
 from following import Event, Following, lost
 
-from tracer.stream.lives import NEVER_RAN
+from tracer.stream.metadata import NEVER_RAN
 
 pytestmark = pytest.mark.e2e
 

@@ -11,8 +11,8 @@ from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, fork, row
 
 from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, with_killers
-from tracer.stream.lives import LOST_END, NEVER_RAN, Lives
-from tracer.stream.metadata import Container, Killer, LifeFact
+from tracer.stream.lives import LOST_END, Lives
+from tracer.stream.metadata import NEVER_RAN, Container, Killer, LifeFact
 from tracer.stream.schema import Flag, Kind
 from tracer.stream.table import Table
 
@@ -76,7 +76,9 @@ def test_a_life_begins_with_the_first_process_of_the_namespace_and_ends_with_the
     assert kinds(found) == [Kind.FORK, Kind.CONTAINER, Kind.FORK, Kind.EXIT, Kind.EXIT, Kind.CONTAINER]
     started, stopped = facts(found)
     assert started == LifeFact("started", WEB)
-    assert stopped == LifeFact("stopped", WEB, exit_code=3, oom=False, duration_ns=5 * SECOND_NS, processes=1)
+    assert stopped == LifeFact(
+        "stopped", WEB, exit_code=3, oom=False, duration_ns=5 * SECOND_NS, processes=1, first_pid=100
+    )
     assert found.rows["ts_ns"][5] == 6 * SECOND_NS
     assert (found.rows["cgroup_id"][1], found.rows["chain"]["inum"][1, 0]) == (CGROUP, PIDNS)
 

@@ -10,8 +10,7 @@ import pytest
 from builders import Row, batch
 
 from tracer.containers.cgroups import Silence
-from tracer.stream.lives import NEVER_RAN
-from tracer.stream.metadata import Container, LifeFact
+from tracer.stream.metadata import NEVER_RAN, Container, LifeFact
 from tracer.stream.schema import Kind
 from tracer.typed.targets import Target, TargetKind, parse_target
 from tracer.wiring.target_lifetime import TargetLifetime

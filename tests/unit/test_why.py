@@ -17,7 +17,7 @@ from test_life_rows import CGROUP, JOB, OTHER_CGROUP, SIGKILL, Stream
 from tracer.answers.why import by_cause, cause_of
 from tracer.stream.batch import Batch, with_killers
 from tracer.stream.lives import fact_row, note_signal
-from tracer.stream.metadata import Container, Killer, LifeFact, Pod, SignalSent
+from tracer.stream.metadata import NEVER_RAN, Container, Killer, LifeFact, Pod, SignalSent
 from tracer.stream.schema import Kind
 from tracer.wiring.recorded_why import is_proc, ways
 
@@ -335,6 +335,10 @@ def test_several_recordings(arrows: Path, tmp_path: Path) -> None:
         ({"exit_code": 1, "oom": True}, "exit code 1"),
         ({"signal": "SIGKILL", "killed_by": OOM}, "out of memory"),
         ({"signal": "SIGTERM", "killed_by": RUNC}, "SIGTERM by runc"),
+        ({"signal": "SIGTERM", "killed_by": RUNC, "first_pid": 33}, "SIGTERM by itself"),
+        ({"signal": "SIGKILL", "killed_by": Killer(pid=104, kernel=True), "first_pid": 104}, "SIGKILL by the kernel"),
+        ({"signal": "SIGTERM", "killed_by": RUNC, "first_pid": 34}, "SIGTERM by runc"),
+        ({"exit_code": 1, "doubt": NEVER_RAN}, "its command was never run"),
         ({"signal": "SIGKILL", "killed_by": SWEPT}, "SIGKILL by the kernel (pidns_ended)"),
         ({"signal": "SIGSEGV", "killed_by": Killer(kernel=True)}, "SIGSEGV by the kernel"),
         ({"signal": "SIGKILL"}, "SIGKILL, sender not known"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tracer.stream.metadata import Container, Killer, LifeFact, SignalSent
+from tracer.stream.metadata import NEVER_RAN, Container, Killer, LifeFact, SignalSent
 from tracer.stream.pidns import ProcId
 from tracer.text.wait_status import ending
 
@@ -121,8 +121,15 @@ def cause_of(stopped: LifeFact) -> str:
     killer = stopped.killed_by
     if killer and killer.reason == OOM:
         return "out of memory"
+    if stopped.doubt == NEVER_RAN:
+        return "its command was never run"
     if killer:
-        return f"{stopped.signal} by {sender_of(killer)}"
+        by = (
+            "itself"
+            if not killer.kernel and killer.pid is not None and killer.pid == stopped.first_pid
+            else sender_of(killer)
+        )
+        return f"{stopped.signal} by {by}"
     if stopped.signal is None and stopped.exit_code is None:
         return "not known: its end was not seen"
     how = f"{stopped.signal}, sender not known" if stopped.signal else f"exit code {stopped.exit_code}"

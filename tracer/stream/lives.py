@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, Batch, of_kind, pick
 from tracer.stream.lru import Lru
-from tracer.stream.metadata import RUNTIME_COMM, Container, Killer, LifeFact, SignalSent
+from tracer.stream.metadata import NEVER_RAN, RUNTIME_COMM, Container, Killer, LifeFact, SignalSent
 from tracer.stream.pidns import Chain, PidnsId, ProcId, chain_of
 from tracer.stream.schema import INLINE_LEVELS, Flag, Kind
 from tracer.stream.table import Table
@@ -33,7 +33,6 @@ _MAX_FACT_BYTES = 1 << 16
 _RUNTIMES = (RUNTIME_COMM, b"runc", b"crun")  # not yet the container's own program
 _OOM = b'"oom"'
 _CHANGES = (Kind.FORK, Kind.SNAPSHOT, Kind.EXIT)
-NEVER_RAN = "its command was never run: that is how the process of its runtime ended"
 LOST_END = "events were lost: that it has ended was found by a comparison with the kernel's list of processes"
 
 
@@ -287,6 +286,7 @@ class Lives:
             killed_by=life.killer,
             duration_ns=max(0, int(last["ts_ns"]) - life.first.start_ns),
             processes=life.died,
+            first_pid=life.first.tgid,
             signals=life.signals or None,
             doubt=LOST_END if is_inferred else NEVER_RAN if _is_runtime(row) else None,
         )

@@ -161,9 +161,9 @@ class LifeFact(msgspec.Struct, frozen=True, omit_defaults=True):
 
     action: created, started, paused, unpaused, renamed, oom, stopped, restarting, health, removed. said_by: "kernel"
     where kernel facts show it, "engine" where only an engine says so. doubt: how the two differ, a sentence.
-    processes: of an end, how many processes died with the container's first one. signals: what an engine says that it
-    had sent before. oom: of an end, whether the OOM killer has ended any process of this life; victim, victim_pid: name
-    and PID on the host of the one that it has just ended.
+    processes: of an end, how many processes died with the container's first one; first_pid: that one's PID.
+    signals: what an engine says that it had sent before. oom: of an end, whether the OOM killer has ended any process
+    of this life; victim, victim_pid: name and PID on the host of the one that it has just ended.
     """
 
     action: str
@@ -178,9 +178,14 @@ class LifeFact(msgspec.Struct, frozen=True, omit_defaults=True):
     signals: list[SignalSent] | None = None
     victim: str | None = None
     victim_pid: int | None = None
+    first_pid: int | None = None
     old_name: str | None = None
     health: str | None = None
     doubt: str | None = None
+
+
+NEVER_RAN = "its command was never run: that is how the process of its runtime ended"
+"""The doubt of an end."""
 
 
 class SessionFact(msgspec.Struct, frozen=True, omit_defaults=True):

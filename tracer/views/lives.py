@@ -52,5 +52,5 @@ def memory_words(fact: LifeFact) -> str:
 def end_words(fact: LifeFact) -> str:
     """Exit code, or signal and who sent it."""
     if fact.signal:
-        return f"{fact.signal}{killed_by(fact.killed_by, 0)}" if fact.killed_by else fact.signal
+        return f"{fact.signal}{killed_by(fact.killed_by, fact.first_pid or 0)}" if fact.killed_by else fact.signal
     return "ended unseen" if fact.exit_code is None else f"exit {fact.exit_code}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from tracer.containers.cgroups import Silence
 from tracer.stream.batch import Batch
-from tracer.stream.lives import NEVER_RAN
+from tracer.stream.metadata import NEVER_RAN
 from tracer.text.wait_status import reported_code
 from tracer.typed.targets import BY_NAME, Target, TargetKind
 from tracer.wiring.life_lines import LifeLines
