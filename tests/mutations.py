@@ -189,8 +189,8 @@ MUTATIONS = (
     Mutation(
         "what an engine lists is its container, whatever the path is called",
         "tracer/containers/cgroup_paths.py",
-        'Found("", parts[depth - 1], depth) if _HEX',
-        "None if _HEX",
+        "    if _HEX.fullmatch(parts[depth - 1]):\n",
+        "    if False:\n",
         unit("cgroup_paths"),
     ),
     Mutation(
