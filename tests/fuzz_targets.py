@@ -249,7 +249,10 @@ def cgroup_path(data: bytes) -> None:
         if one is not None:
             assert 1 <= one.depth <= len(parts)
             shown = "/".join(parts[max(0, one.depth - 2) : one.depth])
-            assert one.id and (one.id in shown or one.id in shown.replace(r"\x2d", "-"))
+            said = one.name or one.id
+            assert said and (said in shown or said in shown.replace(r"\x2d", "-"))
+            own = "/".join(part for part in parts[: one.depth] if part != "..")
+            assert one.id == own if one.name else len(one.id) == 64
             assert one.runtime
     assert found is None or listed is not None
 
