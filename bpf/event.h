@@ -91,8 +91,8 @@ enum flag {
 	 */
 	FLAG_MOVED = 64,
 	/*
-	 * Of a snapshot: repeated at the beginning of a file. That the process
-	 * lives is certain; all else that the row says comes from an event in
+	 * Of a snapshot: repeated at the beginning of a file. No end of the
+	 * process has been reported; what the row says comes from an event in
 	 * an earlier file.
 	 */
 	FLAG_CARRIED = 128,

@@ -118,10 +118,10 @@ def _fact(kind: Kind, fact: LifeFact | SessionFact, cgroup_id: int) -> Row:
     return Row(event, payload)
 
 
-def repair(began_ns: int = 3 * SECOND_NS) -> Row:
+def repair(began_ns: int = 3 * SECOND_NS, done_ns: int | None = None) -> Row:
     """The processes were compared with the kernel's list."""
     event: np.void = np.zeros(1, EVENT)[0]
-    event["kind"], event["start_ns"], event["ts_ns"] = Kind.REPAIR, began_ns, began_ns + 1
+    event["kind"], event["start_ns"], event["ts_ns"] = Kind.REPAIR, began_ns, done_ns or began_ns + 1
     return Row(event, b"")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def reference(rows: Batch, begin: int, end: int, pidns: PidnsId, nr: int, moment
         if was_over or r["kind"] == Kind.EXIT:
             which = "found" if was_over else "exit"
             process[which] = min(process[which], int(r["ts_ns"]))
-        if not was_over:
+        if not was_over and not inferred:  # what a list has shown was so at some time before it was told
             process["seen"] = max(process["seen"], int(r["ts_ns"]))
     started = sorted(key for key in processes if key[0] <= moment and (pidns.inum, pidns.gen, nr) in numbers[key])
     known, holder = begin, None
@@ -134,6 +134,14 @@ def consistent(rows: list[Row]) -> list[Row]:
 # against a world in which all is known
 
 
+class Listing(NamedTuple):
+    """A list of all processes that has been read and not been told: when, who lived, and who as told until then."""
+
+    began_ns: int
+    living: dict[int, Where]
+    told: dict[int, Where]
+
+
 @dataclass
 class World:
     """Processes that are born, exec, exit and are reaped, in two namespaces with few numbers; some events are lost."""
@@ -148,6 +156,7 @@ class World:
         zombies: list[tuple[int, int, PidnsId, int, int]] = []
         told: dict[int, Where] = {}
         lost_since = lost_until = 0
+        listing: Listing | None = None
         for now in range(BEGIN + 1, END):
             action = self.dice.choice(["fork", "fork", "exec", "exit", "reap", "repair"])
             is_lost = self.dice.random() < self.loses
@@ -174,9 +183,13 @@ class World:
                 tgid, start, space, nr, ended = zombies.pop(self.dice.randrange(len(zombies)))
                 self.truth.append((tgid, start, space, nr, ended, now))
                 continue
+            elif action == "repair" and listing:
+                self._repair(now, listing, told)
+                listing = None
+                continue
             elif action == "repair" and lost_until:
                 self._tell_gap(lost_since, lost_until)
-                self._repair(now, living, told)
+                listing = Listing(now, dict(living), dict(told))
                 lost_since = lost_until = 0
                 continue
             else:
@@ -187,6 +200,8 @@ class World:
             self.rows.append(event)
             if action == "exit":
                 told.pop(tgid, None)
+                if listing and listing.living.get(tgid, (0,))[0] == start:
+                    del listing.living[tgid]
             else:
                 told[tgid] = living[tgid]
         if lost_until:
@@ -198,21 +213,21 @@ class World:
     def _tell_gap(self, since: int, until: int) -> None:
         self.rows.append(gap(1, since, until))
 
-    def _repair(
-        self, now: int, living: dict[int, tuple[int, PidnsId, int]], told: dict[int, tuple[int, PidnsId, int]]
-    ) -> None:
-        for tgid, where in list(told.items()):
-            if living.get(tgid) != where:
+    def _repair(self, now: int, listing: Listing, told: dict[int, Where]) -> None:
+        """Events go on, and are lost, between the list and the time at which is told what it has shown."""
+        for tgid, where in listing.told.items():
+            if told.get(tgid) == where and listing.living.get(tgid) != where:
                 start, space, nr = told.pop(tgid)
                 numbers = [(space.inum, nr, space.gen)]
                 self.rows.append(exits(tgid, numbers, start_ns=start, ts_ns=now, flags=Flag.INFERRED))
-        for tgid, where in living.items():
-            if told.get(tgid) != where:
-                start, space, nr = told[tgid] = where
+        for tgid, where in listing.living.items():
+            start, space, nr = where
+            if start > told.get(tgid, (0,))[0]:
+                told[tgid] = where
                 self.rows.append(
                     fork(tgid, [(space.inum, nr, space.gen)], start_ns=start, ts_ns=now, flags=Flag.INFERRED)
                 )
-        self.rows.append(repair(now))
+        self.rows.append(repair(listing.began_ns, now))
 
     def living(self, pidns: PidnsId, nr: int, moment: int) -> int | None:
         for tgid, start, space, number, ended, _reaped in self.truth:

@@ -20,7 +20,7 @@ from tracer.recording.questions import facts_alone, span_of
 from tracer.recording.source import RecordedSource
 from tracer.stream.batch import EVENT, Batch, of_kind
 from tracer.stream.known import Known
-from tracer.stream.schema import CONTAINER_KINDS, NOTE_KINDS, STREAM_KINDS, Flag, Kind
+from tracer.stream.schema import CONTAINER_KINDS, NOTE_KINDS, STREAM_KINDS, TOLD_LATER, Flag, Kind
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _IDS = [("run", pa.int32()), ("tgid", pa.int64()), ("start", pa.int64()), ("ts", pa.int64()), ("place", pa.int64())]
 _LIFE = pa.schema([
-    *_IDS, ("exits", pa.bool_()), ("is_over", pa.bool_()), ("listed", pa.bool_()),
+    *_IDS, ("exits", pa.bool_()), ("is_over", pa.bool_()), ("lived", pa.bool_()), ("listed", pa.bool_()),
     ("pids", pa.list_(pa.int32())), ("inums", pa.list_(pa.int64())), ("gens", pa.list_(pa.int64())),
 ])  # fmt: skip
 _STATE = pa.schema([*_IDS, ("comm", pa.string()), ("tells", pa.bool_()), ("args", pa.list_(pa.string()))])
@@ -38,7 +38,7 @@ create temp table life as
 select row_number() over (order by run, start, tgid) - 1 as proc, *,
        least(greatest(coalesce(lived, start), start), exit_ns) as seen
 from (select run, tgid, start, min(place) as first_place, coalesce(min(ts) filter (exits), {NEVER_NS}) as exit_ns,
-             coalesce(min(ts) filter (is_over), {NEVER_NS}) as over_ns, max(ts) filter (not is_over) as lived,
+             coalesce(min(ts) filter (is_over), {NEVER_NS}) as over_ns, max(ts) filter (lived) as lived,
              arg_min(listed, place) as listed, arg_min(pids, place) as pids, arg_min(inums, place) as inums,
              arg_min(gens, place) as gens
       from rows_of_lives group by run, tgid, start)
@@ -169,7 +169,8 @@ def _life(batch: Batch) -> list[pa.Array]:
     listed = is_snapshot & (rows["flags"] & Flag.MOVED == 0)
     deep, *_texts = columns._parts(batch)
     lists = columns._chains(rows, deep, Known(rows))
-    return [pa.array(is_exit & ~inferred), pa.array(is_over), pa.array(listed),
+    lived = ~is_over & (rows["flags"] & TOLD_LATER == 0)
+    return [pa.array(is_exit & ~inferred), pa.array(is_over), pa.array(lived), pa.array(listed),
             *(lists[name] for name in ("pids", "pidns_chain", "pidns_gens"))]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tracer.past.gaps import NEVER_NS, Gaps, Hole
 from tracer.past.reports import Fate
 from tracer.stream.batch import NUMBER, Batch, of_kind
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId, ProcId
-from tracer.stream.schema import CONTAINER_KINDS, STREAM_KINDS, Flag, Kind
+from tracer.stream.schema import CONTAINER_KINDS, STREAM_KINDS, TOLD_LATER, Flag, Kind
 
 _NR_BITS = 23  # a PID has 22 and may be 1 << 22
 _NOBODY = -1
@@ -76,14 +76,15 @@ class History:
 
     def _index_ends(self) -> None:
         """Set when each process ended: an exit event reports the time. That it was in no list any more (an inferred
-        exit), or a zombie in one, shows only that it had ended by then."""
+        exit), or a zombie in one, shows only that it had ended by then; that it was in one shows only that it lived at
+        some time before that is told."""
         rows = self.batch.rows[["kind", "flags", "ts_ns"]][self._rows]
         times = rows["ts_ns"].astype(np.int64)
         is_exit, inferred = rows["kind"] == Kind.EXIT, rows["flags"] & Flag.INFERRED != 0
         was_over = (is_exit & inferred) | (rows["kind"] == Kind.SNAPSHOT) & (rows["flags"] & Flag.ENDED != 0)
         self.exit = self._least(times, is_exit & ~inferred)
         self._found_ended = self._least(times, was_over)
-        lived = np.where(was_over, -1, times)
+        lived = np.where(was_over | (rows["flags"] & TOLD_LATER != 0), -1, times)
         seen = np.maximum.reduceat(lived, self._heads) if len(self) else lived
         self.seen = np.minimum(np.maximum(seen, self.start), self.exit)
 

@@ -236,11 +236,14 @@ FLAGS = {
     Flag.THROTTLED: "Of a gap: these events were refused so that those of others find room.",
     Flag.MOVED: "Of a snapshot: the process came in from another cgroup at this moment. Of what the programs write:"
     " it has moved between cgroups, so it may have been reported before, whatever its pair is now.",
-    Flag.CARRIED: "Of a snapshot: repeated at the beginning of a file. That the process lives is certain; all else that"
+    Flag.CARRIED: "Of a snapshot: repeated at the beginning of a file. No end of the process has been reported; what"
     " the row says comes from an event in an earlier file.",
 }
 """For every flag, what it means where it is set."""
 
+TOLD_LATER = Flag.INFERRED | Flag.MOVED | Flag.CARRIED
+"""Of what a list or the table has shown. The process may have ended between that and the time of the row, and its exit
+be among events that were lost."""
 INTERNAL_FLAGS = Flag.UNDECIDED
 """Flags that only the programs and their reader use: they appear in no output."""
 

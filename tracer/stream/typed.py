@@ -142,7 +142,7 @@ class ProcessEvent(_Event, frozen=True, kw_only=True):
     carried: Annotated[
         bool,
         Meta(
-            description="Of a snapshot: repeated at the beginning of a file. That the process lives is certain; all else that the row says comes from an event in an earlier file."
+            description="Of a snapshot: repeated at the beginning of a file. No end of the process has been reported; what the row says comes from an event in an earlier file."
         ),
     ] = False
 
