@@ -90,7 +90,7 @@ TABLE = {
     "a life of nobody": ("ps 'zzz#2'", 3, "no container named 'zzz'", "running: shopping-cart, web"),
     "the life before the first": ("ps 'web#0'", 2, "lives are numbered from 1", "web#2 is the second one"),
     "an id as a name": (f"ps name:{A[:6]}", 3, f"no container named '{A[:6]}'", "running: shopping-cart, web"),
-    "a moment without FILE": ("ps --at +5s", 2, "need", "--help"),
+    "a moment without FILE": ("ps --at +5s", 2, "needs a recording", "nstrace agent install"),
     "a stream without direction": ("translate -", 2, "--to-container or --to-host", "--help"),
     "two arguments": ("help ps tree", 2, "too many arguments: tree", "nstrace help --help"),
     "no recording": ("replay text", 1, "text is not an nstrace recording", "nstrace record -w FILE"),
