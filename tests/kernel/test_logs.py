@@ -6,6 +6,7 @@ The truth is the kernel's: each process sends its number inside and the time, an
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_where_events_were_lost_a_line_has_its_writer_or_none(
 def test_a_line_of_the_kernels_log_is_given_to_who_wrote_it(tmp_path: Path) -> None:
     """dmesg counts seconds since boot by another clock than that of events; with -T it adds two times in whole seconds,
     so that what it shows may be too early."""
-    kmsg, word = Path("/dev/kmsg"), f"nstrace-test-{tmp_path.name}"
+    kmsg, word = Path("/dev/kmsg"), f"nstrace-test-{secrets.token_hex(4)}"
     if not kmsg.exists():
         pytest.skip("this host has no /dev/kmsg")
     write = f"echo {NR - 1} >/proc/sys/kernel/ns_last_pid; sh -c 'echo \"{word}[$$]: x\" >{kmsg}; read end' & wait"
