@@ -269,7 +269,7 @@ def test_a_renamed_container_is_followed_by_its_id(
         events = follow.stop()
     forks = {event["pid"]: event for event in events if event["event"] == "fork"}
     assert {forks[pair.host_tgid]["container"]["name"] for pair in pairs} == {name}
-    assert lines(follow) == [f"{container.name} was renamed to {name}: it is still followed"]
+    assert lines(follow) == [f"{container.name} was renamed to {name}: it is followed"]
 
 
 def test_a_pattern_picks_up_a_container_that_is_renamed_into_it(

@@ -78,7 +78,7 @@ def test_each_start_stop_rename_and_removal_is_a_line() -> None:
         "web has started",
         "web has stopped: exit 0 after 3.1 s",
         "web#2 has started",
-        "web was renamed to api#2: it is still followed",
+        "web was renamed to api#2: it is followed",
         "web#2 has stopped: SIGKILL after 0.1 s, had run out of memory",
         "web#2 was removed",
     ]

@@ -59,7 +59,7 @@ def test_a_block() -> None:
         ({"entry": {"state": "Z", "args": b""}}, "web/15 is PID 40123 on the host (a zombie): [sleep]"),
         (
             {"is_of_host": True, "asked": "7", "entry": {"numbers": (7,), "chain": CHAIN[:1]}, "owners": (None,)},
-            "7 is a process on the host, in inner, which uses the host's PID namespace: sleep 600",
+            "7 is a process on the host, in inner, in the host's PID namespace: sleep 600",
         ),
         (
             {"is_of_host": True, "entry": {"containers": ()}, "owners": (None,) * 3, "asked": "7"},

@@ -108,7 +108,7 @@ def _inside(translation: Translation) -> str:
     own = safe_text(entry.container.label) if entry.container else ""
     if entry.level == 0:
         number = entry.numbers[0] if translation.is_thread else "a process"
-        whose = f"{own}, which uses the host's PID namespace" if own else "no container"
+        whose = f"{own}, in the host's PID namespace" if own else "no container"
         return f"{number} on the host, in {whose}{zombie}"
     member = f", a process of {own}" if entry.container and (home is None or home.id != entry.container.id) else ""
     return f"PID {entry.numbers[-1]} in {_label(home, translation.places[-1])}{member}{zombie}"

@@ -86,7 +86,7 @@ def _line(fact: LifeFact, *, waits: bool) -> str:
         case "stopped":
             return f"{name} has stopped: {ended(fact)} ({fact.doubt})"
         case "renamed":
-            return f"{fact.old_name or fact.container.short_id} was renamed to {name}: it is still followed"
+            return f"{fact.old_name or fact.container.short_id} was renamed to {name}: it is followed"
         case "removed":
             return f"{name} was removed" + ("; waiting for a new container of this name" if waits else "")
     return ""
