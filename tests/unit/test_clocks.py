@@ -7,7 +7,9 @@ PACKAGE = Path(__file__).parents[2] / "tracer"
 WALL = {"time", "time_ns", "now", "today", "utcnow", "CLOCK_REALTIME", "CLOCK_TAI"}
 # Where a moment gets its name: the offset between the clocks when a trace began, and what a recording says of itself.
 NAMES_MOMENTS = {"system/clock_offset.py", "recording/metadata.py", "recording/rotate.py", "wiring/process_lists.py"}
-NAMES_MOMENTS |= {"typed/moments.py", "commands/sessions.py"}  # 3m ago
+NAMES_MOMENTS |= {"typed/moments.py", "commands/sessions.py", "commands/dump.py", "wiring/kept.py"}  # 3m ago
+NAMES_MOMENTS |= {"agent/store.py", "agent/lock.py", "fleet/archive_store.py"}  # how old files are
+NAMES_MOMENTS |= {"wiring/fleet_follow.py", "wiring/fleet_hosts.py"}  # hosts have no other clock in common
 NAMES_MOMENTS |= {"containers/channel.py", "containers/listening.py"}  # engines have no other clock
 
 

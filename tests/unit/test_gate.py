@@ -263,6 +263,12 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
         ["publish", "--from", NAME, "--nats", "nats://127.0.0.1:1"],
         ["publish", "--from", FOLDER, "--nats", "nats://127.0.0.1:1", "--state", f"/nowhere/{NAME}"],
     ],
+    "agent": [
+        *(["--check", "--config", file] for file in (*FILES, HOSTILE)),
+        *([HOSTILE], ["status"], *([verb, "--help"] for verb in ("install", "uninstall", "status"))),
+        *([verb, HOSTILE] for verb in ("install", "uninstall", "status")),
+    ],
+    "dump": [["-w", f"/nowhere/{NAME}", "web"], ["--last", "5m", HOSTILE], ["-w", FILE, *TARGETS]],
     "completion": [[HOSTILE]],
     "config": [[], ["--json"], ["--path"], [HOSTILE]],
     "help": [[HOSTILE], ["ps"]],
@@ -300,7 +306,7 @@ def runs_of(verb: str) -> list[list[str]]:
     return [
         *BASES[verb],
         *options_of(verb),
-        *(odd if verb not in ("run", "follow", "record", "summary", "top") else odd[:-1]),
+        *(odd if verb not in ("run", "follow", "record", "summary", "top", "agent") else odd[:-1]),
     ]
 
 

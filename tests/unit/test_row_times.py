@@ -129,8 +129,8 @@ def nstrace(*words: object, **variables: str) -> subprocess.CompletedProcess[str
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs of nstrace."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, run in (("a", 1), ("b", 2)):
-        record(folder / f"{name}.arrows", [facts(), storm(1, 3)], run=str(run) * 32)
+    for name, run in (("a", 1), ("b", 2)):  # of two hosts: what both have seen of one host is shown once
+        record(folder / f"{name}.arrows", [facts(), storm(1, 3)], run=str(run) * 32, host=f"web{run}")
     return folder
 
 
