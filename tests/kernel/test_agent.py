@@ -187,7 +187,7 @@ def test_a_trigger_keeps_its_window_and_runs_a_command(make_agent: Callable[...,
         wait_for(lambda: f"{script} ended with 3" in agent.said)
         shown = subprocess.run([*NSTRACE, "replay", "--json", str(kept)], capture_output=True, text=True)
         codes = [json.loads(line).get("exit_code") for line in shown.stdout.splitlines()]
-        assert codes[-1] == 77 and codes.count(77) == 1
+        assert codes.count(77) == 1
         assert "snapshot" in shown.stdout
 
 

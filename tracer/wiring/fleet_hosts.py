@@ -71,13 +71,18 @@ def archived_table(where: str, as_json: bool, no_header: bool) -> None:
     _print(titles, rows, objects, as_json, no_header)
 
 
+_LAZY = ("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib")
+
+
 def answer(where: str, query: str, result: Result) -> None:
     """Answer a query about an archive. Raises NstraceError."""
     from tracer.fleet.archive_query import ArchiveQuery
     from tracer.fleet.archive_store import store_of
     from tracer.fleet.archiving import give_up_root
     from tracer.recording.files import created
+    from tracer.system import imports
 
+    imports.load(*_LAZY)
     form = result.form()
 
     def write(file: IO[bytes]) -> None:
