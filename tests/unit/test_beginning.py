@@ -118,3 +118,11 @@ def test_the_first_process_of_a_namespace_is_listed_first() -> None:
     told = list(zip(ordered.rows["tgid"].tolist(), ordered.rows["ts_ns"].tolist(), strict=True))
     assert told == [(20, 100), (15, 100), (3, 100), (12, 110)]
     assert owners_first(builders.batch()).rows.tolist() == []
+
+
+def test_it_is_ahead_of_those_that_were_quicker_than_the_list_too() -> None:
+    first = builders.row(Kind.SNAPSHOT, 20, [(PIDNS, 1)], start_ns=30, ts_ns=120)
+    told = story([event(Kind.EXIT, 7, 110)], first, listed(8, 120))
+    assert [row[:3] for row in told] == [
+        (Kind.SNAPSHOT, 20, BEGAN), (Kind.SNAPSHOT, 7, BEGAN), (Kind.EXIT, 7, 110), (Kind.SNAPSHOT, 8, 120)
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.repair import identities
@@ -23,8 +24,7 @@ def owners_first(listed: Batch) -> Batch:
     entered the namespace later (nsenter) can have a lower one. Their time becomes that of the first row: they were born
     before."""
     rows = listed.rows
-    is_first = (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1) if len(rows) else np.zeros(0, bool)
-    is_first &= rows["start_ns"] < rows["ts_ns"][:1]
+    is_first = _are_first(rows, int(rows["ts_ns"][0]) if len(rows) else 0)
     if not is_first.any():
         return listed
     first = np.flatnonzero(is_first)
@@ -32,6 +32,12 @@ def owners_first(listed: Batch) -> Batch:
     ordered = listed.take(np.concatenate([first, np.flatnonzero(~is_first)]))
     ordered.rows["ts_ns"][: len(first)] = rows["ts_ns"].min()
     return ordered
+
+
+def _are_first(rows: NDArray[np.void], moment_ns: int) -> NDArray[np.bool_]:
+    """Which rows are of the first process of a nested PID namespace, and it was there at that moment."""
+    found: NDArray[np.bool_] = (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1) & (rows["start_ns"] < moment_ns)
+    return found
 
 
 def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
@@ -53,10 +59,11 @@ def in_order(listed: Batch, early: Batch, began_ns: int) -> Batch:
             stays[place] = False
         if not is_fork:
             begun.append(_beginning(listed, place, early, at))
-    first = Batch.concat(begun)
+    leads = stays & _are_first(listed.rows, began_ns)
+    first = Batch.concat([listed.select(leads), *begun])
     first.rows["ts_ns"] = began_ns
-    rest = Batch.concat([listed.select(stays), early])
-    return Batch.concat([first, rest.take(np.argsort(rest.rows["ts_ns"], kind="stable"))])
+    rest = Batch.concat([listed.select(stays & ~leads), early])
+    return Batch.concat([owners_first(first), rest.take(np.argsort(rest.rows["ts_ns"], kind="stable"))])
 
 
 def _first_rows(early: Batch) -> Iterator[tuple[int, int]]:
