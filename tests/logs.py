@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from oracle import Pair
+from conftest import wait_for
+from oracle import SOCKET, WORKLOAD, Pair, Receiver
 
 from tracer.text.times import rfc3339
 
@@ -26,6 +29,21 @@ def nstrace(*args: object, stdin: str) -> str:
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@contextmanager
+def recorded(arrows: Path, *args: str) -> Iterator[subprocess.Popen[bytes]]:
+    """nstrace record, ready; it has to end in order."""
+    argv = [sys.executable, "-m", "tracer", "record", "-w", str(arrows), *args, "all"]
+    recorder = subprocess.Popen(argv, stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: (arrows.exists() and arrows.stat().st_size > 0) or recorder.poll() is not None)
+        yield recorder
+    finally:
+        recorder.send_signal(signal.SIGCONT)
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=30)
+    assert recorder.returncode == 0
 
 
 class Log:
@@ -66,3 +84,28 @@ class Log:
         rows = pa.ipc.open_stream(self.arrows).read_all()
         return sum(lost for event, lost in zip(*(rows[name].to_pylist() for name in ("event", "lost")), strict=True)
                    if event == "gap")  # fmt: skip
+
+
+LIVES, MOST_LIVES, LINES = 5, 20, 2000
+# the container's own /proc/sys cannot be written
+_SCRIPT = (
+    "mkdir -p /mnt && busybox mount -t proc proc /mnt && busybox mount --bind /mnt/sys /proc/sys &&"
+    f" {WORKLOAD} pair {SOCKET} 0 0 && exec {WORKLOAD} reuse {SOCKET} {LINES} {NR}"
+)
+
+
+def written_through_restarts(start_container: Callable[..., Any], receiver: Receiver) -> tuple[Any, list[Pair]]:
+    """A container that has ended, and who wrote a line in its lives, LINES in each: all of them with the number NR. The
+    PID namespaces of at least two of the lives had the same inode number."""
+    container = start_container(["sh", "-c", _SCRIPT], receiver, cap_add=["SYS_ADMIN"])
+    inums: list[int | None] = []
+    lines: list[Pair] = []
+    while len(inums) < LIVES or (len(set(inums)) == len(inums) < MOST_LIVES):
+        if inums:
+            container.start()
+        assert container.wait()["StatusCode"] == 0, container.logs()
+        first, *others = receiver.wait(len(inums) * (LINES + 1) + LINES + 1)[-LINES - 1 :]
+        inums.append(first.pidns)
+        lines += others
+    assert len(set(inums)) < len(inums), "no inode number was reused"
+    return container, lines

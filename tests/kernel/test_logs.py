@@ -9,35 +9,16 @@ import json
 import secrets
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import wait_for
-from logs import NR, Log, nstrace
+from logs import NR, Log, nstrace, recorded
 from oracle import Pair, Receiver
 from stack import Space, eventually, numbers_of_proc, size
 
 pytestmark = pytest.mark.kernel
 EACH = size(5000, 20_000)
 STALLED, READING = 1500, 1000  # lines that are written while the recorder stands still, and while it does not
-
-
-@contextmanager
-def recording(arrows: Path, *args: str) -> Iterator[subprocess.Popen[bytes]]:
-    """nstrace record, ready; it has to end in order."""
-    argv = [sys.executable, "-m", "tracer", "record", "-w", str(arrows), *args, "all"]
-    recorder = subprocess.Popen(argv, stderr=subprocess.PIPE)
-    try:
-        wait_for(lambda: (arrows.exists() and arrows.stat().st_size > 0) or recorder.poll() is not None)
-        yield recorder
-    finally:
-        recorder.send_signal(signal.SIGCONT)
-        recorder.send_signal(signal.SIGINT)
-        recorder.communicate(timeout=30)
-    assert recorder.returncode == 0
 
 
 def next_space(inums: list[int], *argv: object) -> Space:
@@ -57,7 +38,7 @@ def log(tmp_path_factory: pytest.TempPathFactory, workload: Path) -> Log:
     """Two namespaces one after the other, in which one number is given away again and again."""
     arrows = tmp_path_factory.mktemp("logs") / "x.arrows"
     inums: list[int] = []
-    with Receiver() as receiver, recording(arrows):
+    with Receiver() as receiver, recorded(arrows):
         for _life in range(2):
             space = next_space(inums, workload, "reuse", receiver.path, EACH, NR)
             inums.append(space.inum)
@@ -113,7 +94,7 @@ def test_where_events_were_lost_a_line_has_its_writer_or_none(
     """The recorder stands still again and again, and its ring overflows meanwhile: forks, exits and whole lives of
     processes with the number are missing, and others with the same number go on."""
     arrows, count = tmp_path / "x.arrows", 2 * EACH
-    with recording(arrows, "--buffer-size", "0.25") as recorder:
+    with recorded(arrows, "--buffer-size", "0.25") as recorder:
         space = Space(workload, "reuse", receiver.path, count, NR)
         written = 0
         while written < count:
@@ -140,7 +121,7 @@ def test_a_line_of_the_kernels_log_is_given_to_who_wrote_it(tmp_path: Path) -> N
     if not kmsg.exists():
         pytest.skip("this host has no /dev/kmsg")
     write = f"echo {NR - 1} >/proc/sys/kernel/ns_last_pid; sh -c 'echo \"{word}[$$]: x\" >{kmsg}; read end' & wait"
-    with recording(tmp_path / "x.arrows"):
+    with recorded(tmp_path / "x.arrows"):
         space = Space("sh", "-c", f"exec 3<&0; {write.replace('read end', 'read end <&3')}")
         eventually(lambda: word in dmesg())
         (host,) = [tgid for nr, tgid in numbers_of_proc(space.inum).items() if nr == NR]

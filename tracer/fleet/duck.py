@@ -1,0 +1,78 @@
+"""Rows of logs joined with the processes of their moments, by DuckDB: on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tracer.ask.database import errors_of
+from tracer.fleet.archive_sql import LOSSES, RUNS, processes
+from tracer.fleet.archive_tables import PROCESSES as PROCESS_SCHEMA
+from tracer.fleet.log_join import NEEDED, On, answers, steps
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+class DuckDialect:
+    """The SQL of DuckDB, for `tracer.fleet.log_join`."""
+
+    def quoted(self, name: str) -> str:
+        """The name of a column."""
+        return '"' + name.replace('"', '""') + '"'
+
+    def places(self, values: str) -> str:
+        """A row for each place of a list."""
+        return f"unnest(range(1, len({values}) + 1))"
+
+    def element(self, values: str, place: str) -> str:
+        """The value at a place of a list."""
+        return f"{values}[{place}]"
+
+    def rows_of(self, values: Sequence[str]) -> str:
+        """A row for each of these values."""
+        return f"unnest(list_distinct([{', '.join(values)}]))"
+
+    def last_known(self, value: str) -> str:
+        """The last value of a window that is not null."""
+        return f"last_value({value} ignore nulls)"
+
+    def as_of(self, rows: str, lives: str, keys: Sequence[str], wanted: Sequence[str]) -> str:
+        """Each of the rows, with what is wanted of its life."""
+        found = ", ".join(f"case when rows._moment < lives._until then lives.{name} end as {name}" for name in wanted)
+        same = " and ".join(f"rows.{key} = lives.{key}" for key in keys)
+        return f"""
+            select rows.*, {found} from {rows} as rows asof left join {lives} as lives
+            on {same} and rows._moment >= lives._from"""
+
+
+def open_tables(database: duckdb.DuckDBPyConnection, rows: Mapping[str, Any]) -> None:
+    """Make the tables `processes`, `gaps` and `runs` from the rows of an archive. rows: of its tables `processes`,
+    `events` and `batches`, as anything that DuckDB can read."""
+    for name, table in rows.items():
+        database.register(f"rows_of_{name}", table)
+    given = ", ".join(f"{name} as (select * from rows_of_{name})" for name in rows)
+    for name, text in {"processes": processes(PROCESS_SCHEMA.names), "gaps": LOSSES, "runs": RUNS}.items():
+        columns = ", ".join(map(_as_number, NEEDED[name]))
+        with errors_of(""):
+            database.execute(f"create temp table {name} as with {given} select {columns} from ({text})")
+
+
+_TIMES = frozenset({"began", "ended", "last_seen", "since", "time"})
+
+
+def _as_number(column: str) -> str:
+    return f"epoch_ns({column}) as {column}" if column in _TIMES else column
+
+
+def translate(database: duckdb.DuckDBPyConnection, logs: Any, columns: Sequence[str], on: On) -> pa.Table:
+    """The rows of the log, in any order, each with the process that it is about, as `tracer.fleet.spark.translate`
+    gives them. The tables `processes`, `gaps` and `runs` are in the database. logs: anything that DuckDB can read, with
+    these columns; on.time is ns since 1970."""
+    database.register("logs", logs)
+    dialect = DuckDialect()
+    with errors_of(""):
+        for name, text in steps(on, dialect).items():
+            database.execute(f"create or replace temp table {name} as {text}")
+        return database.sql(answers(on, dialect, columns)).to_arrow_table()
