@@ -30,12 +30,12 @@ def archive_of(bench: Bench, folder: Path, without: Collection[int] = ()) -> Sto
     store = Store(fs.LocalFileSystem(), str(folder), str(folder))
     deliveries = [Delivery("test", "web1", message.payload) for message in bench.server.messages]
     deliveries = [one for place, one in enumerate(deliveries) if place not in without]
-    for first in range(0, len(deliveries), 3):
-        files = decoded(deliveries[first : first + 3])
+    for first in range(0, len(deliveries), 2):
+        files = decoded(deliveries[first : first + 2])
         assert not files.bad
         for made in files.files:
             store.write(path_of(made), made.data)
-        if first == 3:
+        if first == 2:
             compact(store)
     return store
 

@@ -185,7 +185,7 @@ def _told(life: Life, spans: list[tuple[str, int, int]], holes: list[Hole]) -> d
         "pid": life.numbers[0], "ns_pid": life.numbers[-1], "pids": life.numbers, "pidns_chain": life.spaces,
         "comm": "sh", "args": ["sh"], "container": life.container, "container_id": container_id, "incarnation": 1,
         "ppid": 1, "parent_id": None, "uid": 0, "began": life.began_ns, "began_sure": True, "ended": ended,
-        "ended_sure": is_sure, "exit_code": 0, "signal": None, "last_seen": ended or last_ns,
+        "ended_sure": is_sure, "exit_code": 0, "signal": None,
     }  # fmt: skip
 
 
@@ -209,7 +209,7 @@ def numbers(names: str, type_: pa.DataType) -> Iterator[pa.Field]:
 _PROCESSES = pa.schema([
     *strings("host boot run proc_id comm container container_id parent_id signal"),
     *numbers("pid ns_pid incarnation ppid exit_code", pa.int32()),
-    *numbers("uid began ended last_seen", pa.int64()),
+    *numbers("uid began ended", pa.int64()),
     *numbers("began_sure ended_sure", pa.bool_()),
     pa.field("pids", pa.list_(pa.int32())), pa.field("pidns_chain", pa.list_(pa.int64())),
     pa.field("args", pa.list_(pa.string())),

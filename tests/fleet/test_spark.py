@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from archives import archive_of, of_duck, rows_of
 from logs import NR, Log, recorded, written_through_restarts
 from made_logs import made
 from oracle import Receiver
-from publishing import Bench, Memory
+from publishing import Bench, Memory, Recorder
+from recordings import facts, storm
 
 from tracer.errors import NstraceError
 from tracer.fleet.archive_names import EVENTS, PROCESSES
@@ -29,7 +34,11 @@ from tracer.past.log_lines import Unanswered
 
 sql = pytest.importorskip("pyspark.sql")
 fleet = pytest.importorskip("tracer.fleet.spark")
-UNKNOWN = f"{PREFIX}unknown"
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not shutil.which("java"), reason="needs Java (scripts/packages default-jre-headless)"),
+]
+UNKNOWN, ROOT = f"{PREFIX}unknown", Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +52,10 @@ def spark() -> Iterator[Any]:
         sql.SparkSession.builder.master("local-cluster[2,1,1024]")
         .config("spark.ui.enabled", "false")
         .config("spark.driver.host", "127.0.0.1")
-        .config("spark.sql.shuffle.partitions", "4")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config("spark.sql.codegen.wholeStage", "false")  # to compile costs more than such small tables
+        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+        .config("spark.sql.adaptive.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
@@ -61,11 +73,9 @@ def of_spark(spark: Any, store: Store, logs: pa.Table, **options: Any) -> list[d
     return list(answered.orderBy("line").toArrow().to_pylist())
 
 
-@pytest.mark.parametrize("container", ["", "container"])
-@pytest.mark.timeout(600)
-def test_it_answers_as_duckdb(spark: Any, tmp_path: Path, container: str) -> None:
+def test_it_answers_as_duckdb(spark: Any, tmp_path: Path) -> None:
     tables = made(random.Random(7), hosts=3, processes=1_200, rows=10_000, losses=4).tables()
-    on, logs = On("number", container=container), tables["logs"]
+    on, logs = On("number", container="container"), tables["logs"]
     with duckdb.connect() as database:
         for name, table in tables.items():
             database.register(name, table)
@@ -74,7 +84,7 @@ def test_it_answers_as_duckdb(spark: Any, tmp_path: Path, container: str) -> Non
     for name, table in tables.items():
         pq.write_table(table, tmp_path / f"{name}.parquet")
         frames[name] = spark.read.parquet(str(tmp_path / f"{name}.parquet"))
-    shown = fleet.translate(frames.pop("logs"), **frames, pid="number", container=container).orderBy("line")
+    shown = fleet.translate(frames.pop("logs"), **frames, pid="number", container="container").orderBy("line")
     found = shown.toArrow().to_pylist()
     assert found == wanted
     assert {row[UNKNOWN] for row in found} >= {None, Unanswered.NOBODY.value, Unanswered.LOST.value}
@@ -117,3 +127,30 @@ def test_what_is_wrong_is_said(spark: Any, tmp_path: Path) -> None:
     (tmp_path / "processes").mkdir()
     with pytest.raises(NstraceError, match="has no processes"):
         fleet.processes(spark, str(tmp_path))
+
+
+def test_the_job(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Memory())
+    recorder = Recorder(bench.spool)
+    recorder.take(facts())
+    recorder.take(storm(1, 20))
+    recorder.close()
+    store = archive_of(bench, tmp_path / "archive")
+    events = rows_of(store, EVENTS).filter(pc.field("event") == "exec")
+    log = events.select(["host", "pid"]).append_column("time", events["time"].cast(pa.int64()))
+    pq.write_table(log, tmp_path / "log.parquet")
+    submit = [
+        str(Path(sys.executable).with_name("spark-submit")),
+        "--master",
+        "local[1]",
+        "--conf",
+        "spark.ui.enabled=false",
+    ]
+    paths = ["--archive", store.name, "--log", tmp_path / "log.parquet", "--to", tmp_path / "joined"]
+    env = os.environ | {"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    env.pop("SPARK_HOME", None)
+    job = ROOT / "tracer/fleet/spark_job.py"
+    done = subprocess.run([*submit, str(job), *map(str, paths), "--on", "pid"], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    joined = pq.read_table(tmp_path / "joined")
+    assert sorted(joined[f"{PREFIX}id"].to_pylist()) == sorted(events["proc_id"].to_pylist())

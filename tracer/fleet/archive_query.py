@@ -11,11 +11,11 @@ from tracer.ask.lists import with_lists_as_text
 from tracer.ask.relations import LISTS
 from tracer.errors import ExitCode, NstraceError
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES
+from tracer.fleet.archive_sql import KEY, of_process
 from tracer.fleet.archive_store import Store
 from tracer.fleet.archive_tables import BATCHES as BATCH_SCHEMA
 from tracer.fleet.archive_tables import EVENTS as EVENT_SCHEMA
 from tracer.fleet.archive_tables import PROCESSES as PROCESS_SCHEMA
-from tracer.fleet.archive_tables import one_row_each
 from tracer.fleet.compaction import files_of
 
 _SCHEMAS = {EVENTS: EVENT_SCHEMA, PROCESSES: PROCESS_SCHEMA, BATCHES: BATCH_SCHEMA}
@@ -34,8 +34,9 @@ class ArchiveQuery:
         use_all_cpus(self._database)
         for table, schema in _SCHEMAS.items():
             self._database.register(f"_{table}", store.dataset(files_of(store, table), schema))
-            columns = ", ".join(map(_column, schema)) if table != PROCESSES else one_row_each(_column)
-            groups = " group by host, boot, proc_id" if table == PROCESSES else ""
+            made = of_process if table == PROCESSES else str
+            columns = ", ".join(_column(field, made(field.name)) for field in schema)
+            groups = f" group by {', '.join(KEY)}" if table == PROCESSES else ""
             self._database.execute(f'create temp view {table} as select {columns} from "_{table}"{groups}').fetchall()
         self._database.execute("create temp view gaps as select * from events where event = 'gap'").fetchall()
         with errors_of(text):

@@ -30,17 +30,19 @@ EVENTS = pa.schema([*FLAT, *_ORIGIN, pa.field("part", pa.int32()), pa.field("row
 """Events: the columns of exports; which message of which run of which boot a row was in; and its place in the
 recording, which no other row has: run, part, row."""
 
-_FIRST, _LAST, _LEAST, _MOST, _ANY = "first", "last", "least", "most", "any"
+FIRST, LAST, LEAST, MOST, ANY = "first", "last", "least", "most", "any"
 _FATES = {
-    **dict.fromkeys(("host", "cluster", "boot", "pid", "ppid", "ns_ppid", "parent_id"), _FIRST),
-    **dict.fromkeys(("pids", "pidns_chain", "ns_pid", "pidns", "pidns_gen", "level"), _LAST),
-    **dict.fromkeys(("container", "container_id", "image", "runtime", "pod", "pod_namespace", "incarnation"), _LAST),
-    **dict.fromkeys(("uid", "comm", "exe", "args", "cgroup_id", "session"), _LAST),
-    **dict.fromkeys(("exit_code", "signal", "core_dumped", "oom", "killed_by", "duration_ns"), _LAST),
+    **dict.fromkeys(("host", "cluster", "boot", "pid", "ppid", "ns_ppid", "parent_id"), FIRST),
+    **dict.fromkeys(("pids", "pidns_chain", "ns_pid", "pidns", "pidns_gen", "level"), LAST),
+    **dict.fromkeys(("container", "container_id", "image", "runtime", "pod", "pod_namespace", "incarnation"), LAST),
+    **dict.fromkeys(("uid", "comm", "exe", "args", "cgroup_id", "session"), LAST),
+    **dict.fromkeys(("exit_code", "signal", "core_dumped", "oom", "killed_by", "duration_ns"), LAST),
 }
-_TIMES = {"began": _LEAST, "ended": _MOST, "first_seen": _LEAST, "last_seen": _MOST}
-_SURE = {"began_sure": _ANY, "ended_sure": _ANY}
-_RULES = _FATES | _TIMES | _SURE
+_TIMES = {"began": LEAST, "ended": MOST, "first_seen": LEAST, "last_seen": MOST}
+_SURE = {"began_sure": ANY, "ended_sure": ANY}
+PROCESS_RULES = _FATES | _TIMES | _SURE | {"proc_id": FIRST, "run": LAST}
+"""How the rows that files have of one process become one, column by column: the first value that there is, the last,
+the least, the most; or whether any is true."""
 PROCESSES = pa.schema(
     [
         pa.field("proc_id", pa.string()),
@@ -178,7 +180,7 @@ def combined(parts: pa.Table) -> pa.Table:
     keys = pc.binary_join_element_wise(parts["host"], parts["boot"], parts["proc_id"], "\n")
     codes = keys.combine_chunks().dictionary_encode().indices.to_numpy()
     count = int(codes.max()) + 1
-    columns = {name: _MAKERS[_RULES.get(name, _LAST)](parts[name], codes, count) for name in PROCESSES.names}
+    columns = {name: _MAKERS[PROCESS_RULES[name]](parts[name], codes, count) for name in PROCESSES.names}
     table = pa.table([columns[name] for name in PROCESSES.names], schema=PROCESSES)
     return table.take(pc.sort_indices(table, [("began", "ascending"), ("proc_id", "ascending")]))
 
@@ -214,30 +216,12 @@ def _any(column: pa.ChunkedArray, codes: NDArray[Any], count: int) -> pa.Array:
 
 
 _MAKERS: dict[str, Callable[[pa.ChunkedArray, NDArray[Any], int], pa.Array]] = {
-    _FIRST: _first,
-    _LAST: _last,
-    _LEAST: lambda column, codes, count: _extreme(column, codes, count, False),
-    _MOST: lambda column, codes, count: _extreme(column, codes, count, True),
-    _ANY: _any,
+    FIRST: _first,
+    LAST: _last,
+    LEAST: lambda column, codes, count: _extreme(column, codes, count, False),
+    MOST: lambda column, codes, count: _extreme(column, codes, count, True),
+    ANY: _any,
 }
-
-
-def one_row_each(column: Callable[[pa.Field, str], str]) -> str:
-    """As `combined`, in SQL: the columns of a query over PROCESSES that is grouped by host, boot and proc_id. column:
-    takes a field and how it is made."""
-    how = {
-        _FIRST: "arg_min({0}, first_seen)",
-        _LAST: "arg_max({0}, last_seen)",
-        _LEAST: "min({0})",
-        _MOST: "max({0})",
-        _ANY: "bool_or({0})",
-    }
-    keys = ("host", "boot", "proc_id")
-    made = {
-        name: f'"{name}"' if name in keys else how[_RULES.get(name, _LAST)].format(f'"{name}"')
-        for name in PROCESSES.names
-    }
-    return ", ".join(column(PROCESSES.field(name), made[name]) for name in PROCESSES.names)
 
 
 def by_day(table: pa.Table, column: str) -> dict[str, pa.Table]:

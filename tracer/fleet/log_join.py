@@ -25,7 +25,7 @@ ADDED = tuple(PREFIX + name for name in (*_OF_PROCESS, "unknown"))
 """The columns that a row gets. process_id: `proc_id`; process_unknown: why there is no answer; then all others are
 null."""
 NEEDED = {
-    "processes": ("host", "run", "proc_id", *_PLAIN, "pidns_chain", "last_seen"),
+    "processes": ("host", "run", "proc_id", *_PLAIN, "pidns_chain"),
     "gaps": ("host", "boot", "run", "event", "since", "time"),
     "runs": ("host", "boot", "run", "began", "ended"),
 }
@@ -170,7 +170,7 @@ def _lives(on: On) -> str:
     return f"""
 spans as (
     select _host, _place, _number, began as _began, coalesce(ended, _run_ended) as _over,
-           case when ended is null then last_seen when ended_sure then ended else began end as _seen, {details}
+           case when ended_sure then coalesce(ended, began) else began end as _seen, {details}
     from placed where _place is not null
 ),
 in_order as (

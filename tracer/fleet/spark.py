@@ -107,7 +107,7 @@ def _asked(spark: SparkSession, text: str, tables: Mapping[str, DataFrame]) -> D
     """What a query gives that calls the tables by these names."""
     given = ", ".join(f"{name} as (select * from {{{name}}})" for name in tables)
     own = text.replace("{", "{{").replace("}", "}}")
-    return spark.sql(f"with {given} select * from ({own})", **tables)
+    return spark.sql(f"with {given} select * from ({own})", None, **tables)
 
 
 def _rows(spark: SparkSession, path: str, table: str) -> DataFrame:
