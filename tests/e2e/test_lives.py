@@ -231,7 +231,7 @@ def test_out_of_memory(follow: Callable[..., Told], start_container: Start, name
     assert code(end) == 137  # of the shell, or the shell itself was chosen
     assert "out of memory" in why(name, "--from", str(told.arrows))
     assert "exit code 137, memory had run out before" in why(name)
-    (oom,) = lives(events, action="oom")
+    oom, *_more = lives(events, action="oom")  # the kernel may choose both
     check_ends(events, container)
     assert oom["time"] <= end["time"] or oom["said_by"] == "engine"
 
