@@ -94,7 +94,7 @@ def test_it_answers_as_duckdb(spark: Any, tmp_path: Path) -> None:
 def test_lines_of_a_container_that_was_restarted(
     spark: Any, tmp_path: Path, start_container: Callable[..., Any], receiver: Receiver
 ) -> None:
-    bench = Bench(tmp_path, Memory(1 << 17))
+    bench = Bench(tmp_path, Memory(1 << 14))  # many messages, however few batches the recording has
     arrows = bench.spool / "x.arrows"
     with recorded(arrows):
         container, lines = written_through_restarts(start_container, receiver)
