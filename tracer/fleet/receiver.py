@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import socket
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 from nats.aio.msg import Msg
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from tracer.fleet.access import Access
-from tracer.fleet.channel import Gone, Packets
+from tracer.fleet.channel import Packets
 from tracer.fleet.hosts import Heard, heard_hosts
 from tracer.fleet.names import EVENTS, STREAMS, name_in, subject
 from tracer.fleet.nats_client import Connection
-from tracer.fleet.sender import LATE_IMPORTS
+from tracer.fleet.server_process import fork
 from tracer.fleet.sink import Refused, Unavailable
-from tracer.system import imports
-from tracer.system.descriptors import keep_only
-from tracer.system.libc import name_process
-from tracer.system.privileges import drop_but_connect
 
 _HOSTS_S, _RETRY_S = 15.0, 1.0
 
@@ -55,32 +48,12 @@ Packet = Received | Known | Trouble
 def start(access: Access, cluster: str) -> socket.socket:
     """Fork a process that receives what hosts of a cluster publish from now on, "*": of all. No thread may run. Returns
     a socket of `Packets`; it ends when that is closed."""
-    imports.load(*LATE_IMPORTS)
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        ours.close()
-        _serve(access, cluster, theirs)
-    theirs.close()
+
+    async def receive(connected: socket.socket) -> None:
+        await _Receiver(access, cluster, Packets(connected)).run()
+
+    _child, ours = fork("nstrace-receive", receive, lambda why: Trouble(why, is_final=True))
     return ours
-
-
-def _serve(access: Access, cluster: str, connected: socket.socket) -> NoReturn:
-    code = 1
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the one that began it
-            signal.signal(number, signal.SIG_IGN)
-        keep_only(connected.fileno())
-        name_process("nstrace-receive")
-        loop = asyncio.new_event_loop()
-        drop_but_connect()
-        loop.run_until_complete(_Receiver(access, cluster, Packets(connected)).run())
-        code = 0
-    except Gone:
-        code = 0
-    except BaseException as error:
-        with contextlib.suppress(Gone):  # a fault of ours: it is said where it can be seen
-            Packets(connected).send(Trouble(f"unexpected {type(error).__name__}: {error}", is_final=True))
-    os._exit(code)
 
 
 class _Receiver:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from tracer.errors import NstraceError
 from tracer.fleet.nats_client import Connection
-from tracer.fleet.sender import LATE_IMPORTS
+from tracer.fleet.server_process import LATE_IMPORTS
 from tracer.fleet.sink import Refused, Unavailable
 from tracer.system import imports
 from tracer.system.privileges import drop_but_connect

@@ -3,53 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import socket
-from typing import NoReturn
 
-from tracer.fleet.channel import AskLast, AsyncChannel, Done, Gone, No, Order, Packets, Ready, Store, Trouble
+from tracer.fleet.channel import AskLast, AsyncChannel, Done, No, Order, Ready, Store, Trouble
 from tracer.fleet.names import ALIVE, EVENTS
+from tracer.fleet.server_process import fork
 from tracer.fleet.sink import Message, Refused, Sink, Unavailable
-from tracer.system import imports
-from tracer.system.descriptors import keep_only
-from tracer.system.libc import name_process
-from tracer.system.privileges import drop_but_connect
 
-LATE_IMPORTS = ("asyncio", "concurrent.futures.thread", "encodings.idna", "stringprep", "ssl")
-"""What asyncio imports at the first use of something."""
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.1, 5.0
 
 
 def start(sink: Sink) -> tuple[int, socket.socket]:
     """Fork a process that performs orders with this sink, without privileges. No thread may run. Returns its PID and
     the socket of a `tracer.fleet.channel.Channel`; it ends when that is closed."""
-    imports.load(*LATE_IMPORTS)
-    ours, theirs = socket.socketpair()
-    child = os.fork()
-    if child == 0:
-        _serve(sink, theirs)
-    theirs.close()
-    return child, ours
-
-
-def _serve(sink: Sink, connected: socket.socket) -> NoReturn:
-    code = 1
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the one that began it
-            signal.signal(number, signal.SIG_IGN)
-        keep_only(connected.fileno())
-        name_process("nstrace-sender")
-        loop = asyncio.new_event_loop()
-        drop_but_connect()
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(_work(sink, connected))
-        code = 0
-    except BaseException as error:
-        with contextlib.suppress(Gone):  # a fault of ours: it is said where it can be seen
-            Packets(connected).send(No(f"unexpected {type(error).__name__}: {error}"))
-    os._exit(code)
+    return fork("nstrace-sender", lambda connected: _work(sink, connected), No)
 
 
 async def _work(sink: Sink, connected: socket.socket) -> None:
@@ -60,8 +27,6 @@ async def _work(sink: Sink, connected: socket.socket) -> None:
             return
         while (order := await channel.order()) is not None:
             await sender.perform(order)
-    except Gone:
-        pass
     finally:
         await sink.close()
 
