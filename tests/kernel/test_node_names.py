@@ -76,8 +76,6 @@ def test_pods_by_the_kubelets_folders(node: Node, tmp_path: Path) -> None:
     assert [event["container"] for event in replayed] == [event["container"] for event in events]
 
 
-# behind the test ahead of it, the first process's fork and exec are missing: not understood yet
-@pytest.mark.xfail(reason="one that ctr names late can lack its first rows", strict=False)
 def test_containerd_by_ctr(node: Node, containerd: Containerd) -> None:
     """One whose id is its name, and one of nerdctl's, which is named while it is waited for."""
     link = node.path(CRI)

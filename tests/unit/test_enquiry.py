@@ -15,7 +15,7 @@ from engine_processes import engine_process_of
 from fake_engine import A, B, C, FakeEngine, container, event, serving
 
 from tracer.containers import engine_enquiry as enquiry_module
-from tracer.containers.address import addresses
+from tracer.containers.address import TOOLS, Address, addresses
 from tracer.containers.cgroups import Answer, Description, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.enquiry import Enquiry
@@ -190,6 +190,13 @@ def test_one_that_never_was_there(channel: Channel, tmp_path: Path, monkeypatch:
     with serving(tmp_path / "sock") as late:
         late.containers = [container(A, "web")]
         wait_for(lambda: answers(enquiry, A, WEB))
+
+
+def test_a_node_is_asked_at_once_where_no_engine_ever_was(channel: Channel) -> None:
+    with Channel.opened(Address(TOOLS)) as tools:
+        enquiry = Enquiry([(channel, None), (tools, {})])
+        assert enquiry.describe(A) is Silence.NO_ANSWER  # it may know the name, so nothing is decided yet
+        wait_for(lambda: answers(enquiry, A, Silence.NO_ENGINE))
 
 
 def test_one_that_never_was_there_is_not_looked_for_all_the_time(channel: Channel) -> None:

@@ -146,8 +146,9 @@ class EngineEnquiry:
         return self._silence
 
     def may_answer(self, container_id: str) -> bool:
-        """Whether it was asked about a container, and its answer is still to be expected."""
-        return container_id in self._wanted and self._answers()
+        """Whether it was asked about a container, and its answer is still to be expected: none is of an engine that is
+        only looked for."""
+        return self._silence is not Silence.NO_ENGINE and container_id in self._wanted and self._answers()
 
     def _answers(self) -> bool:
         is_slow = self._asked is not None and time.monotonic() - self._asked.asked_s > _SILENT_S
