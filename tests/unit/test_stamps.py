@@ -33,7 +33,7 @@ def utc(in_zone: Callable[[str], None]) -> None:
         (b"[2026-11-29 01:33:51.461] 15", 461 * MS, MS),
         (b"Nov 29 01:33:51 h sh[15]: x", 0, S),  # syslog
         (b"<30>Nov 29 01:33:51.461234 h sh[15]: x", 461_234_000, US),  # journalctl -o short-precise
-        (b"[Sun Nov 29 01:33:51 2026] Killed process 15", 0, S),  # dmesg -T
+        (b"[Sun Nov 29 01:33:51 2026] Killed process 15", 0, 2 * S),  # dmesg -T
         (b"1795916031 15", 0, S),
         (b"1795916031.5 15", 500 * MS, 100 * MS),
         (b"1795916031461 15", 461 * MS, MS),

@@ -52,6 +52,7 @@ _PAIR = rb"[\w.@-]+=(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"]\S*|) +"
 _KEY = re.compile(
     rb"(?:[\w.-]+ +\| )?(?:%s){0,16}?(?:(?:time|ts|t|@?timestamp)=|msg=audit(?=\())" % _PAIR
 )  # of logfmt, of the kernel's audit
+_DMESG_T = re.compile(rb"\[%s " % _WEEKDAY)
 _CLOSING = re.compile(rb"[\])\"]?")
 _PER_MILLION = 100  # how much the kernel's log runs ahead of the clock of events, or behind it: NTP does not correct it
 
@@ -111,6 +112,8 @@ def _of_day(match: re.Match[bytes], years: range) -> list[Stamp]:
         hour = hour % 12 + half
     clock = hour, int(found["minute"]), int(found["second"])
     fraction_ns, length_ns = _fraction_ns(found["fraction"]), _length_ns(found["fraction"])
+    if length_ns == _SECOND_NS and _DMESG_T.match(match.string):
+        length_ns += _SECOND_NS  # dmesg adds whole seconds since boot to a second of boot: both are cut off
     at = match.start("at") if found["at"] is not None else match.start()
     return [
         Stamp(second * _SECOND_NS + fraction_ns, second * _SECOND_NS + fraction_ns + length_ns - 1, False, at, to)
