@@ -1,6 +1,7 @@
 """What kernel and e2e tests stand on: whether they can run here, a container engine, the workload and the oracle."""
 
 import os
+import signal
 import subprocess
 import time
 import uuid
@@ -16,6 +17,10 @@ from oracle import DEADLINE_S, SOCKET, WORKLOAD, WORKLOAD_SOURCE, Ledger, Receiv
 ROOT = Path(__file__).parents[1]
 REQUIRE = os.environ.get("NSTRACE_REQUIRE") == "1"
 ENGINE = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+# Whatever began the tests may have these ignored, and all that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
 os.environ["NSTRACE_CONFIG"] = ""  # whoever runs the tests may have settings
 os.environ["PYTHONWARNINGS"] = "error::ImportWarning"  # of what we start: an import after privileges were dropped
 
