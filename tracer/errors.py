@@ -58,11 +58,3 @@ class ReaderGone(Exception):
 
 class ReaderStuck(ReaderGone):
     """The reader of our output does not read, and a signal has said not to wait any longer."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal came before anything had begun that needs an orderly end. exit_code: as a shell reports it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.exit_code = 128 + number

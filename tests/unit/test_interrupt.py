@@ -105,6 +105,48 @@ def test_where_an_exception_goes_nowhere_it_ends_at_once(code: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+SWALLOWED = """
+import numpy, signal, time
+from tracer import interrupt
+from tracer.wiring.signals import until_interrupted
+
+class OfEnums(type):
+    left = 2
+    def __getattr__(cls, name):
+        if OfEnums.left:
+            OfEnums.left -= 1
+            signal.raise_signal({number})
+        raise AttributeError(name)
+
+class Member(int, metaclass=OfEnums):
+    pass
+
+interrupt.begin()
+interrupt.work()
+with until_interrupted():
+    numpy.uint8(1) == Member(1)
+    print('went on')
+    while True:
+        time.sleep(0.01)
+time.sleep(0.3)
+print('once')
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_swallowed_comes_again_until_it_has_arrived(number: int) -> None:
+    done = run(sys.executable, "-c", SWALLOWED.format(number=int(number)))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\nonce\n", "")
+
+
+def test_nothing_comes_again_while_it_is_handled() -> None:
+    code = "import signal, time; from tracer import interrupt; interrupt.begin(); interrupt.work()\n"
+    code += "try:\n    signal.raise_signal(2)\nfinally:\n    time.sleep(0.3)\n    print('whole')"
+    done = run(sys.executable, "-c", code)
+    assert done.stdout == "whole\n"
+    assert "During handling" not in done.stderr
+
+
 def test_who_was_started_to_ignore_it_does() -> None:
     code = "import signal; from tracer import interrupt; interrupt.begin(); interrupt.work(); signal.raise_signal(2)"
     done = run("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code)

@@ -11,7 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from tracer.errors import Interrupted, NstraceError
+from tracer.errors import NstraceError
+from tracer.interrupt import Interrupted
 from tracer.text.escape import safe_text
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0

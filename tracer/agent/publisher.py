@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +19,12 @@ def publish(config: Publish, folder: Path, say: Callable[[str], None]) -> int:
     from tracer.fleet.publisher import Whose
     from tracer.fleet.publishing import Publishing
     from tracer.fleet.publishing import publish as publish_folder
-    from tracer.wiring.whole_file import interrupt_at_signals
+    from tracer.wiring.signals import until_interrupted
 
     whose, agent = (config.cluster, config.host or os.uname().nodename), os.getppid()
     sink = _sink(config, whose)
     publishing = Publishing(folder, folder / "publisher.state", Whose(*whose), config.rate_bytes_s)
-    interrupt_at_signals()
-    with contextlib.suppress(KeyboardInterrupt):
+    with until_interrupted():
         publish_folder(publishing, sink, say, lambda: os.getppid() == agent)
     return 0
 

@@ -50,7 +50,8 @@ def command(targets: tuple[str, ...], last: float, out: str | None, force: bool,
     from tracer.wiring.kept import kept_files
     from tracer.wiring.open_recordings import open_later, sayer, targets_of
     from tracer.wiring.recorders import name_for
-    from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
+    from tracer.wiring.signals import interrupt_at_signals
+    from tracer.wiring.whole_file import default_signals, into_file
 
     say, now_ns = sayer(quiet), time.time_ns()
     begin_ns = now_ns - int(last * 1e9)

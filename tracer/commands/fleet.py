@@ -162,7 +162,7 @@ def publish(
     """
     from tracer.typed.sizes import parse_size
     from tracer.wiring.open_recordings import sayer
-    from tracer.wiring.whole_file import interrupt_at_signals
+    from tracer.wiring.signals import until_interrupted
 
     whose = name_of("cluster", cluster), name_of("host", host or os.uname().nodename)
     most = None if rate is None else parse_size(rate)
@@ -173,12 +173,9 @@ def publish(
     from tracer.fleet.publishing import Publishing
     from tracer.fleet.publishing import publish as publish_folder
 
-    interrupt_at_signals()
     publishing = Publishing(folder, state or folder / "publisher.state", Whose(*whose), most)
-    try:
+    with until_interrupted():
         publish_folder(publishing, sink, sayer(quiet), lambda: True)
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 
@@ -227,21 +224,18 @@ def archive(
     """
     from tracer.typed.durations import parse_duration
     from tracer.wiring.open_recordings import sayer
-    from tracer.wiring.whole_file import interrupt_at_signals
+    from tracer.wiring.signals import until_interrupted
 
     every_s, compact_s = parse_duration(every) / 1e9, parse_duration(compact_every) / 1e9
     target_bytes = target_of(target_size)
     found = access()
     from tracer.fleet.archiving import archive as archive_messages
 
-    interrupt_at_signals()
-    try:
+    with until_interrupted():
         archive_messages(
             found, where, every_s=every_s, compact_s=compact_s, target_bytes=target_bytes, until_done=until_done,
             say=sayer(quiet), keep_going=lambda: True,
         )  # fmt: skip
-    except KeyboardInterrupt:
-        return 0
     return 0
 
 
@@ -367,8 +361,8 @@ def follow(
     from tracer.typed.durations import parse_duration
     from tracer.wiring.fleet_follow import follow_hosts
     from tracer.wiring.open_recordings import sayer
+    from tracer.wiring.signals import until_interrupted
     from tracer.wiring.streaming import kinds_named
-    from tracer.wiring.whole_file import interrupt_at_signals
 
     names = EVENT_NAMES if events is None else tuple(name.strip() for name in events.split(","))
     if unknown := [name for name in names if name not in EVENT_NAMES]:
@@ -380,11 +374,8 @@ def follow(
     wanted = [host_target(text) for text in targets]
     cluster = cluster if cluster == "*" else name_of("cluster", cluster)
     found = access()
-    interrupt_at_signals()
-    try:
+    with until_interrupted():
         follow_hosts(
             found, cluster, wanted, kinds_named(names, False), as_json=as_json, delay_s=delay_s, say=sayer(quiet)
         )
-    except KeyboardInterrupt:
-        return 0
     return 0

@@ -12,7 +12,8 @@ import click
 from tracer.text.counted import counted
 from tracer.wiring.completing import complete_file
 from tracer.wiring.printing import note
-from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
+from tracer.wiring.signals import interrupt_at_signals
+from tracer.wiring.whole_file import default_signals, into_file
 from tracer.wiring.windows import in_window, window_options
 from tracer.wiring.zones import time_option
 

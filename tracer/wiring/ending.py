@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn, Protocol, Self
 
-from tracer.errors import Interrupted, ReaderGone, ReaderStuck
-from tracer.interrupt import leave_while_importing
+from tracer.errors import ReaderGone, ReaderStuck
+from tracer.interrupt import Interrupted, leave_while_importing
 from tracer.text.escape import safe_text
 from tracer.text.width import cut
 

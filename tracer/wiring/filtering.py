@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tracer.errors import ReaderGone
+from tracer.interrupt import arrived
 from tracer.text.escape import decode, safe_lines
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def _filter(numbers: ToContainer | ToHost, names: Names, replace: bool) -> None:
             write_shown(annotator.take(piece))
         write_shown(annotator.finish())
     except KeyboardInterrupt:
+        arrived()
         write_shown(annotator.finish())
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tracer.errors import NstraceError
+from tracer.interrupt import arrived
 
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
@@ -70,7 +71,7 @@ def filter_log(file: str, options: LogQuestion) -> None:
         for piece in _pieces():
             log.translate(piece)
     except KeyboardInterrupt:
-        pass
+        arrived()
     say(log.summary())
 
 

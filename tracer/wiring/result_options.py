@@ -16,7 +16,8 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.amounts import Size
 from tracer.wiring.completing import complete_file
 from tracer.wiring.printing import note
-from tracer.wiring.whole_file import default_signals, interrupt_at_signals, into_file
+from tracer.wiring.signals import interrupt_at_signals
+from tracer.wiring.whole_file import default_signals, into_file
 
 if TYPE_CHECKING:
     from tracer.ask.answer import Form

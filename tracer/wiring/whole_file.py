@@ -6,22 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
-from tracer.errors import Interrupted
 from tracer.text.counted import size_text
-
-
-def interrupt_at_signals() -> None:
-    """Let signals end the command in order: nothing is left of what was begun."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(number)
 
 
 def default_signals() -> None:
