@@ -16,7 +16,7 @@ from tracer.stream.batch import Batch
 from tracer.stream.metadata import Container, EngineEvent, ExecFact, Killer, SessionFact
 from tracer.stream.schema import Flag, Kind
 from tracer.stream.session_execs import PATIENCE_NS, SessionExecs
-from tracer.stream.sessions import PAST_NS, Sessions
+from tracer.stream.sessions import LEFT_NS, PAST_NS, Sessions
 from tracer.stream.table import Table
 
 WEB, DB = Container("a" * 64, "docker", "web"), Container("b" * 64, "docker", "db")
@@ -43,6 +43,10 @@ class Stream:
         whole = Batch.concat(shown).rows
         found: list[int] = whole["session"][(whole["kind"] != Kind.SESSION) & (whole["kind"] != Kind.CGROUP)].tolist()
         return found
+
+    def due(self, until_ns: int) -> None:
+        """Nothing happens until then."""
+        self.rows = Batch.concat([self.rows, *self.sessions.due(until_ns)])
 
     def said(self, action: str) -> list[SessionFact]:
         """What was said of sessions."""
@@ -86,12 +90,54 @@ def test_a_session_begins_and_says_what_it_runs_and_how_it_ends(stream: Stream) 
         exits(60, INSIDE, start_ns=60, status=3 << 8, ts_ns=SECOND_NS),
     ]  # fmt: skip
     assert stream.take(*rows) == [1] * 6
+    assert not stream.said("ended")  # who is left may be about to end too
+    stream.due(SECOND_NS + LEFT_NS)
     (began,), (described,), (ended,) = map(stream.said, ("began", "described", "ended"))
     assert (began.container, began.pids, began.kind, began.since_ns) == (WEB, [60, 15], None, 60)
     assert (described.command, described.user) == (["sh"], "1000")
     assert (ended.exit_code, ended.signal, ended.duration_ns, ended.left) == (3, None, SECOND_NS - 60, [61])
     assert stream.take(exits(61, start_ns=61)) == [1]  # marked after the session's end
     assert stream.take(child(63, 63, 10, 10)) == [0]
+
+
+END_NS = SECOND_NS
+ENDS = exits(60, INSIDE, start_ns=60, ts_ns=END_NS)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("others", "told_ns", "left"),
+    [
+        ([], END_NS, []),
+        ([exits(61, start_ns=61, ts_ns=END_NS + 1)], END_NS + 1, []),  # as after a hang-up
+        ([exits(61, start_ns=61, ts_ns=END_NS + LEFT_NS)], END_NS + LEFT_NS, [61]),
+        ([child(62, 62, 61, 61, ts_ns=END_NS + 1), exits(61, start_ns=61, ts_ns=END_NS + 2)], END_NS + LEFT_NS, [62]),
+    ],
+    ids=["alone", "dies at once", "dies later", "has a child"],
+)
+def test_left_is_who_lives_a_moment_later(
+    others: list[Row], told_ns: int, left: list[int], at_once: bool, stream: Stream
+) -> None:
+    rows = [visitor(), *[child(61, 61, 60, 60)] * bool(others), ENDS, *others]
+    later = child(70, 70, 10, 10, ts_ns=END_NS + 2 * LEFT_NS)
+    for some in [[*rows, later]] if at_once else [[one] for one in (*rows, later)]:
+        stream.take(*some)
+    (ended,) = stream.said("ended")
+    assert (ended.left, ended.duration_ns) == (left, END_NS - 60)
+    times = stream.rows.rows["ts_ns"][stream.rows.rows["kind"] == Kind.SESSION]
+    assert times.tolist()[-1] == told_ns
+    whole = stream.rows.rows["ts_ns"]
+    assert (np.diff(whole[whole >= END_NS].astype(np.int64)) >= 0).all()
+
+
+def test_at_the_end_of_the_stream_left_is_who_lives_then(stream: Stream) -> None:
+    stream.take(visitor(), child(61, 61, 60, 60), ENDS)
+    assert stream.sessions.due_in_ns(END_NS) == LEFT_NS
+    stream.due(END_NS + LEFT_NS - 1)
+    assert not stream.said("ended")
+    stream.rows = Batch.concat([stream.rows, *stream.sessions.due(math.inf)])
+    assert [fact.left for fact in stream.said("ended")] == [[61]]
+    assert stream.sessions.due_in_ns(END_NS) == math.inf
 
 
 def moved(cgroup_id: int, **fields: Any) -> Row:

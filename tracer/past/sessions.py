@@ -37,7 +37,9 @@ class SessionsSoFar:
         assert isinstance(fact, SessionFact)
         self._facts[fact.number] = fact
         if fact.action == "ended":
-            self._ended_ns.setdefault(fact.number, int(batch.rows["ts_ns"][at]))
+            told_ns = int(batch.rows["ts_ns"][at])  # a moment after the end where somebody outlived it
+            ended_ns = told_ns if fact.duration_ns is None else fact.since_ns + fact.duration_ns
+            self._ended_ns.setdefault(fact.number, ended_ns)
 
     def _note_processes(self, batch: Batch) -> None:
         rows = batch.rows

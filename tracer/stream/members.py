@@ -37,6 +37,10 @@ class Marks(NamedTuple):
         lives = (members["session"] == session) & (members["begin"] <= index) & (members["end"] > index)
         return sorted(members["tgid"][lives].tolist())
 
+    def gone_at(self, session: int) -> int:
+        """The index of the row in which the last one of the session ended; beyond all rows where somebody lives on."""
+        return int(self.members["end"][self.members["session"] == session].max(initial=_BEFORE))
+
 
 class Members:
     """The living processes of all sessions, max_members at most; beyond that those of the oldest session are forgotten
@@ -58,6 +62,10 @@ class Members:
         """The session of a process; 0: it lives in none."""
         wanted = identity(np.array([tgid], np.uint64), np.array([start_ns], np.uint64))
         return int(_sessions_of(self._living, wanted)[0])
+
+    def living(self, session: int) -> list[int]:
+        """The PIDs on the host of who lives in the session, in ascending order."""
+        return sorted(self._living["tgid"][self._living["session"] == session].tolist())
 
     def forget(self, session: int) -> None:
         """The processes of a session are not members of it any more."""

@@ -6,6 +6,7 @@ host and the container, which no other living process has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,6 +30,9 @@ _INFERRED, _MOVED = int(Flag.INFERRED), int(Flag.MOVED)
 MAX_SESSIONS = 4096
 PAST_NS = 30_000_000_000
 """How long after its end an engine's word on a session is waited for."""
+LEFT_NS = 50_000_000
+"""How long after the exit of a session's first process it is certain who outlives it: a hang-up, or the end of a pipe,
+ends others a moment later."""
 _MAX_COMMAND = 4096
 _MAX_LEFT = 1024
 
@@ -48,6 +52,15 @@ def _bare(container: Container | None) -> Container | None:
     return container and msgspec.structs.replace(container, labels={})
 
 
+class _End(NamedTuple):
+    """A session whose first process has exited. facts: what is to be said of that; due_ns: when at the latest. at: the
+    index of the exit in the batch that is received; -1: it was in one before."""
+
+    facts: dict[str, object]
+    due_ns: int
+    at: int
+
+
 class _News(NamedTuple):
     """A row to insert ahead of the row at an index."""
 
@@ -65,6 +78,7 @@ class Sessions:
         self._visitors, self._members = Visitors(attribution, table), Members()
         self._sessions: dict[int, _Session] = {}
         self._of_root: dict[ProcId, int] = {}
+        self._ends: dict[int, _End] = {}
         self._last = 0
 
     def take(self, batch: Batch) -> Batch:
@@ -75,13 +89,24 @@ class Sessions:
         if not begun and not len(self._members):
             return batch
         marks = self._members.mark(batch.rows, {index: session.fact.number for index, session in begun.items()})
-        if not marks.of_row.any():
+        if not marks.of_row.any() and not self._ends:
             return batch
         np.copyto(batch.rows["session"], marks.of_row, where=marks.of_row != 0)
         news = [_News(at, _row(session, session.where)) for at, session in begun.items()]
-        news += self._changes(batch, marks)
+        news += [*self._changes(batch, marks), *self._ended_in(batch, marks)]
         self._forget_past(int(batch.rows["ts_ns"].max()))
         return _with(batch, sorted(news, key=lambda one: one.at))
+
+    def due_in_ns(self, now_ns: int) -> float:
+        """How long until the end of a session is to be said, if nothing happens; infinite: none is. now_ns:
+        CLOCK_BOOTTIME."""
+        return max(0, min((end.due_ns for end in self._ends.values()), default=math.inf) - now_ns)
+
+    def due(self, until_ns: float) -> Iterator[Batch]:
+        """The rows of ends that are certain when every event until then was received; infinite: nothing more comes."""
+        for number, end in list(self._ends.items()):
+            if end.due_ns <= until_ns:
+                yield self._ended(number, self._members.living(number), end.due_ns)
 
     def expects(self, container_id: str) -> bool:
         """Whether a session in this container may be an exec of which the engine has said nothing yet."""
@@ -153,28 +178,45 @@ class Sessions:
                 continue
             session = self._sessions[number]
             if rows["kind"][at] == Kind.EXIT:
-                yield _News(at + 1, self._end(session, batch, at, marks))
+                self._end(session, batch, at)
             elif session.fact.command is None and (command := _command(batch, at)) is not None:
                 session.where = rows[at].copy()  # a runtime has moved it to its place by now
                 container = _bare(self._attribution.of_row(batch, at)) or session.fact.container
                 self._change(session, action="described", user=_user(batch, at), command=command, container=container)
                 yield _News(at, _row(session, session.where))
 
-    def _end(self, session: _Session, batch: Batch, at: int, marks: Marks) -> Batch:
-        row, fact = batch.rows[at], session.fact
+    def _end(self, session: _Session, batch: Batch, at: int) -> None:
+        row = batch.rows[at]
         is_seen = bool(Known(batch.rows[at : at + 1])("status")[0])
         end = ending(int(row["status"])) if is_seen else None
-        session.ended_ns = int(row["ts_ns"])
-        self._change(
-            session,
-            action="ended",
-            exit_code=end and end.exit_code,
-            signal=end and end.signal,
-            duration_ns=session.ended_ns - fact.since_ns if is_seen else None,
-            left=marks.living(fact.number, at)[:_MAX_LEFT],
-        )
+        session.ended_ns, session.where = int(row["ts_ns"]), row.copy()
+        facts: dict[str, object] = {
+            "exit_code": end and end.exit_code,
+            "signal": end and end.signal,
+            "duration_ns": session.ended_ns - session.fact.since_ns if is_seen else None,
+        }
+        self._ends[session.fact.number] = _End(facts, session.ended_ns + LEFT_NS, at)
         del self._of_root[session.root]
-        return _row(session, row)
+
+    def _ended_in(self, batch: Batch, marks: Marks) -> Iterator[_News]:
+        """The rows of ends that are certain within a batch: nobody is left, or who is has lived on for LEFT_NS."""
+        times = batch.rows["ts_ns"]
+        for number, end in list(self._ends.items()):
+            begin = end.at + 1
+            late = np.flatnonzero(times[begin:] >= end.due_ns)
+            due = begin + int(late[0]) if len(late) else len(batch) + 1
+            gone = max(end.at, marks.gone_at(number)) + 1
+            at = min(due, gone)
+            if at <= len(batch):
+                ts_ns = int(times[at - 1]) if at == gone else end.due_ns
+                yield _News(at, self._ended(number, marks.living(number, at - 1), ts_ns))
+            else:
+                self._ends[number] = end._replace(at=-1)
+
+    def _ended(self, number: int, left: list[int], ts_ns: int) -> Batch:
+        session = self._sessions[number]
+        self._change(session, action="ended", left=left[:_MAX_LEFT], **self._ends.pop(number).facts)
+        return _row(session, session.where, ts_ns)
 
     def _change(self, session: _Session, **changes: object) -> None:
         session.fact = msgspec.structs.replace(session.fact, **changes)
@@ -190,6 +232,7 @@ class Sessions:
             number, session = next(iter(self._sessions.items()))
             del self._sessions[number]
             self._of_root.pop(session.root, None)
+            self._ends.pop(number, None)
             self._members.forget(number)
             self.evicted += 1
 

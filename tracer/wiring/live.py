@@ -37,6 +37,8 @@ from tracer.wiring.late_names import LateNames
 from tracer.wiring.listed_commands import ListedCommands
 from tracer.wiring.naming import Background, Naming
 
+_LOOK_NS = 10_000_000  # so often at the most it is looked whether the end of a session can be said
+
 
 class LiveSource:
     """Batches of a running trace, in order of time: first the processes that exist already.
@@ -110,6 +112,11 @@ class LiveSource:
                 commands.remember(self.table)
                 yield from commands.pieces()
 
+    @property
+    def _passed_on_ns(self) -> int:
+        """Until when all that was read has been passed on (boottime); 0: something is held back for a moment."""
+        return 0 if self._naming.holds or math.isfinite(self._entering.due_in()) else self.trace.read_ns
+
     def _redacted(self, batch: Batch) -> Batch:
         return self.redact(batch)  # which is set after the source is made
 
@@ -117,7 +124,8 @@ class LiveSource:
         comparing, naming, entering = self._comparing, self._naming, self._entering
         yield from self._first()
         while (wait := timeout_s()) is not None:
-            due_s = min(wait, comparing.due_in(), naming.due_in(), self._execs.due_in_ns(now_ns()) / 1e9)
+            said_ns = min(self._execs.due_in_ns(now_ns()), max(_LOOK_NS, self._sessions.due_in_ns(now_ns())))
+            due_s = min(wait, comparing.due_in(), naming.due_in(), said_ns / 1e9)
             decoded, news = self.trace.poll(min(due_s, entering.due_in())), naming.news()
             entered = [part for known in entering.take(decoded) for part in naming.take(known)]
             yield from comparing.events_of_all(entered)
@@ -126,6 +134,7 @@ class LiveSource:
                 yield from comparing.repair()
             yield from self._late_names.take(news)
             yield from self._hearing.take()
+            yield from self._sessions.due(self._passed_on_ns)
         until_ns = now_ns()
         rest = [*naming.release(), *entering.take(self.trace.finish()), *entering.release()]
         yield from comparing.events_of_all(rest)
@@ -135,6 +144,7 @@ class LiveSource:
         yield from self._late_names.last()
         yield from self._hearing.take()
         yield from self._late_names.give_up()
+        yield from self._sessions.due(math.inf)
         self.reported_until_ns = until_ns
 
     def _first(self) -> Iterator[Batch]:
