@@ -97,3 +97,18 @@ def test_from_the_command_line(archive: Path, bench: Bench) -> None:
         done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["batches"] == len(bench.server.messages)
+
+
+def test_the_file_of_a_result_is_replaced(archive: Path, bench: Bench, tmp_path: Path) -> None:
+    """Whoever owns the archive need not be able to write where the result goes."""
+    write(store_of(str(archive)), publish(bench, 2))
+    out = tmp_path / "mine" / "hosts.csv"
+    out.parent.mkdir(0o700)
+    line = [sys.executable, "-m", "tracer", "fleet", "sql", "--from", str(archive), "-w", str(out)]
+    for words, expected in (([], "web1"), (["--force"], "host")):
+        query = "select distinct host as x from batches" if not words else "select 'host' as x"
+        done = subprocess.run([*line, *words, query], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0 and "1 row" in done.stderr, done.stderr
+        assert out.read_text().split() == ["x", expected]
+        assert [path.name for path in out.parent.iterdir()] == [out.name]
+        assert out.stat().st_mode & 0o777 == 0o600

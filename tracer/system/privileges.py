@@ -307,15 +307,19 @@ class _Program(ctypes.Structure):
 
 
 def in_child(
-    work: Callable[[], str | None], folder: int | None = None, begin_threads: Callable[[], None] = lambda: None
+    work: Callable[[], str | None],
+    folder: int | None = None,
+    begin_threads: Callable[[], None] = lambda: None,
+    give_up: Callable[[], None] | None = None,
 ) -> str:
     """Call work in a child without privileges, which shares our descriptors and ends with us. Gives what work does; it
     is as little to be trusted as what the child has read. folder, begin_threads: as for `drop`; the folder is the
-    child's working directory. Raises the child's NstraceError."""
+    child's working directory. give_up: gives up what the child does not need, in place of `drop`. Raises the child's
+    NstraceError."""
     reader, writer = os.pipe()
     parent, child = os.getpid(), os.fork()
     if child == 0:
-        _work(work, folder, begin_threads, writer, parent)
+        _work(work, folder, begin_threads, give_up, writer, parent)
     os.close(writer)
     try:
         with open(reader, "rb") as answer:  # noqa: PTH123 - a descriptor
@@ -337,7 +341,12 @@ def in_child(
 
 
 def _work(
-    work: Callable[[], str | None], folder: int | None, begin_threads: Callable[[], None], writer: int, parent: int
+    work: Callable[[], str | None],
+    folder: int | None,
+    begin_threads: Callable[[], None],
+    give_up: Callable[[], None] | None,
+    writer: int,
+    parent: int,
 ) -> None:
     def begin() -> None:
         end_with(parent)
@@ -346,7 +355,11 @@ def _work(
     try:
         if folder is not None:
             os.fchdir(folder)
-        drop(folder, begin_threads=begin)
+        if give_up is None:
+            drop(folder, begin_threads=begin)
+        else:
+            give_up()
+            begin()
         os.write(writer, json.dumps(work() or "").encode())
         os._exit(0)
     except NstraceError as error:

@@ -59,7 +59,7 @@ def archived_table(where: str, as_json: bool, no_header: bool) -> None:
     from tracer.fleet.hosts import archived_hosts
 
     give_up_root(where, is_new=False)
-    with _errors_of(where):
+    with errors_of(where):
         found = archived_hosts(store_of(where))
     objects = [one._asdict() | {"last": rfc3339(one.last_ns) if one.last_ns else None} for one in found]
     for item in objects:
@@ -75,35 +75,29 @@ _LAZY = ("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parq
 
 
 def answer(where: str, query: str, result: Result) -> None:
-    """Answer a query about an archive. Raises NstraceError."""
+    """Answer a query about an archive, as who owns that: a file that is written belongs to who asks. Raises
+    NstraceError."""
     from tracer.fleet.archive_query import ArchiveQuery
     from tracer.fleet.archive_store import store_of
     from tracer.fleet.archiving import give_up_root
-    from tracer.recording.files import created
     from tracer.system import imports
+    from tracer.text.counted import counted
 
     imports.load(*_LAZY)
     form = result.form()
 
-    def write(file: IO[bytes]) -> None:
-        with _errors_of(where):
-            form(*ArchiveQuery(query, store_of(where)).answer(), file)
+    def write(file: IO[bytes]) -> str:
+        with errors_of(where):
+            rows = form(*ArchiveQuery(query, store_of(where)).answer(), file)
             file.flush()
+        return counted(rows, "row")
 
-    if result.out is None:
-        give_up_root(where, is_new=False)
-        write(sys.stdout.buffer)
-        return
-    from pathlib import Path
-
-    with created(Path(result.out), result.force) as fd:
-        give_up_root(where, is_new=False)
-        with open(fd, "wb", closefd=False) as file:
-            write(file)
+    result.give(write, lambda: None, None, False, lambda: give_up_root(where, is_new=False))
 
 
 @contextmanager
-def _errors_of(where: str) -> Iterator[None]:
+def errors_of(where: str) -> Iterator[None]:
+    """Convert an OSError of an archive meanwhile into an NstraceError."""
     try:
         yield
     except OSError as error:

@@ -77,9 +77,11 @@ class Result:
         begin_threads: Callable[[], None],
         spill: Spill | None,
         quiet: bool,
+        give_up: Callable[[], None] | None = None,
     ) -> None:
         """Have the result written where it goes, by a child without privileges; of a file say so. write: gives what it
-        has written, in words. begin_threads: as for `tracer.system.privileges.drop`. Raises what writing raises."""
+        has written, in words. begin_threads, give_up: as for `tracer.system.privileges.in_child`. Raises what writing
+        raises."""
         folder = spill.fd if spill else None
 
         def in_order(file: IO[bytes]) -> str:
@@ -88,7 +90,7 @@ class Result:
 
         interrupt_at_signals()
         if self.out is not None:
-            note(f"nstrace: {into_file(in_order, Path(self.out), self.force, begin_threads, folder)}", quiet)
+            note(f"nstrace: {into_file(in_order, Path(self.out), self.force, begin_threads, folder, give_up)}", quiet)
             return
         from tracer.system.privileges import in_child
 
@@ -96,7 +98,7 @@ class Result:
             with contextlib.suppress(BrokenPipeError):  # whoever reads has seen enough
                 in_order(sys.stdout.buffer)
 
-        in_child(to_stdout, folder, begin_threads)
+        in_child(to_stdout, folder, begin_threads, give_up)
 
 
 _OPTIONS = (

@@ -24,13 +24,15 @@ def into_file(
     force: bool,
     begin_threads: Callable[[], None] = lambda: None,
     folder: int | None = None,
+    give_up: Callable[[], None] | None = None,
 ) -> str:
     """Have a child without privileges write the whole file: under another name, until it is finished. write: gives what
-    it has written, in words. Gives a line for people. begin_threads, folder: as for `tracer.system.privileges.drop`."""
+    it has written, in words. Gives a line for people. begin_threads, folder, give_up: as for
+    `tracer.system.privileges.in_child`."""
     from tracer.recording.files import created
     from tracer.system.privileges import in_child
 
     with created(out, force, is_whole=True) as fd, os.fdopen(fd, "wb") as file:
-        wrote = in_child(lambda: write(file), folder, begin_threads)
+        wrote = in_child(lambda: write(file), folder, begin_threads, give_up)
         size = size_text(os.fstat(fd).st_size)
     return f"wrote {out}: {', '.join(filter(None, (wrote, size)))}"
