@@ -64,8 +64,8 @@ class Memory(Server):
 class Bench:
     """A folder of recordings, and publishers of it one after the other."""
 
-    def __init__(self, folder: Path, server: Memory) -> None:
-        self.folder, self.server = folder, server
+    def __init__(self, folder: Path, server: Memory, host: str = "web1") -> None:
+        self.folder, self.server, self.host = folder, server, host
         self.spool = folder / "spool"
         self.spool.mkdir()
         self.publisher: Publisher | None = None
@@ -76,7 +76,7 @@ class Bench:
         files = SpoolFolder(Local(SpoolOperations(Folder(self.spool)).operations()))
         ticks = itertools.count(step=10.0)  # whatever waits is due
         publisher = Publisher(
-            Spool(files), PlaceFile(fd, "state"), self.server, Whose("test", "web1"),
+            Spool(files), PlaceFile(fd, "state"), self.server, Whose("test", self.host),
             clock=lambda: next(ticks), sleep=lambda _s: None,
         )  # fmt: skip
         self.publisher = publisher

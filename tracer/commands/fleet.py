@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tracer.commands import fleet_ask
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
@@ -379,3 +380,7 @@ def follow(
             found, cluster, wanted, kinds_named(names, False), as_json=as_json, delay_s=delay_s, say=sayer(quiet)
         )
     return 0
+
+
+for _asking in (fleet_ask.ps, fleet_ask.translate, fleet_ask.why, fleet_ask.summary):
+    command.add_command(_asking)

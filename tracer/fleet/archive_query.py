@@ -18,7 +18,8 @@ from tracer.fleet.archive_tables import EVENTS as EVENT_SCHEMA
 from tracer.fleet.archive_tables import PROCESSES as PROCESS_SCHEMA
 from tracer.fleet.compaction import files_of
 
-_SCHEMAS = {EVENTS: EVENT_SCHEMA, PROCESSES: PROCESS_SCHEMA, BATCHES: BATCH_SCHEMA}
+_SAID = pa.schema([field for field in BATCH_SCHEMA if field.name != "payload"])
+_SCHEMAS = {EVENTS: EVENT_SCHEMA, PROCESSES: PROCESS_SCHEMA, BATCHES: _SAID}
 _BATCH_ROWS = 1 << 14
 TABLES = (*_SCHEMAS, "gaps")
 """What a query can name: as docs/fleet.md has them, processes with one row each; and the events that are gaps."""

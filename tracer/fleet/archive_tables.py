@@ -64,9 +64,11 @@ BATCHES = pa.schema(
         pa.field("last_time", _TIME),
         pa.field("wall_offset_ns", pa.int64()),
         *(pa.field(name, pa.string()) for name in ("kernel", "machine", "version")),
+        pa.field("payload", pa.binary()),
     ]
 )
-"""The messages that are archived, one row each: what of the recording each had."""
+"""The messages that are archived, one row each: what of the recording each had, and the message itself: what the other
+tables leave out is in it, so whatever a recording answers can be asked of an archive."""
 
 _OF_THREADS = [kind for kind in Kind if KINDS[kind].subject is Subject.THREAD]
 _LIVES = tuple(kind for kind in PROCESS_KINDS if kind not in _OF_THREADS and kind not in METADATA_KINDS)
@@ -80,7 +82,7 @@ class Tables:
         self._processes: list[pa.Table] = []
         self._batches: list[dict[str, Any]] = []
 
-    def add(self, opened: Opened, facts: Sequence[Batch], rows: Sequence[Batch]) -> None:
+    def add(self, payload: bytes, opened: Opened, facts: Sequence[Batch], rows: Sequence[Batch]) -> None:
         """The next message, and its `tracer.fleet.envelope.content`."""
         attribution = Attribution()
         for batch in facts:
@@ -97,7 +99,7 @@ class Tables:
                 events.append(_with_origin(flat(part, attribution, offset_ns, origin.host), origin, numbers))
                 self._add_lives(part.select(shown), events[-1], offset_ns)
         self._events += events
-        self._batches.append(_batch(opened, events))
+        self._batches.append(_batch(opened, events) | {"payload": payload})
 
     def _add_lives(self, rows: Batch, events: pa.RecordBatch, offset_ns: int) -> None:
         """What these events say of processes."""
@@ -231,6 +233,7 @@ def by_day(table: pa.Table, column: str) -> dict[str, pa.Table]:
 
 
 _GROUP_ROWS = 1 << 17
+_GROUP_PAYLOADS = 64  # who asks for one message reads those beside it
 
 
 class ParquetFile:
@@ -239,6 +242,7 @@ class ParquetFile:
     def __init__(self, file: Any, schema: pa.Schema) -> None:
         words = [field.name for field in schema if pa.types.is_string(field.type) and not field.name.endswith("_id")]
         numbers = [field.name for field in schema if _is_number(field.type)]
+        self._group_rows = _GROUP_PAYLOADS if "payload" in schema.names else _GROUP_ROWS
         self._writer = pq.ParquetWriter(
             file,
             schema,
@@ -250,7 +254,7 @@ class ParquetFile:
 
     def write(self, table: pa.Table) -> None:
         """The next rows."""
-        self._writer.write_table(table, row_group_size=_GROUP_ROWS)
+        self._writer.write_table(table, row_group_size=self._group_rows)
 
     def close(self) -> None:
         """Finish the file."""

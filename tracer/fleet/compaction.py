@@ -107,8 +107,11 @@ def _table(store: Store, folder: str, merge: Merge, schema: pa.Schema) -> pa.Tab
     tables = []
     for name in merge.files:
         with store.reading(f"{folder}/{name}") as source:
-            tables.append(pq.ParquetFile(source).read(use_threads=False).cast(schema))
-    return pa.concat_tables(tables)
+            tables.append(pq.ParquetFile(source).read(use_threads=False))
+    columns = pa.concat_tables(
+        [schema.empty_table(), *tables], promote_options="default"
+    )  # an earlier version had less
+    return columns.select(schema.names).cast(schema)
 
 
 def _write(store: Store, path: str, table: pa.Table) -> None:

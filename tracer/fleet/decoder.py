@@ -73,7 +73,7 @@ def files_of(deliveries: Sequence[Delivery]) -> Files:
         for place in places:
             try:
                 found = _opened(deliveries[place])
-                whole[found.origin.sequence] = (found, *content(found))
+                whole[found.origin.sequence] = (deliveries[place].payload, found, *content(found))
             except Damaged as error:
                 bad.append(Bad(place, str(error)))
         for block in blocks(run, whole):
@@ -81,7 +81,7 @@ def files_of(deliveries: Sequence[Delivery]) -> Files:
     return Files(sorted(files, key=lambda made: made.table == BATCHES), bad)
 
 
-_Whole = tuple[Opened, list[Batch], list[Batch]]
+_Whole = tuple[bytes, Opened, list[Batch], list[Batch]]
 
 
 def _opened(delivery: Delivery) -> Opened:
@@ -97,8 +97,8 @@ def _opened(delivery: Delivery) -> Opened:
 
 def _files(host: str, block: Block, messages: Sequence[_Whole]) -> Iterator[Made]:
     tables = Tables()
-    for found, facts, rows in messages:
-        tables.add(found, facts, rows)
+    for message in messages:
+        tables.add(*message)
     for date, table in by_day(tables.processes(), "began").items():
         yield Made(PROCESSES, host, date, block, parquet(table))
     for date, table in by_day(tables.events(), "time").items():

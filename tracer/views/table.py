@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tracer.answers.census import Census, Entry
 from tracer.text.escape import safe, safe_text
@@ -20,6 +21,15 @@ NameOf = Callable[[int], str]
 """uid in the initial user namespace -> what the column USER shows."""
 
 
+class OfHost(NamedTuple):
+    """What of a host is shown. census: all its processes, as of now_ns (wall clock)."""
+
+    host: str
+    census: Census
+    shown: Sequence[Entry]
+    now_ns: int
+
+
 def process_table(
     census: Census,
     shown: Sequence[Entry],
@@ -34,25 +44,38 @@ def process_table(
 
     containers, pids: with these columns. now_ns: the wall clock.
     """
-    titles = [
+    rows = _rows(OfHost("", census, shown, now_ns), name_of, containers, pids)
+    return columns(_titles(containers, pids), rows, line_width)
+
+
+def hosts_table(hosts: Sequence[OfHost], name_of: NameOf, *, pids: bool, line_width: int | None = None) -> TextColumns:
+    """As `process_table`, with the column HOST ahead, and always CONTAINER."""
+    rows = [[safe_text(one.host), *row] for one in hosts for row in _rows(one, name_of, True, pids)]
+    return columns([TextColumn("HOST"), *_titles(True, pids)], rows, line_width)
+
+
+def _titles(containers: bool, pids: bool) -> list[TextColumn]:
+    return [
         *([TextColumn("CONTAINER", gives_way=True, least=LEAST_PLACE)] if containers else []),
         *(TextColumn(title, right=True) for title in ("PID", "NSPID", "PPID", "NSPPID")),
         *([TextColumn("PIDS")] if pids else []),
         *(TextColumn(title) for title in ("USER", "STARTED", "STATE", "COMMAND")),
     ]
-    rows = [
+
+
+def _rows(of: OfHost, name_of: NameOf, containers: bool, pids: bool) -> list[list[str]]:
+    return [
         [
             *([place(entry)] if containers else []),
             *_numbers(entry),
             *([chain(entry)] if pids else []),
             user_of(entry, name_of),
-            short(entry.started_ns, now_ns),
+            short(entry.started_ns, of.now_ns),
             state(entry) or UNKNOWN,
-            f"{command_of(entry)} {reaper(census, entry)}" if entry.is_zombie else command_of(entry),
+            f"{command_of(entry)} {reaper(of.census, entry)}" if entry.is_zombie else command_of(entry),
         ]
-        for entry in shown
+        for entry in of.shown
     ]
-    return columns(titles, rows, line_width)
 
 
 def _numbers(entry: Entry) -> list[str]:

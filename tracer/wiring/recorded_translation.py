@@ -9,8 +9,13 @@ from tracer.typed.processes import Proc, parse_proc
 
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
+    from tracer.recording.source import RecordedSource
 
 
+_USED = (
+    *("tracer.past.translation", "tracer.recording.past", "tracer.recording.questions"),
+    *("tracer.recording.row_filter", "tracer.typed.moments"),
+)
 _MISSING = "--at and --during need a recording: --from FILE is missing"
 
 
@@ -27,12 +32,7 @@ def asking_a_recording(
 
     Raises NstraceError, and so does the function.
     """
-    from tracer.past.translation import Hindsight
     from tracer.recording.multiple_runs import run_of
-    from tracer.recording.past import read_past
-    from tracer.recording.questions import narrow, span_of
-    from tracer.recording.row_filter import RowFilter
-    from tracer.typed.moments import Span, parse_moment, parse_range
     from tracer.wiring.open_recordings import open_sources, sayer
 
     asked, say = list(map(parse_proc, procs)), sayer(quiet)
@@ -44,7 +44,24 @@ def asking_a_recording(
         kept = kept_files(say, first.strip() or None, (last.strip() if during else at) or None, missing=_MISSING)
         files, growing = [*kept.files], kept.growing
         at, during = (kept.begin, None) if at else (None, f"{kept.begin or ''}..{kept.end or ''}")
-    source = run_of(open_sources(files, (), (), say, growing), at, during)
+    return asking(run_of(open_sources(files, _USED, (), say, growing), at, during), asked, at, during, show, say)
+
+
+def asking(
+    source: RecordedSource,
+    asked: Sequence[Proc],
+    at: str | None,
+    during: str | None,
+    show: Callable[[Translation], str],
+    say: Callable[[str], None],
+) -> Callable[[Proc], str]:
+    """As `asking_a_recording`, of one run. say: writes a line for people."""
+    from tracer.past.translation import Hindsight
+    from tracer.recording.past import read_past
+    from tracer.recording.questions import narrow, span_of
+    from tracer.recording.row_filter import RowFilter
+    from tracer.typed.moments import Span, parse_moment, parse_range
+
     numbers, offset_ns = {proc.nr for proc in asked}, source.wall_offset_ns
 
     def window_in(span: Span) -> Span:

@@ -27,7 +27,7 @@ _USED = (
     *("tracer.text.hints", "tracer.typed.moments", "tracer.views.objects", "tracer.wiring.printing"),
     *("tracer.typed.descriptions", "tracer.typed.targets"),
 )
-_FOREVER_NS = 1 << 62
+FOREVER_NS = 1 << 62
 _FILES = (4, 32, 1 << 32)  # of a run are read until one tells
 _DESCRIBED = ("label", "image", "compose", "pod")
 _PID_DIGITS = 7  # of PID_MAX_LIMIT, include/linux/threads.h
@@ -38,11 +38,11 @@ def answer(files: Sequence[str], what: str | None, at: str | None, is_all: bool,
     the agent has kept. Raises NstraceError."""
     sources, until_ns = opened(files, at, quiet)
     if files or is_all:
-        return _answer(sources, what, at, is_all, as_json, until_ns)
+        return answer_of(sources, what, at, is_all, as_json, until_ns)
     failure = None
     for latest in _latest_first(sources):  # it is the last end that is asked for
         try:
-            return _answer([latest], what, None, is_all, as_json, until_ns)
+            return answer_of([latest], what, None, is_all, as_json, until_ns)
         except NstraceError as error:
             failure = failure or error
     assert failure
@@ -60,9 +60,10 @@ def _latest_first(sources: Sequence[RecordedSource]) -> Iterator[RecordedSource]
                 break
 
 
-def _answer(
+def answer_of(
     sources: Sequence[RecordedSource], what: str | None, at: str | None, is_all: bool, as_json: bool, until_ns: int
 ) -> str:
+    """As `answer`, of recordings that are open. until_ns: until when they are asked (wall clock)."""
     from tracer.views.objects import json_line
     from tracer.views.why import causes_text, ending_object, ending_text, exit_object, process_text
     from tracer.wiring.printing import line_width
@@ -119,7 +120,7 @@ def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[Reco
     sources = open_sources(files, (*_USED, "tracer.recording.source"), (), say, growing)
     check_complete(sources)
     if at is None:
-        return sources, _FOREVER_NS
+        return sources, FOREVER_NS
     source = run_of(sources, at)
     return [source], parse_moment(at, source.span())
 
@@ -143,7 +144,7 @@ def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> End
             ExitCode.NO_TARGET,
         )
     if not ends.found:
-        hint = "it was there when the recording ended" if until_ns == _FOREVER_NS else "a later TIME may show its end"
+        hint = "it was there when the recording ended" if until_ns == FOREVER_NS else "a later TIME may show its end"
         raise NstraceError(f"no life of {text} ended in {_names(sources)}", hint, ExitCode.NO_TARGET)
     return ends.found[-1]
 
