@@ -184,7 +184,9 @@ class _Search:
             (~is_until, self._next_exit_of, self._next_exit_ns, self._next),
         ):
             ended = which & hits.is_exit & (start == of[key])
-            exit_of[key[ended]], exit_ns[key[ended]] = start[ended], hits.ts[ended]
+            is_new = exit_of[key[ended]] != start[ended]
+            exit_ns[key[ended][is_new]], exit_of[key[ended]] = NEVER_NS, start[ended]
+            np.minimum.at(exit_ns, key[ended], hits.ts[ended])  # after a loss an end may be told again
 
     def of_parents(self, until_ns: int) -> _Search:
         """The search for what became of the parents of all processes that were found: from when each is named, until it
