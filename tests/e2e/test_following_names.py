@@ -119,8 +119,11 @@ def test_without_an_end_there_is_no_exit_code(start_container: Start, said: Path
     assert f"{container.name} has not ended, as far as was seen: its exit code is not known" in follow.said()
 
 
-def test_the_exit_code_of_a_container_that_is_not_there_yet(name: str, start_container: Start, said: Path) -> None:
-    with Following("-F", "--exit-code", name, stderr_to=said) as follow:
+@pytest.mark.parametrize("options", [(), ("--where", "event = 'exec'"), ("--comm", "nobody")])
+def test_the_exit_code_of_a_container_that_is_not_there_yet(
+    options: tuple[str, ...], name: str, start_container: Start, said: Path
+) -> None:
+    with Following("-F", "--exit-code", *options, name, stderr_to=said) as follow:
         wait_for(lambda: "waiting for one" in follow.said() and traces(follow))
         start_container(("sh", "-c", "sleep 0.5; exit 5"), name=name)
         follow.ended()

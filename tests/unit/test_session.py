@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import builders
+import numpy as np
 import pytest
 from builders import PIDNS
 
@@ -126,16 +127,21 @@ def test_ends_where_nobody_was_seen_and_nobody_can_come() -> None:
     assert session.summary.seconds and session.summary.seconds >= 0.2  # that is asked where somebody was seen
 
 
-def test_a_watcher_receives_what_is_shown() -> None:
-    taken: list[Batch] = []
+def nothing(batch: Batch, _containers: Attribution) -> Batch:
+    return batch.select(np.zeros(len(batch), dtype=bool))
+
+
+@pytest.mark.parametrize(("limits", "taken"), [(Limits(duration_s=0.1), 6), (Limits(count=4), 4), (Limits(duration_s=0.1, passing=nothing), 6)])
+def test_a_watcher_receives_what_does_not_pass_as_well(limits: Limits, taken: int) -> None:
+    received: list[Batch] = []
 
     class Watcher:
         def take(self, batch: Batch) -> None:
-            taken.append(batch)
+            received.append(batch)
 
     batch = builders.batch(*life(100), *life(101))
-    Session(Played(batch), Kinds(), ALL, Limits(count=4), watcher=Watcher()).run(lambda _text: None)
-    assert [len(batch) for batch in taken] == [4]
+    Session(Played(batch), Kinds(), ALL, limits, watcher=Watcher()).run(lambda _text: None)
+    assert [len(batch) for batch in received] == [taken]
 
 
 @pytest.mark.parametrize(("count", "shown"), [(1, "fork"), (2, "fork exec"), (4, "fork exec exit fork")])

@@ -123,7 +123,8 @@ class Session:
         recorder: BatchSink | None = None,
         watcher: BatchSink | None = None,
     ) -> None:
-        """recorder, watcher: receive what is shown; a watcher when it has been, and no empty batches."""
+        """recorder: receives what passes. watcher: receives, when that was shown, what has come, whether it passes or
+        not, up to what --count lets pass; and no empty batches."""
         self.summary = Summary(kinds=kinds)
         self._recorder, self._watcher = recorder, watcher
         self._source, self._view, self._limits = source, view, limits
@@ -185,7 +186,7 @@ class Session:
         table = self._source.table
         self._heard_s, self._idles = time.monotonic(), 0
         self._seen_anyone = self._seen_anyone or (table is not None and len(table) > 0)
-        containers, limits = self._source.attribution, self._limits
+        came, containers, limits = batch, self._source.attribution, self._limits
         if self._recorder:
             batch = self._cut(limits.kept(batch, containers))
             self._recorder.take(batch)
@@ -207,7 +208,7 @@ class Session:
         if text := self._view.render(batch, self._source.attribution):
             write(text)
         if self._watcher:
-            self._watcher.take(batch)
+            self._watcher.take(batch if self._left() == 0 else came)
 
     def _left(self) -> int | None:
         """How many events may still be shown; None: no limit."""
