@@ -131,7 +131,10 @@ def nothing(batch: Batch, _containers: Attribution) -> Batch:
     return batch.select(np.zeros(len(batch), dtype=bool))
 
 
-@pytest.mark.parametrize(("limits", "taken"), [(Limits(duration_s=0.1), 6), (Limits(count=4), 4), (Limits(duration_s=0.1, passing=nothing), 6)])
+@pytest.mark.parametrize(
+    ("limits", "taken"),
+    [(Limits(duration_s=0.1), 6), (Limits(count=4), 4), (Limits(duration_s=0.1, passing=nothing), 6)],
+)
 def test_a_watcher_receives_what_does_not_pass_as_well(limits: Limits, taken: int) -> None:
     received: list[Batch] = []
 
