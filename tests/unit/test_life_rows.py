@@ -131,8 +131,10 @@ def test_without_a_namespace_of_its_own_it_lives_from_its_first_program_on() -> 
         row(Kind.EXEC, 100, cgroup_id=CGROUP), fork(102, cgroup_id=CGROUP), exits(100, cgroup_id=CGROUP, status=4 << 8)
     )
     assert facts(found) == [LifeFact("started", WEB)]
-    (stopped,) = facts(stream.feed(exits(102, cgroup_id=CGROUP, status=SIGKILL)))
+    began_ns = int(found.rows["ts_ns"][found.rows["kind"] == Kind.CONTAINER][0])
+    (stopped,) = facts(stream.feed(exits(102, cgroup_id=CGROUP, status=SIGKILL, ts_ns=began_ns + 7)))
     assert (stopped.action, stopped.exit_code, stopped.processes) == ("stopped", 4, 1)
+    assert stopped.duration_ns == 7  # and not since its runtime forked it
     again = stream.feed(row(Kind.EXEC, 200, cgroup_id=CGROUP), exits(200, cgroup_id=CGROUP))
     assert [fact.action for fact in facts(again)] == ["started", "stopped"]
 

@@ -143,7 +143,7 @@ class LifeHints:
     def _is_newer(self, event: EngineEvent, past: Past, ts_ns: int) -> bool:
         """Whether another life had begun by then: it is that one's end."""
         life = self._lives.open(event.container_id)
-        return life is not None and past.ended_ns < life.first.start_ns < ts_ns
+        return life is not None and past.ended_ns < life.began_ns < ts_ns
 
     def _compared(self, event: EngineEvent, past: Past, ts_ns: int) -> Iterator[Batch]:
         """A row where the engine says of an end what the kernel does not."""

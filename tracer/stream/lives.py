@@ -40,7 +40,7 @@ LOST_END = "events were lost: that it has ended was found by a comparison with t
 class Life:
     """One life of a container, as far as it was seen.
 
-    first: its first process. pidns: the namespace that is its own; None: it has none. row: of the first process, which
+    first: its first process. began_ns: when that began; without a namespace of its own: to run a program. pidns: the namespace that is its own; None: it has none. row: of the first process, which
     says where it is. signals: what an engine says that it has sent. has_oom: the OOM killer has ended one of its
     processes; said_oom: an engine says so. exit, killer: of the first process, once it has exited. left: who lives on
     then; died: how many those were.
@@ -48,6 +48,7 @@ class Life:
 
     container: Container
     first: ProcId
+    began_ns: int
     pidns: PidnsId | None
     row: np.void
     chain: Chain
@@ -197,7 +198,7 @@ class Lives:
             return None  # what it runs yet is not the container's; the list has who was there before
         known = self._sharing.get(container.id)
         if known and is_listed and int(row["start_ns"]) < known.first.start_ns:
-            known.first, known.row = _process(row), row.copy()
+            known.first, known.began_ns, known.row = _process(row), int(row["start_ns"]), row.copy()
         if known:
             return None
         life = self._sharing[container.id] = _life(batch, at, container, chain_of(batch, at), None)
@@ -205,7 +206,7 @@ class Lives:
 
     def _begin(self, life: Life, at: int) -> Iterator[_Found]:
         row = life.row
-        if life.first.start_ns < self.began_ns or (row["kind"] == Kind.SNAPSHOT and row["flags"] & Flag.MOVED):
+        if life.began_ns < self.began_ns or (row["kind"] == Kind.SNAPSHOT and row["flags"] & Flag.MOVED):
             self._begun.put(life.container.id, 1)  # an engine may be about to say that it has started
             return
         self._begun.put(life.container.id, (self._begun.get(life.container.id) or 0) + 1)
@@ -284,7 +285,7 @@ class Lives:
             signal=signal,
             oom=oom,
             killed_by=life.killer,
-            duration_ns=max(0, int(last["ts_ns"]) - life.first.start_ns),
+            duration_ns=max(0, int(last["ts_ns"]) - life.began_ns),
             processes=life.died,
             first_pid=life.first.tgid,
             signals=life.signals or None,
@@ -330,7 +331,8 @@ def _bare(container: Container) -> Container:
 
 def _life(batch: Batch, at: int, container: Container, chain: Chain, pidns: PidnsId | None) -> Life:
     row = batch.rows[at]
-    return Life(container, _process(row), pidns, row.copy(), chain)
+    began_ns = int(row["ts_ns"] if row["kind"] == Kind.EXEC else row["start_ns"])
+    return Life(container, _process(row), began_ns, pidns, row.copy(), chain)
 
 
 def _process(row: np.void) -> ProcId:
