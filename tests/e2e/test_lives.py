@@ -181,6 +181,16 @@ def test_one_name_after_another(follow: Callable[..., Told], engine: Any, image:
     assert actions(events, name) == ["created", "started", "stopped", "removed"] * 20
 
 
+def test_of_a_project_all_that_happens_is_shown(
+    follow: Callable[..., Told], engine: Any, image: str, name: str
+) -> None:
+    told, labels = follow(f"compose:{name}"), {"com.docker.compose.project": name}
+    container = engine.containers.run(image, ["true"], name=name, detach=True, network_mode="none", labels=labels)
+    container.wait()
+    container.remove()
+    assert actions(told.whole(), name) == ["created", "started", "stopped", "removed"]
+
+
 def test_a_command_that_is_not_there(follow: Callable[..., Told], engine: Any, image: str, name: str) -> None:
     told = follow(f"{name}*")
     container = engine.containers.create(image, ["/none"], name=name, network_mode="none")
@@ -280,6 +290,10 @@ def test_a_command_that_crashes_is_told_each_time(
     assert {end["exit_code"] for end in stopped} == {3}
     assert [end["incarnation"] for end in stopped] == list(range(1, len(stopped) + 1))
     assert [event["incarnation"] for event in lives(events, action="started")] == list(range(1, len(stopped) + 1))
+    begun = [event["time"] for event in lives(events, action="started")]
+    for again in lives(events, action="restarting"):
+        ended_as = again["incarnation"]
+        assert stopped[ended_as - 1]["time"] < again["time"] < [*begun, "9"][ended_as]
     container.reload()
     assert container.attrs["RestartCount"] in (len(stopped) - 1, len(stopped))  # the next one may have been due
     assert f"{len(stopped)}  exit code 3" in why("--all", "--from", str(told.arrows))

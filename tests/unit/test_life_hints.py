@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from builders import SECOND_NS, WEB, exits
-from test_life_rows import SIGKILL, Stream, end, facts, first, member
+from builders import SECOND_NS, WEB, cgroup, exits
+from test_life_rows import OTHER_CGROUP, SIGKILL, Stream, end, facts, first, member
 
 from tracer.containers.cgroups import Silence
+from tracer.stream.batch import Batch
 from tracer.stream.life_hints import GRACE_NS, LifeHints
 from tracer.stream.metadata import Container, EngineEvent, Killer, LifeFact, SignalSent
 
@@ -21,8 +22,8 @@ LATER_NS = NOW_NS + GRACE_NS
 class Told(Stream):
     """A stream and an engine. means: whether a target means containers that were not seen."""
 
-    def __init__(self, means: bool = True) -> None:
-        super().__init__()
+    def __init__(self, means: bool = True, began_ns: int = 0) -> None:
+        super().__init__(began_ns=began_ns)
         self.hints = LifeHints(self.lives, lambda _container: means, lambda one: Container(one, ""), OFFSET_NS)
 
     def hear(self, *events: EngineEvent, now_ns: int = NOW_NS) -> list[LifeFact]:
@@ -201,3 +202,34 @@ def test_an_engine_that_starts_a_container_again_by_itself_has_no_word_for_it() 
     (again,) = told.hear()
     assert (again.action, again.said_by) == ("restarting", "engine")
     assert states == told.hear() == []
+
+
+def test_restarting_is_said_of_the_life_that_has_ended_though_the_next_one_runs() -> None:
+    told = Told()
+    told.hints = LifeHints(told.lives, lambda _container: True, lambda one: Container(one, ""), OFFSET_NS,
+                           lambda _id: "restarting")  # fmt: skip
+    again, ended = msgspec.structs.replace(WEB, incarnation=2), 10 * SECOND_NS
+    told.feed(first(), end(100, 1, ts_ns=ended))
+    told.feed(cgroup(OTHER_CGROUP, again), first(200, 5, cgroup_id=OTHER_CGROUP, start_ns=ended + SECOND_NS))
+    rows = told.hints.take([said("die", ended + 1)], NOW_NS)
+    assert [(fact.action, fact.container.label) for fact in facts(rows)] == [("restarting", "web")]
+    assert rows.rows["ts_ns"].tolist() == [ended + 1]
+
+
+def test_what_was_before_the_trace_is_no_news_but_for_an_end() -> None:
+    told, before = Told(began_ns=50 * SECOND_NS), 49 * SECOND_NS
+    old = [said(action, before) for action in ("create", "start", "pause", "unpause", "rename", "restart")]
+    rows = told.hints.take([*old, said("die", before, exitCode="3"), said("destroy", before)], NOW_NS)
+    rows = Batch.concat([rows, told.hints.take([], LATER_NS)])
+    assert {(fact.action, fact.exit_code, fact.doubt) for fact in facts(rows)} == {
+        ("removed", None, "docker says so, of the time before the trace began"),
+        ("stopped", 3, "docker says so, of the time before the trace began"),
+    }
+    assert set(rows.rows["ts_ns"].tolist()) == {50 * SECOND_NS}
+    assert [fact.action for fact in told.hear(said("create", 51 * SECOND_NS))] == ["created"]
+
+
+def test_a_container_that_was_not_seen_has_the_labels_of_its_event() -> None:
+    told = Told()
+    (created,) = told.hear(msgspec.structs.replace(said("create"), labels={"com.docker.compose.project": "shop"}))
+    assert created.container.labels == {"com.docker.compose.project": "shop"}

@@ -64,7 +64,7 @@ def test_what_happens(fake: FakeEngine, channel: Channel) -> None:
     fake.events += [event(A, "die", now_ns, exitCode="137"), event(B, "start", now_ns + 1, "db")]
     assert listener.hears(2) == [
         EngineEvent(A, "die", now_ns, "docker", "web", "nginx:1.27", {"exitCode": "137"}),
-        EngineEvent(B, "start", now_ns + 1, "docker", "db", "nginx:1.27", {}),
+        EngineEvent(B, "start", now_ns + 1, "docker", "db", "nginx:1.27", {}, {"a.label": "x"}),
     ]
     assert listener.missed == []
 

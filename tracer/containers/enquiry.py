@@ -113,7 +113,7 @@ class Enquiry:
             oldest = self._events.popleft()
             self._missed.append(Period(oldest.engine, oldest.time_ns, oldest.time_ns + 1))
         facts = (said.id, said.action, said.time_ns, said.engine, said.name, said.image, said.attributes)
-        self._events.append(EngineEvent(*facts))
+        self._events.append(EngineEvent(*facts, said.labels))
 
     def events(self) -> list[EngineEvent]:
         """What has happened to containers since the last call, as their engines say, in the order in which it came:

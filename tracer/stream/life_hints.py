@@ -2,7 +2,7 @@
 
 What only an engine knows (created, paused, renamed, health, removed, restarting) becomes a row by its word, at its
 time. When a container starts and ends, the kernel decides: an engine's word becomes a row only where the two differ,
-and says how.
+and says how. What an engine says of the time before the trace is no news, but for an end, which may be waited for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ GRACE_NS = 2_000_000_000
 _CLOCKS_NS = 50_000_000  # so far the wall clock may have moved against the clock of the events
 _MAX_WAITING = 4096
 _UNSEEN = "says so; no process of it was seen"
+_EARLIER = "says so, of the time before the trace began"
+_ENDS = ("stopped", "removed")
 ALIVE = "still alive"
 """What a doubt ends with where the kernel speaks against an end."""
 _ACTIONS = {
@@ -84,11 +86,12 @@ class LifeHints:
         """Of containers that have ended, those that their engine is about to start again: it has no word for that, but
         a state while it waits, which comes a moment after its word that they died."""
         for container_id, (event, until_ns) in list(self._ended.items()):
+            ts_ns = self._time(event, now_ns)
             state = self._state(container_id)
             if (isinstance(state, str) and state != "running") or now_ns > until_ns:
                 del self._ended[container_id]
             if state == "restarting":
-                yield from self._row(event, now_ns, "restarting")
+                yield from self._row(event, ts_ns, "restarting", past=self._life_at(container_id, ts_ns))
 
     def _heard(self, event: EngineEvent, now_ns: int) -> Iterator[Batch]:
         life, ts_ns = self._lives.open(event.container_id), self._time(event, now_ns)
@@ -178,6 +181,12 @@ class LifeHints:
         self, event: EngineEvent, ts_ns: int, action: str, *, past: Life | None = None, **members: object
     ) -> Iterator[Batch]:
         life = past or self._last_life(event.container_id)
+        if ts_ns < self._lives.began_ns:
+            if action not in _ENDS:
+                return
+            ts_ns = self._lives.began_ns
+            if not str(members.get("doubt")).endswith(ALIVE):
+                members["doubt"] = f"{event.engine} {_EARLIER}"
         container = self._container(event, life)
         if life or self._means(container):
             fact = LifeFact(action, container, said_by="engine", **members)  # type: ignore[arg-type]
@@ -188,19 +197,28 @@ class LifeHints:
         ended = self._lives.past(container_id)
         return self._lives.open(container_id) or (ended[-1].life if ended else None)
 
+    def _life_at(self, container_id: str, ts_ns: int) -> Life | None:
+        """The life of a container that was the last to begin before then."""
+        lives = [past.life for past in self._lives.past(container_id)]
+        lives += [life for life in [self._lives.open(container_id)] if life]
+        return next((life for life in reversed(lives) if life.began_ns < ts_ns), None)
+
     def _container(self, event: EngineEvent, life: Life | None) -> Container:
         """The container as it is shown; of a renamed one by its new name."""
         if life is None:
             known = self._described(event.container_id)
             image = event.image or known.image
-            found = msgspec.structs.replace(known, runtime=event.engine, name=event.name, image=image, incarnation=0)
+            labels = event.labels or known.labels
+            found = msgspec.structs.replace(
+                known, runtime=event.engine, name=event.name, image=image, labels=labels, incarnation=0
+            )
             return self._to_come(found, event.action == "create")
         container = self._lives.current(life)
         return msgspec.structs.replace(container, name=event.name) if event.action == "rename" else container
 
     def _time(self, event: EngineEvent, now_ns: int) -> int:
-        """When it happened (CLOCK_BOOTTIME), as the engine says, but not ahead of the stream, nor later than now."""
-        return min(now_ns, max(self._lives.began_ns, event.time_ns - self._wall_offset_ns))
+        """When it happened (CLOCK_BOOTTIME), as the engine says, but not later than now."""
+        return min(now_ns, event.time_ns - self._wall_offset_ns)
 
 
 def _exit_code(event: EngineEvent) -> int | None:

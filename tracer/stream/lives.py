@@ -40,10 +40,10 @@ LOST_END = "events were lost: that it has ended was found by a comparison with t
 class Life:
     """One life of a container, as far as it was seen.
 
-    first: its first process. began_ns: when that began; without a namespace of its own: to run a program. pidns: the namespace that is its own; None: it has none. row: of the first process, which
-    says where it is. signals: what an engine says that it has sent. has_oom: the OOM killer has ended one of its
-    processes; said_oom: an engine says so. exit, killer: of the first process, once it has exited. left: who lives on
-    then; died: how many those were.
+    first: its first process. began_ns: when that began; without a namespace of its own: to run a program. pidns: the
+    namespace that is its own; None: it has none. row: of the first process, which says where it is. signals: what an
+    engine says that it has sent. has_oom: the OOM killer has ended one of its processes; said_oom: an engine says so.
+    exit, killer: of the first process, once it has exited. left: who lives on then; died: how many those were.
     """
 
     container: Container

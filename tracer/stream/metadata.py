@@ -217,7 +217,7 @@ class EngineEvent(msgspec.Struct, frozen=True):
 
     action: in docker's words: create, start, restart, die, kill, stop, oom, pause, unpause, rename, destroy,
     health_status, exec_create, exec_start, exec_die. time_ns: by the wall clock. attributes: exitCode, signal, execID,
-    oldName and the like, bounded.
+    oldName and the like, bounded. labels: of the container, where it begins or ends.
     """
 
     container_id: str
@@ -227,6 +227,7 @@ class EngineEvent(msgspec.Struct, frozen=True):
     name: str | None
     image: str | None
     attributes: dict[str, str]
+    labels: dict[str, str] = {}
 
 
 class ExecFact(msgspec.Struct, frozen=True):
