@@ -241,13 +241,14 @@ BASES = {  # how each command is run, with strangers' words wherever there is ro
     "fleet": [
         [HOSTILE],
         *([verb, "--help"] for verb in ("init", "publish", "archive", "compact", "hosts", "sql", "follow")),
-        *([verb, "--help"] for verb in ("ps", "translate", "why", "summary")),
+        *([verb, "--help"] for verb in ("ps", "translate", "why", "summary", "join")),
         *(
             [verb, f"{HOSTILE}:{HOSTILE}", "--from", where]
             for verb in ("ps", "translate", "why", "summary")
             for where in (NAME, FILE)
         ),
         *(["translate", HOSTILE, "--from", FOLDER], ["why", "a", "--from", FOLDER]),
+        *(["join", log, "--from", NAME, "--on", HOSTILE, "--time-column", HOSTILE] for log in (FILE, HOSTILE)),
         *(["init", *how] for how in (["--nats", HOSTILE], ["--keep", HOSTILE], ["--max-bytes", HOSTILE], [])),
         ["init", "--nats", "nats://127.0.0.1:1", "--creds", NAME],
         *(["publish", "--from", FOLDER, *how] for how in (["--host", HOSTILE], ["--cluster", HOSTILE], [])),

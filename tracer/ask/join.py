@@ -183,9 +183,9 @@ class Join:
 
     def _answers(self, piece: pa.Table) -> _Found:
         count = len(piece)
-        numbers = _numbers_in(_column(piece, self._on.number))
+        numbers = numbers_in(column_of(piece, self._on.number))
         groups = self._groups_of(piece)
-        moments = moments_in(_column(piece, self._on.time), self._years)
+        moments = moments_in(column_of(piece, self._on.time), self._years)
         why = np.full(count, _CODES[Unanswered.NOT_RECORDED])
         why[np.setdiff1d(np.arange(count), moments.line)] = _CODES[Unanswered.NO_TIME]
         why[groups < 0] = _CODES[Unanswered.NO_CONTAINER]
@@ -200,7 +200,7 @@ class Join:
         """The number of each line's container, -1: it names none."""
         if not self._on.container:
             return np.full(len(piece), _HOST)
-        texts = pc.dictionary_encode(_column(piece, self._on.container).cast(pa.string()))
+        texts = pc.dictionary_encode(column_of(piece, self._on.container).cast(pa.string()))
         words = [None if word is None else word.removeprefix("/") for word in texts.dictionary.to_pylist()]
         new = dict.fromkeys(word for word in words if word and word not in self._groups)
         self._add_groups(list(new)[: _MAX_GROUPS - len(self._groups)])
@@ -326,19 +326,20 @@ def _combine(found: _Found, line: int, meant: _Meant, names: Callable[[NDArray[n
         found.moment_ns[line] = meant.moment_ns[answered[0]]
 
 
-def _column(piece: pa.Table, name: str) -> pa.Array:
+def column_of(piece: pa.Table, name: str) -> pa.Array:
+    """A column in one piece."""
     column = piece[name].combine_chunks()
     return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
 def _values(column: pa.ChunkedArray) -> NDArray[Any]:
-    array = _column(pa.table([column], ["x"]), "x")
+    array = column_of(pa.table([column], ["x"]), "x")
     if pa.types.is_boolean(array.type):
         return np.asarray(values_of(array.cast(pa.int8())) != 0)
     return values_of(array.cast(pa.int64()), -1).copy()
 
 
-def _numbers_in(column: pa.Array) -> NDArray[np.int64]:
+def numbers_in(column: pa.Array) -> NDArray[np.int64]:
     """The PIDs in a column; 0: there is none."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracer.commands import fleet_ask
+from tracer.commands import fleet_ask, fleet_join
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
 from tracer.wiring.result_options import Result, result_options
@@ -382,5 +382,5 @@ def follow(
     return 0
 
 
-for _asking in (fleet_ask.ps, fleet_ask.translate, fleet_ask.why, fleet_ask.summary):
+for _asking in (fleet_ask.ps, fleet_ask.translate, fleet_ask.why, fleet_ask.summary, fleet_join.join):
     command.add_command(_asking)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -10,12 +10,11 @@ import click
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_file
+from tracer.wiring.joining import check_columns, summary, write_pieces
 from tracer.wiring.result_options import Result, result_options
 from tracer.wiring.spill import spill_folder
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from tracer.ask.answer import Form
     from tracer.ask.database import Room
     from tracer.ask.join import On
@@ -141,7 +140,7 @@ def _write(
         raise NstraceError("a join reads recordings twice, and a pipe can be read once", hint, ExitCode.USAGE)
     check_complete(sources)
     log = read_log(fd, name)
-    _check_columns(log.schema.names, on, PREFIX)
+    check_columns(log.schema.names, filter(None, (on.container, on.number, on.time)), PREFIX)
     for source in sources:
         source.decode_ahead(threads.reading.pool)
     runs = build(threads.database, sources)
@@ -152,38 +151,6 @@ def _write(
     pieces = threads.joining.of(join.joined(piece) for piece in log.pieces)
     first = next(pieces, None)
     first = join.joined(log.schema.empty_table()) if first is None else first
-    rows = form(first.schema, _batches(first, pieces), file)
-    file.flush()
-    say(_summary(join.counts))
+    rows = write_pieces(first, pieces, form, file)
+    say(summary(join.counts))
     return counted(rows, "row")
-
-
-def _batches(first: pa.Table, pieces: Iterator[pa.Table]) -> Iterator[pa.RecordBatch]:
-    yield from first.to_batches(1 << 14)
-    del first
-    for piece in pieces:
-        yield from piece.to_batches(1 << 14)
-
-
-def _check_columns(names: Sequence[str], on: On, prefix: str) -> None:
-    """Raises NstraceError (usage) where the log has not the columns that were typed, or those that are added."""
-    from tracer.text.hints import near, shown
-
-    for name in filter(None, (on.container, on.number, on.time)):
-        if name not in names:
-            hint = f"{near(name, names)}its columns: {shown(list(names))}"
-            raise NstraceError(f"the log has no column {name}", hint, ExitCode.USAGE)
-    if taken := [name for name in names if name.startswith(prefix)]:
-        hint = f"rename {shown(taken)}"
-        raise NstraceError(
-            f"the log has columns that begin with {prefix}, as those that are added", hint, ExitCode.USAGE
-        )
-
-
-def _summary(counts: dict[str, int]) -> str:
-    """How many lines have a process, and why others have none: a line for people."""
-    from tracer.text.counted import counted
-
-    lines, joined = sum(counts.values()), counts.get("", 0)
-    others = sorted(((count, why) for why, count in counts.items() if why), reverse=True)
-    return "; ".join([f"{counted(lines, 'line')}, {joined} joined", *(f"{count} not: {why}" for count, why in others)])

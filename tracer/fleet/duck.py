@@ -70,9 +70,19 @@ def translate(database: duckdb.DuckDBPyConnection, logs: Any, columns: Sequence[
     """The rows of the log, in any order, each with the process that it is about, as `tracer.fleet.spark.translate`
     gives them. The tables `processes`, `gaps` and `runs` are in the database. logs: anything that DuckDB can read, with
     these columns; on.time is ns since 1970."""
-    database.register("logs", logs)
-    dialect = DuckDialect()
+    make_steps(database, on)
+    return answered(database, logs, columns, on)
+
+
+def make_steps(database: duckdb.DuckDBPyConnection, on: On) -> None:
+    """Make the tables that `answered` asks, in place of those for others."""
     with errors_of(""):
-        for name, text in steps(on, dialect).items():
-            database.execute(f"create or replace temp table {name} as {text}")
-        return database.sql(answers(on, dialect, columns)).to_arrow_table()
+        for name, text in steps(on, DuckDialect()).items():
+            database.execute(f"create or replace temp table {name} as {text}").fetchall()
+
+
+def answered(database: duckdb.DuckDBPyConnection, logs: Any, columns: Sequence[str], on: On) -> pa.Table:
+    """As `translate`, when `make_steps` was called for the same."""
+    database.register("logs", logs)
+    with errors_of(""):
+        return database.sql(answers(on, DuckDialect(), columns)).to_arrow_table()
