@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, batch, cgroup, entry, exits, fork, session
 from recordings import record
@@ -105,6 +106,24 @@ def test_of_a_recording(file: Path) -> None:
     assert lines[0].endswith("exit 3     0 sh '\\x1b'")
     assert lines[1].split()[:5] == ["web@2", "120", "9", "enter", "?"]
     assert run("--from", file, "-q", "web") == "110\n120\n"
+
+
+@pytest.mark.parametrize("named_at", [3, 6], ids=["while it lasts", "after its end"])
+def test_a_name_that_came_late_is_its_name(named_at: int, tmp_path: Path) -> None:
+    nameless = msgspec.structs.replace(WEB, name=None)
+    rows = [
+        cgroup(7, nameless),
+        fork(100, [(PIDNS, 1)], cgroup_id=7),
+        session("began", nameless, 1, 7, pids=[110, 7]),
+        fork(110, [(PIDNS, 7)], cgroup_id=7, session=1, start_ns=2 * SECOND_NS),
+        exits(110, [(PIDNS, 7)], cgroup_id=7, session=1, start_ns=2 * SECOND_NS),
+        session("ended", nameless, 1, 7, pids=[110, 7]),
+    ]
+    for made in rows:
+        made.event["chain"]["inum"][0], made.event["chain"]["gen"][0] = rows[1].event["chain"][["inum", "gen"]][0]
+    rows.insert(named_at, cgroup(7, WEB))
+    record(tmp_path / "web.arrows", [batch(*rows)])
+    assert run("--from", tmp_path / "web.arrows").splitlines()[1].split()[0] == "web@1"
 
 
 def test_of_a_moment(file: Path) -> None:

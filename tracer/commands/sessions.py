@@ -138,6 +138,6 @@ def _of_run(source: RecordedSource, at: str | None) -> Iterator[Session]:
 
     if at is not None:
         source.show(Span(0, moment_of(source, at)))
-    so_far = SessionsSoFar(source.wall_offset_ns)
+    so_far = SessionsSoFar(source.attribution, source.wall_offset_ns)
     so_far.take(source.batches(lambda: 0.0))
     yield from so_far.found(only_living=at is not None)

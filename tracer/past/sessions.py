@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 
 from tracer.answers.sessions import Session
-from tracer.stream.attribution import fact_of
+from tracer.stream.attribution import Attribution, fact_of
 from tracer.stream.batch import Batch, of_kind
-from tracer.stream.metadata import SessionFact
+from tracer.stream.metadata import Container, SessionFact
 from tracer.stream.repair import identities
 from tracer.stream.schema import LIFE_KINDS, Kind
 
 
 class SessionsSoFar:
-    """Receives the batches of a run in order. wall_offset_ns: wall clock minus boottime."""
+    """Receives the batches of a run in order. attribution: what is known of containers by then; wall_offset_ns: wall
+    clock minus boottime."""
 
-    def __init__(self, wall_offset_ns: int) -> None:
-        self._wall_offset_ns = wall_offset_ns
+    def __init__(self, attribution: Attribution, wall_offset_ns: int) -> None:
+        self._attribution, self._wall_offset_ns = attribution, wall_offset_ns
         self._facts: dict[int, SessionFact] = {}
+        self._rows: dict[int, Batch] = {}  # the last that was said of each
         self._ended_ns: dict[int, int] = {}
         self._living: dict[int, dict[int, int]] = {}  # session -> identity -> PID
 
@@ -35,7 +38,7 @@ class SessionsSoFar:
     def _note(self, batch: Batch, at: int) -> None:
         fact = fact_of(batch, at)
         assert isinstance(fact, SessionFact)
-        self._facts[fact.number] = fact
+        self._facts[fact.number], self._rows[fact.number] = fact, batch.part(at, at + 1)
         if fact.action == "ended":
             told_ns = int(batch.rows["ts_ns"][at])  # a moment after the end where somebody outlived it
             ended_ns = told_ns if fact.duration_ns is None else fact.since_ns + fact.duration_ns
@@ -58,11 +61,16 @@ class SessionsSoFar:
         sessions = [self._session(number, fact) for number, fact in sorted(self._facts.items())]
         return [one for one in sessions if not only_living or one.ended_ns is None or one.living]
 
+    def _container(self, number: int) -> Container | None:
+        """The container of a session, by the name that came later if it had none yet."""
+        found = self._attribution.of_row(self._rows[number], 0)
+        return found and msgspec.structs.replace(found, labels={})  # as the rows of sessions have it
+
     def _session(self, number: int, fact: SessionFact) -> Session:
         ended_ns = self._ended_ns.get(number)
         return Session(
             number=number,
-            container=fact.container,
+            container=self._container(number),
             pids=tuple(fact.pids),
             kind=fact.kind,
             user=fact.user,
