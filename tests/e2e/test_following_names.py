@@ -116,7 +116,21 @@ def test_without_an_end_there_is_no_exit_code(start_container: Start, said: Path
     with Following("--exit-code", "--duration", "0.5", container.name, stderr_to=said) as follow:
         follow.ended()
     assert follow.process.returncode == 1
-    assert f"{container.name} has not ended, as far as was seen: its exit code is not known" in follow.said()
+    assert f"no end of {container.name} was seen: its exit code is not known" in follow.said()
+
+
+def test_the_exit_code_of_a_container_that_gets_the_name_when_it_has_ended(
+    name: str, start_container: Start, said: Path
+) -> None:
+    with Following("-F", "--exit-code", f"{name}-new", stderr_to=said) as follow:
+        wait_for(lambda: "waiting for one" in follow.said())
+        container = start_container(["sh", "-c", "exit 7"], name=name)
+        container.wait()
+        wait_for(lambda: traces(follow))
+        container.rename(f"{name}-new")
+        follow.ended()
+    assert follow.process.returncode == 7
+    assert "it had ended before: exit 7, as its engine reports it" in follow.said()
 
 
 @pytest.mark.parametrize("options", [(), ("--where", "event = 'exec'"), ("--comm", "nobody")])

@@ -42,6 +42,19 @@ def test_of_a_command_that_never_ran_the_engine_says_the_exit_code(said: int | N
     assert lifetime.exit_code == code
 
 
+@pytest.mark.parametrize(("said", "code"), [(7, 7), (None, None)], ids=["ended", "runs"])
+def test_what_gets_the_name_when_it_has_ended_is_not_waited_for(said: int | None, code: int | None) -> None:
+    lines: list[str] = []
+    ended: list[bool] = []
+    lifetime = TargetLifetime((BY_NAME,), lambda _id: None, lines.append, endless=False,
+                              at_end=lambda: ended.append(True), ended_before=lambda _id: said)  # fmt: skip
+    lifetime.take(batch(told("renamed", old_name="old")))
+    assert (lifetime.exit_code, bool(ended)) == (code, code is not None)
+    assert ("it had ended before: exit 7, as its engine reports it" in lines) is bool(ended)
+    lifetime.take(batch(told("stopped", exit_code=3)))
+    assert (lifetime.exit_code, len(ended)) == (code or 3, 1)
+
+
 class Followed:
     """A lifetime with what it has said; state: what the engine answers."""
 

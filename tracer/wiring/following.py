@@ -115,6 +115,7 @@ def followed(
         lifetime = TargetLifetime(
             resolved.targets, enquiry.state, say, running=resolved.running, endless=endless, at_end=at_end,
             never_ran=lambda container_id: _code_by_engine(names, container_id),
+            ended_before=lambda container_id: _code_before(names, container_id),
         )  # fmt: skip
         yield Followed(source, lifetime, enquiry)
 
@@ -140,6 +141,14 @@ def _check_last(names: Names, container_id: str, name: str, since_ns: int) -> No
     last = names.last(container_id)
     if last and last.state in _OVER and last.started_ns >= since_ns:
         raise HasEnded(name, last.exit_code)
+
+
+def _code_before(names: Names, container_id: str) -> int | None:
+    """The exit code of a container that does not run any more, as its engine reports it."""
+    with contextlib.suppress(NstraceError):
+        if (last := names.last(container_id)) and last.state in _OVER:
+            return last.exit_code
+    return None
 
 
 def _code_by_engine(names: Names, container_id: str) -> int | None:
@@ -285,7 +294,7 @@ def _follow_until(
 def _container_code(name: str, lifetime: TargetLifetime, say: Callable[[str], None]) -> int:
     """The exit code of the container that was followed; 1 where it is not known."""
     if lifetime.exit_code is None:
-        say(f"{name} has not ended, as far as was seen: its exit code is not known")
+        say(f"no end of {name} was seen: its exit code is not known")
         return int(ExitCode.FAILURE)
     return lifetime.exit_code
 

@@ -27,7 +27,8 @@ class LifeLines:
     container stops.
 
     once: what comes behind the first end is not looked at. last: by target, as typed, what was said last of how its
-    container ended. removed: those that exist no more.
+    container ended. removed: those that exist no more. renamed: by target, the id of a container that was renamed to
+    it.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class LifeLines:
     ) -> None:
         self.last: dict[str, LifeFact] = {}
         self.removed: set[str] = set()
+        self.renamed: dict[str, str] = {}
         self._targets = [target for target in targets if target.kind in _NAMING]
         self._say, self._waits, self._once = say, waits, once
 
@@ -60,6 +62,8 @@ class LifeLines:
                 self.removed.difference_update(meant)
             case "removed":
                 self.removed.update(meant)
+            case "renamed":
+                self.renamed.update(dict.fromkeys(meant, fact.container.id))
             case "stopped":
                 for text in meant:
                     if fact.said_by == "kernel" or (_is_believed(fact) and not _says_how(self.last.get(text))):

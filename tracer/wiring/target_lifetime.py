@@ -18,8 +18,9 @@ class TargetLifetime:
     """Receives every batch; asked when no process has lived for a while. state: id of a container -> its state, as the
     engine reports it. say: writes a line for people. running: ids of the containers that ran when they were looked up.
     endless: never end: what has ended may come again. at_end: called when the first container has ended, whatever comes
-    behind it. never_ran: the exit code that an engine gives a container, by its id, whose command it could not run;
-    None: it says none."""
+    behind it; ended_before: the exit code that an engine gives a container, by its id, that had ended when it got the
+    name of a TARGET; None: it had not, or that is not known. never_ran: the exit code that an engine gives a container,
+    by its id, whose command it could not run; None: it says none."""
 
     def __init__(
         self,
@@ -31,20 +32,31 @@ class TargetLifetime:
         endless: bool = False,
         at_end: Callable[[], object] | None = None,
         never_ran: Callable[[str], int | None] = lambda _id: None,
+        ended_before: Callable[[str], int | None] = lambda _id: None,
     ) -> None:
         self._targets, self._state, self._say = targets, state, say
         self._running, self._is_endless = frozenset(running), endless
         self._lines = LifeLines(targets, say, waits=endless, once=at_end is not None)
         self._is_waiting = False
-        self._at_end, self._never_ran = at_end, never_ran
+        self._at_end, self._never_ran, self._ended_before = at_end, never_ran, ended_before
+        self._code: int | None = None  # of one that had ended before
 
     def take(self, batch: Batch) -> None:
         """Receive the next batch."""
         self._lines.take(batch)
-        if (at_end := self._at_end) and self._lines.has_end:
+        if (at_end := self._at_end) and (self._lines.has_end or self._had_ended()):
             self._at_end = None
             self._ends()
             at_end()
+
+    def _had_ended(self) -> bool:
+        """Whether a container that has got the name of a TARGET by now had ended before; says so."""
+        renamed, self._lines.renamed = self._lines.renamed, {}
+        for container_id in renamed.values():
+            if (code := self._ended_before(container_id)) is not None:
+                self._code = code
+                self._say(f"it had ended before: exit {code}, as its engine reports it")
+        return self._code is not None
 
     def is_over(self) -> bool:
         """Whether all targets are namespaces, which have ended, or containers that have stopped; says so. What the
@@ -73,6 +85,8 @@ class TargetLifetime:
     def exit_code(self) -> int | None:
         """That of the container that ended last, as a shell reports it; None: none has ended, or it is not known. Of
         one whose command was never run what the kernel has seen is the end of its runtime."""
+        if self._code is not None:
+            return self._code
         last = next(reversed(self._lines.last.values()), None)
         if last and last.doubt == NEVER_RAN and (code := self._never_ran(last.container.id)) is not None:
             return code
