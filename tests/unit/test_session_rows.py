@@ -257,6 +257,18 @@ def test_runtimes_that_put_their_first_process_into_the_cgroup(stream: Stream) -
     assert stream.take(host(Kind.EXEC, 92, 92, b"sh")) == [1]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_makes_a_container_by_hand_is_no_visitor(at_once: bool, stream: Stream) -> None:
+    """It enters the cgroup, and has its child begin a PID namespace there."""
+    child_of = {"parent_tgid": 80, "parent_start_ns": 80, "old_tid": 80, "parent_vtgid": 0}
+    first = fork(81, [(PIDNS + 1, 1)], start_ns=81, cgroup_id=OF_DB, comm=b"unshare", **child_of)
+    rows = [host(Kind.SNAPSHOT, 80, 80, b"sh", flags=Flag.MOVED), host(Kind.EXEC, 80, 80, b"unshare"), first]
+    marks = stream.take(*rows) if at_once else [mark for one in rows for mark in stream.take(one)]
+    assert marks == [0] * 3
+    later = host(Kind.SNAPSHOT, 95, 95, b"bash", flags=Flag.MOVED)
+    assert stream.take(later) == [1]
+
+
 def test_who_is_moved_into_a_cgroup_comes_from_outside(stream: Stream) -> None:
     stream.take(host(Kind.SNAPSHOT, 80, 80, b"sh"))
     moved = host(Kind.SNAPSHOT, 95, 95, b"bash", flags=Flag.MOVED)

@@ -70,15 +70,14 @@ class Visitors:
         self._pairs: dict[PairKey, _Pair] = {}
         self._learned = 0
         self._begun: Lru[str, None] = Lru(_MAX_KNOWN)  # the labels of containers whose first process was seen
+        self._begin_at: dict[str, int] = {}  # of those whose it is in this batch, where
         self._doors: Lru[int, None] = Lru(_MAX_KNOWN)  # a runtime's processes that become a container's, by identity
 
     def find(self, batch: Batch) -> list[Visitor]:
         """Who comes in with these rows, in their order."""
         rows = batch.rows
         pairs = self._pairs_of(batch)
-        for pair in pairs:
-            if pair.container and not pair.is_shared and pair.container.label not in self._begun:
-                self._begun.put(pair.container.label, None)
+        self._note_begun(batch, pairs)
         shares = [pair.is_shared for pair in pairs]
         if True not in shares and not len(batch.parentless):
             return []
@@ -93,6 +92,17 @@ class Visitors:
         if is_shared.any():
             found += self._by_cgroup(batch, is_shared & lives, pairs)
         return sorted((one for one in found if one), key=lambda one: one.at)
+
+    def _note_begun(self, batch: Batch, pairs: list[_Pair]) -> None:
+        """Note which containers with a PID namespace of their own have begun before this batch, and which begin in it:
+        who comes into a container's cgroup ahead of its first process is no visitor, but makes it."""
+        for label in self._begin_at:
+            self._begun.put(label, None)
+        self._begin_at.clear()
+        for pair, at in zip(pairs, batch.pairs.first, strict=True):
+            if pair.container and not pair.is_shared and pair.container.label not in self._begun:
+                label = pair.container.label
+                self._begin_at[label] = min(at, self._begin_at.get(label, at))
 
     def _pairs_of(self, batch: Batch) -> list[_Pair]:
         """What is known of each pair; worked out again where anything was learned of containers."""
@@ -200,7 +210,7 @@ class Visitors:
         was_door = identity in self._doors
         self._doors.pop(identity)
         is_listed = (row["kind"] == Kind.SNAPSHOT and not row["flags"] & _MOVED) or row["flags"] & _LISTED
-        is_first = own.label not in self._begun
+        is_first = own.label not in self._begun and at <= self._begin_at.get(own.label, at)
         self._begun.put(own.label, None)
         if is_first or is_listed or (row["kind"] == Kind.EXEC and not was_door):
             return None
