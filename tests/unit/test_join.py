@@ -9,9 +9,11 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +28,7 @@ from tracer.answers.translation import Translation
 from tracer.ask.database import connect
 from tracer.ask.join import NEEDED, Join, On
 from tracer.ask.lives import build
+from tracer.ask.log_numbers import numbers_in
 from tracer.ask.log_times import moments_in
 from tracer.ask.tables import Tables, readings
 from tracer.errors import NstraceError
@@ -35,6 +38,7 @@ from tracer.recording.past import read_past
 from tracer.recording.source import RecordedSource
 from tracer.stream.metadata import split_args
 from tracer.text.escape import decode
+from tracer.text.log_numbers import pid_in
 from tracer.text.stamps import moments_of
 from tracer.text.times import rfc3339
 from tracer.typed.processes import Proc, parse_space
@@ -174,6 +178,36 @@ def test_timestamps_of_parquet(unit: str, in_zone: Any) -> None:
     assert (aware.begin_ns.tolist(), aware.end_ns.tolist()) == ([WALL_NS], [WALL_NS + length - 1])
 
 
+def test_blanks_around_a_name_are_none_of_it(tmp_path: Path) -> None:
+    made = World(5, losses=False)
+    paths = record(tmp_path / "x.arrows", made, 1000)
+    being = next(being for being in made.beings if being.end_ns and being.inside and being.cgroup_id == 8)
+    when, number = str(WALL_NS + being.start_ns), str(being.inside[-1][1])
+    log = pa.table({"t": [when, f" {when} "], "where": ["db", " /db\t"], "n": [number, f" {number}"]})
+    one, other = joined(runs_of(paths), log, On("n", "t", "where", "", 0))
+    assert one["process_id"] == other["process_id"] == f"{being.tgid}-{being.start_ns}"
+
+
+OF_104 = {
+    "float": pa.array([104.0, None, 104.5, -104.0, float("nan"), float("inf"), 1e300]),
+    "half": pa.array(np.array([104.0, 0, 104.5], np.float16)),
+    "decimal": pa.array([Decimal("104.00"), None, Decimal("104.50")]),
+    "unsigned": pa.array([104, None, (1 << 64) - 1], pa.uint64()),
+    "text": pa.array(["104", "", " 104.5 ", "1o4", "104 104", "١٠٤", "104\n1"]),
+    "blanks": pa.array(["\t 104.0 ", None, "9" * 400]),
+    "dictionary": pa.array([" 0104", None, "104.01"]).dictionary_encode(),
+    "large": pa.array(["104.", None, "-104"], pa.large_string()),
+    "other": pa.array([[104]]).take(pa.array([None, 0])),
+}
+
+
+@pytest.mark.parametrize("form", OF_104)
+def test_pids_are_whole_numbers_in_any_form(form: str) -> None:
+    wanted = [0 if form == "other" else 104] + [0] * (len(OF_104[form]) - 1)
+    assert numbers_in(OF_104[form]).tolist() == wanted
+    assert list(map(pid_in, OF_104[form].to_pylist())) == wanted
+
+
 def nstrace(*args: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "tracer", "join", *map(str, args)]
     return subprocess.run(argv, input=stdin, capture_output=True, text=True, cwd=ROOT, timeout=100, check=False)
@@ -221,7 +255,7 @@ def test_from_stdin_and_parquet(world: tuple[list[Path], Being], tmp_path: Path)
     args = ["--from", path, "--on", "n", "--time-column", "t", "--in", f"pidns:{inum}", "--lag", "0", "--json", "-q"]
     found = [json.loads(nstrace("-", *args, stdin=f"t,n\n{WALL_NS + being.start_ns},{number}\n").stdout)]
     times = pa.array([WALL_NS + being.start_ns]).cast(pa.timestamp("ns", "UTC"))
-    pq.write_table(pa.table({"t": times, "n": pa.array([number], pa.uint16())}), tmp_path / "log.parquet")
+    pq.write_table(pa.table({"t": times, "n": pa.array([float(number)])}), tmp_path / "log.parquet")
     found.append(json.loads(nstrace(tmp_path / "log.parquet", *args).stdout))
     assert [row["process_pid"] for row in found] == [being.tgid] * 2
     assert found[1]["t"] == rfc3339(WALL_NS + being.start_ns)

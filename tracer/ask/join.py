@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from tracer.ask.database import errors_of
 from tracer.ask.lives import RunOf
+from tracer.ask.log_numbers import numbers_in
 from tracer.ask.log_times import Moments, moments_in
 from tracer.errors import NstraceError
 from tracer.past.gaps import NEVER_NS
 from tracer.past.log_lines import Unanswered, why_not
 from tracer.recording.columns import values_of
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
-from tracer.typed.processes import MAX_PID, Proc, Space, parse_space
+from tracer.typed.processes import Proc, Space, parse_space
 
 if TYPE_CHECKING:
     import duckdb
@@ -201,7 +202,7 @@ class Join:
         if not self._on.container:
             return np.full(len(piece), _HOST)
         texts = pc.dictionary_encode(column_of(piece, self._on.container).cast(pa.string()))
-        words = [None if word is None else word.removeprefix("/") for word in texts.dictionary.to_pylist()]
+        words = [None if word is None else word.strip().removeprefix("/") for word in texts.dictionary.to_pylist()]
         new = dict.fromkeys(word for word in words if word and word not in self._groups)
         self._add_groups(list(new)[: _MAX_GROUPS - len(self._groups)])
         groups = np.array([self._groups.get(word, _UNKNOWN) if word else -1 for word in words] + [-1], np.int64)
@@ -337,17 +338,3 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
     if pa.types.is_boolean(array.type):
         return np.asarray(values_of(array.cast(pa.int8())) != 0)
     return values_of(array.cast(pa.int64()), -1).copy()
-
-
-def numbers_in(column: pa.Array) -> NDArray[np.int64]:
-    """The PIDs in a column; 0: there is none."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        is_number = pc.match_substring_regex(column, r"^0*[0-9]{1,9}$")
-        column = pc.if_else(is_number, column, pa.scalar(None, column.type)).cast(pa.int64())
-    elif not pa.types.is_integer(column.type):
-        return np.zeros(len(column), np.int64)
-    numbers = values_of(column).astype(np.int64)
-    found: NDArray[np.int64] = np.where((numbers > 0) & (numbers <= MAX_PID), numbers, 0)
-    return found

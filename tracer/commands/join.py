@@ -85,7 +85,8 @@ def command(
 
 
 _USED = (
-    *("tracer.ask.join", "tracer.ask.lives", "tracer.ask.log_file", "tracer.ask.log_times", "tracer.ask.tables"),
+    *("tracer.ask.join", "tracer.ask.lives", "tracer.ask.tables"),
+    *("tracer.ask.log_file", "tracer.ask.log_numbers", "tracer.ask.log_times"),
     *(
         "tracer.recording.some_columns",
         "tracer.recording.questions",

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracer.ask.database import errors_of
-from tracer.ask.join import column_of, numbers_in
+from tracer.ask.join import column_of
+from tracer.ask.log_numbers import numbers_in
 from tracer.ask.log_times import moments_in
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES
 from tracer.fleet.archive_store import Store
@@ -76,12 +78,12 @@ class LogRows:
         has_time = begin_ns <= end_ns
         asked = {
             _LINE: pa.array(np.arange(count)),
-            _HOST: column_of(piece, self._columns.host).cast(pa.string()),
+            _HOST: _words_in(column_of(piece, self._columns.host)),
             _NUMBER: pa.array(numbers_in(column_of(piece, self._columns.number))),
             _MOMENT: pa.array(begin_ns, mask=~has_time),
         }
         if self._columns.container:
-            asked[_PLACE] = column_of(piece, self._columns.container).cast(pa.string())
+            asked[_PLACE] = _words_in(column_of(piece, self._columns.container))
         return pa.table(asked), np.where(has_time, end_ns - begin_ns + 1, 1)
 
     def _answered(self, asked: pa.Table, width_ns: int) -> pa.Table:
@@ -91,3 +93,8 @@ class LogRows:
             make_steps(self._database, on)
             self._width_ns = width_ns
         return answered(self._database, asked, [_LINE], on)
+
+
+def _words_in(column: pa.Array) -> pa.Array:
+    """The names in a column, without blanks around them."""
+    return pc.utf8_trim_whitespace(column.cast(pa.string()))

@@ -30,7 +30,15 @@ _PAST_BYTES = 1 << 28  # of rows about its numbers
 _USED = tuple(
     f"tracer.{name}"
     for name in (
-        *("text.annotate", "text.counted", "text.json_lines", "text.stamps", "views.objects", "views.translation"),
+        *(
+            "text.annotate",
+            "text.counted",
+            "text.json_lines",
+            "text.log_numbers",
+            "text.stamps",
+            "views.objects",
+            "views.translation",
+        ),
         *("past.log_lines", "past.translation", "recording.past", "recording.questions", "recording.row_filter"),
         "wiring.filtering",
     )
@@ -135,15 +143,14 @@ class _Log:
 
     def _json_line(self, text: bytes, found: dict[str, Any] | None, keys: Keys) -> _Line:
         from tracer.text.json_lines import member
+        from tracer.text.log_numbers import pid_in
         from tracer.text.stamps import moments_of
-        from tracer.typed.processes import MAX_PID
 
         if found is None:
             return _Line(text, [], set(), None)
-        when, number = member(found, keys.time), str(member(found, keys.pid))
+        when, pid = member(found, keys.time), pid_in(member(found, keys.pid))
         stamps = moments_of(when, self._years) if isinstance(when, str | int | float) else []
-        is_pid = number.isascii() and number.isdecimal() and 0 < int(number) <= MAX_PID
-        return _Line(text, stamps, {int(number)} if is_pid else set(), found)
+        return _Line(text, stamps, {pid} if pid else set(), found)
 
     def _asked(self, lines: list[_Line]) -> Iterator[tuple[list[_Line], LogLines]]:
         """The lines with what answers about them: all at once, or in halves where that is too much."""
