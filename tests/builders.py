@@ -131,11 +131,12 @@ def cgroup(
     path: str = "/",
     pending: bool = False,
     fact: CgroupFact | None = None,
+    ts_ns: int = SECOND_NS,
 ) -> Row:
     """What a cgroup id stands for. fact: in place of what is given otherwise."""
     payload = msgspec.json.encode(fact or CgroupFact(path, container, pending))
     event: np.void = np.zeros(1, EVENT)[0]
-    event["kind"], event["cgroup_id"], event["ts_ns"] = Kind.CGROUP, cgroup_id, SECOND_NS
+    event["kind"], event["cgroup_id"], event["ts_ns"] = Kind.CGROUP, cgroup_id, ts_ns
     event["args_len"] = event["args_total"] = len(payload)
     return Row(event, payload)
 

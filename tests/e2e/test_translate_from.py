@@ -47,6 +47,47 @@ def answer(recorded: Any, proc: str, moment: str) -> int | None:
     return int(found.result)
 
 
+def test_a_name_means_who_had_it_then(tmp_path: Path, start_container: Start) -> None:
+    old, lines = start_container(), tmp_path / "x.live"
+    name, later = old.name, f"{old.name}-old"
+    recording = live(tmp_path / "x.arrows", "all", "--json")
+    moments = [time.time_ns()]
+    old.rename(later)
+    wait_for(lambda: b'"action":"renamed"' in lines.read_bytes())
+    moments.append(time.time_ns())
+    new = start_container(("sleep", "500"), name=name)
+    wait_for(lambda: b'"args":["sleep","500"]' in lines.read_bytes())
+    moments.append(time.time_ns())
+    stop(recording)
+    first, second = init(old), init(new)
+
+    recorded = tracer.open(tmp_path / "x.arrows")
+    wanted: dict[str, list[int | None]] = {
+        name: [first, None, second],
+        later: [first] * 3,
+    }  # before its rename nobody else was called so
+    for asked, found in wanted.items():
+        assert [host_of(recorded, f"{asked}/1", stamp(moment)) for moment in moments] == found
+    listed = nstrace("ps", "--json", "--from", str(tmp_path / "x.arrows"), "--at", stamp(moments[2]), name).stdout
+    assert [json.loads(line)["pid"] for line in listed.splitlines()] == [second]
+    log = tmp_path / "log.csv"
+    rows = [f"{asked},1,{moment}" for asked in wanted for moment in moments]
+    log.write_text("\n".join(["name,nr,time", *rows, ""]))
+    options = ["--on", "name,nr", "--time-column", "time", "--lag", "0", "--json"]
+    joined = nstrace("join", str(log), "--from", str(tmp_path / "x.arrows"), *options).stdout
+    assert [json.loads(line)["process_pid"] for line in joined.splitlines()] == [*wanted[name], *wanted[later]]
+
+
+def host_of(recorded: Any, proc: str, moment: str) -> int | None:
+    """The PID that answers; None: nobody was there."""
+    try:
+        (found,) = recorded.translate(proc, at=moment)
+    except tracer.NstraceError as error:
+        assert error.exit_code == ExitCode.NO_TARGET
+        return None
+    return int(found.result)
+
+
 @pytest.mark.parametrize("mode", ["seq", "burst"])
 def test_every_process_at_its_moment(
     mode: str, tmp_path: Path, start_container: Start, run_ledger: Run, receiver: Receiver

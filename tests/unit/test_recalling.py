@@ -36,7 +36,7 @@ def recall(*batches: Batch) -> Recall:
 
 
 def everyone(*batches: Batch) -> dict[int, Entry]:
-    return {entry.proc_id.tgid: entry for entry in recall(*batches).census()}
+    return {entry.proc_id.tgid: entry for entry in recall(*batches).census(9 * SECOND_NS)}
 
 
 def snapshot(tgid: int, inside: Sequence[tuple[int, ...]], **fields: Any) -> Row:
@@ -127,18 +127,18 @@ def test_what_the_next_event_reports_otherwise_had_changed_by_then() -> None:
         batch(exits(202, inside, uid=44, ts_ns=6 * SECOND_NS)),
     ]
     found.look_ahead(behind, 0)
-    entries = {entry.proc_id.tgid: entry for entry in found.census()}
+    entries = {entry.proc_id.tgid: entry for entry in found.census(9 * SECOND_NS)}
     assert entries[202].uid == 0 and entries[202].as_of and entries[201].as_of
     assert entries[202].as_of.later == Later(5 * SECOND_NS + OFFSET_NS, 33, b"worker", None)
     assert entries[201].as_of.later is None
-    shown = process_table(found.census(), [entries[202]], str, OFFSET_NS, containers=False, pids=False)
+    shown = process_table(found.census(9 * SECOND_NS), [entries[202]], str, OFFSET_NS, containers=False, pids=False)
     assert shown.text.split()[4] == "0?" and shown.text.split()[-1] == "[sh?]"
 
 
 def test_a_name_that_an_exec_gives_was_not_had_before_it() -> None:
     found = recall(batch(*FIRST, fork(202, [(PIDNS, 2)], **OF_FIRST)))
     found.look_ahead([batch(row(Kind.EXEC, 202, [(PIDNS, 2)], comm=b"ls", **OF_FIRST))], 0)
-    (child,) = (entry for entry in found.census() if entry.proc_id.tgid == 202)
+    (child,) = (entry for entry in found.census(9 * SECOND_NS) if entry.proc_id.tgid == 202)
     assert child.as_of and child.as_of.later is None
 
 

@@ -24,9 +24,9 @@ from tracer.ask.log_times import Moments, moments_in
 from tracer.errors import NstraceError
 from tracer.past.gaps import NEVER_NS
 from tracer.past.log_lines import Unanswered, why_not
+from tracer.past.places import Place
 from tracer.recording.columns import values_of
-from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
-from tracer.typed.processes import Proc, Space, parse_space
+from tracer.typed.processes import Proc, parse_space
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,7 +58,9 @@ from life left join processes on processes.proc_id = life.tgid || '-' || life.st
 _HELD = """
 insert into held
 select grp, run, nr, start, seen, end_ns, proc, max(end_ns) over before as others_end_ns, lag(seen) over held_by
-from number join new_places using (run, inum, gen)
+from (select grp, run, nr, greatest(start, since_ns) as start, least(seen, until_ns) as seen,
+             least(end_ns, until_ns) as end_ns, proc
+      from number join new_places using (run, inum, gen) where start < until_ns and end_ns > since_ns)
 window held_by as (partition by grp, run, nr order by start),
        before as (partition by grp, run, nr order by start rows between unbounded preceding and 1 preceding)
 """
@@ -125,7 +127,7 @@ class Join:
 
     def _check(self, where: str) -> None:
         """Raises NstraceError where no run knows the container."""
-        if where and not any(self._spaces(run, where) for run in self._runs):
+        if where and not any(self._places(run, where) for run in self._runs):
             proc = Proc(*parse_space(where), 1, where)
             for run in self._runs:
                 run.facts.spaces(proc)
@@ -140,27 +142,26 @@ class Join:
 
     def _add_groups(self, texts: Sequence[str]) -> None:
         """Learn who had the numbers of these containers."""
-        places: list[tuple[int, int, int, int]] = []
+        found: list[tuple[int, int, int, int, int, int]] = []
         for text in texts:
             self._groups[text] = group = len(self._groups)
             for number, run in enumerate(self._runs):
-                spaces = self._spaces(run, text)
-                places += [(group, number, space.inum, space.gen) for space in spaces]
-                if len(spaces) > 1:
+                places = self._places(run, text)
+                found += [(group, number, *place.pidns, place.since_ns, place.until_ns) for place in places]
+                if len(places) > 1:
                     self._in_several[number].append(group)
-                if not spaces and len(run.lost_since):  # what tells of the container may be among what was lost
+                if not places and len(run.lost_since):  # what tells of the container may be among what was lost
                     self._unsure[number].append(group)
-        names = ("grp", "run", "inum", "gen")
-        columns = np.array(places, np.int64).reshape(-1, 4).T
+        names = ("grp", "run", "inum", "gen", "since_ns", "until_ns")
+        columns = np.array(found, np.int64).reshape(-1, len(names)).T
         self._database.register("new_places", pa.table([pa.array(column) for column in columns], names))
         self._run(_HELD)
         self._database.unregister("new_places")
 
-    def _spaces(self, run: RunOf, text: str) -> Sequence[PidnsId]:
-        """The PID namespaces that a text means in a run; none where it has no such container."""
+    def _places(self, run: RunOf, text: str) -> Sequence[Place]:
+        """The PID namespaces that a text means in a run, and when; none where it has no such container."""
         try:
-            proc = Proc(*parse_space(text), 1, text)
-            return [INITIAL_PIDNS] if proc.space == Space.HOST else run.facts.spaces(proc)
+            return run.facts.places(Proc(*parse_space(text), 1, text))
         except NstraceError:
             return []
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tracer.answers.census import Entry
 from tracer.past.history import History, Lifetime
+from tracer.past.places import Place, named_places
 from tracer.past.reports import (
     UNKNOWN_COMMAND,
     Command,
@@ -57,6 +58,11 @@ class Past:
     def span(self) -> Span:
         """From when to when all processes were reported, by the wall clock."""
         return Span(self.history.begins_ns + self.wall_offset_ns, self.history.ends_ns + self.wall_offset_ns)
+
+    def places_called(self, name: str, life: int | None) -> list[Place]:
+        """Where containers of this name are, and when. life: of all that had the name only this one; None: all."""
+        homes = [home for home in self.homes if life in (None, home[1].incarnation)]
+        return named_places(name, homes, self._attribution)
 
     def spaces_of(self, inum: int) -> list[PidnsId]:
         """The PID namespaces that had this inode number, one after the other."""

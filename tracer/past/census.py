@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.answers.census import Census, Entry
+from tracer.past.places import as_called
 from tracer.past.reports import UNKNOWN_COMMAND, Command, Described, Fate, Report, command_in, reporting, reports_of
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, pick
@@ -146,12 +148,12 @@ class Recall:
         found = self._losses
         return found and LossWindow(found.lost, found.since_ns + self._offset, found.until_ns + self._offset)
 
-    def census(self) -> Census:
-        """The processes that live at the moment."""
+    def census(self, moment_ns: int) -> Census:
+        """The processes that live at the moment (boottime), in containers as they were called then."""
         known = ((process, self._reported.get(_identity(process.proc_id))) for process in self._table.living())
-        return Census(self._entry(process, last) for process, last in known if last)
+        return Census(self._entry(process, last, moment_ns) for process, last in known if last)
 
-    def _entry(self, process: Process, last: _Reported) -> Entry:
+    def _entry(self, process: Process, last: _Reported, moment_ns: int) -> Entry:
         described = Described(
             proc_id=process.proc_id,
             chain=process.chain,
@@ -160,7 +162,9 @@ class Recall:
             command=last.command,
             parent=self._fate(last.report.parent) if last.report.parent else Fate(lives=False),
         )
-        return described.entry(self._attribution, self._offset)
+        entry = described.entry(self._attribution, self._offset)
+        containers = (one and as_called(one, moment_ns, self._attribution) for one in entry.containers)
+        return replace(entry, containers=tuple(containers))
 
     def _fate(self, proc_id: ProcId) -> Fate:
         """What has become of a process by the moment."""

@@ -10,11 +10,12 @@ from tracer.errors import ExitCode, NstraceError
 from tracer.past.archive import Past
 from tracer.past.gaps import Hole
 from tracer.past.history import Holder, Lifetime
+from tracer.past.places import Place
 from tracer.stream.pidns import INITIAL_PIDNS, PidnsId
 from tracer.text.escape import decode
 from tracer.text.hints import near, shown
 from tracer.text.times import precise
-from tracer.typed.descriptions import POD, means_pod, names_of, not_one_of_pod
+from tracer.typed.descriptions import POD, means_pod, not_one_of_pod
 from tracer.typed.processes import Proc, Space
 from tracer.typed.targets import split_life
 
@@ -40,7 +41,8 @@ class Hindsight:
 
     def at(self, proc: Proc, moment_ns: int) -> Recalled:
         """The process at a moment: one for certain, or with a hole those that it may have been."""
-        holders = [self._past.history.at(pidns, proc.nr, moment_ns) for pidns in self.spaces(proc)]
+        spaces = [place.pidns for place in self.places(proc) if place.since_ns <= moment_ns < place.until_ns]
+        holders = [self._past.history.at(pidns, proc.nr, moment_ns) for pidns in spaces]
         for holder in holders:
             if holder.living and not holder.hole:
                 return Recalled([self._translation(proc, holder.living, moment_ns, is_certain=True)], None)
@@ -54,8 +56,8 @@ class Hindsight:
         """All processes that it was at some time from begin to end."""
         found: dict[Lifetime, Translation] = {}
         hole = None
-        for pidns in self.spaces(proc):
-            lifetimes, missing = self._past.history.during(pidns, proc.nr, begin_ns, end_ns)
+        for pidns, since_ns, until_ns in self._meeting(proc, begin_ns, end_ns):
+            lifetimes, missing = self._past.history.during(pidns, proc.nr, since_ns, until_ns)
             hole = hole or missing
             for life in lifetimes:
                 is_certain = missing is None or life.seen_ns >= begin_ns
@@ -67,11 +69,12 @@ class Hindsight:
     def first_two(self, proc: Proc, begin_ns: int, end_ns: int) -> tuple[list[Lifetime], Hole | None]:
         """The first two processes that it was at some time from begin to end, and where others may be missing. In
         several namespaces (of a container that has started again) any loss that was not repaired may hide one."""
-        history, spaces = self._past.history, self.spaces(proc)
-        if len(spaces) == 1:
-            return history.during(spaces[0], proc.nr, begin_ns, end_ns, most=2)
-        lives = [history.during(pidns, proc.nr, begin_ns, end_ns, most=2)[0] for pidns in spaces]
-        return list(itertools.chain(*lives))[:2], history.hole(begin_ns, end_ns, history.begins_ns)
+        history, places = self._past.history, self._meeting(proc, begin_ns, end_ns)
+        if len(places) == 1 and places[0][1:] == (begin_ns, end_ns):
+            return history.during(places[0].pidns, proc.nr, begin_ns, end_ns, most=2)
+        lives = [history.during(pidns, proc.nr, since_ns, until_ns, most=2)[0] for pidns, since_ns, until_ns in places]
+        found = list(dict.fromkeys(itertools.chain(*lives)))
+        return found[:2], history.hole(begin_ns, end_ns, history.begins_ns)
 
     def translation(self, proc: Proc, life: Lifetime, moment_ns: int) -> Translation:
         """What is known of a process that it certainly was, as of a moment, or of the end of its life before that."""
@@ -93,31 +96,43 @@ class Hindsight:
         return f"events were lost between {self._clock(hole.since_ns)} and {self._clock(hole.until_ns)}"
 
     def spaces(self, proc: Proc) -> list[PidnsId]:
-        """The PID namespaces that the part of a PROC before the slash may mean."""
+        """The PID namespaces that the part of a PROC before the slash may mean, at any time."""
+        return list(dict.fromkeys(place.pidns for place in self.places(proc)))
+
+    def _meeting(self, proc: Proc, begin_ns: int, end_ns: int) -> list[Place]:
+        """Which namespaces are meant in a time, both ends included, and when in it."""
+        return [
+            Place(pidns, max(since_ns, begin_ns), min(until_ns - 1, end_ns))
+            for pidns, since_ns, until_ns in self.places(proc)
+            if since_ns <= end_ns and until_ns > begin_ns
+        ]
+
+    def places(self, proc: Proc) -> list[Place]:
+        """The PID namespaces that the part of a PROC before the slash may mean, and when."""
         match proc.space:
             case Space.HOST:
-                return [INITIAL_PIDNS]
+                return [Place(INITIAL_PIDNS)]
             case Space.PIDNS:
                 if not (spaces := self._past.spaces_of(int(proc.where))):
                     hint = "nstrace containers --from FILE lists the namespaces"
                     raise NstraceError(
                         f"no process was recorded in PID namespace {proc.where}", hint, ExitCode.NO_TARGET
                     )
-                return spaces
+                return list(map(Place, spaces))
             case Space.PID:
                 hint = f"translate {proc.where} first: it prints the namespace; then use pidns:INUM/{proc.nr}"
                 raise NstraceError(f"{proc.text}: pid:N is only valid for running processes", hint, ExitCode.USAGE)
             case Space.CONTAINER:
                 return self._of_container(proc.where)
 
-    def _of_container(self, text: str) -> list[PidnsId]:
+    def _of_container(self, text: str) -> list[Place]:
         """The namespaces of all containers of this name, which may have been reused; by id of one container."""
         if text.startswith(POD):
             return self._of_pod(text.removeprefix(POD))
         name, life = split_life(text.removeprefix("name:"))
+        if by_name := self._past.places_called(name, life):
+            return by_name
         homes = [home for home in self._past.homes if life in (None, home[1].incarnation)]
-        if by_name := [pidns for pidns, container in homes if name in names_of(container)]:
-            return list(dict.fromkeys(by_name))
         by_id = [] if text.startswith("name:") else [(p, one.id) for p, one in homes if one.has_id(name)]
         ids = sorted({container_id for _pidns, container_id in by_id})
         if len(ids) > 1:
@@ -133,15 +148,15 @@ class Hindsight:
                     f"not known: no container named {text!r} was recorded, and events were lost", hint, ExitCode.FAILURE
                 )
             raise NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
-        return list(dict.fromkeys(pidns for pidns, _container_id in by_id))
+        return list(dict.fromkeys(Place(pidns) for pidns, _container_id in by_id))
 
-    def _of_pod(self, text: str) -> list[PidnsId]:
+    def _of_pod(self, text: str) -> list[Place]:
         """The namespaces of the one container of a pod, which may have had several lives."""
         found = {pidns: container for pidns, container in self._past.homes if means_pod(container.pod, text)}
         ids = sorted({container.id for container in found.values()})
         if len(ids) != 1:
             raise not_one_of_pod(text, [container_id[:20] for container_id in ids])
-        return list(found)
+        return list(map(Place, found))
 
     def _translation(self, proc: Proc, life: Lifetime, moment_ns: int, *, is_certain: bool) -> Translation:
         reported = self._past.reported(life, moment_ns)

@@ -33,7 +33,7 @@ def read_census(source: RecordedSource, moment_ns: int) -> Recalled:
     recall.take(source.batches(lambda: 0.0))
     at_ns = moment_ns - source.wall_offset_ns
     recall.look_ahead(_behind(source, at_ns, RowsOf(recall.living())), at_ns)
-    return Recalled(recall.census(), recall.losses(), recall.forgotten, recall.shortened)
+    return Recalled(recall.census(at_ns), recall.losses(), recall.forgotten, recall.shortened)
 
 
 def _behind(source: RecordedSource, moment_ns: int, of_living: RowsOf) -> Iterator[Batch]:

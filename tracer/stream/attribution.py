@@ -44,6 +44,7 @@ class Attribution:
         self.expects_names = False  # any container may be named yet, whatever was reported of its engine
         self.sessions = ToldSessions()
         self.changes = self.learned = 0
+        self._renamed: Lru[tuple[str, str], int] = Lru(MAX_FACTS)  # when an id was told to have had a name before
         self._births: Lru[PidnsId, _Birth] = Lru(MAX_FACTS)
         self._begun: Lru[int, tuple[PidnsId, ...]] = Lru(MAX_FACTS)  # the first of them, by a container's own cgroup
         self._homeless: Lru[int, bool] = Lru(MAX_FACTS)  # asked about before that was known
@@ -78,6 +79,8 @@ class Attribution:
         for index in np.flatnonzero(part.rows["kind"] == Kind.CGROUP).tolist():
             fact = msgspec.json.decode(part.payload(index).args, type=CgroupFact)
             cgroup_id = int(part.rows["cgroup_id"][index])
+            for container in _containers(fact):
+                self._note_names(container, int(part.rows["ts_ns"][index]))
             if not fact.is_named and (fact.pending or fact.container or fact.inner):  # else it is known to be no one's
                 fact = self.late.get(cgroup_id) or fact
             self.changes += self.cgroups.get(cgroup_id) not in (None, fact)
@@ -87,10 +90,20 @@ class Attribution:
         for index in np.flatnonzero(births_in(part)).tolist():
             self._learn_birth(part, index)
 
+    def _note_names(self, container: Container, ts_ns: int) -> None:
+        for name in container.earlier:
+            if (container.id, name) not in self._renamed:
+                self._renamed.put((container.id, name), ts_ns)
+
+    def renamed_ns(self, container: Container, name: str) -> int | None:
+        """When (boottime) it was told that a container has another name than this earlier one; None: not yet."""
+        return self._renamed.get((container.id, name))
+
     def _learn_birth(self, part: Batch, index: int) -> None:
         chain, row = chain_of(part, index), part.rows[index]
         pidns, cgroup_id = chain[-1].pidns, int(row["cgroup_id"])
         if row["kind"] == Kind.PIDNS and (reported := reported_owner(part.payload(index).args)):
+            self._note_names(reported, int(row["ts_ns"]))
             self.changes += self._by_engine.get(pidns) != reported
             self._by_engine.put(pidns, reported)
             self._cache.clear()
@@ -265,6 +278,11 @@ def _roots(fact: CgroupFact | None) -> list[int]:
     return [fact.root] * (fact.container is not None) + [inner.root for inner in fact.inner]
 
 
+def _containers(fact: CgroupFact) -> list[Container]:
+    own = [fact.container] if fact.container else []
+    return own + [inner.container for inner in fact.inner]
+
+
 def _is_nameless(fact: CgroupFact) -> bool:
     return bool(fact.container or fact.inner) and not fact.is_named
 
@@ -276,8 +294,7 @@ def facts_by_cgroup() -> Lru[int, CgroupFact]:
 
 def _size(fact: CgroupFact) -> int:
     """About how many bytes of memory a fact needs, beside what each needs."""
-    containers = (fact.container, *(inner.container for inner in fact.inner))
-    labels = [label for found in containers if found for label in found.labels.items()]
+    labels = [label for found in _containers(fact) for label in found.labels.items()]
     return len(fact.path) + sum(len(name) + len(value) + _LABEL_BYTES for name, value in labels)
 
 
