@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,3 +104,49 @@ def test_options_that_do_not_go_together(args: list[str], said: str) -> None:
     done = CliRunner().invoke(nstrace, ["translate", "--from", "x.arrows", *args, "-"])
     assert done.exit_code == 2
     assert said in str(done.exception or "") + done.output
+
+
+LINE = f'{{"at": {WALL_NS + at(3)}, "web": {{"nspid": 15, "name": "web"}}}}\n'
+
+
+@pytest.mark.parametrize(
+    ("pid", "container", "time", "missing", "near"),
+    [
+        ("web.nspid", "web.name", "at", "", ""),
+        ("web.ns_pid", "web.name", "at", "web.ns_pid", "did you mean web.nspid? their keys: at, web, "),
+        ("nspid", "web.name", "at", "nspid", "did you mean web.nspid? "),
+        ("web.nspid", "web.nam", "at", "web.nam", "did you mean web.name? "),
+        ("web.nspid", "web.name", "when", "when", "their keys: "),
+    ],
+)
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_key_that_no_line_has_is_said(
+    pid: str, container: str, time: str, missing: str, near: str, quiet: bool, tmp_path: Path
+) -> None:
+    keys = ["--ns-pid-key", pid, "--container-key", container, "--time-key", time, *(["-q"] * quiet)]
+    done = translated(write(tmp_path / "x.arrows", ROWS), LINE + "{}\nno JSON\n", *keys)
+    assert done.returncode == (2 if missing else 0)
+    assert done.stdout.startswith(LINE[:-2]) and len(done.stdout.splitlines()) == 3
+    assert ('"pid":101' in done.stdout) == (not missing)
+    assert (f"no line of the log has the key {missing}\n  {near}" in done.stderr) == bool(missing)
+    assert ("3 lines" in done.stderr) == (not quiet)
+
+
+def test_lines_without_a_number_are_counted(tmp_path: Path) -> None:
+    keys = ["--ns-pid-key", "web.nspid", "--container-key", "web.name", "--time-key", "at"]
+    none = LINE.replace("15", "null")
+    done = translated(write(tmp_path / "x.arrows", ROWS), LINE + LINE.replace("15", '" 15.0"') + none, *keys)
+    assert done.stderr == "nstrace: 3 lines, 2 numbers translated; 1 not: there is no PID\n"
+    assert translated(tmp_path / "x.arrows", none, *keys).returncode == 0  # it has the key
+
+
+def test_a_log_that_is_not_json_is_said(tmp_path: Path) -> None:
+    done = translated(write(tmp_path / "x.arrows", ROWS), "a[15]\n\n", "--pid-key", "pid", "--time-key", "at")
+    assert (done.returncode, done.stdout) == (2, "a[15]\n\n")
+    assert "no line of the log is a JSON object" in done.stderr
+    assert translated(tmp_path / "x.arrows", "", "--pid-key", "pid", "--time-key", "at").returncode == 0
+
+
+def translated(path: Path, log: str, *keys: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "tracer", "translate", "--from", str(path), *keys, "-"]
+    return subprocess.run(argv, input=log, capture_output=True, text=True, timeout=60, check=False)

@@ -31,6 +31,22 @@ def member(found: dict[str, Any], key: str) -> Any:
     return value
 
 
+def has_member(found: dict[str, Any], key: str) -> bool:
+    """Whether it has the member that `member` gives, and be it null."""
+    value: Any = found
+    for name in [key] if key in found else key.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return True
+
+
+def keys_of(found: dict[str, Any]) -> list[str]:
+    """The keys of its members and of those of the objects in them, for `member`."""
+    nested = {key: value for key, value in found.items() if isinstance(value, dict)}
+    return [*found, *(f"{key}.{name}" for key, value in nested.items() for name in value)]
+
+
 def with_member(line: bytes, found: dict[str, Any], name: str, value: Any) -> bytes:
     """The line, which is this object, with one more member, or in place of one of that name; all else as it was."""
     if name in found:

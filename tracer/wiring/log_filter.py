@@ -30,17 +30,10 @@ _PAST_BYTES = 1 << 28  # of rows about its numbers
 _USED = tuple(
     f"tracer.{name}"
     for name in (
-        *(
-            "text.annotate",
-            "text.counted",
-            "text.json_lines",
-            "text.log_numbers",
-            "text.stamps",
-            "views.objects",
-            "views.translation",
-        ),
+        *("text.annotate", "text.counted", "text.json_lines", "text.log_numbers", "text.stamps"),
+        *("views.objects", "views.translation"),
         *("past.log_lines", "past.translation", "recording.past", "recording.questions", "recording.row_filter"),
-        "wiring.filtering",
+        *("wiring.filtering", "wiring.log_keys"),
     )
 )
 
@@ -81,6 +74,7 @@ def filter_log(file: str, options: LogQuestion) -> None:
     except KeyboardInterrupt:
         arrived()
     say(log.summary())
+    log.check_keys()
 
 
 def _pieces() -> Iterator[list[bytes]]:
@@ -104,6 +98,7 @@ class _Log:
     def __init__(self, sources: Sequence[RecordedSource], options: LogQuestion) -> None:
         from tracer.recording.questions import facts_alone, inums_of
         from tracer.text.times import year
+        from tracer.wiring.log_keys import SeenKeys
 
         self._sources, self._options = sources, options
         spans = [source.span() for source in sources]
@@ -111,6 +106,7 @@ class _Log:
         self._answered, self._lines = 0, 0
         self._unanswered: Counter[Unanswered] = Counter()
         self._is_checked = False
+        self._seen = SeenKeys(options.keys) if options.keys else None
         where = "*" if options.keys and options.keys.container else options.where
         self._inums = [inums_of(where, facts_alone(source)) if where else None for source in sources]
 
@@ -120,6 +116,11 @@ class _Log:
 
         parts = [f"{count} not: {why.value}" for why, count in self._unanswered.most_common()]
         return "; ".join([f"{counted(self._lines, 'line')}, {counted(self._answered, 'number')} translated", *parts])
+
+    def check_keys(self) -> None:
+        """Raises NstraceError (usage) where no line has a key that was typed, or is JSON."""
+        if self._seen:
+            self._seen.check()
 
     def translate(self, texts: list[bytes]) -> None:
         """Write the lines with their answers."""
@@ -146,6 +147,8 @@ class _Log:
         from tracer.text.log_numbers import pid_in
         from tracer.text.stamps import moments_of
 
+        if self._seen:
+            self._seen.see(found)
         if found is None:
             return _Line(text, [], set(), None)
         when, pid = member(found, keys.time), pid_in(member(found, keys.pid))
@@ -281,6 +284,7 @@ class _Log:
             where = named.removeprefix("/") if isinstance(named, str) else ""
         if not line.numbers or (keys.is_inside and not where):
             why = Unanswered.NO_PID if not line.numbers else Unanswered.NO_CONTAINER
+            self._unanswered[why] += 1
             answer: Translation | str | None = why.value
         else:
             answer = self._answer(line, answers, where if keys.is_inside else "", next(iter(line.numbers)))
