@@ -71,6 +71,11 @@ def test_who_has_ended_is_gone_in_the_same_batch_or_a_later_one() -> None:
     assert set(everyone(batch(*FIRST, fork(202, [(PIDNS, 2)])), batch(exits(202, [(PIDNS, 2)])))) == {201}
 
 
+def test_an_end_that_is_told_twice() -> None:
+    twice = [exits(202, [(PIDNS, 2)], flags=flags) for flags in (0, Flag.INFERRED)]
+    assert set(everyone(batch(*FIRST, fork(202, [(PIDNS, 2)])), batch(*twice))) == {201}
+
+
 def test_the_last_exec_counts() -> None:
     found = everyone(batch(*FIRST, exec_of(202, b"a")), batch(exec_of(202, b"b", uid=9)))
     assert (found[202].args, found[202].exe, found[202].uid) == (b"b\0", b"/bin/b", 9)

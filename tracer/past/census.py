@@ -77,7 +77,8 @@ class Recall:
         ids, known = identities(rows), Known(rows)
         has_command, has_args = known("args_truncated"), known("args")
         ended = ids[rows["kind"] == Kind.EXIT]
-        for one in ended[np.isin(ended, np.fromiter(self._reported, np.uint64, len(self._reported)))].tolist():
+        was_reported = np.isin(ended, np.fromiter(self._reported, np.uint64, len(self._reported)))
+        for one in np.unique(ended[was_reported]).tolist():  # one that a list misses may be told of twice
             self._command_bytes -= _size(self._reported.pop(one).command)
         selected = np.flatnonzero(reporting(rows) & ~np.isin(ids, ended))
         for at, report in zip(selected.tolist(), reports_of(pick(rows, selected)), strict=True):
