@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 import pytest
-from publishing import Bench
+from publishing import Bench, Memory, Recorder
 from test_archive import bench, publish, sources, store, write  # noqa: F401 - fixtures
+from worlds import World
 
 from tracer.errors import NstraceError
 from tracer.fleet.archive_names import BATCHES
@@ -18,6 +19,7 @@ from tracer.fleet.archive_tables import parquet
 from tracer.fleet.archived_host import About, ArchivedHost
 from tracer.fleet.archived_recording import Hole, Message, holes_in
 from tracer.fleet.compaction import compact, files_of
+from tracer.fleet.decoder import Delivery
 from tracer.past.translation import Hindsight
 from tracer.recording.census import read_census
 from tracer.recording.past import read_past
@@ -122,3 +124,39 @@ def test_an_archive_of_an_earlier_version(bench: Bench, store: Store) -> None:
     (run,) = host.runs()
     with pytest.raises(NstraceError, match="has not message 1 as it came"):
         host.recording(run, About(run.span))
+
+
+@pytest.mark.parametrize("seed", [4, 11, 20])
+def test_worlds_in_which_events_are_lost(
+    seed: int, bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that are soon given away again, ends that nobody told: the archive says what the recordings say."""
+    world = World(seed)
+    end_ns = max(int(part.rows["ts_ns"].max()) for part in world.batches)
+    recorder = Recorder(bench.spool, max_bytes=1 << 14)
+    monkeypatch.setattr("tracer.recording.rotate.time.clock_gettime_ns", lambda _clock: end_ns)
+    for part in world.batches:
+        recorder.take(part)
+        bench.publish()
+    recorder.close()
+    bench.publish()
+    assert isinstance(bench.server, Memory)
+    write(store, [Delivery("test", "web1", message.payload) for message in bench.server.messages])
+    host, chance = ArchivedHost(store, "web1"), random.Random(seed)
+    (run,) = host.runs()
+    for _moment in range(8):
+        moment_ns = chance.randrange(run.span.begin_ns, run.span.end_ns)
+        about = About(Span(moment_ns, max(moment_ns, host.listed_ns(run))))
+        answers = at(host.recording(run, about).source(), moment_ns), at(sources(bench)[0], moment_ns)
+        for mine, theirs in zip(*answers, strict=True):
+            assert without_bounds(mine) == without_bounds(theirs)
+        text = chance.choice([f"web/{chance.randrange(1, 8)}", str(chance.choice(world.beings).tgid)])
+        about = About(numbers=frozenset({parse_proc(text).nr}))
+        found = translated(host.recording(run, about).source(), text, moment_ns)
+        assert found == translated(sources(bench)[0], text, moment_ns)
+
+
+def without_bounds(process: dict[str, object]) -> dict[str, object]:
+    """A process without the time at which its parent had ended at the latest: it may be known better."""
+    parent = process["last_parent"]
+    return process | {"last_parent": {**parent, "ended_by": None} if isinstance(parent, dict) else None}

@@ -96,7 +96,7 @@ class ArchivedHost:
             return self._database.execute(text, list(values)).fetchall()
 
     def _processes(self, run: Run, about: About) -> list[str]:
-        """The identities of the processes, and of their parents."""
+        """The identities of the processes, of their parents, and of those that show when one of them had ended."""
         wanted = ["false"]
         if about.numbers:
             wanted.append(f"list_has_any(pids, {sorted(about.numbers)}) or list_contains(pids[2:], 1)")
@@ -105,8 +105,8 @@ class ArchivedHost:
             wanted.append("container_id is not null")
         if about.window:
             wanted.append(f"began <= {about.window.end_ns} and over >= {about.window.begin_ns}")
-        rows = self._rows(f"{_LIVES} select proc_id, parent_id from lives where {' or '.join(wanted)}", [run.run])
-        return sorted({one for row in rows for one in row if one})
+        rows = self._rows(_PROCESSES.format(wanted=" or ".join(wanted)), [run.run])
+        return sorted(name for (name,) in rows)
 
     def _messages(self, run: Run, ids: Collection[str]) -> list[int]:
         """The numbers of the messages that tell of these processes, or of none, or that have rows which are no events:
@@ -147,19 +147,34 @@ class ArchivedHost:
                 yield number, payloads[number]
 
 
-# Of a process whose end was not reported it is known that it was over when another one had its number.
-_LIVES = """
+# Of a process whose end was not reported it is known that it was over when an event tells of another one that had its
+# number after it.
+_PROCESSES = """
 with told as (
     select proc_id, any_value(pid) as pid, any_value(pids) as pids, any_value(ns_pid) as ns_pid,
            any_value(pidns) as pidns, any_value(pidns_gen) as pidns_gen, max(parent_id) as parent_id,
            max(container_id) as container_id, max(incarnation) as incarnation,
-           epoch_ns(min(began)) as began, epoch_ns(max(ended)) as ended
+           epoch_ns(min(began)) as began, epoch_ns(max(ended)) as ended, bool_or(ended_sure) as is_sure,
+           epoch_ns(min(first_seen)) as seen
     from _processes where run = ? group by proc_id
 ),
 lives as (
-    select *, coalesce(ended, least(lead(began) over (partition by pid order by began),
-                                    lead(began) over (partition by pidns, pidns_gen, ns_pid order by began)),
-                       9223372036854775807) as over,
+    select *, coalesce(ended, least(min(seen) over later_on_host, min(seen) over later_inside), 9223372036854775807)
+               as over,
+           [lead(proc_id) over on_host, lead(proc_id) over inside] as next,
            row_number() over (partition by container_id, incarnation order by began) as nth
     from told
-)"""
+    window on_host as (partition by pid order by began),
+           inside as (partition by pidns, pidns_gen, ns_pid order by began),
+           later_on_host as (on_host rows between 1 following and unbounded following),
+           later_inside as (inside rows between 1 following and unbounded following)
+),
+meant as (select * from lives where {wanted}),
+named as (
+    select proc_id, is_sure, next from meant
+    union all
+    select proc_id, is_sure, next from lives where proc_id in (select parent_id from meant)
+)
+select proc_id from named
+union select parent_id from meant where parent_id is not null
+union select next_id from (select unnest(next) as next_id from named where not is_sure) where next_id is not null"""
