@@ -142,6 +142,51 @@ def test_the_tables_that_are_listed_are_those_that_can_be_named(lives: Path) -> 
     assert [row["name"] for row in ask(lives, "show tables")] == ["containers", "events", "gaps", "processes"]
 
 
+OF_TEXT = {
+    "args like 'a 1'": True, "args not ilike 'A%'": False, "args glob 'a *'": True, "args ^@ 'a '": True,
+    "regexp_replace(args, '\\d', 'x')": "a x", "regexp_extract_all(args, '[a1]')": ["a", "1"], "lower(args)": "a 1",
+    "lcase(args)": "a 1", "reverse(args)": "1 a", "substring(args, 1, 2)": "a ", "left(args, 1)": "a",
+    "split_part(args, ' ', 2)": "1", "string_split(args, ' ')": ["a", "1"], "replace(args, ' ', '-')": "a-1",
+    "trim(args, 'a')": " 1", "lpad(args, 4, '.')": ".a 1", "translate(args, 'a', 'b')": "b 1",
+    "position('1' in args)": 3, "args[2]": "1", "len(args)": 2, "list_contains(args, '1')": True,
+    "pids like '60 1%'": True, "replace(pidns_chain, ' ', ',') like '%,%'": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OF_TEXT)
+def test_a_list_is_a_line_where_text_is_wanted(text: str, lives: Path) -> None:
+    (found,) = ask(lives, f"select {text} as it from events where event = 'exec' and comm = 'a' or args = ['a', '1']")
+    assert found == {"it": OF_TEXT[text]}
+
+
+OWN = {
+    "with t as (select array_to_string(args, ' ') as args from events) select * from t where args like 'a _'": "args",
+    "select pids from (select upper(comm) as pids from events) where lower(pids) like 'sh' limit 1": "pids",
+    "select count(*) n from (select comm commands, args from events) where commands like 's_' and args like 'a _'": "n",
+}
+
+
+@pytest.mark.parametrize("query", OWN)
+def test_what_a_query_calls_like_a_list_is_its_own(query: str, lives: Path) -> None:
+    (found,) = ask(lives, query)
+    assert found == {OWN[query]: {"args": "a 1", "pids": "SH", "n": 1}[OWN[query]]}
+
+
+TITLES = {
+    "select lower(args) from events limit 1": "lower(args)",
+    "select e.args like 'x' from events e limit 1": "(e.args ~~ 'x')",
+    'select upper("args") || lower(commands) from processes limit 1': "(upper(args) || lower(commands))",
+    "select array_to_string(args, ' ') from events limit 1": "array_to_string(args, ' ')",
+}
+
+
+@pytest.mark.parametrize("query", TITLES)
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_a_title_is_what_was_typed(query: str, form: str, lives: Path) -> None:
+    first = nstrace("sql", form, lives, query).stdout.splitlines()[0]
+    assert (list(json.loads(first)) if form == "--json" else next(csv.reader([first]))) == [TITLES[query]]
+
+
 def test_several_files_and_a_window(recorded: Callable[..., Path]) -> None:
     files = [recorded(f"part{nr}", storm(nr * 1000, 100)) for nr in (1, 2)]
     query = "select count(*) n from events"

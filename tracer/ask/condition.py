@@ -59,7 +59,7 @@ class Condition:
         words = {word.lower() for one in nodes(found) for word in one.get("column_names", ())}
         self.needs = [name for name in schema.names if name in words] or schema.names[:1]
         lists = {field.name for field in schema if pa.types.is_list(field.type)}
-        statement, self._typed = with_lists_as_text(self._text, found, lists, len(before))
+        statement, self._typed = with_lists_as_text(self._database, self._text, found, lists, len(before))
         with self._errors(_CHECK):
             self._database.execute(f"{_CHECK}{statement}\n)").fetchall()
         return statement

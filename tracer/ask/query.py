@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tracer.ask.ahead import Ahead
 from tracer.ask.database import DEFAULT_ROOM, Room, check_names, connect, errors_of, require_text, tree, use_all_cpus
-from tracer.ask.lists import with_lists_as_text
+from tracer.ask.lists import as_typed, with_lists_as_text
 from tracer.ask.relations import LISTS, RELATIONS
 from tracer.ask.rows import Sources
 from tracer.ask.tables import Tables, wanted_names
@@ -38,7 +38,7 @@ class Query:
         self._check_kind()
         found = tree(self._database, text)
         wanted = wanted_names(found)
-        self._statement, self._typed_at = with_lists_as_text(text, found, LISTS)
+        self._statement, self._typed_at = with_lists_as_text(self._database, text, found, LISTS)
         self._tables = Tables(self._database, lambda: self._sources() if self._sources else [], wanted)
         named = [name for name in RELATIONS if wanted is None or name in wanted]
         self._names = list(dict.fromkeys(column for name in named for column in RELATIONS[name].facts))
@@ -69,7 +69,7 @@ class Query:
         self._sources = sources
         with self._errors():
             reader = self._database.sql(self._statement).to_arrow_reader(_BATCH_ROWS)
-        return reader.schema, self._batches(reader)
+        return as_typed(reader.schema), self._batches(reader)
 
     def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         while True:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from tracer.ask.database import check_names, connect, errors_of, require_text, tree, use_all_cpus
-from tracer.ask.lists import with_lists_as_text
+from tracer.ask.lists import as_typed, with_lists_as_text
 from tracer.ask.relations import LISTS
 from tracer.errors import ExitCode, NstraceError
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES
@@ -46,7 +46,7 @@ class ArchiveQuery:
             raise NstraceError("a query is one SELECT", f"its tables are {', '.join(TABLES)}", ExitCode.USAGE)
         found = tree(self._database, text)
         self._names = sorted({name for schema in _SCHEMAS.values() for name in schema.names})
-        self._statement, self._typed_at = with_lists_as_text(text, found, LISTS)
+        self._statement, self._typed_at = with_lists_as_text(self._database, text, found, LISTS)
         check_names(found, self._names, text)
         if statements[0].type.name == "SELECT":
             with errors_of(text, self._names, lambda place: self._typed_at(place - len("describe "))):
@@ -56,7 +56,7 @@ class ArchiveQuery:
         """The result: its columns and its rows. Raises NstraceError, now and while it is read."""
         with errors_of(self._text, self._names, self._typed_at):
             reader = self._database.sql(self._statement).to_arrow_reader(_BATCH_ROWS)
-        return reader.schema, self._batches(reader)
+        return as_typed(reader.schema), self._batches(reader)
 
     def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         with errors_of(self._text, self._names, self._typed_at):
