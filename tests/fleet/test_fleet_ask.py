@@ -123,6 +123,8 @@ def test_what_is_missing_is_said(tmp_path: Path, archive: Path) -> None:
     assert not found and "not known: events were lost" in notes
     _found, notes = nstrace("fleet", "ps", "--from", archive)
     assert "web1: as of 2023-11-14" in notes
+    _found, notes = nstrace("fleet", "summary", "--from", archive)
+    assert "web1: until 2023-11-14" in notes
 
 
 @pytest.mark.e2e

@@ -273,10 +273,13 @@ def summaries(since: str | None, until: str | None, as_json: bool) -> Ask[str]:
 
     def ask(host: ArchivedHost, texts: tuple[str, ...], say: Say) -> Callable[[], str]:
         from tracer.fleet.archived_host import About
+        from tracer.text.times import precise
         from tracer.typed.moments import parse_windows
         from tracer.wiring.open_recordings import targets_of
 
         runs, targets = _runs(host, say), targets_of(texts)
+        if until is None:
+            say(f"until {precise(max(run.span.end_ns for run in runs))}: no later event is in the archive")
         windows = parse_windows(since, until, [run.span for run in runs])
         found = [
             (host.recording(run, About(window)), window)
