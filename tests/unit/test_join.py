@@ -150,6 +150,7 @@ TIMES = [
     "2023-11-14T22:13:22Z", "2023-11-14 22:13:22.5+01:00", "2023-11-14T22:13:22.123456789Z", "1700000002",
     "1700000002123", "1700000002123456", "1700000002123456789", "Nov 14 22:13:22", "[Tue Nov 14 22:13:22 2023]",
     "2023-02-30T00:00:00Z", "yesterday", "", "2023-11-14T22:13:22", "2023-11-05 01:30:00", "1700000002.25", "17",
+    "1700000002.0", "1700000002123.0", "1700000002.00",
 ]  # fmt: skip
 
 
@@ -165,17 +166,46 @@ def test_times_are_read_as_everywhere(zone: str, in_zone: Any) -> None:
         assert got == sorted(wanted)
 
 
+EXACT = {  # what is added to two times in whole seconds -> how long each is meant to be
+    "whole seconds": (0, 10**9), "half seconds": (5 * 10**8, 10**6), "milliseconds": (123 * 10**6, 10**6),
+    "microseconds": (123_456_000, 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("exact", EXACT)
+def test_numbers_are_as_exact_as_all_of_their_column(exact: str) -> None:
+    more_ns, length_ns = EXACT[exact]
+    begin_ns = [WALL_NS, WALL_NS + more_ns]
+    of_ns = pa.array([None, *begin_ns], pa.int64())
+    forms: dict[str, pa.Array] = {"integers": of_ns, "floats": pa.array([None, *(ns / 10**9 for ns in begin_ns)])}
+    forms |= {unit: of_ns.cast(pa.timestamp("ns", "UTC")).cast(pa.timestamp(unit, "UTC")) for unit in ("us", "ns")}
+    forms |= {
+        "dictionary": forms["ns"].dictionary_encode(),
+        "ms as floats": pa.array([0, *(ns / 10**6 for ns in begin_ns)]),
+    }
+    for form, column in forms.items():
+        found = moments_in(column, range(0))
+        assert (found.line.tolist(), found.begin_ns.tolist()) == ([1, 2], begin_ns), form
+        assert (found.end_ns - found.begin_ns + 1).tolist() == [length_ns] * 2, form
+
+
+def test_floats_that_are_no_times() -> None:
+    odd = pa.array([float("nan"), float("inf"), -1.7e9, 1e300, 0.5, 17.0, 1.7e9])
+    assert moments_in(odd, range(0)).line.tolist() == [6]
+    assert len(moments_in(odd[:0], range(0)).line) == 0
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_timestamps_of_parquet(unit: str, in_zone: Any) -> None:
     in_zone("America/New_York")
     text = "2023-11-05 01:30:00"  # twice, as the clock is put back
     naive = moments_in(pa.array([text]).cast(pa.timestamp(unit)), range(0))
     assert set(naive.begin_ns.tolist()) == {stamp.begin_ns for stamp in moments_of(text, range(0))}
-    aware = moments_in(
-        pa.array([1_700_000_000], pa.int64()).cast(pa.timestamp("s", "UTC")).cast(pa.timestamp(unit, "UTC")), range(0)
-    )
-    length = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}[unit]
-    assert (aware.begin_ns.tolist(), aware.end_ns.tolist()) == ([WALL_NS], [WALL_NS + length - 1])
+    length_ns = {"s": 10**9, "ms": 10**6, "us": 1000, "ns": 1}[unit]
+    ticks = pa.array([WALL_NS // length_ns, WALL_NS // length_ns + 1], pa.int64())
+    aware = moments_in(ticks.cast(pa.timestamp(unit, "UTC")), range(0))
+    assert aware.begin_ns.tolist() == [WALL_NS, WALL_NS + length_ns]
+    assert (aware.end_ns - aware.begin_ns + 1).tolist() == [length_ns] * 2
 
 
 def test_blanks_around_a_name_are_none_of_it(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tracer.text.zone import is_utc
 
 _SECOND_NS = 1_000_000_000
 _NS = {"s": _SECOND_NS, "ms": 1_000_000, "us": 1000, "ns": 1}
+_UNITS_NS = (_SECOND_NS, 1_000_000, 1000)
 _QUARTER_NS = 900 * _SECOND_NS  # no zone changes its offset within one
 _ISO = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
 _CLOCK_CHARS = len("2026-11-24T08:15:19")
@@ -32,13 +33,19 @@ class Moments(NamedTuple):
 
 
 def moments_in(times: pa.Array, years: range) -> Moments:
-    """The moments in a column of a log. years: as for `stamps_of`."""
+    """The moments in a column of a log. years: as for `stamps_of`.
+
+    Text shows how exact it is, numbers do not: where all of a column are whole seconds, each means its second, and so
+    with milliseconds and microseconds.
+    """
     if pa.types.is_dictionary(times.type):
         times = times.dictionary_decode()
     if pa.types.is_timestamp(times.type):
-        return _of_timestamps(times, np.arange(len(times)), _NS[times.type.unit])
+        return _as_exact_as_all(_of_timestamps(times, np.arange(len(times)), _NS[times.type.unit]))
     if pa.types.is_integer(times.type):
-        return _of_numbers(times)
+        return _as_exact_as_all(_of_numbers(times))
+    if pa.types.is_floating(times.type):
+        return _as_exact_as_all(_of_floats(times))
     texts = times if pa.types.is_string(times.type) else times.cast(pa.string())
     texts = pc.utf8_trim_whitespace(texts)
     is_iso = _mask(pc.match_substring_regex(texts, _ISO))
@@ -49,6 +56,13 @@ def moments_in(times: pa.Array, years: range) -> Moments:
     parts += [found._replace(line=lines[found.line])]
     parts += [_one_by_one(texts, np.flatnonzero(~is_iso & ~is_number & _mask(pc.is_valid(texts))), years)]
     return _in_order(parts)
+
+
+def _as_exact_as_all(found: Moments) -> Moments:
+    for unit_ns in _UNITS_NS:
+        if not (found.begin_ns % unit_ns).any():
+            return found._replace(end_ns=np.maximum(found.end_ns, found.begin_ns + unit_ns - 1))
+    return found
 
 
 def _mask(array: pa.Array) -> NDArray[np.bool_]:
@@ -117,6 +131,17 @@ def _of_numbers(numbers: pa.Array) -> Moments:
         begin_ns = values[chosen] * unit
         parts.append(Moments(lines[chosen], begin_ns, begin_ns + unit - 1))
     return _in_order(parts)
+
+
+def _of_floats(numbers: pa.Array) -> Moments:
+    """As `_of_numbers`, with a fraction: of seconds since 1970 it has microseconds."""
+    values = np.asarray(pc.fill_null(numbers.cast(pa.float64()), 0))
+    whole = np.floor(np.where(np.isfinite(values) & (values < _MOST_NS), values, 0))
+    found = _of_numbers(pa.array(whole.astype(np.int64)))
+    unit_ns = found.end_ns - found.begin_ns + 1
+    rest_us = np.rint((values - whole)[found.line] * unit_ns / 1000).astype(np.int64)
+    begin_ns = found.begin_ns + rest_us * 1000
+    return Moments(found.line, begin_ns, begin_ns + np.minimum(unit_ns, 1000) - 1)
 
 
 def _one_by_one(texts: pa.Array, lines: NDArray[np.int64], years: range) -> Moments:

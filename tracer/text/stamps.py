@@ -7,7 +7,8 @@
 Nov 24 08:15:19.123456     syslog, journalctl: without a year
 24/Nov/2026:08:15:19 +0000 access logs of nginx and Apache, behind the address; also 24 Nov 2026, 24-Nov-2026
 I1124 08:15:19.123456      klog; with a year glog
-1732435200.5               seconds since 1970; of 13, 16 or 19 digits: milliseconds, microseconds, nanoseconds
+1732435200.5               seconds since 1970; of 13, 16 or 19 digits: milliseconds, microseconds, nanoseconds; .0 is
+                           no tenth: so whole numbers look where all are floating-point ones
 level=info ts=...          logfmt: one of these as the value of time, ts, t, timestamp; also in audit(...)
 
 What stands behind the time of day (AM, PM, a zone) is read by `tracer.text.log_zones`, or the line has no time.
@@ -48,6 +49,7 @@ _YEAR = re.compile(rb" ((?:19|20)\d\d)(?![\w.:])")  # behind the time of day, of
 _BOOT = re.compile(rb"(?:<\d{1,3}>)?\[ *(\d{1,10})\.(\d{1,9})\]")
 _EPOCH = re.compile(_AHEAD + rb"(?P<digits>\d{9,10}|\d{13}|\d{16}|\d{19})(?:\.(?P<fraction>\d+))?(?![\w.])")
 _EPOCH_DIGITS = {9: 0, 10: 0, 13: 3, 16: 6, 19: 9}  # of the digits, those of a fraction of a second
+_WHOLE = b"0"  # the fraction of a floating-point number that has none
 _PAIR = rb"[\w.@-]+=(?:\"(?:[^\"\\]|\\.)*\"|[^\s\"]\S*|) +"
 _KEY = re.compile(
     rb"(?:[\w.-]+ +\| )?(?:%s){0,16}?(?:(?:time|ts|t|@?timestamp)=|msg=audit(?=\())" % _PAIR
@@ -127,7 +129,7 @@ def _of_epoch(match: re.Match[bytes]) -> Stamp:
     digits, fraction = match["digits"], match["fraction"]
     decimals = _EPOCH_DIGITS[len(digits)]
     whole, rest = digits[: len(digits) - decimals], digits[len(digits) - decimals :]
-    rest += fraction or b""
+    rest += b"" if fraction in (None, _WHOLE) else fraction
     begin_ns = int(whole) * _SECOND_NS + _fraction_ns(rest)
     return Stamp(begin_ns, begin_ns + _length_ns(rest) - 1, since_boot=False, at=match.start(), to=match.end())
 
