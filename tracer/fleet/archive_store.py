@@ -94,6 +94,12 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self._system.delete_file(self._path(path))
 
+    def close(self) -> None:
+        """Read and write nothing any more. The threads of S3's library end: it waits for them when the process ends,
+        and for ever where it may not do that any more."""
+        if not self._is_local:
+            fs.finalize_s3()
+
     def remove_stale(self, folder: str) -> None:
         """Remove what was begun in a folder and never finished: its writer was killed."""
         before = time.time() - _STALE_S

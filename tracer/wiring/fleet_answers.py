@@ -81,6 +81,7 @@ def ask_hosts(where: str, texts: Sequence[str], ask: Ask[T], say: Say) -> Answer
         for host, whats in _meant(hosts_in(store), texts, where).items():
             with tries.of(host):
                 asked.append((host, ask(ArchivedHost(store, host), tuple(whats), partial(_say_of, host, say))))
+        store.close()
     drop()
     answers: list[tuple[str, T]] = []
     for host, answer in asked:
