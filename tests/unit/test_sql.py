@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -140,6 +141,37 @@ def test_all_columns_of_exports_are_there(lives: Path) -> None:
 
 def test_the_tables_that_are_listed_are_those_that_can_be_named(lives: Path) -> None:
     assert [row["name"] for row in ask(lives, "show tables")] == ["containers", "events", "gaps", "processes"]
+
+
+IN_UTC = "2026-11-29 21:58:12.7"
+OFFSETS = {
+    "time < '2026-11-29T23:58:12.7+02:00'": IN_UTC, "'2026-11-29 23:58:12.7 +0200' >= time": IN_UTC,
+    "time between '2026-11-29' and '2026-11-29T19:58:12.7-02'": IN_UTC,
+    "time in ('2026-11-29T21:58', '2026-11-30T00:58+03:00')": "2026-11-29 21:58:00",
+    "coalesce(since, time) > '2026-11-29T23:58:12.7+02:00'": IN_UTC,
+    "time > '2026-11-29T23:58:12.7+02:00'::timestamp_ns": IN_UTC,
+    "time > timestamp '2026-11-29T23:58:12.7+02:00'": IN_UTC, "time < '2026-11-29 23:58:12.7 Europe/Berlin'": "",
+    "time > '2026-13-29T23:58:12.7+02:00'": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", OFFSETS)
+def test_an_offset_is_never_dropped(where: str) -> None:
+    for argv in (["sql", "-", f"select time from events where {where}"], ["replay", "--where", where, "-"]):
+        done = nstrace(*argv)
+        assert done.returncode == 2
+        assert re.match(
+            "nstrace: (--where: )?a time in SQL has no offset or zone(, at character \\d+: .+)?\n", done.stderr
+        )
+        same = f": '{OFFSETS[where]}'" if OFFSETS[where] else ""
+        assert done.stderr.splitlines()[1:] == [f"  times are in UTC{same}"]
+
+
+def test_text_that_looks_like_a_time_is_text(lives: Path) -> None:
+    day = "2026-11-29T23:58:12"
+    texts = (f"args[1] = '{day}+02:00'", f"exe in ('{day} PST')", f"time > '{day}Z'", f"time > '{day}.5+00:00'")
+    other = f"time > '{day}+02:00'::timestamptz::timestamp_ns"
+    assert ask(lives, f"select count(*) n from events where {' or '.join([*texts, other])}") == [{"n": 0}]
 
 
 OF_TEXT = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracer.ask.database import At, check_names, connect, errors_of, nodes, require_text, tree
 from tracer.ask.functions import check_functions
 from tracer.ask.lists import with_lists_as_text
+from tracer.ask.offsets import check_times
 from tracer.errors import ExitCode, NstraceError
 
 _CHECK = "explain select 1 from rows where (\n"
@@ -54,6 +55,7 @@ class Condition:
         if any(one.get("class") == "SUBQUERY" for one in nodes(found)):
             raise NstraceError("a condition has no query in it", "nstrace sql answers queries", ExitCode.USAGE)
         check_names(found, self._names, self._text, lambda place: place - len(before))
+        check_times(found, self._text, lambda place: place - len(before))
         texts = {field.name for field in schema if field.type == pa.list_(pa.string())}
         check_functions(found, self._names, texts, self._text, len(before))
         words = {word.lower() for one in nodes(found) for word in one.get("column_names", ())}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tracer.ask.ahead import Ahead
 from tracer.ask.database import DEFAULT_ROOM, Room, check_names, connect, errors_of, require_text, tree, use_all_cpus
 from tracer.ask.lists import as_typed, with_lists_as_text
+from tracer.ask.offsets import check_times
 from tracer.ask.relations import LISTS, RELATIONS
 from tracer.ask.rows import Sources
 from tracer.ask.tables import Tables, wanted_names
@@ -43,6 +44,7 @@ class Query:
         named = [name for name in RELATIONS if wanted is None or name in wanted]
         self._names = list(dict.fromkeys(column for name in named for column in RELATIONS[name].facts))
         check_names(found, self._names, text)
+        check_times(found, text)
         if not self._is_explained:
             with errors_of(text, self._names, lambda place: self._typed_at(place - len("describe "))):
                 self._database.execute(f"describe {self._statement}").fetchall()

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from tracer.ask.database import check_names, connect, errors_of, require_text, tree, use_all_cpus
 from tracer.ask.lists import as_typed, with_lists_as_text
+from tracer.ask.offsets import check_times
 from tracer.ask.relations import LISTS
 from tracer.errors import ExitCode, NstraceError
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES
@@ -48,6 +49,7 @@ class ArchiveQuery:
         self._names = sorted({name for schema in _SCHEMAS.values() for name in schema.names})
         self._statement, self._typed_at = with_lists_as_text(self._database, text, found, LISTS)
         check_names(found, self._names, text)
+        check_times(found, text)
         if statements[0].type.name == "SELECT":
             with errors_of(text, self._names, lambda place: self._typed_at(place - len("describe "))):
                 self._database.execute(f"describe {self._statement}").fetchall()
