@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_for
+from engine_processes import children, name_of
 from publishing import Bench, Memory, Recorder
 from recordings import facts, storm
 from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
@@ -160,3 +161,15 @@ def test_two_hosts_and_a_server_that_restarts(tmp_path: Path, nats: Nats, proces
     assert all(line["container"] is None for line in lines())  # without the facts that say whose
     assert follow.end(signal.SIGTERM) == 0, follow.said()
     assert "Traceback" not in follow.said() and "missing" not in follow.said()
+
+
+@needs_server
+def test_what_receives_ends_with_it(nats: Nats, processes: list[Process]) -> None:
+    follow = processes[-1]
+    follow.start()
+    wait_for(lambda: "nstrace-receive" in map(name_of, children(follow.pid)))
+    nats.kill(0)
+    wait_for(lambda: "waiting: " in follow.said())
+    receiver = next(pid for pid in children(follow.pid) if name_of(pid) == "nstrace-receive")
+    follow.end(signal.SIGKILL)
+    wait_for(lambda: name_of(receiver) != "nstrace-receive")  # though it waits for the server

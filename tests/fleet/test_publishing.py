@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, wait_for
+from engine_processes import children, name_of
 from publishing import Recorder
 from recordings import facts, storm
 from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
@@ -66,7 +67,9 @@ def test_kills_and_an_outage(spool: Path, nats: Nats, publisher: Callable[..., P
         if first == 51:
             nats.kill(0)
     wait_for(lambda: "waiting: no server answers" in process.said() or "does not answer" in process.said())
+    sender = next(pid for pid in children(process.pid) if name_of(pid) == "nstrace-sender")
     process.end(signal.SIGKILL)
+    wait_for(lambda: name_of(sender) != "nstrace-sender")  # though it waits for the server
     recorder.close()
     nats.start(0)
     process.start()

@@ -77,6 +77,16 @@ class Packets:
         except OSError as error:
             raise Gone from error
 
+    def check(self) -> None:
+        """Raises Gone where the other process has ended, which nobody would see who has nothing to send."""
+        try:
+            if not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise Gone
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise Gone from error
+
     def receive(self, type_: Any) -> Any:
         """The next packet, of this type. Raises Gone where there is none, or it is of another type."""
         try:
@@ -118,6 +128,11 @@ class AsyncChannel:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+
+    def check(self) -> None:
+        """As `Packets.check`."""
+        if self._reader.at_eof():
+            raise Gone
 
     async def order(self) -> Order | None:
         """The next order; None: there will be none. Raises Gone."""

@@ -73,6 +73,7 @@ class _Receiver:
                     self._trouble = str(error)
                     self._packets.send(Trouble(self._trouble))
                 await asyncio.sleep(_RETRY_S)
+                self._packets.check()
             except Refused as error:
                 self._packets.send(Trouble(str(error), is_final=True))
                 return

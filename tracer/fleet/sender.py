@@ -89,10 +89,12 @@ class _Sender:
         return last is not None and last.get("Nats-Msg-Id") == message.id
 
     async def _wait(self, error: Unavailable) -> None:
+        """Until the next try. Raises Gone."""
         if str(error) != self._trouble:
             self._trouble = str(error)
             await self._channel.say(Trouble(self._trouble))
         await asyncio.sleep(self._wait_s)
+        self._channel.check()
         self._wait_s = min(2 * self._wait_s, _MOST_WAIT_S)
 
     async def _is_well(self) -> None:
