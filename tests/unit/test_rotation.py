@@ -160,6 +160,19 @@ def test_a_later_file_alone_knows_what_an_engine_said(tmp_path: Path) -> None:
     assert last.attribution.owner(PidnsId(PIDNS, 1)) == WEB
 
 
+@pytest.mark.parametrize(
+    ("seconds", "others", "is_known"), [(2.5, [], False), (1.5, [], True), (2.5, [fork(101, [(PIDNS, 2)])], True)]
+)
+def test_what_was_said_of_namespaces_that_are_over_is_not_repeated(
+    seconds: float, others: list[builders.Row], is_known: bool
+) -> None:
+    living, later_ns = CarryOver(), SECOND_NS + round(seconds * SECOND_NS)
+    living.apply(batch(cgroup(7, WEB), fork(100, INSIDE, cgroup_id=7), *others))
+    living.apply(batch(exits(100, INSIDE, cgroup_id=7, ts_ns=SECOND_NS), fork(300, ts_ns=later_ns)))
+    kinds = living.snapshot(9).rows["kind"].tolist()
+    assert (Kind.PIDNS in kinds, Kind.CGROUP in kinds) == (is_known, True)
+
+
 @pytest.mark.parametrize("is_repaired", [False, True])
 def test_a_later_file_alone_says_what_is_unsure(is_repaired: bool, tmp_path: Path) -> None:
     lossy = batch(fork(7, [(PIDNS, 9)]), gap(3, SECOND_NS, 2 * SECOND_NS))

@@ -11,6 +11,8 @@ from tracer.stream.repair import identities, identity
 from tracer.stream.schema import LIFE_KINDS, NO_CPU, NOTE_KINDS, Flag, Kind
 
 _MAX_FACTS = 1 << 16
+_LATER_NS = 2_000_000_000
+"""So long after a namespace has ended something may be said of it yet."""
 
 
 class CarryOver:
@@ -23,6 +25,7 @@ class CarryOver:
         self._processes = Batch.concat([])
         self._facts = Batch.concat([])
         self._sessions = Batch.concat([])
+        self._over: dict[int, int] = {}  # by namespace: when its first process has ended
         self._unsure: tuple[int, int] | None = None  # events were lost from, until; not repaired yet
 
     def apply(self, batch: Batch) -> None:
@@ -39,8 +42,27 @@ class CarryOver:
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
+        self._forget(batch.rows)
         self._note_sessions(batch.select(of_kind(batch.rows, Kind.SESSION)))
         self._note_losses(batch.rows[of_kind(batch.rows, *NOTE_KINDS)])
+
+    def _forget(self, rows: NDArray[np.void]) -> None:
+        """Drop what was said of namespaces that are over: with its first process all others end, and it never comes
+        again (zap_pid_ns_processes(), kernel/pid_namespace.c)."""
+        if not len(rows):
+            return
+        ends = rows[(rows["kind"] == Kind.EXIT) & (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1)]
+        self._over |= dict(zip(_spaces(ends)[:, 0].tolist(), ends["ts_ns"].tolist(), strict=True))
+        until_ns = int(rows["ts_ns"].max()) - _LATER_NS
+        over = [space for space, ended_ns in self._over.items() if ended_ns <= until_ns]
+        if not over:
+            return
+        living = _spaces(self._processes.rows)
+        gone = np.setdiff1d(np.array(over, np.uint64), living)
+        facts = self._facts.rows
+        self._facts = self._facts.select((facts["kind"] == Kind.CGROUP) | ~np.isin(_spaces(facts)[:, 0], gone))
+        for space in over:
+            del self._over[space]
 
     def _note_sessions(self, said: Batch) -> None:
         """Keep the latest row of each session that has living processes."""
@@ -97,11 +119,16 @@ def _without_parents(processes: Batch, ended: NDArray[np.uint64]) -> Batch:
 
 def _subjects(rows: NDArray[np.void]) -> NDArray[np.uint64]:
     """One number for each fact's cgroup or namespace, shape (n,); another for what an engine reports of a namespace."""
-    space = rows["chain"][:, 0]
-    named = ~(space["inum"].astype(np.uint64) << np.uint64(32) ^ space["gen"])
+    named = ~_spaces(rows)[:, 0]
     named ^= (rows["args_len"] > 0).astype(np.uint64) << np.uint64(62)
     subjects: NDArray[np.uint64] = np.where(rows["kind"] == Kind.CGROUP, rows["cgroup_id"], named)
     return subjects
+
+
+def _spaces(rows: NDArray[np.void]) -> NDArray[np.uint64]:
+    """One number for each namespace of the rows, innermost first, shape (n, INLINE_LEVELS)."""
+    spaces: NDArray[np.uint64] = rows["chain"]["inum"].astype(np.uint64) << np.uint64(32) ^ rows["chain"]["gen"]
+    return spaces
 
 
 def _is_last(keys: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
