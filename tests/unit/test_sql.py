@@ -299,6 +299,17 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_is_read(query: str) -> 
     assert first.startswith(f"nstrace: {WRONG[query]}") and len(hints) <= 1, done.stderr
 
 
+@pytest.mark.parametrize("form", [["--json"], ["-w", "out.parquet"], ["-w", "out.jsonl"]])
+def test_no_column_is_lost_where_two_have_one_title(form: list[str], lives: Path, tmp_path: Path) -> None:
+    if form[0] == "-w":
+        form = ["-w", str(tmp_path / form[1])]
+    query = "select e.pid, p.pid from events e join processes p using (proc_id)"
+    done = nstrace("sql", *form, lives, query)
+    assert done.returncode == 2 and "two columns of the result are called pid\n" in done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout and not list(tmp_path.iterdir())
+    assert nstrace("sql", "--csv", lives, query).stdout.startswith("pid,pid\n")
+
+
 def test_what_is_wrong_with_one_row_is_said_too(lives: Path) -> None:
     done = nstrace("sql", lives, "select comm::int from events")
     assert done.returncode == 2 and done.stderr.startswith("nstrace: Could not convert string 'sh' to INT32")

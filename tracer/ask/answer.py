@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any, Protocol
 
 import msgspec
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.ask import csv_text
+from tracer.errors import ExitCode, NstraceError
 from tracer.text.counted import counted
 from tracer.text.escape import decode, safe_json, safe_text
 from tracer.text.times import rfc3339
@@ -28,7 +29,9 @@ class Form(Protocol):
 
 
 def write_json(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
-    """One object a line, as everywhere: times in RFC 3339, absent = null."""
+    """One object a line, as everywhere: times in RFC 3339, absent = null. Raises NstraceError (usage) where two columns
+    have one title."""
+    _check_titles(schema.names)
     count = 0
     for batch in batches:
         count += len(batch)
@@ -49,7 +52,9 @@ def write_csv(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[byt
 
 
 def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> int:
-    """Parquet, zstd; times are in UTC, and what it has no type for is text."""
+    """Parquet, zstd; times are in UTC, and what it has no type for is text. Raises NstraceError (usage) where two
+    columns have one title."""
+    _check_titles(schema.names)
     target = pa.schema([field.with_type(_stored(field.type)) for field in schema])
     count = 0
     with pq.ParquetWriter(file, target, compression="zstd", store_schema=False) as writer:
@@ -59,6 +64,13 @@ def write_parquet(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: IO
             writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=target))
             count += len(batch)
     return count
+
+
+def _check_titles(titles: Sequence[str]) -> None:
+    twice = next((title for title in titles if titles.count(title) > 1), None)
+    if twice is not None:
+        message = f"two columns of the result are called {twice}"
+        raise NstraceError(message, f"give one of them another name: SELECT {twice}, ... AS other", ExitCode.USAGE)
 
 
 def text_writer(line_width: int | None, header: bool) -> Form:
