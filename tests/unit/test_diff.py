@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import builders
 import msgspec
 import pytest
 from builders import PIDNS, SECOND_NS, WEB, Row, batch, cgroup, exits, row
@@ -57,6 +58,22 @@ def story(first: dict[bytes, int], second: dict[bytes, int]) -> Batch:
 def diff(*words: object) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-W", "error::ImportWarning", "-m", "tracer", "diff", *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, timeout=100, cwd=ROOT)
+
+
+def test_a_life_goes_on_when_its_container_is_renamed(tmp_path: Path) -> None:
+    old = msgspec.structs.replace(SECOND, name="web-old", incarnation=1, earlier=["web"])
+    begun, renamed = builders.life("started", SECOND), builders.life("renamed", old, old_name="web")
+    begun.event["ts_ns"] += 1
+    renamed.event["ts_ns"] += SECOND_NS
+    story = [
+        batch(cgroup(7, WEB), builders.life("started", WEB), *life(7, {b"first": 0})),
+        batch(cgroup(8, SECOND), begun, *life(8, {b"second": 0})),
+        batch(cgroup(8, old), renamed, *life(8, {b"later": 0})),
+    ]
+    record(tmp_path / "x.arrows", story)
+    for second in ("web#2", "web-old"):
+        done = diff("--json", tmp_path / "x.arrows", "web", second)
+        assert {json.loads(line)["command"] for line in done.stdout.splitlines()} == {"first", "second", "later"}
 
 
 @pytest.fixture(scope="module")

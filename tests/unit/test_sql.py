@@ -299,6 +299,12 @@ def test_what_is_wrong_is_said_in_a_line_before_anything_is_read(query: str) -> 
     assert first.startswith(f"nstrace: {WRONG[query]}") and len(hints) <= 1, done.stderr
 
 
+@pytest.mark.parametrize("words", [["sql", f"select {'x' * 300}"], ["replay", "x" * 300], ["diff", "x" * 300, "a"]])
+def test_what_is_too_long_for_a_path_is_none(words: list[str]) -> None:
+    done = nstrace(*words)
+    assert done.returncode and "unexpected" not in done.stderr and len(done.stderr.splitlines()) == 2
+
+
 @pytest.mark.parametrize("form", [["--json"], ["-w", "out.parquet"], ["-w", "out.jsonl"]])
 def test_no_column_is_lost_where_two_have_one_title(form: list[str], lives: Path, tmp_path: Path) -> None:
     if form[0] == "-w":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -34,6 +33,20 @@ select {key} as command,
 from events where event in ('snapshot', 'exec', 'exit') and not carried and {key} is not null
     and not starts_with(coalesce(exe, ''), '{runtime}'){which}
 group by command having count(*) filter ({ran}) > 0"""
+# A life goes on when its container is renamed. lives: what a container was called, and which of its lives that was.
+_NAMES = """ and (container, incarnation) in (
+    with told as (
+        select *, sum((action = 'started')::int) over life as life,
+            coalesce(lag(incarnation) over life, 1) as before
+        from events where event = 'container' and action in ('started', 'renamed')
+        window life as (partition by container_id order by time)),
+    called as (
+        select container_id, life, container, incarnation from told
+        union select container_id, life, old_name, before from told where old_name is not null)
+    select other.container, other.incarnation
+    from called join called other using (container_id, life)
+    where called.container = '{name}' and called.incarnation = {number}
+    union select '{name}', {number})"""
 
 
 class Side(NamedTuple):
@@ -142,12 +155,12 @@ def _wrong(message: str) -> NstraceError:
 
 def _split(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """FILEs and LIFEs. A folder is a FILE ahead of two LIFEs or beside a FILE: a container could have its name."""
-    from tracer.wiring.open_recordings import SUFFIX
+    from tracer.wiring.open_recordings import SUFFIX, is_folder
 
     files = [text for text in arguments if text.endswith(SUFFIX)]
     lives = [text for text in arguments if not text.endswith(SUFFIX)]
     ahead = lives[:-2] if len(lives) > 2 else lives if len(lives) + len(files) == 2 else []
-    if ahead and all(Path(text).is_dir() for text in ahead):
+    if ahead and all(map(is_folder, ahead)):
         return [text for text in arguments if text in files or text in ahead], lives[len(ahead) :]
     return files, lives
 
@@ -158,8 +171,7 @@ def _which(life: str) -> str:
     name, mark, number = life.rpartition("#")
     if not (mark and number.isascii() and number.isdecimal() and len(number) < 10):
         name, number = life, "1"
-    quoted = name.replace("'", "''")
-    return f" and container = '{quoted}' and incarnation = {number}"
+    return _NAMES.format(name=name.replace("'", "''"), number=number)
 
 
 def _one_run(sources: list[RecordedSource]) -> RecordedSource:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -49,10 +48,10 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     nstrace sql --since 1h "select * from processes where signal = 'SIGKILL'"
     nstrace sql -w failed.parquet web.arrows "from processes where signal is not null"
     """
-    from tracer.wiring.open_recordings import SUFFIX, check_kept, open_later, sayer
+    from tracer.wiring.open_recordings import SUFFIX, check_kept, is_path, open_later, sayer
 
     *files, text = arguments
-    is_query = any(letter.isspace() for letter in text) and not Path(text).exists()
+    is_query = any(letter.isspace() for letter in text) and not is_path(text)
     if (not files and not is_query) or text.endswith(SUFFIX):
         raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
     from tracer.ask.query import USES, Query

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,9 +49,9 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
 
 
 def _is_file(text: str) -> bool:
-    from tracer.wiring.open_recordings import SUFFIX
+    from tracer.wiring.open_recordings import SUFFIX, is_folder
 
-    return text == "-" or text.endswith(SUFFIX) or Path(text).is_dir()
+    return text == "-" or text.endswith(SUFFIX) or is_folder(text)
 
 
 def _of_now(targets: tuple[str, ...], options: StreamOptions) -> int:

@@ -33,6 +33,16 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, [text for text in arguments[1:] if not text.endswith(SUFFIX)]
 
 
+def is_path(text: str) -> bool:
+    """Whether there is a file or folder of this name; Path.exists() raises where a name is too long for one."""
+    return os.path.exists(text)  # noqa: PTH110
+
+
+def is_folder(text: str) -> bool:
+    """As `is_path`, of folders."""
+    return os.path.isdir(text)  # noqa: PTH112
+
+
 def _is_there(name: str) -> bool:
     from tracer.recording.files import parts_of
 
@@ -61,9 +71,9 @@ def _found(names: Sequence[str]) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for name in names:
         path = Path(name)
-        if name != "-" and path.is_dir():
+        if name != "-" and is_folder(name):
             found |= dict.fromkeys(_inside(path), True)
-        elif name != "-" and not path.exists() and (parts := parts_of(path)):
+        elif name != "-" and not is_path(name) and (parts := parts_of(path)):
             found |= dict.fromkeys(map(str, parts), False)
         else:
             found[name] = False
