@@ -62,7 +62,8 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
     columns = Columns(names[0], names[1] if len(names) == 3 else "", names[-1], time_column)
     check_kept(result.out, [log])
     imports.load(
-        "duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib"
+        *("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib"),
+        "tracer.wiring.fleet_hosts",
     )
     form, say, room, fd = result.form(), sayer(quiet), result.room(None), log_file.open_log(log)
     result.give(

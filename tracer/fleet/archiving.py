@@ -14,6 +14,7 @@ from tracer.fleet.archive_store import store_of
 from tracer.fleet.archiver import Archiver
 from tracer.fleet.decoder import Decoder
 from tracer.fleet.nats_client import Connection
+from tracer.system import imports
 from tracer.system.privileges import become, gain_nothing, is_root, lesser_user
 
 
@@ -65,6 +66,7 @@ def give_up_root(where: str, is_new: bool = True) -> None:
     try:
         become(*user)
         gain_nothing()
+        imports.seal()
     except OSError as error:
         hint = "run it as another user; a container needs --cap-add SETUID --cap-add SETGID"
         raise NstraceError(f"root cannot be given up: {error.strerror}", hint, ExitCode.NOT_PERMITTED) from error

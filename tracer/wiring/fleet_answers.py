@@ -32,7 +32,7 @@ _USED = (
     *("tracer.stream.lives", "tracer.stream.table", "tracer.stream.tally", "tracer.text.hints"),
     *("tracer.typed.descriptions", "tracer.wiring.process_lists", "tracer.wiring.printing"),
     *("tracer.views.objects", "tracer.views.summary", "tracer.views.table", "tracer.views.translation"),
-    "tracer.views.why",
+    *("tracer.views.why", "tracer.wiring.recorded_translation", "tracer.wiring.recorded_why", "duckdb"),
 )
 _TRIED = (ExitCode.NO_TARGET, ExitCode.FAILURE, ExitCode.USAGE)  # with these a host has no answer, and others may
 
