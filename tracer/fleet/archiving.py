@@ -14,6 +14,7 @@ from tracer.fleet.archive_store import store_of
 from tracer.fleet.archiver import Archiver
 from tracer.fleet.decoder import Decoder
 from tracer.fleet.nats_client import Connection
+from tracer.fleet.server_process import LATE_IMPORTS
 from tracer.system import imports
 from tracer.system.privileges import become, gain_nothing, is_root, lesser_user
 
@@ -30,6 +31,7 @@ def archive(
     keep_going: Callable[[], bool],
 ) -> None:
     """Archive to this place. Root's privileges are given up. Raises NstraceError."""
+    imports.load(*LATE_IMPORTS)
     decoder = Decoder()
     give_up_root(where)
     store = store_of(where)
