@@ -17,6 +17,7 @@ pytestmark = pytest.mark.e2e
 def test_each_line_is_given_to_its_life(
     tmp_path: Path, start_container: Callable[..., Any], receiver: Receiver
 ) -> None:
+    start_container()  # somebody is there to be shown
     recording = live(tmp_path / "x.arrows", "all")
     container, lines = written_through_restarts(start_container, receiver)
     stop(recording)
