@@ -178,7 +178,7 @@ def test_a_process_before_its_exec_is_told_as_it_was_then(recorded: Hindsight) -
     [
         ("web/15", 1.5, "no process 15 in web was recorded at"),
         ("web/15", 4.5, "before: PID 101 (job)"),
-        ("web/15", 4.5, "next: PID 102 (job)"),
+        ("web/15", 4.5, "next: PID 102, started"),
         ("webb/15", 3, "did you mean web?"),
         ("nope/15", 3, "no container named 'nope' was recorded"),
         ("web#2/15", 3, "no container named 'web#2' was recorded"),

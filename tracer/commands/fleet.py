@@ -252,6 +252,7 @@ def compact(where: str, target_size: str, quiet: bool) -> int:
     from tracer.wiring.printing import note
 
     target_bytes = target_of(target_size)
+    check_library("nats", "fleet")
     from tracer.fleet.archive_store import store_of
     from tracer.fleet.archiving import give_up_root
     from tracer.fleet.compaction import compact as compact_archive

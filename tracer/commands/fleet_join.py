@@ -48,8 +48,10 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
     nstrace fleet join access.csv --from /srv/nstrace --on host,pid --time-column time
     nstrace fleet join app.parquet --from s3://traces/nstrace --on host,container,ns_pid --time-column ts -w out.parquet
     """
-    from tracer.ask import log_file
     from tracer.commands.fleet import check_library
+
+    check_library("nats", "fleet")
+    from tracer.ask import log_file
     from tracer.fleet.archiving import give_up_root
     from tracer.fleet.log_rows import Columns
     from tracer.system import imports
@@ -58,7 +60,6 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
     names = [name.strip() for name in on.split(",")]
     if not all(names) or len(names) not in (2, 3) or not time_column:
         raise click.UsageError("--on is the names of two columns, or of three: HOST,PID or HOST,CONTAINER,NS_PID")
-    check_library("nats", "fleet")
     columns = Columns(names[0], names[1] if len(names) == 3 else "", names[-1], time_column)
     check_kept(result.out, [log])
     imports.load(

@@ -186,7 +186,8 @@ class Hindsight:
             hints.append(f"before: {self._name(before)}, {ended}{latest}; its PID is not reused before it is reaped")
         if afters:
             after = min(afters, key=lambda life: life.proc_id.start_ns)
-            hints.append(f"next: {self._name(after)}, started {self._clock(after.proc_id.start_ns)}")
+            # without its name: what it ran may stand where nothing had to be read
+            hints.append(f"next: PID {after.proc_id.tgid}, started {self._clock(after.proc_id.start_ns)}")
         where = proc.text.rpartition("/")[0]
         what = f"no process {proc.nr} {f'in {where}' if where else 'on the host'} was recorded {when}"
         return NstraceError(what, "; ".join(hints), ExitCode.NO_TARGET)
