@@ -149,6 +149,26 @@ def archive() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
+    """An empty bucket of an S3 server: where an archive in it is, and a client of boto3's that is asked for "traces"."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    secret = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in secret.items():
+        monkeypatch.setenv(name, value)
+    (port,) = free_ports(1)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
+    server.start()
+    try:
+        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
+        client.create_bucket(Bucket="traces")
+        yield f"s3://traces/nstrace?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1", client
+    finally:
+        server.stop()
+
+
 class Process:
     """A command of nstrace that runs until it is stopped. Its stderr is in a file."""
 

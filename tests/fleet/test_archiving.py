@@ -7,12 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import wait_for
 from publishing import Bench, Memory, Recorder
 from recordings import facts, storm
-from servers import Nats, Process, archive, free_ports, nats, needs_server  # noqa: F401 - a fixture
+from servers import Nats, Process, archive, bucket, nats, needs_server  # noqa: F401 - a fixture
 from test_archive import places, read
 from test_publisher import rows_of
 
@@ -105,34 +106,20 @@ def test_s3(
     nats: Nats,
     messages: Bench,
     archiver: Callable[..., Process],
-    monkeypatch: pytest.MonkeyPatch,
+    bucket: tuple[str, Any],
 ) -> None:
-    import boto3
-    from moto.server import ThreadedMotoServer
+    where, client = bucket
+    process = archiver(nats.urls, where, "--until-done")
+    assert process.wait() == 0, process.said()
+    store = store_of(where)
+    before = places(read(store, EVENTS))
+    assert [(part, row) for _run, part, row in before] == sorted(rows_of(messages.spool))[1:]
+    from tracer.fleet.compaction import compact
 
-    secret = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true"}
-    for name, value in secret.items():
-        monkeypatch.setenv(name, value)
-    (port,) = free_ports(1)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
-    server.start()
-    try:
-        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="traces")
-        where = f"s3://traces/nstrace?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-        process = archiver(nats.urls, where, "--until-done")
-        assert process.wait() == 0, process.said()
-        store = store_of(where)
-        before = places(read(store, EVENTS))
-        assert [(part, row) for _run, part, row in before] == sorted(rows_of(messages.spool))[1:]
-        from tracer.fleet.compaction import compact
-
-        assert compact(store) > 0
-        assert places(read(store, EVENTS)) == before
-        names = [one["Key"] for one in client.list_objects_v2(Bucket="traces")["Contents"]]
-        assert not [name for name in names if name.endswith(".tmp")]
-    finally:
-        server.stop()
+    assert compact(store) > 0
+    assert places(read(store, EVENTS)) == before
+    names = [one["Key"] for one in client.list_objects_v2(Bucket="traces")["Contents"]]
+    assert not [name for name in names if name.endswith(".tmp")]
 
 
 def test_a_full_disk(archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from logs import recorded
 from publishing import Bench, Memory
-from servers import archive, free_ports  # noqa: F401 - a fixture
+from servers import archive, bucket  # noqa: F401 - a fixture
 from test_archive import publish, sources, write
 
 from tracer.fleet.archive_store import store_of
@@ -127,26 +127,12 @@ def test_what_is_missing_is_said(tmp_path: Path, archive: Path) -> None:
     assert "web1: until 2023-11-14" in notes
 
 
-def test_an_archive_in_s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_in_s3(tmp_path: Path, bucket: tuple[str, Any]) -> None:
     """The library of S3 has threads: the command ends all the same."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    secret = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true"}
-    for name, value in secret.items():
-        monkeypatch.setenv(name, value)
-    (port,) = free_ports(1)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
-    server.start()
-    try:
-        client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="traces")
-        where = f"s3://traces/nstrace?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-        write(store_of(where), publish(Bench(tmp_path, Memory()), 2))
-        found, _notes = nstrace("fleet", "translate", "--from", where, "web1:web/10")
-        assert "web1 web/10 was PID 1010" in found
-    finally:
-        server.stop()
+    where, _client = bucket
+    write(store_of(where), publish(Bench(tmp_path, Memory()), 2))
+    found, _notes = nstrace("fleet", "translate", "--from", where, "web1:web/10")
+    assert "web1 web/10 was PID 1010" in found
 
 
 @pytest.mark.e2e
