@@ -151,7 +151,7 @@ def archive() -> Iterator[Path]:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
-    """An empty bucket of an S3 server: where an archive in it is, and a client of boto3's that is asked for "traces"."""
+    """The empty bucket "traces" of an S3 server: where an archive in it is, and a client of boto3's."""
     import boto3
     from moto.server import ThreadedMotoServer
 
