@@ -18,7 +18,11 @@ def live(arrows: Path, *args: str) -> subprocess.Popen[bytes]:
     argv = [sys.executable, "-m", "tracer", "follow", "-w", str(arrows), *args]
     process = subprocess.Popen(argv, stdout=out.open("wb"), stderr=subprocess.PIPE)
     header = 0 if "--json" in args else 1
-    wait_for(lambda: out.read_bytes().count(b"\n") > header or process.poll() is not None)
+    try:
+        wait_for(lambda: out.read_bytes().count(b"\n") > header or process.poll() is not None)
+    except AssertionError:
+        process.kill()
+        raise
     assert process.poll() is None, process.communicate()[1].decode()
     return process
 
