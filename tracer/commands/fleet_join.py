@@ -8,17 +8,14 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tracer.commands.fleet_ask import archive_option
-from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_file
-from tracer.wiring.joining import check_columns, summary, write_pieces
+from tracer.wiring.joining import check_columns, lag_option, summary, time_option, write_pieces
 from tracer.wiring.result_options import Result, result_options
 
 if TYPE_CHECKING:
     from tracer.ask.answer import Form
     from tracer.ask.database import Room
     from tracer.fleet.log_rows import Columns
-
-_LAG_S, _MOST_LAG_S = 0.1, 3600
 
 
 @click.command("join")
@@ -29,11 +26,8 @@ _LAG_S, _MOST_LAG_S = 0.1, 3600
     help="The columns with the host and a PID of it (HOST,PID); or the host, a container's name or ID, and a PID in it"
     " (HOST,CONTAINER,NS_PID).",
 )  # fmt: skip
-@click.option("--time-column", required=True, metavar="NAME", help="The column with the time of the line.")
-@click.option(
-    "--lag", "lag_s", type=Duration(0, _MOST_LAG_S), default=_LAG_S, metavar="TIME",
-    help="How long after it was written a line gets its time, at the most (default: 100ms).",
-)  # fmt: skip
+@time_option
+@lag_option
 @result_options
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: Result, quiet: bool) -> None:
@@ -55,6 +49,7 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
     from tracer.fleet.archiving import give_up_root
     from tracer.fleet.log_rows import Columns
     from tracer.system import imports
+    from tracer.wiring.fleet_hosts import LAZY
     from tracer.wiring.open_recordings import check_kept, sayer
 
     names = [name.strip() for name in on.split(",")]
@@ -62,10 +57,7 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
         raise click.UsageError("--on is the names of two columns, or of three: HOST,PID or HOST,CONTAINER,NS_PID")
     columns = Columns(names[0], names[1] if len(names) == 3 else "", names[-1], time_column)
     check_kept(result.out, [log])
-    imports.load(
-        *("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib"),
-        "tracer.wiring.fleet_hosts",
-    )
+    imports.load(*LAZY)
     form, say, room, fd = result.form(), sayer(quiet), result.room(None), log_file.open_log(log)
     result.give(
         lambda file: _write(where, fd, log, columns, round(lag_s * 1e9), form, file, say, room),

@@ -8,9 +8,8 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tracer.errors import ExitCode, NstraceError
-from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_file
-from tracer.wiring.joining import check_columns, summary, write_pieces
+from tracer.wiring.joining import check_columns, lag_option, summary, time_option, write_pieces
 from tracer.wiring.result_options import Result, result_options
 from tracer.wiring.spill import spill_folder
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from tracer.ask.database import Room
     from tracer.ask.join import On
     from tracer.recording.source import RecordedSource
-
-_LAG_S, _MOST_LAG_S = 0.1, 3600
 
 
 @click.command("join")
@@ -33,14 +30,11 @@ _LAG_S, _MOST_LAG_S = 0.1, 3600
     "--on", "on", required=True, metavar="COLUMNS",
     help="The column with a PID of the host; or two: a container's name or ID, and a PID in it (CONTAINER,NS_PID).",
 )  # fmt: skip
-@click.option("--time-column", required=True, metavar="NAME", help="The column with the time of the line.")
+@time_option
 @click.option(
     "--in", "where", metavar="CONTAINER", help="The numbers are those of this container or PID namespace (pidns:INUM)."
 )
-@click.option(
-    "--lag", "lag_s", type=Duration(0, _MOST_LAG_S), default=_LAG_S, metavar="TIME",
-    help="How long after it was written a line gets its time, at the most (default: 100ms).",
-)  # fmt: skip
+@lag_option
 @result_options
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def command(

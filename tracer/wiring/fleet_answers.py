@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.escape import safe_text
 from tracer.text.width import pad, width
-from tracer.wiring.fleet_hosts import errors_of
+from tracer.wiring.fleet_hosts import LAZY, errors_of
 
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
@@ -26,13 +26,14 @@ Ask = Callable[["ArchivedHost", tuple[str, ...], Say], Callable[[], T]]
 """Takes a host, what is asked of it (what stood behind HOST:), and what writes a line for people about it; returns what
 answers, when privileges are gone: until then no message is looked into."""
 _USED = (
-    *("numpy.ma", "numpy.strings", "tokenize", "difflib", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero"),
+    *LAZY,
+    "tokenize",
     *("tracer.past.translation", "tracer.past.why", "tracer.recording.census", "tracer.recording.multiple_runs"),
     *("tracer.recording.once", "tracer.recording.past", "tracer.recording.questions", "tracer.recording.row_filter"),
     *("tracer.stream.lives", "tracer.stream.table", "tracer.stream.tally", "tracer.text.hints"),
     *("tracer.typed.descriptions", "tracer.wiring.process_lists", "tracer.wiring.printing"),
     *("tracer.views.objects", "tracer.views.summary", "tracer.views.table", "tracer.views.translation"),
-    *("tracer.views.why", "tracer.wiring.recorded_translation", "tracer.wiring.recorded_why", "duckdb"),
+    *("tracer.views.why", "tracer.wiring.recorded_translation", "tracer.wiring.recorded_why"),
 )
 _TRIED = (ExitCode.NO_TARGET, ExitCode.FAILURE, ExitCode.USAGE)  # with these a host has no answer, and others may
 

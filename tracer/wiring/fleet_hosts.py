@@ -71,7 +71,8 @@ def archived_table(where: str, as_json: bool, no_header: bool) -> None:
     _print(titles, rows, objects, as_json, no_header)
 
 
-_LAZY = ("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib")
+LAZY = ("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib")
+"""Modules that an answer from an archive uses for the first time when root was given up."""
 
 
 def answer(where: str, query: str, result: Result) -> None:
@@ -83,7 +84,7 @@ def answer(where: str, query: str, result: Result) -> None:
     from tracer.system import imports
     from tracer.text.counted import counted
 
-    imports.load(*_LAZY)
+    imports.load(*LAZY)
     form = result.form()
 
     def write(file: IO[bytes]) -> str:

@@ -1,11 +1,14 @@
-"""What nstrace join and fleet join share: the columns of a log, its joined pieces, and what became of its lines."""
+"""What nstrace join and fleet join share: options, columns of a log, its joined pieces, what became of its lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
+import click
+
 from tracer.errors import ExitCode, NstraceError
+from tracer.wiring.amounts import Duration
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -13,6 +16,13 @@ if TYPE_CHECKING:
     from tracer.ask.answer import Form
 
 _BATCH_ROWS = 1 << 14
+
+_LAG_S, _MOST_LAG_S = 0.1, 3600
+time_option = click.option("--time-column", required=True, metavar="NAME", help="The column with the time of the line.")
+lag_option = click.option(
+    "--lag", "lag_s", type=Duration(0, _MOST_LAG_S), default=_LAG_S, metavar="TIME",
+    help="How long after it was written a line gets its time, at the most (default: 100ms).",
+)  # fmt: skip
 
 
 def check_columns(names: Sequence[str], wanted: Iterable[str], prefix: str) -> None:
