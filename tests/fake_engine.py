@@ -121,12 +121,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.raw_events is not None:
             self._send_raw(self.server.raw_events)
             return
-        self.server.listeners += 1
+        since = self.server.since[-1]
+        since_ns = time.time_ns() if since is None else int(since.replace(".", ""))
+        before = [event for event in self.server.events if event["timeNano"] < since_ns]
+        self.server.listeners += 1  # what happens from here on is heard
         try:
             self.connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            since = self.server.since[-1]
-            since_ns = time.time_ns() if since is None else int(since.replace(".", ""))
-            before = [event for event in self.server.events if event["timeNano"] < since_ns]
             self._stream_on(len(before))
         except OSError:
             pass
