@@ -32,15 +32,15 @@ class Pending:
         self._asked_ns = self.kept = 0
         self.child: Child | None = None
 
-    def note(self, note: Note, trigger: Trigger, wall_offset_ns: int) -> None:
-        """A condition was true. wall_offset_ns: wall clock minus boottime."""
-        at_ns = note.at_ns + wall_offset_ns
+    def note(self, note: Note, trigger: Trigger) -> None:
+        """A condition was true."""
+        at_ns = note.at_ns + note.wall_offset_ns
         incident = Incident(trigger, at_ns, name_of(at_ns, note.container, note.cause))
         if len(self._waiting) >= _MOST:
             self._say(f"{incident.name} is not kept: {_MOST} incidents wait to be")
             return
         self._say(f"{incident.name}: {trigger.where}")
-        self._waiting.append(_Waiting(incident, incident.end_ns - wall_offset_ns))
+        self._waiting.append(_Waiting(incident, incident.end_ns - note.wall_offset_ns))
 
     @property
     def due_in_s(self) -> float:

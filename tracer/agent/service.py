@@ -166,7 +166,7 @@ class Service:
         """A trigger's condition was true."""
         triggers = self._config.triggers
         if note := unpack(packet, len(triggers)):
-            self._pending.note(note, triggers[note.trigger], self._offset_ns)
+            self._pending.note(note, triggers[note.trigger])
 
     def _start_recorder(self) -> None:
         self._heard_s = self._started_s = time.monotonic()

@@ -74,7 +74,7 @@ class Triggers:
             at_ns = int(batch.rows["ts_ns"][at])
             if at_ns >= armed.from_ns:
                 armed.from_ns = at_ns + int(max(_LEAST_S, armed.trigger.after_s) * 1e9)
-                note = Note(armed.number, at_ns, *self._names(batch, at))
+                note = Note(armed.number, at_ns, self._source.wall_offset_ns, *self._names(batch, at))
                 with contextlib.suppress(BlockingIOError):
                     self._channel.send(pack(note))
 

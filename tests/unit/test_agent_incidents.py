@@ -1,0 +1,54 @@
+"""Where a window begins and ends: by the clock of the recording that has the event, and nobody else's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from tracer.agent.config import Trigger
+from tracer.agent.incidents import Incident
+from tracer.agent.notes import Note, pack, unpack
+from tracer.agent.pending import Pending
+
+NOTE = Note(1, 5_000_000_001, 1_700_000_000_000_000_007, "web", "exit-sh")
+
+
+def test_a_note_comes_as_it_was_sent() -> None:
+    assert unpack(pack(NOTE), 2) == NOTE
+    assert unpack(pack(NOTE._replace(container="../x/y", cause=".")), 2) == NOTE._replace(container="_x_y", cause="_")
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        *(pack(NOTE)[:-1], pack(NOTE) + b"x", b""),
+        pack(NOTE._replace(trigger=2)),
+        pack(NOTE._replace(wall_offset_ns=(1 << 63) - 1)),
+        pack(NOTE._replace(wall_offset_ns=-NOTE.at_ns)),
+        pack(NOTE).replace(b"web", b"w/b"),
+    ],
+)
+def test_what_no_recorder_sends_is_no_note(packet: bytes) -> None:
+    assert unpack(packet, 2) is None
+
+
+class AtOnce:
+    """In place of a process of its own."""
+
+    def __init__(self, _name: str, work: Callable[[], int]) -> None:
+        self.start = work
+
+
+def test_its_window_has_the_event_to_the_nanosecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Incident] = []
+    monkeypatch.setattr("tracer.agent.pending.Child", AtOnce)
+    monkeypatch.setattr("tracer.agent.pending.keep", lambda incident, *_: kept.append(incident))
+    monkeypatch.setattr(time, "clock_gettime_ns", lambda _clock: NOTE.at_ns + 1)
+    pending = Pending(cast(Any, None), lambda _line: None, lambda: None)
+    pending.note(NOTE, Trigger("exit_code = 77", before_s=1, after_s=0))
+    pending.go_on(NOTE.at_ns, 1)
+    at_ns = NOTE.at_ns + NOTE.wall_offset_ns
+    assert [(incident.begin_ns, incident.end_ns) for incident in kept] == [(at_ns - 1_000_000_000, at_ns)]
