@@ -133,6 +133,32 @@ def test_a_wrong_configuration_or_another_agent_leaves_what_is_there(make_agent:
         assert f"an agent records to {agent.store} already: PID {agent.process.pid}" in done.stderr
 
 
+def test_an_address_that_cannot_be_had_leaves_what_is_there(make_agent: Callable[..., Agent]) -> None:
+    with make_agent() as agent, socket.create_server(("127.0.0.1", 0)) as taken:
+        assert agent.process
+        recorder = agent.children()
+        agent.configure("", f'[metrics]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"')
+        agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "Address already in use" in agent.said)
+        wait_for(lambda: "what was read before counts" in agent.said)
+        assert agent.children() == recorder
+        assert agent.stop() == 0
+
+
+def test_it_waits_for_room_on_the_disk(make_agent: Callable[..., Agent]) -> None:
+    agent = make_agent()
+    agent.config.write_text(f'[record]\ntargets = "host"\nfolder = "{agent.store}"\nmin_free = "900000 TB"\n')
+    with agent:  # which is ready: systemd does not wait
+        assert agent.process
+        assert "recording pauses" in agent.said
+        assert (agent.children(), list(agent.store.glob("*.arrows"))) == ([], [])
+        agent.configure("")
+        agent.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "recording goes on" in agent.said)
+        wait_for(lambda: any(path.stat().st_size for path in agent.store.glob("*.arrows")))
+        assert agent.stop() == 0
+
+
 def test_what_it_follows_goes_on_where_the_past_ends(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
     with make_agent() as agent:
         before = [run("sh", "-c", f"echo; read x; : before-{number}")[0] for number in range(2)]
@@ -189,6 +215,48 @@ def test_a_trigger_keeps_its_window_and_runs_a_command(make_agent: Callable[...,
         codes = [json.loads(line).get("exit_code") for line in shown.stdout.splitlines()]
         assert codes.count(77) == 1
         assert "snapshot" in shown.stdout
+
+
+def test_a_command_ends_with_all_that_it_has_left(make_agent: Callable[..., Agent], told: Path) -> None:
+    lines = (
+        f"setsid sh -c 'echo $$ >{told}/left.new; mv {told}/left.new {told}/left; exec sleep 3600' & exec sleep 3600"
+    )
+    (told / "stay").write_text(f"#!/bin/sh\n{lines}\n")
+    (told / "stay").chmod(0o755)
+    more = f"""
+        [[trigger]]
+        where = "event = 'exit' and exit_code = 77"
+        after = "0s"
+        run = ["{told}/stay"]
+        timeout = "1h"
+
+        [[trigger]]
+        where = "event = 'exit' and exit_code = 78"
+        after = "0s"
+    """
+
+    def left() -> bool:
+        return Path(f"/proc/{(told / 'left').read_text().strip()}").exists()
+
+    with make_agent(more=more) as agent:
+        assert agent.process
+        subprocess.run(["sh", "-c", "exit 77"])
+        wait_for((told / "left").exists)
+        subprocess.run(["sh", "-c", "exit 78"])  # is kept while the command runs
+        wait_for(lambda: len(list((agent.store / "incidents").glob("*.arrows"))) == 2)
+        assert left()
+        assert agent.stop() == 0
+        assert f"{told}/stay is killed: the agent ends" in agent.said
+        assert not left()
+        (told / "left").unlink()
+        agent.start()
+        subprocess.run(["sh", "-c", "exit 77"])
+        wait_for((told / "left").exists)
+        agent.process.kill()  # and nothing else
+        agent.process.wait()
+        assert agent.ask("dump", "-w", str(told / "dumped.arrows")).returncode == 0
+        agent.start()
+        wait_for(lambda: not left())
 
 
 def fetched(port: int, path: str) -> tuple[int, str]:

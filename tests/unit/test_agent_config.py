@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tracer.agent.config import Config, Metrics, Publish, Record, Trigger, parse_config, problems_in
-from tracer.agent.config_reader import VARIABLE, read_config
+from tracer.agent.config_reader import VARIABLE, check_host, read_config
 from tracer.agent.toml_lines import line_of
 from tracer.errors import NstraceError
 
@@ -109,9 +109,13 @@ def test_one_kept_limit_is_the_only_one(keep: str, limits: tuple[int | None, flo
         ("[[trigger]]\nwhere = '1'\n\n[[trigger]]\nwhere = '1'\nrun = [3]", 6, "trigger.run"),
         ("[metrics]\nlisten = 'localhost'", 2, "metrics.listen"),
         ("[metrics]\nlisten = '127.0.0.1:99999'", 2, "metrics.listen"),
+        ("[metrics]\nlisten = '127.0.0.1:0'", 2, "metrics.listen"),
+        ("[metrics]\nlisten = '999.0.0.1:80'", 2, "metrics.listen"),
+        ("[incidents]\nkeep = " + 5000 * "9", 2, "not valid TOML"),
         ("[publish]\ncluster = 'a'\nsink = 'nats'", 1, "[publish] has no url"),
         ("[publish]\ncluster = 'a b'\nsink = 'nats'\nurl = 'nats://a'", 2, "publish.cluster"),
         ("[publish]\ncluster = 'a'\nsink = 'http'\nurl = 'nats://a'", 3, "publish.sink"),
+        ("[publish]\ncluster = 'a'\nsink = 'nats'\nurl = 'nats://me:s3cret@a'", 4, "no secret"),
         ("[publish]\ncluster = 'a'\nsink = 'nats'\nurl = 'a'\ntoken_file = 's3cret'", 5, "publish.token_file"),
     ],
 )
@@ -121,6 +125,7 @@ def test_what_is_wrong_is_said_with_its_line(text: str, line: int, words: str) -
     assert wrong.value.message.startswith(f"agent.toml:{line}: ")
     assert words in wrong.value.message
     assert wrong.value.hint and wrong.value.exit_code == 2
+    assert "s3cret@" not in wrong.value.message
 
 
 def test_all_that_is_wrong_is_said_in_order() -> None:
@@ -136,6 +141,29 @@ def test_all_that_is_wrong_is_said_in_order() -> None:
 def test_lines_of_values(place: tuple[str | int, ...], line: int) -> None:
     text = '\na.x = 1\n[b]\nc = [\n 1,\n 2 ]\n\n# d = 5\nd = """\nd = 6\n"""\n\n[[t]]\nx = 1\n[[t]]\nx = 2\n'
     assert line_of(text, place) == line
+
+
+def test_lines_of_many_values() -> None:
+    tables = [f'[[t]]\nx = [\n 1,\n 2]\ny = """\n{number}\n"""\n\n' for number in range(50)]
+    for number in range(50):
+        assert line_of("".join(tables), ("t", number, "x")) == 8 * number + 2
+        assert line_of("".join(tables), ("t", number, "y")) == 8 * number + 5
+
+
+def test_what_the_host_lacks_is_said_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        "[[trigger]]\nwhere = 'oom'\nrun = ['sh']\n[[trigger]]\nwhere = 'oom'\nuser = 'nobody-there'\nrun = ['./sh']\n"
+        "[publish]\ncluster = 'a'\nsink = 'nats'\nurl = 'http://a'\ntoken_file = '/none'\n"
+    )
+    assert [(error.message.split(": ")[:2], error.exit_code) for error in check_host(str(path))] == [
+        ([f"{path}:7", "trigger.run"], 2),
+        ([f"{path}:6", "trigger.user"], 2),
+        ([f"{path}:12", "publish.token_file"], 2),
+        ([f"{path}:11", "publish.url"], 2),
+    ]
+    path.write_text("[record]\nkeep = '1 GB'\n")
+    assert check_host(str(path)) == []
 
 
 def test_a_file_of_others_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

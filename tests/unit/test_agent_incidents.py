@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from tracer.agent.config import Trigger
-from tracer.agent.incidents import Incident
+from tracer.agent.incidents import Incident, Limits
 from tracer.agent.notes import Note, pack, unpack
 from tracer.agent.pending import Pending
 
@@ -46,9 +47,10 @@ def test_its_window_has_the_event_to_the_nanosecond(monkeypatch: pytest.MonkeyPa
     kept: list[Incident] = []
     monkeypatch.setattr("tracer.agent.pending.Child", AtOnce)
     monkeypatch.setattr("tracer.agent.pending.keep", lambda incident, *_: kept.append(incident))
+    monkeypatch.setattr("tracer.agent.pending.path_for", lambda *_: Path("kept"))
     monkeypatch.setattr(time, "clock_gettime_ns", lambda _clock: NOTE.at_ns + 1)
-    pending = Pending(cast(Any, None), lambda _line: None, lambda: None)
+    pending = Pending(cast(Any, None), lambda _line: None, lambda: None, lambda: None)
     pending.note(NOTE, Trigger("exit_code = 77", before_s=1, after_s=0))
-    pending.go_on(NOTE.at_ns, 1)
+    pending.go_on(NOTE.at_ns, Limits(1, 0))
     at_ns = NOTE.at_ns + NOTE.wall_offset_ns
     assert [(incident.begin_ns, incident.end_ns) for incident in kept] == [(at_ns - 1_000_000_000, at_ns)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tracer.agent import unit
-from tracer.agent.config import Config, Metrics, Publish, Record
+from tracer.agent.config import Config, Metrics, Publish, Record, Trigger
 from tracer.errors import NstraceError
 
 
@@ -21,7 +21,8 @@ def keys(text: str) -> dict[str, str]:
 def test_there_is_a_network_only_where_it_is_needed() -> None:
     alone = keys(unit.text_of(Config(), None))
     assert (alone["PrivateNetwork"], alone["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
-    for config in (Config(metrics=Metrics()), Config(publish=Publish("a", "nats", ("nats://a",)))):
+    for config in (Config(metrics=Metrics()), Config(publish=Publish("a", "nats", ("nats://a",))),
+                   Config(triggers=(Trigger("oom", run=("logger",)),))):  # fmt: skip
         with_it = keys(unit.text_of(config, None))
         assert "PrivateNetwork" not in with_it and "IPAddressDeny" not in with_it
         assert with_it["RestrictAddressFamilies"] == "AF_UNIX AF_INET AF_INET6"

@@ -10,12 +10,14 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tracer.agent.toml_lines import line_of
+from tracer.agent.toml_lines import Place, line_of
 from tracer.errors import ExitCode, NstraceError
 from tracer.text.hints import near
+from tracer.text.times import elapsed
 from tracer.typed.durations import duration_ns
 from tracer.typed.sizes import parse_size
 from tracer.typed.targets import TargetKind, parse_target
@@ -130,6 +132,14 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(one, "text in quotes, or a list of texts") for one in values)
 
 
+def _servers(value: Any) -> tuple[str, ...]:
+    urls = _texts(value)
+    if any("@" in url for url in urls):  # nor is it shown
+        hint = "secrets stand in files of their own: credentials_file, token_file"
+        raise NstraceError("a URL has no user and no secret in it", hint, ExitCode.USAGE)
+    return urls
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _Wrong("true or false")
@@ -172,7 +182,8 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
     def parse(value: Any) -> float:
         length_ns = duration_ns(value) if isinstance(value, str) else None
         if length_ns is None or not least <= length_ns / _SECOND_NS <= most:
-            raise _Wrong(f'a duration from {least:g} s to {most:g} s, for example "2m"')
+            bounds = f"{elapsed(least)} to {elapsed(most)}"
+            raise _Wrong(f'a duration from {bounds}, for example "2m"')
         return length_ns / _SECOND_NS
 
     return parse
@@ -183,6 +194,8 @@ def _keep(value: Any) -> Mapping[str, Any]:
     limits: dict[str, Any] = {"keep_bytes": None, "keep_s": None}
     for text in _texts(value):
         is_size = text.strip().lower().endswith("b")
+        if not is_size and duration_ns(text) is None:
+            raise _Wrong('a size or an age, for example "20 GB" or "7 days"')
         name = "keep_bytes" if is_size else "keep_s"
         if limits[name] is not None:
             raise _Wrong("one size and one age at most")
@@ -210,8 +223,12 @@ def _matching(pattern: str, wanted: str) -> Callable[[Any], str]:
 def _listen(value: Any) -> Mapping[str, Any]:
     wanted = 'an address and a port, for example "127.0.0.1:9469" or "[::1]:9469"'
     match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([0-9]{1,5})", _text(value, wanted), re.ASCII)
-    if not match or not 0 <= int(match[3]) < 1 << 16:
+    if not match or not 0 < int(match[3]) < 1 << 16:
         raise _Wrong(wanted)
+    try:
+        ip_address(match[1] or match[2])
+    except ValueError as error:
+        raise _Wrong(wanted) from error
     return {"address": match[1] or match[2], "port": int(match[3])}
 
 
@@ -265,7 +282,7 @@ _TABLES = {
             "cluster": _one("cluster", _NAME),
             "host": _one("host", _NAME),
             "sink": _one("sink", _matching("nats|kafka", '"nats" or "kafka"')),
-            "url": _one("urls", _texts),
+            "url": _one("urls", _servers),
             "credentials_file": _one("credentials_file", _path),
             "token_file": _one("token_file", _path),
             "ca_file": _one("ca_file", _path),
@@ -297,7 +314,7 @@ def problems_in(text: str, path: str) -> list[NstraceError]:
 def _checked(text: str, path: str) -> tuple[Config, list[NstraceError]]:
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also where a number has thousands of digits
         return Config(), [_not_toml(str(error), text, path)]
     found: dict[str, Any] = {}
     problems: list[tuple[int, NstraceError]] = []
@@ -323,7 +340,7 @@ def _read_table(
 ) -> Iterator[tuple[int, NstraceError]]:
     """Put a table's values into `found`; gives what is wrong, each with its line."""
 
-    def problem(place: tuple[str | int, ...], message: str, hint: str) -> tuple[int, NstraceError]:
+    def problem(place: Place, message: str, hint: str) -> tuple[int, NstraceError]:
         line = line_of(text, place)
         return line, NstraceError(f"{path}:{line}: {message}", hint.rstrip(), ExitCode.USAGE)
 
@@ -336,7 +353,7 @@ def _read_table(
     values = value if table.is_list and isinstance(value, list) else [value]
     made = []
     for number, one in enumerate(values):
-        place: tuple[str | int, ...] = (name, number) if table.is_list else (name,)
+        place: Place = (name, number) if table.is_list else (name,)
         title = f"[[{name}]]" if table.is_list else f"[{name}]"
         if not isinstance(one, dict) or table.is_list != isinstance(value, list):
             yield problem((name,), f"{name} is no table", f"it begins with a line {title}")

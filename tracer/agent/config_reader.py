@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tracer.agent.config import Config, parse_config, problems_in
-from tracer.agent.toml_lines import line_of
+from tracer.agent.toml_lines import Place, line_of
 from tracer.config_file import read_trusted
 from tracer.errors import ExitCode, NstraceError
 
@@ -34,6 +34,20 @@ def check_config(named: str | None = None) -> list[NstraceError]:
     return problems or _wrong_conditions(parse_config(text, str(path)), text, path)
 
 
+def check_host(named: str | None = None) -> list[NstraceError]:
+    """What a valid configuration needs that this host does not have, with lines. Raises NstraceError."""
+    from tracer.agent.host_check import missing
+
+    path = path_of(named)
+    text = _text(path, is_named=path != DEFAULT)
+    return [_at(error, place, text, path) for place, error in missing(parse_config(text, str(path)))]
+
+
+def _at(error: NstraceError, place: Place, text: str, path: Path) -> NstraceError:
+    key = ".".join(step for step in place if isinstance(step, str))
+    return NstraceError(f"{path}:{line_of(text, place)}: {key}: {error.message}", error.hint, ExitCode.USAGE)
+
+
 def _wrong_conditions(config: Config, text: str, path: Path) -> list[NstraceError]:
     from tracer.ask.event_filter import EventFilter
 
@@ -42,8 +56,7 @@ def _wrong_conditions(config: Config, text: str, path: Path) -> list[NstraceErro
         try:
             EventFilter(trigger.where)
         except NstraceError as error:
-            line = line_of(text, ("trigger", number, "where"))
-            problems.append(NstraceError(f"{path}:{line}: trigger.where: {error.message}", error.hint, error.exit_code))
+            problems.append(_at(error, ("trigger", number, "where"), text, path))
     return problems
 
 

@@ -23,6 +23,11 @@ _DEADLINE_S, _MAX_REQUEST_BYTES = 2.0, 8192
 _LIBRARY = "prometheus_client"
 
 
+def address_of(metrics: Metrics | None) -> tuple[str, int] | None:
+    """Where they are served; None: nowhere."""
+    return (metrics.address, metrics.port) if metrics else None
+
+
 def listening(metrics: Metrics) -> socket.socket:
     """The socket, which listens. Raises NstraceError."""
     from importlib.util import find_spec

@@ -61,7 +61,8 @@ def have_written(folder: Path) -> bool:
     now_ns, pid = time.time_ns(), holder(folder)
     if not pid:
         return False
-    os.kill(pid, signal.SIGUSR1)
+    with contextlib.suppress(ProcessLookupError):  # it was killed; what is below it ends
+        os.kill(pid, signal.SIGUSR1)
     until = time.monotonic() + _PATIENCE_S
     while os.stat(folder / _NAME).st_mtime_ns < now_ns:  # noqa: PTH116 - ns
         if time.monotonic() >= until:

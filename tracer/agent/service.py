@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from tracer.agent import beats, exporter, lock
 from tracer.agent.beats import Beat
-from tracer.agent.child import Child
+from tracer.agent.child import PATIENCE_S, Child
 from tracer.agent.config import Config, Publish
 from tracer.agent.config_reader import check_config, path_of, read_config
+from tracer.agent.incidents import Limits
 from tracer.agent.notes import unpack
 from tracer.agent.notify import notify
 from tracer.agent.pending import Pending
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _LOOK_S = 5.0  # how often the store is looked at
 _READY_S = 10.0  # it is ready then, though what is recorded cannot be settled yet: an engine is silent
 _SILENT_S = 60.0  # a recorder that says nothing for so long is ended
-_PATIENCE_S = 10.0  # how long an orderly end may take
 _MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the recording says it is
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -90,11 +90,13 @@ class Service:
         self._wakeup, self._arriving = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._ours, self._theirs = beats.channel()
         self._heard, self._packets = beats.channel()  # what metrics count: to the exporter, from the others
+        self._server: socket.socket | None = None  # of the exporter
         self._exporter: Child | None = None
         self._starts = 0
+        self._triggers = config.triggers  # of the recorder that runs
         self._recorder = Child("recorder", self._record)
         self._publisher: Child | None = None
-        self._pending = Pending(store, say, lambda: beats.ask_to_write(self._ours))
+        self._pending = Pending(store, say, lambda: beats.ask_to_write(self._ours), self._close_all)
         self._is_stopping = self._is_full = self._is_ready = False
         self._heard_s = self._started_s = self._looked_s = 0.0
         self._offset_ns = self._settled_ns = 0
@@ -105,17 +107,19 @@ class Service:
         for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
         try:
+            if metrics := self._config.metrics:
+                self._server = exporter.listening(metrics)
             self._start_exporter()
             self._look()
-            self._start_recorder()
+            self._restart()
             while not self._is_stopping:
                 self._wait()
                 self._take_signals()
                 beats.listen(self._ours, self._hear, self._hear_note)
                 self._reap()
-                self._pending.go_on(self._settled_ns, self._config.incidents.keep)
-                if not self._is_ready and self._recorder.exit_code is not None:
-                    return abs(self._recorder.exit_code) or 1  # it has said why
+                self._pending.go_on(self._settled_ns, self._limits)
+                if not self._is_ready and self._recorder.has_failed:
+                    return abs(self._recorder.exit_code or 0) or 1  # it has said why
                 if not self._is_stopping and time.monotonic() - self._looked_s >= _LOOK_S:
                     self._look()
                 self._restart()
@@ -124,6 +128,10 @@ class Service:
             self._stop()
             signal.set_wakeup_fd(-1)
         return 0
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(self._config.incidents.keep, self._config.record.min_free_bytes)
 
     def _children(self) -> Iterator[Child]:
         yield self._recorder
@@ -136,7 +144,7 @@ class Service:
         """Until something has to be done."""
         due = [child.due_s for child in self._children() if not child.runs and not (self._is_full)]
         until_s = min([self._looked_s + _LOOK_S, time.monotonic() + self._pending.due_in_s, *due])
-        ends = [child.pidfd for child in (*self._children(), self._pending.child) if child and child.pidfd is not None]
+        ends = [one.pidfd for one in (*self._children(), *self._pending.children()) if one.pidfd is not None]
         watched = [self._wakeup, self._ours.fileno(), *ends]
         select.select(watched, [], [], max(0.0, until_s - time.monotonic()))
 
@@ -164,11 +172,12 @@ class Service:
 
     def _hear_note(self, packet: bytes) -> None:
         """A trigger's condition was true."""
-        triggers = self._config.triggers
-        if note := unpack(packet, len(triggers)):
-            self._pending.note(note, triggers[note.trigger])
+        if note := unpack(packet, len(self._triggers)):
+            self._pending.note(note, self._triggers[note.trigger])
 
     def _start_recorder(self) -> None:
+        beats.listen(self._ours, self._hear, self._hear_note)  # the last words of the one before
+        self._triggers = self._config.triggers
         self._heard_s = self._started_s = time.monotonic()
         self._offset_ns = wall_offset_ns()
         self._starts += 1
@@ -180,6 +189,8 @@ class Service:
 
         self._close_ours()
         self._heard.close()
+        if self._server:
+            self._server.close()
         return record(self._config, self._store, self._theirs, self._packets)
 
     def _close_ours(self) -> None:
@@ -188,11 +199,19 @@ class Service:
         os.close(self._wakeup)
         os.close(self._arriving)
 
+    def _close_all(self) -> None:
+        """In a child that neither records nor is counted: who outlives us does not hold the folder."""
+        self._close_ours()
+        self._theirs.close()
+        self._heard.close()
+        self._packets.close()
+        if self._server:
+            self._server.close()
+        os.close(self._lock)
+
     def _start_exporter(self) -> None:
-        """Raises NstraceError where its address cannot be had."""
         self._exporter = None
-        if metrics := self._config.metrics:
-            server = exporter.listening(metrics)
+        if server := self._server:
             self._exporter = Child("exporter of metrics", lambda: self._export(server))
             self._exporter.start()
 
@@ -227,19 +246,15 @@ class Service:
         """In the publisher's process."""
         from tracer.agent.publisher import publish
 
-        self._close_ours()
-        self._theirs.close()
-        os.close(self._lock)
+        self._close_all()
         return publish(config, self._store.path, say)
 
     def _reap(self) -> None:
-        keeper = self._pending.child
-        if keeper and keeper.pidfd is not None and select.select([keeper.pidfd], [], [], 0)[0]:
-            self._pending.reap()
+        self._pending.reap()
         for child in self._children():
-            if child.pidfd is not None and select.select([child.pidfd], [], [], 0)[0]:
+            if child.ends_within(0):
                 child.reap()
-                if not self._is_stopping and not self._is_full and self._is_ready:
+                if child.has_failed and not self._is_stopping and self._is_ready:
                     code = child.exit_code or 0
                     how = f"signal {-code}" if code < 0 else f"exit {code}"
                     say(f"the {child.name} has ended ({how}): it is started again")
@@ -272,7 +287,7 @@ class Service:
             self._recorder.hurry()
         if self._is_full:
             self._recorder.signal(signal.SIGTERM)
-            notify("WATCHDOG=1", "STATUS=paused: the disk is full")
+            notify("READY=1", "WATCHDOG=1", "STATUS=paused: the disk is full")
         elif self._recorder.runs:
             self._check_recorder()
 
@@ -293,6 +308,9 @@ class Service:
             new = _checked(self._named)
             if new.record.folder != self._config.record.folder:
                 raise NstraceError("[record] folder changes with a restart alone", "systemctl restart nstrace")
+            server = self._server
+            if exporter.address_of(new.metrics) != exporter.address_of(self._config.metrics):
+                server = exporter.listening(new.metrics) if new.metrics else None
         except NstraceError as error:
             say(f"{error.message}; what was read before counts")
         else:
@@ -301,8 +319,11 @@ class Service:
             if _for_recorder(old) != _for_recorder(new):
                 self._recorder.hurry()
                 self._recorder.signal(signal.SIGTERM)
-            if old.metrics != new.metrics:
+            if server is not self._server:
                 self._end(self._exporter)
+                if self._server:
+                    self._server.close()
+                self._server = server
                 self._start_exporter()
             if old.publish != new.publish and self._is_ready:
                 self._end(self._publisher)
@@ -317,27 +338,17 @@ class Service:
         for child in self._children():
             self._end(child)
         beats.listen(self._ours, self._hear, self._hear_note)
-        while self._pending:  # their windows end here
-            self._pending.go_on(self._settled_ns, self._config.incidents.keep, is_last=True)
-            if keeper := self._pending.child:
-                self._await(keeper)
-            self._pending.reap()
+        self._pending.finish(self._limits)
 
     def _end(self, child: Child | None) -> None:
         if child and child.pidfd is not None:
             child.signal(signal.SIGTERM)
-            self._await(child)
-            child.reap()
-
-    def _await(self, child: Child) -> None:
-        """Wait for its end, and not for ever."""
-        if child.pidfd is not None and not select.select([child.pidfd], [], [], _PATIENCE_S)[0]:
-            say(f"the {child.name} does not end: it is killed")
-            child.signal(signal.SIGKILL)
+            child.finish(PATIENCE_S, say)
 
 
 def _for_recorder(config: Config) -> object:
     """What a recorder has to be started again for."""
     from dataclasses import replace
 
-    return replace(config.record, keep_s=None, min_free_bytes=0, folder=Path()), config.triggers, config.metrics
+    named = config.metrics and config.metrics.containers
+    return replace(config.record, keep_s=None, min_free_bytes=0, folder=Path()), config.triggers, named

@@ -35,6 +35,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 WatchdogSec=90
 Restart=on-failure
 RestartSec=1
+TimeoutStartSec=5min
 TimeoutStopSec=20
 OOMScoreAdjust=-500
 UMask=0077
@@ -70,7 +71,8 @@ WantedBy=multi-user.target
 def text_of(config: Config, named: str | None) -> str:
     """The unit's text. named: what --config says."""
     words = [_executable(), "agent", *(["--config", str(Path(named).resolve())] if named else [])]
-    has_network = config.publish is not None or config.metrics is not None
+    runs_commands = any(trigger.run for trigger in config.triggers)
+    has_network = config.publish is not None or config.metrics is not None or runs_commands
     folder = config.record.folder
     state = "StateDirectory=nstrace\nStateDirectoryMode=0700" if folder == Path("/var/lib/nstrace") else ""
     return _TEXT.format(

@@ -52,11 +52,12 @@ def command(ctx: click.Context, config: str | None, check: bool) -> int | None:
 
 
 def _check(config: str | None) -> int:
-    from tracer.agent.config_reader import check_config, path_of
+    from tracer.agent.config_reader import check_config, check_host, path_of
 
-    problems = check_config(config)
+    problems = check_config(config) or check_host(config)
     for error in problems:
-        print(f"nstrace: {error.message}\n  {error.hint}", file=sys.stderr)
+        hint = f"\n  {error.hint}" if error.hint else ""
+        print(f"nstrace: {error.message}{hint}", file=sys.stderr)
     if not problems:
         path = path_of(config)
         print(f"{path} is valid" if path.exists() else f"{path} is not there: the defaults count")
@@ -73,9 +74,9 @@ def install(named: str | None, prints: bool) -> int:
     when these have changed.
     """
     from tracer.agent import unit
-    from tracer.agent.config_reader import check_config, read_config
+    from tracer.agent.config_reader import check_config, check_host, read_config
 
-    for error in check_config(named):
+    for error in check_config(named) or check_host(named):
         raise error
     config = read_config(named)
     if prints:
