@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from oracle import DEADLINE_S, SOCKET, WORKLOAD, WORKLOAD_SOURCE, Ledger, Receiver, compile_static, pids_hierarchy
 
@@ -22,6 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
     signal.signal(number, signal.SIG_DFL)
 os.environ["NSTRACE_CONFIG"] = ""  # whoever runs the tests may have settings
+hypothesis.settings.register_profile("nstrace", deadline=None)  # on a busy host any example may take long
+hypothesis.settings.load_profile("nstrace")
 os.environ["PYTHONWARNINGS"] = "error::ImportWarning"  # of what we start: an import after privileges were dropped
 
 

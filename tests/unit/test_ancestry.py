@@ -100,7 +100,7 @@ def histories(draw: st.DrawFn) -> Batch:
     return batch(*rows)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(told=histories(), kinds=st.sampled_from([ALL, EXECS, ALL - {Kind.FORK}]), cut=st.integers(0, 40))
 @pytest.mark.parametrize("view", [lines, of_fields])
 def test_as_a_loop_over_the_json(

@@ -47,7 +47,7 @@ def wanted(value: Any, type_: pa.DataType) -> str:
     return cell(text) if pa.types.is_nested(type_) else text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_type(data: st.DataObject) -> None:
     types = data.draw(st.lists(st.sampled_from(list(COLUMNS)), min_size=1, max_size=4))

@@ -53,7 +53,7 @@ def view_of(names: list[str]) -> TextFields:
     return TextFields(names, json_lines(), True, WALL_NS)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(list(NAMES)), min_size=1, unique=True), st.integers(0, len(golden())))
 def test_text_is_the_same_however_rows_are_cut_into_batches(names: list[str], cut: int) -> None:
     rows = golden()

@@ -101,7 +101,7 @@ def any_row(draw: st.DrawFn) -> Row:
 
 
 @given(st.lists(any_row(), max_size=12), st.lists(TIMES, min_size=1, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_as_a_plain_loop_finds_it(rows: list[Row], moments: list[int]) -> None:
     rows = consistent(rows)
     index = history(*rows)
@@ -239,7 +239,7 @@ class World:
 
 @pytest.mark.parametrize("loses", [0.0, 0.05, 0.3])
 @given(seed=st.integers(0, 1 << 32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_right_or_not_known(loses: float, seed: int) -> None:
     world = World(random.Random(seed), loses).run()
     index = history(*world.rows, end=END)

@@ -69,7 +69,7 @@ def log_of(world: World, chance: random.Random, count: int) -> pa.Table:
 
 
 @pytest.mark.parametrize("lag_ns", [0, 100_000_000])
-@settings(max_examples=4, deadline=None, report_multiple_bugs=False)
+@settings(max_examples=4, report_multiple_bugs=False)
 @given(seed=st.integers(0, 1 << 32))
 def test_it_is_what_translate_says(seed: int, lag_ns: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     world, chance = World(seed, losses=seed % 3 > 0), random.Random(seed)
@@ -118,7 +118,7 @@ def holders(world: World, where: str, nr: int, begin_ns: int, end_ns: int) -> li
 
 
 @pytest.mark.parametrize("where", ["", "web"])
-@settings(max_examples=4, deadline=None, report_multiple_bugs=False)
+@settings(max_examples=4, report_multiple_bugs=False)
 @given(seed=st.integers(0, 1 << 32))
 def test_it_is_what_happened_or_not_known(seed: int, where: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Lines that processes write about themselves: none is given to another, and without losses each to its own."""

@@ -23,7 +23,7 @@ from tracer.typed.moments import Span
 
 
 @pytest.mark.parametrize("batches_a_file", [1, 3])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1 << 32), part=st.floats(0.05, 1))
 def test_who_lived_is_who_had_begun_and_not_ended(
     seed: int, part: float, batches_a_file: int, tmp_path_factory: pytest.TempPathFactory

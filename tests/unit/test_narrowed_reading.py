@@ -64,7 +64,7 @@ def outcome(found: RecordedSource, proc: Proc, window: Span, during: bool) -> ob
 
 
 @pytest.mark.parametrize("batches_a_file", [1, 3])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1 << 32))
 def test_the_answer_is_that_of_all_of_it(
     seed: int, batches_a_file: int, tmp_path_factory: pytest.TempPathFactory

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pyarrow as pa
 from builders import WEB, Row, batch, cgroup, exits, fork, gap, repair, row
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracer.recording.columns import from_arrow, to_arrow
@@ -92,7 +92,6 @@ def same(one: Batch, other: Batch) -> None:
 
 
 @given(st.lists(STREAM, max_size=12))
-@settings(deadline=None)
 def test_there_and_back(stream: list[Row]) -> None:
     before = batch(*stream)
     arrow = to_arrow(before, OFFSET_NS)

@@ -81,7 +81,7 @@ def test_gaps_are_rows_too(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("form", OTHERS)
 @pytest.mark.parametrize("view", [lines, of_fields])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.sets(st.integers(0, len(everything())), max_size=6))
 def test_the_same_however_rows_are_cut(form: str, view: Callable[[], View], cuts: set[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -79,7 +79,7 @@ ROWS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROWS, min_size=1, max_size=60), st.integers(1, 60))
 def test_counts_are_those_of_a_loop_over_the_json(rows: list[Row], cut: int) -> None:
     known = [cgroup(7, WEB), cgroup(8, DB)]

@@ -108,7 +108,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(EXPRESSIONS)
 def test_any_expression_is_as_in_a_loop(expression: tuple[str, Three]) -> None:
     where, loop = expression

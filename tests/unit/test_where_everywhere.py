@@ -44,7 +44,7 @@ def test_every_condition_but_the_last_tells_rows_apart(lines: list[Line]) -> Non
     assert same == ["true", "null", "until is null and lost is null"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(EXPRESSIONS)
 def test_any_expression(file: Path, lines: list[Line], expression: tuple[str, Three]) -> None:
     where, loop = expression
