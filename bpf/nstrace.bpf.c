@@ -418,6 +418,15 @@ static __always_inline void put_killer(struct event *head, struct who *who)
 }
 
 /*
+ * Whether a PID namespace ends with this process, for everybody: the reader keeps
+ * what it knows of a namespace until then.
+ */
+static __always_inline bool is_first_inside(struct event *head)
+{
+	return head->level && head->chain[0].nr == 1;
+}
+
+/*
  * One event: count it, filter it, write its pieces and itself. head has what
  * only this kind knows; exe is NULL except for an exec, failed or not.
  */
@@ -441,7 +450,8 @@ static __always_inline int emit(struct event *head, struct task_struct *t,
 		is_known = has_moved(&who, kind) || kind == KIND_MOVE;
 	if (is_known)
 		head->flags |= FLAG_MOVED;
-	else if (decision && *decision == IGNORE) {
+	else if (decision && *decision == IGNORE &&
+		 !(kind == KIND_EXIT && is_first_inside(head))) {
 		c->filtered[kind]++;
 		return 0;
 	}

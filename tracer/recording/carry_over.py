@@ -7,12 +7,11 @@ from numpy.typing import NDArray
 
 from tracer.stream.attribution import reduce
 from tracer.stream.batch import EVENT, Batch, of_kind
+from tracer.stream.ended_spaces import EndedSpaces
 from tracer.stream.repair import identities, identity
 from tracer.stream.schema import LIFE_KINDS, NO_CPU, NOTE_KINDS, Flag, Kind
 
-_MAX_FACTS = 1 << 16
-_LATER_NS = 2_000_000_000
-"""So long after a namespace has ended something may be said of it yet."""
+_MAX_FACTS = 1 << 13  # beside those about who lives: of cgroups in which processes may appear again
 
 
 class CarryOver:
@@ -25,7 +24,7 @@ class CarryOver:
         self._processes = Batch.concat([])
         self._facts = Batch.concat([])
         self._sessions = Batch.concat([])
-        self._over: dict[int, int] = {}  # by namespace: when its first process has ended
+        self._ended = EndedSpaces()
         self._unsure: tuple[int, int] | None = None  # events were lost from, until; not repaired yet
 
     def apply(self, batch: Batch) -> None:
@@ -41,28 +40,30 @@ class CarryOver:
         if len(births):
             facts = Batch.concat([self._facts, births])
             facts = facts.select(_is_last(_subjects(facts.rows)))
-            self._facts = facts.part(max(0, len(facts) - _MAX_FACTS), len(facts))
-        self._forget(batch.rows)
+            self._facts = facts if len(facts) <= _MAX_FACTS else self._bounded(facts)
+        self._forget(batch)
         self._note_sessions(batch.select(of_kind(batch.rows, Kind.SESSION)))
         self._note_losses(batch.rows[of_kind(batch.rows, *NOTE_KINDS)])
 
-    def _forget(self, rows: NDArray[np.void]) -> None:
-        """Drop what was said of namespaces that are over: with its first process all others end, and it never comes
-        again (zap_pid_ns_processes(), kernel/pid_namespace.c)."""
-        if not len(rows):
+    def _bounded(self, facts: Batch) -> Batch:
+        """The facts about the cgroups and namespaces of living processes, and the latest of the others."""
+        living, rows = self._processes.rows, facts.rows
+        is_inside = (rows["kind"] != Kind.CGROUP) & np.isin(_spaces(rows)[:, 0], _spaces(living))
+        others = np.flatnonzero(~is_inside & ~np.isin(rows["cgroup_id"], living["cgroup_id"]))
+        keep = np.ones(len(facts), bool)
+        keep[others[:-_MAX_FACTS]] = False
+        return facts.select(keep)
+
+    def _forget(self, batch: Batch) -> None:
+        """Drop what was said of namespaces that are over."""
+        self._ended.take(batch)
+        ended = self._ended.due(int(batch.rows["ts_ns"].max())) if len(batch) else []
+        if not ended:
             return
-        ends = rows[(rows["kind"] == Kind.EXIT) & (rows["level"] > 0) & (rows["chain"]["nr"][:, 0] == 1)]
-        self._over |= dict(zip(_spaces(ends)[:, 0].tolist(), ends["ts_ns"].tolist(), strict=True))
-        until_ns = int(rows["ts_ns"].max()) - _LATER_NS
-        over = [space for space, ended_ns in self._over.items() if ended_ns <= until_ns]
-        if not over:
-            return
-        living = _spaces(self._processes.rows)
-        gone = np.setdiff1d(np.array(over, np.uint64), living)
+        over = np.array([one.pidns.inum << 32 ^ one.pidns.gen for one in ended], np.uint64)
+        gone = np.setdiff1d(over, _spaces(self._processes.rows))
         facts = self._facts.rows
         self._facts = self._facts.select((facts["kind"] == Kind.CGROUP) | ~np.isin(_spaces(facts)[:, 0], gone))
-        for space in over:
-            del self._over[space]
 
     def _note_sessions(self, said: Batch) -> None:
         """Keep the latest row of each session that has living processes."""

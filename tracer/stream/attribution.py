@@ -7,7 +7,7 @@ recording answers as the live host did.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -35,7 +35,7 @@ class Attribution:
     Bounded: what was looked up longest ago is forgotten first. Sources remember less than this does, so that they
     report again what was forgotten. changes: how often a fact arrived that may change earlier answers: an engine names
     a container late, or a namespace's first process appears after others in it. learned: how often anything was learned
-    that answers depend on.
+    that answers depend on. begun: how many beginnings of namespaces.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Attribution:
         self.late: Lru[int, CgroupFact] = facts_by_cgroup()  # names that come later, known ahead
         self.expects_names = False  # any container may be named yet, whatever was reported of its engine
         self.sessions = ToldSessions()
-        self.changes = self.learned = 0
+        self.changes = self.learned = self.begun = 0
         self._renamed: Lru[tuple[str, str], int] = Lru(MAX_FACTS)  # when an id was told to have had a name before
         self._births: Lru[PidnsId, _Birth] = Lru(MAX_FACTS)
         self._begun: Lru[int, tuple[PidnsId, ...]] = Lru(MAX_FACTS)  # the first of them, by a container's own cgroup
@@ -113,6 +113,7 @@ class Attribution:
         roots = _roots(self.cgroups.get(cgroup_id))
         if before is None or (roots and self._may_go_on(before, birth)):
             self._births.put(pidns, birth)
+            self.begun += 1
             for root in roots:
                 begun = self._begun.get(root) or ()
                 self._begun.put(root, begun if pidns in begun else (*begun, pidns)[:_MAX_BEGUN])
@@ -121,6 +122,30 @@ class Attribution:
                 self.changes += is_new
                 self._cache.clear()
                 self.learned += 1
+
+    def forget(self, pidns: PidnsId) -> None:
+        """A namespace is over, and nothing more will be asked about its processes."""
+        birth = self._births.get(pidns)
+        if birth:
+            self._cache.pop((pidns, birth.cgroup_id), None)
+        for root in _roots(self.cgroups.get(birth.cgroup_id)) if birth else []:
+            begun = tuple(other for other in self._begun.get(root) or () if other != pidns)
+            if begun:
+                self._begun.put(root, begun)
+            else:
+                self._begun.pop(root)
+        for table in (self._births, self._by_engine, self._ownerless):
+            table.pop(pidns)
+
+    def spaces(self) -> list[PidnsId]:
+        """The namespaces of which it knows how they began."""
+        return list(self._births)
+
+    def keep(self, spaces: Iterable[PidnsId]) -> None:
+        """These namespaces live: what is known of them is forgotten last, however rarely it is asked for."""
+        for pidns in spaces:
+            for table in (self._births, self._by_engine):
+                table.get(pidns)
 
     def _may_go_on(self, before: _Birth, now: _Birth) -> bool:
         """Whether the first process of a namespace is still on its way to where it begins: in no container's cgroup so

@@ -9,6 +9,7 @@ import numpy as np
 from tracer.stream.attribution import MAX_FACTS, births_in
 from tracer.stream.batch import Batch
 from tracer.stream.lru import Lru
+from tracer.stream.schema import Kind
 
 
 class FirstProcesses:
@@ -26,10 +27,13 @@ class FirstProcesses:
         for at in np.flatnonzero(births_in(batch)).tolist():
             row = batch.rows[at]
             self._cgroups.put((int(row["tgid"]), int(row["start_ns"])), int(row["cgroup_id"]))
+        for at in batch.firsts[batch.rows["kind"][batch.firsts] == Kind.EXIT].tolist():
+            self._cgroups.pop((int(batch.rows["tgid"][at]), int(batch.rows["start_ns"][at])))
 
     def living(self) -> Iterator[tuple[int, int, int]]:
         """Of each that is alive: the cgroup (its id), the start (boottime, ns), and the PID on the host."""
         for tgid, start_ns in list(self._cgroups):
-            cgroup_id = self._cgroups.get((tgid, start_ns))
-            if cgroup_id is not None and self._is_alive(tgid):
+            if not self._is_alive(tgid):
+                self._cgroups.pop((tgid, start_ns))  # ended where no event is delivered
+            elif (cgroup_id := self._cgroups.get((tgid, start_ns))) is not None:
                 yield cgroup_id, start_ns, tgid

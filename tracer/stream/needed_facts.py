@@ -58,6 +58,11 @@ class NeededFacts:
         needed = self._needed(part, np.unique(pairs.of_row[about]).tolist())
         return Batch.concat([*needed, part.select(stays)])
 
+    def forget(self, pidns: PidnsId) -> None:
+        """A namespace is over: no row will need what is said of it."""
+        self._births.pop(pidns)
+        self._spaces.pop(pidns)
+
     def _is_known(self, part: Batch, at: int) -> bool:
         """Whether the fact at a row is about what has been passed on; else it waits."""
         if part.rows["kind"][at] == Kind.CGROUP:

@@ -127,6 +127,10 @@ class Selection:
         ]
         return True if True in answers else None if None in answers else False
 
+    def forget(self, pidns: PidnsId, cgroup_id: int) -> None:
+        """A namespace is over, whose first process was in this cgroup."""
+        self._pairs.pop((*pidns, cgroup_id))
+
     def decide_again(self) -> None:
         """Decide again about all pairs, if what is known of containers has changed."""
         if self._changes == self.attribution.changes:

@@ -309,6 +309,10 @@ class Table:
         process = self._host.get(tgid)
         return process if process and start_ns in (None, process.start_ns) else None
 
+    def spaces(self) -> list[PidnsId]:
+        """The namespaces of the processes that it knows, but for the initial one."""
+        return list(self._spaces)
+
     def is_alive(self, pidns: PidnsId) -> bool:
         """Whether a process lives in this namespace: it ends when its first process has exited and none is left."""
         return any(process.exited_ns is None for process in self._space(pidns).values())

@@ -10,6 +10,7 @@ import numpy as np
 from tracer.kernel.trace import Trace
 from tracer.stream.batch import Batch
 from tracer.stream.cgroup_moves import CgroupMoves
+from tracer.stream.ended_spaces import EndedSpaces
 from tracer.stream.killers import with_names
 from tracer.stream.lives import Lives
 from tracer.stream.schema import INTERNAL_FLAGS
@@ -18,11 +19,13 @@ from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
 from tracer.wiring.listed_commands import ListedCommands
 
+_KEEP_ENDED = 1024  # namespaces: what is said of them in the end needs their containers
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
 
 class Choosing:
-    """Every batch goes through it, once. held: the rows that wait for an engine's word."""
+    """Every batch goes through it, once. held: the rows that wait for an engine's word. ended: namespaces that are
+    over, whoever they are of."""
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class Choosing:
         on_late: Callable[[Batch], None],
     ) -> None:
         """trace: its programs are told what is decided. on_late: called with what was held, when it is shown."""
-        self.held = Undecided(selection, on_late)
+        self.held, self.ended = Undecided(selection, on_late), EndedSpaces(_KEEP_ENDED)
         self._trace, self._selection = trace, selection
         self._attribution, self._lives, self._commands = selection.attribution, lives, commands
         self._moves = CgroupMoves(partial(_cgroup_before, table))
@@ -43,6 +46,7 @@ class Choosing:
         """The rows that the targets mean, in parts as containers become known; one empty part where nothing came."""
         if not len(batch):
             yield batch
+        self.ended.take(batch)
         for part in self._attribution.split_and_learn(batch):
             part = with_names(part, self._attribution)
             mask = self._moves.apply(part, self._selection.mask(part))

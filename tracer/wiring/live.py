@@ -14,7 +14,7 @@ from tracer.containers.cgroups import Cgroups
 from tracer.host.proc_operations import Proc
 from tracer.kernel.trace import Trace, now_ns
 from tracer.stream.account import Account
-from tracer.stream.attribution import Attribution
+from tracer.stream.attribution import MAX_FACTS, Attribution
 from tracer.stream.batch import Batch
 from tracer.stream.decoding import Decoded
 from tracer.stream.exit_commands import ExitCommands
@@ -37,6 +37,7 @@ from tracer.wiring.late_names import LateNames
 from tracer.wiring.listed_commands import ListedCommands
 from tracer.wiring.naming import Background, Naming
 
+_KEEP_AFTER = MAX_FACTS // 8  # namespaces that have begun
 _LOOK_NS = 10_000_000  # so often at the most it is looked whether the end of a session can be said
 
 
@@ -76,6 +77,7 @@ class LiveSource:
         commands = ListedCommands(proc, trace.options.max_args_bytes)
         choosing = Choosing(trace, selection, table, self._lives, commands, late.note)
         self._held, self._entering = choosing.held, Entering()
+        self._selection, self._ended, self._kept_at = selection, choosing.ended, 0
         self._comparing = Comparing(trace, table, cgroups, firsts, selection, choosing)
         self._late_names = LateNames(self._naming, cgroups, choosing, self._comparing, late, say)
         means, state = selection.means_container, self._naming.state
@@ -112,6 +114,16 @@ class LiveSource:
                 commands.remember(self.table)
                 yield from commands.pieces()
 
+    def _forget(self) -> None:
+        """What is known of namespaces that are over; and see to it that those which live are not forgotten for them."""
+        for ended in self._ended.due(self.settled_ns, self.table.is_alive):
+            self.attribution.forget(ended.pidns)
+            self._needed.forget(ended.pidns)
+            self._selection.forget(ended.pidns, ended.cgroup_id)
+        if self.attribution.begun - self._kept_at > _KEEP_AFTER:
+            self._kept_at = self.attribution.begun
+            self.attribution.keep(self.table.spaces())
+
     @property
     def _passed_on_ns(self) -> int:
         """Until when all that was read has been passed on (boottime); 0: something is held back for a moment."""
@@ -135,6 +147,7 @@ class LiveSource:
             yield from self._late_names.take(news)
             yield from self._hearing.take()
             yield from self._sessions.due(self._passed_on_ns)
+            self._forget()
         until_ns = now_ns()
         rest = [*naming.release(), *entering.take(self.trace.finish()), *entering.release()]
         yield from comparing.events_of_all(rest)
