@@ -143,7 +143,9 @@ WRONG = {
     "pid = 1; drop table x": ('syntax error at or near ";", at character 8', ""),
     "pid = 1 order by 1": ('syntax error at or near "order", at character 9', ""),
     "regexp_matches(comm, '(')": ("missing ): (", ""),
-    "exit_code = 'abc'": ("Could not convert string 'abc' to INT32", ""),
+    "exit_code = 'abc'": ("'abc' is no number, and no time, at character 13: 'abc'", ""),
+    "exit_code = '5000000000'": ("Could not convert string '5000000000' to INT32", ""),
+    "time > '22:05'": ("'22:05' is no number, and no time, at character 8: '22:05'", "--since and --until take 22:05"),
     "lower(pid) = 'x'": ("no such function for these types: lower(INTEGER), at character 1", ""),
     "pid + 1": ("a condition is true or false, and this is INTEGER", "compare it"),
     "pid in (select 1)": ("a condition has no query in it", "nstrace sql"),
@@ -212,7 +214,7 @@ def test_failed_is_a_condition_of_exports(file: Path) -> None:
 
 
 def test_what_cannot_be_evaluated_for_a_row_is_said() -> None:
-    with pytest.raises(NstraceError, match="Could not convert string 'sh' to INT32"):
+    with pytest.raises(NstraceError, match="'sh' is no number, and no time"):
         lines_of(JOBS, "comm::int = 1")
 
 

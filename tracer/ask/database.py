@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +30,8 @@ _HERE_CHARS, _MAX_NEAR = 30, 3
 _OF_SESSION = {"user", "current_user", "session_user", "current_role", "current_catalog", "current_schema"}
 _ALSO_CALLED = {"user": "uid is the number of the user; --user NAME"}
 _AT_END = ", at its end"
+_NO_NUMBER = re.compile(r"Could not convert string '(.*[^-+.0-9eE].*)' to (?:U?INT|FLOAT|DOUBLE)\d*")
+_A_TIME = "a time is '2026-11-30 22:05', in UTC; --since and --until take 22:05 and -10m, too"
 _OF_LISTS = (
     "args and pids are lists: args like '%--debug%' is about the command line, list_contains(args, 'x') about one"
 )
@@ -144,6 +147,9 @@ def _error(facts: dict[str, Any], query: str, names: Iterable[str], typed_at: At
         hint = near(name, str(facts.get("candidates", "")).split(","))
     elif kind == "NO_MATCHING_FUNCTION":
         message = f"no such function for these types: {facts.get('call', name)}"
+    elif no_number := _NO_NUMBER.match(message):  # which for DuckDB a time is
+        message = f"'{no_number[1]}' is no number, and no time"
+        hint = _A_TIME if ":" in no_number[1] else ""
     place = place_of(facts, query, typed_at)
     if "[]" in message:
         hint = hint or _OF_LISTS
