@@ -24,6 +24,7 @@ from tracer.fleet.nats_streams import make_streams
 from tracer.fleet.sink import Unavailable
 
 T = TypeVar("T")
+NO_FILES = Files()
 SERVER = shutil.which("nats-server") or "/usr/sbin/nats-server"
 needs_server = pytest.mark.skipif(not Path(SERVER).exists(), reason="needs nats-server (scripts/packages nats-server)")
 
@@ -40,12 +41,12 @@ def free_ports(count: int) -> list[int]:
 
 
 class Nats:
-    """Some servers that are one cluster; each can be killed and started again."""
+    """Some servers that are one cluster; each can be killed and started again. files: how `ask` gets in."""
 
-    def __init__(self, folder: Path, count: int = 1, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, count: int = 1, options: tuple[str, ...] = (), files: Files = NO_FILES) -> None:
         ports = free_ports(2 * count)
         self.ports, routes = ports[:count], ports[count:]
-        self._folder = folder
+        self._folder, self._files = folder, files
         self._lines = [
             [SERVER, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder / f"js{number}"), *options]
             for number, port in enumerate(self.ports)
@@ -84,7 +85,7 @@ class Nats:
         """What a coroutine about a connection returns, as soon as the servers are there."""
 
         async def whole() -> Any:
-            connection = Connection(access_of(self.urls, Files()), "tests")
+            connection = Connection(access_of(self.urls, self._files), "tests")
             try:
                 return await work(connection)
             finally:

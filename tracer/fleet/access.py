@@ -3,6 +3,8 @@ process that speaks to the server has none of the files."""
 
 from __future__ import annotations
 
+import base64
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from tracer.errors import ExitCode, NstraceError
 
 _SCHEMES = {"nats": 4222, "tls": 4222}
 _MAX_SECRET_BYTES = 1 << 16
+_BLOCK = re.compile(r"-{3,} *BEGIN ([A-Z ]+?) *-{3,}\s+(\S+)")  # of a credentials file
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,28 @@ class Files:
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """Who we are, as NATS has it: a JWT, and the seed of the key that signs for it."""
+
+    jwt: str = field(repr=False)
+    seed: str = field(repr=False)
+
+    def signature(self, nonce: str) -> bytes:
+        """What shows a server that we have the key."""
+        from nkeys import from_seed
+
+        signed: bytes = from_seed(bytearray(self.seed.encode())).sign(nonce.encode())
+        return base64.b64encode(signed)
+
+
+@dataclass(frozen=True)
 class Access:
-    """servers: "nats://HOST:PORT", to be tried in this order. Secrets do not appear where it is printed."""
+    """servers: "nats://HOST:PORT", to be tried in this order. tls: nothing is said to a server without it; None: a
+    server may do without. Secrets do not appear where it is printed."""
 
     servers: tuple[str, ...]
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    credentials: str = field(default="", repr=False)
+    credentials: Credentials | None = field(default=None, repr=False)
     token: str = field(default="", repr=False)
 
     @property
@@ -50,7 +69,7 @@ def access_of(urls: str, files: Files) -> Access:
     return Access(
         servers,
         _context(files) if is_tls else None,
-        secret_in(files.credentials) if files.credentials else "",
+        _credentials(files.credentials) if files.credentials else None,
         secret_in(files.token).strip() if files.token else "",
     )
 
@@ -86,6 +105,21 @@ def _context(files: Files) -> ssl.SSLContext:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NstraceError(f"{names} cannot be used for TLS: {why}", "they have to be PEM files") from error
     return context
+
+
+def _credentials(path: Path) -> Credentials:
+    """What is in a credentials file. Raises NstraceError."""
+    blocks = dict(_BLOCK.findall(secret_in(path)))
+    found = Credentials(blocks.get("NATS USER JWT", ""), blocks.get("USER NKEY SEED", ""))
+    try:
+        found.signature("")  # which also imports what signs, while that can be read
+    except ModuleNotFoundError as error:
+        raise NstraceError("credentials of NATS need the library nkeys", "pip install 'nstrace[fleet]'") from error
+    except Exception as error:  # nkeys raises whatever comes: ValueError, IndexError, ...
+        raise NstraceError(f"{path} is no credentials file of NATS", "nsc generate creds makes one") from error
+    if not found.jwt:
+        raise NstraceError(f"{path} has no JWT of a user", "nsc generate creds makes a file that has")
+    return found
 
 
 def secret_in(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import nats
 import nats.errors
 import nats.js.errors
-from nats.aio.client import Client, RawCredentials
+from nats.aio.client import Client
 from nats.js.client import JetStreamContext
 
 from tracer.fleet.access import Access
@@ -22,6 +22,16 @@ logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what goes wrong with 
 _NO_STREAM = 10059  # JetStream's API: stream not found
 
 
+class _Client(Client):
+    """As that of nats-py, which leaves it to the server whether a connection is encrypted: what the server says of that
+    comes in the clear, from anybody. Where TLS is asked for, nothing is said without it."""
+
+    def _connect_command(self) -> bytes:
+        if "tls" in self.options and not self._server_info.get("tls_required"):
+            raise nats.errors.SecureConnRequiredError
+        return super()._connect_command()
+
+
 class Connection:
     """To one of the servers of an access. The client reconnects by us alone: what it would keep meanwhile could be
     stored long after it was given up."""
@@ -30,6 +40,7 @@ class Connection:
         self._access, self._name = access, name
         self._client: Client | None = None
         self._first = 0  # the server to try first
+        self._errors: list[str] = []  # that the server has said of this connection
 
     async def client(self) -> Client:
         """The client, connected. Raises Unavailable; Refused where a server does not let us in."""
@@ -50,16 +61,17 @@ class Connection:
         raise Unavailable(said if len(servers) == 1 else f"no server of {self._access.name} answers")
 
     async def _connected(self, server: str) -> Client:
-        client, errors = Client(), list[Exception]()
+        client = _Client()
+        self._errors = errors = []
 
         async def note(error: Exception) -> None:
-            errors.append(error)
+            errors.append(str(error))
 
         options: dict[str, Any] = {"tls": self._access.tls} if self._access.tls else {}
         if self._access.token:
             options["token"] = self._access.token
-        if self._access.credentials:
-            options["user_credentials"] = RawCredentials(self._access.credentials)
+        if mine := self._access.credentials:
+            options |= {"user_jwt_cb": mine.jwt.encode, "signature_cb": mine.signature}
         try:
             await asyncio.wait_for(
                 client.connect(
@@ -72,7 +84,9 @@ class Connection:
         except (OSError, TimeoutError, nats.errors.Error, asyncio.IncompleteReadError) as error:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(client.close(), 1.0)
-            texts = " ".join(map(str, [*errors, error]))
+            if isinstance(error, nats.errors.SecureConnRequiredError):
+                raise Refused(f"{server} does not encrypt, and TLS is asked for") from error
+            texts = " ".join([*errors, str(error)])
             if "Authorization" in texts or "Authentication" in texts:
                 raise Refused(f"{server} does not let us in: wrong or missing credentials") from error
             if "CERTIFICATE_VERIFY_FAILED" in texts:
@@ -104,4 +118,6 @@ class Connection:
             raise Unavailable(f"the server says: {error.description or error}") from error
         except (OSError, TimeoutError, nats.errors.Error) as error:
             await self.drop()
+            if denied := next((text for text in self._errors if "permissions violation" in text.lower()), ""):
+                raise Refused(f"the server does not permit it: {denied.removeprefix('nats: ')}") from error
             raise Unavailable(f"{self._access.name} does not answer") from error
