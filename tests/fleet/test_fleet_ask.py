@@ -133,6 +133,9 @@ def test_an_archive_in_s3(tmp_path: Path, bucket: tuple[str, Any]) -> None:
     write(store_of(where), publish(Bench(tmp_path, Memory()), 2))
     found, _notes = nstrace("fleet", "translate", "--from", where, "web1:web/10")
     assert "web1 web/10 was PID 1010" in found
+    found, _notes = nstrace("fleet", "sql", "--json", "--from", where, "select distinct host from processes")
+    assert json.loads(found) == {"host": "web1"}
+    assert "web1" in nstrace("fleet", "hosts", "--from", where)[0]
 
 
 @pytest.mark.e2e

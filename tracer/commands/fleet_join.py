@@ -46,10 +46,9 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
 
     check_library("nats", "fleet")
     from tracer.ask import log_file
-    from tracer.fleet.archiving import give_up_root
     from tracer.fleet.log_rows import Columns
     from tracer.system import imports
-    from tracer.wiring.fleet_hosts import LAZY
+    from tracer.wiring.fleet_hosts import LAZY, archive_room
     from tracer.wiring.open_recordings import check_kept, sayer
 
     names = [name.strip() for name in on.split(",")]
@@ -58,11 +57,12 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
     columns = Columns(names[0], names[1] if len(names) == 3 else "", names[-1], time_column)
     check_kept(result.out, [log])
     imports.load(*LAZY)
-    form, say, room, fd = result.form(), sayer(quiet), result.room(None), log_file.open_log(log)
-    result.give(
-        lambda file: _write(where, fd, log, columns, round(lag_s * 1e9), form, file, say, room),
-        lambda: None, None, quiet, lambda: give_up_root(where, is_new=False),
-    )  # fmt: skip
+    form, say, fd = result.form(), sayer(quiet), log_file.open_log(log)
+    with archive_room(where, result) as (room, give_up):
+        result.give(
+            lambda file: _write(where, fd, log, columns, round(lag_s * 1e9), form, file, say, room),
+            lambda: None, None, quiet, give_up,
+        )  # fmt: skip
 
 
 def _write(

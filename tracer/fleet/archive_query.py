@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from tracer.ask.database import check_names, connect, errors_of, require_text, tree, use_all_cpus
+from tracer.ask.database import DEFAULT_ROOM, Room, check_names, connect, errors_of, require_text, tree, use_all_cpus
 from tracer.ask.lists import as_typed, with_lists_as_text
 from tracer.ask.offsets import check_times
 from tracer.ask.relations import LISTS
@@ -30,9 +30,9 @@ class ArchiveQuery:
     """A query over the tables of an archive, as of when this is made. Raises NstraceError (usage) where it is wrong,
     OSError where the archive cannot be read."""
 
-    def __init__(self, text: str, store: Store) -> None:
+    def __init__(self, text: str, store: Store, room: Room = DEFAULT_ROOM) -> None:
         require_text(text)
-        self._text, self._database = text, connect()
+        self._text, self._database = text, connect(room)
         use_all_cpus(self._database)
         for table, schema in _SCHEMAS.items():
             self._database.register(f"_{table}", store.dataset(files_of(store, table), schema))

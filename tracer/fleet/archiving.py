@@ -16,7 +16,7 @@ from tracer.fleet.decoder import Decoder
 from tracer.fleet.nats_client import Connection
 from tracer.fleet.server_process import LATE_IMPORTS
 from tracer.system import imports
-from tracer.system.privileges import become, gain_nothing, is_root, lesser_user
+from tracer.system.privileges import become, drop_but_files, gain_nothing, is_root, lesser_user
 
 
 def archive(
@@ -49,9 +49,9 @@ def archive(
     asyncio.run(whole())
 
 
-def give_up_root(where: str, is_new: bool = True) -> None:
-    """Become the owner of the archive's folder. is_new: it is made if it is not there. Raises NstraceError where that
-    is root."""
+def give_up_root(where: str, is_new: bool = True, folder: int | None = None) -> None:
+    """Become the owner of the archive's folder. is_new: it is made if it is not there. folder: the descriptor of
+    another one that they become the owner of. Raises NstraceError where that is root."""
     if not is_new and "://" not in where and not Path(where).is_dir():
         raise NstraceError(f"there is no folder {where}", "nstrace fleet archive --to DIR makes one", ExitCode.USAGE)
     if not is_root():
@@ -66,12 +66,21 @@ def give_up_root(where: str, is_new: bool = True) -> None:
             hint = f"chown it to a user who has nothing else: chown nobody {where}"
             raise NstraceError(f"{where} belongs to root, whom no archiver needs", hint, ExitCode.NOT_PERMITTED)
     try:
+        if folder is not None:
+            os.fchown(folder, *user)
         become(*user)
         gain_nothing()
         imports.seal()
     except OSError as error:
         hint = "run it as another user; a container needs --cap-add SETUID --cap-add SETGID"
         raise NstraceError(f"root cannot be given up: {error.strerror}", hint, ExitCode.NOT_PERMITTED) from error
+
+
+def become_reader(where: str, folder: int | None = None, begin_threads: Callable[[], None] = lambda: None) -> None:
+    """Become who may read the archive, and nothing else. folder: as for `give_up_root`; begin_threads: as for
+    `drop_but_files`. Raises NstraceError."""
+    give_up_root(where, is_new=False, folder=folder)
+    drop_but_files(begin_threads)
 
 
 def _made(where: str, owner: tuple[int, int] | None = None) -> os.stat_result:

@@ -32,6 +32,9 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_TSYNC, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 1, 4
 
 
+GiveUp = Callable[[Callable[[], None]], None]
+
+
 def caller() -> tuple[int, int] | None:
     """uid and gid of the user who called sudo, by SUDO_UID and SUDO_GID. None where they name no such user, or root:
     anyone may have set them to anything."""
@@ -117,6 +120,15 @@ def drop_but_connect() -> None:
             _become_first([(FIRST_UID + os.getpid(),) * 2, _NOBODY])
         renounce()
     _forbid(lambda: reader_filter(may_connect=True))
+
+
+def drop_but_files(begin_threads: Callable[[], None] = lambda: None) -> None:
+    """As `drop_but_connect`, for a process that reads an archive, and is already the user who may: files can also be
+    made and removed, as far as that user may. begin_threads: as for `drop`. Raises NstraceError."""
+    with _not_given_up():
+        renounce()
+    begin_threads()
+    _forbid(lambda: reader_filter(may_write=True, may_connect=True))
 
 
 @contextlib.contextmanager
@@ -310,12 +322,12 @@ def in_child(
     work: Callable[[], str | None],
     folder: int | None = None,
     begin_threads: Callable[[], None] = lambda: None,
-    give_up: Callable[[], None] | None = None,
+    give_up: GiveUp | None = None,
 ) -> str:
     """Call work in a child without privileges, which shares our descriptors and ends with us. Gives what work does; it
     is as little to be trusted as what the child has read. folder, begin_threads: as for `drop`; the folder is the
-    child's working directory. give_up: gives up what the child does not need, in place of `drop`. Raises the child's
-    NstraceError."""
+    child's working directory. give_up: gives up what the child does not need, in place of `drop`: it calls what it is
+    given when it is the user that it stays. Raises the child's NstraceError."""
     reader, writer = os.pipe()
     parent, child = os.getpid(), os.fork()
     if child == 0:
@@ -344,7 +356,7 @@ def _work(
     work: Callable[[], str | None],
     folder: int | None,
     begin_threads: Callable[[], None],
-    give_up: Callable[[], None] | None,
+    give_up: GiveUp | None,
     writer: int,
     parent: int,
 ) -> None:
@@ -358,8 +370,7 @@ def _work(
         if give_up is None:
             drop(folder, begin_threads=begin)
         else:
-            give_up()
-            begin()
+            give_up(begin)
         os.write(writer, json.dumps(work() or "").encode())
         os._exit(0)
     except NstraceError as error:

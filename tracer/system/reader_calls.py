@@ -32,7 +32,7 @@ wait4 waitid exit exit_group pidfd_open getpid getppid gettid getpgrp getpgid ge
 getuid geteuid getgid getegid getgroups getresuid getresgid capget
 getrandom uname sysinfo getrusage getpriority
 """
-_CONNECTING = "connect setsockopt sendmmsg recvmmsg"
+_CONNECTING = "connect setsockopt sendmmsg recvmmsg epoll_create"
 _WRITING = "rename renameat renameat2 unlink unlinkat rmdir"
 
 _PROT_EXEC = 4

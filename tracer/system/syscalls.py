@@ -24,6 +24,7 @@ _OF_EACH: dict[str, tuple[int | None, int | None]] = {
     "dup": (32, 23),
     "dup2": (33, None),
     "dup3": (292, 24),
+    "epoll_create": (213, None),
     "epoll_create1": (291, 20),
     "epoll_ctl": (233, 21),
     "epoll_pwait": (281, 22),

@@ -7,15 +7,20 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from tracer.errors import NstraceError
 from tracer.text.escape import safe_json, safe_text
 from tracer.text.times import elapsed, rfc3339
+from tracer.views.columns import TextColumn, columns
 from tracer.wiring.printing import write_table
+from tracer.wiring.spill import spill_folder
 
 if TYPE_CHECKING:
+    from tracer.ask.database import Room
     from tracer.fleet.access import Access
+    from tracer.system.privileges import GiveUp
     from tracer.wiring.result_options import Result
 
 
@@ -55,10 +60,10 @@ def _ago(wall_ns: int | None, now_ns: int) -> str:
 def archived_table(where: str, as_json: bool, no_header: bool) -> None:
     """Print the hosts of an archive. Raises NstraceError."""
     from tracer.fleet.archive_store import store_of
-    from tracer.fleet.archiving import give_up_root
+    from tracer.fleet.archiving import become_reader
     from tracer.fleet.hosts import archived_hosts
 
-    give_up_root(where, is_new=False)
+    become_reader(where)
     with errors_of(where):
         found = archived_hosts(store_of(where))
     objects = [one._asdict() | {"last": rfc3339(one.last_ns) if one.last_ns else None} for one in found]
@@ -80,20 +85,32 @@ def answer(where: str, query: str, result: Result) -> None:
     NstraceError."""
     from tracer.fleet.archive_query import ArchiveQuery
     from tracer.fleet.archive_store import store_of
-    from tracer.fleet.archiving import give_up_root
     from tracer.system import imports
     from tracer.text.counted import counted
 
     imports.load(*LAZY)
     form = result.form()
 
-    def write(file: IO[bytes]) -> str:
-        with errors_of(where):
-            rows = form(*ArchiveQuery(query, store_of(where)).answer(), file)
-            file.flush()
-        return counted(rows, "row")
+    with archive_room(where, result) as (room, give_up):
 
-    result.give(write, lambda: None, None, False, lambda: give_up_root(where, is_new=False))
+        def write(file: IO[bytes]) -> str:
+            with errors_of(where):
+                rows = form(*ArchiveQuery(query, store_of(where), room).answer(), file)
+                file.flush()
+            return counted(rows, "row")
+
+        result.give(write, lambda: None, None, False, give_up)
+
+
+@contextmanager
+def archive_room(where: str, result: Result) -> Iterator[tuple[Room, GiveUp]]:
+    """How much memory a query about an archive takes, and what has to be called ahead of it: it gives up root for who
+    owns the archive, and with it the folder for what has no room in memory."""
+    from tracer.fleet.archiving import become_reader
+
+    with spill_folder() as spill:
+        room = result.room(spill._replace(path=spill.outside) if spill else None)
+        yield room, partial(become_reader, where, spill.fd if spill else None)
 
 
 @contextmanager
@@ -112,8 +129,6 @@ def _print(
     if as_json:
         sys.stdout.write("".join(f"{safe_json(json.dumps(item, ensure_ascii=False))}\n" for item in objects))
         return
-    from tracer.views.columns import TextColumn, columns
-
     table = columns(
         [TextColumn(title, right=at > 4) for at, title in enumerate(titles)],
         [list(map(safe_text, row)) for row in rows],

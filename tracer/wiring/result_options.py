@@ -22,6 +22,7 @@ from tracer.wiring.whole_file import default_signals, into_file
 if TYPE_CHECKING:
     from tracer.ask.answer import Form
     from tracer.ask.database import Room
+    from tracer.system.privileges import GiveUp
     from tracer.wiring.spill import Spill
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,7 +78,7 @@ class Result:
         begin_threads: Callable[[], None],
         spill: Spill | None,
         quiet: bool,
-        give_up: Callable[[], None] | None = None,
+        give_up: GiveUp | None = None,
     ) -> None:
         """Have the result written where it goes, by a child without privileges; of a file say so. write: gives what it
         has written, in words. begin_threads, give_up: as for `tracer.system.privileges.in_child`. Raises what writing

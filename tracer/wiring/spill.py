@@ -17,10 +17,11 @@ _INSIDE = "spilled"  # DuckDB makes it, and removes it
 
 class Spill(NamedTuple):
     """fd: a descriptor of the folder, for `tracer.system.privileges.drop`. path: where in it files can be made, as the
-    process that is confined to it sees that."""
+    process that is confined to it sees that. outside: the same as any other process sees it."""
 
     fd: int
     path: str
+    outside: str
 
 
 @contextlib.contextmanager
@@ -42,7 +43,8 @@ def spill_folder() -> Iterator[Spill | None]:
             if is_root():
                 with contextlib.suppress(OSError):  # a user namespace has few users: it stays root's, and is of no use
                     os.fchown(folder, *(FIRST_UID + os.getpid(),) * 2)
-            yield Spill(folder, f"/{_INSIDE}" if can_change_root() else f"{name.resolve()}/{_INSIDE}")
+            outside = f"{name.resolve()}/{_INSIDE}"
+            yield Spill(folder, f"/{_INSIDE}" if can_change_root() else outside, outside)
         finally:
             os.close(folder)
     finally:

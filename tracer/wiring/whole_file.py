@@ -6,9 +6,12 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from tracer.text.counted import size_text
+
+if TYPE_CHECKING:
+    from tracer.system.privileges import GiveUp
 
 
 def default_signals() -> None:
@@ -24,7 +27,7 @@ def into_file(
     force: bool,
     begin_threads: Callable[[], None] = lambda: None,
     folder: int | None = None,
-    give_up: Callable[[], None] | None = None,
+    give_up: GiveUp | None = None,
 ) -> str:
     """Have a child without privileges write the whole file: under another name, until it is finished. write: gives what
     it has written, in words. Gives a line for people. begin_threads, folder, give_up: as for
