@@ -78,9 +78,11 @@ def test_a_silent_host(tmp_path: Path, nats: Nats) -> None:
         assert (host.cluster, host.host, host.batches, host.gaps) == ("default", "web1", 1, 0)
         now_ns = time.time_ns()
         assert not host.is_silent(now_ns) and host.is_silent(now_ns + 100 * 10**9)
-        asked = [sys.executable, "-m", "tracer", "fleet", "hosts", "--json", "--nats", nats.urls]
-        done = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=True)
+        asked = [sys.executable, "-m", "tracer", "fleet", "hosts", "--nats", nats.urls]
+        done = subprocess.run([*asked, "--json"], capture_output=True, text=True, cwd=ROOT, check=True)
         assert json.loads(done.stdout)["silent"] is False
+        done = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=True)
+        assert done.stdout.splitlines()[1].split()[:3] == ["web1", "default", "ok"]
     finally:
         process.close()
 
@@ -97,6 +99,9 @@ def test_from_the_command_line(archive: Path, bench: Bench) -> None:
         done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["batches"] == len(bench.server.messages)
+    line = [sys.executable, "-m", "tracer", "fleet", "hosts", "--no-header", "--from", str(archive)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split()[:2] == ["web1", "test"]
 
 
 def test_the_file_of_a_result_is_replaced(archive: Path, bench: Bench, tmp_path: Path) -> None:
