@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import wait_for
 from engine_processes import children, name_of
@@ -17,9 +19,13 @@ from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
 
 from tracer.errors import NstraceError
 from tracer.fleet.hosts import Heard
-from tracer.fleet.merging import Merging, Shown, host_target
+from tracer.fleet.merging import Merging, Shown, host_target, in_order
 from tracer.fleet.publisher import Whose
+from tracer.stream.schema import EVENT_NAMES, Kind
+from tracer.wiring import fleet_follow
 from tracer.wiring.fleet_follow import _Watch
+
+KINDS = frozenset(Kind[name.upper()] for name in EVENT_NAMES)
 
 
 def messages(folder: Path, host: str, starts: range) -> list[bytes]:
@@ -37,7 +43,9 @@ def messages(folder: Path, host: str, starts: range) -> list[bytes]:
 
 
 def times(shown: list[Shown]) -> list[int]:
-    return [int(ts_ns) + one.wall_offset_ns for one in shown for ts_ns in one.batch.rows["ts_ns"]]
+    """When the rows were, in the order in which they are shown."""
+    whole = np.concatenate([one.times_ns for one in shown])
+    return [int(time_ns) for time_ns in whole[in_order(shown)]]
 
 
 def take(merging: Merging, host: str, payload: bytes, now: float) -> list[str]:
@@ -47,23 +55,59 @@ def take(merging: Merging, host: str, payload: bytes, now: float) -> list[str]:
 def test_hosts_are_merged_by_time(tmp_path: Path) -> None:
     one = messages(tmp_path / "one", "web1", range(1, 100, 20))
     two = messages(tmp_path / "two", "web2", range(11, 100, 20))
-    merging, shown = Merging([], 1.0), list[Shown]()
+    merging, shown = Merging([], 1.0), list[list[Shown]]()
     for at in range(len(one)):
         assert take(merging, "web2", two[at], at) == take(merging, "web1", one[at], at + 0.5) == []
-        shown += merging.due(at + 0.6)
-    shown += merging.due(100.0)
-    assert {each.host for each in shown} == {"web1", "web2"}
-    assert times(shown) == sorted(times(shown))
-    assert len(times(shown)) == 2 * (5 * 30 + 1)
-    assert not list(merging.due(1000.0))
+        shown.append(merging.due(at + 0.6))
+    shown.append(merging.due(100.0))
+    assert {each.host for due in shown for each in due} == {"web1", "web2"}
+    found = [time_ns for due in shown if due for time_ns in times(due)]
+    assert found == sorted(found)
+    assert len(found) == 2 * (5 * 30 + 1)
+    assert not merging.due(1000.0)
+
+
+def test_merging_says_when_something_is_due(tmp_path: Path) -> None:
+    (_facts, payload) = messages(tmp_path / "one", "web1", range(1, 10, 10))
+    merging = Merging([], 1.0)
+    assert merging.due_in_s(0.0) == math.inf
+    take(merging, "web1", payload, 5.0)
+    assert merging.due_in_s(5.25) == 0.75
+    assert merging.due_in_s(7.0) == 0.0
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_each_line_of_several_hosts_stands_at_its_time(
+    as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merging, lines = Merging([], 0.0), list[bytes]()
+    monkeypatch.setattr(fleet_follow, "write", lines.append)
+    for host, starts in (("web1", range(1, 100, 20)), ("web2", range(11, 100, 20)), ("web3", range(1, 100, 20))):
+        for payload in messages(tmp_path / host, host, starts):
+            take(merging, host, payload, 0.0)
+    together = merging.due(1.0)
+    fleet_follow._Screen(KINDS, as_json).show(together)
+    whole = b"".join(lines)
+    lines.clear()
+    screen, whose = fleet_follow._Screen(KINDS, as_json), np.repeat(np.arange(len(together)), sizes(together))
+    first = np.cumsum([0, *sizes(together)])
+    for at in in_order(together).tolist():  # row by row
+        one = together[whose[at]]
+        screen.show([one._replace(batch=one.batch.part(at - first[whose[at]], at - first[whose[at]] + 1))])
+    assert whole == b"".join(lines)
+    assert whole.count(b"\n") == 3 * 5 * 30 + (not as_json)
+
+
+def sizes(shown: list[Shown]) -> list[int]:
+    return [len(one.batch) for one in shown]
 
 
 def test_nobody_waits_longer_than_the_delay(tmp_path: Path) -> None:
     (_facts, payload) = messages(tmp_path / "one", "web1", range(1, 10, 10))
     merging = Merging([], 1.0)
     take(merging, "web1", payload, 5.0)
-    assert not list(merging.due(5.9))
-    assert len(times(list(merging.due(6.0)))) == 30
+    assert not merging.due(5.9)
+    assert len(times(merging.due(6.0))) == 30
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.fleet.envelope import content, opened
@@ -46,6 +47,11 @@ class Shown(NamedTuple):
     batch: Batch
     containers: Attribution
     wall_offset_ns: int
+
+    @property
+    def times_ns(self) -> NDArray[np.int64]:
+        """When each row was (wall clock), shape (n,)."""
+        return self.batch.rows["ts_ns"].astype(np.int64) + self.wall_offset_ns
 
 
 class _Held(NamedTuple):
@@ -96,22 +102,26 @@ class Merging:
             shown = Shown(host, run, batch, before.attribution, offset_ns)
             self._held.append(_Held(now + self._delay_s, shown, int(batch.rows["ts_ns"].max()) + offset_ns))
 
-    def due(self, now: float) -> Iterator[Shown]:
-        """What is to be shown now, in order of time: what has waited long enough, and what was before it."""
+    def due(self, now: float) -> list[Shown]:
+        """What is to be shown now, in the order of `in_order`: what has waited long enough, and what was before it."""
         due = [held for held in self._held if held.due_at <= now]
         if not due:
-            return
+            return []
         until_ns = max(held.last_ns for held in due)
         self._held, held = [one for one in self._held if one.due_at > now], self._held
         ready = [one.shown for one in due]
         for one in [held_one for held_one in held if held_one.due_at > now]:
-            early = one.shown.batch.rows["ts_ns"].astype(np.int64) + one.shown.wall_offset_ns <= until_ns
+            early = one.shown.times_ns <= until_ns
             if early.any():
                 ready.append(one.shown._replace(batch=one.shown.batch.select(early)))
                 self._held.remove(one)
                 if not early.all():
                     self._held.append(one._replace(shown=one.shown._replace(batch=one.shown.batch.select(~early))))
-        yield from _in_order(ready)
+        return ready
+
+    def due_in_s(self, now: float) -> float:
+        """How long nothing is to be shown, if no message comes."""
+        return max(0.0, min((held.due_at for held in self._held), default=math.inf) - now)
 
 
 class _Host:
@@ -135,12 +145,6 @@ class _Host:
                     yield part
 
 
-def _in_order(ready: Sequence[Shown]) -> Iterator[Shown]:
-    """The rows of all, in order of time; rows of one that follow each other stay together."""
-    times = [one.batch.rows["ts_ns"].astype(np.int64) + one.wall_offset_ns for one in ready]
-    whose = np.concatenate([np.full(len(part), at) for at, part in enumerate(times)])
-    places = np.concatenate([np.arange(len(part)) for part in times])
-    order = np.argsort(np.concatenate(times), kind="stable")
-    for at, group in groupby(zip(whose[order].tolist(), places[order].tolist(), strict=True), key=lambda pair: pair[0]):
-        rows = np.array([place for _at, place in group])
-        yield ready[at]._replace(batch=ready[at].batch.take(rows))
+def in_order(shown: Sequence[Shown]) -> NDArray[np.intp]:
+    """The order of time of all their rows, counted through: of those of the same time, that in which they stand."""
+    return np.argsort(np.concatenate([one.times_ns for one in shown]), kind="stable")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tracer.errors import NstraceError
 from tracer.text.escape import safe_text
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from tracer.stream.schema import Kind
     from tracer.views.view import View
 
-_TICK_S = 0.1
+_TICK_S = 1.0
 _LEAST_HOST = 8
 
 
@@ -48,7 +51,7 @@ def follow_hosts(
     packets, merging = Packets(connected), Merging(targets, delay_s)
     screen, watch = _Screen(kinds, as_json), _Watch(merging, say)
     while True:
-        if select.select([connected], [], [], _TICK_S)[0]:
+        if select.select([connected], [], [], min(_TICK_S, merging.due_in_s(time.monotonic())))[0]:
             try:
                 packet = packets.receive(receiver.Packet)
             except Gone as error:
@@ -63,7 +66,7 @@ def follow_hosts(
                     if packet.is_final:
                         raise NstraceError(packet.why, "check the address, the credentials and the certificates")
                     say(f"waiting: {packet.why}" if packet.why else "the server is there again")
-        for shown in merging.due(time.monotonic()):
+        if shown := merging.due(time.monotonic()):
             screen.show(shown)
 
 
@@ -102,8 +105,32 @@ class _Screen:
         self._views: dict[tuple[str, str], View] = {}
         self._width = _LEAST_HOST
 
-    def show(self, shown: Shown) -> None:
-        """Write the lines of these rows."""
+    def show(self, shown: Sequence[Shown]) -> None:
+        """Write the lines of these rows, in order of time."""
+        from tracer.fleet.merging import in_order
+
+        texts = [text for one in shown for text in self._texts(one)]
+        write(b"".join([texts[at] for at in in_order(shown).tolist()]))
+
+    def _texts(self, shown: Shown) -> Iterator[bytes]:
+        """The lines of each row: of a process one, or none where its kind is not shown; those of other rows that follow
+        each other come with the first of them. All rows at once: a call of the view costs as much as many rows."""
+        from tracer.stream.batch import of_kind
+        from tracer.stream.schema import ASIDE_KINDS
+
+        rows = shown.batch.rows
+        is_aside, is_shown = of_kind(rows, *ASIDE_KINDS), of_kind(rows, *self._kinds)
+        cuts = (np.flatnonzero(is_aside[1:] != is_aside[:-1]) + 1).tolist()
+        for begin, end in itertools.pairwise([0, *cuts, len(rows)]):
+            lines = self._lines(shown._replace(batch=shown.batch.part(begin, end)))
+            if is_aside[begin]:
+                yield b"".join(lines)
+                yield from itertools.repeat(b"", end - begin - 1)
+            else:
+                each = iter(lines)
+                yield from (next(each) if is_line else b"" for is_line in is_shown[begin:end].tolist())
+
+    def _lines(self, shown: Shown) -> list[bytes]:
         key = shown.host, shown.run
         if key not in self._views:
             self._views = {known: view for known, view in self._views.items() if known[0] != shown.host}
@@ -113,10 +140,7 @@ class _Screen:
         self._width = max(self._width, len(safe_text(shown.host)))
         mark = self._mark(shown.host)
         lines = text.split(b"\n")[:-1]
-        if self._as_json:
-            write(b"".join(b"{%b,%b\n" % (mark, line[1:]) for line in lines))
-        else:
-            write(b"".join(b"%b %b\n" % (mark, line) for line in lines))
+        return [b"{%b,%b\n" % (mark, line[1:]) if self._as_json else b"%b %b\n" % (mark, line) for line in lines]
 
     def _mark(self, host: str) -> bytes:
         import msgspec
