@@ -1,16 +1,20 @@
-"""nstrace agent with [publish]: what it records is on the server, after the publisher was killed too."""
+"""nstrace agent with [publish]: what it records is on the server, after the publisher was killed too, and is shown by
+fleet follow."""
 
 # ruff: noqa: F811 - fixtures
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import wait_for
-from servers import Nats, nats, needs_server  # noqa: F401 - a fixture
+from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
 from service import Agent
 
 from tracer.fleet.envelope import content, opened
@@ -18,6 +22,14 @@ from tracer.stream.batch import Batch
 from tracer.stream.schema import Kind
 
 pytestmark = [needs_server, pytest.mark.kernel]
+
+
+FOLLOW = ("fleet", "follow", "--json")
+
+
+def publish(server: Nats, host: str) -> str:
+    """The table of the configuration."""
+    return f'[publish]\ncluster = "eu"\nhost = "{host}"\nsink = "nats"\nurl = "{server.urls}"\nrate = "10 MB"'
 
 
 def codes(server: Nats) -> list[int]:
@@ -33,8 +45,7 @@ def codes(server: Nats) -> list[int]:
 
 def test_what_is_recorded_is_published_once(nats: Nats, tmp_path: Path) -> None:
     nats.make_streams()
-    more = f'[publish]\ncluster = "eu"\nhost = "node7"\nsink = "nats"\nurl = "{nats.urls}"\nrate = "10 MB"'
-    with Agent(tmp_path, more=more) as agent:
+    with Agent(tmp_path, more=publish(nats, "node7")) as agent:
         subprocess.run(["sh", "-c", "exit 71"])
         agent.write_now()
         wait_for(lambda: 71 in codes(nats))
@@ -45,6 +56,35 @@ def test_what_is_recorded_is_published_once(nats: Nats, tmp_path: Path) -> None:
         agent.write_now()
         wait_for(lambda: 72 in codes(nats))
         assert [code for code in codes(nats) if code in (71, 72)] == [71, 72]
+
+
+def test_fleet_follow_shows_what_agents_record(nats: Nats, tmp_path: Path) -> None:
+    hosts, follow = ("node1", "node2"), Process(tmp_path / "follow.log", *FOLLOW, "--nats", nats.urls, "node*")
+
+    def shown(host: str) -> list[int]:
+        """The codes from 71 on with which processes ended, in order of the lines."""
+        lines = [json.loads(line) for line in follow.said().splitlines() if line.startswith("{")]
+        return [line["exit_code"] for line in lines if line["host"] == host and line.get("exit_code") in range(71, 75)]
+
+    def has_more(than: int) -> bool:
+        return len(nats.messages()) > than
+
+    with contextlib.ExitStack() as stack:
+        follow.start()
+        stack.callback(follow.close)
+        for host in hosts:
+            (tmp_path / host).mkdir()
+            stack.enter_context(Agent(tmp_path / host, more=publish(nats, host)))
+        while not all(map(shown, hosts)):  # until it follows both
+            before = len(nats.messages())
+            subprocess.run(["sh", "-c", "exit 71"])
+            wait_for(partial(has_more, before))
+        for code in (72, 73, 74):
+            subprocess.run(["sh", "-c", f"exit {code}"])
+        wait_for(lambda: all(shown(host)[-1] == 74 for host in hosts))
+        for host in hosts:
+            assert [code for code in shown(host) if code != 71] == [72, 73, 74]
+        assert follow.end() == 0, follow.said()
 
 
 def open_files(pid: int) -> str:

@@ -49,6 +49,27 @@ def test_written_after_a_second_and_slow_streams_after_five(writer: Writer, cloc
         assert not writer.has_waiting
 
 
+@pytest.fixture
+def prompt_writer(tmp_path: Path, clock: Clock) -> Writer:
+    sink = FileSink(create(tmp_path / "prompt.arrows", force=False), "prompt")
+    return Writer(sink, of_this_host(0, []), clock, patience_s=1.0)
+
+
+def test_few_rows_wait_as_long_as_is_said_with_the_time_in_which_they_gathered(
+    prompt_writer: Writer, clock: Clock
+) -> None:
+    prompt_writer.take(storm(1, 1))
+    clock.now += 0.5
+    prompt_writer.take(storm(2, 1))
+    assert prompt_writer.rows == 0
+    clock.now += 0.5
+    prompt_writer.take(storm(3, 1))
+    assert prompt_writer.rows == 9
+    clock.now += 1.0
+    prompt_writer.take(storm(4, 1))
+    assert prompt_writer.rows == 12
+
+
 def test_what_has_gathered_before_is_written_at_once(writer: Writer, clock: Clock) -> None:
     clock.now += 1.0
     writer.take(storm(1, writing.SLOW_ROWS))

@@ -39,7 +39,7 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
     """Record until a signal says to end. channel: where to say how it is doing, and what triggers match; packets: where
     to say what metrics count. Gives the exit code. Raises NstraceError."""
     from tracer.kernel.options import LoadOptions
-    from tracer.kernel.trace import UNSEEN_S
+    from tracer.kernel.trace import FILE_S, UNSEEN_S
     from tracer.views.nothing import Nothing
     from tracer.wiring.destination import Destination
     from tracer.wiring.ending import Ending
@@ -49,11 +49,11 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import give_way, make_redactor, stream_to
 
-    config = whole.record
+    config, is_prompt = whole.record, whole.publish is not None
     parent, options, kept = os.getppid(), _options(config), store.files()
     with Ending() as ending, contextlib.ExitStack() as stack:
         keep_freed()
-        destination = Destination(_record_options(config, store, kept), config.redact)
+        destination = Destination(_record_options(config, store, kept, is_prompt), config.redact)
         earlier = _opened(store, kept[-_LOOKED_AT:])
 
         def say(line: str) -> None:
@@ -77,7 +77,7 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
         source.trace.ring.wake_on(ending.wakeup)
         _say_hole(destination, kept, earlier, source.trace.began_ns + source.wall_offset_ns)
         recorder = stack.enter_context(recording(destination, options, ending))
-        source.trace.gather_up_to_s = UNSEEN_S
+        source.trace.gather_up_to_s = FILE_S if is_prompt else UNSEEN_S
         give_way()
         source.trace.ring.wake_on(channel.fileno())
         heard: BatchSink = Beats(channel, recorder, lambda: source.settled_ns)
@@ -113,11 +113,11 @@ def _options(config: Record) -> StreamOptions:
     return stream(values | {"threads": config.threads, "redact": config.redact})
 
 
-def _record_options(config: Record, store: Store, kept: Sequence[Kept]) -> RecordOptions:
+def _record_options(config: Record, store: Store, kept: Sequence[Kept], is_prompt: bool) -> RecordOptions:
     """Numbers go on behind those of earlier runs; the first one, where there are any, is that of the hole."""
     rotate = rotate_bytes(config), config.rotate_interval_s, None
     first = kept[-1].number + 2 if kept else 1
-    return RecordOptions(str(store.recording), False, False, rotate, has_view=False, first=first)
+    return RecordOptions(str(store.recording), False, False, rotate, has_view=False, first=first, is_prompt=is_prompt)
 
 
 def _opened(store: Store, kept: Sequence[Kept]) -> list[FileInput]:

@@ -350,5 +350,6 @@ def _for_recorder(config: Config) -> object:
     """What a recorder has to be started again for."""
     from dataclasses import replace
 
+    record = replace(config.record, keep_s=None, min_free_bytes=0, folder=Path())
     named = config.metrics and config.metrics.containers
-    return replace(config.record, keep_s=None, min_free_bytes=0, folder=Path()), config.triggers, named
+    return record, config.triggers, named, config.publish is None

@@ -28,7 +28,7 @@ from tracer.stream.schema import NO_CPU, Kind
 
 ALIVE_S = 30.0
 """So often a publisher says that it lives."""
-_LOOK_S, _LIST_S = 0.3, 1.0
+_LOOK_S, _LIST_S = 0.1, 1.0
 _ROOM_BYTES = 4096  # for subject and headers
 _LEAST_BYTES = 1 << 14  # of a message with one row
 _SESSION = re.compile("[0-9a-f]{1,64}")

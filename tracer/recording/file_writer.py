@@ -11,14 +11,15 @@ from tracer.errors import NstraceError, ReaderGone
 from tracer.recording.files import created, folder_of
 from tracer.recording.folder import Folder
 from tracer.recording.merge import Written, merge
-from tracer.recording.writer import FileSink, Writer
+from tracer.recording.writer import SLOW_FLUSH_S, FileSink, Writer
 
 
 class FileWriter(Writer):
     """As `Writer`, into a new file; where not even its beginning can be written, none is left, and what it was to
     replace stays. made: the status of the file.
 
-    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already. told: as for `Indexer`.
+    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already. told, patience_s:
+    as for `Writer`.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class FileWriter(Writer):
         clock: Callable[[], float] = time.monotonic,
         folder: Folder | None = None,
         told: Iterable[int] = (),
+        patience_s: float = SLOW_FLUSH_S,
     ) -> None:
         folder = folder or folder_of(path)
         self._fsync, told_before = fsync, frozenset(told)
@@ -39,7 +41,7 @@ class FileWriter(Writer):
             self._written = Written(os.dup(fd), folder, path.name, told_before)
             sink = FileSink(fd, str(path), fsync)
             try:
-                super().__init__(sink, facts, clock, told_before)
+                super().__init__(sink, facts, clock, told_before, patience_s)
             except (NstraceError, ReaderGone):
                 sink.close()
                 self._written.close()

@@ -13,6 +13,7 @@ from tracer.recording.carry_over import CarryOver
 from tracer.recording.file_writer import FileWriter
 from tracer.recording.files import AlreadyThere, errors_of, folder_of, part_of
 from tracer.recording.folder import Folder
+from tracer.recording.writer import SLOW_FLUSH_S
 from tracer.stream.batch import Batch
 
 _MAX_SKIPPED = 10_000  # names in a row; to look at them takes some 0.1 s
@@ -33,7 +34,7 @@ class RotatingWriter:
 
     force: as for `FileWriter`, of the first file. A later one never replaces anything: a number whose name something
     has by then is left out. say: receives a line for people about that. folder: the path's, if it
-    is open already.
+    is open already. patience_s: as for `Writer`.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class RotatingWriter:
         say: Callable[[str], None] = lambda _line: None,
         folder: Folder | None = None,
         first: int = 1,
+        patience_s: float = SLOW_FLUSH_S,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
-        self._say = say
+        self._say, self._patience_s = say, patience_s
         self._folder = folder or folder_of(path)
         self._living = CarryOver()
         self._kept = deque[tuple[str, os.stat_result]]()  # finished files, while their number is limited
@@ -127,7 +129,14 @@ class RotatingWriter:
         now = {"part": str(self._part), "realtime_ns": str(time.time_ns())}
         facts = {**self._facts, **now}
         self._writer = FileWriter(
-            path, facts, force=force, fsync=self._fsync, clock=self._clock, folder=self._folder, told=self._told
+            path,
+            facts,
+            force=force,
+            fsync=self._fsync,
+            clock=self._clock,
+            folder=self._folder,
+            told=self._told,
+            patience_s=self._patience_s,
         )
         self._carried_rows = 0
 

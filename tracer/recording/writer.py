@@ -69,7 +69,7 @@ class FileSink:
 
 class Writer:
     """Receives batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them. told: as for
-    `Indexer`.
+    `Indexer`. patience_s: how long few rows may wait, from when the first of them may have happened.
 
     Callers pass an empty batch now and then, so that what waits is written in time.
     """
@@ -80,15 +80,16 @@ class Writer:
         facts: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
         told: Iterable[int] = (),
+        patience_s: float = SLOW_FLUSH_S,
     ) -> None:
         self.facts = facts
         self._sink = sink
         self._wall_offset_ns = int(facts["wall_offset_ns"])
         self._whose = {name: facts[name] for name in ("session", "part")}
-        self._clock = clock
+        self._clock, self._patience_s = clock, patience_s
         self._waiting: list[Batch] = []
         self._waiting_rows = self._waiting_bytes = 0
-        self._since = self._flushed = clock()
+        self._since = self._looked = self._flushed = clock()
         self.rows = self.lost = 0
         self._indexer = Indexer(told)
         sink.write(frames.of_schema(facts))
@@ -121,9 +122,10 @@ class Writer:
 
     def add(self, batch: Batch) -> None:
         """Add the batch to what waits."""
+        before, self._looked = self._looked, self._clock()
         if len(batch):
             if not self._waiting:
-                self._since = self._clock()
+                self._since = before  # they gathered since then
             self._waiting.append(batch)
             self._waiting_rows += len(batch)
             self._waiting_bytes += len(batch.heap)
@@ -142,7 +144,7 @@ class Writer:
             return True
         if self._waiting_rows >= SLOW_ROWS:
             return self._clock() - self._flushed >= FLUSH_S  # before that, it gathered in the ring
-        return self._clock() - self._since >= SLOW_FLUSH_S
+        return self._clock() - self._since >= self._patience_s
 
     def flush(self) -> Batch:
         """Write what waits, and return it."""
