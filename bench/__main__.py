@@ -142,7 +142,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--write", action="store_true", help="put the figures into docs/")
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
-    parser.epilog = "scripts/bench --micro [REV]: what an event costs on its way through Python, against a commit."
+    parser.epilog = (
+        "scripts/bench --fleet [--write]: how long it takes until fleet follow shows an event. "
+        "scripts/bench --micro [REV]: what an event costs on its way through Python, against a commit."
+    )
     options = parser.parse_args()
     if options.scale and options.write and not importlib.util.find_spec("matplotlib"):
         parser.error("--scale --write draws a picture, which needs matplotlib: .venv/bin/pip install -e '.[bench]'")

@@ -23,7 +23,7 @@ from bench.process import Running, run_to_end
 from bench.tools import STORM, Tool
 
 Result = dict[str, Any]
-_ENTRY = np.dtype([("boottime_ns", "<u8"), ("vtid", "<u8")])  # struct entry, storm.c
+LOG_ENTRY = np.dtype([("boottime_ns", "<u8"), ("vtid", "<u8")])  # struct entry, storm.c
 KINDS = ("forks", "execs", "exits", "threads", "thread_exits")
 _READY_S = 20.0
 _LATE_S = 3.0
@@ -41,7 +41,7 @@ class Workload:
 
     mode: str
     count: int
-    rate: int = 0
+    rate: float = 0
     copies: int = 1
 
     def argv(self, storm: Path, log: Path | None = None) -> list[str]:
@@ -229,7 +229,7 @@ def latency(tool: Tool, workload: Workload, storm: Path) -> Result:
             *lines, rest = (rest + data).split(b"\n")
             arrivals += [at_s] * tool.count(lines).get("forks", 0)
         work.wait()
-        forked_ns = np.fromfile(folder / "log", _ENTRY)["boottime_ns"]
+        forked_ns = np.fromfile(folder / "log", LOG_ENTRY)["boottime_ns"]
         if len(arrivals) < len(forked_ns):
             raise CannotRun(f"reported {len(arrivals)} of {len(forked_ns)} forks")
         arrived_s = np.array(arrivals[-len(forked_ns) :]) + offset_s
