@@ -80,7 +80,7 @@ def test_a_condition_that_fails_for_a_row_is_not_the_commands_end(where: str) ->
     done = run("-q", "--where", where, "--", "sh", "-c", "echo begun; sleep 0.1; echo done; exit 7")
     assert (done.returncode, done.stdout) == (7, "begun\ndone\n")
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("nstrace: ")]
-    assert said.startswith("nstrace: --where: Could not convert") and said.endswith("is not followed any more")
+    assert said.startswith("nstrace: --where: '") and said.endswith("is not followed any more")
     assert run("-q", "--where", where, "--", "true").returncode == (2 if "case" not in where else 0)
 
 

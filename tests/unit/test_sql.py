@@ -318,7 +318,7 @@ def test_no_column_is_lost_where_two_have_one_title(form: list[str], lives: Path
 
 def test_what_is_wrong_with_one_row_is_said_too(lives: Path) -> None:
     done = nstrace("sql", lives, "select comm::int from events")
-    assert done.returncode == 2 and done.stderr.startswith("nstrace: Could not convert string 'sh' to INT32")
+    assert done.returncode == 2 and done.stderr.startswith("nstrace: 'sh' is no number, and no time")
 
 
 def test_it_is_said_in_a_line_while_more_is_there_to_read(tmp_path: Path) -> None:
