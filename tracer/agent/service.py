@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LOOK_S = 5.0  # how often the store is looked at
 _READY_S = 10.0  # it is ready then, though what is recorded cannot be settled yet: an engine is silent
 _SILENT_S = 60.0  # a recorder that says nothing for so long is ended
+_STARTING_S = 240.0  # and one that has not said anything yet: a busy host takes long to compile what the kernel runs
 _MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the recording says it is
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -292,14 +293,18 @@ class Service:
             self._check_recorder()
 
     def _check_recorder(self) -> None:
-        if time.monotonic() - self._heard_s > _SILENT_S:
-            say(f"the recorder has said nothing for {_SILENT_S:.0f} s: it is ended")
+        is_starting = self._heard_s == self._started_s
+        most_s = _STARTING_S if is_starting else _SILENT_S
+        if time.monotonic() - self._heard_s > most_s:
+            say(f"the recorder has said nothing for {most_s:.0f} s: it is ended")
             self._recorder.signal(signal.SIGKILL)
         elif abs(wall_offset_ns() - self._offset_ns) > _MOST_OFF_NS:
             say("the clock was set: a new recording begins")
             self._offset_ns = wall_offset_ns()
             self._recorder.hurry()
             self._recorder.signal(signal.SIGTERM)
+        elif is_starting:
+            notify("WATCHDOG=1")
 
     def _reload(self) -> None:
         """Read the configuration again; the old one counts where it is wrong."""
