@@ -63,6 +63,17 @@ def test_questions_find_it_while_it_records(make_agent: Callable[..., Agent], tm
         (later, _lived) = run("sh", "-c", "echo; read x; : mark-2")
         found = agent.rows("select pid, args[3] as said from events where event = 'exec' and args[3] like '%: mark-%'")
         assert [(row["pid"], str(row["said"])[-6:]) for row in found] == [(pid, "mark-1"), (later, "mark-2")]
+        shown = agent.ask("replay", "--since", at(lived_ns - 10**9), "--events", "exec", "host")
+        assert [mark for mark in (1, 2) if f": mark-{mark}" in shown.stdout] == [1, 2], shown.stderr
+        table = agent.ask("export", "--to", "csv", "--what", "processes", "--since", "1m", "-w", "-")
+        assert "mark-1" in table.stdout, table.stderr
+        page = agent.ask("timeline", "--since", "1m", "-w", str(tmp_path / "page.html"))
+        assert page.returncode == 0, page.stderr
+        log = tmp_path / "log.csv"
+        log.write_text(f"pid,time\n{pid},{lived_ns}\n")
+        for since in ((), ("--since", "1m")):
+            joined = agent.ask("join", str(log), "--on", "pid", "--time-column", "time", "--json", *since)
+            assert "mark-1" in joined.stdout, joined.stderr
         out = tmp_path / "last.arrows"
         assert agent.ask("dump", "--last", "1m", "-w", str(out)).returncode == 0
         assert agent.stop() == 0

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from builders import SECOND_NS
@@ -28,6 +29,7 @@ from tracer.recording.runs import runs_of
 from tracer.recording.source import RecordedSource
 from tracer.stream.batch import Batch
 from tracer.stream.schema import Flag, Kind
+from tracer.text.counted import size_text
 from tracer.typed.moments import Span
 from tracer.wiring import kept
 
@@ -116,9 +118,38 @@ def test_a_file_that_was_cut_off_in_its_beginning_is_no_answer(tmp_path: Path, m
     said: list[str] = []
     found = kept.kept_files(said.append, "5m")
     assert (found.files, found.growing, found.end) == ((str(tmp_path / "agent.000001.arrows"),), None, None)
-    assert said == [f"from the agent's recordings in {tmp_path}"]
+    size = size_text((tmp_path / "agent.000001.arrows").stat().st_size)
+    assert said == [f"from the agent's recordings in {tmp_path}: 1 file, {size}"]
     with pytest.raises(NstraceError, match="no beginning to count from"):
         kept.kept_files(pytest.fail, "+5s")
+
+
+def test_where_a_time_is_given_and_no_file_the_agents_are_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(f'[record]\nfolder = "{tmp_path}"\n')
+    monkeypatch.setenv("NSTRACE_AGENT_CONFIG", str(config))
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "agent.000001.arrows"
+    record(own, [facts(), storm(1, 3)])
+    (tmp_path / "folder").mkdir()
+
+    def asked(*arguments: str, since: str | None = None) -> tuple[tuple[str, ...], list[str], bool]:
+        found, targets = kept.files_or_kept(arguments, since, None, lambda _line: None)
+        return found.files, targets, found.are_kept
+
+    assert asked("web", "db", since="1h") == ((str(own),), ["web", "db"], True)
+    assert asked(since="1h") == ((str(own),), [], True)
+    for file in ("folder", "-", "none.arrows"):
+        assert asked(file, "web", since="1h") == asked(file, "web") == ((file,), ["web"], False)
+    assert asked("web", "none.arrows", since="1h")[2] is False  # that FILE comes first is said where it is opened
+    with pytest.raises(click.UsageError):
+        asked()
+    found, _targets = kept.files_or_kept(["web"], "1h", None, lambda _line: None)
+    assert kept.name_beside(found, ["web"], ".csv").startswith("web-20")
+    found, _targets = kept.files_or_kept(["a.arrows"], None, None, lambda _line: None)
+    assert kept.name_beside(found, [], ".csv") == "a.csv"
 
 
 def opened(*paths: Path) -> list[FileInput]:

@@ -52,7 +52,7 @@ def _columns_of(what: str) -> dict[str, str]:
 
 
 @click.command("export")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
+@click.argument("arguments", nargs=-1, metavar="FILE... [TARGET]...", shell_complete=complete_file)
 @click.option("--to", "form", type=click.Choice(_FORMATS), required=True, help="Output format.")
 @click.option(
     "--what",
@@ -68,7 +68,7 @@ def _columns_of(what: str) -> dict[str, str]:
     "out",
     metavar="OUT",
     shell_complete=complete_file,
-    help="Output file; - is stdout. Default: FILE with another extension.",
+    help="Output file; - is stdout. Default: FILE with another extension, or a new one named after the TARGETs.",
 )
 @which_events_options
 @click.option(
@@ -88,10 +88,11 @@ def command(
 ) -> int:  # fmt: skip
     """Write recordings in a format that DuckDB, Polars, pandas, Spark, a spreadsheet or Perfetto reads.
 
-    FILEs, TARGETs and TIMEs are those of nstrace replay. parquet and csv hold all that was recorded, one row per event,
-    in order of time, several runs one after the other, columns named as in the JSON, with the container in each row.
-    jsonl holds the lines of replay --json. perfetto is a trace for ui.perfetto.dev: containers and PID namespaces are
-    tracks, processes are slices, forks are arrows; the files are of one run of nstrace.
+    FILEs, TARGETs and TIMEs are those of nstrace replay, what nstrace agent has recorded too. parquet and csv hold all
+    that was recorded, one row per event, in order of time, several runs one after the other, columns named as in the
+    JSON, with the container in each row. jsonl holds the lines of replay --json. perfetto is a trace for
+    ui.perfetto.dev: containers and PID namespaces are tracks, processes are slices, forks are arrows; the files are of
+    one run of nstrace.
     --what writes another table: a row for each process, container or gap.
 
     \b
@@ -100,28 +101,30 @@ def command(
     nstrace export --to jsonl -w - web.arrows | jq .args
     nstrace export --to perfetto web.arrows
     nstrace export --to csv --since 14:03 --until +5m all.arrows web
+    sudo nstrace export --to csv --since 1h -w -
     nstrace export --what processes --to csv all.arrows
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.filtered import say_incomplete
     from tracer.recording.multiple_runs import check_found
     from tracer.recording.once import give_each_once
-    from tracer.wiring.open_recordings import check_kept, open_later, sayer, split_files, targets_of
+    from tracer.wiring.kept import files_or_kept, name_beside
+    from tracer.wiring.open_recordings import check_kept, open_later, sayer, targets_of
 
-    files, targets = split_files(arguments)
+    say = sayer(quiet)
+    kept, targets = files_or_kept(arguments, since, until, say)
+    since, until = kept.begin, kept.end
     if out is None:
-        if files[0] == "-":
-            raise click.UsageError("the output file is missing: -w OUT")
-        out = str(Path(files[0]).with_suffix(f".{_SUFFIXES.get(form, form)}"))
+        out = name_beside(kept, targets, f".{_SUFFIXES.get(form, form)}")
     if partition and (form not in _FLAT or out == "-"):
         raise click.UsageError("--partition needs --to parquet or csv, and a folder as OUT")
     _check_what(form, what, where, partition)
     _check_fields(fields, form, what, partition)
     _check_library(form)
-    check_kept(out, files)
+    check_kept(out, kept.files)
     table = Table(form, what, where, fields)
-    shows, say = is_wanted(quiet, to_stdout=out == "-"), sayer(quiet)
-    parse = open_later(files, table.uses, targets_of(targets), say)
+    shows = is_wanted(quiet, to_stdout=out == "-")
+    parse = open_later(kept.files, table.uses, targets_of(targets), say, kept.growing)
 
     command_pid = os.getpid()
 

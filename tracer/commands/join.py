@@ -12,6 +12,7 @@ from tracer.wiring.completing import complete_file
 from tracer.wiring.joining import check_columns, lag_option, summary, time_option, write_pieces
 from tracer.wiring.result_options import Result, result_options
 from tracer.wiring.spill import spill_folder
+from tracer.wiring.windows import window_options
 
 if TYPE_CHECKING:
     from tracer.ask.answer import Form
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 @click.command("join")
 @click.argument("log", metavar="LOG", shell_complete=complete_file)
 @click.option(
-    "--from", "files", multiple=True, required=True, metavar="FILE", shell_complete=complete_file,
-    help="The recordings: a file or a folder; may be repeated.",
+    "--from", "files", multiple=True, metavar="FILE", shell_complete=complete_file,
+    help="The recordings: a file or a folder; may be repeated. Default: what nstrace agent has recorded.",
 )  # fmt: skip
 @click.option(
     "--on", "on", required=True, metavar="COLUMNS",
@@ -35,11 +36,12 @@ if TYPE_CHECKING:
     "--in", "where", metavar="CONTAINER", help="The numbers are those of this container or PID namespace (pidns:INUM)."
 )
 @lag_option
+@window_options()
 @result_options
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def command(
-    log: str, files: tuple[str, ...], on: str, time_column: str, where: str | None, lag_s: float, result: Result,
-    quiet: bool,
+    log: str, files: tuple[str, ...], on: str, time_column: str, where: str | None, lag_s: float, since: str | None,
+    until: str | None, result: Result, quiet: bool,
 ) -> int:  # fmt: skip
     """Add to each line of LOG, a CSV or Parquet file, the process that it is about: who had the number when the line
     was written.
@@ -48,12 +50,16 @@ def command(
     and end, and whether these are sure. Where no process had the number then, several had, or events are missing, they
     are empty, and process_unknown says why. The rules are those of nstrace translate --from FILE - for lines of text.
 
+    Without --from it is joined with what nstrace agent has recorded; TIMEs say of when, so that no more is read. They
+    are those of nstrace replay.
+
     Times are RFC 3339, seconds, milliseconds, microseconds or nanoseconds since 1970, or timestamps of Parquet; without
     a zone they are local. Lines stay in their order. "-" as LOG reads CSV from stdin.
 
     \b
     nstrace join access.csv --from web.arrows --on pid --time-column time
     nstrace join --json app.csv --from FOLDER --on container,ns_pid --time-column ts
+    sudo nstrace join access.csv --since 2h --on pid --time-column time
     nstrace join app.parquet --from FOLDER --on ns_pid --in web --time-column ts -w joined.parquet
     """
     from tracer.ask import log_file
@@ -68,10 +74,18 @@ def command(
     if names == ["ns_pid"] and not where:
         raise click.UsageError("ns_pid is a number inside a container: --in CONTAINER, or --on CONTAINER,ns_pid")
     meant = On(names[-1], time_column, names[0] if len(names) == 2 else "", where or "", round(lag_s * 1e9))
-    check_kept(result.out, [log, *files])
+    if files and (since or until):
+        raise click.UsageError("--since and --until are for what nstrace agent has recorded: without --from")
     form, say = result.form(), sayer(quiet)
     fd = log_file.open_log(log)
-    parse = open_later(list(files), _USED, (), say)
+    growing = None
+    if not files:
+        from tracer.wiring.kept import kept_files
+
+        kept = kept_files(say, since, until, ahead=1, missing="--from FILE is missing")
+        files, growing = kept.files, kept.growing
+    check_kept(result.out, [log, *files])
+    parse = open_later(files, _USED, (), say, growing)
     with spill_folder() as spill:
         threads = _Threads(result.room(spill))
         result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin, spill, quiet)

@@ -31,7 +31,7 @@ def _speed(ctx: click.Context, param: click.Parameter, value: str) -> float | No
 
 
 @click.command("replay")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
+@click.argument("arguments", nargs=-1, metavar="FILE... [TARGET]...", shell_complete=complete_file)
 @window_options("--from", "--to")
 @click.option(
     "--speed",
@@ -48,7 +48,8 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
 
     A FILE is a recording, - for stdin, a folder of recordings (other files in it are ignored), or the name of a rotated
     recording. The names of further FILEs must end in .arrows. TARGETs are those of nstrace follow; without any, all
-    events are shown. Times are local in text and UTC in JSON.
+    events are shown. With a TIME and without a FILE it shows what nstrace agent has recorded. Times are local in text
+    and UTC in JSON.
 
     \b
     TIME is one of
@@ -63,6 +64,7 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     nstrace replay web.arrows
     nstrace replay --json --events exec all.arrows web | jq .args
     nstrace replay --speed 10 --max-idle 1s --since 14:03 --until +5m web.arrows
+    sudo nstrace replay --since 14:03 --until +5m web
     """
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.filtered import say_incomplete
@@ -71,17 +73,19 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
     from tracer.recording.replay_speed import Paced
     from tracer.wiring.conditions import let_pass, make_filter
     from tracer.wiring.ending import Ending
-    from tracer.wiring.open_recordings import open_sources, sayer, split_files, targets_of
+    from tracer.wiring.kept import files_or_kept
+    from tracer.wiring.open_recordings import open_sources, sayer, targets_of
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import exit_code, expected_width, make_view, stream_to, view_modules, writer_to
 
     options, speed = stream(values), values["speed"]
     where = make_filter(options)
-    files, targets = split_files(arguments)
     shows = is_wanted(options.quiet, to_stdout=True) and speed is None
     with Ending() as ending:
         say = sayer(options.quiet)
-        sources = open_sources(files, view_modules(options), targets_of(targets), say)
+        kept, targets = files_or_kept(arguments, since, until, say)
+        since, until = kept.begin, kept.end
+        sources = open_sources(kept.files, view_modules(options), targets_of(targets), say, kept.growing)
         say_incomplete(sources, say)
         chosen = in_window(sources, since, until)
         for source in chosen:  # live, rows wait for a name only where a TARGET needs it

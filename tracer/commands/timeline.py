@@ -28,14 +28,14 @@ _USES = (
 
 
 @click.command("timeline")
-@click.argument("arguments", nargs=-1, required=True, metavar="FILE... [TARGET]...", shell_complete=complete_file)
+@click.argument("arguments", nargs=-1, metavar="FILE... [TARGET]...", shell_complete=complete_file)
 @click.option(
     "-w",
     "--write",
     "out",
     metavar="OUT",
     shell_complete=complete_file,
-    help="Output file; - is stdout. Default: FILE with the extension .html.",
+    help="Output file; - is stdout. Default: FILE with the extension .html, or a new one named after the TARGETs.",
 )
 @window_options()
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
@@ -52,25 +52,27 @@ def command(
     / searches for PIDs of any level, commands and containers; a click shows all of a process; ? lists the keys.
     The page's address, with what stands behind #, leads back to the same view.
 
-    FILEs, TARGETs and TIMEs are those of nstrace replay; the files are of one run of nstrace.
+    FILEs, TARGETs and TIMEs are those of nstrace replay, what nstrace agent has recorded too; the files are of one run
+    of nstrace.
 
     \b
     nstrace timeline web.arrows -w web.html
     nstrace timeline all.arrows web --since 14:03 --until +5m -w - >web.html
     """
     from tracer.commands.progress import is_wanted, progress
-    from tracer.wiring.open_recordings import check_kept, open_later, sayer, split_files, targets_of
+    from tracer.wiring.kept import files_or_kept, name_beside
+    from tracer.wiring.open_recordings import check_kept, open_later, sayer, targets_of
 
-    files, targets = split_files(arguments)
+    say = sayer(quiet)
+    kept, targets = files_or_kept(arguments, since, until, say)
+    since, until = kept.begin, kept.end
     if out is None:
-        if files[0] == "-":
-            raise click.UsageError("the output file is missing: -w OUT")
-        out = str(Path(files[0]).with_suffix(".html"))
+        out = name_beside(kept, targets, ".html")
     if out == "-" and sys.stdout.isatty():
         raise click.UsageError("a page is not written to a terminal: -w web.html")
-    check_kept(out, files)
+    check_kept(out, kept.files)
     page, shows = _page(), is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(files, _USES, targets_of(targets), sayer(quiet))
+    parse = open_later(kept.files, _USES, targets_of(targets), say, kept.growing)
     command_pid = os.getpid()
 
     def write(file: IO[bytes]) -> str:

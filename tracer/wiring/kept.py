@@ -13,7 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from tracer.errors import ExitCode, NstraceError
+from tracer.text.counted import counted, size_text
+from tracer.text.times import rfc3339
 from tracer.typed.moments import Span, parse_moment
 
 if TYPE_CHECKING:
@@ -28,12 +32,13 @@ _AGENT = "nstrace agent records for good: sudo nstrace agent install"
 @dataclass(frozen=True)
 class KeptFiles:
     """files: their names, the oldest first. growing: the one that is being written; None: none is. begin, end: the
-    times that were asked about, as `parse_moment` takes them; None: none was."""
+    times that were asked about, as `parse_moment` takes them; None: none was. are_kept: they are the agent's."""
 
     files: tuple[str, ...]
     growing: str | None
     begin: str | None
     end: str | None
+    are_kept: bool = True
 
 
 def kept_files(
@@ -60,10 +65,39 @@ def kept_files(
     lives = lock.have_written(folder) if is_recent else lock.holder(folder) is not None
     found = _listed(folder)
     chosen = about(found, begin_ns, end_ns, ahead)
-    say(f"from the agent's recordings in {folder}")
+    size = size_text(sum(one.bytes for one in chosen))
+    say(f"from the agent's recordings in {folder}: {counted(len(chosen), 'file')}, {size}")
     names = tuple(os.fspath(folder / one.name) for one in chosen)
     growing = names[-1] if lives and chosen[-1] == found[-1] else None
     return KeptFiles(names, growing, _typed(begin_ns), _typed(end_ns))
+
+
+def files_or_kept(
+    arguments: Sequence[str], begin: str | None, end: str | None, say: Callable[[str], None]
+) -> tuple[KeptFiles, list[str]]:
+    """FILE... [TARGET]... as typed: the files, and the TARGETs. Where there is no FILE, but a time from begin to end,
+    the files are the agent's about that time. Raises NstraceError, UsageError."""
+    from tracer.wiring.open_recordings import is_recording, split_files
+
+    if (begin or end) and not any(is_recording(text, number == 0) for number, text in enumerate(arguments)):
+        missing = f"{arguments[0]} is no recording" if arguments else "a recording is missing"
+        return kept_files(say, begin, end, ahead=0, missing=missing), list(arguments)
+    if not arguments:
+        raise click.UsageError("Missing argument 'FILE... [TARGET]...'")
+    files, targets = split_files(arguments)
+    return KeptFiles(tuple(files), None, begin, end, are_kept=False), targets
+
+
+def name_beside(found: KeptFiles, targets: Sequence[str], suffix: str) -> str:
+    """The name of what is made of recordings, where none is typed: the first one's with another suffix; of the agent's
+    a new one in the current directory. Raises UsageError where there is none."""
+    from tracer.wiring.recorders import name_for
+
+    if found.are_kept:
+        return name_for(targets, time.localtime(), suffix)
+    if found.files[0] == "-":
+        raise click.UsageError("the output file is missing: -w OUT")
+    return os.fspath(Path(found.files[0]).with_suffix(suffix))
 
 
 def has_kept() -> bool:
@@ -103,7 +137,7 @@ def _moment(text: str, now: Span) -> int:
 
 def _typed(moment_ns: int | None) -> str | None:
     """A moment as `parse_moment` takes it."""
-    return None if moment_ns is None else f"@{moment_ns // _SECOND_NS}.{moment_ns % _SECOND_NS:09}"
+    return None if moment_ns is None else rfc3339(moment_ns)
 
 
 def about(found: Sequence[Kept], begin_ns: int | None, end_ns: int | None, ahead: int | None) -> Sequence[Kept]:

@@ -33,6 +33,11 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, [text for text in arguments[1:] if not text.endswith(SUFFIX)]
 
 
+def is_recording(text: str, is_first: bool) -> bool:
+    """Whether `split_files` takes it for a FILE, and it could be one. is_first: of the arguments."""
+    return text.endswith(SUFFIX) or (is_first and _is_there(text))
+
+
 def is_path(text: str) -> bool:
     """Whether there is a file or folder of this name; Path.exists() raises where a name is too long for one."""
     return os.path.exists(text)  # noqa: PTH110

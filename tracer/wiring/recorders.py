@@ -88,11 +88,11 @@ def record_options(write_help: str) -> Callable[[F], F]:
     return add
 
 
-def name_for(targets: Sequence[str], now: time.struct_time) -> str:
+def name_for(targets: Sequence[str], now: time.struct_time, suffix: str = ".arrows") -> str:
     """A new file's name in the current directory, from the targets and the time: web-20261129-140305.arrows."""
     words = [word for target in targets if (word := re.sub(r"[^A-Za-z0-9_.]+", "-", target).strip("-."))]
     name = f"{'-'.join(words)[:_MAX_NAME] or 'all'}-{time.strftime('%Y%m%d-%H%M%S', now)}"
-    names = (f"{name}{f'-{number}' if number > 1 else ''}.arrows" for number in itertools.count(1))
+    names = (f"{name}{f'-{number}' if number > 1 else ''}{suffix}" for number in itertools.count(1))
     return next(free for free in names if not os.path.lexists(free))
 
 
