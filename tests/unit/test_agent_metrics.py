@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 
@@ -17,8 +17,10 @@ from recordings import facts, storm
 
 from tracer.agent import exporter
 from tracer.agent.config import Metrics
+from tracer.agent.connections import Connections
 from tracer.agent.counts import HOST, Counts, OfContainer
-from tracer.agent.exporter import Seen
+from tracer.agent.exporter import MAX_PACKET_BYTES, Seen
+from tracer.agent.reporting import labelled
 from tracer.errors import NstraceError
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
@@ -71,12 +73,14 @@ def test_a_busy_container_gets_the_place_of_a_quiet_one() -> None:
 
 def asked(request: bytes, seen: Seen, metrics: Callable[[], bytes] = lambda: b"m") -> bytes:
     """What the exporter answers."""
+    connections = Connections(lambda path: exporter.response(path, seen, metrics, "text/plain"))
     ours, theirs = socket.socketpair()
-    with closing(ours), closing(theirs):
+    with closing(ours):
         ours.sendall(request)
         ours.shutdown(socket.SHUT_WR)
-        exporter._answer(theirs, seen, metrics, "text/plain")
-        theirs.close()
+        connections.add(theirs)
+        while connections:
+            connections.serve([], 10)
         parts = []
         with suppress(ConnectionResetError):  # not all of it was read
             while part := ours.recv(65536):
@@ -109,16 +113,39 @@ def test_what_is_no_request_is_not_answered(request_: bytes) -> None:
     assert asked(request_, heard()) == b""
 
 
-def test_who_is_slow_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "_DEADLINE_S", 0.05)
-    ours, theirs = socket.socketpair()
-    answering = threading.Thread(target=exporter._answer, args=(theirs, Seen(), lambda: b"", ""))
-    answering.start()
-    ours.sendall(b"GET /metrics HTTP/1.1\r\n")
-    answering.join(30)
-    assert not answering.is_alive()
-    ours.close()
-    theirs.close()
+def test_who_is_slow_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    connections = Connections(lambda path: path.encode())
+    pairs = [socket.socketpair() for _ in range(70)]
+    for nr, (ours, theirs) in enumerate(pairs):
+        connections.add(theirs)
+        ours.sendall(f"GET /{nr} HTTP/1.1\r\n".encode())
+    assert len(connections) == 64
+    last = pairs[-1][0]
+    last.sendall(b"\r\n")
+    while len(connections) == 64:  # time stands
+        connections.serve([], 1)
+    assert last.recv(100) == b"/69"
+    with pytest.raises(ConnectionResetError):  # the oldest have made room
+        pairs[0][0].recv(100)
+    now_s = 3.0
+    connections.serve([], 1)
+    assert len(connections) == 0
+    for ours, _theirs in pairs:
+        ours.close()
+
+
+def test_all_that_is_counted_is_in_a_packet() -> None:
+    counts = Counts(most=3000)
+    for number in range(1500):
+        counts._place(f"\N{SNOWMAN}{number:0200}").begun += 1  # cut, they have one label
+        counts._place(f"{number}\N{SNOWMAN}".ljust(100, "x")).begun += 1
+    counts._place("rest").begun += 1  # a container's name
+    said = labelled(counts)
+    assert sum(one.begun for one in said.values()) == 3001
+    assert said["rest"].begun > 1
+    assert len(json.dumps({name: [one.begun, 1 << 60, 1 << 60] for name, one in said.items()})) < MAX_PACKET_BYTES
 
 
 def test_metrics_are_valid_whatever_a_container_is_called() -> None:

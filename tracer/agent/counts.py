@@ -78,6 +78,8 @@ class Counts:
 
     def _place(self, name: str) -> OfContainer:
         """Where to count a container."""
+        if name == REST:  # a container may be called so
+            return self.rest
         found = self.containers.get(name)
         if found is not None:
             return found

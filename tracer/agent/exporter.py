@@ -1,25 +1,23 @@
 """Serves the metrics to Prometheus, and says whether the agent is alive and ready: a process without privileges, which
 reads what strangers send, and has no descriptor but its socket and the packets of numbers that the others send it.
-
-One connection after the other, each with a deadline: whoever is slow waits alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tracer.agent.config import Metrics
+from tracer.agent.connections import Connections
 from tracer.errors import NstraceError
 
 MAX_PACKET_BYTES = 1 << 17
 _FRESH_S = 30.0  # who has said nothing for longer does not live
-_DEADLINE_S, _MAX_REQUEST_BYTES = 2.0, 8192
 _LIBRARY = "prometheus_client"
 
 
@@ -36,11 +34,13 @@ def listening(metrics: Metrics) -> socket.socket:
         raise NstraceError("[metrics] needs the library prometheus-client", "pip install 'nstrace[metrics]'")
     family = socket.AF_INET6 if ":" in metrics.address else socket.AF_INET
     try:
-        return socket.create_server((metrics.address, metrics.port), family=family, backlog=16)
+        server = socket.create_server((metrics.address, metrics.port), family=family, backlog=64)
     except OSError as error:
         where = f"{metrics.address}:{metrics.port}"
         message = f"metrics cannot be served at {where}: {error.strerror}"
         raise NstraceError(message, "name another address in [metrics] listen") from error
+    server.setblocking(False)
+    return server
 
 
 def serve(server: socket.socket, packets: socket.socket, parent: int) -> int:
@@ -56,49 +56,29 @@ def serve(server: socket.socket, packets: socket.socket, parent: int) -> int:
     registry.register(seen)
     generate_latest(registry)  # imports all that it needs
     drop_but_serve()
+    connections = Connections(lambda path: response(path, seen, lambda: generate_latest(registry), CONTENT_TYPE_LATEST))
     while os.getppid() == parent:
-        ready = select.select([server, packets], [], [], 1.0)[0]
+        ready = connections.serve([server, packets], 1.0)
         if packets in ready:
             seen.hear(packets.recv(MAX_PACKET_BYTES))
         if server in ready:
-            connection, _address = server.accept()
-            with connection:
-                _answer(connection, seen, lambda: generate_latest(registry), CONTENT_TYPE_LATEST)
+            with contextlib.suppress(BlockingIOError, ConnectionError):  # who asked has gone
+                connections.add(server.accept()[0])
     return 0
 
 
-def _answer(connection: socket.socket, seen: Seen, metrics: Any, content_type: str) -> None:
-    try:
-        path = _path(connection)
-        if path == "/metrics":
-            status, kind, body = "200 OK", content_type, metrics()
-        elif path in ("/healthz", "/readyz"):
-            is_well = seen.is_alive if path == "/healthz" else seen.is_ready
-            status, kind = ("200 OK" if is_well else "503 Service Unavailable"), "text/plain"
-            body = b"ok\n" if is_well else b"not now\n"
-        else:
-            status, kind, body = "404 Not Found", "text/plain", b"/metrics /healthz /readyz\n"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        connection.settimeout(_DEADLINE_S)
-        connection.sendall(head.encode() + body)
-        connection.shutdown(socket.SHUT_WR)
-    except (OSError, ValueError):
-        pass  # who asked has gone, is too slow, or speaks something else
-
-
-def _path(connection: socket.socket) -> str:
-    """The path of a GET request. Raises ValueError, OSError where there is none in time."""
-    until, data = time.monotonic() + _DEADLINE_S, b""
-    while b"\r\n\r\n" not in data and b"\n\n" not in data:
-        connection.settimeout(max(0.001, until - time.monotonic()))
-        part = connection.recv(_MAX_REQUEST_BYTES - len(data))
-        data += part
-        if not part or len(data) >= _MAX_REQUEST_BYTES or time.monotonic() >= until:
-            raise ValueError("no request")
-    method, path, _version = data.split(b"\n", 1)[0].decode("ascii").split()
-    if method != "GET":
-        raise ValueError(method)
-    return path.partition("?")[0]
+def response(path: str, seen: Seen, metrics: Callable[[], bytes], content_type: str) -> bytes:
+    """The answer to a request for a path."""
+    if path == "/metrics":
+        status, kind, body = "200 OK", content_type, metrics()
+    elif path in ("/healthz", "/readyz"):
+        is_well = seen.is_alive if path == "/healthz" else seen.is_ready
+        status, kind = ("200 OK" if is_well else "503 Service Unavailable"), "text/plain"
+        body = b"ok\n" if is_well else b"not now\n"
+    else:
+        status, kind, body = "404 Not Found", "text/plain", b"/metrics /healthz /readyz\n"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body
 
 
 class Seen:

@@ -8,7 +8,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from tracer.agent.counts import REST, Counts
+from tracer.agent.counts import REST, Counts, OfContainer
+from tracer.agent.exporter import MAX_PACKET_BYTES
 from tracer.text.escape import safe_text
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _EVERY_S = 1.0
 _MAX_LABEL = 128
+_OTHER_BYTES = 4096  # of a packet: what is not by container
+_COUNTS_BYTES = 72  # three numbers and what is around them
 
 
 class Reporting:
@@ -55,8 +58,7 @@ class Reporting:
         source, counts = self._source, self._counts
         counters, ring = source.trace.maps.counts(), source.trace.ring
         sums = {name: int(counters[name].sum()) for name in ("filtered", "submitted", "throttled")}
-        containers = {safe_text(name)[:_MAX_LABEL]: one for name, one in counts.containers.items()}
-        containers[REST] = counts.rest
+        containers = labelled(counts)
         return {
             "from": "recorder",
             "kinds": counts.kinds,
@@ -73,3 +75,14 @@ class Reporting:
             "engine": int(self._engines.is_up),
             "containers": {name: [one.begun, one.failed, one.out_of_memory] for name, one in containers.items()},
         }
+
+
+def labelled(counts: Counts) -> dict[str, OfContainer]:
+    """What is counted by container, by their labels; those for which a packet has no room with the rest."""
+    found, room = {REST: OfContainer()}, MAX_PACKET_BYTES - _OTHER_BYTES
+    found[REST].add(counts.rest)
+    for name, one in counts.containers.items():
+        label = json.dumps(safe_text(name)[:_MAX_LABEL])
+        room -= len(label) + _COUNTS_BYTES
+        found.setdefault(json.loads(label) if room >= 0 else REST, OfContainer()).add(one)
+    return found
