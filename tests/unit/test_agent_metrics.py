@@ -103,6 +103,11 @@ def test_pages() -> None:
     assert b" 503 " in asked(b"GET /healthz HTTP/1.0\n\n", Seen())
     assert b" 200 OK" in asked(b"GET /readyz HTTP/1.0\n\n", heard())
     assert b" 503 " in asked(b"GET /readyz HTTP/1.0\n\n", heard(ready=0))
+    full = heard(paused=1)
+    full._heard_s = float("-inf")  # the recorder has ended
+    for seen in (full, heard(paused=1)):
+        assert b" 200 OK" in asked(b"GET /healthz HTTP/1.0\n\n", seen)
+        assert b" 503 " in asked(b"GET /readyz HTTP/1.0\n\n", seen)
     assert b" 404 " in asked(b"GET /../../etc/passwd HTTP/1.0\n\n", heard())
 
 

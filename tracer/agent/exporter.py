@@ -87,25 +87,30 @@ class Seen:
     def __init__(self) -> None:
         self._recorder: dict[str, Any] = {}
         self._agent: dict[str, Any] = {}
-        self._heard_s = float("-inf")
+        self._heard_s = self._agent_s = float("-inf")
 
     def hear(self, packet: bytes) -> None:
         """A packet: of the recorder, or of the agent's own process."""
         said = json.loads(packet)
         if said.pop("from") == "agent":
-            self._agent = said
+            self._agent, self._agent_s = said, time.monotonic()
         else:
             self._recorder, self._heard_s = said, time.monotonic()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the recorder's loop has said something lately."""
-        return time.monotonic() - self._heard_s < _FRESH_S
+        """Whether the recorder's loop has said something lately, or pauses until there is room on the disk."""
+        is_paused = self._agent.get("paused") and time.monotonic() - self._agent_s < _FRESH_S
+        return self._records or bool(is_paused)
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is alive, and what happens is on the disk."""
-        return self.is_alive and bool(self._agent.get("ready"))
+        """Whether what happens is on the disk."""
+        return self._records and bool(self._agent.get("ready")) and not self._agent.get("paused")
+
+    @property
+    def _records(self) -> bool:
+        return time.monotonic() - self._heard_s < _FRESH_S
 
     def collect(self) -> Iterator[Any]:
         """The metrics."""
@@ -151,6 +156,7 @@ _METRICS = (
     ("kept_files", "Recordings that are kept.", "files", "ga"),
     ("oldest_kept_timestamp_seconds", "When the oldest of them was last written to.", "oldest", "ga"),
     ("free_bytes", "Bytes that are free on the disk.", "free", "ga"),
+    ("paused", "Whether recording pauses: the disk is full.", "paused", "ga"),
     ("recorder_starts", "How often the recorder was started.", "starts", "ca"),
     ("incidents", "Events that met a trigger's condition, and were kept.", "incidents", "ca"),
 )

@@ -227,7 +227,8 @@ class Service:
 
     def _report(self, kept: list[Kept], free: int) -> None:
         """Say what metrics count here."""
-        said = {"from": "agent", "ready": int(self._is_ready), "bytes": sum(one.bytes for one in kept)}
+        said = {"from": "agent", "ready": int(self._is_ready), "paused": int(self._is_full)}
+        said |= {"bytes": sum(one.bytes for one in kept)}
         said |= {"files": len(kept), "free": free, "starts": self._starts, "incidents": self._pending.kept}
         if kept:
             said["oldest"] = kept[0].written_ns // 1_000_000_000
@@ -280,12 +281,12 @@ class Service:
         except (NstraceError, OSError) as error:
             say(str(error))
             return
-        self._report(kept, free)
         if self._is_full != (free < record.min_free_bytes):
             self._is_full = not self._is_full
             room = f"{self._store.path} has {size_text(free)} free, min_free is {size_text(record.min_free_bytes)}"
             say(f"{room}: recording {'pauses' if self._is_full else 'goes on'}")
             self._recorder.hurry()
+        self._report(kept, free)
         if self._is_full:
             self._recorder.signal(signal.SIGTERM)
             notify("READY=1", "WATCHDOG=1", "STATUS=paused: the disk is full")
