@@ -38,6 +38,14 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not shutil.which("java"), reason="needs Java (scripts/packages default-jre-headless)"),
 ]
+SMALL = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.codegen.wholeStage": "false",  # to compile costs more than such small tables
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
 UNKNOWN, ROOT = f"{PREFIX}unknown", Path(__file__).parents[2]
 
 
@@ -50,13 +58,8 @@ def spark() -> Iterator[Any]:
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     session = (
         sql.SparkSession.builder.master("local-cluster[2,1,1024]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.codegen.wholeStage", "false")  # to compile costs more than such small tables
-        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+        .config(map=SMALL)
         .config("spark.sql.adaptive.enabled", "false")
-        .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
     yield session
@@ -139,13 +142,8 @@ def test_the_job(tmp_path: Path) -> None:
     events = rows_of(store, EVENTS).filter(pc.field("event") == "exec")
     log = events.select(["host", "pid"]).append_column("time", events["time"].cast(pa.int64()))
     pq.write_table(log, tmp_path / "log.parquet")
-    submit = [
-        str(Path(sys.executable).with_name("spark-submit")),
-        "--master",
-        "local[1]",
-        "--conf",
-        "spark.ui.enabled=false",
-    ]
+    small = [word for name, value in SMALL.items() for word in ("--conf", f"{name}={value}")]
+    submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[1]", *small]
     paths = ["--archive", store.name, "--log", tmp_path / "log.parquet", "--to", tmp_path / "joined"]
     env = os.environ | {"PYSPARK_PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
     env.pop("SPARK_HOME", None)
