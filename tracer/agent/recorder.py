@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tracer.wiring.options import StreamOptions
     from tracer.wiring.tracing import Tracing
 
+_KEPT_BYTES = 8 << 20  # an agent is always there: what it had needed once is not kept for it
 _USED = (
     "tracer.stream.pidns",
     "tracer.agent.beats",
@@ -52,7 +53,7 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
     config, is_prompt = whole.record, whole.publish is not None
     parent, options, kept = os.getppid(), _options(config), store.files()
     with Ending() as ending, contextlib.ExitStack() as stack:
-        keep_freed()
+        keep_freed(_KEPT_BYTES)
         destination = Destination(_record_options(config, store, kept, is_prompt), config.redact)
         earlier = _opened(store, kept[-_LOOKED_AT:])
 
