@@ -120,6 +120,9 @@ def test_a_file_that_was_cut_off_in_its_beginning_is_no_answer(tmp_path: Path, m
     assert (found.files, found.growing, found.end) == ((str(tmp_path / "agent.000001.arrows"),), None, None)
     size = size_text((tmp_path / "agent.000001.arrows").stat().st_size)
     assert said == [f"from the agent's recordings in {tmp_path}: 1 file, {size}"]
+    monkeypatch.setattr(kept, "_MUCH_BYTES", 1)
+    kept.kept_files(said.append, less="--since TIME")
+    assert said[1:] == [f"{said[0]} (--since TIME reads less)"]
     with pytest.raises(NstraceError, match="no beginning to count from"):
         kept.kept_files(pytest.fail, "+5s")
 

@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from recordings import record, storm
+from recordings import facts, record, storm
 
 CODE = "import tracer.commands.progress as p; p._LONG_BYTES = {}; from tracer.cli import main; main()"
 
 
 def said_on_a_terminal(least: int, path: Path, *args: str) -> tuple[bytes, bytes]:
-    """What replay printed, and what it said on a terminal; a recording of so many bytes is long."""
+    """What a command printed, and what it said on a terminal; a recording of so many bytes is long."""
     master, slave = pty.openpty()
-    argv = [sys.executable, "-c", CODE.format(least), "replay", "--json", str(path), *args]
+    argv = [sys.executable, "-c", CODE.format(least), *args, str(path)]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=slave)
     os.close(slave)
     printed = process.communicate(timeout=60)[0]
@@ -35,6 +35,9 @@ def said_on_a_terminal(least: int, path: Path, *args: str) -> tuple[bytes, bytes
 @pytest.mark.parametrize(("least", "args", "shows"), [(1000, [], True), (10**9, [], False), (1000, ["-q"], False)])
 def test_a_bar_for_long_recordings(least: int, args: list[str], shows: bool, tmp_path: Path) -> None:
     record(tmp_path / "x.arrows", [storm(1, 100), storm(101, 100)])
-    printed, said = said_on_a_terminal(least, tmp_path / "x.arrows", *args)
+    printed, said = said_on_a_terminal(least, tmp_path / "x.arrows", "replay", "--json", *args)
     assert printed.count(b"\n") == 600
+    assert (b"kB" in said) == shows
+    record(tmp_path / "y.arrows", [facts(), storm(1, 100), storm(101, 100)])
+    _printed, said = said_on_a_terminal(least, tmp_path / "y.arrows", "why", "--all", *args)
     assert (b"kB" in said) == shows

@@ -82,7 +82,7 @@ def command(
     if not files:
         from tracer.wiring.kept import kept_files
 
-        kept = kept_files(say, since, until, ahead=1, missing="--from FILE is missing")
+        kept = kept_files(say, since, until, ahead=1, missing="--from FILE is missing", less="--since TIME")
         files, growing = kept.files, kept.growing
     check_kept(result.out, [log, *files])
     parse = open_later(files, _USED, (), say, growing)

@@ -61,7 +61,7 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
         from tracer.wiring.kept import kept_files
 
         missing = "the recording is missing, which comes before the query"
-        kept = kept_files(say, since, until, ahead=0, missing=missing)
+        kept = kept_files(say, since, until, ahead=0, missing=missing, less="--since TIME")
         files, growing, since, until = [*kept.files], kept.growing, kept.begin, kept.end
     check_kept(result.out, files)
     form = result.form()

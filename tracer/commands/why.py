@@ -61,6 +61,9 @@ def command(
 
         sys.stdout.write(answer_now(names[0], as_json))
         return
+    from tracer.commands.progress import is_wanted, progress
     from tracer.wiring.recorded_why import answer
 
-    sys.stdout.write(answer(files, names[0] if names else None, at, is_all, as_json, quiet))
+    shows, name = is_wanted(quiet, to_stdout=False), names[0] if names else None
+    read = lambda sources: progress(sources, shows)  # noqa: E731
+    sys.stdout.write(answer(files, name, at, is_all, as_json, quiet, read))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SECOND_NS = 1_000_000_000
 _DAY_NS = 86_400 * _SECOND_NS
 _NEAR_NS = 10 * _SECOND_NS  # between an event and the last write to its file
+_MUCH_BYTES = 500_000_000  # to read them takes a minute
 _AGENT = "nstrace agent records for good: sudo nstrace agent install"
 
 
@@ -48,10 +49,12 @@ def kept_files(
     *,
     ahead: int | None = None,
     missing: str = "a recording is missing",
+    less: str = "",
 ) -> KeptFiles:
     """The agent's files about the time from begin to end, as typed; None: from the first on, to now. What has happened
     until now is written first. ahead: how many files behind that are read as well; None: all. say: writes a line for
-    people. missing: the error where the agent has kept nothing. Raises NstraceError."""
+    people. missing: the error where the agent has kept nothing. less: what has less read, for people. Raises
+    NstraceError."""
     from tracer.agent import lock
     from tracer.agent.config_reader import read_config
 
@@ -65,8 +68,9 @@ def kept_files(
     lives = lock.have_written(folder) if is_recent else lock.holder(folder) is not None
     found = _listed(folder)
     chosen = about(found, begin_ns, end_ns, ahead)
-    size = size_text(sum(one.bytes for one in chosen))
-    say(f"from the agent's recordings in {folder}: {counted(len(chosen), 'file')}, {size}")
+    size = sum(one.bytes for one in chosen)
+    hint = f" ({less} reads less)" if less and size >= _MUCH_BYTES else ""
+    say(f"from the agent's recordings in {folder}: {counted(len(chosen), 'file')}, {size_text(size)}{hint}")
     names = tuple(os.fspath(folder / one.name) for one in chosen)
     growing = names[-1] if lives and chosen[-1] == found[-1] else None
     return KeptFiles(names, growing, _typed(begin_ns), _typed(end_ns))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from tracer.answers.why import Ending, Exit, by_cause
@@ -33,16 +34,26 @@ _DESCRIBED = ("label", "image", "compose", "pod")
 _PID_DIGITS = 7  # of PID_MAX_LIMIT, include/linux/threads.h
 
 
-def answer(files: Sequence[str], what: str | None, at: str | None, is_all: bool, as_json: bool, quiet: bool) -> str:
+def answer(
+    files: Sequence[str],
+    what: str | None,
+    at: str | None,
+    is_all: bool,
+    as_json: bool,
+    quiet: bool,
+    reading: Callable[[Sequence[RecordedSource]], AbstractContextManager[None]],
+) -> str:
     """What to print of recordings: how a container or a process ended, by what was typed; or all ends. files: (): what
-    the agent has kept. Raises NstraceError."""
+    the agent has kept. reading: entered while these are read. Raises NstraceError."""
     sources, until_ns = opened(files, at, quiet)
     if files or is_all:
-        return answer_of(sources, what, at, is_all, as_json, until_ns)
+        with reading(sources):
+            return answer_of(sources, what, at, is_all, as_json, until_ns)
     failure = None
     for latest in _latest_first(sources):  # it is the last end that is asked for
         try:
-            return answer_of([latest], what, None, is_all, as_json, until_ns)
+            with reading([latest]):
+                return answer_of([latest], what, None, is_all, as_json, until_ns)
         except NstraceError as error:
             failure = failure or error
     assert failure
