@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tracer.agent.config import Trigger
-from tracer.agent.incidents import Incident, Limits
+from tracer.agent.incidents import Incident, Limits, _retire
 from tracer.agent.notes import Note, pack, unpack
 from tracer.agent.pending import Pending
 
@@ -54,3 +54,11 @@ def test_its_window_has_the_event_to_the_nanosecond(monkeypatch: pytest.MonkeyPa
     pending.go_on(NOTE.at_ns, Limits(1, 0))
     at_ns = NOTE.at_ns + NOTE.wall_offset_ns
     assert [(incident.begin_ns, incident.end_ns) for incident in kept] == [(at_ns - 1_000_000_000, at_ns)]
+
+
+@pytest.mark.parametrize(("most", "left"), [(4, "1234"), (3, "134"), (2, "14"), (1, "1")])
+def test_the_latest_stays_whatever_the_clock_says(most: int, left: str, tmp_path: Path) -> None:
+    for number in range(1, 5):
+        (tmp_path / f"2026112{number}T000000.000Z-web-exit-sh.arrows").touch()
+    _retire(tmp_path / "20261121T000000.000Z-web-exit-sh.arrows", most)
+    assert "".join(sorted(path.name[7] for path in tmp_path.iterdir())) == left

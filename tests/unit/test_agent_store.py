@@ -107,6 +107,14 @@ def test_files_about_a_time(begin: int | None, end: int | None, ahead: int | Non
     assert [one.number for one in kept.about(found, begin_ns, end_ns, ahead)] == numbers
 
 
+def test_files_of_a_clock_that_was_set_back() -> None:
+    """Files 1 to 4 were written to from 100 s to 400 s, then the clock was set to 150 s."""
+    times = [100, 200, 300, 400, 200, 300, 400]
+    found = [Kept(number, "", 1, time_s * SECOND_NS) for number, time_s in enumerate(times, 1)]
+    told = kept.about(found, 250 * SECOND_NS, 250 * SECOND_NS, 0)
+    assert {one.number for one in told} >= {3, 6}  # both were written at 250 s
+
+
 def test_a_file_that_was_cut_off_in_its_beginning_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(f'[record]\nfolder = "{tmp_path}"\n')

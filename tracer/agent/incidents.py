@@ -90,12 +90,16 @@ def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Call
         return f"{cut(sources[-1], window, file.fileno(), own)} rows"
 
     say(f"incident: {into_file(write, path, force=False)}")
-    _retire(path.parent, limits.files)
+    _retire(path, limits.files)
     return 0
 
 
-def _retire(folder: Path, most: int) -> None:
-    """Names begin with the time: the least is the oldest."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(_SUFFIX) and entry.name[0] != ".")
-    for name in names[: max(0, len(names) - most)]:
-        (folder / name).unlink(missing_ok=True)
+def _retire(latest: Path, most: int) -> None:
+    """Names begin with the time: the least is the oldest, but for the latest, whatever the clock says now."""
+    names = sorted(
+        (entry.name != latest.name, entry.name)
+        for entry in latest.parent.iterdir()
+        if entry.name.endswith(_SUFFIX) and entry.name[0] != "."
+    )
+    for _is_other, name in names[1:][: max(0, len(names) - most)]:
+        (latest.parent / name).unlink(missing_ok=True)

@@ -153,5 +153,6 @@ def about(found: Sequence[Kept], begin_ns: int | None, end_ns: int | None, ahead
         first = max(0, first - 1)
     last = len(times) - 1
     if end_ns is not None and ahead is not None:
-        last = next((at for at, time_ns in enumerate(times) if time_ns > end_ns + _NEAR_NS), last) + ahead
+        until = [at for at, time_ns in enumerate(times) if time_ns <= end_ns + _NEAR_NS]
+        last = (until[-1] + 1 if until else 0) + ahead  # the clock may have been set back: not the first one behind
     return found[first : last + 1]
