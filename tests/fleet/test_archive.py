@@ -13,11 +13,12 @@ import pyarrow.fs as fs
 import pyarrow.parquet as pq
 import pytest
 from publishing import Bench, Killed, Memory, Recorder
-from recordings import facts, storm
+from recordings import WALL_NS, facts, storm
 from test_publisher import rows_of
 
 from tracer.ask.query import Query
 from tracer.ask.tables import readings
+from tracer.fleet import decoder
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES
 from tracer.fleet.archive_store import Store
 from tracer.fleet.archive_tables import combined, in_order
@@ -25,12 +26,15 @@ from tracer.fleet.archiver import path_of
 from tracer.fleet.compaction import compact, files_of
 from tracer.fleet.decoder import Delivery
 from tracer.fleet.decoder import files_of as decoded
+from tracer.fleet.envelope import Origin, passed_on, sealed
 from tracer.recording.export import tables
 from tracer.recording.inputs import open_input
+from tracer.recording.metadata import of_this_host
 from tracer.recording.reader import Recording
 from tracer.recording.runs import runs_of
 from tracer.recording.schema import FLAT
 from tracer.recording.source import RecordedSource
+from tracer.stream.batch import Batch
 
 
 class MortalStore(Store):
@@ -63,6 +67,14 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture
 def store(tmp_path: Path) -> MortalStore:
     return MortalStore(fs.LocalFileSystem(), str(tmp_path / "archive"), "archive")
+
+
+def message_from(host: str, *batches: Batch) -> Delivery:
+    """A message that says what it wants."""
+    said = passed_on(of_this_host(WALL_NS, ["nstrace", "record"]))
+    rows = Batch.concat(batches)
+    origin = Origin("test", host, "boot", "ab-00000001", 1, 1, 0, len(rows))
+    return Delivery("test", host, sealed(origin, said, facts(), rows))
 
 
 def publish(bench: Bench, batches: int = 14) -> list[Delivery]:
@@ -194,3 +206,29 @@ def test_what_is_no_message(bench: Bench) -> None:
     assert sorted(one.place for one in files.bad) == list(range(len(bad)))
     assert {made.table for made in files.files} == {EVENTS, PROCESSES, BATCHES}
     assert files.files[-1].table == BATCHES
+
+
+@pytest.mark.parametrize("host", ["..", ".", "web/1", "\N{PILE OF POO}" * 128, "web1\n"])
+def test_what_no_host_is_called(host: str) -> None:
+    """Archivers end with no message: it would come to each of them."""
+    (bad,) = decoded([message_from(host, storm(1, 1))]).bad
+    assert "called so" in bad.why
+    assert not decoded([message_from("web-1.example.org", storm(1, 1))]).bad
+
+
+def test_more_rows_than_a_message_has() -> None:
+    """Many that are alike take few bytes to send, and gigabytes here."""
+    found = decoded([message_from("web1", *[storm(1, 100)] * 120)])
+    assert not found.files and "more rows" in found.bad[0].why
+
+
+def test_no_more_rows_at_once_than_there_is_room_for(
+    bench: Bench, store: MortalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder, "_HELD_ROWS", 70)
+    deliveries = publish(bench)
+    files = decoded(deliveries).files
+    assert sum(made.table == BATCHES for made in files) > 4
+    assert [made.table for made in files] == sorted((made.table for made in files), key=lambda table: table == BATCHES)
+    write(store, deliveries)
+    assert len(places(read(store, EVENTS))) == len(set(places(read(store, EVENTS)))) == len(rows_of(bench.spool)) - 1

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pyarrow.parquet as pq
 import pytest
 from publishing import Bench, Memory, Recorder
-from test_archive import bench, publish, sources, store, write  # noqa: F401 - fixtures
+from recordings import storm
+from test_archive import bench, message_from, publish, sources, store, write  # noqa: F401 - fixtures
 from worlds import World
 
 from tracer.errors import NstraceError
@@ -160,3 +161,14 @@ def without_bounds(process: dict[str, object]) -> dict[str, object]:
     """A process without the time at which its parent had ended at the latest: it may be known better."""
     parent = process["last_parent"]
     return process | {"last_parent": {**parent, "ended_by": None} if isinstance(parent, dict) else None}
+
+
+def test_a_host_with_negative_pids(store: Store) -> None:
+    """What a hostile host says ends no question: others are asked with it."""
+    rows = storm(1, 5)
+    rows.rows["tgid"] = -rows.rows["tgid"]
+    write(store, [message_from("web1", rows)])
+    host = ArchivedHost(store, "web1")
+    (run,) = host.runs()
+    source = host.recording(run, About(Span(0, run.span.end_ns))).source()
+    assert {entry.numbers[0] for entry in read_census(source, run.span.begin_ns).census} <= {-1001}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ from tracer.wiring.result_options import Result, result_options
 if TYPE_CHECKING:
     from tracer.fleet.access import Access
     from tracer.fleet.sink import Sink
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
 @click.group("fleet")
@@ -84,7 +81,9 @@ def check_library(library: str, extra: str) -> None:
 
 def name_of(what: str, name: str) -> str:
     """A name of a cluster or host. Raises NstraceError (usage)."""
-    if not _NAME.fullmatch(name):
+    from tracer.fleet.names import is_name
+
+    if not is_name(name):
         hint = "letters, digits, dots, - and _, at most 63"
         raise NstraceError(f"{name!r} cannot be the name of a {what}", hint, ExitCode.USAGE)
     return name

@@ -99,9 +99,9 @@ class ArchivedRecording:
 
 
 def _identities(ids: Iterable[str]) -> NDArray[np.uint64]:
-    pairs = [one.split("-") for one in ids]
-    tgids, starts = (np.array([int(pair[at]) for pair in pairs], np.uint64) for at in (0, 1))
-    return identity(tgids, starts)
+    pairs = [one.rpartition("-") for one in ids]  # a hostile host has negative PIDs
+    tgids = np.array([int(tgid) for tgid, _dash, _start in pairs], np.int64)
+    return identity(tgids, np.array([int(start) for _tgid, _dash, start in pairs], np.uint64))
 
 
 def _known_before(facts: Batch) -> Batch:

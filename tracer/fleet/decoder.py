@@ -15,6 +15,7 @@ from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, RUN, Block, b
 from tracer.fleet.archive_tables import Tables, by_day, parquet
 from tracer.fleet.channel import Gone, Packets
 from tracer.fleet.envelope import Opened, content, opened
+from tracer.fleet.names import is_name
 from tracer.recording.frames import Damaged
 from tracer.stream.batch import Batch
 from tracer.system import imports
@@ -22,6 +23,7 @@ from tracer.system.descriptors import keep_only
 from tracer.system.libc import name_process
 from tracer.system.privileges import drop
 
+_HELD_ROWS = 1 << 16  # of one run, at the same time: a row takes kilobytes until it is in a file
 _LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
@@ -76,9 +78,16 @@ def files_of(deliveries: Sequence[Delivery]) -> Files:
                 whole[found.origin.sequence] = (deliveries[place].payload, found, *content(found))
             except Damaged as error:
                 bad.append(Bad(place, str(error)))
-        for block in blocks(run, whole):
-            files += _files(host, block, [whole.pop(number) for number in range(block.first, block.last + 1)])
+            if sum(sum(map(len, rows)) for *_others, rows in whole.values()) >= _HELD_ROWS:
+                files += _files_of_run(host, run, whole)
+        files += _files_of_run(host, run, whole)
     return Files(sorted(files, key=lambda made: made.table == BATCHES), bad)
+
+
+def _files_of_run(host: str, run: str, whole: dict[int, _Whole]) -> Iterator[Made]:
+    """The files that have these messages, which are taken out."""
+    for block in blocks(run, whole):
+        yield from _files(host, block, [whole.pop(number) for number in range(block.first, block.last + 1)])
 
 
 _Whole = tuple[bytes, Opened, list[Batch], list[Batch]]
@@ -90,6 +99,8 @@ def _opened(delivery: Delivery) -> Opened:
     origin = found.origin
     if (origin.cluster, origin.host) != (delivery.cluster, delivery.host):
         raise Damaged("it is of another host than its subject says")
+    if not (is_name(origin.cluster) and is_name(origin.host)):
+        raise Damaged("no host or cluster is called so")
     if not RUN.fullmatch(origin.run) or origin.sequence < 1:
         raise Damaged("it has no number in a run")
     return found

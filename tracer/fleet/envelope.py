@@ -16,7 +16,7 @@ from tracer.errors import NstraceError
 from tracer.fleet.names import MAX_NAME_BYTES, message_id
 from tracer.recording.frames import Damaged
 from tracer.recording.inputs import BytesInput
-from tracer.recording.limits import MAX_COUNT, MAX_PART
+from tracer.recording.limits import MAX_COUNT, MAX_PART, MAX_ROWS
 from tracer.recording.reader import Recording
 from tracer.recording.writer import FileSink, Writer
 from tracer.stream.batch import Batch
@@ -141,12 +141,14 @@ def _number(said: Mapping[str, str], what: str, most: int) -> int:
 
 
 def content(opened: Opened) -> tuple[list[Batch], list[Batch]]:
-    """The facts and the rows of a payload. Raises Damaged where it is not whole."""
+    """The facts and the rows of a payload. Raises Damaged where it is not whole, or larger than any."""
     facts: list[Batch] = []
     rows: list[Batch] = []
     for part in opened.recording.parts():
         if part.batch is not None:
             (facts if part.index.carried else rows).append(part.batch)
+            if sum(map(len, rows)) > MAX_ROWS:
+                raise Damaged("it has more rows than a message has")
     recording = opened.recording
     if not recording.is_closed or recording.damages or recording.missing:
         raise Damaged("it is not whole")

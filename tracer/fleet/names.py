@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
 PREFIX = "nstrace.v1"
@@ -10,6 +11,12 @@ EVENTS, ALIVE = "events", "alive"
 STREAMS = {EVENTS: "nstrace-events", ALIVE: "nstrace-alive"}
 """The names of the streams of JetStream, by the last token of their subjects."""
 MAX_NAME_BYTES = 128
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+def is_name(text: str) -> bool:
+    """Whether a cluster or a host can be called so: then it is also the name of a file."""
+    return bool(_NAME.fullmatch(text))
 
 
 def token(name: str) -> str:
