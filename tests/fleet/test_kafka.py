@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from conftest import wait_for
-from engine_processes import children, name_of
 from publishing import Recorder
 from recordings import facts, storm
 from servers import Process
@@ -68,13 +67,6 @@ def messages(brokers: str) -> list[Any]:
         consumer.close()
 
 
-def kill(publisher: Process) -> None:
-    """Kill a publisher. Its sender ends behind it: what that has on its way may come twice."""
-    sender = next(pid for pid in children(publisher.pid) if name_of(pid) == "nstrace-sender")
-    publisher.end(signal.SIGKILL)
-    wait_for(lambda: name_of(sender) != "nstrace-sender")
-
-
 def test_a_spool_and_a_kill(tmp_path: Path, brokers: str, publish: Callable[[], Process]) -> None:
     recorder = Recorder(tmp_path / "spool", max_bytes=60_000)
     recorder.take(facts())
@@ -83,7 +75,7 @@ def test_a_spool_and_a_kill(tmp_path: Path, brokers: str, publish: Callable[[], 
         recorder.take(storm(first, 10))
         if first == 31:
             wait_for(lambda: len(messages(brokers)) > 0)
-            kill(process)
+            process.end(signal.SIGKILL)
             process.start()
     recorder.close()
 

@@ -3,6 +3,7 @@
 # ruff: noqa: F811 - fixtures
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from recordings import facts, storm
 from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
 from test_publisher import rows_of
 
+from tracer.errors import NstraceError
 from tracer.fleet.envelope import opened
+from tracer.fleet.place import PlaceFile
+from tracer.fleet.publishing import _state
 
 pytestmark = needs_server
 
@@ -103,13 +107,48 @@ def test_nobody_has_what_it_does_not_need(spool: Path, nats: Nats, publisher: Ca
     assert process.end() == 0
 
 
-def test_a_second_publisher_is_refused(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:
-    Recorder(spool).take(storm(1, 1))
-    publisher(nats.urls)
+def test_a_second_publisher_waits_and_is_refused(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:
+    recorder = Recorder(spool)
+    recorder.take(storm(1, 1))
+    first = publisher(nats.urls)
     wait_for(lambda: len(nats.messages()) > 0)
     second = publisher(nats.urls)
-    assert second.wait() == 1
-    assert "another publisher uses" in second.said()
+    wait_for(lambda: "waiting: another publisher uses" in second.said())
+    with pytest.raises(NstraceError, match="another publisher uses"):
+        _state(spool / "publisher.state", lambda _line: None, patience_s=0.0)
+    assert first.end() == 0
+    recorder.take(storm(2, 1))
+    wait_for(lambda: len(nats.messages()) > 1)
+    assert second.end() == 0, second.said()
+
+
+def test_a_sender_that_outlives_its_publisher(spool: Path, nats: Nats, publisher: Callable[..., Process]) -> None:
+    """Its message counts, and is not sent again."""
+    recorder = Recorder(spool)
+    recorder.take(storm(1, 1))
+    process = publisher(nats.urls)
+    wait_for(lambda: len(nats.messages()) > 0)
+    sender = next(pid for pid in children(process.pid) if name_of(pid) == "nstrace-sender")
+    os.kill(sender, signal.SIGSTOP)
+    try:
+        recorder.take(storm(2, 1))
+        wait_for(lambda: planned(spool))
+        process.end(signal.SIGKILL)
+        process.start()
+        wait_for(lambda: "has not ended yet" in process.said())
+        assert len(nats.messages()) == 1
+    finally:
+        os.kill(sender, signal.SIGCONT)
+    recorder.close()
+    wait_for(lambda: stored(nats) == rows_of(spool), 60)
+    assert process.end() == 0, process.said()
+
+
+def planned(spool: Path) -> bool:
+    """Whether a message is on its way."""
+    with (spool / "publisher.state").open("rb") as file:
+        place = PlaceFile(file.fileno(), "state").place
+    return place is not None and place.planned is not None
 
 
 def test_a_token(spool: Path, tmp_path: Path, publisher: Callable[..., Process]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tracer.system import imports
 from tracer.system.broker import Broker
 from tracer.system.privileges import drop
 
+_PATIENCE_S = 45.0  # a sender's requests take less
 _LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
@@ -42,9 +44,9 @@ def publish(publishing: Publishing, sink: Sink, say: Callable[[str], None], keep
     NstraceError."""
     imports.load(*_LAZY)
     folder = _folder(publishing.folder)
-    state = _state(publishing.state)
+    state = _state(publishing.state, say)
     operations = SpoolOperations(folder)
-    _sender, connected = start(sink)
+    _sender, connected = start(sink, state)
     broker = Broker(operations.operations(), operations.descriptors, capabilities=CAPABILITIES)
     drop()
     places = PlaceFile(state, str(publishing.state))
@@ -61,12 +63,17 @@ def _folder(path: Path) -> Folder:
         raise NstraceError(f"the folder {path} cannot be read: {error.strerror}", hint) from error
 
 
-def _state(path: Path) -> int:
-    """A descriptor of the state file, which no other publisher has."""
+def _state(path: Path, say: Callable[[str], None], patience_s: float = _PATIENCE_S) -> int:
+    """A descriptor of the state file, which no other publisher has, nor what sends for one: where a publisher was
+    killed, what that has on its way is stored when this returns, or never. Raises NstraceError."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         fd = os.open(path, flags, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting: another publisher uses {path}, or what has sent for it has not ended yet")
+            _lock(fd, time.monotonic() + patience_s)
     except OSError as error:
         if error.errno == errno.EWOULDBLOCK:
             message = f"another publisher uses {path}"
@@ -74,3 +81,16 @@ def _state(path: Path) -> int:
         hint = "name a file in a folder that you may write to with --state"
         raise NstraceError(f"{path} cannot be used: {error.strerror}", hint) from error
     return fd
+
+
+def _lock(fd: int, until: float) -> None:
+    """Lock it as soon as that is possible. Raises BlockingIOError where it is not until then (monotonic)."""
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.1)
+        else:
+            return

@@ -13,10 +13,11 @@ from tracer.fleet.sink import Message, Refused, Sink, Unavailable
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.1, 5.0
 
 
-def start(sink: Sink) -> tuple[int, socket.socket]:
-    """Fork a process that performs orders with this sink, without privileges. No thread may run. Returns its PID and
-    the socket of a `tracer.fleet.channel.Channel`; it ends when that is closed."""
-    return fork("nstrace-sender", lambda connected: _work(sink, connected), No)
+def start(sink: Sink, held: int | None = None) -> tuple[int, socket.socket]:
+    """Fork a process that performs orders with this sink, without privileges. No thread may run. held: as for
+    `tracer.fleet.server_process.fork`. Returns its PID and the socket of a `tracer.fleet.channel.Channel`; it ends when
+    that is closed."""
+    return fork("nstrace-sender", lambda connected: _work(sink, connected), No, held)
 
 
 async def _work(sink: Sink, connected: socket.socket) -> None:

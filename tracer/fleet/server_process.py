@@ -21,25 +21,27 @@ LATE_IMPORTS = ("asyncio", "concurrent.futures.thread", "encodings.idna", "strin
 Work = Callable[[socket.socket], Coroutine[Any, Any, None]]
 
 
-def fork(name: str, work: Work, fault: Callable[[str], object]) -> tuple[int, socket.socket]:
+def fork(name: str, work: Work, fault: Callable[[str], object], held: int | None = None) -> tuple[int, socket.socket]:
     """Fork a process of this name, which does the work, without privileges. No thread may run. Returns its PID and our
     end of the socket that the work gets; the process ends when that is closed. fault: the packet that reports a fault
-    of the work."""
+    of the work. held: a descriptor that it keeps: who waits for the lock of that waits for its end (flock(2))."""
     imports.load(*LATE_IMPORTS)
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        _serve(name, theirs, work, fault)
+        _serve(name, theirs, work, fault, held)
     theirs.close()
     return child, ours
 
 
-def _serve(name: str, connected: socket.socket, work: Work, fault: Callable[[str], object]) -> NoReturn:
+def _serve(
+    name: str, connected: socket.socket, work: Work, fault: Callable[[str], object], held: int | None
+) -> NoReturn:
     code = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # it ends with the one that began it
             signal.signal(number, signal.SIG_IGN)
-        keep_only(connected.fileno())
+        keep_only(connected.fileno(), *(() if held is None else (held,)))
         name_process(name)
         loop = asyncio.new_event_loop()
         drop_but_connect()
