@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -163,6 +164,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port)
     server.start()
     try:
+        reset = f"http://127.0.0.1:{port}/moto-api/reset"  # what it holds is this process's, and of all its servers
+        urllib.request.urlopen(urllib.request.Request(reset, method="POST")).close()
         client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1")
         client.create_bucket(Bucket="traces")
         yield f"s3://traces/nstrace?endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1", client
