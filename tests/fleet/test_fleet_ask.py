@@ -14,8 +14,9 @@ import pytest
 from conftest import ROOT
 from logs import recorded
 from publishing import Bench, Memory
+from recordings import storm
 from servers import archive, bucket  # noqa: F401 - a fixture
-from test_archive import publish, sources, write
+from test_archive import message_from, publish, sources, write
 
 from tracer.fleet.archive_store import store_of
 from tracer.fleet.compaction import compact
@@ -125,6 +126,15 @@ def test_what_is_missing_is_said(tmp_path: Path, archive: Path) -> None:
     assert "web1: as of 2023-11-14" in notes
     _found, notes = nstrace("fleet", "summary", "--from", archive)
     assert "web1: until 2023-11-14" in notes
+
+
+@pytest.mark.parametrize(("boots", "first", "are_several"), [("ab", 5, True), ("ab", 50, False), ("aa", 5, False)])
+def test_several_machines_of_one_name(boots: str, first: int, are_several: bool, archive: Path) -> None:
+    """A machine has one boot at a time."""
+    for boot, start in zip(boots, (1, first), strict=True):
+        write(store_of(str(archive)), [message_from("web1", storm(start, 10), boot=boot)])
+    _found, notes = nstrace("fleet", "translate", "--from", archive, f"web1:{1000 + first}")
+    assert ("web1: several machines are called so" in notes) == are_several
 
 
 def test_an_archive_in_s3(tmp_path: Path, bucket: tuple[str, Any]) -> None:

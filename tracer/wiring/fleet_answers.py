@@ -151,9 +151,21 @@ def _runs(host: ArchivedHost, say: Say) -> list[Run]:
     missing, gaps, lost = (sum(getattr(run, name) for run in runs) for name in ("missing", "gaps", "lost"))
     if missing:
         say(f"{counted(missing, 'message')} of it {'is' if missing == 1 else 'are'} not in the archive")
+    if _are_several(runs):
+        say("several machines are called so at the same time: an answer may be about any of them")
     if gaps:
         say(f"events were lost: {counted(gaps, 'gap')}, {counted(lost, 'event')} or more")
     return runs
+
+
+def _are_several(runs: Sequence[Run]) -> bool:
+    """Whether runs of different boots overlap: a machine has one at a time. runs: in order of their beginning."""
+    until_ns: dict[str, int] = {}
+    for run in runs:
+        if any(run.span.begin_ns < end_ns for boot, end_ns in until_ns.items() if boot != run.boot):
+            return True
+        until_ns[run.boot] = max(run.span.end_ns, until_ns.get(run.boot, 0))
+    return False
 
 
 def _run_at(runs: Sequence[Run], at: str | None) -> tuple[Run, int]:
