@@ -125,3 +125,18 @@ def test_nothing_is_said_in_the_clear(words: tuple[str, ...], tmp_path: Path) ->
         thread.join(30)
     assert code == 1 and "does not encrypt" in said
     assert heard == []
+
+
+@needs_server
+def test_init_leaves_what_is_not_said(tmp_path: Path) -> None:
+    """A stream of three replicas does not become one of one by an option about something else."""
+    servers = Nats(tmp_path, 3)
+    try:
+        servers.make_streams(replicas=3)
+        code, said = nstrace("init", "--nats", servers.urls, "--keep", "3h", "--max-bytes", "1GB")
+        assert code == 0 and "nstrace-events is as it should be: 3 replicas, kept for 3 h, at most 1 GB" in said
+        code, said = nstrace("init", "--nats", servers.urls)
+        assert code == 0 and "3 replicas, kept for 3 h, at most 1 GB" in said
+        assert "nstrace-alive is as it should be: 3 replicas, kept for ever" in said
+    finally:
+        servers.close()

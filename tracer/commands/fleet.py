@@ -91,11 +91,11 @@ def name_of(what: str, name: str) -> str:
 
 @command.command("init")
 @server_options
-@click.option("--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="On how many servers.")
-@click.option("--keep", default="7d", show_default=True, metavar="TIME", help="How long batches are kept.")
+@click.option("--replicas", type=click.IntRange(1, 5), help="On how many servers. Default of new streams: 1.")
+@click.option("--keep", metavar="TIME", help="How long batches are kept. Default of new streams: 7d.")
 @click.option("--max-bytes", metavar="SIZE", help="How many bytes of batches are kept, the latest. Default: all.")
-def init(access: Callable[[], Access], replicas: int, keep: str, max_bytes: str | None) -> int:
-    """Make the streams on the server that hold what hosts publish, or change them.
+def init(access: Callable[[], Access], replicas: int | None, keep: str | None, max_bytes: str | None) -> int:
+    """Make the streams on the server that hold what hosts publish, or change them: what no option says stays.
 
     \b
     nstrace fleet init --nats nats://10.0.0.1 --replicas 3 --keep 7d --max-bytes 200GB
@@ -103,7 +103,7 @@ def init(access: Callable[[], Access], replicas: int, keep: str, max_bytes: str 
     from tracer.typed.durations import parse_duration
     from tracer.typed.sizes import parse_size
 
-    keep_s = parse_duration(keep) / 1e9
+    keep_s = None if keep is None else parse_duration(keep) / 1e9
     size = None if max_bytes is None else parse_size(max_bytes)
     found = access()
     from tracer.fleet.nats_client import Connection
