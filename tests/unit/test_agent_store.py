@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import click
 import numpy as np
 import pytest
 from builders import SECOND_NS
-from recordings import WALL_NS, facts, record, storm
+from recordings import WALL_NS, facts, record, rotated, storm
 
 from tracer.agent import store as store_module
 from tracer.agent.config import Record
@@ -133,6 +135,19 @@ def test_a_file_that_was_cut_off_in_its_beginning_is_no_answer(tmp_path: Path, m
     assert said[1:] == [f"{said[0]} (--since TIME reads less)"]
     with pytest.raises(NstraceError, match="no beginning to count from"):
         kept.kept_files(pytest.fail, "+5s")
+
+
+def test_a_file_that_a_crash_has_damaged_is_a_gap(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(f'[record]\nfolder = "{tmp_path}/store"\n')
+    (tmp_path / "store").mkdir(mode=0o700)
+    parts = rotated(tmp_path / "store" / "agent.arrows", [facts(), *(storm(first, 3) for first in (1, 4, 7, 10))])
+    parts[2].write_bytes(bytes(4096))
+    (tmp_path / "store" / "agent.000900.arrows").symlink_to("/etc/passwd")
+    env = os.environ | {"NSTRACE_AGENT_CONFIG": str(tmp_path / "agent.toml")}
+    argv = [sys.executable, "-m", "tracer", "sql", "--csv", "select count(*) from gaps"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()[1:]) == (0, ["1"]), done.stderr
+    assert f"left out: {parts[2]} is not an nstrace recording" in done.stderr
 
 
 def test_where_a_time_is_given_and_no_file_the_agents_are_meant(

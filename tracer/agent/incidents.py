@@ -65,7 +65,7 @@ def path_for(incident: Incident, store: Store) -> Path:
 
 def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Callable[[str], None]) -> int:
     """Make the file, and remove the oldest where there are too many. Gives the exit code. Raises NstraceError."""
-    from tracer.wiring.kept import about
+    from tracer.wiring.kept import KeptFiles, about
     from tracer.wiring.open_recordings import open_later
     from tracer.wiring.whole_file import default_signals, into_file
 
@@ -75,7 +75,8 @@ def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Call
     if store.free_bytes() - sum(one.bytes for one in sources) < limits.min_free_bytes:
         raise NstraceError(f"{path.name} is not kept: the disk is too full", "[record] min_free says what stays free")
     names = [str(store.path / one.name) for one in sources]
-    parse = open_later(names, _USES, (), lambda _line: None, str(store.path / kept[-1].name))
+    found = KeptFiles(tuple(names), str(store.path / kept[-1].name), None, None)
+    parse = open_later(names, _USES, (), lambda _line: None, found)
     own = {"session": uuid.uuid4().hex, "command": json.dumps(["nstrace", "agent", incident.trigger.where])}
 
     def write(file: IO[bytes]) -> str:

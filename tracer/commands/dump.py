@@ -57,7 +57,7 @@ def command(targets: tuple[str, ...], last: float, out: str | None, force: bool,
     begin_ns = now_ns - int(last * 1e9)
     kept = kept_files(say, f"@{begin_ns // 10**9}.{begin_ns % 10**9:09}")
     path = Path(out or name_for(targets, time.localtime()))
-    parse = open_later(kept.files, _USES, targets_of(targets), say, kept.growing)
+    parse = open_later(kept.files, _USES, targets_of(targets), say, kept)
     own = {"session": uuid.uuid4().hex, "command": json.dumps(["nstrace", *sys.argv[1:]])}
 
     def write(file: IO[bytes]) -> str:

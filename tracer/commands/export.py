@@ -124,7 +124,7 @@ def command(
     check_kept(out, kept.files)
     table = Table(form, what, where, fields)
     shows = is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(kept.files, table.uses, targets_of(targets), say, kept.growing)
+    parse = open_later(kept.files, table.uses, targets_of(targets), say, kept)
 
     command_pid = os.getpid()
 

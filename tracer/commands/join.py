@@ -78,14 +78,14 @@ def command(
         raise click.UsageError("--since and --until are for what nstrace agent has recorded: without --from")
     form, say = result.form(), sayer(quiet)
     fd = log_file.open_log(log)
-    growing = None
+    kept = None
     if not files:
         from tracer.wiring.kept import kept_files
 
         kept = kept_files(say, since, until, ahead=1, missing="--from FILE is missing", less="--since TIME")
-        files, growing = kept.files, kept.growing
+        files = kept.files
     check_kept(result.out, [log, *files])
-    parse = open_later(files, _USED, (), say, growing)
+    parse = open_later(files, _USED, (), say, kept)
     with spill_folder() as spill:
         threads = _Threads(result.room(spill))
         result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin, spill, quiet)

@@ -85,7 +85,7 @@ def command(arguments: tuple[str, ...], since: str | None, until: str | None, **
         say = sayer(options.quiet)
         kept, targets = files_or_kept(arguments, since, until, say)
         since, until = kept.begin, kept.end
-        sources = open_sources(kept.files, view_modules(options), targets_of(targets), say, kept.growing)
+        sources = open_sources(kept.files, view_modules(options), targets_of(targets), say, kept)
         say_incomplete(sources, say)
         chosen = in_window(sources, since, until)
         for source in chosen:  # live, rows wait for a name only where a TARGET needs it

@@ -56,18 +56,18 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
         raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
     from tracer.ask.query import USES, Query
 
-    say, growing = sayer(quiet), None
+    say, kept = sayer(quiet), None
     if not files:
         from tracer.wiring.kept import kept_files
 
         missing = "the recording is missing, which comes before the query"
         kept = kept_files(say, since, until, ahead=0, missing=missing, less="--since TIME")
-        files, growing, since, until = [*kept.files], kept.growing, kept.begin, kept.end
+        files, since, until = [*kept.files], kept.begin, kept.end
     check_kept(result.out, files)
     form = result.form()
     with spill_folder() as spill:
         query = Query(text, result.room(spill))
-        parse = open_later(files, (*USES, "tracer.recording.filtered"), (), say, growing)
+        parse = open_later(files, (*USES, "tracer.recording.filtered"), (), say, kept)
 
         def write(file: IO[bytes]) -> str:
             from tracer.recording.filtered import say_incomplete

@@ -74,15 +74,15 @@ def _of_files(
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
     from tracer.wiring.summarizing import USES, Summarizing
 
-    shows, say, growing = is_wanted(options.quiet, to_stdout=False), sayer(options.quiet), None
+    shows, say, kept = is_wanted(options.quiet, to_stdout=False), sayer(options.quiet), None
     if not files:
         from tracer.wiring.kept import kept_files
 
         missing = "--since and --until are for recordings: a FILE is missing"
         kept = kept_files(say, since, until, ahead=0, missing=missing)
-        files, growing, since, until = [*kept.files], kept.growing, kept.begin, kept.end
+        files, since, until = [*kept.files], kept.begin, kept.end
     summarizing = Summarizing(options)
-    sources = open_sources(files, USES, targets_of(targets), say, growing)
+    sources = open_sources(files, USES, targets_of(targets), say, kept)
     say_incomplete(sources, say)
     chosen = in_window(sources, since, until, with_living=True)
     with progress(chosen, shows):

@@ -72,7 +72,7 @@ def command(
         raise click.UsageError("a page is not written to a terminal: -w web.html")
     check_kept(out, kept.files)
     page, shows = _page(), is_wanted(quiet, to_stdout=out == "-")
-    parse = open_later(kept.files, _USES, targets_of(targets), say, kept.growing)
+    parse = open_later(kept.files, _USES, targets_of(targets), say, kept)
     command_pid = os.getpid()
 
     def write(file: IO[bytes]) -> str:

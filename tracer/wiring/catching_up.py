@@ -86,7 +86,7 @@ def _show(until_ns: int, before: KeptFiles, targets: Sequence[str], options: Str
 
     kept = kept_files(lambda _line: None, before.begin)
     where, say, quiet = make_filter(options), sayer(options.quiet), replace(options, quiet=True)
-    sources = open_sources(kept.files, view_modules(options), targets_of(targets), say, kept.growing)
+    sources = open_sources(kept.files, view_modules(options), targets_of(targets), say, kept)
     chosen: list[RecordedSource] = []
     for source in sources:
         span = source.span()

@@ -14,6 +14,7 @@ from tracer.wiring.printing import note
 if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
     from tracer.typed.targets import Target
+    from tracer.wiring.kept import KeptFiles
 
 SUFFIX = ".arrows"
 # What numpy, Python and nstrace import at the first use of something: the files may be unreadable by then.
@@ -111,14 +112,15 @@ def open_sources(
     uses: Sequence[str],
     targets: tuple[Target, ...] = (),
     say: Callable[[str], None] = lambda _line: None,
-    growing: str | None = None,
+    kept: KeptFiles | None = None,
 ) -> list[RecordedSource]:
     """The recorded sources of these files, one for each run of nstrace, in order of time. Privileges are given up then:
     open and import before what is needed afterwards. uses: modules that the caller needs; they are imported here. say:
-    writes a line for people. growing: the file that is being written. Raises NstraceError."""
+    writes a line for people. kept: where the names are from, unless they were
+    typed: of the agent's files those that cannot be read are left out. Raises NstraceError."""
     from tracer.system.privileges import drop
 
-    parse = open_later(names, uses, targets, say, growing)
+    parse = open_later(names, uses, targets, say, kept)
     drop()
     return parse()
 
@@ -128,7 +130,7 @@ def open_later(
     uses: Sequence[str],
     targets: tuple[Target, ...],
     say: Callable[[str], None],
-    growing: str | None = None,
+    kept: KeptFiles | None = None,
 ) -> Callable[[], list[RecordedSource]]:
     """As `open_sources`, but the caller gives up privileges: the files are open, and nothing is parsed before the
     returned function is called."""
@@ -139,7 +141,7 @@ def open_later(
     from tracer.system import imports
 
     imports.load(*_LAZY, *uses)
-    found = _found(names)
+    found = dict.fromkeys(names, True) if kept and kept.are_kept else _found(names)
     allow_many_files(len(found))
     left_out: list[NstraceError] = []
     opened = []
@@ -152,7 +154,7 @@ def open_later(
         for name, data, is_inside in opened:
             with _leaving_out(left_out, is_inside):
                 recordings.append(Recording(name, data, say))
-                recordings[-1].is_growing = name == growing
+                recordings[-1].is_growing = kept is not None and name == kept.growing
         if not recordings:
             raise left_out[0]
         for error in left_out:
@@ -167,8 +169,8 @@ def open_later(
 
 @contextlib.contextmanager
 def _leaving_out(left_out: list[NstraceError], is_inside: bool) -> Iterator[None]:
-    """What is in a folder, whoever put it there, and is no recording that can be read, is left out; what was named is
-    an error."""
+    """What is in a folder, whoever put it there, and is no recording that can be read, is left out, as is a file of the
+    agent's that a crash of the host has damaged; what was named is an error."""
     try:
         yield
     except NstraceError as error:

@@ -91,13 +91,13 @@ def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: b
     meant = () if is_from_settings("targets") else texts
     targets = targets_of(meant or ("all",))
     uses = (*_VIEWS, "tracer.recording.census")
-    files, growing, given = [file or ""], None, f" --from {file}"
+    files, kept, given = [file or ""], None, f" --from {file}"
     if file is None:
         from tracer.wiring.kept import kept_files
 
         kept = kept_files(say, at, at, ahead=1, missing="--at needs a recording: --from FILE is missing")
-        files, growing, at, given = [*kept.files], kept.growing, kept.begin, ""
-    source = run_of(open_sources(files, uses, (), sayer(quiet), growing), at)
+        files, at, given = [*kept.files], kept.begin, ""
+    source = run_of(open_sources(files, uses, (), sayer(quiet), kept), at)
     check_complete([source])
     hint = f"nstrace containers{given} lists what was running then; --at TIME selects another moment"
     return recorded(source, targets, moment_of(source, at), hint, say)

@@ -36,15 +36,15 @@ def asking_a_recording(
     from tracer.wiring.open_recordings import open_sources, sayer
 
     asked, say = list(map(parse_proc, procs)), sayer(quiet)
-    files, growing = [file or ""], None
+    files, kept = [file or ""], None
     if file is None:
         from tracer.wiring.kept import kept_files
 
         first, _dots, last = (at or during or "").partition("..")
         kept = kept_files(say, first.strip() or None, (last.strip() if during else at) or None, missing=_MISSING)
-        files, growing = [*kept.files], kept.growing
+        files = [*kept.files]
         at, during = (kept.begin, None) if at else (None, f"{kept.begin or ''}..{kept.end or ''}")
-    return asking(run_of(open_sources(files, _USED, (), say, growing), at, during), asked, at, during, show, say)
+    return asking(run_of(open_sources(files, _USED, (), say, kept), at, during), asked, at, during, show, say)
 
 
 def asking(

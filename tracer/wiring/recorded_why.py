@@ -122,13 +122,13 @@ def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[Reco
     from tracer.typed.moments import parse_moment
     from tracer.wiring.open_recordings import open_sources, sayer
 
-    say, growing = sayer(quiet), None
+    say, kept = sayer(quiet), None
     if not files:
         from tracer.wiring.kept import kept_files
 
         kept = kept_files(say, None, at, ahead=1)
-        files, growing, at = kept.files, kept.growing, kept.end
-    sources = open_sources(files, (*_USED, "tracer.recording.source"), (), say, growing)
+        files, at = kept.files, kept.end
+    sources = open_sources(files, (*_USED, "tracer.recording.source"), (), say, kept)
     check_complete(sources)
     if at is None:
         return sources, FOREVER_NS
