@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -19,6 +20,9 @@ from conftest import wait_for
 from service import NSTRACE, Agent
 
 pytestmark = pytest.mark.kernel
+
+
+OWN = f"own-{os.getpid()}"  # the host is everybody's: others may run the same tests
 
 
 def run(*argv: str) -> tuple[int, int]:
@@ -53,18 +57,20 @@ WAITING = ("sh", "-c", "echo; read x; : {}")
 
 def test_questions_find_it_while_it_records(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
     with make_agent() as agent:
-        (pid, lived_ns) = run("sh", "-c", "echo; read x; : mark-1")
+        (pid, lived_ns) = run("sh", "-c", f"echo; read x; : {OWN}-mark-1")
         done = agent.ask("translate", "--at", at(lived_ns), str(pid))
         assert done.returncode == 0, done.stderr
         assert "mark-1" in done.stdout
         assert f"from the agent's recordings in {agent.store}" in done.stderr
         listed = agent.ask("ps", "-q", "--at", at(lived_ns), "host")
         assert str(pid) in listed.stdout.split(), listed.stderr
-        (later, _lived) = run("sh", "-c", "echo; read x; : mark-2")
-        found = agent.rows("select pid, args[3] as said from events where event = 'exec' and args[3] like '%: mark-%'")
+        (later, _lived) = run("sh", "-c", f"echo; read x; : {OWN}-mark-2")
+        found = agent.rows(
+            f"select pid, args[3] as said from events where event = 'exec' and args[3] like '%: {OWN}-mark-%'"
+        )
         assert [(row["pid"], str(row["said"])[-6:]) for row in found] == [(pid, "mark-1"), (later, "mark-2")]
         shown = agent.ask("replay", "--since", at(lived_ns - 10**9), "--events", "exec", "host")
-        assert [mark for mark in (1, 2) if f": mark-{mark}" in shown.stdout] == [1, 2], shown.stderr
+        assert [mark for mark in (1, 2) if f": {OWN}-mark-{mark}" in shown.stdout] == [1, 2], shown.stderr
         table = agent.ask("export", "--to", "csv", "--what", "processes", "--since", "1m", "-w", "-")
         assert "mark-1" in table.stdout, table.stderr
         page = agent.ask("timeline", "--since", "1m", "-w", str(tmp_path / "page.html"))
@@ -78,7 +84,7 @@ def test_questions_find_it_while_it_records(make_agent: Callable[..., Agent], tm
         assert agent.ask("dump", "--last", "1m", "-w", str(out)).returncode == 0
         assert agent.stop() == 0
         alone = agent.ask("replay", str(out)).stdout
-        assert [mark for mark in (1, 2) if f": mark-{mark}" in alone] == [1, 2]
+        assert [mark for mark in (1, 2) if f": {OWN}-mark-{mark}" in alone] == [1, 2]
         assert agent.ask("replay", "--require-complete", str(agent.store)).returncode == 0
 
 
@@ -172,24 +178,24 @@ def test_it_waits_for_room_on_the_disk(make_agent: Callable[..., Agent]) -> None
 
 def test_what_it_follows_goes_on_where_the_past_ends(make_agent: Callable[..., Agent], tmp_path: Path) -> None:
     with make_agent() as agent:
-        before = [run("sh", "-c", f"echo; read x; : before-{number}")[0] for number in range(2)]
+        before = [run("sh", "-c", f"echo; read x; : {OWN}-before-{number}")[0] for number in range(2)]
         out = tmp_path / "out"
         argv = [*NSTRACE, "follow", "--json", "--events", "exec,snapshot", "--since", "1m", "host"]
         with out.open("wb") as file:
             following = subprocess.Popen(argv, env=agent.env, stdout=file, stderr=subprocess.PIPE)
         ledger: list[int] = []
-        while not any(f": while-{number}" in out.read_text() for number in ledger):
+        while not any(f": {OWN}-while-{number}" in out.read_text() for number in ledger):
             ledger.append(len(ledger))
-            run("sh", "-c", f"echo; read x; : while-{ledger[-1]}")
+            run("sh", "-c", f"echo; read x; : {OWN}-while-{ledger[-1]}")
         following.send_signal(signal.SIGINT)
         _out, said = following.communicate(timeout=30)
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         marks = [
-            row["args"][2].split(": ")[1] for row in rows if row["event"] == "exec" and "read x" in str(row["args"])
+            row["args"][2].split(f": {OWN}-")[1] for row in rows if row["event"] == "exec" and OWN in str(row["args"])
         ]
         wanted = [f"before-{number}" for number in range(2)] + [f"while-{number}" for number in ledger]
         assert marks == wanted[: len(marks)] and len(marks) >= len(wanted) - 1, said
-        assert [row["pid"] for row in rows if "before-" in str(row.get("args"))] == before
+        assert [row["pid"] for row in rows if f"{OWN}-before-" in str(row.get("args"))] == before
 
 
 @pytest.fixture
