@@ -154,8 +154,8 @@ def measured(workload: Workload, hosts: list[Host], follow: Follow, server: Serv
             for began_ns, number in np.fromfile(log, LOG_ENTRY).tolist():
                 began |= {(host, kind, number): began_ns for kind in _KINDS}
     shown = Counter(arrival[:3] for arrival in arrivals if arrival[:3] in began)
-    if missing := [key for key in began if shown[key] != 1]:
-        raise ValueError(f"{len(missing)} of {len(began)} events were not shown once, of them {missing[:3]}")
+    if wrong := {key: shown[key] for key in began if shown[key] != 1}:
+        raise ValueError(f"{len(wrong)} of {len(began)} events were not shown once: {list(wrong.items())[:3]}")
     delays = [(arrival.at_ns - began[arrival[:3]]) / 1e9 for arrival in arrivals if arrival[:3] in began]
     messages, stored = (after - first for first, after in zip(before, server.stored(), strict=True))
     seconds = workload.count / workload.rate
