@@ -338,7 +338,7 @@ def sql(where: str, query: str, result: Result) -> int:
 @click.option("--events", metavar="LIST", help="Events to show, as in follow.")
 @click.option(
     "--delay",
-    default="500ms",
+    default="300ms",
     show_default=True,
     metavar="TIME",
     help="How long an event waits for those of other hosts, to be shown in order of time.",
