@@ -35,10 +35,10 @@ from bench.report import percentile, table
 
 HOSTS = tuple(f"web{number}" for number in range(1, 6))
 LOADS = {
-    "a process every 3 s": Workload("spawn", 20, 1 / 3),
-    "2 processes a second": Workload("spawn", 200, 2),
-    "20 processes a second": Workload("spawn", 1_000, 20),
-    "200 processes a second": Workload("spawn", 6_000, 200),
+    "a process every 3 s": Workload("spawn", 10, 1 / 3),
+    "2 processes a second": Workload("spawn", 100, 2),
+    "20 processes a second": Workload("spawn", 600, 20),
+    "200 processes a second": Workload("spawn", 4_000, 200),
 }
 """Of each host."""
 MARKS = "<!-- figures of the delay -->", "<!-- end of figures of the delay -->"
@@ -136,7 +136,7 @@ class Follow:
             at_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in map(json.loads, lines):
-                if line["event"] in _KINDS and line["ns_pid"]:
+                if line["event"] in _KINDS and line["level"]:  # not what starts a storm
                     yield Arrival(line["host"], line["event"], line["ns_pid"], at_ns)
 
 
