@@ -144,6 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", metavar="WORD", help="only tools with WORD in their names")
     parser.epilog = (
         "scripts/bench --fleet [--write]: how long it takes until fleet follow shows an event. "
+        "scripts/bench --join [--write]: how long it takes to join a log of many hosts, by DuckDB and by Spark. "
         "scripts/bench --micro [REV]: what an event costs on its way through Python, against a commit."
     )
     options = parser.parse_args()

@@ -28,7 +28,8 @@ from tracer.fleet.log_join import ADDED, NEEDED, On, answers, steps
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_NANOS = "spark.sql.legacy.parquet.nanosAsLong"
+NANOS = "spark.sql.legacy.parquet.nanosAsLong"
+"""The setting by which Spark reads times with nanoseconds, as numbers; without, it refuses their file."""
 _NS = 10**9
 
 
@@ -113,7 +114,7 @@ def _asked(spark: SparkSession, text: str, tables: Mapping[str, DataFrame]) -> D
 def _rows(spark: SparkSession, path: str, table: str) -> DataFrame:
     """The rows of a table, of those files that count: a larger one may have the rows of smaller ones that are still
     there. Raises NstraceError."""
-    spark.conf.set(_NANOS, "true")
+    spark.conf.set(NANOS, "true")
     files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", "*.parquet")
     folders: defaultdict[str, list[str]] = defaultdict(list)
     for row in files.load(f"{path.rstrip('/')}/{table}").select("path").toLocalIterator():

@@ -30,6 +30,7 @@ def main(archive: str, log: str, out: str, on: str, time_column: str, host_colum
         raise click.UsageError("--on is the name of one column, or of two: CONTAINER,NS_PID")
     spark = SparkSession.builder.appName("nstrace").getOrCreate()
     try:
+        spark.conf.set(fleet.NANOS, "true")
         joined = fleet.translate(
             spark.read.parquet(log), fleet.processes(spark, archive),
             gaps=fleet.gaps(spark, archive), runs=fleet.runs(spark, archive),
