@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ _FIRST_PID, _PIDS = 300, 32_468
 _BLOCK = Block(f"{'a' * 32}-{'0' * 8}", 1, 1)
 _NOBODY = 65_534
 _HEAP = "8g"
+
+Join = Callable[[Path, Path, Path], tuple[float, int]]
+"""An archive, a log, and where the joined rows go -> how many seconds it takes, and the most memory, in bytes."""
 
 
 def make(archive: Path, log: Path, count: int) -> None:
@@ -95,13 +99,13 @@ def _write(archive: Path, name: str, host: str, schema: pa.Schema, count: int, k
 
 
 def by_duckdb(archive: Path, log: Path, out: Path) -> tuple[float, int]:
-    """How many seconds it takes, and the most memory of a process of it in bytes."""
+    """By nstrace fleet join."""
     asked = ["--from", archive, "--on", "host,pid", "--time-column", "time", "-w", out]
     return _run([sys.executable, "-m", "tracer", "fleet", "join", log, *asked])
 
 
 def by_spark(archive: Path, log: Path, out: Path) -> tuple[float, int]:
-    """As `by_duckdb`."""
+    """By the job for spark-submit."""
     submit = [_spark_home() / "bin/spark-submit", "--master", "local[2]", "--driver-memory", _HEAP]
     settings = ["spark.ui.enabled=false", "spark.driver.host=127.0.0.1", "spark.sql.shuffle.partitions=32"]
     more = [word for setting in (*settings, f"spark.local.dir={out.parent}") for word in ("--conf", setting)]
@@ -149,7 +153,7 @@ def check(out: Path, count: int) -> None:
         raise ValueError(f"{out.name}: {right} of {len(found)} rows are right, of {count}")
 
 
-def measured(count: int) -> list[str]:
+def measured(count: int, joins: Sequence[Join] = (by_duckdb, by_spark)) -> list[str]:
     """A row of the table."""
     cells = [f"{count:,}".replace(",", " ")]
     with tempfile.TemporaryDirectory(prefix="nstrace-bench-", dir="/var/tmp") as name:
@@ -161,7 +165,8 @@ def measured(count: int) -> list[str]:
         if not os.geteuid():
             for path in (archive, *archive.rglob("*")):
                 os.chown(path, _NOBODY, _NOBODY)
-        for join, out in ((by_duckdb, folder / "duckdb.parquet"), (by_spark, folder / "spark")):
+        for join in joins:
+            out = folder / f"{join.__name__}.parquet"  # Spark makes a folder of it
             seconds, most = join(archive, log, out)
             check(out, count)
             cells += [f"{seconds:.0f}", f"{most / 1e9:.1f}"]
