@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -23,7 +22,7 @@ from tracer.stream.metadata import NEVER_RAN
 pytestmark = pytest.mark.e2e
 
 Start = Callable[..., Any]
-RESTARTS = 200 if os.environ.get("NSTRACE_LONG") == "1" else 50
+RESTARTS = 200
 STORM = ["sh", "-c", "while :; do /bin/true; /bin/true & done"]
 BUSY = ["sh", "-c", "while :; do /bin/true & sleep 0.02; done"]
 
