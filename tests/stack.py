@@ -53,7 +53,8 @@ def close_trace(trace: Trace) -> None:
 
 
 class Stack:
-    """A live source into a table; `read` goes on until a condition holds, `batch` is all that came."""
+    """A live source into a table; `read` goes on until a condition holds, `batch` is all that came, `last` what came
+    last, which may be empty."""
 
     def __init__(self, *targets: str, options: LoadOptions = DEFAULT, table: Table | None = None) -> None:
         self.trace = open_trace(options)
@@ -64,6 +65,7 @@ class Stack:
         parts = (parsed, Cgroups(lambda _id: None, firsts=firsts.living), firsts, NOTHING, self.table)
         self.source = LiveSource(self.trace, proc, wall_offset_ns(), *parts)
         self._parts: list[Batch] = []
+        self.last = Batch.concat([])
         self._wait: float | None = 0.05
         self._batches = self.source.batches(lambda: self._wait)
 
@@ -84,7 +86,7 @@ class Stack:
         """Read and apply until the condition holds."""
         deadline = time.monotonic() + DEADLINE_S
         while time.monotonic() < deadline:
-            batch = next(self._batches)
+            self.last = batch = next(self._batches)
             if len(batch):
                 self._parts.append(batch)
             if until():

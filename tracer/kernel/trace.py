@@ -61,7 +61,8 @@ class Trace:
         self.ring = Ring(loaded.ring, self.options.ring_bytes)
         self.may_unshare = may(CAP_SYS_ADMIN)
         self._joiner = Joiner()
-        self.began_ns = self.read_ns = now_ns()
+        self.maps.say(Reader.AT_WORK)
+        self.began_ns = self.read_ns = now_ns()  # from here on nothing is left out
         self._gaps = GapFinder(self._whose, self.began_ns)
         self._losses: dict[int, LossLedger] = defaultdict(LossLedger)
         self._delivered = np.zeros((len(self.maps.counts()), COUNTER_SLOTS), np.int64)
@@ -70,7 +71,6 @@ class Trace:
         self._busy, self._gather_s = False, FIRST_LOOK_S
         self._links = list(loaded.links)
         self._descriptors = [loaded.ring, loaded.counts, loaded.wake, *self._operations.descriptors]
-        self.maps.say(Reader.AT_WORK)
 
     def operations(self) -> tuple[Operations, Collection[int]]:
         """What it needs privileges for, and the descriptors that are needed for it."""

@@ -60,9 +60,7 @@ class Comparing:
         return self._repairs.due_in(time.monotonic())
 
     def events_of_all(self, read: list[Decoded]) -> Iterator[Batch]:
-        """As `events_of`; an empty batch where nothing was read."""
-        if not read:
-            yield Batch(np.empty(0, EVENT))
+        """As `events_of`."""
         for decoded in read:
             yield from self.events_of(decoded)
 

@@ -45,6 +45,7 @@ class FirstBatch:
         what the trace has reported before. Raises NstraceError for a container that cannot be distinguished."""
         snapshot = self._trace.snapshot()
         early = Decoded.concat([early, self._trace.drain()])
+        early = early._replace(batch=early.batch.select(early.batch.rows["ts_ns"] > self._trace.began_ns))
         hidden = find_unlisted(self._proc, snapshot.batch, early.batch, self._trace.began_ns)
         if hidden.unknown:
             pids = shown(list(map(str, hidden.unknown)))

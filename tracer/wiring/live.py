@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from tracer.containers.cgroups import Cgroups
 from tracer.host.proc_operations import Proc
 from tracer.kernel.trace import Trace, now_ns
 from tracer.stream.account import Account
 from tracer.stream.attribution import MAX_FACTS, Attribution
-from tracer.stream.batch import Batch
+from tracer.stream.batch import EVENT, Batch
 from tracer.stream.decoding import Decoded
 from tracer.stream.exit_commands import ExitCommands
 from tracer.stream.first_processes import FirstProcesses
@@ -85,7 +87,7 @@ class LiveSource:
         self._execs = SessionExecs(self._sessions, self._naming.exec, wall_offset_ns, self._redacted)
         parts = (self._naming, cgroups, selection, choosing, self._comparing, hints, self._execs)
         self._hearing = Hearing(*parts, wall_offset_ns)
-        self.reported_until_ns = 0
+        self.reported_until_ns = self._taken_ns = 0
         self.redact: Callable[[Batch], Batch] = lambda batch: batch
         self.only_failed_commands = False
 
@@ -96,16 +98,16 @@ class LiveSource:
 
     @property
     def settled_ns(self) -> int:
-        """Until when everything was yielded, once the last batch has been taken (boottime); 0: something is held back
-        for a moment, or not repaired yet."""
+        """Until when everything was yielded and taken (boottime), as of the last empty batch; 0: something is held
+        back for a moment, or not repaired yet."""
         if math.isfinite(min(self._comparing.due_in(), self._entering.due_in())) or self._naming.holds:
             return 0
         undecided_ns = self._held.oldest_ns  # which may be held for seconds, until an engine has answered
-        return min(self.trace.read_ns, undecided_ns - 1) if undecided_ns else self.trace.read_ns
+        return min(self._taken_ns, undecided_ns - 1) if undecided_ns else self._taken_ns
 
     def batches(self, timeout_s: Callable[[], float | None]) -> Iterator[Batch]:
         """The events that the targets mean; the table has received them when they are yielded. timeout_s: how long the
-        next wait may take, None: stop now. Yields an empty batch when a wait ends without an event."""
+        next wait may take, None: stop now. Yields an empty batch behind all that came of a wait."""
         needed = map(self._needed.take, self._batches(timeout_s))
         for batch in map(self._sessions.take, map(self._redacted, needed)):
             for part in self.attribution.sessions.split_and_learn(batch):
@@ -148,6 +150,8 @@ class LiveSource:
             yield from self._hearing.take()
             yield from self._sessions.due(self._passed_on_ns)
             self._forget()
+            self._taken_ns = self.trace.read_ns  # a batch may have been yielded in parts: of all the last is taken
+            yield Batch(np.empty(0, EVENT))
         until_ns = now_ns()
         rest = [*naming.release(), *entering.take(self.trace.finish()), *entering.release()]
         yield from comparing.events_of_all(rest)
