@@ -26,6 +26,9 @@ tracepoint:sched:sched_process_exec { printf("exec %d %s %s\\n", args->pid, comm
 tracepoint:sched:sched_process_exit { printf("exit %d %s\\n", args->pid, comm); }
 """
 
+# An agent records to a folder, as its configuration says.
+_AGENT = 'printf "[record]\\nfolder = \\"%s\\"\\nmin_free = \\"0B\\"\\n" "$0" >"$1"; shift; exec "$@"'
+
 Counts = dict[str, int]
 """Events by kind: forks, execs, exits; only those that the tool reports."""
 
@@ -133,6 +136,14 @@ OURS = (
         (*_NSTRACE, "record", "-w", "{out}"),
         _in_text,
         after=(*_NSTRACE, "replay", "{out}"),
+        streams=False,
+    ),
+    Tool(
+        "nstrace agent",
+        "nstrace",
+        ("sh", "-c", _AGENT, "{out}", "{one}", *_NSTRACE, "agent", "--config", "{one}"),
+        _in_text,
+        after=("sh", "-c", 'exec "$@" "$0"/*.arrows', "{out}", *_NSTRACE, "replay"),
         streams=False,
     ),
 )
