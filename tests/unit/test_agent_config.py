@@ -150,7 +150,11 @@ def test_lines_of_many_values() -> None:
         assert line_of("".join(tables), ("t", number, "y")) == 8 * number + 5
 
 
-def test_what_the_host_lacks_is_said_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_library", [True, False])
+def test_what_the_host_lacks_is_said_with_its_line(
+    has_library: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracer.agent.host_check.find_spec", lambda _name: has_library or None)
     path = tmp_path / "agent.toml"
     path.write_text(
         "[[trigger]]\nwhere = 'oom'\nrun = ['sh']\n[[trigger]]\nwhere = 'oom'\nuser = 'nobody-there'\nrun = ['./sh']\n"
@@ -159,6 +163,7 @@ def test_what_the_host_lacks_is_said_with_its_line(tmp_path: Path) -> None:
     assert [(error.message.split(": ")[:2], error.exit_code) for error in check_host(str(path))] == [
         ([f"{path}:7", "trigger.run"], 2),
         ([f"{path}:6", "trigger.user"], 2),
+        *([] if has_library else [([f"{path}:10", "publish.sink"], 2)]),
         ([f"{path}:12", "publish.token_file"], 2),
         ([f"{path}:11", "publish.url"], 2),
     ]
