@@ -77,6 +77,13 @@ def test_who_waits_follows_the_name_whoever_has_it() -> None:
     assert resolved("job", waits=True).not_running == ("job",)
 
 
+def test_who_waits_for_an_id_follows_it_where_nobody_has_named_it() -> None:
+    nameless = FoundContainer(JOB.id, JOB.id, "", True)
+    assert resolved(JOB.id, engine=lambda: FakeEngine(nameless), waits=True).targets == (
+        Target(TargetKind.ID, JOB.id, JOB.id),
+    )
+
+
 def test_who_waits_needs_nothing_to_be_there() -> None:
     result = resolved("later", "fade", waits=True)
     assert result.targets == (Target(TargetKind.CALLED, "later", "later"), Target(TargetKind.CALLED, "fade", "fade"))

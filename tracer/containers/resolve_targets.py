@@ -75,8 +75,9 @@ def resolve(
 
 def _of_container(target: Target, container: FoundContainer, waits: bool) -> Target:
     """A target that means the container that it was found to mean. One of its lives keeps the name, by which lives are
-    counted: the next may be another container's; and so does a name that waits for others."""
-    if (waits or target.life is not None) and target.value == container.name:
+    counted: the next may be another container's; and so does a name that waits for others. An id is called so where no
+    engine has named it."""
+    if (waits or target.life is not None) and target.value == container.name != container.id:
         return replace(target, kind=TargetKind.CALLED)
     return replace(target, kind=TargetKind.ID, value=container.id)
 
