@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tracer.text.counted import counted
+from tracer.text.times import rfc3339
 from tracer.wiring.amounts import Duration
 from tracer.wiring.completing import complete_file, complete_target
 from tracer.wiring.printing import note
@@ -55,7 +56,7 @@ def command(targets: tuple[str, ...], last: float, out: str | None, force: bool,
 
     say, now_ns = sayer(quiet), time.time_ns()
     begin_ns = now_ns - int(last * 1e9)
-    kept = kept_files(say, f"@{begin_ns // 10**9}.{begin_ns % 10**9:09}")
+    kept = kept_files(say, rfc3339(begin_ns))
     path = Path(out or name_for(targets, time.localtime()))
     parse = open_later(kept.files, _USES, targets_of(targets), say, kept)
     own = {"session": uuid.uuid4().hex, "command": json.dumps(["nstrace", *sys.argv[1:]])}

@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from tracer.containers.cgroups import Cgroups
 from tracer.host.proc_operations import Proc
 from tracer.kernel.trace import Trace, now_ns
 from tracer.stream.account import Account
 from tracer.stream.attribution import MAX_FACTS, Attribution
-from tracer.stream.batch import EVENT, Batch
+from tracer.stream.batch import Batch
 from tracer.stream.decoding import Decoded
 from tracer.stream.exit_commands import ExitCommands
 from tracer.stream.first_processes import FirstProcesses
@@ -151,7 +149,7 @@ class LiveSource:
             yield from self._sessions.due(self._passed_on_ns)
             self._forget()
             self._taken_ns = self.trace.read_ns  # a batch may have been yielded in parts: of all the last is taken
-            yield Batch(np.empty(0, EVENT))
+            yield Batch.concat([])
         until_ns = now_ns()
         rest = [*naming.release(), *entering.take(self.trace.finish()), *entering.release()]
         yield from comparing.events_of_all(rest)
