@@ -31,7 +31,8 @@ from bench import page
 from bench.__main__ import build
 from bench.measure import LOG_ENTRY, Workload
 from bench.process import Running
-from bench.report import percentile, table
+from bench.report import grouped, percentile, table
+from tracer.system import cgroup_hierarchy
 
 HOSTS = tuple(f"web{number}" for number in range(1, 6))
 LOADS = {
@@ -92,7 +93,9 @@ class Host:
     def __init__(self, folder: Path, name: str, url: str, storm: Path, stack: contextlib.ExitStack) -> None:
         self.name, self._storm = name, storm
         container = hashlib.sha256(f"{os.getpid()} {name}".encode()).hexdigest()
-        self._cgroup = _hierarchy() / "docker" / container
+        hierarchy = cgroup_hierarchy.directory()
+        assert hierarchy  # it is mounted: else nothing can be in a container
+        self._cgroup = Path(hierarchy) / "docker" / container
         self._cgroup.mkdir(parents=True)
         stack.callback(self._remove)
         stack.callback(self._start("crowd", "1").communicate)  # so that it goes on between storms
@@ -160,7 +163,7 @@ def measured(workload: Workload, hosts: list[Host], follow: Follow, server: Serv
     messages, stored = (after - first for first, after in zip(before, server.stored(), strict=True))
     seconds = workload.count / workload.rate
     return [
-        f"{len(delays):,}".replace(",", " "),
+        grouped(len(delays)),
         *(f"{percentile(delays, share):.2f}" for share in (0.5, 0.99, 1)),
         f"{messages / seconds / len(hosts):.2f}",
         f"{stored / len(delays):.0f}",
@@ -208,12 +211,6 @@ def _free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
-
-
-def _hierarchy() -> Path:
-    """The mounted hierarchy of cgroups that names containers."""
-    v1 = Path("/sys/fs/cgroup/pids")
-    return v1 if (v1 / "cgroup.procs").exists() else v1.parent
 
 
 def main() -> None:

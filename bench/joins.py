@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench import page
-from bench.report import table
+from bench.process import Running
+from bench.report import grouped, table
 from tracer.fleet import spark_job
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, Block, folder_of
 from tracer.fleet.archive_tables import BATCHES as BATCH_SCHEMA
@@ -101,16 +102,18 @@ def _write(archive: Path, name: str, host: str, schema: pa.Schema, count: int, k
 def by_duckdb(archive: Path, log: Path, out: Path) -> tuple[float, int]:
     """By nstrace fleet join."""
     asked = ["--from", archive, "--on", "host,pid", "--time-column", "time", "-w", out]
-    return _run([sys.executable, "-m", "tracer", "fleet", "join", log, *asked])
+    return _run([sys.executable, "-m", "tracer", "fleet", "join", log, *asked], out.with_suffix(".log"))
 
 
 def by_spark(archive: Path, log: Path, out: Path) -> tuple[float, int]:
     """By the job for spark-submit."""
-    submit = [_spark_home() / "bin/spark-submit", "--master", "local[2]", "--driver-memory", _HEAP]
+    home = _spark_home()
+    of_spark = ["env", f"SPARK_HOME={home}", "SPARK_LOCAL_IP=127.0.0.1", f"PYSPARK_PYTHON={sys.executable}"]
+    submit = [*of_spark, home / "bin/spark-submit", "--master", "local[2]", "--driver-memory", _HEAP]
     settings = ["spark.ui.enabled=false", "spark.driver.host=127.0.0.1", "spark.sql.shuffle.partitions=32"]
     more = [word for setting in (*settings, f"spark.local.dir={out.parent}") for word in ("--conf", setting)]
     job = [spark_job.__file__, "--archive", archive, "--log", log, "--on", "pid", "--to", out]
-    return _run([*submit, *more, *job])
+    return _run([*submit, *more, *job], out.with_suffix(".log"))
 
 
 def _spark_home() -> Path:
@@ -119,30 +122,15 @@ def _spark_home() -> Path:
     return Path(found.origin).parent
 
 
-def _run(argv: list[Any]) -> tuple[float, int]:
-    of_spark = {"SPARK_HOME": str(_spark_home()), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+def _run(argv: list[Any], errors: Path) -> tuple[float, int]:
     began_s, most = time.monotonic(), 0
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [*map(str, argv)], stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=os.environ | of_spark
-        )
-        while process.poll() is None:
-            most = max(most, _memory(process.pid))
+    with Running([*map(str, argv)], subprocess.DEVNULL, errors) as running:
+        while not running.has_ended:
+            most = max(most, running.resident_bytes())
             time.sleep(0.2)
-        if process.returncode:
-            said.seek(0)
-            raise RuntimeError(f"{argv[0]}: {process.returncode}: {said.read()[-2000:].decode(errors='replace')}")
+        if running.process.returncode:
+            raise RuntimeError(f"{argv[0]}: {running.ending}: {errors.read_text(errors='replace')[-2000:]}")
     return time.monotonic() - began_s, most
-
-
-def _memory(pid: int) -> int:
-    """The resident memory of a process and all below it, in bytes."""
-    try:
-        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return 0
-    return resident + sum(_memory(int(child)) for child in below)
 
 
 def check(out: Path, count: int) -> None:
@@ -155,7 +143,7 @@ def check(out: Path, count: int) -> None:
 
 def measured(count: int, joins: Sequence[Join] = (by_duckdb, by_spark)) -> list[str]:
     """A row of the table."""
-    cells = [f"{count:,}".replace(",", " ")]
+    cells = [grouped(count)]
     with tempfile.TemporaryDirectory(prefix="nstrace-bench-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -55,6 +55,10 @@ class Running:
         """CPU time of all its living threads (/proc/PID/schedstat), in ns."""
         return sum(int(text.split()[0]) for pid in self._tree() for text in _read_all(pid, "task/*/schedstat"))
 
+    def resident_bytes(self) -> int:
+        """The memory that all its processes have now; what several share counts for each."""
+        return sum(_bytes_of(pid, "VmRSS") for pid in self._tree())
+
     def settle(self, deadline_s: float = 15.0, idle_s: float = _SETTLE_S) -> None:
         """Wait until it has been idle for idle_s."""
         began = since = time.monotonic()
@@ -71,7 +75,7 @@ class Running:
     def stop(self) -> None:
         """Note its memory, then end it: Ctrl-C for its whole session; SIGKILL for what does not end."""
         if not self.has_ended:
-            self.peak_bytes = sum(_peak_bytes(pid) for pid in self._tree())
+            self.peak_bytes = sum(_bytes_of(pid, "VmHWM") for pid in self._tree())
             self._signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(_END_S)
@@ -98,10 +102,10 @@ def _read_all(pid: int, pattern: str) -> Iterator[str]:
             continue  # exited meanwhile
 
 
-def _peak_bytes(pid: int) -> int:
+def _bytes_of(pid: int, name: str) -> int:
     for text in _read_all(pid, "status"):
         for line in text.splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     return 0
 

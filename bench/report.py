@@ -25,6 +25,11 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def grouped(count: int) -> str:
+    """A count with spaces between its thousands."""
+    return f"{count:,}".replace(",", " ")
+
+
 def table(header: list[str], rows: Rows) -> str:
     """A Markdown table whose columns stand under each other."""
     widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]

@@ -16,6 +16,7 @@ from pathlib import Path
 from bench import questions
 from bench.measure import CannotRun, Result, Workload, first_event, under_storm
 from bench.process import run_to_end
+from bench.report import grouped
 from bench.synthetic import LIFE_NS, PIDNS, batch
 from bench.tools import OURS
 from tracer.recording.files import create
@@ -196,7 +197,7 @@ def rows(what: str, results: list[Result]) -> list[list[str]]:
     for result in results:
         cells = [f"{result[name]:.3g}" if result[name] < 100 else f"{result[name]:.0f}" for name in COLUMNS[what]] \
             if "why_not" not in result else [result["why_not"], *[""] * (len(COLUMNS[what]) - 1)]  # fmt: skip
-        found.append([f"{result['size']:,}".replace(",", " "), *cells])
+        found.append([grouped(result["size"]), *cells])
     return found
 
 

@@ -21,7 +21,7 @@ from bench import kernel, page, synthetic
 from bench.__main__ import build
 from bench.measure import Workload
 from bench.process import Running
-from bench.report import table
+from bench.report import grouped, table
 from tracer.ask.event_filter import EventFilter
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch
@@ -67,7 +67,7 @@ def in_process() -> str:
         for _turn in range(_TURNS):
             for cost, render in zip(costs, all_of_them, strict=True):
                 cost.append(_us_an_event(render, [Batch(one.rows, one.heap) for one in batches]))
-        rows.append([f"{count:,}".replace(",", " "), *(f"{statistics.median(cost):.2f}" for cost in costs)])
+        rows.append([grouped(count), *(f"{statistics.median(cost):.2f}" for cost in costs)])
     return table(["rows", "without", *(f"`{where}`" for where in CONDITIONS)], rows)
 
 
