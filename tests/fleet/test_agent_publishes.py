@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_for
-from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
+from servers import Nats, Process, free_ports, nats, needs_server  # noqa: F401 - a fixture
 from service import Agent
+from soak_agent import MOST_KB, Sample
 
 from tracer.fleet.envelope import content, opened
 from tracer.stream.batch import Batch
@@ -56,6 +57,17 @@ def test_what_is_recorded_is_published_once(nats: Nats, tmp_path: Path) -> None:
         agent.write_now()
         wait_for(lambda: 72 in codes(nats))
         assert [code for code in codes(nats) if code in (71, 72)] == [71, 72]
+
+
+def test_all_its_processes_take_little_memory(nats: Nats, tmp_path: Path) -> None:
+    nats.make_streams()
+    metrics = f'[metrics]\nlisten = "127.0.0.1:{free_ports(1)[0]}"'
+    with Agent(tmp_path, more=f"{publish(nats, 'node7')}\n{metrics}", targets="all") as agent:
+        for _ in range(20):
+            subprocess.run(["unshare", "--pid", "--fork", "sh", "-c", "/bin/true; exit 71"])
+        agent.write_now()
+        wait_for(lambda: 71 in codes(nats))
+        assert Sample.of(agent).kb < MOST_KB
 
 
 def test_fleet_follow_shows_what_agents_record(nats: Nats, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from tracer.errors import NstraceError
 from tracer.interrupt import Interrupted
+from tracer.system.forking import fork
 from tracer.text.escape import safe_text
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
@@ -46,7 +47,7 @@ class Child:
         """Start it. No thread of ours may run."""
         self._began_s, self.has_failed, self._is_asked = time.monotonic(), False, False
         sys.stdout.flush()
-        self.pid = os.fork()
+        self.pid = fork()
         if self.pid == 0:
             _run(self._work)
         self.pidfd = os.pidfd_open(self.pid)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tracer.wiring.options import StreamOptions
     from tracer.wiring.tracing import Tracing
 
-_KEPT_BYTES = 8 << 20  # an agent is always there: what it had needed once is not kept for it
 _USED = (
     "tracer.stream.pidns",
     "tracer.agent.beats",
@@ -41,11 +40,11 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
     to say what metrics count. Gives the exit code. Raises NstraceError."""
     from tracer.kernel.options import LoadOptions
     from tracer.kernel.trace import FILE_S, UNSEEN_S
+    from tracer.system.memory import stay_small
     from tracer.views.nothing import Nothing
     from tracer.wiring.destination import Destination
     from tracer.wiring.ending import Ending
     from tracer.wiring.following import followed
-    from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import recording
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import give_way, make_redactor, stream_to
@@ -53,7 +52,6 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
     config, is_prompt = whole.record, whole.publish is not None
     parent, options, kept = os.getppid(), _options(config), store.files()
     with Ending() as ending, contextlib.ExitStack() as stack:
-        keep_freed(_KEPT_BYTES)
         destination = Destination(_record_options(config, store, kept, is_prompt), config.redact)
         earlier = _opened(store, kept[-_LOOKED_AT:])
 
@@ -61,6 +59,7 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
             ending.say(f"nstrace: {line}")
 
         def confine(tracing: Tracing) -> None:
+            stay_small()
             destination.confine(tracing, lambda: end_with(parent, signal.SIGTERM))
 
         redactor = make_redactor(options)

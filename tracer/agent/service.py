@@ -26,7 +26,9 @@ from tracer.agent.notify import notify
 from tracer.agent.pending import Pending
 from tracer.agent.store import Kept, Store
 from tracer.errors import ExitCode, NstraceError
+from tracer.system import imports
 from tracer.system.clock_offset import wall_offset_ns
+from tracer.system.memory import share_pool, stay_small
 from tracer.text.counted import size_text
 from tracer.text.escape import safe_text
 
@@ -38,6 +40,8 @@ _READY_S = 10.0  # it is ready then, though what is recorded cannot be settled y
 _SILENT_S = 60.0  # a recorder that says nothing for so long is ended
 _STARTING_S = 240.0  # and one that has not said anything yet: a busy host takes long to compile what the kernel runs
 _MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the recording says it is
+_SHARED = ("tracer.agent.recorder", "pyarrow.compute", "numpy.ma", "numpy.strings")
+_SHARED_BY_PUBLISHER = ("tracer.agent.publisher", "tracer.fleet.publishing")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -50,14 +54,23 @@ def serve(named: str | None) -> int:
     store = Store(config.record.folder)
     held = lock.take(config.record.folder)
     try:
+        _prepare(config)
         return Service(named, config, store, held).run()
     finally:
         os.close(held)
 
 
+def _prepare(config: Config) -> None:
+    """Import what our processes need, before they are forked: they share it, and one that is started again is of the
+    same version as the others."""
+    share_pool()
+    imports.load(*_SHARED, *(_SHARED_BY_PUBLISHER if config.publish else ()))
+    stay_small()
+
+
 def _checked(named: str | None) -> Config:
-    """The configuration. Conditions of triggers are checked in a child, which has the library for that: we stay small,
-    and without threads. Raises NstraceError."""
+    """The configuration. Conditions of triggers are checked in a child, which has the library for that: we stay
+    without threads. Raises NstraceError."""
     config = read_config(named)
     if config.triggers:
         checker = Child("checker", lambda: _check(named))

@@ -26,6 +26,7 @@ from tracer.containers.node_connector import Tools, names_in, send
 from tracer.containers.node_questions import NodeRequest
 from tracer.containers.requests import PACKET_BYTES, Request, http_of, packed, tag_of
 from tracer.system.descriptors import keep_blind, keep_only, receive_fds
+from tracer.system.forking import fork
 from tracer.system.libc import name_process
 
 Serve = Callable[[socket.socket, socket.socket, Address], NoReturn]
@@ -68,7 +69,7 @@ def start(address: Address) -> Running:
     from tracer.containers.engine_process import serve  # both have it then, and import nothing more
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _in_child(lambda: _connect_for(theirs, address, serve))
     theirs.close()
@@ -97,7 +98,7 @@ def _connect_for(questions: socket.socket, address: Address, serve: Serve) -> No
     while not _is_over(questions, began_s + _AGAIN_S - time.monotonic()):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         began_s = time.monotonic()
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             _in_child(lambda connections=theirs: _ask(questions, connections, address, serve))  # type: ignore[misc]
         theirs.close()

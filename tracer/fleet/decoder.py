@@ -20,6 +20,7 @@ from tracer.recording.frames import Damaged
 from tracer.stream.batch import Batch
 from tracer.system import imports
 from tracer.system.descriptors import keep_only
+from tracer.system.forking import fork
 from tracer.system.libc import name_process
 from tracer.system.privileges import drop
 
@@ -123,7 +124,7 @@ class Decoder:
     def __init__(self) -> None:
         imports.load(*_LAZY)
         ours, theirs = socket.socketpair()
-        self._pid = os.fork()
+        self._pid = fork()
         if self._pid == 0:
             ours.close()
             _serve(theirs)

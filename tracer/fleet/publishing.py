@@ -22,6 +22,7 @@ from tracer.fleet.spool_folder import CAPABILITIES, SpoolFolder, SpoolOperations
 from tracer.recording.folder import Folder
 from tracer.system import imports
 from tracer.system.broker import Broker
+from tracer.system.memory import stay_small
 from tracer.system.privileges import drop
 
 _PATIENCE_S = 45.0  # a sender's requests take less
@@ -48,6 +49,7 @@ def publish(publishing: Publishing, sink: Sink, say: Callable[[str], None], keep
     operations = SpoolOperations(folder)
     _sender, connected = start(sink, state)
     broker = Broker(operations.operations(), operations.descriptors, capabilities=CAPABILITIES)
+    stay_small()
     drop()
     places = PlaceFile(state, str(publishing.state))
     server = Server(Channel(connected), say)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from tracer.fleet.channel import Gone, Packets
-from tracer.system import imports
+from tracer.system import forking, imports
 from tracer.system.descriptors import keep_only
 from tracer.system.libc import name_process
 from tracer.system.privileges import drop_but_connect
@@ -27,7 +27,7 @@ def fork(name: str, work: Work, fault: Callable[[str], object], held: int | None
     of the work. held: a descriptor that it keeps: who waits for the lock of that waits for its end (flock(2))."""
     imports.load(*LATE_IMPORTS)
     ours, theirs = socket.socketpair()
-    child = os.fork()
+    child = forking.fork()
     if child == 0:
         _serve(name, theirs, work, fault, held)
     theirs.close()

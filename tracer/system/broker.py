@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from tracer.errors import NstraceError
 from tracer.system.descriptors import keep_only, receive_fds
+from tracer.system.forking import fork
 from tracer.system.libc import name_process
 from tracer.system.privileges import keep as keep_capabilities
 
@@ -117,7 +118,7 @@ class Broker:
         self._ours, theirs = socket.socketpair()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            self._child = os.fork()
+            self._child = fork()
             if self._child == 0:
                 _serve(theirs, list(operations.values()), keep, inlets, capabilities)
         finally:

@@ -221,8 +221,8 @@ def _follow_until(
     before: Callable[[int], object],
 ) -> int:
     from tracer.kernel.options import LoadOptions
+    from tracer.system.memory import keep_freed
     from tracer.wiring.conditions import make_filter, passing_live
-    from tracer.wiring.memory import keep_freed
     from tracer.wiring.recorders import beside_recording, outlet_of, recording
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import (
