@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 from conftest import wait_for
+from engine_processes import name_of
+from service import below
 
 pytestmark = pytest.mark.kernel
 NSTRACE = [sys.executable, "-m", "tracer"]
@@ -272,3 +274,24 @@ def test_a_file_that_is_not_ours_to_write(kind: str, tmp_path: Path) -> None:
 def test_force_without_a_file_is_a_mistake() -> None:
     done = run("--force", "--", "true")
     assert (done.returncode, "--to" in done.stderr) == (2, True)
+
+
+def test_where_the_broker_was_killed_a_signal_is_not_swallowed() -> None:
+    argv = [*NSTRACE, "run", "--", "sleep", "30"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: any(name_of(pid) == "sleep" for pid in below(running.pid)))
+        command = next(pid for pid in below(running.pid) if name_of(pid) == "sleep")
+        os.kill(next(pid for pid in below(running.pid) if name_of(pid) == "nstrace-broker"), signal.SIGKILL)
+        assert running.stderr
+        while "the command is not followed any more" not in running.stderr.readline():
+            assert running.poll() is None
+
+        def has_ended() -> bool:
+            running.send_signal(signal.SIGTERM)
+            return running.poll() is not None
+
+        wait_for(has_ended)
+        assert running.returncode == 128 + signal.SIGTERM
+        assert "cut off by SIGTERM" in running.stderr.read()
+        with suppress(ProcessLookupError):
+            os.kill(command, signal.SIGKILL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +56,17 @@ def test_its_window_has_the_event_to_the_nanosecond(monkeypatch: pytest.MonkeyPa
     pending.go_on(NOTE.at_ns, Limits(1, 0))
     at_ns = NOTE.at_ns + NOTE.wall_offset_ns
     assert [(incident.begin_ns, incident.end_ns) for incident in kept] == [(at_ns - 1_000_000_000, at_ns)]
+
+
+def test_one_whose_keeper_is_killed_is_said_to_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("tracer.agent.pending.keep", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr("tracer.agent.pending.path_for", lambda *_: Path("kept"))
+    pending = Pending(cast(Any, None), said.append, lambda: None, lambda: None)
+    pending.note(NOTE, Trigger("exit_code = 77", before_s=1, after_s=0))
+    pending.finish(Limits(1, 0))
+    assert said[1:] == ["an incident was not kept: the keeper of incidents has ended (signal 9)"]
+    assert pending.kept == 0
 
 
 @pytest.mark.parametrize(("most", "left"), [(4, "1234"), (3, "134"), (2, "14"), (1, "1")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tracer.containers.address import LOGS, Address
 from tracer.containers.engine_troubles import Troubles
 
 URL = "unix:///run/x\x1b.sock"
@@ -11,12 +12,12 @@ MAYBE_MISSED = ": it is asked for all names again; what it reported meanwhile ma
 
 
 def test_one_that_answers_is_not_spoken_of() -> None:
-    troubles = Troubles(URL, is_there=True)
+    troubles = Troubles(Address(URL), is_there=True)
     assert [troubles.lines(heard, True, float(at)) for at, heard in enumerate((None, None, True, True))] == [[]] * 4
 
 
 def test_one_that_goes_away_and_comes_back() -> None:
-    troubles = Troubles(URL, is_there=True)
+    troubles = Troubles(Address(URL), is_there=True)
     troubles.lines(True, True, 0.0)
     said = [troubles.lines(False, False, at) for at in (1.0, 1.5, 2.0, 3.0)]
     assert said == [[], [], [AWAY], []]
@@ -26,14 +27,14 @@ def test_one_that_goes_away_and_comes_back() -> None:
 
 
 def test_a_restart_in_a_moment_is_a_line() -> None:
-    troubles = Troubles(URL, is_there=True)
+    troubles = Troubles(Address(URL), is_there=True)
     troubles.lines(True, True, 0.0)
     assert troubles.lines(False, True, 1.0) == []
     assert troubles.lines(True, True, 1.5) == [f"{WHO} answers again after 0.5 s{MAYBE_MISSED}"]
 
 
 def test_a_restart_that_nobody_has_looked_at_is_a_line_too() -> None:
-    troubles = Troubles(URL, is_there=True)
+    troubles = Troubles(Address(URL), is_there=True)
     assert troubles.lines(True, True, 0.0) == []
     troubles.was_deaf(0.25, 1.0)
     assert troubles.lines(True, False, 1.0) == []  # its list is on its way
@@ -41,18 +42,25 @@ def test_a_restart_that_nobody_has_looked_at_is_a_line_too() -> None:
 
 
 def test_one_that_is_slow_for_a_moment_is_not_spoken_of() -> None:
-    troubles = Troubles(URL, is_there=True)
+    troubles = Troubles(Address(URL), is_there=True)
     assert [troubles.lines(True, answers, at) for at, answers in ((0.0, False), (0.5, True), (1.0, True))] == [[]] * 3
 
 
 def test_one_that_hangs_has_missed_nothing() -> None:
-    troubles = Troubles(URL, is_there=True)
+    troubles = Troubles(Address(URL), is_there=True)
     assert [troubles.lines(True, False, at) for at in (0.0, 1.0)] == [[], [AWAY]]
     assert troubles.lines(True, True, 2.0) == [f"{WHO} answers again after 2.0 s"]
 
 
 def test_one_that_comes_up_later() -> None:
-    troubles = Troubles(URL, is_there=False)
+    troubles = Troubles(Address(URL), is_there=False)
     assert troubles.lines(None, False, 0.0) == troubles.lines(None, False, 9.0) == []
     assert troubles.lines(True, True, 10.0) == [f"{WHO} has come up: its containers have names from here on"]
     assert troubles.lines(True, True, 11.0) == []
+
+
+def test_one_that_is_asked_no_more_is_spoken_of_once() -> None:
+    troubles = Troubles(Address(URL), is_there=True)
+    said = f"the process that asks {WHO} has ended: names that it would give are missing from here on"
+    assert [troubles.over(), troubles.over()] == [[said], []]
+    assert "the folders of this node" in Troubles(Address(LOGS), is_there=True).over()[0]

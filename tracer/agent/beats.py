@@ -62,11 +62,13 @@ class Beats:
         if (now_s := time.monotonic()) - self._said_s >= EVERY_S:
             self._said_s = now_s
             beat = Beat(at_ns, self._settled_ns, writer.rows, writer.bytes, writer.lost)
-            with contextlib.suppress(BlockingIOError):  # the next one says more
+            with contextlib.suppress(
+                BlockingIOError, ConnectionError
+            ):  # the next one says more, or the agent has ended
                 self._channel.send(_BEAT.pack(*beat))
 
     def _hear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(BlockingIOError, ConnectionError):
             while len(packet := self._channel.recv(_REQUEST.size)) == _REQUEST.size:
                 (self._wanted_ns,) = _REQUEST.unpack(packet)
 

@@ -60,7 +60,9 @@ def serve(server: socket.socket, packets: socket.socket, parent: int) -> int:
     while os.getppid() == parent:
         ready = connections.serve([server, packets], 1.0)
         if packets in ready:
-            seen.hear(packets.recv(MAX_PACKET_BYTES))
+            if not (packet := packets.recv(MAX_PACKET_BYTES)):
+                break  # all who say something have ended
+            seen.hear(packet)
         if server in ready:
             with contextlib.suppress(BlockingIOError, ConnectionError):  # who asked has gone
                 connections.add(server.accept()[0])

@@ -119,6 +119,8 @@ class Pending:
 
     def _note_kept(self, keeper: Child) -> None:
         self._keeper = None
+        if keeper.exit_code and keeper.exit_code < 0:  # else it has said why
+            self._say(f"an incident was not kept: the {keeper.name} has ended (signal {-keeper.exit_code})")
         if keeper.exit_code or not self._keeping:
             return
         self.kept += 1

@@ -14,13 +14,16 @@ from tracer.agent.config import Config, Record
 from tracer.agent.reporting import Reporting
 from tracer.agent.store import Kept, Store, rotate_bytes
 from tracer.agent.triggers import Triggers
+from tracer.errors import NstraceError
 from tracer.system.privileges import end_with
 from tracer.wiring.recorders import RecordOptions
 
 if TYPE_CHECKING:
+    from tracer.containers.enquiry import Enquiry
     from tracer.recording.inputs import FileInput
     from tracer.stream.batch import Batch
     from tracer.stream.source import BatchSink
+    from tracer.wiring.ending import Ending
     from tracer.wiring.options import StreamOptions
     from tracer.wiring.tracing import Tracing
 
@@ -82,11 +85,14 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
         source.trace.ring.wake_on(channel.fileno())
         heard: BatchSink = Beats(channel, recorder, lambda: source.settled_ns)
         triggers.begin(source, os.uname().nodename)
-        watchers, sink = _Each(found.lifetime, triggers), heard
+        watchers, sink = _Each(found.lifetime, triggers, _Engines(found.engines, ending)), heard
         if metrics := whole.metrics:
             sink = Reporting(packets, heard, recorder, found, metrics.containers)
         stream_to(source, Nothing(), options, Limits(), _nowhere, ending, sink, redactor=redactor, watcher=watchers)
         recorder.until_ns = source.reported_until_ns
+    if found.engines.has_died:
+        why = "the process that asks the container engine has ended"
+        raise NstraceError(f"{why}: this recording ends, names would be missing in it", "was it killed?")
     return int(recorder.error is not None)
 
 
@@ -99,6 +105,19 @@ class _Each:
     def take(self, batch: Batch) -> None:
         for sink in self._sinks:
             sink.take(batch)
+
+
+class _Engines:
+    """Ends the recording, in order, where our process that asks an engine of root's has ended: it cannot be started
+    again here, for this one holds no privilege, and a name that is missing is missing for good."""
+
+    def __init__(self, engines: Enquiry, ending: Ending) -> None:
+        self._engines, self._ending = engines, ending
+
+    def take(self, _batch: Batch) -> None:
+        """As `BatchSink.take`."""
+        if self._engines.has_died:
+            self._ending.stop()
 
 
 def _nowhere(_text: bytes) -> None:
@@ -122,7 +141,6 @@ def _record_options(config: Record, store: Store, kept: Sequence[Kept], is_promp
 
 def _opened(store: Store, kept: Sequence[Kept]) -> list[FileInput]:
     """The latest files of earlier runs, the latest first; read when there are no privileges."""
-    from tracer.errors import NstraceError
     from tracer.recording.inputs import open_regular
 
     opened = []

@@ -75,7 +75,7 @@ class Triggers:
             if at_ns >= armed.from_ns:
                 armed.from_ns = at_ns + int(max(_LEAST_S, armed.trigger.after_s) * 1e9)
                 note = Note(armed.number, at_ns, self._source.wall_offset_ns, *self._names(batch, at))
-                with contextlib.suppress(BlockingIOError):
+                with contextlib.suppress(BlockingIOError, ConnectionError):  # or the agent has ended
                     self._channel.send(pack(note))
 
     def _names(self, batch: Batch, at: int) -> tuple[str, str]:

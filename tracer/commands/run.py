@@ -134,6 +134,7 @@ def _confine(tracing: Tracing, newborn: Newborn, destination: Destination | None
         destination.confine(tracing, outlet.begin, keep, inlets)
     else:
         tracing.confine(keep=keep, inlets=inlets)
+    newborn.handed_over()
 
 
 def _show(

@@ -96,12 +96,14 @@ class Asked:
 class Channel:
     """Questions to the process that asks. Nothing here waits but `wait`. As a context: closed at its end.
 
-    address: of the engine. is_heard: whether its events are received; None: they never were.
+    address: of the engine. is_heard: whether its events are received; None: they never were. is_over: it does not
+    answer any more, and never will; has_died: for it has ended, without having said what it should not.
     """
 
     def __init__(self, running: Running, address: Address = _NOWHERE) -> None:
         self.address = address
         self.is_heard: bool | None = None
+        self.is_over = self.has_died = False
         self._running = running
         self._listens_since_ns: int | None = None
         self._heard: deque[Notice] = deque()
@@ -130,7 +132,7 @@ class Channel:
 
     def close(self) -> None:
         """End the process. What was asked stays without an answer."""
-        self._lose(_ended("it was ended"))
+        self._end(_ended("it was ended"))
 
     def leave(self) -> None:
         """As `Running.leave`: nothing can be asked here any more."""
@@ -210,6 +212,7 @@ class Channel:
             if packet:
                 self._take(packet)
             else:
+                self.has_died = True
                 self._lose(_ended("it has ended"))
         return True
 
@@ -253,6 +256,10 @@ class Channel:
             self._heard = deque([Missed(0, "", since_ns, max(since_ns, time.time_ns()))])
 
     def _lose(self, why: NstraceError) -> None:
+        self.is_over = True
+        self._end(why)
+
+    def _end(self, why: NstraceError) -> None:
         self._lost = self._lost or why
         self._fail_all(why)
         self._running.close()

@@ -68,7 +68,7 @@ class EngineEnquiry:
         self._execs: Lru[str, ExecFact | None] = Lru(_MAX_EXECS)
         self._execs_asked: dict[str, Asked] = {}
         self._news: set[str] = set()
-        self._troubles = Troubles(address.url, is_there)
+        self._troubles = Troubles(address, is_there)
         self._not_before_s = 0.0
         self._pause_s = _FAILED_S
         self._lists_all, self._is_silent = False, listed is None and is_there
@@ -159,8 +159,15 @@ class EngineEnquiry:
         """Whether it is an engine of root's that is heard and answers."""
         return self.is_trusted and self._is_engine and self._channel.is_heard is True and self._answers()
 
+    @property
+    def has_died(self) -> bool:
+        """Whether it is an engine of root's, and our process that asks it has ended."""
+        return self.is_trusted and self._is_engine and self._channel.has_died
+
     def lines(self) -> list[str]:
-        """What people should know of it, since the last call; of a stranger nothing."""
+        """What people should know of it, since the last call; of a stranger nothing but that it is asked no more."""
+        if self._channel.is_over:
+            return self._troubles.over()
         if not (self.is_trusted and self._is_engine):
             return []
         return self._troubles.lines(self._channel.is_heard, self._answers(), time.monotonic())

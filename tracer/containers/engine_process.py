@@ -64,7 +64,7 @@ def serve(questions: socket.socket, connections: socket.socket, address: Address
     def send(answer: Answer) -> None:
         questions.send(messages.encode(answer))
 
-    asker = _Asker(address, partial(dial, connections), send)
+    asker = _Asker(address, partial(dial, connections), send, connections)
     send(Ready(0))
     while packet := asker.next(questions):
         for answer in asker.answers(messages.decode_question(packet)):
@@ -89,30 +89,47 @@ def _data_bytes() -> int:
 
 
 class _Asker:
-    """Answers one question after the other, and reads the engine's events between."""
+    """Answers one question after the other, and reads the engine's events between. connector: the socket of the process
+    that connects; without that one nothing can be asked."""
 
-    def __init__(self, address: Address, dial: Callable[[Request | NodeRequest, float], int], send: Send) -> None:
+    def __init__(
+        self,
+        address: Address,
+        dial: Callable[[Request | NodeRequest, float], int],
+        send: Send,
+        connector: socket.socket,
+    ) -> None:
+        self._connector = connector
         self._engine = Engine(address.url, dial, self._listen_until_readable)
         self._lists = self._engine if address.is_engine else _node(address, dial)
         self._listening = Listening(dial, send)
 
     def next(self, questions: socket.socket) -> bytes:
-        """The next question; b"": nobody asks any more."""
+        """The next question; b"": nobody asks any more, or nobody connects."""
         self._listen_until_readable(questions, math.inf)
-        return questions.recv(messages.MAX_PACKET_BYTES)
+        return b"" if self._is_alone else questions.recv(messages.MAX_PACKET_BYTES)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the process that connects has ended."""
+        poll = select.poll()
+        poll.register(self._connector, 0)
+        return bool(poll.poll(0))
 
     def _listen_until_readable(self, waited_for: socket.socket, until_s: float) -> None:
         """Read the engine's events until there is something to be read from a socket, or until then."""
         while True:
             poll = select.poll()
             poll.register(waited_for, select.POLLIN)
+            poll.register(self._connector, 0)  # its end alone
             if self._listening.fileno() >= 0:
                 poll.register(self._listening.fileno(), select.POLLIN)
             left_s = min(self._listening.due_in(), until_s - time.monotonic())
             ready = poll.poll(None if left_s == math.inf else max(0, math.ceil(left_s * 1000)))
-            if any(number != waited_for.fileno() for number, _ in ready) or self._listening.due_in() == 0:
+            numbers = {number for number, _ in ready}
+            if self._listening.fileno() in numbers or self._listening.due_in() == 0:
                 self._listening.turn()
-            if any(number == waited_for.fileno() for number, _ in ready) or time.monotonic() >= until_s:
+            if numbers & {waited_for.fileno(), self._connector.fileno()} or time.monotonic() >= until_s:
                 return
 
     def answers(self, question: Question) -> Iterator[Answer]:

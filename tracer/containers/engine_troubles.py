@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from tracer.containers.address import LOGS, TOOLS, Address
 from tracer.text.escape import safe_text
 
+_NODE = {TOOLS: "the tools of this node", LOGS: "the folders of this node"}
 _SAID_AFTER_S = 1.0
 
 
 class Troubles:
-    """Lines about the engine at a URL. is_there: whether there was one at the beginning."""
+    """Lines about the engine at an address. is_there: whether there was one at the beginning."""
 
-    def __init__(self, url: str, is_there: bool) -> None:
-        self._who = f"the container engine on {safe_text(url)}"
+    def __init__(self, address: Address, is_there: bool) -> None:
+        self._who = _NODE.get(address.url) or f"the container engine on {safe_text(address.url)}"
+        self._is_over = False
         self._is_there = is_there
         self._was_deaf = self._has_said = False
         self._since_s: float | None = None
@@ -26,6 +29,12 @@ class Troubles:
         if is_deaf or not answers:
             return self._away(now_s)
         return self._back(now_s) if self._since_s is not None else []
+
+    def over(self) -> list[str]:
+        """As `lines`, where our process that asks it has ended."""
+        was_over, self._is_over = self._is_over, True
+        line = f"the process that asks {self._who} has ended: names that it would give are missing from here on"
+        return [] if was_over else [line]
 
     def was_deaf(self, seconds: float, now_s: float) -> None:
         """Note that its events are heard again, after so long: an outage may be shorter than people are told of."""

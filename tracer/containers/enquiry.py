@@ -49,6 +49,11 @@ class Enquiry:
         """Whether an engine of root's is heard and answers."""
         return any(engine.is_up for engine in self._engines)
 
+    @property
+    def has_died(self) -> bool:
+        """Whether our process that asks an engine of root's has ended, so that its names are missing from now on."""
+        return any(engine.has_died for engine in self._engines)
+
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
         numbers = [number for engine in self._engines if (number := engine.fileno()) >= 0]

@@ -63,6 +63,10 @@ class Newborn:
         self._orders, self._sending = os.pipe2(os.O_CLOEXEC)
         return {self._orders: self._obey}
 
+    def handed_over(self) -> None:
+        """The other process runs. Where it ends, a signal cannot be passed on, which shows if nobody else reads."""
+        os.close(self._orders)
+
     def _obey(self) -> None:
         for number in os.read(self._orders, 1):
             self._signal(number)
@@ -78,7 +82,8 @@ class Newborn:
 
     def take_signal(self, number: int) -> bool:
         """Pass a signal on to the command, except Ctrl-C, which the terminal sends it too. _INSISTENT signals within
-        _WITHIN_S kill all processes in the namespace. False: the command has ended and cannot receive it."""
+        _WITHIN_S kill all processes in the namespace. False: the command cannot receive it: it has ended, or the
+        process that may signal it has."""
         if self._is_killed or self._has_ended:
             return False
         self._asked.append(time.monotonic())
@@ -90,7 +95,10 @@ class Newborn:
         if self._sending is None:
             self._signal(number)
         else:
-            os.write(self._sending, bytes([number]))
+            try:
+                os.write(self._sending, bytes([number]))
+            except BrokenPipeError:  # who may do so has ended
+                return False
         return True
 
     @property
