@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
@@ -232,3 +233,21 @@ def test_no_more_rows_at_once_than_there_is_room_for(
     assert [made.table for made in files] == sorted((made.table for made in files), key=lambda table: table == BATCHES)
     write(store, deliveries)
     assert len(places(read(store, EVENTS))) == len(set(places(read(store, EVENTS)))) == len(rows_of(bench.spool)) - 1
+
+
+def spread(name: str, days: int) -> Batch:
+    """A storm whose rows are of so many days by one of their times."""
+    batch = storm(1, 500)
+    rows = batch.rows.copy()
+    rows[name] = np.arange(len(rows), dtype=np.uint64) % np.uint64(days) * np.uint64(86_400 * 10**9) + np.uint64(10**9)
+    return Batch(rows, batch.heap)
+
+
+@pytest.mark.parametrize(("name", "most"), [("ts_ns", 8), ("start_ns", 400)])
+def test_a_message_is_of_so_many_days_and_no_more(name: str, most: int) -> None:
+    """A file for each of 1 500 days takes half a minute, and no archiver could do anything else."""
+    good, bad = (decoded([message_from("web1", spread(name, days))]) for days in (most, most + 1))
+    assert not good.bad
+    table = EVENTS if name == "ts_ns" else PROCESSES
+    assert len({made.date for made in good.files if made.table == table}) == most
+    assert not bad.files and [f"more than {most} days" in one.why for one in bad.bad] == [True]

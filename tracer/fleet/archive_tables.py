@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from tracer.stream.batch import Batch, of_kind
 from tracer.stream.schema import KINDS, METADATA_KINDS, PROCESS_KINDS, Kind, Subject
 
 _TIME = pa.timestamp("ns", "UTC")
+_DAY_NS = 86_400_000_000_000
 _ORIGIN = [
     pa.field("cluster", pa.string()),
     pa.field("boot", pa.string()),
@@ -71,7 +73,8 @@ BATCHES = pa.schema(
 tables leave out is in it, so whatever a recording answers can be asked of an archive."""
 
 _OF_THREADS = [kind for kind in Kind if KINDS[kind].subject is Subject.THREAD]
-_LIVES = tuple(kind for kind in PROCESS_KINDS if kind not in _OF_THREADS and kind not in METADATA_KINDS)
+LIVES = tuple(kind for kind in PROCESS_KINDS if kind not in _OF_THREADS and kind not in METADATA_KINDS)
+"""Kinds of events that tell of a process."""
 
 
 class Tables:
@@ -103,7 +106,7 @@ class Tables:
 
     def _add_lives(self, rows: Batch, events: pa.RecordBatch, offset_ns: int) -> None:
         """What these events say of processes."""
-        where = np.flatnonzero(of_kind(rows.rows, *_LIVES))
+        where = np.flatnonzero(of_kind(rows.rows, *LIVES))
         if len(where):
             self._processes.append(_lives(rows.rows[where], events.take(pa.array(where)), offset_ns))
 
@@ -228,8 +231,16 @@ _MAKERS: dict[str, Callable[[pa.ChunkedArray, NDArray[Any], int], pa.Array]] = {
 
 def by_day(table: pa.Table, column: str) -> dict[str, pa.Table]:
     """The rows of each day (UTC) by the time in this column, in their order."""
-    days = table[column].cast(pa.timestamp("ns")).cast(pa.date32())
-    return {str(day): table.filter(pc.equal(days, pa.scalar(day))) for day in pc.unique(days).to_pylist()}
+    if not len(table):
+        return {}
+    days = table[column].cast(pa.int64()).to_numpy() // _DAY_NS
+    order = np.argsort(days, kind="stable")
+    cuts = [0, *(np.flatnonzero(np.diff(days[order])) + 1).tolist(), len(days)]
+    table = table.take(pa.array(order)) if len(cuts) > 2 else table
+    return {
+        str(np.datetime64(int(days[order[begin]]), "D")): table.slice(begin, end - begin)
+        for begin, end in itertools.pairwise(cuts)
+    }
 
 
 _GROUP_ROWS = 1 << 17

@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, RUN, Block, blocks
-from tracer.fleet.archive_tables import Tables, by_day, parquet
+from tracer.fleet.archive_tables import LIVES, Tables, by_day, parquet
 from tracer.fleet.channel import Gone, Packets
 from tracer.fleet.envelope import Opened, content, opened
 from tracer.fleet.names import is_name
 from tracer.recording.frames import Damaged
-from tracer.stream.batch import Batch
+from tracer.stream.batch import Batch, of_kind
 from tracer.system import imports
 from tracer.system.descriptors import keep_only
 from tracer.system.forking import fork
@@ -25,6 +27,9 @@ from tracer.system.libc import name_process
 from tracer.system.privileges import drop
 
 _HELD_ROWS = 1 << 16  # of one run, at the same time: a row takes kilobytes until it is in a file
+_MAX_DAYS = 8  # on which the events of one message happened: a batch is of some seconds, or of a host that slept
+_MAX_BEGUN_DAYS = 400  # on which its processes began; each day is a file
+_DAY_NS = 86_400_000_000_000
 _LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
@@ -76,7 +81,7 @@ def files_of(deliveries: Sequence[Delivery]) -> Files:
         for place in places:
             try:
                 found = _opened(deliveries[place])
-                whole[found.origin.sequence] = (deliveries[place].payload, found, *content(found))
+                whole[found.origin.sequence] = (deliveries[place].payload, found, *_content(found))
             except Damaged as error:
                 bad.append(Bad(place, str(error)))
             if sum(sum(map(len, rows)) for *_others, rows in whole.values()) >= _HELD_ROWS:
@@ -105,6 +110,22 @@ def _opened(delivery: Delivery) -> Opened:
     if not RUN.fullmatch(origin.run) or origin.sequence < 1:
         raise Damaged("it has no number in a run")
     return found
+
+
+def _content(found: Opened) -> tuple[list[Batch], list[Batch]]:
+    """As `content`. Raises Damaged also where a message is of more days than one can be of."""
+    facts, rows = content(found)
+    offset_ns = found.recording.facts.wall_offset_ns
+    if _days([batch.rows["ts_ns"] for batch in rows], offset_ns) > _MAX_DAYS:
+        raise Damaged(f"its events are of more than {_MAX_DAYS} days")
+    if _days([batch.rows["start_ns"][of_kind(batch.rows, *LIVES)] for batch in rows], offset_ns) > _MAX_BEGUN_DAYS:
+        raise Damaged(f"its processes began on more than {_MAX_BEGUN_DAYS} days")
+    return facts, rows
+
+
+def _days(times_ns: Sequence[NDArray[np.uint64]], offset_ns: int) -> int:
+    """Of how many days (UTC) these times since boot are."""
+    return len(np.unique((np.concatenate([*times_ns, np.zeros(0, np.uint64)]).astype(np.int64) + offset_ns) // _DAY_NS))
 
 
 def _files(host: str, block: Block, messages: Sequence[_Whole]) -> Iterator[Made]:
