@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from archives import archive_of, of_duck, rows_of
-from made_logs import Fleet, made
+from made_logs import Fleet, S, made
 from publishing import Bench, Memory, Recorder
 from recordings import facts, storm
 
-from tracer.fleet.archive_names import EVENTS
-from tracer.fleet.duck import translate
+from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES
+from tracer.fleet.archive_tables import BATCHES as BATCH_SCHEMA
+from tracer.fleet.archive_tables import EVENTS as EVENT_SCHEMA
+from tracer.fleet.archive_tables import PROCESSES as PROCESS_SCHEMA
+from tracer.fleet.archive_tables import combined
+from tracer.fleet.duck import open_tables, translate
 from tracer.fleet.log_join import PREFIX, On
 from tracer.past.log_lines import Unanswered
 
@@ -61,6 +66,46 @@ def test_every_answer_is_right_and_there_are_as_many_as_can_be(on: On, seed: int
             assert row[UNKNOWN] == expected, row
     assert unknown[None] > len(rows) / 8
     assert losses or not unknown[Unanswered.LOST.value]
+
+
+@pytest.mark.parametrize("on", ON.values(), ids=ON)
+def test_in_pieces_as_all_at_once(on: On) -> None:
+    """A piece is joined with the lives of its hosts and times alone."""
+    fleet = made(random.Random(7), hosts=3, processes=300, rows=600, losses=5)
+    whole, log = asked(fleet, on), list(fleet.log)
+    for key in ("time", "host", "line"):
+        log.sort(key=itemgetter(key))
+        in_pieces = []
+        for at in range(0, len(log), 37):
+            fleet.log[:] = log[at : at + 37]
+            in_pieces += asked(fleet, on)
+        assert sorted(in_pieces, key=itemgetter("line")) == whole
+
+
+def test_a_process_is_made_of_all_its_rows() -> None:
+    """Most have one row, which is taken as it is."""
+    rng, rows = random.Random(11), list[dict[str, Any]]()
+    for number in range(300):
+        for at in range(rng.choice((1, 1, 1, 2, 3))):
+            began, word = number * S + at, rng.choice((None, f"{number}.{at}"))
+            rows.append({
+                **dict.fromkeys(PROCESS_SCHEMA.names), "host": "web", "boot": "b", "proc_id": f"7-{number}", "run": "a",
+                "pid": 7, "comm": word, "args": word and [word], "container": word, "exit_code": word and at,
+                "began": began, "ended": rng.choice((None, began + 1)), "first_seen": began, "last_seen": began,
+                "began_sure": at % 2 == 0, "ended_sure": False,
+            })  # fmt: skip
+    table = pa.Table.from_pylist(rows, PROCESS_SCHEMA)
+    rng.shuffle(rows)
+    given = {
+        PROCESSES: pa.Table.from_pylist(rows, PROCESS_SCHEMA),
+        EVENTS: EVENT_SCHEMA.empty_table(),
+        BATCHES: BATCH_SCHEMA.empty_table(),
+    }
+    with duckdb.connect() as database:
+        open_tables(database, given)
+        found = database.sql("select * from processes order by began").to_arrow_table()
+    expected = combined(table).select(found.column_names)
+    assert found.to_pylist() == expected.cast(found.schema).to_pylist()
 
 
 @pytest.mark.parametrize("missing", [{2}, {3}, {5, 6}])

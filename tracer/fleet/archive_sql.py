@@ -39,7 +39,8 @@ def of_process(column: str) -> str:
     return column if column in KEY else _HOW[PROCESS_RULES[column]].format(column)
 
 
-def processes(columns: Sequence[str]) -> str:
-    """One row for each process, from the rows of the table `processes`, of which one process may have several."""
+def processes(columns: Sequence[str], rows: str = "processes") -> str:
+    """One row for each process, from the rows of the table `processes`, of which one process may have several. rows: in
+    SQL, which of them."""
     made = ", ".join(f"{of_process(name)} as {name}" for name in columns)
-    return f"select {made} from processes group by {', '.join(KEY)}"
+    return f"select {made} from {rows} group by {', '.join(KEY)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracer.ask.database import errors_of
-from tracer.fleet.archive_sql import LOSSES, RUNS, processes
+from tracer.fleet.archive_sql import KEY, LOSSES, RUNS, processes
 from tracer.fleet.archive_tables import PROCESSES as PROCESS_SCHEMA
 from tracer.fleet.log_join import NEEDED, On, answers, steps
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class DuckDialect:
-    """The SQL of DuckDB, for `tracer.fleet.log_join`."""
+    """The SQL of DuckDB, for `tracer.fleet.log_join`. among: a condition that is true of all lives which rows can mean:
+    an as-of join sorts all that it gets."""
+
+    def __init__(self, among: str = "true") -> None:
+        self._among = among
 
     def quoted(self, name: str) -> str:
         """The name of a column."""
@@ -43,7 +47,8 @@ class DuckDialect:
         found = ", ".join(f"case when rows._moment < lives._until then lives.{name} end as {name}" for name in wanted)
         same = " and ".join(f"rows.{key} = lives.{key}" for key in keys)
         return f"""
-            select rows.*, {found} from {rows} as rows asof left join {lives} as lives
+            select rows.*, {found} from {rows} as rows
+            asof left join (select * from {lives} where {self._among}) as lives
             on {same} and rows._moment >= lives._from"""
 
 
@@ -53,12 +58,22 @@ def open_tables(database: duckdb.DuckDBPyConnection, rows: Mapping[str, Any]) ->
     for name, table in rows.items():
         database.register(f"rows_of_{name}", table)
     given = ", ".join(f"{name} as (select * from rows_of_{name})" for name in rows)
-    for name, text in {"processes": processes(PROCESS_SCHEMA.names), "gaps": LOSSES, "runs": RUNS}.items():
-        columns = ", ".join(map(_as_number, NEEDED[name]))
-        with errors_of(""):
+    with errors_of(""):
+        database.execute(f"create temp table several as {_SEVERAL}")
+        for name, text in {"processes": _PROCESSES, "gaps": LOSSES, "runs": RUNS}.items():
+            columns = ", ".join(map(_as_number, NEEDED[name]))
             database.execute(f"create temp table {name} as with {given} select {columns} from ({text})")
+        database.execute("drop table several")
 
 
+# Nearly all processes have one row, which is left as it is: what makes one of several costs far more. A row that has
+# the hash of another process's by accident is made one of one.
+_HASH = f"hash({', '.join(KEY)})"
+_SEVERAL = f"select {_HASH} as _hash from rows_of_processes group by _hash having count(*) > 1"
+_PROCESSES = f"""
+select {", ".join(PROCESS_SCHEMA.names)} from processes anti join several on {_HASH} = _hash union all
+from ({processes(PROCESS_SCHEMA.names, f"processes semi join several on {_HASH} = _hash")})"""
+_QUOTE = "'"
 _TIMES = frozenset({"began", "ended", "last_seen", "since", "time"})
 
 
@@ -85,4 +100,16 @@ def answered(database: duckdb.DuckDBPyConnection, logs: Any, columns: Sequence[s
     """As `translate`, when `make_steps` was called for the same."""
     database.register("logs", logs)
     with errors_of(""):
-        return database.sql(answers(on, DuckDialect(), columns)).to_arrow_table()
+        return database.sql(answers(on, DuckDialect(_among(database, on)), columns)).to_arrow_table()
+
+
+def _among(database: duckdb.DuckDBPyConnection, on: On) -> str:
+    """Which lives the rows of `logs` can mean: of their hosts and times, from the first to the last of each."""
+    host, time = map(DuckDialect().quoted, (on.host, on.time))
+    ends = database.execute(f"select min({time}), max({time}), min({host}), max({host}) from logs").fetchall()
+    first, last, *hosts = ends[0]
+    if first is None or None in hosts:
+        return "false"
+    begin, end = (f"'{name.replace(_QUOTE, 2 * _QUOTE)}'" for name in hosts)
+    more = on.width_ns - 1
+    return f"_from <= {last + more} and _until > {first + more} and _host between {begin} and {end}"
