@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,44 @@ def test_what_it_follows_goes_on_where_the_past_ends(make_agent: Callable[..., A
         wanted = [f"before-{number}" for number in range(2)] + [f"while-{number}" for number in ledger]
         assert marks == wanted[: len(marks)] and len(marks) >= len(wanted) - 1, said
         assert [row["pid"] for row in rows if f"{OWN}-before-" in str(row.get("args"))] == before
+
+
+def test_what_nobody_recorded_is_a_gap_until_the_live_stream_goes_on(make_agent: Callable[..., Agent]) -> None:
+    with make_agent() as agent:
+        (_pid, seen_ns) = run(*WAITING)
+        agent.stop()
+        (_unseen, unseen_ns) = run(*WAITING)
+        for since, words in (("1m", 1), (at(unseen_ns), 0)):
+            argv = ("follow", "-q", "--json", "--events", "fork", "--since", since, "--duration", "1", "host")
+            done = agent.ask(*argv)
+            rows = [json.loads(line) for line in done.stdout.splitlines()]
+            gaps = [number for number, row in enumerate(rows) if row["event"] == "gap"]
+            assert len(gaps) == 1, done.stderr
+            hole = rows[gaps[0]]
+            assert seen_ns <= ns_of(hole["since"]) <= unseen_ns <= ns_of(hole["until"])
+            assert (gaps[0] > 0) == bool(words)
+            assert all(ns_of(row["time"]) >= ns_of(hole["until"]) for row in rows[gaps[0] :])
+
+
+def ns_of(time_text: str) -> int:
+    """A time of the JSON, by the wall clock."""
+    seconds, fraction = time_text.removesuffix("Z").split(".")
+    return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 10**9 + int(fraction)
+
+
+def test_an_agent_that_is_behind_is_said_to_be(make_agent: Callable[..., Agent]) -> None:
+    with make_agent() as agent:
+        children = agent.children()
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            done = agent.ask("replay", "--since", "1m", "--require-complete", "host")
+            assert "the agent has not written all until now" in done.stderr
+            assert "closed" not in done.stderr and done.returncode == 5
+        finally:
+            for pid in children:
+                os.kill(pid, signal.SIGCONT)
+        assert agent.ask("replay", "--since", "1m", "--require-complete", "host").returncode == 0
 
 
 @pytest.fixture

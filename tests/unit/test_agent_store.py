@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from builders import SECOND_NS
+from builders import SECOND_NS, batch, fork
 from recordings import WALL_NS, facts, record, rotated, storm
 
 from tracer.agent import store as store_module
-from tracer.agent.config import Record
+from tracer.agent.config import Record, Trigger
+from tracer.agent.incidents import Incident, Limits, keep, path_for
 from tracer.agent.store import Kept, Store
 from tracer.errors import NstraceError
 from tracer.recording.cutting import cut
@@ -249,3 +250,51 @@ def test_what_is_cut_stands_alone(tmp_path: Path) -> None:
     assert (rows["kind"] == Kind.CGROUP).sum() == 1
     assert source.container_names() == {"web"}
     assert not (rows["flags"][rows["kind"] == Kind.SNAPSHOT] & ~np.uint8(Flag.CARRIED)).any()
+
+
+HOLE_NS = 100 * SECOND_NS
+
+
+def with_hole(tmp_path: Path) -> list[Path]:
+    """A run whose last event is that of storm(1, 3), and the hole behind it, up to HOLE_NS."""
+    paths = [tmp_path / f"agent.00000{number}.arrows" for number in (1, 2)]
+    record(paths[0], [facts(), storm(1, 3)], realtime_ns=str(WALL_NS + SECOND_NS))
+    assert write_hole(tmp_path / "agent.arrows", 2, opened(paths[0]), WALL_NS + HOLE_NS, Folder(tmp_path))
+    return paths
+
+
+def test_a_window_that_ends_in_the_hole_has_its_beginning(tmp_path: Path) -> None:
+    paths, end_ns = with_hole(tmp_path), 50 * SECOND_NS
+    (source,) = sources(*paths)
+    source.show(Span(WALL_NS, WALL_NS + end_ns))
+    rows = Batch.concat(list(source.batches(lambda: 0.0))).rows
+    assert (rows["kind"][-1], rows["start_ns"][-1], rows["ts_ns"][-1]) == (Kind.GAP, rows["ts_ns"][-2], end_ns)
+    (source,) = sources(*paths)
+    source.show(Span(WALL_NS + end_ns - 1, WALL_NS + end_ns))
+    assert Batch.concat(list(source.batches(lambda: 0.0))).only(Kind.GAP).rows["ts_ns"].tolist() == [end_ns]
+    (source,) = sources(*paths)
+    source.show(Span(WALL_NS, WALL_NS + SECOND_NS))
+    assert not Batch.concat(list(source.batches(lambda: 0.0))).has(Kind.GAP)
+    part = tmp_path / "part.arrows"
+    with part.open("wb") as file:
+        cut(sources(*paths)[0], Span(WALL_NS, WALL_NS + end_ns), file.fileno(), {"session": "a" * 32})
+    (source,) = sources(part)
+    gaps = Batch.concat(list(source.batches(lambda: 0.0))).only(Kind.GAP).rows
+    assert gaps["ts_ns"].tolist() == [end_ns] and source.span().end_ns == WALL_NS + end_ns
+
+
+def test_an_incident_is_of_the_run_that_had_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with_hole(store.path)
+    later = store.path / "agent.000003.arrows"
+    began = {"realtime_ns": str(WALL_NS + HOLE_NS), "session": "b" * 32}
+    record(later, [batch(fork(5, start_ns=HOLE_NS, ts_ns=HOLE_NS))], False, **began)
+    for file in store.path.iterdir():
+        os.utime(file, ns=(WALL_NS, WALL_NS))
+    incident = Incident(Trigger("exit_code = 77", before_s=1, after_s=200), WALL_NS + SECOND_NS, "kept")
+    path = path_for(incident, store)
+    keep(incident, path, store, Limits(9, 0), lambda _line: None)
+    (source,) = sources(path)
+    rows = Batch.concat(list(source.batches(lambda: 0.0))).rows
+    assert rows["tgid"][rows["kind"] == Kind.FORK].tolist() == [1001, 1002, 1003]
+    assert rows["ts_ns"][rows["kind"] == Kind.GAP].tolist() == [HOLE_NS]

@@ -88,7 +88,9 @@ def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Call
         sources = [source for source in parse() if source.span().meets(window)]
         if not sources:
             raise NstraceError(f"nothing was kept of {incident.name}", "keep more: [record] keep")
-        return f"{cut(sources[-1], window, file.fileno(), own)} rows"
+        began = [source for source in sources if source.span().begin_ns <= incident.at_ns]
+        source = began[-1] if began else sources[0]  # a recorder that was started again meanwhile knows nothing of it
+        return f"{cut(source, window, file.fileno(), own)} rows"
 
     say(f"incident: {into_file(write, path, force=False)}")
     _retire(path, limits.files)

@@ -13,6 +13,7 @@ from tracer.errors import NstraceError
 
 _NAME = "agent.lock"
 _PATIENCE_S, _LOOK_S = 5.0, 0.1  # one that was killed: its recorder ends by itself
+_MOST_S = 20.0  # so long it is waited for one that writes, and has much to write
 
 
 def take(folder: Path) -> int:
@@ -56,19 +57,30 @@ def say_settled(fd: int, until_ns: int) -> None:
 
 
 def have_written(folder: Path) -> bool:
-    """Have the agent, where one records there, write all until now. Whether it does: it is waited for. Raises
-    OSError."""
+    """Have the agent, where one records there, write all until now. Whether it has: it is waited for, longer while it
+    writes. Raises OSError."""
     now_ns, pid = time.time_ns(), holder(folder)
     if not pid:
         return False
     with contextlib.suppress(ProcessLookupError):  # it was killed; what is below it ends
         os.kill(pid, signal.SIGUSR1)
-    until = time.monotonic() + _PATIENCE_S
+    began_s = heard_s = time.monotonic()
+    seen = _bytes_in(folder)
     while os.stat(folder / _NAME).st_mtime_ns < now_ns:  # noqa: PTH116 - ns
-        if time.monotonic() >= until:
+        now_s = time.monotonic()
+        if now_s >= min(heard_s + _PATIENCE_S, began_s + _MOST_S):
             return False
+        before, seen = seen, _bytes_in(folder)
+        heard_s = now_s if seen != before else heard_s
         time.sleep(_LOOK_S / 10)
     return True
+
+
+def _bytes_in(folder: Path) -> int:
+    """How much the agent has written; one file may go meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(one.stat().st_size for one in os.scandir(folder) if one.is_file(follow_symlinks=False))
+    return 0
 
 
 def _pid_in(fd: int) -> int:

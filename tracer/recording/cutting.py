@@ -19,6 +19,7 @@ def cut(source: RecordedSource, window: Span, fd: int, own: Mapping[str, str]) -
     facts = {**source.recordings[0].metadata, **own, "part": "1", "realtime_ns": str(window.begin_ns)}
     writer = Writer(FileSink(os.dup(fd), "the recording"), facts, lambda: 0.0)  # a clock that stands: by size alone
     before: CarryOver | None = CarryOver()
+    source.show(Span(0, window.end_ns))
     for batch in source.batches(lambda: 0.0):
         times = batch.rows["ts_ns"].astype("int64")
         if before:
@@ -26,9 +27,7 @@ def cut(source: RecordedSource, window: Span, fd: int, own: Mapping[str, str]) -
             if (times >= begin_ns).any():
                 writer.take(before.snapshot(max(0, begin_ns)))
                 before = None
-        writer.take(batch.select((times >= begin_ns) & (times <= end_ns)))
-        if len(times) and times.min() > end_ns:
-            break
+        writer.take(batch.select(times >= begin_ns))
     if before:
         writer.take(before.snapshot(max(0, begin_ns)))
     writer.close(min(end_ns, source.recordings[-1].last_ns))

@@ -87,9 +87,14 @@ def of_this_host(wall_offset_ns: int, command: list[str]) -> dict[str, str]:
         "machine": system.machine,
         "kernel": system.release,
         "machine_id": hashlib.sha256(b"nstrace " + _line("/etc/machine-id").encode()).hexdigest()[:32],  # machine-id(5)
-        "boot_id": _line("/proc/sys/kernel/random/boot_id"),
+        "boot_id": this_boot(),
         "command": json.dumps(command),
     }
+
+
+def this_boot() -> str:
+    """The id of this boot (random(4)); "": it cannot be read."""
+    return _line("/proc/sys/kernel/random/boot_id")
 
 
 def _line(path: str) -> str:

@@ -24,6 +24,7 @@ from tracer.stream.schema import NO_CPU, STREAM_KINDS, Flag, Kind
 from tracer.stream.selection import Selection
 from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
+from tracer.stream.window import up_to, within
 from tracer.typed.moments import UNKNOWN_NS, Span
 from tracer.typed.targets import Target, TargetKind
 
@@ -50,6 +51,7 @@ class RecordedSource:
     targets: what it shows; (): everything that was recorded. is_all: no file that was asked for was left out.
     knows_what_follows: a container that its engine named late has its name in the rows before, too; set it to False for
     what the live stream has shown.
+    goes_on_ns: from when on (boottime) another stream goes on: where the files end before, a gap says so; 0: none does.
     passing: takes what the targets mean; returns the rows that are shown. choice: which batches are read; None: all.
     """
 
@@ -64,6 +66,7 @@ class RecordedSource:
         self._moves = CgroupMoves(partial(_cgroup_before, self._selection))
         self._held = Undecided(self._selection)
         self._from_ns, self._to_ns, self._reads_from_ns = 0, _FOREVER_NS, 0
+        self.goes_on_ns = 0
         self.on_progress: Callable[[], None] = lambda: None
         self.knows_what_follows = True
         self.choice: Choice | None = None
@@ -238,6 +241,8 @@ class RecordedSource:
         self.attribution.expects_names = False
         yield from self._held.settle()
         yield from self._held.give_up()
+        if (last_ns := self.recordings[-1].last_ns) < self.goes_on_ns:
+            yield _nobody_looked(last_ns, self.goes_on_ns)
 
     def _chosen_of(self, recording: Recording, before: Recording | None) -> Iterator[Batch]:
         for batch in self._batches_of(recording, before):
@@ -265,7 +270,7 @@ class RecordedSource:
 
     def _is_wanted_of(self, recording: Recording, whole: Whole) -> bool:
         """Whether any batch of a file may be wanted, but for what it repeats of the one before."""
-        in_window = whole.last_ns >= self._reads_from_ns and whole.begin_ns <= self._to_ns
+        in_window = self._is_in_window(whole)
         is_chosen = self.choice is None or whole.always > 0 or self.choice.has_any(recording)
         return whole.facts > 0 or (in_window and is_chosen)
 
@@ -276,15 +281,17 @@ class RecordedSource:
     def _is_wanted(self, recording: Recording, index: Index, goes_on: bool) -> bool:
         if index.carried and goes_on:
             return False
-        in_window = index.last_ns >= self._reads_from_ns and index.first_ns <= self._to_ns
         is_chosen = self.choice is None or index.always > 0 or self.choice.has(recording, index)
-        return index.facts > 0 or (in_window and is_chosen)
+        return index.facts > 0 or (self._is_in_window(index) and is_chosen)
+
+    def _is_in_window(self, says: Index | Whole) -> bool:
+        """Whether any of its rows may be in the window: a gap behind its end may have begun in it."""
+        begin_ns = says.first_ns if isinstance(says, Index) else says.begin_ns
+        return says.last_ns >= self._reads_from_ns and (begin_ns <= self._to_ns or says.always > 0)
 
     def _chosen(self, part: Batch) -> Iterator[Batch]:
-        wanted = np.ones(len(part), bool)
-        if self._has_window:
-            times = part.rows["ts_ns"]
-            wanted = (times >= self._reads_from_ns) & (times <= min(self._to_ns, _FOREVER_NS - 1))
+        part = up_to(part, self._to_ns)
+        wanted = within(part.rows, self._reads_from_ns, self._to_ns)
         if not self._selection.targets:
             yield reduce(part, wanted)
             return
@@ -328,11 +335,12 @@ def _goes_on(before: Recording, after: Recording) -> bool:
 
 
 def _missing_part(before: Recording, after: Recording) -> Batch:
-    """The row in place of missing parts of a rotated recording: how many events they had is not known."""
+    """The row in place of missing parts of a rotated recording."""
+    return _nobody_looked(before.last_ns, max(before.last_ns, after.facts.began_ns - after.facts.wall_offset_ns))
+
+
+def _nobody_looked(since_ns: int, until_ns: int) -> Batch:
+    """A row about a time of which nothing is here (boottime): how many events it had is not known."""
     row = np.zeros(1, EVENT)
-    row["kind"], row["cpu"] = Kind.GAP, NO_CPU
-    row["start_ns"], row["ts_ns"] = (
-        before.last_ns,
-        max(before.last_ns, after.facts.began_ns - after.facts.wall_offset_ns),
-    )
+    row["kind"], row["cpu"], row["start_ns"], row["ts_ns"] = Kind.GAP, NO_CPU, since_ns, until_ns
     return Batch(row)

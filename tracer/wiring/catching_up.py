@@ -76,7 +76,9 @@ def _serve(told: int, kept: KeptFiles, targets: Sequence[str], options: StreamOp
 
 
 def _show(until_ns: int, before: KeptFiles, targets: Sequence[str], options: StreamOptions) -> None:
+    from tracer.recording.metadata import this_boot
     from tracer.recording.multiple_runs import Runs, RunsView
+    from tracer.system.clock_offset import wall_offset_ns
     from tracer.text.times import precise
     from tracer.typed.moments import Span, parse_moment
     from tracer.wiring.conditions import let_pass, make_filter
@@ -86,19 +88,23 @@ def _show(until_ns: int, before: KeptFiles, targets: Sequence[str], options: Str
 
     kept = kept_files(lambda _line: None, before.begin)
     where, say, quiet = make_filter(options), sayer(options.quiet), replace(options, quiet=True)
+    boot_id, offset_ns = this_boot(), wall_offset_ns()
     sources = open_sources(kept.files, view_modules(options), targets_of(targets), say, kept)
     chosen: list[RecordedSource] = []
     for source in sources:
+        is_other_boot = source.recordings[0].facts.boot_id != boot_id
+        source.goes_on_ns = until_ns + (offset_ns - source.wall_offset_ns) * is_other_boot
         span = source.span()
-        window = Span(parse_moment(before.begin or "", span), until_ns + source.wall_offset_ns)
-        if window.meets(span):
-            source.show(window, with_living=True)
+        window = Span(parse_moment(before.begin or "", span), source.goes_on_ns + source.wall_offset_ns)
+        if window.meets(span) or source is sources[-1]:
+            source.show(window, with_living=window.meets(span))
             chosen.append(source)
-    last = sources[-1]
-    if last.recordings[-1].range_ns()[1] < until_ns:
-        say(f"nobody has looked since {precise(last.span().end_ns)}: no agent records now")
-    if not chosen:
-        return
+    last = chosen[-1]
+    for source in chosen[:-1]:
+        source.goes_on_ns = 0
+    if last.recordings[-1].range_ns()[1] < last.goes_on_ns:
+        why = "no agent records now" if kept.growing is None else "the agent is behind"
+        say(f"nobody has looked since {precise(last.span().end_ns)}: {why}")
     let_pass(where, chosen)
     with Ending() as ending:
         width = expected_width(targets)

@@ -33,13 +33,15 @@ _AGENT = "nstrace agent records for good: sudo nstrace agent install"
 @dataclass(frozen=True)
 class KeptFiles:
     """files: their names, the oldest first. growing: the one that is being written; None: none is. begin, end: the
-    times that were asked about, as `parse_moment` takes them; None: none was. are_kept: they are the agent's."""
+    times that were asked about, as `parse_moment` takes them; None: none was. are_kept: they are the agent's.
+    is_behind: it lives, and has not written all until now."""
 
     files: tuple[str, ...]
     growing: str | None
     begin: str | None
     end: str | None
     are_kept: bool = True
+    is_behind: bool = False
 
 
 def kept_files(
@@ -65,15 +67,19 @@ def kept_files(
     begin_ns = None if begin is None else _moment(begin, now)
     end_ns = None if end is None else parse_moment(end, replace(now, begin_ns=begin_ns or now.begin_ns))
     is_recent = end_ns is None or end_ns > now.end_ns - _NEAR_NS
-    lives = lock.have_written(folder) if is_recent else lock.holder(folder) is not None
+    has_written = is_recent and lock.have_written(folder)
+    lives = has_written or lock.holder(folder) is not None
     found = _listed(folder)
     chosen = about(found, begin_ns, end_ns, ahead)
     size = sum(one.bytes for one in chosen)
     hint = f" ({less} reads less)" if less and size >= _MUCH_BYTES else ""
     say(f"from the agent's recordings in {folder}: {counted(len(chosen), 'file')}, {size_text(size)}{hint}")
+    is_behind = is_recent and lives and not has_written
+    if is_behind:
+        say("the agent has not written all until now: the latest is missing")
     names = tuple(os.fspath(folder / one.name) for one in chosen)
     growing = names[-1] if lives and chosen[-1] == found[-1] else None
-    return KeptFiles(names, growing, _typed(begin_ns), _typed(end_ns))
+    return KeptFiles(names, growing, _typed(begin_ns), _typed(end_ns), is_behind=is_behind)
 
 
 def files_or_kept(

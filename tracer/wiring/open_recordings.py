@@ -161,7 +161,7 @@ def open_later(
             say(f"left out: {error.message}")
         sources = [RecordedSource(run, targets) for run in runs_of(recordings, say)]
         for source in sources:
-            source.is_all = not left_out
+            source.is_all = not left_out and not (kept and kept.is_behind)
         return sources
 
     return parse
