@@ -70,12 +70,12 @@ def store(tmp_path: Path) -> MortalStore:
     return MortalStore(fs.LocalFileSystem(), str(tmp_path / "archive"), "archive")
 
 
-def message_from(host: str, *batches: Batch, boot: str = "b0") -> Delivery:
+def message_from(host: str, *batches: Batch, boot: str = "b0", cluster: str = "test") -> Delivery:
     """A message that says what it wants, the first of its run."""
     said = passed_on(of_this_host(WALL_NS, ["nstrace", "record"]))
     rows = Batch.concat(batches)
-    origin = Origin("test", host, boot, f"{boot}-00000001", 1, 1, 0, len(rows))
-    return Delivery("test", host, sealed(origin, said, facts(), rows))
+    origin = Origin(cluster, host, boot, f"{boot}-00000001", 1, 1, 0, len(rows))
+    return Delivery(cluster, host, sealed(origin, said, facts(), rows))
 
 
 def publish(bench: Bench, batches: int = 14) -> list[Delivery]:

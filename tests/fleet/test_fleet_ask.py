@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from completions import bash
 from conftest import ROOT
 from logs import recorded
 from publishing import Bench, Memory
@@ -62,6 +63,7 @@ class Both:
             texts = [[json.loads(line) for line in text.splitlines()] for text in (alone, found)]
             for item in texts[0] + texts[1]:
                 item.pop("host", None)
+                item.pop("cluster", None)
             key = str if verb == "ps" else len
             assert sorted(texts[1], key=key) == sorted(texts[0], key=key), (verb, what, words)
         else:
@@ -135,6 +137,31 @@ def test_several_machines_of_one_name(boots: str, first: int, are_several: bool,
         write(store_of(str(archive)), [message_from("web1", storm(start, 10), boot=boot)])
     _found, notes = nstrace("fleet", "translate", "--from", archive, f"web1:{1000 + first}")
     assert ("web1: several machines are called so" in notes) == are_several
+
+
+def test_a_name_in_two_clusters_is_two_hosts(archive: Path) -> None:
+    for cluster, boot in (("eu", "a"), ("us", "b")):
+        write(store_of(str(archive)), [message_from("web1", storm(5, 10), boot=boot, cluster=cluster)])
+    found, notes = nstrace("fleet", "translate", "--from", archive, "web1:1007")
+    assert {line.split()[0] for line in found.splitlines()} == {"eu/web1", "us/web1"}
+    assert "several machines" not in notes
+    found, _notes = nstrace("fleet", "translate", "--json", "--from", archive, "--cluster", "us", "web1:1007")
+    assert [(one["cluster"], one["host"]) for one in map(json.loads, found.splitlines())] == [("us", "web1")]
+    found, _notes = nstrace("fleet", "summary", "--json", "--from", archive, "web1")
+    assert [json.loads(line)["cluster"] for line in found.splitlines()] == ["eu", "us"]
+    found, _notes = nstrace("fleet", "hosts", "--no-header", "--cluster", "eu", "--from", archive)
+    assert [line.split()[:2] for line in found.splitlines()] == [["web1", "eu"]]
+    _found, notes = nstrace("fleet", "ps", "--from", archive, "--cluster", "mars", code=3)
+    assert "none of these hosts is of the cluster 'mars'" in notes
+
+
+def test_hosts_and_their_containers_are_completed(tmp_path: Path, archive: Path) -> None:
+    for host, boot in (("web1", "a"), ("web2", "b"), ("db1", "c")):
+        write(store_of(str(archive)), [message_from(host, storm(5, 10), boot=boot)])
+    assert bash(f"nstrace fleet ps --from {archive} w") == ["web1", "web2"]
+    assert bash(f"nstrace fleet why --from {archive} ") == ["db1:", "web1:", "web2:"]
+    assert bash(f"nstrace fleet translate --from {archive} web1:w") == ["web"]  # bash keeps what stands before the :
+    assert bash(f"nstrace fleet ps --from {tmp_path}/none w") == bash("nstrace fleet ps w") == []
 
 
 def test_an_archive_in_s3(tmp_path: Path, bucket: tuple[str, Any]) -> None:

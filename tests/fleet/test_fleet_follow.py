@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from completions import bash
 from conftest import wait_for
 from engine_processes import children, name_of
 from publishing import Bench, Memory, Recorder
-from recordings import facts, storm
+from recordings import WALL_NS, facts, storm
 from servers import Nats, Process, nats, needs_server  # noqa: F401 - a fixture
 
 from tracer.errors import NstraceError
+from tracer.fleet.envelope import Origin, passed_on, sealed
 from tracer.fleet.hosts import Heard
 from tracer.fleet.merging import Merging, Shown, host_target, in_order
 from tracer.fleet.publisher import Whose
+from tracer.recording.metadata import of_this_host
 from tracer.stream.schema import EVENT_NAMES, Kind
 from tracer.wiring import fleet_follow
 from tracer.wiring.fleet_follow import _Watch
@@ -28,12 +31,12 @@ from tracer.wiring.fleet_follow import _Watch
 KINDS = frozenset(Kind[name.upper()] for name in EVENT_NAMES)
 
 
-def messages(folder: Path, host: str, starts: range) -> list[bytes]:
+def messages(folder: Path, host: str, starts: range, cluster: str = "test") -> list[bytes]:
     """What a host publishes of a storm; each message has the processes from one of these numbers on."""
     folder.mkdir()
     bench = Bench(folder, Memory())
     publisher = bench.start()
-    publisher._whose = Whose("test", host)
+    publisher._whose = Whose(cluster, host)
     recorder = Recorder(bench.spool)
     recorder.take(facts())
     for first in starts:
@@ -147,11 +150,50 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:
     assert {one.host for one in merging.due(1.0)} == {"web1"}
 
 
+def test_a_name_in_two_clusters_is_two_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clusters, lines = ("eu", "us"), list[bytes]()
+    monkeypatch.setattr(fleet_follow, "write", lines.append)
+    sent = {one: messages(tmp_path / one, "web1", range(1, 60, 10), one) for one in clusters}
+    merging, only = Merging([], 0.0), Merging([], 0.0, "us")
+    for pair in zip(*sent.values(), strict=True):
+        for cluster, payload in zip(clusters, pair, strict=True):
+            assert list(merging.take(cluster, "web1", payload, 0.0)) == []
+            assert list(only.take(cluster, "web1", payload, 0.0)) == []
+    shown = merging.due(1.0)
+    assert {(one.cluster, one.label) for one in shown[1:]} == {("eu", "eu/web1"), ("us", "us/web1")}
+    assert {(one.cluster, one.label) for one in only.due(1.0)} == {("us", "web1")}
+    fleet_follow._Screen(KINDS, as_json=True).show(shown)
+    found = [json.loads(line) for line in b"".join(lines).splitlines()]
+    assert [sum(one["cluster"] == cluster for one in found) for cluster in clusters] == [6 * 30, 6 * 30]
+    lines.clear()
+    fleet_follow._Screen(KINDS, as_json=False).show(shown)
+    assert b"".join(lines).count(b"HOST ") == 1
+
+
+@pytest.mark.parametrize(("boots", "who"), [("ab", "two machines"), ("aa", "two publishers of this machine")])
+def test_two_that_publish_under_one_name_are_said_once(boots: str, who: str) -> None:
+    def payload(run: int, sequence: int) -> bytes:
+        batch = storm(1 + 10 * sequence, 10)
+        said = passed_on(of_this_host(WALL_NS, ["nstrace", "record"]))
+        origin = Origin("test", "web1", boots[run], f"s{run}-00000001", sequence, 1, 0, len(batch))
+        return sealed(origin, said, facts(), batch)
+
+    merging = Merging([], 0.0)
+    said = [
+        take(merging, "web1", payload(run, sequence), 0.0)
+        for run, sequence in ((0, 1), (0, 2), (1, 7), (0, 3), (1, 8), (1, 8), (1, 10))
+    ]
+    line = f"web1: {who} publish under this name: each needs one of its own, or events are taken for those of the other"
+    assert said == [[], [], [], [line], [], [], ["web1: 1 message is missing"]]
+    assert sum(map(sum, [sizes([one]) for one in merging.due(1.0)])) >= 6 * 30
+
+
 def test_silence_is_said() -> None:
     said: list[str] = []
     watch = _Watch(Merging([host_target("web*")], 0.0), said.append)
     heard = Heard("test", "web1", 1, 30.0, 0, 5, 0, 0)
     watch.take([heard, heard._replace(host="db1"), heard._replace(host="web2", heard_ns=None)])
+    _Watch(Merging([], 0.0, "eu"), said.append).take([heard])  # of another cluster
     watch.take([heard])
     assert (
         len(said) == 2 and said[0].startswith("web1 is silent: last heard") and said[1] == "web2 is silent: never heard"
@@ -173,6 +215,17 @@ def processes(tmp_path: Path, nats: Nats) -> Iterator[list[Process]]:
     finally:
         for process in made:
             process.close()
+
+
+@needs_server
+def test_hosts_of_a_server_are_completed(tmp_path: Path, nats: Nats, processes: list[Process]) -> None:
+    for process in processes[:2]:
+        process.start()
+    line = f"nstrace fleet follow --nats {nats.urls}"
+    wait_for(lambda: bash(f"{line} we") == ["web1", "web2"])
+    assert bash(f"{line} --cluster de") == ["default"]
+    nats.kill(0)
+    assert bash(f"{line} we") == []
 
 
 @needs_server

@@ -15,28 +15,13 @@ from typing import Any
 import click
 import pytest
 from click.shell_completion import CompletionItem
+from completions import bash, raw
 from fake_engine import A, B, container, serving
 
 from tracer.cli import VERBS
 from tracer.wiring import completing
 
 ROOT = Path(__file__).parents[2]
-
-
-def bash(line: str, **environment: str) -> list[str]:
-    """What bash is offered for this line."""
-    return [item.removeprefix("plain,") for item in " ".join(raw(line, **environment)).split()]
-
-
-def raw(line: str, **environment: str) -> list[str]:
-    """The lines that a shell is answered with."""
-    variables = {"COMP_LINE": line, "COMP_BREAKS": " \t\n\"'><=;|&(:", "_NSTRACE_COMPLETE": "bash_complete"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tracer"], capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "DOCKER_HOST": "unix:///nowhere/sock", **variables, **environment},
-    )  # fmt: skip
-    assert (done.stderr, done.returncode) == ("", 0)
-    return done.stdout.splitlines()
 
 
 def test_verbs_and_options() -> None:

@@ -13,6 +13,7 @@ import click
 from tracer.commands import fleet_ask, fleet_join
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
+from tracer.wiring.fleet_completing import complete_host
 from tracer.wiring.result_options import Result, result_options
 
 if TYPE_CHECKING:
@@ -287,9 +288,10 @@ _FROM = click.option("--from", "where", metavar="DIR|s3://BUCKET/PATH", help="An
 @command.command("hosts")
 @server_options
 @_FROM
+@fleet_ask.cluster_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object for each host.")
 @click.option("--no-header", is_flag=True, help="Leave out the header line.")
-def hosts(access: Callable[[], Access], where: str | None, as_json: bool, no_header: bool) -> int:
+def hosts(access: Callable[[], Access], where: str | None, cluster: str | None, as_json: bool, no_header: bool) -> int:
     """List the hosts: who publishes and when it was last heard, or with --from what an archive has of each.
 
     A host is silent that has not said for 90 s that it lives. GAPS: what its publisher could not send any more since
@@ -300,9 +302,9 @@ def hosts(access: Callable[[], Access], where: str | None, as_json: bool, no_hea
 
     check_library("nats", "fleet")
     if where is not None:
-        archived_table(where, as_json, no_header)
+        archived_table(where, cluster, as_json, no_header)
     else:
-        heard_table(access(), as_json, no_header)
+        heard_table(access(), cluster, as_json, no_header)
     return 0
 
 
@@ -333,8 +335,8 @@ def sql(where: str, query: str, result: Result) -> int:
 
 @command.command("follow")
 @server_options
-@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...")
-@click.option("--cluster", default="*", help="The hosts of this cluster alone. Default: of all.")
+@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...", shell_complete=complete_host)
+@fleet_ask.cluster_option
 @click.option("--events", metavar="LIST", help="Events to show, as in follow.")
 @click.option(
     "--delay",
@@ -346,7 +348,7 @@ def sql(where: str, query: str, result: Result) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def follow(
-    access: Callable[[], Access], targets: tuple[str, ...], cluster: str, events: str | None, delay: str,
+    access: Callable[[], Access], targets: tuple[str, ...], cluster: str | None, events: str | None, delay: str,
     as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Show what hosts publish as it comes, merged by time, until a signal ends it.
@@ -373,7 +375,7 @@ def follow(
     from tracer.fleet.merging import host_target
 
     wanted = [host_target(text) for text in targets]
-    cluster = cluster if cluster == "*" else name_of("cluster", cluster)
+    cluster = "*" if cluster is None else name_of("cluster", cluster)
     found = access()
     with until_interrupted():
         follow_hosts(

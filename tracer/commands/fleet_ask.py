@@ -10,6 +10,7 @@ import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.completing import complete_file
+from tracer.wiring.fleet_completing import complete_cluster, complete_host, complete_host_and_what
 from tracer.wiring.printing import output_options, table_options
 from tracer.wiring.windows import window_options
 from tracer.wiring.zones import time_option
@@ -23,16 +24,22 @@ archive_option = click.option(
     "--from", "where", metavar="DIR|s3://BUCKET/PATH", required=True, shell_complete=complete_file,
     help="The archive. A server's messages cannot answer: they do not tell who lived before them.",
 )  # fmt: skip
+cluster_option = click.option(
+    "--cluster",
+    metavar="NAME",
+    shell_complete=complete_cluster,
+    help="The hosts of this cluster alone. Default: of all.",
+)
 _at_option = click.option("--at", metavar="TIME", help="As of 14:03:05, 10m ago, ...; default: the host's last event.")
 
 
-def _asked(where: str, texts: Sequence[str], ask: Ask[Any], quiet: bool) -> Answers:
+def _asked(where: str, cluster: str | None, texts: Sequence[str], ask: Ask[Any], quiet: bool) -> Answers:
     from tracer.commands.fleet import check_library
     from tracer.wiring.fleet_answers import ask_hosts
     from tracer.wiring.open_recordings import sayer
 
     check_library("nats", "fleet")
-    return ask_hosts(where, texts, ask, sayer(quiet))
+    return ask_hosts(where, cluster, texts, ask, sayer(quiet))
 
 
 def _print(answers: Answers, as_json: bool) -> None:
@@ -44,15 +51,16 @@ def _print(answers: Answers, as_json: bool) -> None:
 
 
 @click.command("ps")
-@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...")
+@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...", shell_complete=complete_host)
 @archive_option
+@cluster_option
 @_at_option
 @click.option("--pids", is_flag=True, help="Add a column with all PIDs of each process, host first.")
 @table_options("host PIDs")
 @time_option
 def ps(
-    targets: tuple[str, ...], where: str, at: str | None, pids: bool, output: str, as_json: bool, quiet: bool,
-    no_header: bool, no_trunc: bool,
+    targets: tuple[str, ...], where: str, cluster: str | None, at: str | None, pids: bool, output: str,
+    as_json: bool, quiet: bool, no_header: bool, no_trunc: bool,
 ) -> None:  # fmt: skip
     """List the processes of many hosts at a moment, each with its host.
 
@@ -65,13 +73,13 @@ def ps(
     """
     from tracer.wiring.fleet_answers import processes_at
 
-    answers = _asked(where, targets, processes_at(at), quiet)
+    answers = _asked(where, cluster, targets, processes_at(at), quiet)
     if as_json or output == "json":
         from tracer.views.objects import json_line, process_object
         from tracer.wiring.fleet_answers import with_host
 
-        for host, found in answers.of_hosts:
-            sys.stdout.writelines(with_host(host, json_line(process_object(one, str))) for one in found.entries)
+        for asked, found in answers.of_hosts:
+            sys.stdout.writelines(with_host(asked, json_line(process_object(one, str))) for one in found.entries)
     elif quiet:
         for _host, found in answers.of_hosts:
             sys.stdout.writelines(f"{entry.numbers[0]}\n" for entry in found.entries)
@@ -79,7 +87,7 @@ def ps(
         from tracer.views.table import OfHost, hosts_table
         from tracer.wiring.printing import line_width, write_table
 
-        hosts = [OfHost(host, found.census, found.entries, found.moment_ns) for host, found in answers.of_hosts]
+        hosts = [OfHost(asked.label, found.census, found.entries, found.moment_ns) for asked, found in answers.of_hosts]
         write_table(hosts_table(hosts, str, pids=pids, line_width=line_width(no_trunc)), no_header)
     for _host, found in answers.of_hosts:
         found.say_the_rest()
@@ -88,14 +96,22 @@ def ps(
 
 
 @click.command("translate")
-@click.argument("procs", nargs=-1, required=True, metavar="HOST:PROC...")
+@click.argument("procs", nargs=-1, required=True, metavar="HOST:PROC...", shell_complete=complete_host_and_what)
 @archive_option
+@cluster_option
 @click.option("--at", metavar="TIME", help="The process that had the PID at TIME. Default: all that ever had it.")
 @click.option("--during", metavar="A..B", help="All processes that had the PID between two times (14:03..+5m).")
 @output_options
 @time_option
 def translate(
-    procs: tuple[str, ...], where: str, at: str | None, during: str | None, output: str, as_json: bool, quiet: bool
+    procs: tuple[str, ...],
+    where: str,
+    cluster: str | None,
+    at: str | None,
+    during: str | None,
+    output: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Translate a PID in a container of a host to the PID on the host and back.
 
@@ -118,7 +134,7 @@ def translate(
     def show(found: Any) -> str:
         return json_line(json_object(found, str)) if as_json else block(found, str, None)
 
-    _print(_asked(where, procs, translations(at, during, show), quiet), as_json)
+    _print(_asked(where, cluster, procs, translations(at, during, show), quiet), as_json)
 
 
 def _require_what(texts: Sequence[str], example: str) -> None:
@@ -129,13 +145,16 @@ def _require_what(texts: Sequence[str], example: str) -> None:
 
 
 @click.command("why")
-@click.argument("what", metavar="HOST:CONTAINER|HOST:PROC")
+@click.argument("what", metavar="HOST:CONTAINER|HOST:PROC", shell_complete=complete_host_and_what)
 @archive_option
+@cluster_option
 @click.option("--at", metavar="TIME", help="The last end until TIME.")
 @click.option("--all", "is_all", is_flag=True, help="All ends, by cause; of one CONTAINER, or with HOST alone of all.")
 @output_options
 @time_option
-def why(what: str, where: str, at: str | None, is_all: bool, output: str, as_json: bool, quiet: bool) -> None:
+def why(
+    what: str, where: str, cluster: str | None, at: str | None, is_all: bool, output: str, as_json: bool, quiet: bool
+) -> None:
     """Show why the last life of a container ended on a host, or a process: how, who sent the signal, what happened
     before.
 
@@ -150,17 +169,25 @@ def why(what: str, where: str, at: str | None, is_all: bool, output: str, as_jso
     if not is_all:
         _require_what([what], "web1:shop")
     as_json = as_json or output == "json"
-    _print(_asked(where, [what], reasons(at, is_all, as_json), quiet), as_json)
+    _print(_asked(where, cluster, [what], reasons(at, is_all, as_json), quiet), as_json)
 
 
 @click.command("summary")
-@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...")
+@click.argument("targets", nargs=-1, metavar="[HOST[:TARGET]]...", shell_complete=complete_host)
 @archive_option
+@cluster_option
 @window_options()
 @output_options
 @time_option
 def summary(
-    targets: tuple[str, ...], where: str, since: str | None, until: str | None, output: str, as_json: bool, quiet: bool
+    targets: tuple[str, ...],
+    where: str,
+    cluster: str | None,
+    since: str | None,
+    until: str | None,
+    output: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Count what happened on many hosts: for each host and container, as nstrace summary counts its own recordings.
 
@@ -174,7 +201,7 @@ def summary(
     from tracer.wiring.fleet_answers import summaries
 
     as_json = as_json or output == "json"
-    answers = _asked(where, targets, summaries(since, until, as_json), quiet)
+    answers = _asked(where, cluster, targets, summaries(since, until, as_json), quiet)
     if as_json:
         sys.stdout.writelines(text for _host, text in answers.of_hosts)  # which have the host
         if answers.failure:

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from tracer.commands.fleet_ask import archive_option
+from tracer.commands.fleet_ask import archive_option, cluster_option
 from tracer.wiring.completing import complete_file
 from tracer.wiring.joining import check_columns, lag_option, summary, time_option, write_pieces
 from tracer.wiring.result_options import Result, result_options
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.command("join")
 @click.argument("log", metavar="LOG", shell_complete=complete_file)
 @archive_option
+@cluster_option
 @click.option(
     "--on", "on", required=True, metavar="COLUMNS",
     help="The columns with the host and a PID of it (HOST,PID); or the host, a container's name or ID, and a PID in it"
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 @lag_option
 @result_options
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
-def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: Result, quiet: bool) -> None:
+def join(
+    log: str, where: str, cluster: str | None, on: str, time_column: str, lag_s: float, result: Result, quiet: bool
+) -> None:
     """Add to each line of LOG, a CSV or Parquet file about many hosts, the process that it is about: who had the number
     on that host when the line was written.
 
@@ -60,16 +63,17 @@ def join(log: str, where: str, on: str, time_column: str, lag_s: float, result: 
     form, say, fd = result.form(), sayer(quiet), log_file.open_log(log)
     with archive_room(where, result) as (room, give_up):
         result.give(
-            lambda file: _write(where, fd, log, columns, round(lag_s * 1e9), form, file, say, room),
+            lambda file: _write((where, cluster), fd, log, columns, round(lag_s * 1e9), form, file, say, room),
             lambda: None, None, quiet, give_up,
         )  # fmt: skip
 
 
 def _write(
-    where: str, fd: int, name: str, columns: Columns, lag_ns: int, form: Form, file: IO[bytes],
+    archive: tuple[str, str | None], fd: int, name: str, columns: Columns, lag_ns: int, form: Form, file: IO[bytes],
     say: Callable[[str], None], room: Room,
 ) -> str:  # fmt: skip
-    """Write the joined lines. Gives how many there are, in words."""
+    """Write the joined lines. archive: its place, and whose hosts. Gives how many there are, in words."""
+    where, cluster = archive
     from tracer.ask.database import connect, use_all_cpus
     from tracer.ask.log_file import read_log
     from tracer.fleet.archive_store import store_of
@@ -83,7 +87,7 @@ def _write(
     database = connect(room)
     use_all_cpus(database)
     with errors_of(where):
-        join = LogRows(database, store_of(where), columns, lag_ns)
+        join = LogRows(database, store_of(where), columns, lag_ns, cluster)
         pieces = map(join.joined, table.pieces)
         first = next(pieces, None)
         first = join.joined(table.schema.empty_table()) if first is None else first

@@ -7,9 +7,10 @@ is known by when each process began and ended, however long before that was. Wha
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from tracer.ask.database import connect, errors_of
 from tracer.errors import NstraceError
@@ -59,20 +60,33 @@ class About:
 
 
 class ArchivedHost:
-    """The host of this name. Raises OSError where the archive cannot be read, and so do the methods."""
+    """The host of this name, of any cluster. Raises OSError where the archive cannot be read, and so do the methods."""
 
     def __init__(self, store: Store, host: str) -> None:
-        self.host, self._name = host, f"{store.name} of {host}"
+        self.host, self.cluster, self._name = host, "*", f"{store.name} of {host}"
         self._database = connect()
         for table, schema in _SCHEMAS.items():
             self._database.register(f"_{table}", store.dataset(files_of(store, table, host), schema))
 
+    def of_clusters(self) -> list[Self]:
+        """The hosts of this name, of each cluster the one that it has, in order."""
+        found = []
+        for (cluster,) in self._rows("select distinct cluster from _batches order by 1"):
+            one = copy.copy(self)
+            one.cluster = cluster
+            found.append(one)
+        return found
+
     def runs(self) -> list[Run]:
         """Its runs that have events, in order of their beginning."""
-        rows = self._rows("""
+        rows = self._rows(
+            """
             select boot, run, epoch_ns(min(first_time)), epoch_ns(max(last_time)), count(distinct message),
                    max(message) - count(distinct message), sum(gaps), sum(lost)
-            from _batches group by boot, run having min(first_time) is not null order by min(first_time), run""")
+            from _batches where ? in ('*', cluster)
+            group by boot, run having min(first_time) is not null order by min(first_time), run""",
+            [self.cluster],
+        )
         return [Run(boot, run, Span(begin, end), *counts) for boot, run, begin, end, *counts in rows]
 
     def listed_ns(self, run: Run) -> int:

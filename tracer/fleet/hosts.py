@@ -44,6 +44,12 @@ class Heard(NamedTuple):
         return self.heard_ns is None or now_ns - self.heard_ns > SILENT_TIMES * self.every_s * _SECOND_NS
 
 
+async def known_hosts(connection: Connection) -> list[tuple[str, str]]:
+    """The clusters and hosts of which the server has a sign of life, in order. Raises Unavailable, Refused."""
+    async with connection.jetstream() as stream:
+        return sorted(map(_names, await _subjects(stream, ALIVE)))
+
+
 async def heard_hosts(connection: Connection) -> list[Heard]:
     """All hosts that the server knows, in order. Raises Unavailable, Refused."""
     async with connection.jetstream() as stream:

@@ -44,14 +44,25 @@ class Columns(NamedTuple):
 
 class LogRows:
     """database: an empty one. lag_ns: how long after it was written a line gets its time, at the most. counts: how many
-    lines have an answer (""), and how many not, by why. Raises OSError where the archive cannot be read."""
+    lines have an answer (""), and how many not, by why. cluster: whose hosts are meant; None: those of all. Raises
+    OSError where the archive cannot be read."""
 
-    def __init__(self, database: duckdb.DuckDBPyConnection, store: Store, columns: Columns, lag_ns: int) -> None:
+    def __init__(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        store: Store,
+        columns: Columns,
+        lag_ns: int,
+        cluster: str | None = None,
+    ) -> None:
         self._database, self._columns, self._lag_ns = database, columns, lag_ns
         self._width_ns = 0  # that the tables are made for
         self.counts: Counter[str] = Counter()
         schemas = {PROCESSES: PROCESS_SCHEMA, EVENTS: EVENT_SCHEMA, BATCHES: BATCH_SCHEMA}
-        open_tables(database, {name: store.dataset(files_of(store, name), schema) for name, schema in schemas.items()})
+        rows = {name: store.dataset(files_of(store, name), schema) for name, schema in schemas.items()}
+        if cluster is not None:
+            rows = {name: table.filter(pc.field("cluster") == cluster) for name, table in rows.items()}
+        open_tables(database, rows)
         with errors_of(""):
             ((begin_ns, end_ns),) = database.execute("select min(began), max(ended) from runs").fetchall()
         self._years = range(year(begin_ns or 0), year(end_ns or 0) + 1)

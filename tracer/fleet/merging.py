@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.fleet.envelope import content, opened
+from tracer.fleet.names import Labels
 from tracer.recording.frames import Damaged
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import Batch, of_kind
 from tracer.stream.schema import NOTE_KINDS
 from tracer.stream.selection import Selection
 from tracer.typed.targets import Target, TargetKind, parse_target
+
+_MAX_RUNS = 4  # of a host that are known
 
 
 class HostTarget(NamedTuple):
@@ -40,9 +43,12 @@ def host_target(text: str) -> HostTarget:
 
 
 class Shown(NamedTuple):
-    """Rows of one host that follow each other, to be shown. run: which run of its recorder they are of."""
+    """Rows of one host that follow each other, to be shown. label: what it is called for people. run: which run of its
+    recorder they are of."""
 
+    cluster: str
     host: str
+    label: str
     run: str
     batch: Batch
     containers: Attribution
@@ -61,46 +67,56 @@ class _Held(NamedTuple):
 
 
 class Merging:
-    """Receives messages. targets: what is shown; (): everything. delay_s: how long a message waits at the most."""
+    """Receives messages. targets: what is shown; (): everything. delay_s: how long a message waits at the most.
+    cluster: whose hosts are shown; "*": those of all. labels: what hosts are called for people."""
 
-    def __init__(self, targets: Sequence[HostTarget], delay_s: float) -> None:
-        self._targets, self._delay_s = targets, delay_s
-        self._hosts: dict[str, _Host] = {}
+    def __init__(self, targets: Sequence[HostTarget], delay_s: float, cluster: str = "*") -> None:
+        self._targets, self._delay_s, self._cluster = targets, delay_s, cluster
+        self._hosts: dict[tuple[str, str], _Host] = {}
         self._held: list[_Held] = []
+        self.labels = Labels()
 
-    def means(self, host: str) -> bool:
+    def means(self, cluster: str, host: str) -> bool:
         """Whether anything of this host is shown."""
-        return not self._targets or any(fnmatchcase(host, one.host) for one in self._targets)
+        is_mine = self._cluster in ("*", cluster)
+        return is_mine and (not self._targets or any(fnmatchcase(host, one.host) for one in self._targets))
 
     def take(self, cluster: str, host: str, payload: bytes, now: float) -> Iterator[str]:
-        """A message that has come now. Gives lines for people: what is wrong with it, what is missing before it."""
-        if not self.means(host):
+        """A message that has come now. Gives lines for people: what is wrong with it, what is missing before it, and
+        that another machine has the same name."""
+        if not self.means(cluster, host):
             return
+        label = self.labels.of(cluster, host)
         try:
-            found = opened(payload, host)
+            found = opened(payload, label)
             if (found.origin.cluster, found.origin.host) != (cluster, host):
                 raise Damaged("it is of another host than its subject says")
             facts, rows = content(found)
         except Damaged as error:
-            yield f"{host}: a message cannot be read: {error}"
+            yield f"{label}: a message cannot be read: {error}"
             return
-        run, sequence = found.origin.run, found.origin.sequence
-        before = self._hosts.get(host)
-        if before is None or before.run != run:
-            mine = [one.target for one in self._targets if fnmatchcase(host, one.host)]
-            is_all = not mine or None in mine
-            before = _Host(run, () if is_all else tuple(one for one in mine if one is not None))
-            self._hosts[host] = before
-        elif sequence <= before.sequence:
+        if (cluster, host) not in self._hosts:
+            self._hosts[cluster, host] = _Host(self._targets_of(host))
+        publisher = self._hosts[cluster, host]
+        run, sequence = publisher.run(found.origin.run, found.origin.boot), found.origin.sequence
+        is_new = run.sequence == 0
+        if sequence <= run.sequence:
             return  # it was there already
-        elif sequence > before.sequence + 1:
-            count = sequence - before.sequence - 1
-            yield f"{host}: {count} message{'s are' if count > 1 else ' is'} missing"
-        before.sequence = sequence
+        if not is_new and sequence > run.sequence + 1:
+            count = sequence - run.sequence - 1
+            yield f"{label}: {count} message{'s are' if count > 1 else ' is'} missing"
+        run.sequence = sequence
+        if why := publisher.namesake(run, is_new):
+            yield f"{label}: {why}"
         offset_ns = found.recording.facts.wall_offset_ns
-        for batch in before.shown(facts, rows):
-            shown = Shown(host, run, batch, before.attribution, offset_ns)
+        for batch in run.shown(facts, rows):
+            shown = Shown(cluster, host, label, found.origin.run, batch, run.attribution, offset_ns)
             self._held.append(_Held(now + self._delay_s, shown, int(batch.rows["ts_ns"].max()) + offset_ns))
+
+    def _targets_of(self, host: str) -> tuple[Target, ...]:
+        """What is shown of a host; (): all."""
+        mine = [one.target for one in self._targets if fnmatchcase(host, one.host)]
+        return () if None in mine else tuple(one for one in mine if one is not None)
 
     def due(self, now: float) -> list[Shown]:
         """What is to be shown now, in the order of `in_order`: what has waited long enough, and what was before it."""
@@ -125,10 +141,38 @@ class Merging:
 
 
 class _Host:
-    """One run of a host. sequence: of its latest message."""
+    """What publishes under one name: run after run, for a machine has one at a time. targets: what is shown."""
 
-    def __init__(self, run: str, targets: tuple[Target, ...]) -> None:
-        self.run, self.sequence = run, 0
+    def __init__(self, targets: tuple[Target, ...]) -> None:
+        self._targets = targets
+        self._runs: dict[str, _Run] = {}
+        self._latest: _Run | None = None
+        self._is_said = False
+
+    def run(self, name: str, boot: str) -> _Run:
+        """One of its runs; of those that it had before, the latest are known."""
+        if name not in self._runs:
+            if len(self._runs) >= _MAX_RUNS:
+                del self._runs[next(iter(self._runs))]
+            self._runs[name] = _Run(boot, self._targets)
+        return self._runs[name]
+
+    def namesake(self, run: _Run, is_new: bool) -> str:
+        """Said once: that a run goes on though another one has begun behind it, so that there are two publishers; "":
+        it is not so. run: that has a message; is_new: its first one."""
+        before, self._latest = self._latest, run
+        if self._is_said or before is None or before is run or is_new:
+            return ""
+        self._is_said = True
+        who = "two publishers of this machine" if before.boot == run.boot else "two machines"
+        return f"{who} publish under this name: each needs one of its own, or events are taken for those of the other"
+
+
+class _Run:
+    """One run of a host. sequence: of its latest message; 0: there is none yet."""
+
+    def __init__(self, boot: str, targets: tuple[Target, ...]) -> None:
+        self.boot, self.sequence = boot, 0
         self.attribution = Attribution()
         self._selection = Selection(targets, self.attribution) if targets else None
 

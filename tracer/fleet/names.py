@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from urllib.parse import quote, unquote
 
 PREFIX = "nstrace.v1"
@@ -12,6 +13,20 @@ STREAMS = {EVENTS: "nstrace-events", ALIVE: "nstrace-alive"}
 """The names of the streams of JetStream, by the last token of their subjects."""
 MAX_NAME_BYTES = 128
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+class Labels:
+    """What hosts are called for people: by their names, and with the cluster ahead where several clusters have one of a
+    name."""
+
+    def __init__(self) -> None:
+        self._clusters: defaultdict[str, set[str]] = defaultdict(set)
+
+    def of(self, cluster: str, host: str) -> str:
+        """The label of a host, which is known from now on."""
+        clusters = self._clusters[host]
+        clusters.add(cluster)
+        return host if len(clusters) == 1 else f"{cluster}/{host}"
 
 
 def is_name(text: str) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tracer.containers.names import Names
 
 _LIMIT_S, _AGAIN_S = 0.3, 0.02  # a user who has pressed a key does not wait longer
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label is untrusted, and becomes part of a command line
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+=-]*")  # a label is untrusted, and becomes part of a command line
 
 
 def complete_verb(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -50,7 +50,7 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     for folder in os.get_exec_path():
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             found.update(entry.name for entry in entries if entry.name.startswith(incomplete))
-    return [CompletionItem(name) for name in sorted(found) if _WORD.fullmatch(name)]
+    return [CompletionItem(name) for name in sorted(found) if WORD.fullmatch(name)]
 
 
 def complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
@@ -83,25 +83,28 @@ def _in_time(
     from tracer.system.privileges import drop_but_look
 
     found: list[CompletionItem[str]] = []
-    with contextlib.suppress(Exception), _alarm(), contextlib.closing(Names()) as names:
+    with in_time(_LIMIT_S), contextlib.closing(Names()) as names:
         names.prepare()
         drop_but_look()
         for item in offer(names, incomplete):
-            if item.value.startswith(incomplete) and _WORD.fullmatch(item.value):
+            if item.value.startswith(incomplete) and WORD.fullmatch(item.value):
                 item.help = safe_text(item.help or "") or None  # an image's name, in a protocol of lines
                 found.append(item)
     return found
 
 
 @contextlib.contextmanager
-def _alarm() -> Iterator[None]:
+def in_time(seconds: float) -> Iterator[None]:
+    """Ends what is done in it when the time is over, or something fails: what was found by then counts."""
+
     def late(_number: int, _frame: object) -> None:
         raise TimeoutError
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, _LIMIT_S, _AGAIN_S)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
+    with contextlib.suppress(Exception):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)

@@ -16,6 +16,7 @@ from tracer.wiring.fleet_hosts import LAZY, errors_of
 
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
+    from tracer.fleet.archive_store import Store
     from tracer.fleet.archived_host import ArchivedHost, Run
     from tracer.recording.source import RecordedSource
     from tracer.wiring.process_lists import Gathered
@@ -27,7 +28,7 @@ Ask = Callable[["ArchivedHost", tuple[str, ...], Say], Callable[[], T]]
 answers, when privileges are gone: until then no message is looked into."""
 _USED = (
     *LAZY,
-    "tokenize",
+    *("tokenize", "tracer.fleet.archived_host", "tracer.fleet.names"),
     *("tracer.past.translation", "tracer.past.why", "tracer.recording.census", "tracer.recording.multiple_runs"),
     *("tracer.recording.once", "tracer.recording.past", "tracer.recording.questions", "tracer.recording.row_filter"),
     *("tracer.stream.lives", "tracer.stream.table", "tracer.stream.tally", "tracer.text.hints"),
@@ -38,38 +39,47 @@ _USED = (
 _TRIED = (ExitCode.NO_TARGET, ExitCode.FAILURE, ExitCode.USAGE)  # with these a host has no answer, and others may
 
 
+class Asked(NamedTuple):
+    """A host that was asked. label: what it is called for people."""
+
+    cluster: str
+    host: str
+    label: str
+
+
 class Answers(NamedTuple):
     """What hosts have answered, in order; failure: what is to be raised when that was printed."""
 
-    of_hosts: list[tuple[str, Any]]
+    of_hosts: list[tuple[Asked, Any]]
     failure: NstraceError | None
 
     def lines(self) -> str:
         """Answers that are text, each line with its host."""
-        fits = max((width(safe_text(host)) for host, _text in self.of_hosts), default=0)
+        fits = max((width(safe_text(asked.label)) for asked, _text in self.of_hosts), default=0)
         return "".join(
-            f"{pad(safe_text(host), fits)} {line}".rstrip() + "\n"
-            for host, text in self.of_hosts
+            f"{pad(safe_text(asked.label), fits)} {line}".rstrip() + "\n"
+            for asked, text in self.of_hosts
             for line in text.splitlines()
         )
 
     def objects(self) -> str:
         """Answers that are JSON lines, each with its host."""
-        return "".join(with_host(host, line) for host, text in self.of_hosts for line in text.splitlines(keepends=True))
+        return "".join(
+            with_host(asked, line) for asked, text in self.of_hosts for line in text.splitlines(keepends=True)
+        )
 
 
-def with_host(host: str, line: str) -> str:
-    """A line of JSON, which has no member host, with one ahead."""
+def with_host(asked: Asked, line: str) -> str:
+    """A line of JSON, which has no members host and cluster, with them ahead."""
     from tracer.views.objects import json_line
 
-    return f"{json_line({'host': host}).rstrip()[:-1]},{line[1:]}"
+    return f"{json_line({'host': asked.host, 'cluster': asked.cluster}).rstrip()[:-1]},{line[1:]}"
 
 
-def ask_hosts(where: str, texts: Sequence[str], ask: Ask[T], say: Say) -> Answers:
-    """The answers of the hosts that HOST[:WHAT] mean, of all without any. Privileges are given up. Raises NstraceError
-    where no host has an answer."""
+def ask_hosts(where: str, cluster: str | None, texts: Sequence[str], ask: Ask[T], say: Say) -> Answers:
+    """The answers of the hosts that HOST[:WHAT] mean, of all without any. cluster: theirs; None: any. Privileges are
+    given up. Raises NstraceError where no host has an answer."""
     from tracer.fleet.archive_store import store_of
-    from tracer.fleet.archived_host import ArchivedHost, hosts_in
     from tracer.fleet.archiving import give_up_root
     from tracer.system import imports
     from tracer.system.privileges import drop
@@ -77,17 +87,17 @@ def ask_hosts(where: str, texts: Sequence[str], ask: Ask[T], say: Say) -> Answer
     imports.load(*_USED)
     give_up_root(where, is_new=False)
     store, tries = store_of(where), _Tries()
-    asked: list[tuple[str, Callable[[], T]]] = []
+    asked: list[tuple[Asked, Callable[[], T]]] = []
     with errors_of(where):
-        for host, whats in _meant(hosts_in(store), texts, where).items():
-            with tries.of(host):
-                asked.append((host, ask(ArchivedHost(store, host), tuple(whats), partial(_say_of, host, say))))
+        for whom, host, whats in _asked(store, cluster, texts, where):
+            with tries.of(whom):
+                asked.append((whom, ask(host, tuple(whats), partial(_say_of, whom, say))))
         store.close()
     drop()
-    answers: list[tuple[str, T]] = []
-    for host, answer in asked:
-        with tries.of(host):
-            answers.append((host, answer()))
+    answers: list[tuple[Asked, T]] = []
+    for whom, answer in asked:
+        with tries.of(whom):
+            answers.append((whom, answer()))
     if not answers:
         raise _all_of(tries.failures)
     unknown = [failure for failure in tries.failures if failure.exit_code == ExitCode.FAILURE]
@@ -97,6 +107,25 @@ def ask_hosts(where: str, texts: Sequence[str], ask: Ask[T], say: Say) -> Answer
     return Answers(answers, _all_of(unknown) if unknown else None)
 
 
+def _asked(
+    store: Store, cluster: str | None, texts: Sequence[str], where: str
+) -> list[tuple[Asked, ArchivedHost, list[str]]]:
+    """The hosts that are asked, and what about. Raises NstraceError where there are none."""
+    from tracer.fleet.archived_host import ArchivedHost, hosts_in
+    from tracer.fleet.names import Labels
+
+    labels, found = Labels(), list[tuple[ArchivedHost, list[str]]]()
+    for name, whats in _meant(hosts_in(store), texts, where).items():
+        named = ArchivedHost(store, name).of_clusters()
+        found += [(host, whats) for host in named if cluster in (None, host.cluster)]
+    if not found:
+        hint = "nstrace fleet hosts lists them with their clusters"
+        raise NstraceError(f"none of these hosts is of the cluster {cluster!r}", hint, ExitCode.NO_TARGET)
+    for host, _whats in found:
+        labels.of(host.cluster, host.host)
+    return [(Asked(one.cluster, one.host, labels.of(one.cluster, one.host)), one, whats) for one, whats in found]
+
+
 class _Tries:
     """Collects the errors of hosts that have no answer: others may."""
 
@@ -104,18 +133,18 @@ class _Tries:
         self.failures: list[NstraceError] = []
 
     @contextmanager
-    def of(self, host: str) -> Iterator[None]:
+    def of(self, asked: Asked) -> Iterator[None]:
         """Try a host."""
         try:
             yield
         except NstraceError as error:
             if error.exit_code not in _TRIED:
                 raise
-            self.failures.append(NstraceError(f"{host}: {error.message}", error.hint, error.exit_code))
+            self.failures.append(NstraceError(f"{asked.label}: {error.message}", error.hint, error.exit_code))
 
 
-def _say_of(host: str, say: Say, line: str) -> None:
-    say(f"{host}: {line}")
+def _say_of(asked: Asked, say: Say, line: str) -> None:
+    say(f"{asked.label}: {line}")
 
 
 def _all_of(failures: Sequence[NstraceError]) -> NstraceError:
@@ -309,7 +338,7 @@ def summaries(since: str | None, until: str | None, as_json: bool) -> Ask[str]:
             for source, (_one, window) in zip(sources, found, strict=True):
                 if since or until:
                     source.show(window, with_living=True)
-            texts = [_summary(source, host.host, as_json) for source in sources]
+            texts = [_summary(source, host, as_json) for source in sources]
             check_found(sources)
             say_incomplete(sources, say)
             return "".join(texts)
@@ -319,7 +348,7 @@ def summaries(since: str | None, until: str | None, as_json: bool) -> Ask[str]:
     return ask
 
 
-def _summary(source: RecordedSource, host: str, as_json: bool) -> str:
+def _summary(source: RecordedSource, host: ArchivedHost, as_json: bool) -> str:
     """What a recording adds up to."""
     from tracer.recording.filtered import is_filtered
     from tracer.stream.tally import Tallies
@@ -330,5 +359,6 @@ def _summary(source: RecordedSource, host: str, as_json: bool) -> str:
     for batch in source.batches(lambda: 0.0):
         tallies.take(batch, source.attribution)
     if as_json:
-        return json_line(summary_object(tallies, offset_ns, host, is_filtered(source)))
+        made = summary_object(tallies, offset_ns, host.host, is_filtered(source))
+        return json_line({"host": host.host, "cluster": host.cluster} | made)
     return summary_text(tallies, offset_ns, None, False)

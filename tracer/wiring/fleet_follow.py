@@ -48,7 +48,7 @@ def follow_hosts(
     connected = receiver.start(access, cluster)
     imports.load("tracer.views.jsonl", "tracer.views.lines", "numpy.ma", "numpy.strings", "tokenize", "difflib")
     drop()
-    packets, merging = Packets(connected), Merging(targets, delay_s)
+    packets, merging = Packets(connected), Merging(targets, delay_s, cluster)
     screen, watch = _Screen(kinds, as_json), _Watch(merging, say)
     while True:
         if select.select([connected], [], [], min(_TICK_S, merging.due_in_s(time.monotonic())))[0]:
@@ -83,17 +83,18 @@ class _Watch:
         now_ns = time.time_ns()
         for one in hosts:
             key = one.cluster, one.host
-            if not self._merging.means(one.host):
+            if not self._merging.means(one.cluster, one.host):
                 continue
+            name = self._merging.labels.of(one.cluster, one.host)
             if one.is_silent(now_ns) and key not in self._silent:
                 self._silent.add(key)
                 heard = f"last heard {elapsed((now_ns - one.heard_ns) / 1e9)} ago" if one.heard_ns else "never heard"
-                self._say(f"{one.host} is silent: {heard}")
+                self._say(f"{name} is silent: {heard}")
             elif not one.is_silent(now_ns) and key in self._silent:
                 self._silent.remove(key)
-                self._say(f"{one.host} is heard again")
+                self._say(f"{name} is heard again")
             if one.gaps > self._gaps.get(key, 0):
-                self._say(f"{one.host} has lost events: its spool was too small")
+                self._say(f"{name} has lost events: its spool was too small")
             self._gaps[key] = one.gaps
 
 
@@ -102,8 +103,8 @@ class _Screen:
 
     def __init__(self, kinds: frozenset[Kind], as_json: bool) -> None:
         self._kinds, self._as_json = kinds, as_json
-        self._views: dict[tuple[str, str], View] = {}
-        self._width = _LEAST_HOST
+        self._views: dict[tuple[str, str, str], View] = {}
+        self._width, self._has_header = _LEAST_HOST, False
 
     def show(self, shown: Sequence[Shown]) -> None:
         """Write the lines of these rows, in order of time."""
@@ -131,23 +132,23 @@ class _Screen:
                 yield from (next(each) if is_line else b"" for is_line in is_shown[begin:end].tolist())
 
     def _lines(self, shown: Shown) -> list[bytes]:
-        key = shown.host, shown.run
+        key = shown.cluster, shown.host, shown.run
         if key not in self._views:
-            self._views = {known: view for known, view in self._views.items() if known[0] != shown.host}
+            self._views = {known: view for known, view in self._views.items() if known[:2] != key[:2]}
             self._views[key] = self._view(shown.wall_offset_ns)
         view = self._views[key]
         text = view.render(shown.batch, shown.containers) + view.rest()
-        self._width = max(self._width, len(safe_text(shown.host)))
-        mark = self._mark(shown.host)
+        self._width = max(self._width, len(safe_text(shown.label)))
+        mark = self._mark(shown)
         lines = text.split(b"\n")[:-1]
         return [b"{%b,%b\n" % (mark, line[1:]) if self._as_json else b"%b %b\n" % (mark, line) for line in lines]
 
-    def _mark(self, host: str) -> bytes:
+    def _mark(self, shown: Shown) -> bytes:
         import msgspec
 
         if self._as_json:
-            return b'"host":' + msgspec.json.encode(host)
-        return pad(safe_text(host), self._width).encode()
+            return msgspec.json.encode({"host": shown.host, "cluster": shown.cluster})[1:-1]
+        return pad(safe_text(shown.label), self._width).encode()
 
     def _view(self, wall_offset_ns: int) -> View:
         if self._as_json:
@@ -156,7 +157,8 @@ class _Screen:
             return JsonLines(self._kinds, False, wall_offset_ns)
         from tracer.views.lines import Lines
 
-        if not self._views:
+        if not self._has_header:
+            self._has_header = True
             header = Lines(self._kinds, False, False, wall_offset_ns).header
             write(f"{pad('HOST', self._width)} {header.rstrip()}\n".encode())
         return Lines(self._kinds, False, False, wall_offset_ns, titles=False)

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from tracer.wiring.result_options import Result
 
 
-def heard_table(access: Access, as_json: bool, no_header: bool) -> None:
-    """Print the hosts that a server knows. Raises NstraceError."""
+def heard_table(access: Access, cluster: str | None, as_json: bool, no_header: bool) -> None:
+    """Print the hosts that a server knows, those of a cluster or all. Raises NstraceError."""
     from tracer.fleet.hosts import heard_hosts
     from tracer.fleet.nats_client import Connection
     from tracer.fleet.running import run
 
     connection = Connection(access, "nstrace hosts")
-    found = run(heard_hosts(connection), connection)
+    found = [one for one in run(heard_hosts(connection), connection) if cluster in (None, one.cluster)]
     now_ns = time.time_ns()
     objects = [
         {
@@ -57,15 +57,15 @@ def _ago(wall_ns: int | None, now_ns: int) -> str:
     return "never" if wall_ns is None else f"{elapsed(max(0, now_ns - wall_ns) / 1e9)} ago"
 
 
-def archived_table(where: str, as_json: bool, no_header: bool) -> None:
-    """Print the hosts of an archive. Raises NstraceError."""
+def archived_table(where: str, cluster: str | None, as_json: bool, no_header: bool) -> None:
+    """Print the hosts of an archive, those of a cluster or all. Raises NstraceError."""
     from tracer.fleet.archive_store import store_of
     from tracer.fleet.archiving import become_reader
     from tracer.fleet.hosts import archived_hosts
 
     become_reader(where)
     with errors_of(where):
-        found = archived_hosts(store_of(where))
+        found = [one for one in archived_hosts(store_of(where)) if cluster in (None, one.cluster)]
     objects = [one._asdict() | {"last": rfc3339(one.last_ns) if one.last_ns else None} for one in found]
     for item in objects:
         del item["last_ns"]
