@@ -47,6 +47,7 @@ sink = "nats"
 url = ["nats://a:4222", "nats://b:4222"]
 credentials_file = "/etc/nstrace/nats.creds"
 rate = "1 MB"
+every = "10s"
 """
 
 
@@ -65,6 +66,7 @@ def test_all_of_it() -> None:
     assert config.publish == Publish(
         "eu-1", "nats", ("nats://a:4222", "nats://b:4222"), "node_7", Path("/etc/nstrace/nats.creds"),
         rate_bytes_s=1_000_000,
+        every_s=10.0,
     )  # fmt: skip
 
 

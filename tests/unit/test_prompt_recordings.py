@@ -1,4 +1,4 @@
-"""What is published is written within a second, however little it is."""
+"""What is published is written as often as [publish] says, however much it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recordings import WALL_NS, storm
 from tracer.agent.config import Record
 from tracer.agent.recorder import _record_options
 from tracer.agent.store import Store
-from tracer.recording import writer as writing
+from tracer.recording.writer import FEW_ROWS, PATIENCE
 from tracer.stream.batch import Batch
 from tracer.wiring.destination import Destination
 from tracer.wiring.ending import Ending
@@ -27,23 +27,24 @@ class _Tracing:
         return Local(operations)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("is_prompt", "after_s"), [(True, writing.FLUSH_S), (False, writing.SLOW_FLUSH_S)])
-def test_few_events_of_an_agent(
-    is_prompt: bool, after_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = _record_options(Record(), Store(tmp_path), (), is_prompt=is_prompt)
+@pytest.mark.parametrize("count", [1, FEW_ROWS])
+@pytest.mark.parametrize("every_s", [1.0, 10.0, None])
+def test_events_of_an_agent(every_s: float | None, count: int, tmp_path: Path) -> None:
+    after_s = every_s or (PATIENCE.few_s if count == 1 else PATIENCE.others_s)
+    options = _record_options(Record(), Store(tmp_path), (), every_s)
     destination = Destination(options, redact=False)
     destination.confine(_Tracing(), lambda: None)  # type: ignore[arg-type]
-    now = [0.0]
     with Ending() as ending:
         writer = destination.writer(ending, lambda _line: None)
+        begun_s = writer._writer._flushed  # type: ignore[union-attr]
+        now = [begun_s]
         writer._clock = writer._writer._clock = lambda: now[0]  # type: ignore[union-attr]
         writer.take(Batch.concat([]))
-        writer.take(storm(1, 1))
-        now[0] = after_s - 0.01
+        writer.take(storm(1, count))
+        now[0] = begun_s + after_s - 0.01
         writer.take(Batch.concat([]))
         assert writer.rows == 0
-        now[0] = after_s
+        now[0] = begun_s + after_s + 1e-6
         writer.take(Batch.concat([]))
-        assert writer.rows == 3
+        assert writer.rows == 3 * count
         writer.close()

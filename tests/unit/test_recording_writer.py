@@ -15,7 +15,7 @@ from tracer.recording.file_writer import FileWriter
 from tracer.recording.files import check_new, create, created
 from tracer.recording.metadata import of_this_host
 from tracer.recording.rotate import RotatingWriter, Rotation
-from tracer.recording.writer import FileSink, Writer
+from tracer.recording.writer import FileSink, Patience, Writer
 from tracer.stream.batch import Batch
 
 
@@ -37,7 +37,7 @@ def writer(tmp_path: Path, clock: Clock) -> Writer:
 
 
 def test_written_after_a_second_and_slow_streams_after_five(writer: Writer, clock: Clock) -> None:
-    for count, seconds in ((writing.SLOW_ROWS, 1.0), (3, 5.0)):
+    for count, seconds in ((writing.FEW_ROWS, 1.0), (3, 5.0)):
         writer.take(storm(1, -(-count // 3)))
         before = writer.rows
         clock.now += seconds - 0.01
@@ -52,7 +52,7 @@ def test_written_after_a_second_and_slow_streams_after_five(writer: Writer, cloc
 @pytest.fixture
 def prompt_writer(tmp_path: Path, clock: Clock) -> Writer:
     sink = FileSink(create(tmp_path / "prompt.arrows", force=False), "prompt")
-    return Writer(sink, of_this_host(0, []), clock, patience_s=1.0)
+    return Writer(sink, of_this_host(0, []), clock, patience=Patience(few_s=1.0))
 
 
 def test_few_rows_wait_as_long_as_is_said_with_the_time_in_which_they_gathered(
@@ -72,7 +72,7 @@ def test_few_rows_wait_as_long_as_is_said_with_the_time_in_which_they_gathered(
 
 def test_what_has_gathered_before_is_written_at_once(writer: Writer, clock: Clock) -> None:
     clock.now += 1.0
-    writer.take(storm(1, writing.SLOW_ROWS))
+    writer.take(storm(1, writing.FEW_ROWS))
     assert not writer.has_waiting
 
 

@@ -24,6 +24,7 @@ from tracer.typed.targets import TargetKind, parse_target
 
 _SECOND_NS = 1_000_000_000
 _MIB, _LEAST_BYTES = 1 << 20, 1_000_000
+LEAST_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Metrics:
 class Publish:
     """[publish]. sink: "nats" or "kafka"; urls: its servers; cluster, host: names in its subjects, host "": this
     host's. Files: None: there is none; the first five are of NATS. settings_file, topic: of Kafka. rate_bytes_s: what
-    is sent a second at most."""
+    is sent a second at most. every_s: how often what there is is recorded, and sent."""
 
     cluster: str
     sink: str
@@ -91,6 +92,7 @@ class Publish:
     settings_file: Path | None = None
     topic: str = "nstrace"
     rate_bytes_s: int = 4_000_000
+    every_s: float = LEAST_EVERY_S
 
 
 @dataclass(frozen=True)
@@ -291,6 +293,7 @@ _TABLES = {
             "settings_file": _one("settings_file", _path),
             "topic": _one("topic", _NAME),
             "rate": _one("rate_bytes_s", _size(1000)),
+            "every": _one("every_s", _seconds(LEAST_EVERY_S, 60)),
         },
         ("cluster", "sink", "url"),
     ),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tracer.agent.beats import Beats
-from tracer.agent.config import Config, Record
+from tracer.agent.config import LEAST_EVERY_S, Config, Record
 from tracer.agent.reporting import Reporting
 from tracer.agent.store import Kept, Store, rotate_bytes
 from tracer.agent.triggers import Triggers
@@ -52,10 +52,10 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
     from tracer.wiring.session import Limits
     from tracer.wiring.streaming import give_way, make_redactor, stream_to
 
-    config, is_prompt = whole.record, whole.publish is not None
+    config, every_s = whole.record, whole.publish.every_s if whole.publish else None
     parent, options, kept = os.getppid(), _options(config), store.files()
     with Ending() as ending, contextlib.ExitStack() as stack:
-        destination = Destination(_record_options(config, store, kept, is_prompt), config.redact)
+        destination = Destination(_record_options(config, store, kept, every_s), config.redact)
         earlier = _opened(store, kept[-_LOOKED_AT:])
 
         def say(line: str) -> None:
@@ -80,7 +80,7 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
         source.trace.ring.wake_on(ending.wakeup)
         _say_hole(destination, kept, earlier, source.trace.began_ns + source.wall_offset_ns)
         recorder = stack.enter_context(recording(destination, options, ending))
-        source.trace.gather_up_to_s = FILE_S if is_prompt else UNSEEN_S
+        source.trace.gather_up_to_s = FILE_S if every_s == LEAST_EVERY_S else UNSEEN_S
         give_way()
         source.trace.ring.wake_on(channel.fileno())
         heard: BatchSink = Beats(channel, recorder, lambda: source.settled_ns)
@@ -132,11 +132,11 @@ def _options(config: Record) -> StreamOptions:
     return stream(values | {"threads": config.threads, "redact": config.redact})
 
 
-def _record_options(config: Record, store: Store, kept: Sequence[Kept], is_prompt: bool) -> RecordOptions:
+def _record_options(config: Record, store: Store, kept: Sequence[Kept], every_s: float | None) -> RecordOptions:
     """Numbers go on behind those of earlier runs; the first one, where there are any, is that of the hole."""
     rotate = rotate_bytes(config), config.rotate_interval_s, None
     first = kept[-1].number + 2 if kept else 1
-    return RecordOptions(str(store.recording), False, False, rotate, has_view=False, first=first, is_prompt=is_prompt)
+    return RecordOptions(str(store.recording), False, False, rotate, has_view=False, first=first, every_s=every_s)
 
 
 def _opened(store: Store, kept: Sequence[Kept]) -> list[FileInput]:

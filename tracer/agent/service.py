@@ -371,4 +371,4 @@ def _for_recorder(config: Config) -> object:
 
     record = replace(config.record, keep_s=None, min_free_bytes=0, folder=Path())
     named = config.metrics and config.metrics.containers
-    return record, config.triggers, named, config.publish is None
+    return record, config.triggers, named, config.publish and config.publish.every_s

@@ -11,15 +11,15 @@ from tracer.errors import NstraceError, ReaderGone
 from tracer.recording.files import created, folder_of
 from tracer.recording.folder import Folder
 from tracer.recording.merge import Written, merge
-from tracer.recording.writer import SLOW_FLUSH_S, FileSink, Writer
+from tracer.recording.writer import PATIENCE, FileSink, Patience, Writer
 
 
 class FileWriter(Writer):
     """As `Writer`, into a new file; where not even its beginning can be written, none is left, and what it was to
     replace stays. made: the status of the file.
 
-    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already. told, patience_s:
-    as for `Writer`.
+    force: as for `tracer.recording.files.created`. folder: the path's, if it is open already. told,
+    patience: as for `Writer`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class FileWriter(Writer):
         clock: Callable[[], float] = time.monotonic,
         folder: Folder | None = None,
         told: Iterable[int] = (),
-        patience_s: float = SLOW_FLUSH_S,
+        patience: Patience = PATIENCE,
     ) -> None:
         folder = folder or folder_of(path)
         self._fsync, told_before = fsync, frozenset(told)
@@ -41,7 +41,7 @@ class FileWriter(Writer):
             self._written = Written(os.dup(fd), folder, path.name, told_before)
             sink = FileSink(fd, str(path), fsync)
             try:
-                super().__init__(sink, facts, clock, told_before, patience_s)
+                super().__init__(sink, facts, clock, told_before, patience)
             except (NstraceError, ReaderGone):
                 sink.close()
                 self._written.close()

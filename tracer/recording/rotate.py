@@ -13,7 +13,7 @@ from tracer.recording.carry_over import CarryOver
 from tracer.recording.file_writer import FileWriter
 from tracer.recording.files import AlreadyThere, errors_of, folder_of, part_of
 from tracer.recording.folder import Folder
-from tracer.recording.writer import SLOW_FLUSH_S
+from tracer.recording.writer import PATIENCE, Patience
 from tracer.stream.batch import Batch
 
 _MAX_SKIPPED = 10_000  # names in a row; to look at them takes some 0.1 s
@@ -34,7 +34,7 @@ class RotatingWriter:
 
     force: as for `FileWriter`, of the first file. A later one never replaces anything: a number whose name something
     has by then is left out. say: receives a line for people about that. folder: the path's, if it
-    is open already. patience_s: as for `Writer`.
+    is open already.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class RotatingWriter:
         say: Callable[[str], None] = lambda _line: None,
         folder: Folder | None = None,
         first: int = 1,
-        patience_s: float = SLOW_FLUSH_S,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._path, self._facts, self._rotation, self._fsync, self._clock = path, facts, rotation, fsync, clock
-        self._say, self._patience_s = say, patience_s
+        self._say, self._patience = say, patience
         self._folder = folder or folder_of(path)
         self._living = CarryOver()
         self._kept = deque[tuple[str, os.stat_result]]()  # finished files, while their number is limited
@@ -136,7 +136,7 @@ class RotatingWriter:
             clock=self._clock,
             folder=self._folder,
             told=self._told,
-            patience_s=self._patience_s,
+            patience=self._patience,
         )
         self._carried_rows = 0
 

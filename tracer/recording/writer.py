@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,18 @@ from tracer.recording.indexer import Indexer
 from tracer.recording.limits import MAX_HEAP_BYTES, MAX_ROWS
 from tracer.stream.batch import Batch
 
-FLUSH_S = 1.0
-SLOW_FLUSH_S = 5.0
-SLOW_ROWS = 256  # fewer than these may wait longer: each batch costs some KiB
+FEW_ROWS = 256  # that may wait longer: each batch costs some KiB
+
+
+class Patience(NamedTuple):
+    """How long rows may wait until they are written: few ones from when the first of them may have happened, others
+    from when the last ones were written."""
+
+    few_s: float = 5.0
+    others_s: float = 1.0
+
+
+PATIENCE = Patience()
 
 
 class FileSink:
@@ -69,7 +79,7 @@ class FileSink:
 
 class Writer:
     """Receives batches, writes messages. facts: the stream's metadata, with wall_offset_ns among them. told: as for
-    `Indexer`. patience_s: how long few rows may wait, from when the first of them may have happened.
+    `Indexer`.
 
     Callers pass an empty batch now and then, so that what waits is written in time.
     """
@@ -80,13 +90,13 @@ class Writer:
         facts: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
         told: Iterable[int] = (),
-        patience_s: float = SLOW_FLUSH_S,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.facts = facts
         self._sink = sink
         self._wall_offset_ns = int(facts["wall_offset_ns"])
         self._whose = {name: facts[name] for name in ("session", "part")}
-        self._clock, self._patience_s = clock, patience_s
+        self._clock, self._patience = clock, patience
         self._waiting: list[Batch] = []
         self._waiting_rows = self._waiting_bytes = 0
         self._since = self._looked = self._flushed = clock()
@@ -142,9 +152,9 @@ class Writer:
             return False
         if self._waiting_rows >= MAX_ROWS or self._waiting_bytes >= MAX_HEAP_BYTES:
             return True
-        if self._waiting_rows >= SLOW_ROWS:
-            return self._clock() - self._flushed >= FLUSH_S  # before that, it gathered in the ring
-        return self._clock() - self._since >= self._patience_s
+        if self._waiting_rows >= FEW_ROWS:
+            return self._clock() - self._flushed >= self._patience.others_s  # before that, it gathered in the ring
+        return self._clock() - self._since >= self._patience.few_s
 
     def flush(self) -> Batch:
         """Write what waits, and return it."""

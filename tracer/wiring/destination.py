@@ -88,7 +88,7 @@ class Destination:
         from tracer.recording.file_writer import FileWriter
         from tracer.recording.files import discard_parts
         from tracer.recording.rotate import RotatingWriter, Rotation
-        from tracer.recording.writer import FLUSH_S, SLOW_FLUSH_S, FileSink, Writer
+        from tracer.recording.writer import PATIENCE, FileSink, Patience, Writer
 
         record, folder = self.record, self._folder
         if folder is None or self._fd is not None:
@@ -97,7 +97,8 @@ class Destination:
         options: dict[str, Any] = {"force": record.force, "fsync": record.fsync, "folder": folder}
         if not record.rotates:
             return FileWriter(self.path, self._facts, **options)
-        options |= {"first": record.first, "patience_s": FLUSH_S if record.is_prompt else SLOW_FLUSH_S}
+        patience = Patience(record.every_s, record.every_s) if record.every_s else PATIENCE
+        options |= {"first": record.first, "patience": patience}
         writer = RotatingWriter(self.path, self._facts, Rotation(*record.rotate), say=say, **options)
         if record.force:
             discard_parts(self.path, Path(writer.name).name, folder)

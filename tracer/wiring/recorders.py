@@ -41,8 +41,8 @@ _MAX_NAME = 40
 @dataclass(frozen=True)
 class RecordOptions:
     """Where to record to. path: "-" is stdout. rotate: (bytes, seconds, files) at most; None: no limit. has_view:
-    events are shown as well. is_default: the user has given no path. first: as for `RotatingWriter`. is_prompt: few
-    events wait no longer than many, for somebody waits for them."""
+    events are shown as well. is_default: the user has given no path. first: as for `RotatingWriter`. every_s: how
+    often to write, however many events there are; None: less often where there are few."""
 
     path: str
     force: bool
@@ -51,7 +51,7 @@ class RecordOptions:
     has_view: bool
     is_default: bool = False
     first: int = 1
-    is_prompt: bool = False
+    every_s: float | None = None
 
     @property
     def rotates(self) -> bool:
