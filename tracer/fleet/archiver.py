@@ -19,24 +19,29 @@ from nats.js.client import JetStreamContext
 
 from tracer.errors import NstraceError
 from tracer.fleet import names
-from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, block_of, folder_of
+from tracer.fleet.archive_names import BATCHES, EVENTS, PROCESSES, RUN, block_of, folder_of
 from tracer.fleet.archive_store import Store
 from tracer.fleet.channel import Gone
 from tracer.fleet.compaction import compact
 from tracer.fleet.decoder import Decoder, Delivery, Files, Made
+from tracer.fleet.gathering import Gathering, Label, parts
 from tracer.fleet.nats_client import Connection
 from tracer.fleet.sink import Refused, Unavailable
 
 CONSUMER = "nstrace-archive"
 _ACK_WAIT_S, _MAX_ACK_PENDING = 30, 20_000
-_MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64
+_MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64  # that are decoded at once; of a request
+_HELD_BYTES = 64_000_000
+_SLICE_S = 1.0
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
+_DONE, _IN_PROGRESS = b"+ACK", b"+WPI"
 _REJECTED = "rejected"
+_NUMBER = re.compile(r"[1-9]\d{0,14}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Archiver:
-    """every_s: for how long messages are gathered at the most before their files are written; compact_s: how often
+    """every_s: how long a message waits for others of its host, to share their files; compact_s: how often
     small files are made large ones, 0: never. say: writes a line for people."""
 
     def __init__(
@@ -51,7 +56,9 @@ class Archiver:
         say: Callable[[str], None],
     ) -> None:
         self._connection, self._decoder, self._store, self._say = connection, decoder, store, say
-        self._every_s, self._compact_s, self._target_bytes = every_s, compact_s, target_bytes
+        self._gathering: Gathering[Msg] = Gathering(every_s, _HELD_BYTES)
+        self._slice_s = min(_SLICE_S, every_s / 2)
+        self._compact_s, self._target_bytes = compact_s, target_bytes
         self._client: Client | None = None  # which has subscribed
         self._subscription: Any = None
         self._compacted_at = time.monotonic()
@@ -63,10 +70,12 @@ class Archiver:
         where the server does not let us in, or the process that decodes has ended."""
         while keep_going():
             try:
-                messages = await self._gathered()
-                if messages:
-                    await self._archive(messages)
-                elif until_done and await self._is_done():
+                is_quiet = not await self._gather()
+                due = self._gathering.due(time.monotonic(), is_all=until_done and is_quiet)
+                for part in parts(due, _MOST_MESSAGES, _MOST_BYTES):
+                    await self._archive([held.message for held in part])
+                    await self._keep()
+                if until_done and is_quiet and not due and await self._is_done():
                     return
                 await self._compact()
             except Unavailable as error:
@@ -78,22 +87,25 @@ class Archiver:
 
     # The server
 
-    async def _gathered(self) -> list[Msg]:
-        """The messages of some seconds, or as many as are worth a file. Raises Unavailable, Refused."""
-        messages: list[Msg] = []
-        until, size = time.monotonic() + self._every_s, 0
-        while size < _MOST_BYTES and len(messages) < _MOST_MESSAGES:
-            try:
-                found = await self._fetched(min(1.0, max(0.05, until - time.monotonic())))
-            except Unavailable:
-                if not messages:
-                    raise
-                break  # those that are here would come again after a while only
-            messages += found
-            size += sum(len(message.data) for message in found)
-            if time.monotonic() >= until or (not found and not messages):
-                break
-        return messages
+    async def _gather(self) -> int:
+        """Take the messages that come within a moment. Gives how many. Raises Unavailable, Refused."""
+        count, until_s = 0, time.monotonic() + self._slice_s
+        while not self._gathering.is_full and (left_s := until_s - time.monotonic()) > 0:
+            found = await self._fetched(max(0.05, left_s))
+            for message in found:
+                self._gathering.add(_label(message), message, len(message.data), time.monotonic())
+            count += len(found)
+        await self._keep()
+        return count
+
+    async def _keep(self) -> None:
+        """Say of those that wait that they are worked on: else the server would give them to another archiver. Raises
+        Unavailable, Refused."""
+        now_s = time.monotonic()
+        silent = [held for held in self._gathering.held() if now_s - held.told_s >= _ACK_WAIT_S / 3]
+        await self._answer([held.message for held in silent], _IN_PROGRESS)
+        for held in silent:
+            held.told_s = now_s
 
     async def _fetched(self, timeout_s: float) -> list[Msg]:
         async with self._connection.jetstream() as stream:
@@ -111,6 +123,15 @@ class Archiver:
                 raise
             return found
 
+    async def _answer(self, messages: Sequence[Msg], word: bytes) -> None:
+        """Say this of messages, which another connection than this one may have had. Raises Unavailable, Refused."""
+        if messages:
+            async with self._connection.jetstream():
+                client = await self._connection.client()
+                for message in messages:
+                    await client.publish(message.reply, word)
+                await client.flush()
+
     async def _is_done(self) -> bool:
         """Whether nothing waits, and nobody works on anything."""
         async with self._connection.jetstream() as stream:
@@ -124,10 +145,7 @@ class Archiver:
         deliveries = [_delivery(message) for message in messages]
         files = await asyncio.to_thread(self._decoder.files_of, deliveries)
         await self._written(files, deliveries, messages)
-        async with self._connection.jetstream():
-            for message in messages:
-                await message.ack()
-            await (await self._connection.client()).flush()
+        await self._answer(messages, _DONE)
         self.messages += len(messages)
 
     async def _written(self, files: Files, deliveries: Sequence[Delivery], messages: Sequence[Msg]) -> None:
@@ -137,9 +155,8 @@ class Archiver:
                 await asyncio.to_thread(self._write, files, deliveries)
             except OSError as error:
                 await self._wait(f"{self._store.name} cannot be written: {error.strerror or _line(error)}")
-                async with self._connection.jetstream():
-                    for message in messages:
-                        await message.in_progress()
+                await self._answer(messages, _IN_PROGRESS)
+                await self._keep()
             else:
                 self._well()
                 return
@@ -190,6 +207,15 @@ async def _subscribed(stream: JetStreamContext) -> Any:
     )
     subject, name = names.subject("*", "*", names.EVENTS), names.STREAMS[names.EVENTS]
     return await stream.pull_subscribe(subject, CONSUMER, name, config=config)
+
+
+def _label(message: Msg) -> Label | None:
+    """What its headers say of it; None: nothing that a block can be made of."""
+    said = message.headers or {}
+    run, number = said.get("Nstrace-Run", ""), said.get("Nstrace-Sequence", "")
+    if not RUN.fullmatch(run) or not _NUMBER.fullmatch(number):
+        return None
+    return Label(message.subject, run, int(number))
 
 
 def _delivery(message: Msg) -> Delivery:
