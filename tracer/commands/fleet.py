@@ -199,7 +199,13 @@ def _sink(
 @command.command("archive")
 @server_options
 @click.option("--to", "where", metavar="DIR|s3://BUCKET/PATH", required=True, help="The archive.")
-@click.option("--every", default="5s", show_default=True, metavar="TIME", help="How long a message waits for others of its host, to share their files.")
+@click.option(
+    "--every",
+    default="5s",
+    show_default=True,
+    metavar="TIME",
+    help="How long a message waits for others of its host, to share their files.",
+)
 @click.option(
     "--compact-every",
     default="5m",
