@@ -11,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import batch, row
 from completions import bash
 from conftest import ROOT
 from logs import recorded
-from publishing import Bench, Memory
+from publishing import Bench, Memory, Recorder
 from recordings import storm
 from servers import archive, bucket  # noqa: F401 - a fixture
 from test_archive import message_from, publish, sources, write
+from test_life_rows import OTHER_CGROUP
+from test_why import told
 
 from tracer.fleet.archive_store import store_of
+from tracer.fleet.archived_host import About, ArchivedHost
 from tracer.fleet.compaction import compact
 from tracer.fleet.decoder import Delivery
+from tracer.stream.schema import Kind
 
 HOSTS = ("db1", "web1", "web2")
 
@@ -153,6 +158,31 @@ def test_a_name_in_two_clusters_is_two_hosts(archive: Path) -> None:
     assert [line.split()[:2] for line in found.splitlines()] == [["web1", "eu"]]
     _found, notes = nstrace("fleet", "ps", "--from", archive, "--cluster", "mars", code=3)
     assert "none of these hosts is of the cluster 'mars'" in notes
+
+
+def test_why_reads_what_is_about_the_container(tmp_path: Path, archive: Path) -> None:
+    """Two lives of web, among many messages about others, and a run that has nothing of it."""
+    bench, first = Bench(tmp_path, Memory()), Recorder(tmp_path / "spool")
+    for number, part in enumerate(told()):
+        first.take(part)
+        bench.publish()
+        for other in range(40):
+            tgid = 5000 + 100 * number + other
+            at_ns = int(part.rows["ts_ns"].max()) + other
+            first.take(batch(row(Kind.EXEC, tgid, cgroup_id=OTHER_CGROUP, start_ns=at_ns, ts_ns=at_ns)))
+            bench.publish()
+    first.close()
+    archived(bench, archive)
+    both = Both(bench.spool, archive, "web1")
+    for text in ("web", "web#1", "name:web", "label:tier=front", "a" * 12, "web/7", "100"):
+        both.same("why", text)
+    for text in ("job", "nobody", "web#3"):
+        both.same("why", text, code=3)
+    both.same("why", "", "--all")
+    host = ArchivedHost(store_of(str(archive)), "web1")
+    (run,) = host.runs()
+    ids = frozenset(one.id for one in host.containers() if "web" in one.names)
+    assert len(host.recording(run, About(containers=ids))._payloads) < run.messages // 10
 
 
 def test_hosts_and_their_containers_are_completed(tmp_path: Path, archive: Path) -> None:

@@ -27,6 +27,7 @@ from tracer.typed.moments import Span
 _SCHEMAS = {EVENTS: EVENT_SCHEMA, PROCESSES: PROCESS_SCHEMA, BATCHES: BATCH_SCHEMA}
 _ABOUT_PROCESSES = sorted(kind.name.lower() for kind in PROCESS_KINDS)
 _FIRST_OF_CONTAINER = 16  # of them one shows which namespace its numbers count in; the runtime's are among them
+_LATEST = 1024  # of a life, that ended last: more than why looks at
 _PAYLOADS = 64  # that are asked for at once
 _LIST_NS = 60_000_000_000  # in which a list of processes is told
 
@@ -52,11 +53,19 @@ class Run(NamedTuple):
 @dataclass(frozen=True)
 class About:
     """Which processes a question is about: those that lived at some time of the window (wall clock), or had one of the
-    numbers, or were in a container."""
+    numbers, or were in a container; of containers with these ids the first ones of each life, and the last to end."""
 
     window: Span | None = None
     numbers: frozenset[int] = frozenset()
     in_containers: bool = False
+    containers: frozenset[str] = frozenset()
+
+
+class Container(NamedTuple):
+    """A container as an archive tells of it. names: all that it has had."""
+
+    id: str
+    names: frozenset[str]
 
 
 class ArchivedHost:
@@ -89,6 +98,33 @@ class ArchivedHost:
         )
         return [Run(boot, run, Span(begin, end), *counts) for boot, run, begin, end, *counts in rows]
 
+    def containers(self) -> list[Container]:
+        """All containers, in order of their ids."""
+        rows = self._rows("""
+            select container_id, list(distinct name) from (
+                select container_id, container as name from _processes
+                union all select container_id, unnest([container, old_name]) from _events where event = 'container'
+            ) where container_id is not null group by container_id order by 1""")
+        return [Container(container_id, frozenset(filter(None, names))) for container_id, names in rows]
+
+    def tells_of(self, run: Run, containers: Collection[str]) -> bool:
+        """Whether a run has processes of these containers, or says what became of one."""
+        rows = self._rows(
+            """select 1 where exists (from _processes where run = ? and list_contains(?, container_id))
+                or exists (from _events where run = ? and event = 'container' and list_contains(?, container_id))""",
+            [run.run, list(containers), run.run, list(containers)],
+        )
+        return bool(rows)
+
+    def ends_in(self, run: Run, name: str | None, until_ns: int) -> bool:
+        """Whether a run says how a life of a container ended that was called so; None: of any."""
+        rows = self._rows(
+            """select 1 from _events where run = ? and event = 'container' and action = 'stopped'
+                and said_by = 'kernel' and container = coalesce(?, container) and epoch_ns(time) <= ? limit 1""",
+            [run.run, name, until_ns],
+        )
+        return bool(rows)
+
     def listed_ns(self, run: Run) -> int:
         """When the list of processes that a run began with was told at the latest (wall clock); 0: there was none."""
         until_ns = run.span.begin_ns + _LIST_NS
@@ -102,7 +138,7 @@ class ArchivedHost:
         """A recording of a run that has all that was reported of these processes and of their parents, and all that is
         about no process. Raises NstraceError where a message is not in the archive as it came."""
         ids = self._processes(run, about)
-        payloads = list(self._payloads(run, self._messages(run, ids)))
+        payloads = list(self._payloads(run, self._messages(run, ids, about)))
         return ArchivedRecording(self._name, ids, self._ledger(run), payloads)
 
     def _rows(self, text: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -117,21 +153,32 @@ class ArchivedHost:
             wanted.append(f"nth <= {_FIRST_OF_CONTAINER} and container_id is not null")
         if about.in_containers:
             wanted.append("container_id is not null")
+        if about.containers:
+            wanted.append(f"list_contains(?, container_id) and (nth <= {_FIRST_OF_CONTAINER} or late <= {_LATEST})")
         if about.window:
             wanted.append(f"began <= {about.window.end_ns} and over >= {about.window.begin_ns}")
-        rows = self._rows(_PROCESSES.format(wanted=" or ".join(wanted)), [run.run])
+        values = [run.run, *([list(about.containers)] if about.containers else [])]
+        rows = self._rows(_PROCESSES.format(wanted=" or ".join(wanted)), values)
         return sorted(name for (name,) in rows)
 
-    def _messages(self, run: Run, ids: Collection[str]) -> list[int]:
+    def _messages(self, run: Run, ids: Collection[str], about: About) -> list[int]:
         """The numbers of the messages that tell of these processes, or of none, or that have rows which are no events:
-        cgroups, and who moved to another; and the first, which says when the recording began."""
+        cgroups, and who moved to another; and the first, which says when the recording began. Of containers: what
+        became of them, in place of all that is of no process, for each message has the cgroups of its own."""
         others = ", ".join(f"'{name}'" for name in _ABOUT_PROCESSES)
+        if about.containers:
+            others = f"event = 'container' and list_contains(?, container_id) or event not in ('container', {others})"
+            values = [run.run, list(about.containers), list(ids), run.run]
+            cgroups = ""
+        else:
+            others, values = f"event not in ({others})", [run.run, list(ids), run.run, run.run]
+            cgroups = "union select message from _batches where run = ? and rows < end_row - first_row"
         rows = self._rows(
             f"""select message from _events where run = ? and
-                (event not in ({others}) or proc_id in (select unnest(?::varchar[])))
-                union select message from _batches where run = ? and rows < end_row - first_row
+                ({others} or proc_id in (select unnest(?::varchar[])))
+                {cgroups}
                 union select min(message) from _batches where run = ? order by 1""",
-            [run.run, list(ids), run.run, run.run],
+            values,
         )
         return [number for (number,) in rows]
 
@@ -176,7 +223,8 @@ lives as (
     select *, coalesce(ended, least(min(seen) over later_on_host, min(seen) over later_inside), 9223372036854775807)
                as over,
            [lead(proc_id) over on_host, lead(proc_id) over inside] as next,
-           row_number() over (partition by container_id, incarnation order by began) as nth
+           row_number() over (partition by container_id, incarnation order by began) as nth,
+           row_number() over (partition by container_id, incarnation order by ended desc nulls last) as late
     from told
     window on_host as (partition by pid order by began),
            inside as (partition by pidns, pidns_gen, ns_pid order by began),

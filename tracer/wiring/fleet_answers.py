@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,11 @@ from tracer.wiring.fleet_hosts import LAZY, errors_of
 if TYPE_CHECKING:
     from tracer.answers.translation import Translation
     from tracer.fleet.archive_store import Store
-    from tracer.fleet.archived_host import ArchivedHost, Run
+    from tracer.fleet.archived_host import About, ArchivedHost, Run
     from tracer.recording.source import RecordedSource
     from tracer.wiring.process_lists import Gathered
 
+_LIFE = re.compile("#[0-9]+$")  # of one life of a container: web#2
 T = TypeVar("T")
 Say = Callable[[str], None]
 Ask = Callable[["ArchivedHost", tuple[str, ...], Say], Callable[[], T]]
@@ -279,25 +281,48 @@ def reasons(at: str | None, is_all: bool, as_json: bool) -> Ask[str]:
     """What answers how a container or a process ended, the last time until a TIME; is_all: all ends of containers."""
 
     def ask(host: ArchivedHost, texts: tuple[str, ...], say: Say) -> Callable[[], str]:
-        from tracer.fleet.archived_host import About
-        from tracer.typed.processes import parse_proc
-        from tracer.wiring.recorded_why import FOREVER_NS, answer_of, is_proc
+        from tracer.wiring.recorded_why import FOREVER_NS, answer_of
 
         what = texts[0] if texts else None
-        numbers = frozenset({parse_proc(what).nr}) if what and is_proc(what) and not is_all else frozenset()
-        about = About(numbers=numbers, in_containers=not numbers)
         runs, until_ns = _runs(host, say), FOREVER_NS
         if at is not None:
             run, until_ns = _run_at(runs, at)
             runs = runs[: runs.index(run) + 1]
-        found = [host.recording(run, about) for run in runs]
+        from tracer.fleet.archived_host import About
+
         if is_all:
-            return lambda: answer_of([one.source() for one in found], what, None, True, as_json, until_ns)
+            told = {run: host.ends_in(run, None, FOREVER_NS) for run in runs}
+            all_of_them = [host.recording(run, About(in_containers=not told[run])) for run in runs]
+            return lambda: answer_of([one.source() for one in all_of_them], what, None, True, as_json, until_ns)
+        about, runs = _about_the_end(host, what or "", runs, until_ns)
         latest_first = [lambda one=one: answer_of([one.source()], what, None, False, as_json, until_ns)
-                        for one in reversed(found)]  # fmt: skip
+                        for one in [host.recording(run, about) for run in runs]]  # fmt: skip
         return lambda: _first_of(latest_first)
 
     return ask
+
+
+def _about_the_end(host: ArchivedHost, what: str, runs: Sequence[Run], until_ns: int) -> tuple[About, list[Run]]:
+    """What has to be read for the last end of a container or a process, and of which runs, the latest first: of a
+    container that is named, of those that tell of it, up to the one that has its end. Raises NstraceError where no
+    container is called so."""
+    from tracer.fleet.archived_host import About
+    from tracer.typed.processes import parse_proc
+    from tracer.wiring.recorded_why import description, is_proc, unknown_container
+
+    latest_first = list(reversed(runs))
+    if is_proc(what):
+        return About(numbers=frozenset({parse_proc(what).nr})), latest_first
+    if description(what) or ":" in what.removeprefix("name:"):
+        return About(in_containers=True), latest_first
+    name, known = _LIFE.sub("", what.removeprefix("name:")), host.containers()
+    ids = frozenset(one.id for one in known if name in one.names or one.id.startswith(name))
+    if not ids:
+        raise unknown_container(what, sorted({name for one in known for name in one.names}))
+    found = [run for run in latest_first if host.tells_of(run, ids)]
+    is_any_life = _LIFE.search(what) is None
+    ends = [at for at, run in enumerate(found) if is_any_life and host.ends_in(run, name, until_ns)]
+    return About(containers=ids), found[: ends[0] + 1] if ends else found
 
 
 def _first_of(asked: Sequence[Callable[[], str]]) -> str:

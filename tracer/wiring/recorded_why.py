@@ -246,10 +246,15 @@ def _read_again(sources: Sequence[RecordedSource], ends: Sequence[Ends], until_n
 
 
 def _unknown(text: str, ends: Ends, sources: Sequence[RecordedSource]) -> NstraceError:
+    names = list(ends.others) or sorted({name for source in sources for name in source.container_names()})
+    return unknown_container(text, names)
+
+
+def unknown_container(text: str, names: Sequence[str]) -> NstraceError:
+    """The error where no container is called so. names: of those that there are."""
     from tracer.text.hints import near, shown
 
-    names = list(ends.others) or sorted({name for source in sources for name in source.container_names()})
-    hint = near(text, names) + (f"recorded: {shown(names)}" if names else "no container was recorded")
+    hint = near(text, names) + (f"recorded: {shown(list(names))}" if names else "no container was recorded")
     return NstraceError(f"no container named {text!r} was recorded", hint, ExitCode.NO_TARGET)
 
 
