@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tracer.agent.config import Config, Metrics, Publish, Record, Trigger, parse_config, problems_in
+from tracer.agent.config import Config, Incidents, Metrics, Publish, Record, Trigger, parse_config, problems_in
 from tracer.agent.config_reader import VARIABLE, check_host, read_config
 from tracer.agent.toml_lines import line_of
 from tracer.errors import NstraceError
@@ -35,6 +35,7 @@ where = "comm = 'sh'"
 
 [incidents]
 keep = 7
+keep_per_container = 3
 
 [metrics]
 listen = "[::1]:9000"
@@ -61,7 +62,7 @@ def test_all_of_it() -> None:
         Trigger("event = 'exit' and oom", 120.0, 10.0, ("/usr/bin/logger", "{file}"), "daemon", 5.0),
         Trigger("comm = 'sh'"),
     )
-    assert config.incidents.keep == 7
+    assert config.incidents == Incidents(7, 3)
     assert config.metrics == Metrics("::1", 9000, 3)
     assert config.publish == Publish(
         "eu-1", "nats", ("nats://a:4222", "nats://b:4222"), "node_7", Path("/etc/nstrace/nats.creds"),
@@ -113,6 +114,7 @@ def test_one_kept_limit_is_the_only_one(keep: str, limits: tuple[int | None, flo
         ("[metrics]\nlisten = '127.0.0.1:99999'", 2, "metrics.listen"),
         ("[metrics]\nlisten = '127.0.0.1:0'", 2, "metrics.listen"),
         ("[metrics]\nlisten = '999.0.0.1:80'", 2, "metrics.listen"),
+        ("[incidents]\nkeep = 5\nkeep_per_container = 0", 3, "incidents.keep_per_container"),
         ("[incidents]\nkeep = " + 5000 * "9", 2, "not valid TOML"),
         ("[publish]\ncluster = 'a'\nsink = 'nats'", 1, "[publish] has no url"),
         ("[publish]\ncluster = 'a b'\nsink = 'nats'\nurl = 'nats://a'", 2, "publish.cluster"),

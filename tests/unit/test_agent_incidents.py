@@ -53,7 +53,7 @@ def test_its_window_has_the_event_to_the_nanosecond(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "clock_gettime_ns", lambda _clock: NOTE.at_ns + 1)
     pending = Pending(cast(Any, None), lambda _line: None, lambda: None, lambda: None)
     pending.note(NOTE, Trigger("exit_code = 77", before_s=1, after_s=0))
-    pending.go_on(NOTE.at_ns, Limits(1, 0))
+    pending.go_on(NOTE.at_ns, Limits(1, 1, 0))
     at_ns = NOTE.at_ns + NOTE.wall_offset_ns
     assert [(incident.begin_ns, incident.end_ns) for incident in kept] == [(at_ns - 1_000_000_000, at_ns)]
 
@@ -64,7 +64,7 @@ def test_one_whose_keeper_is_killed_is_said_to_be_lost(monkeypatch: pytest.Monke
     monkeypatch.setattr("tracer.agent.pending.path_for", lambda *_: Path("kept"))
     pending = Pending(cast(Any, None), said.append, lambda: None, lambda: None)
     pending.note(NOTE, Trigger("exit_code = 77", before_s=1, after_s=0))
-    pending.finish(Limits(1, 0))
+    pending.finish(Limits(1, 1, 0))
     assert said[1:] == ["an incident was not kept: the keeper of incidents has ended (signal 9)"]
     assert pending.kept == 0
 
@@ -73,5 +73,28 @@ def test_one_whose_keeper_is_killed_is_said_to_be_lost(monkeypatch: pytest.Monke
 def test_the_latest_stays_whatever_the_clock_says(most: int, left: str, tmp_path: Path) -> None:
     for number in range(1, 5):
         (tmp_path / f"2026112{number}T000000.000Z-web-exit-sh.arrows").touch()
-    _retire(tmp_path / "20261121T000000.000Z-web-exit-sh.arrows", most)
+    _retire(tmp_path / "20261121T000000.000Z-web-exit-sh.arrows", Limits(most, most, 0))
     assert "".join(sorted(path.name[7] for path in tmp_path.iterdir())) == left
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ((100, 3), "123 db db-exit host"),  # its own share
+        ((5, 100), "23 db db-exit host"),  # whoever has most makes room
+        ((4, 3), "3 db db-exit host"),
+        ((3, 100), "3 db-exit host"),
+        ((1, 100), "3"),
+    ],
+)
+def test_who_crashes_again_and_again_pushes_out_its_own(limits: tuple[int, int], left: str, tmp_path: Path) -> None:
+    for hour, container in enumerate(("db", "db-exit", "host")):
+        (tmp_path / f"20261120T0{hour}0000.000Z-{container}-exit-sh.arrows").touch()
+    for number in range(4):
+        latest = tmp_path / f"2026112{number + 1}T000000.000Z-web-exit-a.b.arrows"
+        latest.touch()
+        _retire(latest, Limits(*limits, 0))
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    days = "".join(str(int(name[7]) - 1) for name in kept if "-web-" in name)
+    others = [name.partition("-")[2].removesuffix("-exit-sh.arrows") for name in kept if "-web-" not in name]
+    assert " ".join([days, *others]) == left

@@ -293,7 +293,7 @@ def test_an_incident_is_of_the_run_that_had_it(tmp_path: Path) -> None:
         os.utime(file, ns=(WALL_NS, WALL_NS))
     incident = Incident(Trigger("exit_code = 77", before_s=1, after_s=200), WALL_NS + SECOND_NS, "kept")
     path = path_for(incident, store)
-    keep(incident, path, store, Limits(9, 0), lambda _line: None)
+    keep(incident, path, store, Limits(9, 9, 0), lambda _line: None)
     (source,) = sources(path)
     rows = Batch.concat(list(source.batches(lambda: 0.0))).rows
     assert rows["tgid"][rows["kind"] == Kind.FORK].tolist() == [1001, 1002, 1003]

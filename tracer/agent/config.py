@@ -60,9 +60,10 @@ class Trigger:
 
 @dataclass(frozen=True)
 class Incidents:
-    """[incidents]. keep: how many are kept, the latest ones."""
+    """[incidents]. keep: how many are kept, the latest ones; keep_per_container: of one container at most."""
 
     keep: int = 100
+    keep_per_container: int = 20
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,13 @@ _TABLES = {
         ("where",),
         is_list=True,
     ),
-    "incidents": _Table(Incidents, {"keep": _one("keep", _whole(1, 100_000))}),
+    "incidents": _Table(
+        Incidents,
+        {
+            "keep": _one("keep", _whole(1, 100_000)),
+            "keep_per_container": _one("keep_per_container", _whole(1, 100_000)),
+        },
+    ),
     "metrics": _Table(Metrics, {"listen": _listen, "containers": _one("containers", _whole(0, 10_000))}),
     "publish": _Table(
         Publish,

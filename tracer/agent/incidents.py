@@ -11,6 +11,7 @@ import json
 import os
 import time
 import uuid
+from collections import defaultdict, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -26,9 +27,11 @@ _SECOND_NS = 1_000_000_000
 
 
 class Limits(NamedTuple):
-    """files: how many incidents there are at most; min_free_bytes: what stays free on the disk."""
+    """files: how many incidents there are at most; of_container: of one container; min_free_bytes: what stays free on
+    the disk."""
 
     files: int
+    of_container: int
     min_free_bytes: int
 
 
@@ -51,7 +54,7 @@ class Incident(NamedTuple):
 
 
 def name_of(at_ns: int, container: str, cause: str) -> str:
-    """The name of an incident's file, without the suffix: 20261129T140305.123Z-web-exit-sh."""
+    """The name of an incident's file, without the suffix: 20261129T140305.123Z-web-exit-sh. cause: has one dash."""
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at_ns // _SECOND_NS))
     return f"{moment}.{at_ns // 1_000_000 % 1000:03}Z-{container}-{cause}"
 
@@ -59,7 +62,7 @@ def name_of(at_ns: int, container: str, cause: str) -> str:
 def path_for(incident: Incident, store: Store) -> Path:
     """Where it is kept: a path that nothing has."""
     folder, name = store.path / FOLDER, incident.name
-    paths = (folder / f"{name}{f'-{number}' if number > 1 else ''}{_SUFFIX}" for number in itertools.count(1))
+    paths = (folder / f"{name}{f'.{number}' if number > 1 else ''}{_SUFFIX}" for number in itertools.count(1))
     return next(path for path in paths if not os.path.lexists(path))
 
 
@@ -93,16 +96,33 @@ def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Call
         return f"{cut(source, window, file.fileno(), own)} rows"
 
     say(f"incident: {into_file(write, path, force=False)}")
-    _retire(path, limits.files)
+    _retire(path, limits)
     return 0
 
 
-def _retire(latest: Path, most: int) -> None:
-    """Names begin with the time: the least is the oldest, but for the latest, whatever the clock says now."""
+def _container_in(name: str) -> str:
+    """The container in the name of an incident's file, which may have dashes itself."""
+    return name.partition("-")[2].rsplit("-", 2)[0]
+
+
+def _retire(latest: Path, limits: Limits) -> None:
+    """Remove what is too much: of each container the oldest ones beyond its share, then the oldest of whoever has most:
+    a container whose processes meet a condition at will pushes out its own. Names begin with the time: the least is the
+    oldest, but for the latest, whatever the clock says now."""
     names = sorted(
-        (entry.name != latest.name, entry.name)
+        (entry.name == latest.name, entry.name)
         for entry in latest.parent.iterdir()
         if entry.name.endswith(_SUFFIX) and entry.name[0] != "."
     )
-    for _is_other, name in names[1:][: max(0, len(names) - most)]:
+    mine: defaultdict[str, deque[str]] = defaultdict(deque)
+    for _is_latest, name in names:
+        mine[_container_in(name)].append(name)
+    too_many: list[str] = []
+    for kept in mine.values():
+        too_many += [kept.popleft() for _one in range(max(1, limits.of_container), len(kept))]
+    for _one in range(max(1, limits.files), sum(map(len, mine.values()))):
+        others = [kept for kept in mine.values() if kept and kept[0] != latest.name]
+        most = max(map(len, others))
+        too_many.append(min((kept for kept in others if len(kept) == most), key=lambda kept: kept[0]).popleft())
+    for name in too_many:
         (latest.parent / name).unlink(missing_ok=True)

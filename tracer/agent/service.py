@@ -145,7 +145,8 @@ class Service:
 
     @property
     def _limits(self) -> Limits:
-        return Limits(self._config.incidents.keep, self._config.record.min_free_bytes)
+        incidents = self._config.incidents
+        return Limits(incidents.keep, incidents.keep_per_container, self._config.record.min_free_bytes)
 
     def _children(self) -> Iterator[Child]:
         yield self._recorder

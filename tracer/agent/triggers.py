@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from tracer.agent.config import Trigger
@@ -79,7 +80,8 @@ class Triggers:
                     self._channel.send(pack(note))
 
     def _names(self, batch: Batch, at: int) -> tuple[str, str]:
-        """The container and the cause, as parts of a name."""
+        """The container, whichever life of it, and the cause, as parts of a name: without a dash but for that between
+        what happened and to whom."""
         from tracer.stream.pidns import chain_of
         from tracer.stream.schema import Kind
 
@@ -88,4 +90,5 @@ class Triggers:
         container = self._source.attribution.container(chain_of(batch, at), int(row["cgroup_id"]))
         comm = bytes(row["comm"]).rstrip(b"\0").decode("ascii", "replace")
         kind = Kind(int(row["kind"])).name.lower()
-        return container.label if container else "host", f"{kind}-{comm}"
+        whose = msgspec.structs.replace(container, incarnation=1).label if container else "host"
+        return whose, f"{kind}-{comm.replace('-', '_')}"
