@@ -17,7 +17,7 @@ from servers import Nats, Process, archive, bucket, nats, needs_server  # noqa: 
 from test_archive import places, read
 from test_publisher import rows_of
 
-from tracer.fleet.archive_names import BATCHES, EVENTS
+from tracer.fleet.archive_names import BATCHES, EVENTS, blocks
 from tracer.fleet.archive_store import store_of
 from tracer.fleet.nats_client import Connection
 
@@ -72,6 +72,44 @@ def test_two_archivers(archive: Path, nats: Nats, messages: Bench, archiver: Cal
     assert sorted(read(store, BATCHES)["message"].to_pylist()) == list(range(1, len(messages.server.messages) + 1))
     assert [path.read_bytes() for path in (archive / "rejected").iterdir()] == [b"no recording"]
     assert "cannot be archived" in "".join(process.said() for process in both)
+
+
+def test_messages_of_many_hosts_share_files(
+    tmp_path: Path, archive: Path, nats: Nats, archiver: Callable[..., Process]
+) -> None:
+    """A second of all hosts after the other, as they come: more than are decoded at once."""
+    seconds, benches = 44, []
+    for number in range(12):
+        (tmp_path / f"host{number}").mkdir()
+        bench = Bench(tmp_path / f"host{number}", Memory(), f"web{number}")
+        recorder = Recorder(bench.spool)
+        recorder.take(facts())
+        for second in range(seconds):
+            recorder.take(storm(1 + second, 1))
+            bench.publish()
+        recorder.close()
+        benches.append(bench)
+
+    async def work(connection: Connection) -> None:
+        async with connection.jetstream() as stream:
+            for at in range(seconds):
+                for bench in benches:
+                    message = bench.server.messages[at]
+                    headers = {"Nats-Msg-Id": message.id, **message.headers}
+                    await stream.publish(f"nstrace.v1.test.{bench.host}.events", message.payload, headers=headers)
+
+    nats.ask(work)
+    process = archiver(nats.urls, str(archive), "--every", "60s", "--until-done")
+    assert process.wait() == 0, process.said()
+    store = store_of(str(archive))
+    files = store.folders(BATCHES)
+    assert sorted(files) == sorted(f"batches/host=web{number}" for number in range(12))
+    for bench, number in zip(benches, range(12), strict=True):
+        numbers = [int(message.headers["Nstrace-Sequence"]) for message in bench.server.messages[:seconds]]
+        run = bench.server.messages[0].headers["Nstrace-Run"]
+        wanted = sorted(block.file for block in blocks(run, numbers))
+        assert sorted(path.name for path in (archive / f"batches/host=web{number}").iterdir()) == wanted
+    assert sorted(read(store, BATCHES)["message"].to_pylist()) == sorted([*range(1, seconds + 1)] * 12)
 
 
 def test_nobody_has_what_it_does_not_need(

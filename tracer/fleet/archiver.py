@@ -14,7 +14,7 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.client import JetStreamContext
 
 from tracer.errors import NstraceError
@@ -70,12 +70,12 @@ class Archiver:
         where the server does not let us in, or the process that decodes has ended."""
         while keep_going():
             try:
-                is_quiet = not await self._gather()
-                due = self._gathering.due(time.monotonic(), is_all=until_done and is_quiet)
+                is_last = not await self._gather() and until_done and not (await self._consumer()).num_pending
+                due = self._gathering.due(time.monotonic(), is_all=is_last)
                 for part in parts(due, _MOST_MESSAGES, _MOST_BYTES):
                     await self._archive([held.message for held in part])
                     await self._keep()
-                if until_done and is_quiet and not due and await self._is_done():
+                if is_last and not due and not (await self._consumer()).num_ack_pending:
                     return
                 await self._compact()
             except Unavailable as error:
@@ -132,11 +132,11 @@ class Archiver:
                     await client.publish(message.reply, word)
                 await client.flush()
 
-    async def _is_done(self) -> bool:
-        """Whether nothing waits, and nobody works on anything."""
+    async def _consumer(self) -> ConsumerInfo:
+        """How much waits for archivers, and how much they work on. Raises Unavailable, Refused."""
         async with self._connection.jetstream() as stream:
-            info = await stream.consumer_info(names.STREAMS[names.EVENTS], CONSUMER)
-        return not info.num_pending and not info.num_ack_pending
+            found: ConsumerInfo = await stream.consumer_info(names.STREAMS[names.EVENTS], CONSUMER)
+        return found
 
     # The archive
 
