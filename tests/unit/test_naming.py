@@ -45,6 +45,9 @@ class Engine:
     def state(self, container_id: str) -> None:
         return None
 
+    def forget(self, keys: Collection[str]) -> None:
+        self.known.difference_update(keys)
+
     def news(self) -> set[str]:
         fresh, self.fresh = self.fresh, set()
         self.known |= fresh

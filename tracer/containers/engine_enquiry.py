@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
@@ -29,7 +30,9 @@ _STATE_FRESH_S = 0.5
 _PAUSE_S = 2.0  # after which a call for a state has nothing to do with the calls before
 _SILENT_S = 2.0  # an engine that takes longer to report a state does not answer
 _TOOLS_S = 2.5  # tools have 2 s (tracer.containers.node_connector)
-_MAX_ANSWERS = 65536
+_MAX_ANSWERS, _MAX_ABSENT = 65536, 4096
+_KEEP_REMOVED = 1024  # containers
+_MAX_STATES = 1024  # that are called for, before it is looked which are not any more
 _MAX_EXECS, _MAX_EXECS_ASKED = 4096, 16
 _RETOLD_S = 1.0  # until an engine that is heard again has told its events of the time when it was not
 _CALLED_S = 3.0  # until one that answers again is heard again
@@ -61,8 +64,10 @@ class EngineEnquiry:
         self._silence = Silence.NO_ANSWER if is_there else Silence.NO_ENGINE
         self._asked: Asked | None = None
         self._wanted: dict[str, float] = {}  # since when
-        self._known: Lru[str, _Known] = Lru(_MAX_ANSWERS)
+        self._known: Lru[str, _Known] = Lru(_MAX_ANSWERS)  # containers that there are
+        self._absent: Lru[str, _Known] = Lru(_MAX_ABSENT)  # and those that there are not
         self._told: Lru[str, Description] = Lru(_MAX_ANSWERS)  # by events, of what may be gone when a list is asked for
+        self._removed: deque[str] = deque()
         self._retold_s = 0.0
         self._state_asked: dict[str, tuple[float, float]] = {}  # since when it is called for, and the last time
         self._execs: Lru[str, ExecFact | None] = Lru(_MAX_EXECS)
@@ -83,13 +88,12 @@ class EngineEnquiry:
 
     def knows(self, container_id: str) -> bool:
         """Whether it has ever said that this is one of its containers: a node's folders may say less than others."""
-        known = self._known.get(container_id)
-        return known is not None and known.found is not None and not self._is_partial
+        return container_id in self._known and not self._is_partial
 
     def describe(self, container_id: str) -> Answer:
         """What the engine reports of a container, of at most some seconds ago; else its last answer, and a newer one is
         on its way. Of one that is gone again, what its events have told."""
-        known = self._fresh(container_id) or self._known.get(container_id)
+        known = self._fresh(container_id) or self._answer(container_id)
         if known is None:
             return self._silence
         if found := known.found.description if known.found else self._told.get(container_id):
@@ -107,7 +111,7 @@ class EngineEnquiry:
         about a container, which takes them some seconds at most."""
         answer = self.describe(container_id)
         since_s = time.monotonic() - self._wanted.get(container_id, -math.inf)
-        is_first = self.is_last and container_id not in self._known and since_s < _TOOLS_S
+        is_first = self.is_last and self._answer(container_id) is None and since_s < _TOOLS_S
         return self.is_trusted or is_first, answer
 
     def state(self, container_id: str) -> str | Silence | None:
@@ -119,13 +123,22 @@ class EngineEnquiry:
         since_s, last_s = self._state_asked.get(container_id, (now_s, now_s))
         if now_s - last_s > _PAUSE_S:
             since_s = now_s
+        if len(self._state_asked) >= _MAX_STATES:
+            recent = {one: times for one, times in self._state_asked.items() if now_s - times[1] <= _PAUSE_S}
+            self._state_asked = recent
         self._state_asked[container_id] = (since_s, now_s)
-        known = self._known.get(container_id)
+        known = self._answer(container_id)
         if known and known.asked_s >= since_s and now_s - known.answered_s < _STATE_FRESH_S:
             return known.found.state if known.found else None
         self._want(container_id)
         is_new = now_s - self._wanted.get(container_id, now_s) < _SILENT_S
         return Silence.NOT_YET if is_new and self._silence is Silence.NO_ANSWER else self._silence
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Forget what it has said of these: it is asked again where that is wanted again."""
+        for key in keys:
+            for table in (self._known, self._absent, self._told):
+                table.pop(key)
 
     def expect(self, container_ids: Collection[str]) -> set[str]:
         """Ask about containers that may have begun. Returns those of which nothing is known yet, though the engine may
@@ -133,7 +146,7 @@ class EngineEnquiry:
         asked = {container_id for container_id in container_ids if self._fresh(container_id) is None}
         if self._silence is Silence.NO_ENGINE:
             return set()
-        return {one for one in asked if (known := self._known.get(one)) is None or known.found is None}
+        return {one for one in asked if one not in self._known}
 
     def exec(self, exec_id: str) -> ExecFact | Silence | None:
         """What it reports of an exec, as it was when the answer came, once; None: it knows none with this id."""
@@ -184,8 +197,11 @@ class EngineEnquiry:
 
     def _heed(self, happened: Happened) -> None:
         """Remember what a container is called, and ask about it, before anything of it is seen."""
-        known = self._known.get(happened.id)
-        if happened.action not in NAMING or (happened.action != "rename" and known and known.found):
+        if happened.action == "destroy":
+            self._removed.append(happened.id)
+            while len(self._removed) > _KEEP_REMOVED:
+                self.forget([self._removed.popleft()])
+        if happened.action not in NAMING or (happened.action != "rename" and happened.id in self._known):
             return
         self._want(happened.id)
         if happened.name:
@@ -206,9 +222,18 @@ class EngineEnquiry:
         news, self._news = self._news, set()
         return news
 
+    def _answer(self, container_id: str) -> _Known | None:
+        """The last answer about a container; None: there was none."""
+        return self._known.get(container_id) or self._absent.get(container_id)
+
+    def _note(self, container_id: str, answer: _Known) -> None:
+        table, other = (self._known, self._absent) if answer.found else (self._absent, self._known)
+        other.pop(container_id)
+        table.put(container_id, answer)
+
     def _fresh(self, container_id: str) -> _Known | None:
         """The answer to a question of a moment ago; None: there is none yet, and it is asked."""
-        known = self._known.get(container_id)
+        known = self._answer(container_id)
         if known and known.asked_s >= time.monotonic() - _FRESH_S:
             return known
         self._want(container_id)
@@ -251,10 +276,9 @@ class EngineEnquiry:
         ids = asked.ids
         if ids is None:  # of what is wanted since then it says nothing: that may have begun behind the answer
             wanted = {container_id for container_id, since_s in self._wanted.items() if since_s <= asked.asked_s}
-            ids, self._lists_all = {*asked.found, *self._known, *wanted}, False
+            ids, self._lists_all = {*asked.found, *self._known, *self._absent, *wanted}, False
         for container_id in ids:
-            known = _Known(asked.found.get(container_id), asked.asked_s, time.monotonic())
-            self._known.put(container_id, known)
+            self._note(container_id, _Known(asked.found.get(container_id), asked.asked_s, time.monotonic()))
             self._wanted.pop(container_id, None)
             self._news.add(container_id)
 

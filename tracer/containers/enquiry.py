@@ -92,6 +92,12 @@ class Enquiry:
         asked = [engine for engine in self._engines if engine.may_know(container_id)]
         return [engine for engine in asked if engine.knows(container_id)][:1] or asked
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Containers are over, and pods: nothing more will be asked about them soon."""
+        for engine in self._engines:
+            engine.forget(keys)
+        self._answered.difference_update(keys)
+
     def news(self) -> set[str]:
         """Receive what has arrived: the ids of all containers about which there was an answer since the last call."""
         for engine in self._engines:

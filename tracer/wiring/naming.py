@@ -38,6 +38,9 @@ class Background(Protocol):
     def exec(self, exec_id: str) -> ExecFact | Silence | None:
         """What an engine reports of an exec; None: there is none with this id."""
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Containers are over, and pods: by what they were asked for."""
+
     def fileno(self) -> int:
         """A descriptor that is readable when an answer has arrived; -1: none will."""
 
@@ -76,6 +79,11 @@ class Naming:
     def state(self, container_id: str) -> str | Silence | None:
         """The current state of a container; None: there is none with this id."""
         return self._background.state(container_id) if self._background else None
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Containers are over, and pods: by what they were asked for."""
+        if self._background:
+            self._background.forget(keys)
 
     @property
     def holds(self) -> bool:
