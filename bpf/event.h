@@ -55,6 +55,7 @@ enum kind {
 	KIND_PIECE_ARGS = 18,
 	KIND_PIECE_CGROUP = 19,
 	KIND_PIECE_KILLER = 20,
+	KIND_PIECE_REMOVED = 21,
 };
 
 enum flag {

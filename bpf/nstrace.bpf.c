@@ -2,7 +2,7 @@
 /*
  * The probes: fork, exec, exit and moves between cgroups, each with the
  * process's number in every PID namespace; who sends the signals that end
- * processes. Compiled by BCC; the constants come
+ * processes; which cgroups are removed. Compiled by BCC; the constants come
  * as -D flags (tracer/kernel/loader_child.py): PAGE_SIZE, RING_BYTES,
  * CPUS, URGE_AFTER, RESERVE_FROM, SHARE_EVENTS, MAX_ARGS_BYTES,
  * LAST_ARGS_BYTES (of its last piece), THREADS, CGROUP_SUBSYS, HAVE_NS_ID, HAVE_GROUP_DEAD,
@@ -138,6 +138,27 @@ static __always_inline bool is_named(struct kernfs_node *cgroup)
 	u64 id = READ(cgroup, id);
 
 	return named_cgroups.lookup(&id);
+}
+
+static __always_inline struct kernfs_node *root_of(struct kernfs_node *cgroup)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < MAX_CGROUP_DEPTH; i++) {
+		struct kernfs_node *parent = READ(cgroup, parent);
+
+		if (!parent)
+			break;
+		cgroup = parent;
+	}
+	return cgroup;
+}
+
+/* Each hierarchy of cgroup v1 has ids of its own: those of others mean nothing. */
+static __always_inline bool is_in_our_hierarchy(struct kernfs_node *cgroup)
+{
+	struct task_struct *t = (void *)bpf_get_current_task_btf();
+
+	return root_of(cgroup) == root_of(cgroup_of(t));
 }
 
 static __always_inline void mark_cgroups(struct kernfs_node *cgroup)
@@ -654,6 +675,30 @@ int nstrace_move(struct bpf_raw_tracepoint_args *ctx)
 	if (is_thread(t) || is_last_thread(t) || to->kn != cgroup_of(t))
 		return 0;
 	return emit(&head, t, NULL);
+}
+
+/*
+ * A cgroup was removed: nobody is in it (cgroup_destroy_locked(),
+ * kernel/cgroup/cgroup.c), nobody will be, and its id comes never again. So the
+ * reader may forget what it was told of it. A hint, which wakes nobody; where
+ * there is no room for it, the reader remembers for longer.
+ */
+int nstrace_rmdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct cgroup *removed = (void *)ctx->args[0];
+	struct kernfs_node *cgroup = removed->kn;
+	u64 id = cgroup->id;
+	struct piece *p;
+
+	if (!open_reader() || !is_in_our_hierarchy(cgroup) ||
+	    named_cgroups.delete(&id)) /* it was not told of this one */
+		return 0;
+	p = new_piece(0, KIND_PIECE_REMOVED);
+	if (!p)
+		return 0;
+	p->id = id;
+	ring.ringbuf_submit(p, BPF_RB_NO_WAKEUP);
+	return 0;
 }
 
 /*

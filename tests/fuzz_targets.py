@@ -221,7 +221,7 @@ def _check_joined(
     seen, names, lost = [], [], 0
     while records:
         count = 1 + dice.number(len(records) - 1)
-        batch, cgroups = joined.join(np.concatenate(records[:count]))
+        batch, cgroups, _removed = joined.join(np.concatenate(records[:count]))
         del records[:count]
         names += [(one.cgroup_id, one.name) for one in cgroups]
         for index, row in enumerate(batch.rows):

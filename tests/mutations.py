@@ -35,6 +35,28 @@ TABLE, REPAIR, SELECTION, DECODING, LIVE = (
 )
 
 MUTATIONS = (
+    # what is known of cgroups
+    Mutation(
+        "a cgroup that another hierarchy removes is none of ours",
+        BPF,
+        "!open_reader() || !is_in_our_hierarchy(cgroup) ||",
+        "!open_reader() ||",
+        kernel("cgroup_removals"),
+    ),
+    Mutation(
+        "a cgroup by which a namespace that lives is known is not forgotten",
+        LIVE,
+        "in_use = living | self._cgroups.with_those_above(attribution.cgroups_of_spaces())",
+        "in_use = living",
+        unit("container_churn"),
+    ),
+    Mutation(
+        "what is known of a cgroup goes with it",
+        BPF,
+        "p = new_piece(0, KIND_PIECE_REMOVED);",
+        "p = NULL;",
+        kernel("cgroup_removals"),
+    ),
     # what an exit says that its process ran
     Mutation(
         "what a process ran before a lost exec is not said at its exit",

@@ -43,6 +43,13 @@ def pidns_inum(tgid: int) -> int | None:
         return None
 
 
+def hierarchies() -> list[Path]:
+    """Where cgroups can be made: the mount of each hierarchy, version 2 first."""
+    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    found = [(kind != "cgroup2", place) for place, kind in mounts if kind in ("cgroup", "cgroup2")]
+    return [Path(place) for _is_old, place in sorted(found)]
+
+
 def pids_hierarchy() -> Path:
     """The mounted hierarchy of cgroups that names containers: version 1's of the pids controller, else version 2."""
     v1 = Path("/sys/fs/cgroup/pids")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from following import Following
+from oracle import hierarchies
 from stack import Space, Stack, eventually
 
 from tracer.host.processes import Host
@@ -22,13 +23,6 @@ from tracer.stream.schema import Kind
 pytestmark = pytest.mark.kernel
 
 Make = Callable[[Path, str], Path]
-
-
-def hierarchies() -> list[Path]:
-    """Where cgroups can be made: the mount of each hierarchy, version 2 first."""
-    mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    found = [(kind != "cgroup2", place) for place, kind in mounts if kind in ("cgroup", "cgroup2")]
-    return [Path(place) for _is_old, place in sorted(found)]
 
 
 @pytest.fixture

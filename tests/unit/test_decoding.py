@@ -38,15 +38,15 @@ def test_pieces_of_two_cpus_interleaved() -> None:
             event(0, 5, exe_len=6, args_len=4),
         ]
     )
-    batch, cgroups = Joiner().join(records)
+    batch, cgroups, _removed = Joiner().join(records)
     assert cgroups == []
     assert [batch.payload(i)[1:3] for i in range(2)] == [(b"/bin/bb", b""), (b"/bin/a", b"a\0x\0")]
 
 
 def test_pieces_wait_for_their_event_over_calls() -> None:
     joiner = Joiner()
-    first, _ = joiner.join(np.concatenate([event(0, 0, Kind.FORK), piece(0, 1, PieceKind.EXE, b"/x")]))
-    second, _ = joiner.join(event(0, 1, exe_len=2))
+    first, _, _removed = joiner.join(np.concatenate([event(0, 0, Kind.FORK), piece(0, 1, PieceKind.EXE, b"/x")]))
+    second, _, _removed = joiner.join(event(0, 1, exe_len=2))
     assert len(first) == 1
     assert second.payload(0).exe == b"/x"
 
@@ -55,7 +55,7 @@ def test_pieces_of_an_event_that_failed_are_dropped() -> None:
     records = np.concatenate(
         [piece(0, 1, PieceKind.EXE, b"/lost"), piece(0, 2, PieceKind.EXE, b"/kept"), event(0, 2, exe_len=5)]
     )
-    batch, _ = Joiner().join(records)
+    batch, _, _removed = Joiner().join(records)
     assert batch.payload(0).exe == b"/kept"
     assert len(batch.heap) == 5
 
@@ -65,7 +65,7 @@ def test_deep_chain_goes_on_in_pieces() -> None:
     numbers["nr"] = [104, 105]
     deep = event(0, 0, Kind.FORK, level=5, deep_len=32)
     deep["chain"]["nr"] = [[101, 102, 103]]
-    batch, _ = Joiner().join(np.concatenate([piece(0, 0, PieceKind.CHAIN, numbers.tobytes()), deep]))
+    batch, _, _removed = Joiner().join(np.concatenate([piece(0, 0, PieceKind.CHAIN, numbers.tobytes()), deep]))
     assert [number.nr for number in chain_of(batch, 0)] == [105, 104, 103, 102, 101]
 
 
@@ -78,7 +78,7 @@ def test_cgroup_names_come_whole_and_in_parts() -> None:
             event(0, 0, Kind.FORK),
         ]
     )
-    _batch, cgroups = Joiner().join(records)
+    _batch, cgroups, _removed = Joiner().join(records)
     assert cgroups == [CgroupName(7, 1, "a" * 127 + "bc", 1000), CgroupName(1, 0, "", 0)]
 
 
@@ -128,7 +128,7 @@ def test_a_gap_is_told_for_each_pair_that_is_known_to_have_lost() -> None:
 def test_a_name_whose_rest_had_no_room_is_not_mixed_with_the_next_attempt() -> None:
     joiner = Joiner()
     first, again, rest = b"a" * 127, b"a" * 127, b"bc"
-    _batch, cgroups = joiner.join(piece(0, 1, PieceKind.CGROUP, first, id=7, parent_id=1))
+    _batch, cgroups, _removed = joiner.join(piece(0, 1, PieceKind.CGROUP, first, id=7, parent_id=1))
     assert cgroups == []
     parts = [
         piece(0, 2, PieceKind.CGROUP, again, id=7, parent_id=1),
@@ -136,7 +136,7 @@ def test_a_name_whose_rest_had_no_room_is_not_mixed_with_the_next_attempt() -> N
         piece(0, 2, PieceKind.CGROUP, rest, id=7, parent_id=1, last=1),
         piece(1, 5, PieceKind.CGROUP, rest, id=7, parent_id=1, last=1),
     ]
-    _batch, cgroups = joiner.join(np.concatenate(parts))
+    _batch, cgroups, _removed = joiner.join(np.concatenate(parts))
     assert cgroups == [CgroupName(7, 1, "a" * 127 + "bc")] * 2
 
 
@@ -145,7 +145,7 @@ def test_pieces_of_refused_events_do_not_pile_up() -> None:
     for seq in range(100):
         joiner.join(piece(0, seq, PieceKind.EXE, b"/lost"))
     assert len(joiner._waiting) == 1
-    batch, _ = joiner.join(event(0, 99, exe_len=5))
+    batch, _, _removed = joiner.join(event(0, 99, exe_len=5))
     assert batch.payload(0).exe == b"/lost"
 
 

@@ -80,6 +80,7 @@ def record(whole: Config, store: Store, channel: socket.socket, packets: socket.
         source.trace.ring.wake_on(ending.wakeup)
         _say_hole(destination, kept, earlier, source.trace.began_ns + source.wall_offset_ns)
         recorder = stack.enter_context(recording(destination, options, ending))
+        source.on_removed = recorder.forget
         source.trace.gather_up_to_s = FILE_S if every_s == LEAST_EVERY_S else UNSEEN_S
         give_way()
         source.trace.ring.wake_on(channel.fileno())

@@ -22,6 +22,8 @@ from tracer.stream.metadata import CgroupFact, CgroupName, Container, Pod
 MAX_CGROUPS = 65536
 _ID = re.compile("[0-9a-f]{64}")
 _MAX_EARLIER = 8  # names of one life
+_KEEP_PAST = 4096  # names and ids of containers whose cgroups are removed: lives go on counting by them
+_TRIM_EVERY = 256  # removed cgroups
 MAX_ASKED = 10  # so often the engine may not know a container, before the id stays its name
 
 
@@ -177,6 +179,7 @@ class Cgroups:
         self._answers: Lru[str, Answer] = Lru(max_cgroups)  # the engine's last answer, by id
         self._open: Lru[int, _Open] = Lru(max_cgroups)
         self._in_vain: Lru[str, int] = Lru(max_cgroups)  # how often the engine did not know this id
+        self._forgotten = 0  # cgroups, since names and ids were trimmed
 
     @property
     def evicted(self) -> int:
@@ -200,6 +203,55 @@ class Cgroups:
             else:
                 facts += self._settle(name)
         return facts
+
+    def forget(self, cgroup_ids: Iterable[int]) -> set[str]:
+        """Cgroups were removed, and nothing more will be asked about them. Returns by what engines and the node were
+        asked for their containers, as far as no other cgroup has these: that may be forgotten, too."""
+        ids = list(cgroup_ids)
+        over = {key for cgroup_id in ids for key in self._keys_of(cgroup_id)}
+        for cgroup_id in ids:
+            self._orphans.take(cgroup_id)
+            for table in (self._known, self._claims, self._open, self._containers):
+                table.pop(cgroup_id)
+        self._forgotten += len(ids)
+        for key in over:
+            self._answers.pop(key)
+            self._in_vain.pop(key)
+        if self._forgotten >= _TRIM_EVERY:
+            self._forgotten = 0
+            self._trim()
+        return over
+
+    def with_those_above(self, cgroup_ids: Iterable[int]) -> set[int]:
+        """These cgroups and all above them, as far as they are known."""
+        return {name.cgroup_id for cgroup_id in cgroup_ids for name in self._ancestry(cgroup_id)}
+
+    def _keys_of(self, cgroup_id: int) -> set[str]:
+        """By what the container whose own cgroup this is was asked for, and a pod by its cgroup."""
+        ancestry = self._ancestry(cgroup_id)
+        if not ancestry:
+            return set()
+        path, above = _path(ancestry), _path(ancestry[:-1])
+        found = cgroup_paths.claims(path, lambda key: runtime_by(key, self._answers.get(key)))
+        keys = {key for one in found if one.depth == len(ancestry) for key in (one.id, one.key)}
+        keys |= {key for key in ids_in(ancestry[-1].name) if key not in above}
+        for key in keys:
+            self._places.forget(key, cgroup_id)
+        keys = {key for key in keys if not self._places.has(key)}
+        pod = key_of_pod(f"{path}/")
+        return keys | {pod} if pod and key_of_pod(f"{above}/") is None else keys
+
+    def _trim(self) -> None:
+        """Forget names and ids of containers that are no more, but for the last ones."""
+        for root in self._containers:
+            if container := self._containers.get(root):
+                self._labels.keep(container, root)
+                self._short_ids.keep(container)
+                self._roots_own.get(container.id)
+        most = len(self._containers) + _KEEP_PAST
+        self._labels.trim(most)
+        self._short_ids.trim(most)
+        self._roots_own.trim(most)
 
     def renew(self, about: frozenset[str] | set[str] | None = None) -> list[tuple[int, CgroupFact]]:
         """Ask the engine again for what is missing; the facts that this changes. An engine that is slow, or starts
@@ -394,6 +446,20 @@ class _Labels:
         self._given: Lru[str, None] = Lru(limit)
         self._of_life: Lru[tuple[int, str], int] = Lru(limit)
         self._promised: Lru[str, Container] = Lru(limit)  # by id
+
+    def keep(self, container: Container, life: int) -> None:
+        """A container lives: what is known of it is forgotten last. life: its root cgroup."""
+        name = msgspec.structs.replace(container, incarnation=1).label
+        self._last.get(name)
+        self._given.get(container.label)
+        self._of_life.get((life, name))
+
+    def trim(self, limit: int) -> None:
+        """Remember so many at the most from now on."""
+        self._last.trim(limit)
+        self._given.trim(limit)
+        self._of_life.trim(limit)
+        self._promised.trim(limit)
 
     def promised(self, container: Container, is_new: bool) -> Container:
         """The container with the number that its first life will have. is_new: promise one, if none is yet."""

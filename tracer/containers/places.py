@@ -41,6 +41,19 @@ class Places:
             kept = {one: other for one, other in paths.items() if other != path}  # the life before has ended
             self._paths.put(container_id, {**kept, root: path})
 
+    def forget(self, container_id: str, root: int) -> None:
+        """A cgroup (its id) was removed."""
+        self._refused.pop(root)
+        paths = self._paths.get(container_id) or {}
+        if left := {one: path for one, path in paths.items() if one != root}:
+            self._paths.put(container_id, left)
+        else:
+            self._paths.pop(container_id)
+
+    def has(self, container_id: str) -> bool:
+        """Whether a cgroup is called by this id."""
+        return container_id in self._paths
+
     def others(self, container_id: str, root: int) -> list[int]:
         """The cgroups elsewhere that are called by the same id, and were not refused."""
         paths = self._paths.get(container_id) or {}

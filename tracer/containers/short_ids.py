@@ -31,6 +31,17 @@ class ShortIds:
         self._ids.put(container.id[:digits], container.id)
         return container if digits == container.digits else msgspec.structs.replace(container, digits=digits)
 
+    def keep(self, container: Container) -> None:
+        """A container lives: what is known of it is forgotten last."""
+        self._ids.get(container.id[: container.digits])
+        if container.name is not None:
+            self._names.get(container.name)
+
+    def trim(self, limit: int) -> None:
+        """Remember so many at the most from now on."""
+        self._ids.trim(limit)
+        self._names.trim(limit)
+
     def _is_anothers(self, container: Container) -> bool:
         """Whether the name is that of another container, of which this one cannot be a later life."""
         if container.name is None:

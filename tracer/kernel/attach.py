@@ -22,6 +22,7 @@ PROBES = {
     "nstrace_exec": "sched_process_exec",
     "nstrace_exit": "sched_process_exit",
     "nstrace_move": "cgroup_attach_task",
+    "nstrace_rmdir": "cgroup_rmdir",
 }
 REPORTERS = ("nstrace_recovered", "nstrace_gave_up")
 """Those of PROBES that report what the programs of CALLS have noted, and nothing else."""

@@ -43,7 +43,7 @@ def check(trace: Trace) -> Decoded:
             if not trace.loaded.sees_killers:
                 for facts in expected.values():
                     del facts[KILLED_BY]
-            reported.append(Decoded(decoded.batch.select(~mine), decoded.cgroups))
+            reported.append(decoded._replace(batch=decoded.batch.select(~mine)))
             try:
                 for pid, facts in expected.items():
                     _compare(facts, _facts_of_events(decoded.batch, pid, shell))

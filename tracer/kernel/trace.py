@@ -110,7 +110,7 @@ class Trace:
             if self._gather_s > FIRST_LOOK_S and self.ring.pending_bytes:  # what follows shares the cost of a read
                 self.maps.say(Reader.AT_WORK)
                 self.ring.wait(min(self._gather_s, timeout_s))
-            decoded = self._settle()
+            decoded = Decoded.concat([decoded, self._settle()])  # names, and ids, may come without an event
         self._busy = len(decoded.batch) > 0
         return decoded
 
@@ -124,13 +124,14 @@ class Trace:
 
     def _take(self) -> Decoded:
         read_ns, produced = now_ns(), self.ring.produced
-        batch, cgroups = self._joiner.join(self.ring.read())
+        decoded = self._joiner.join(self.ring.read())
+        batch = decoded.batch
         if len(batch):
             cells = batch.rows["cpu"].astype(np.intp) * COUNTER_SLOTS + batch.rows["kind"]
             self._delivered += np.bincount(cells, minlength=self._delivered.size).reshape(self._delivered.shape)
         if self.ring.consumed >= produced:
             self.read_ns = read_ns
-        return Decoded(self._gaps.check(batch), cgroups)
+        return decoded._replace(batch=self._gaps.check(batch))
 
     def _settle(self) -> Decoded:
         """Read, and report losses after the last event: the counters are read first, so that a loss that they count
@@ -142,7 +143,7 @@ class Trace:
         failed = counts["failed"].sum(axis=1)
         until_ns = max(looked_ns, last_ns(decoded.batch))  # not later than what comes next
         tail = self._gaps.tail(dict(enumerate(failed.tolist())), until_ns)
-        return Decoded(Batch.concat([decoded.batch, tail, self._misses(until_ns)]), decoded.cgroups)
+        return decoded._replace(batch=Batch.concat([decoded.batch, tail, self._misses(until_ns)]))
 
     def _misses(self, now: int) -> Batch:
         """The GAP row for hits since the last time for which no program ran; looks once a second, and in the end."""

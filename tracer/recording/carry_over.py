@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,15 @@ class CarryOver:
         self._forget(batch)
         self._note_sessions(batch.select(of_kind(batch.rows, Kind.SESSION)))
         self._note_losses(batch.rows[of_kind(batch.rows, *NOTE_KINDS)])
+
+    def forget(self, cgroup_ids: Collection[int]) -> None:
+        """Cgroups were removed: drop what was said of them, unless a process is known to be in one, or a namespace to
+        have begun there."""
+        rows = self._facts.rows
+        is_cgroup = rows["kind"] == Kind.CGROUP
+        in_use = [self._processes.rows["cgroup_id"], rows["cgroup_id"][~is_cgroup]]
+        over = np.setdiff1d(np.fromiter(cgroup_ids, np.uint64), np.concatenate(in_use))
+        self._facts = self._facts.select(~is_cgroup | ~np.isin(rows["cgroup_id"], over))
 
     def _bounded(self, facts: Batch) -> Batch:
         """The facts about the cgroups and namespaces of living processes, and the latest of the others."""

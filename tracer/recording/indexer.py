@@ -36,6 +36,11 @@ class Indexer:
         self._nameless: set[int] = set()
         self.told = set(told)
 
+    def forget(self, cgroup_ids: Iterable[int]) -> None:
+        """Cgroups were removed: no process will run in them."""
+        self.told.difference_update(cgroup_ids)
+        self._nameless.difference_update(cgroup_ids)
+
     def of_batch(self, batch: Batch, carried: bool) -> dict[str, str]:
         """The metadata of the next batch, which has rows."""
         rows = batch.rows

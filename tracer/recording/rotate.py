@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ class RotatingWriter:
         self._number, self._part = first, 1
         self._done_rows = self._done_bytes = self._done_lost = 0
         self._told: set[int] = set()
+        self._removed: set[int] = set()  # cgroups of which rows may wait to be written
         self._open(force)
 
     @property
@@ -85,14 +86,25 @@ class RotatingWriter:
         """As `Writer.take`."""
         self._writer.add(batch)
         if self._writer.is_due or (self._is_late and self._writer.has_waiting):
-            self._living.apply(self._writer.flush())
+            self._remember(self._writer.flush())
             if self._is_late or self._is_large:
                 self._close()
                 self._open_next()
 
     def quiet(self, until_ns: int) -> None:
         """As `Writer.quiet`."""
-        self._living.apply(self._writer.quiet(until_ns))
+        self._remember(self._writer.quiet(until_ns))
+
+    def forget(self, cgroup_ids: Collection[int]) -> None:
+        """As `Writer.forget`: the next file says nothing of them."""
+        self._removed.update(cgroup_ids)
+
+    def _remember(self, written: Batch) -> None:
+        self._living.apply(written)
+        if self._removed:
+            self._living.forget(self._removed)
+            self._writer.forget(self._removed)
+            self._removed = set()
 
     @property
     def _is_large(self) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -118,6 +118,10 @@ class Writer:
     def told(self) -> set[int]:
         """As `Indexer.told`."""
         return self._indexer.told
+
+    def forget(self, cgroup_ids: Collection[int]) -> None:
+        """Cgroups were removed, and no row that comes is about them."""
+        self._indexer.forget(cgroup_ids)
 
     def carry(self, batch: Batch) -> None:
         """Begin with what the file before has reported, as of now."""

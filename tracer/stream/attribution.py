@@ -24,6 +24,7 @@ from tracer.stream.told_sessions import ToldSessions
 
 MAX_FACTS = 131_072  # twice of what tracer.containers.cgroups keeps
 MAX_FACT_BYTES = 1 << 26  # of paths and labels: usually some hundred bytes each
+_MAX_OWNERLESS = 8192  # namespaces, those that are over among them
 _MAX_BEGUN = 8  # of a container's namespaces so many: its own is among the first
 _SETTING_UP_NS = 1_000_000_000  # so long after its beginning a runtime may still move a first process about
 _LABEL_BYTES = 200  # what a short label needs
@@ -50,7 +51,7 @@ class Attribution:
         self._homeless: Lru[int, bool] = Lru(MAX_FACTS)  # asked about before that was known
         self._membership = Membership(self._birth_of, self.by_engine, self._home_of)
         self._by_engine: Lru[PidnsId, Container] = Lru(MAX_FACTS)  # as an engine reports: its cgroup does not show it
-        self._ownerless: Lru[PidnsId, bool] = Lru(MAX_FACTS)  # asked about before any first process was seen
+        self._ownerless: Lru[PidnsId, bool] = Lru(_MAX_OWNERLESS)  # asked about before any first process was seen
         self._cache: dict[tuple[PidnsId, int], Container | None] = {}
 
     def split_and_learn(self, batch: Batch) -> Iterator[Batch]:
@@ -136,6 +137,26 @@ class Attribution:
                 self._begun.pop(root)
         for table in (self._births, self._by_engine, self._ownerless):
             table.pop(pidns)
+
+    def forget_cgroups(self, cgroup_ids: Iterable[int]) -> list[Container]:
+        """Cgroups were removed, and nothing more will be asked about processes in them. Returns the lives of containers
+        that are over: theirs were their own cgroups."""
+        over: list[Container] = []
+        for cgroup_id in cgroup_ids:
+            fact = self.cgroups.get(cgroup_id)
+            lives = zip(_roots(fact), _containers(fact), strict=True) if fact else ()
+            over += [container for root, container in lives if root == cgroup_id]
+            for table in (self.cgroups, self.late, self._begun, self._homeless):
+                table.pop(cgroup_id)
+        for container in over:
+            for name in container.earlier:
+                self._renamed.pop((container.id, name))
+        return over
+
+    def cgroups_of_spaces(self) -> set[int]:
+        """The cgroups by which it knows whose the namespaces are."""
+        births = (birth.cgroup_id for pidns in self._births if (birth := self._births.get(pidns)))
+        return {one for cgroup_id in births for one in (cgroup_id, *_roots(self.cgroups.get(cgroup_id)))}
 
     def spaces(self) -> list[PidnsId]:
         """The namespaces of which it knows how they began."""
@@ -319,8 +340,12 @@ def facts_by_cgroup() -> Lru[int, CgroupFact]:
 
 def _size(fact: CgroupFact) -> int:
     """About how many bytes of memory a fact needs, beside what each needs."""
-    labels = [label for found in _containers(fact) for label in found.labels.items()]
-    return len(fact.path) + sum(len(name) + len(value) + _LABEL_BYTES for name, value in labels)
+    return len(fact.path) + sum(map(labels_bytes, _containers(fact)))
+
+
+def labels_bytes(container: Container) -> int:
+    """About how many bytes of memory the labels of a container need."""
+    return sum(len(name) + len(value) + _LABEL_BYTES for name, value in container.labels.items())
 
 
 def _is_set_up(row: np.void) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,22 +15,26 @@ from tracer.stream.losses import NOBODY, Share
 from tracer.stream.metadata import CgroupName
 from tracer.stream.schema import NO_CPU, PIECE_BYTES, Flag, Kind, PieceKind
 
-_FIRST_PIECE, _NAME_PIECE = int(PieceKind.CHAIN), int(PieceKind.CGROUP)
+_FIRST_PIECE, _NAME_PIECE, _REMOVED = int(PieceKind.CHAIN), int(PieceKind.CGROUP), int(PieceKind.REMOVED)
 _PLACES = np.arange(PIECE_BYTES, dtype=np.uint16)
 _MAX_CPUS = 1 << 16
 
 
 class Decoded(NamedTuple):
-    """What a run of records held: the events, and the names of cgroups that belong ahead of them."""
+    """What a run of records held: the events, the names of cgroups that belong ahead of them, and the ids of cgroups
+    that were removed meanwhile."""
 
     batch: Batch
     cgroups: list[CgroupName]
+    removed: Sequence[int] = ()
 
     @staticmethod
     def concat(parts: Iterable[Decoded]) -> Decoded:
-        """The events and names of all parts, in order."""
+        """The events, names and ids of all parts, in order."""
         parts = list(parts)
-        return Decoded(Batch.concat(part.batch for part in parts), [name for part in parts for name in part.cgroups])
+        names = [name for part in parts for name in part.cgroups]
+        removed = [cgroup_id for part in parts for cgroup_id in part.removed]
+        return Decoded(Batch.concat(part.batch for part in parts), names, removed)
 
 
 class Joiner:
@@ -55,9 +59,13 @@ class Joiner:
             # A name that went out counts as reported in the kernel, even if its event is refused: used at once.
             names = self._take_names(pick(records, is_name).view(PIECE))
             records = pick(records, ~is_name)
+        is_removed = records["kind"] == _REMOVED
+        removed = pick(records, is_removed).view(PIECE)["id"].tolist() if is_removed.any() else []
+        if removed:
+            records = pick(records, ~is_removed)
         if len(self._waiting):
             records = join_rows([self._waiting, records])
-        return Decoded(self._join(records), names)
+        return Decoded(self._join(records), names, removed)
 
     def _join(self, records: NDArray[np.void]) -> Batch:
         is_piece = records["kind"] >= _FIRST_PIECE

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.stream.attribution import Attribution
+from tracer.stream.attribution import Attribution, labels_bytes
 from tracer.stream.batch import EVENT, Batch, of_kind, pick
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import NEVER_RAN, RUNTIME_COMM, Container, Killer, LifeFact, SignalSent
@@ -27,7 +27,7 @@ from tracer.stream.schema import INLINE_LEVELS, Flag, Kind
 from tracer.stream.table import Table
 from tracer.text.wait_status import ending
 
-MAX_PAST = 4096
+MAX_PAST, _MAX_PAST_BYTES = 4096, 1 << 23  # of their labels
 _MAX_SIGNALS = 16
 _MAX_FACT_BYTES = 1 << 16
 _RUNTIMES = (RUNTIME_COMM, b"runc", b"crun")  # not yet the container's own program
@@ -69,6 +69,10 @@ class Past(NamedTuple):
     ended_ns: int
 
 
+def _weight(lives: list[Past]) -> int:
+    return sum(labels_bytes(past.life.container) for past in lives)
+
+
 class _Found(NamedTuple):
     """A row to come behind the row at an index, -1: ahead of all."""
 
@@ -88,7 +92,7 @@ class Lives:
         self._sharing: dict[str, Life] = {}  # without a namespace of their own: by id
         self._ending: list[Life] = []
         self._ended_at: dict[str, int] = {}  # the index of the row in this batch, by id
-        self._past: Lru[str, list[Past]] = Lru(MAX_PAST)
+        self._past: Lru[str, list[Past]] = Lru(MAX_PAST, _weight, _MAX_PAST_BYTES)
         self._begun: Lru[str, int] = Lru(MAX_PAST)
 
     def take(self, batch: Batch) -> Batch:

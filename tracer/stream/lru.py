@@ -37,6 +37,12 @@ class Lru(Generic[K, V]):
         if key in self._entries:
             self._weight -= self._weigh(self._entries.pop(key))
 
+    def trim(self, limit: int) -> None:
+        """Evict what was used longest ago, until there are so many at the most."""
+        while len(self._entries) > limit:
+            self.pop(next(iter(self._entries)))
+            self.evicted += 1
+
     def get(self, key: K) -> V | None:
         """The value, which counts as just used; None: there is none."""
         if key in self._entries:

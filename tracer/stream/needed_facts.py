@@ -18,7 +18,7 @@ from tracer.stream.losses import PairKey
 from tracer.stream.lru import Lru
 from tracer.stream.metadata import CgroupFact
 from tracer.stream.pidns import PidnsId, chain_of
-from tracer.stream.schema import Kind
+from tracer.stream.schema import CONTAINER_KINDS, Kind
 
 _MAX_BIRTHS = 8  # of one namespace: its first process may move between cgroups as often as it likes
 
@@ -63,6 +63,11 @@ class NeededFacts:
         self._births.pop(pidns)
         self._spaces.pop(pidns)
 
+    def forget_cgroups(self, cgroup_ids: Iterable[int]) -> None:
+        """Cgroups were removed: no row will need what is said of them."""
+        for cgroup_id in cgroup_ids:
+            self._cgroups.pop(cgroup_id)
+
     def _is_known(self, part: Batch, at: int) -> bool:
         """Whether the fact at a row is about what has been passed on; else it waits."""
         if part.rows["kind"][at] == Kind.CGROUP:
@@ -81,7 +86,7 @@ class NeededFacts:
         spaces: dict[PidnsId, None] = {}
         for pair in pairs:
             key, first = part.pairs.keys[pair], int(np.argmax(part.pairs.of_row == pair))
-            if key not in self._pairs:
+            if key not in self._pairs and not self._is_over(part, pair):
                 needs = self._attribution.basis(chain_of(part, first), key[2])
                 cgroups |= dict.fromkeys(needs.cgroups)
                 spaces |= dict.fromkeys(needs.spaces)
@@ -96,6 +101,12 @@ class NeededFacts:
                 self._spaces.put(pidns, None)
                 yield from self._births.get(pidns) or ()
                 self._births.pop(pidns)
+
+    def _is_over(self, part: Batch, pair: int) -> bool:
+        """Whether all that is said of a pair is what an engine says of a life that is over, and forgotten."""
+        if part.pairs.keys[pair][2] in self._attribution.cgroups or not part.has(*CONTAINER_KINDS):
+            return False
+        return bool(of_kind(part.rows[part.pairs.of_row == pair], *CONTAINER_KINDS).all())
 
     def _is_new(self, cgroup_id: int) -> bool:
         is_new = cgroup_id not in self._cgroups

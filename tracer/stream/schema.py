@@ -186,6 +186,7 @@ class PieceKind(IntEnum):
     ARGS = 18
     CGROUP = 19
     KILLER = 20
+    REMOVED = 21  # of none: a cgroup was removed
 
 
 class Sender(IntEnum):

@@ -6,6 +6,7 @@ Where an engine has yet to report the name of a container, nothing is decided, i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -130,6 +131,11 @@ class Selection:
     def forget(self, pidns: PidnsId, cgroup_id: int) -> None:
         """A namespace is over, whose first process was in this cgroup."""
         self._pairs.pop((*pidns, cgroup_id))
+
+    def forget_cgroups(self, cgroup_ids: Collection[int]) -> None:
+        """Cgroups were removed."""
+        for pair in [pair for pair in self._pairs if pair[2] in cgroup_ids]:
+            self._pairs.pop(pair)
 
     def decide_again(self) -> None:
         """Decide again about all pairs, if what is known of containers has changed."""

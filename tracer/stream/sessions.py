@@ -97,6 +97,10 @@ class Sessions:
         self._forget_past(int(batch.rows["ts_ns"].max()))
         return _with(batch, sorted(news, key=lambda one: one.at))
 
+    def forget(self, container: Container) -> None:
+        """A life of a container is over, and nobody comes into it any more."""
+        self._visitors.forget(container)
+
     def due_in_ns(self, now_ns: int) -> float:
         """How long until the end of a session is to be said, if nothing happens; infinite: none is. now_ns:
         CLOCK_BOOTTIME."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,7 @@ from tracer.text.escape import decode
 
 _ENDED, _MOVED = int(Flag.ENDED), int(Flag.MOVED)
 _MAX_KNOWN = 65536
+_MAX_DOORS = 4096  # at one time
 _LISTED = int(Flag.INFERRED | Flag.CARRIED)
 _RUNTIMES = (b"runc", b"crun", b"exe")
 _BEGINS = (Kind.FORK, Kind.SNAPSHOT)
@@ -71,7 +73,7 @@ class Visitors:
         self._learned = 0
         self._begun: Lru[str, None] = Lru(_MAX_KNOWN)  # the labels of containers whose first process was seen
         self._begin_at: dict[str, int] = {}  # of those whose it is in this batch, where
-        self._doors: Lru[int, None] = Lru(_MAX_KNOWN)  # a runtime's processes that become a container's, by identity
+        self._doors: Lru[int, None] = Lru(_MAX_DOORS)  # a runtime's processes that become a container's, by identity
 
     def find(self, batch: Batch) -> list[Visitor]:
         """Who comes in with these rows, in their order."""
@@ -92,6 +94,12 @@ class Visitors:
         if is_shared.any():
             found += self._by_cgroup(batch, is_shared & lives, pairs)
         return sorted((one for one in found if one), key=lambda one: one.at)
+
+    def forget(self, container: Container) -> None:
+        """A life of a container is over."""
+        names = (container.name, None, *container.earlier)
+        for label in {msgspec.structs.replace(container, name=name).label for name in names}:
+            self._begun.pop(label)
 
     def _note_begun(self, batch: Batch, pairs: list[_Pair]) -> None:
         """Note which containers with a PID namespace of their own have begun before this batch, and which begin in it:

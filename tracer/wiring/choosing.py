@@ -13,19 +13,20 @@ from tracer.stream.cgroup_moves import CgroupMoves
 from tracer.stream.ended_spaces import EndedSpaces
 from tracer.stream.killers import with_names
 from tracer.stream.lives import Lives
+from tracer.stream.removed_cgroups import RemovedCgroups
 from tracer.stream.schema import INTERNAL_FLAGS
 from tracer.stream.selection import Selection
 from tracer.stream.table import Table
 from tracer.stream.undecided import Undecided
 from tracer.wiring.listed_commands import ListedCommands
 
-_KEEP_ENDED = 1024  # namespaces: what is said of them in the end needs their containers
+_KEEP_ENDED = 1024  # namespaces, and cgroups: what is said of them in the end needs their containers
 _SEEN_BY_READER = np.uint8(~INTERNAL_FLAGS & 0xFF)
 
 
 class Choosing:
     """Every batch goes through it, once. held: the rows that wait for an engine's word. ended: namespaces that are
-    over, whoever they are of."""
+    over, whoever they are of. removed: cgroups that are."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Choosing:
     ) -> None:
         """trace: its programs are told what is decided. on_late: called with what was held, when it is shown."""
         self.held, self.ended = Undecided(selection, on_late), EndedSpaces(_KEEP_ENDED)
+        self.removed = RemovedCgroups(_KEEP_ENDED)
         self._trace, self._selection = trace, selection
         self._attribution, self._lives, self._commands = selection.attribution, lives, commands
         self._moves = CgroupMoves(partial(_cgroup_before, table))

@@ -69,6 +69,7 @@ class Comparing:
         if decoded.batch.has(Kind.GAP):
             self.want()
         self._firsts.note(decoded.batch)
+        self._choosing.removed.note(decoded.removed, now_ns())
         batch = self._echoes.drop(decoded.batch, now_ns())
         facts_ns = int(batch.rows["ts_ns"][0]) if len(batch) else now_ns()
         return self._choosing.take(Batch.concat([self._facts(decoded.cgroups, facts_ns), batch]))
@@ -87,7 +88,7 @@ class Comparing:
         found_ns = now_ns()
         reported = self._trace.drain()
         found_ns = max(found_ns, last_ns(reported.batch))  # between what is drained and what comes next
-        yield from self.events_of(Decoded(reported.batch, [*listed.cgroups, *reported.cgroups]))
+        yield from self.events_of(reported._replace(cgroups=[*listed.cgroups, *reported.cgroups]))
         ended = vanished(living, listed.batch, self._table, has_process)
         found = Batch.concat([exit_rows(ended), *self._unseen(listed.batch, reported.batch)])
         found.rows["ts_ns"] = found_ns  # neither what happened is known, nor when
@@ -108,7 +109,7 @@ class Comparing:
         listed = self._trace.snapshot()
         reported = self._trace.drain()
         found_ns = max(now_ns(), last_ns(reported.batch))
-        yield from self.events_of(Decoded(reported.batch, [*listed.cgroups, *reported.cgroups]))
+        yield from self.events_of(reported._replace(cgroups=[*listed.cgroups, *reported.cgroups]))
         there = listed.batch.select(np.isin(listed.batch.rows["cgroup_id"], list(cgroup_ids)))
         found = born(there, self._table, reported.batch, 0)
         found.rows["kind"], found.rows["flags"] = Kind.SNAPSHOT, found.rows["flags"] & _OBSERVED | np.uint8(Flag.MOVED)

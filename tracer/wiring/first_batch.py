@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from tracer.containers.cgroups import Cgroups
 from tracer.containers.resolve_targets import indistinct, refuted
@@ -25,7 +25,8 @@ Inits = Callable[[Collection[str]], Mapping[int, str]]
 
 
 class FirstBatch:
-    """Of one trace; `read` it once. The parameters are those of `tracer.wiring.live.LiveSource`."""
+    """Of one trace; `read` it once. The parameters are those of `tracer.wiring.live.LiveSource`. removed: the ids of
+    cgroups that were removed before it was read."""
 
     def __init__(
         self,
@@ -39,12 +40,14 @@ class FirstBatch:
     ) -> None:
         self._trace, self._proc, self._cgroups, self._firsts = trace, proc, cgroups, firsts
         self._selection, self._inits, self._say = selection, inits, say
+        self.removed: Sequence[int] = ()
 
     def read(self, early: Decoded) -> Batch:
         """The processes that exist, and the events since the trace began, with what they need to be known ahead. early:
         what the trace has reported before. Raises NstraceError for a container that cannot be distinguished."""
         snapshot = self._trace.snapshot()
         early = Decoded.concat([early, self._trace.drain()])
+        self.removed = early.removed
         early = early._replace(batch=early.batch.select(early.batch.rows["ts_ns"] > self._trace.began_ns))
         hidden = find_unlisted(self._proc, snapshot.batch, early.batch, self._trace.began_ns)
         if hidden.unknown:

@@ -278,6 +278,7 @@ def _follow_until(
             shown, write = stack.enter_context(beside_recording(shown, outlet, options, source.attribution, ending))
         if destination:
             recorder = stack.enter_context(recording(destination, options, ending))
+            source.on_removed = recorder.forget
         source.trace.gather_up_to_s = _patience_s(record, where is not None)
         give_way()
         summary = stream_to(

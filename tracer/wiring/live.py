@@ -8,7 +8,7 @@ the sessions that it belongs to, then the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from tracer.containers.cgroups import Cgroups
 from tracer.host.proc_operations import Proc
@@ -46,6 +46,7 @@ class LiveSource:
 
     reported_until_ns: until when everything was reported (boottime); 0 before the end. redact: what every batch goes
     through, before anyone else sees it. only_failed_commands: of exits, those alone that failed need their command.
+    on_removed: called with the ids of cgroups that were removed, when nothing more will be said of them.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class LiveSource:
         choosing = Choosing(trace, selection, table, self._lives, commands, late.note)
         self._held, self._entering = choosing.held, Entering()
         self._selection, self._ended, self._kept_at = selection, choosing.ended, 0
+        self._cgroups, self._removed = cgroups, choosing.removed
         self._comparing = Comparing(trace, table, cgroups, firsts, selection, choosing)
         self._late_names = LateNames(self._naming, cgroups, choosing, self._comparing, late, say)
         means, state = selection.means_container, self._naming.state
@@ -88,6 +90,7 @@ class LiveSource:
         self.reported_until_ns = self._taken_ns = 0
         self.redact: Callable[[Batch], Batch] = lambda batch: batch
         self.only_failed_commands = False
+        self.on_removed: Callable[[Collection[int]], None] = lambda _ids: None
 
     @property
     def lost(self) -> int:
@@ -120,9 +123,23 @@ class LiveSource:
             self.attribution.forget(ended.pidns)
             self._needed.forget(ended.pidns)
             self._selection.forget(ended.pidns, ended.cgroup_id)
+        if self._removed.may_be_due() and self.settled_ns and not self.table.unsure:
+            self._forget_cgroups()
         if self.attribution.begun - self._kept_at > _KEEP_AFTER:
             self._kept_at = self.attribution.begun
             self.attribution.keep(self.table.spaces())
+
+    def _forget_cgroups(self) -> None:
+        """What is known of cgroups that are removed, and of their containers."""
+        attribution, living = self.attribution, {process.cgroup_id for process in self.table.living()}
+        in_use = living | self._cgroups.with_those_above(attribution.cgroups_of_spaces())
+        over = self._removed.due(self.settled_ns, in_use)
+        self._naming.forget(self._cgroups.forget(over))
+        self._needed.forget_cgroups(over)
+        self._selection.forget_cgroups(over)
+        for container in attribution.forget_cgroups(over):
+            self._sessions.forget(container)
+        self.on_removed(over)
 
     @property
     def _passed_on_ns(self) -> int:
@@ -164,6 +181,7 @@ class LiveSource:
 
     def _first(self) -> Iterator[Batch]:
         first = self._first_batch.read(self._early)
+        self._removed.note(self._first_batch.removed, now_ns())
         listed = listed_rows(first)
         self._lives.listed_ns = int(listed["ts_ns"].max()) if len(listed) else 0
         yield from self._comparing.first(first)

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -142,6 +142,10 @@ class Recorder:
             self._shown_at = time.monotonic()
             events = counted(self._events, "event")
             self._ending.show(f"nstrace: recording: {events}, {size_text(self.writer.bytes)}, {self.writer.lost} lost")
+
+    def forget(self, cgroup_ids: Collection[int]) -> None:
+        """As `Writer.forget`."""
+        self.writer.forget(cgroup_ids)
 
     def quiet(self, until_ns: int) -> None:
         """As `Writer.quiet`."""
