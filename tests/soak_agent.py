@@ -194,6 +194,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nstrace-soak-") as name, engine(Path(name) / "engine") as address:
         folder = Path(name) / "agent"
         folder.mkdir()
+        if address:
+            os.environ["DOCKER_HOST"] = address  # which the agent asks
         with Agent(folder, record, f'[metrics]\nlisten = "127.0.0.1:{PORT}"', targets="all") as agent:
             lines, wrong = soak(agent, args.minutes, address)
     for line in [*lines, *(f"WRONG: {line}" for line in wrong), f"{len(wrong)} wrong"]:
