@@ -112,6 +112,17 @@ def test_messages_of_many_hosts_share_files(
     assert sorted(read(store, BATCHES)["message"].to_pylist()) == sorted([*range(1, seconds + 1)] * 12)
 
 
+def test_archivers_of_a_cluster(archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
+    """They do what is their cluster's, and leave the others' to others."""
+    process = archiver(nats.urls, str(archive), "--cluster", "other.one", "--until-done")
+    assert process.wait() == 0, process.said()
+    assert not store_of(str(archive)).folders(BATCHES)
+    process = archiver(nats.urls, str(archive), "--cluster", "test", "--until-done")
+    assert process.wait() == 0, process.said()
+    found = sorted(read(store_of(str(archive)), BATCHES)["message"].to_pylist())
+    assert found == list(range(1, len(messages.server.messages) + 1))
+
+
 def test_nobody_has_what_it_does_not_need(
     archive: Path,
     nats: Nats,

@@ -199,6 +199,7 @@ def _sink(
 @command.command("archive")
 @server_options
 @click.option("--to", "where", metavar="DIR|s3://BUCKET/PATH", required=True, help="The archive.")
+@fleet_ask.cluster_option
 @click.option(
     "--every",
     default="5s",
@@ -217,13 +218,14 @@ def _sink(
 @click.option("--until-done", is_flag=True, help="End when every message is archived.")
 @click.option("-q", "--quiet", is_flag=True, help="No notes on stderr.")
 def archive(
-    access: Callable[[], Access], where: str, every: str, compact_every: str, target_size: str, until_done: bool,
-    quiet: bool,
+    access: Callable[[], Access], where: str, cluster: str | None, every: str, compact_every: str, target_size: str,
+    until_done: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Write what all hosts publish to an archive of Parquet, until a signal ends it.
 
-    Any number of archivers share the work. A message is acknowledged when its files are whole, and is in the archive
-    exactly once, whatever is killed. For S3, credentials are read from the environment (AWS_ACCESS_KEY_ID, ...).
+    Any number of archivers share the work; those with --cluster that of their cluster. A message is acknowledged when
+    its files are whole, and is in the archive exactly once, whatever is killed. For S3, credentials are read from the
+    environment (AWS_ACCESS_KEY_ID, ...).
 
     \b
     nstrace fleet archive --nats nats://10.0.0.1 --to /srv/nstrace
@@ -240,8 +242,9 @@ def archive(
 
     with until_interrupted():
         archive_messages(
-            found, where, every_s=every_s, compact_s=compact_s, target_bytes=target_bytes, until_done=until_done,
-            say=sayer(quiet), keep_going=lambda: True,
+            found, where, cluster="*" if cluster is None else name_of("cluster", cluster), every_s=every_s,
+            compact_s=compact_s, target_bytes=target_bytes, until_done=until_done, say=sayer(quiet),
+            keep_going=lambda: True,
         )  # fmt: skip
     return 0
 

@@ -28,7 +28,7 @@ from tracer.fleet.gathering import Gathering, Label, parts
 from tracer.fleet.nats_client import Connection
 from tracer.fleet.sink import Refused, Unavailable
 
-CONSUMER = "nstrace-archive"
+_GROUP = "nstrace-archive"
 _ACK_WAIT_S, _MAX_ACK_PENDING = 30, 20_000
 _MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64  # that are decoded at once; of a request
 _HELD_BYTES = 64_000_000
@@ -41,8 +41,9 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Archiver:
-    """every_s: how long a message waits for others of its host, to share their files; compact_s: how often
-    small files are made large ones, 0: never. say: writes a line for people."""
+    """cluster: whose messages, "*": of all, which others share than those of one cluster. every_s: how long a message
+    waits for others of its host, to share their files; compact_s: how often small files are made large ones, 0: never.
+    say: writes a line for people."""
 
     def __init__(
         self,
@@ -50,12 +51,14 @@ class Archiver:
         decoder: Decoder,
         store: Store,
         *,
+        cluster: str,
         every_s: float,
         compact_s: float,
         target_bytes: int,
         say: Callable[[str], None],
     ) -> None:
         self._connection, self._decoder, self._store, self._say = connection, decoder, store, say
+        self._cluster, self._group = cluster, _GROUP if cluster == "*" else f"{_GROUP}-{names.token(cluster)}"
         self._gathering: Gathering[Msg] = Gathering(every_s, _HELD_BYTES)
         self._slice_s = min(_SLICE_S, every_s / 2)
         self._compact_s, self._target_bytes = compact_s, target_bytes
@@ -111,7 +114,7 @@ class Archiver:
         async with self._connection.jetstream() as stream:
             client = await self._connection.client()
             if self._subscription is None or self._client is not client:
-                self._subscription = await _subscribed(stream)
+                self._subscription = await self._subscribed(stream)
                 self._client = client
                 self._well()
             try:
@@ -122,6 +125,18 @@ class Archiver:
                 self._subscription = None
                 raise
             return found
+
+    async def _subscribed(self, stream: JetStreamContext) -> Any:
+        config = ConsumerConfig(
+            durable_name=self._group,
+            description="Archivers: one message to one of them",
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=_ACK_WAIT_S,
+            max_ack_pending=_MAX_ACK_PENDING,
+        )
+        subject, name = names.subject(self._cluster, "*", names.EVENTS), names.STREAMS[names.EVENTS]
+        return await stream.pull_subscribe(subject, self._group, name, config=config)
 
     async def _answer(self, messages: Sequence[Msg], word: bytes) -> None:
         """Say this of messages, which another connection than this one may have had. Raises Unavailable, Refused."""
@@ -135,7 +150,7 @@ class Archiver:
     async def _consumer(self) -> ConsumerInfo:
         """How much waits for archivers, and how much they work on. Raises Unavailable, Refused."""
         async with self._connection.jetstream() as stream:
-            found: ConsumerInfo = await stream.consumer_info(names.STREAMS[names.EVENTS], CONSUMER)
+            found: ConsumerInfo = await stream.consumer_info(names.STREAMS[names.EVENTS], self._group)
         return found
 
     # The archive
@@ -194,19 +209,6 @@ class Archiver:
 
 def _line(error: OSError) -> str:
     return str(error).partition("\n")[0]
-
-
-async def _subscribed(stream: JetStreamContext) -> Any:
-    config = ConsumerConfig(
-        durable_name=CONSUMER,
-        description="Archivers: one message to one of them",
-        deliver_policy=DeliverPolicy.ALL,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=_ACK_WAIT_S,
-        max_ack_pending=_MAX_ACK_PENDING,
-    )
-    subject, name = names.subject("*", "*", names.EVENTS), names.STREAMS[names.EVENTS]
-    return await stream.pull_subscribe(subject, CONSUMER, name, config=config)
 
 
 def _label(message: Msg) -> Label | None:

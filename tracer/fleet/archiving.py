@@ -23,6 +23,7 @@ def archive(
     access: Access,
     where: str,
     *,
+    cluster: str,
     every_s: float,
     compact_s: float,
     target_bytes: int,
@@ -30,15 +31,16 @@ def archive(
     say: Callable[[str], None],
     keep_going: Callable[[], bool],
 ) -> None:
-    """Archive to this place. Root's privileges are given up. Raises NstraceError."""
+    """Archive to this place what a cluster publishes, "*": all. Root's privileges are given up. Raises NstraceError."""
     imports.load(*LATE_IMPORTS)
     decoder = Decoder()
     give_up_root(where)
     store = store_of(where)
     connection = Connection(access, "nstrace archive")
     archiver = Archiver(
-        connection, decoder, store, every_s=every_s, compact_s=compact_s, target_bytes=target_bytes, say=say
-    )
+        connection, decoder, store, cluster=cluster, every_s=every_s, compact_s=compact_s, target_bytes=target_bytes,
+        say=say,
+    )  # fmt: skip
 
     async def whole() -> None:
         try:
