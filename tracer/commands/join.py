@@ -64,6 +64,7 @@ def command(
     """
     from tracer.ask import log_file
     from tracer.ask.join import On
+    from tracer.wiring.kept import given_or_kept
     from tracer.wiring.open_recordings import check_kept, open_later, sayer
 
     names = [name.strip() for name in on.split(",")]
@@ -78,14 +79,9 @@ def command(
         raise click.UsageError("--since and --until are for what nstrace agent has recorded: without --from")
     form, say = result.form(), sayer(quiet)
     fd = log_file.open_log(log)
-    kept = None
-    if not files:
-        from tracer.wiring.kept import kept_files
-
-        kept = kept_files(say, since, until, ahead=1, missing="--from FILE is missing", less="--since TIME")
-        files = kept.files
-    check_kept(result.out, [log, *files])
-    parse = open_later(files, _USED, (), say, kept)
+    found = given_or_kept(files, since, until, say, ahead=1, missing="--from FILE is missing", less="--since TIME")
+    check_kept(result.out, [log, *found.files])
+    parse = open_later(found.files, _USED, (), say, found)
     with spill_folder() as spill:
         threads = _Threads(result.room(spill))
         result.give(lambda file: _write(parse(), fd, log, meant, form, file, say, threads), threads.begin, spill, quiet)

@@ -55,25 +55,21 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     if (not files and not is_query) or text.endswith(SUFFIX):
         raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
     from tracer.ask.query import USES, Query
+    from tracer.wiring.kept import given_or_kept
 
-    say, kept = sayer(quiet), None
-    if not files:
-        from tracer.wiring.kept import kept_files
-
-        missing = "the recording is missing, which comes before the query"
-        kept = kept_files(say, since, until, ahead=0, missing=missing, less="--since TIME")
-        files, since, until = [*kept.files], kept.begin, kept.end
-    check_kept(result.out, files)
+    say, missing = sayer(quiet), "the recording is missing, which comes before the query"
+    found = given_or_kept(files, since, until, say, ahead=0, missing=missing, less="--since TIME")
+    check_kept(result.out, found.files)
     form = result.form()
     with spill_folder() as spill:
         query = Query(text, result.room(spill))
-        parse = open_later(files, (*USES, "tracer.recording.filtered"), (), say, kept)
+        parse = open_later(found.files, (*USES, "tracer.recording.filtered"), (), say, found)
 
         def write(file: IO[bytes]) -> str:
             from tracer.recording.filtered import say_incomplete
 
             sources = parse()
-            wrote = _write(query, sources, (since, until), form, file)
+            wrote = _write(query, sources, (found.begin, found.end), form, file)
             say_incomplete(sources, say)
             return wrote
 

@@ -71,20 +71,17 @@ def _of_files(
     from tracer.commands.progress import is_wanted, progress
     from tracer.recording.filtered import is_filtered, say_incomplete
     from tracer.recording.multiple_runs import check_found
+    from tracer.wiring.kept import given_or_kept
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
     from tracer.wiring.summarizing import USES, Summarizing
 
-    shows, say, kept = is_wanted(options.quiet, to_stdout=False), sayer(options.quiet), None
-    if not files:
-        from tracer.wiring.kept import kept_files
-
-        missing = "--since and --until are for recordings: a FILE is missing"
-        kept = kept_files(say, since, until, ahead=0, missing=missing)
-        files, since, until = [*kept.files], kept.begin, kept.end
+    shows, say = is_wanted(options.quiet, to_stdout=False), sayer(options.quiet)
+    missing = "--since and --until are for recordings: a FILE is missing"
+    given = given_or_kept(files, since, until, say, ahead=0, missing=missing)
     summarizing = Summarizing(options)
-    sources = open_sources(files, USES, targets_of(targets), say, kept)
+    sources = open_sources(given.files, USES, targets_of(targets), say, given)
     say_incomplete(sources, say)
-    chosen = in_window(sources, since, until, with_living=True)
+    chosen = in_window(sources, given.begin, given.end, with_living=True)
     with progress(chosen, shows):
         tallies = [_tallies_of(source) for source in chosen]
     check_found(sources)

@@ -82,6 +82,23 @@ def kept_files(
     return KeptFiles(names, growing, _typed(begin_ns), _typed(end_ns), is_behind=is_behind)
 
 
+def given_or_kept(
+    files: Sequence[str],
+    begin: str | None,
+    end: str | None,
+    say: Callable[[str], None],
+    *,
+    ahead: int | None = None,
+    missing: str = "a recording is missing",
+    less: str = "",
+) -> KeptFiles:
+    """These files, as typed; or where there is none, the agent's: the parameters are those of `kept_files`, which
+    raises NstraceError."""
+    if files:
+        return KeptFiles(tuple(files), None, begin, end, are_kept=False)
+    return kept_files(say, begin, end, ahead=ahead, missing=missing, less=less)
+
+
 def files_or_kept(
     arguments: Sequence[str], begin: str | None, end: str | None, say: Callable[[str], None]
 ) -> tuple[KeptFiles, list[str]]:
@@ -91,11 +108,11 @@ def files_or_kept(
 
     if (begin or end) and not any(is_recording(text, number == 0) for number, text in enumerate(arguments)):
         missing = f"{arguments[0]} is no recording" if arguments else "a recording is missing"
-        return kept_files(say, begin, end, ahead=0, missing=missing), list(arguments)
+        return given_or_kept((), begin, end, say, ahead=0, missing=missing), list(arguments)
     if not arguments:
         raise click.UsageError("Missing argument 'FILE... [TARGET]...'")
     files, targets = split_files(arguments)
-    return KeptFiles(tuple(files), None, begin, end, are_kept=False), targets
+    return given_or_kept(files, begin, end, say), targets
 
 
 def name_beside(found: KeptFiles, targets: Sequence[str], suffix: str) -> str:

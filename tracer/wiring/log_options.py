@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import click
 
 from tracer.wiring.amounts import Duration
+from tracer.wiring.gathering import gathered
 
-F = TypeVar("F", bound=Callable[..., Any])
 _LAG_S, _MOST_LAG_S = 0.1, 3600
 
 
@@ -88,14 +85,5 @@ _OPTIONS = (
 )
 
 
-def log_options(function: F) -> F:
-    """Add them to a command, which receives them as one argument, `log`."""
-
-    @functools.wraps(function)
-    def command(*args: Any, **values: Any) -> Any:
-        typed = {name: values.pop(name) for name in LogOptions.__dataclass_fields__}
-        return function(*args, **values, log=LogOptions(**typed))
-
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command  # type: ignore[return-value]
+log_options = gathered(_OPTIONS, LogOptions, "log")
+"""Adds them to a command, which receives them as one argument, `log`."""

@@ -86,20 +86,19 @@ def _gathered(texts: tuple[str, ...], file: str | None, at: str | None, quiet: b
         return living(look(_VIEWS), texts, say)
     from tracer.recording.filtered import check_complete
     from tracer.recording.multiple_runs import run_of
+    from tracer.wiring.kept import given_or_kept
     from tracer.wiring.open_recordings import open_sources, sayer, targets_of
 
     meant = () if is_from_settings("targets") else texts
     targets = targets_of(meant or ("all",))
     uses = (*_VIEWS, "tracer.recording.census")
-    files, kept, given = [file or ""], None, f" --from {file}"
-    if file is None:
-        from tracer.wiring.kept import kept_files
-
-        kept = kept_files(say, at, at, ahead=1, missing="--at needs a recording: --from FILE is missing")
-        files, at, given = [*kept.files], kept.begin, ""
-    source = run_of(open_sources(files, uses, (), sayer(quiet), kept), at)
+    given, missing = [] if file is None else [file], "--at needs a recording: --from FILE is missing"
+    found = given_or_kept(given, at, at, say, ahead=1, missing=missing)
+    at = found.begin
+    source = run_of(open_sources(found.files, uses, (), sayer(quiet), found), at)
     check_complete([source])
-    hint = f"nstrace containers{given} lists what was running then; --at TIME selects another moment"
+    where = "" if file is None else f" --from {file}"
+    hint = f"nstrace containers{where} lists what was running then; --at TIME selects another moment"
     return recorded(source, targets, moment_of(source, at), hint, say)
 
 

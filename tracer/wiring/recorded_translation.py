@@ -33,18 +33,16 @@ def asking_a_recording(
     Raises NstraceError, and so does the function.
     """
     from tracer.recording.multiple_runs import run_of
+    from tracer.wiring.kept import given_or_kept
     from tracer.wiring.open_recordings import open_sources, sayer
 
     asked, say = list(map(parse_proc, procs)), sayer(quiet)
-    files, kept = [file or ""], None
-    if file is None:
-        from tracer.wiring.kept import kept_files
-
-        first, _dots, last = (at or during or "").partition("..")
-        kept = kept_files(say, first.strip() or None, (last.strip() if during else at) or None, missing=_MISSING)
-        files = [*kept.files]
-        at, during = (kept.begin, None) if at else (None, f"{kept.begin or ''}..{kept.end or ''}")
-    return asking(run_of(open_sources(files, _USED, (), say, kept), at, during), asked, at, during, show, say)
+    first, _dots, last = (at or during or "").partition("..")
+    begin, end = first.strip() or None, (last.strip() if during else at) or None
+    found = given_or_kept([] if file is None else [file], begin, end, say, missing=_MISSING)
+    if found.are_kept:
+        at, during = (found.begin, None) if at else (None, f"{found.begin or ''}..{found.end or ''}")
+    return asking(run_of(open_sources(found.files, _USED, (), say, found), at, during), asked, at, during, show, say)
 
 
 def asking(

@@ -120,20 +120,17 @@ def opened(files: Sequence[str], at: str | None, quiet: bool) -> tuple[list[Reco
     from tracer.recording.filtered import check_complete
     from tracer.recording.multiple_runs import run_of
     from tracer.typed.moments import parse_moment
+    from tracer.wiring.kept import given_or_kept
     from tracer.wiring.open_recordings import open_sources, sayer
 
-    say, kept = sayer(quiet), None
-    if not files:
-        from tracer.wiring.kept import kept_files
-
-        kept = kept_files(say, None, at, ahead=1)
-        files, at = kept.files, kept.end
-    sources = open_sources(files, (*_USED, "tracer.recording.source"), (), say, kept)
+    say = sayer(quiet)
+    found = given_or_kept(files, None, at, say, ahead=1)
+    sources = open_sources(found.files, (*_USED, "tracer.recording.source"), (), say, found)
     check_complete(sources)
-    if at is None:
+    if found.end is None:
         return sources, FOREVER_NS
-    source = run_of(sources, at)
-    return [source], parse_moment(at, source.span())
+    source = run_of(sources, found.end)
+    return [source], parse_moment(found.end, source.span())
 
 
 def last_end(sources: Sequence[RecordedSource], text: str, until_ns: int) -> Ending:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from tracer.errors import ExitCode, NstraceError
 from tracer.wiring.amounts import Size
 from tracer.wiring.completing import complete_file
+from tracer.wiring.gathering import gathered
 from tracer.wiring.printing import note
 from tracer.wiring.signals import interrupt_at_signals
 from tracer.wiring.whole_file import default_signals, into_file
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tracer.system.privileges import GiveUp
     from tracer.wiring.spill import Spill
 
-F = TypeVar("F", bound=Callable[..., Any])
 _LEAST_MEMORY = 1 << 26
 _FORMS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
 
@@ -125,14 +124,5 @@ _OPTIONS = (
 )
 
 
-def result_options(function: F) -> F:
-    """Add them to a command, which receives them as one argument, `result`."""
-
-    @functools.wraps(function)
-    def command(*args: Any, **values: Any) -> Any:
-        typed = {name: values.pop(name) for name in Result.__dataclass_fields__}
-        return function(*args, **values, result=Result(**typed))
-
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command  # type: ignore[return-value]
+result_options = gathered(_OPTIONS, Result, "result")
+"""Adds them to a command, which receives them as one argument, `result`."""
