@@ -144,6 +144,25 @@ def test_folders_and_what_was_rotated(file: Path, tmp_path: Path) -> None:
     assert diff("--json", file, tmp_path / "web", "web#2").returncode == 3
 
 
+def test_without_a_file_it_is_the_agents_latest_run_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agent.toml").write_text(f'[record]\nfolder = "{tmp_path}/store"\n')
+    (tmp_path / "store").mkdir(mode=0o700)
+    monkeypatch.setenv("NSTRACE_AGENT_CONFIG", str(tmp_path / "agent.toml"))
+    stories = (
+        story({b"first": 0}, {b"second": 0}),  # an earlier run
+        story({b"third": 0, b"ls": 0}, {b"fourth": 0, b"ls": 0}),
+        batch(cgroup(7, WEB), *life(7, {b"fifth": 0})),  # the life that goes on, or another one: web is its first
+    )
+    for number, (told, run) in enumerate(zip(stories, "abc", strict=True), 1):
+        record(tmp_path / "store" / f"agent.{number:06}.arrows", [told], run=32 * run)
+    done = diff("--json", "web", "web#2")
+    assert done.returncode == 1, done.stderr
+    assert sorted(json.loads(line)["command"] for line in done.stdout.splitlines()) == ["fourth", "third"]
+    assert "lives of the run since" in done.stderr and "3 files" in done.stderr
+    done = diff("web#7", "web#2")
+    assert done.returncode == 3 and "no run of the agent has web#7 and web#2" in done.stderr
+
+
 def test_each_run_counts_lives_of_its_own(file: Path, tmp_path: Path) -> None:
     record(tmp_path / "a.arrows", [story({b"ls": 0}, {b"ls": 0})], run="a" * 32)
     record(tmp_path / "b.arrows", [story({b"ls": 0}, {b"ls": 0})], run="b" * 32)

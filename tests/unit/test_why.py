@@ -153,6 +153,19 @@ def test_a_life_before_another(arrows: Path) -> None:
     ]
 
 
+def test_a_life_is_that_of_the_agents_latest_run_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agent.toml").write_text(f'[record]\nfolder = "{tmp_path}/store"\n')
+    (tmp_path / "store").mkdir(mode=0o700)
+    monkeypatch.setenv("NSTRACE_AGENT_CONFIG", str(tmp_path / "agent.toml"))
+    for number, run in enumerate("ab", 1):
+        record(tmp_path / "store" / f"agent.{number:06}.arrows", told(), run=32 * run)
+    for text, is_said in (("web#1", True), ("web", False)):
+        argv = [sys.executable, "-m", "tracer", "why", text]
+        done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60, env=_environment())
+        assert done.returncode == 0 and done.stdout.startswith("web ended"), done.stderr
+        assert ("nstrace: a life of the run since 2023-11-14" in done.stderr) == is_said
+
+
 def test_json_says_all_of_it(arrows: Path) -> None:
     said = json.loads(why("a" * 12, "--json", "--from", arrows))
     assert {name: said[name] for name in ("cause", "signal", "exit_code", "processes", "duration_ns", "died")} == {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,7 +12,7 @@ from tracer.wiring.completing import complete_file
 from tracer.wiring.printing import line_width, output_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tracer.answers.difference import Ran
     from tracer.ask.query import Query
@@ -50,7 +50,8 @@ _NAMES = """ and (container, incarnation) in (
 
 
 class Side(NamedTuple):
-    """One of the two that are compared. files: where it is recorded. life: a container's, as web#2; "": all."""
+    """One of the two that are compared. files: where it is recorded; []: by the agent. life: a container's, as web#2;
+    "": all."""
 
     files: list[str]
     life: str
@@ -96,7 +97,8 @@ def command(
     failed or were killed, the different codes and signals with which they ended, and the median of how long they lived;
     it is different from twice as long on. Exit code 1: there are differences.
 
-    What a life has run is known from recordings alone: nstrace record -F web makes one of all lives of web.
+    What a life has run is known from recordings alone: nstrace record -F web makes one of all lives of web. Without
+    FILE two lives are looked up in what nstrace agent has recorded, in its latest run that has both.
 
     \b
     nstrace diff web.arrows web web#2
@@ -110,26 +112,31 @@ def command(
     from tracer.system.privileges import drop
     from tracer.views.difference import difference_object, difference_text
     from tracer.views.objects import json_line
+    from tracer.wiring.kept import given_or_kept
     from tracer.wiring.open_recordings import open_later, sayer
 
-    sides = _sides(list(recorded), arguments)
+    sides, say = _sides(list(recorded), arguments), sayer(quiet)
     queries = [
         Query(_QUERY.format(key=_BY[by], which=_which(side.life), runtime=RUNTIME_EXE.decode(), ran=_RAN))
         for side in sides
     ]
-    parse = [
-        open_later(side.files, (*USES, "tracer.recording.filtered", "tracer.recording.multiple_runs"), (), sayer(quiet))
-        for side in sides
-    ]
+    first = given_or_kept(sides[0].files, None, None, say)
+    given = [first, first if first.are_kept else given_or_kept(sides[1].files, None, None, say)]
+    parse = [open_later(one.files, (*USES, *_USED), (), say, one) for one in given]
     drop()
-    ran = [_ran(query, opened, side) for query, opened, side in zip(queries, parse, sides, strict=True)]
-    found = differences(*ran)
+    opened = [one() for one in parse]
+    if first.are_kept:
+        opened = _latest_with_both(queries, opened, sides, say)
+    found = differences(*map(_ran, queries, opened, sides))
     if as_json or output == "json":
         sys.stdout.writelines(json_line(difference_object(one)) for one in found)
     else:
         lines = difference_text(found, sides[0].name, sides[1].name, line_width(no_trunc))
         sys.stdout.writelines(f"{line}\n" for line in lines)
     return int(bool(found))
+
+
+_USED = ("tracer.recording.filtered", "tracer.recording.multiple_runs", "tracer.recording.source")
 
 
 def _sides(recorded: list[str], arguments: tuple[str, ...]) -> list[Side]:
@@ -142,6 +149,10 @@ def _sides(recorded: list[str], arguments: tuple[str, ...]) -> list[Side]:
     if len(files) == 2 and not lives:
         return [Side([file], "") for file in files]
     if not recorded and not files and len(lives) == 2:
+        from tracer.wiring.kept import has_kept
+
+        if has_kept():
+            return [Side([], life) for life in lives]
         name = lives[0].partition("#")[0]
         hint = f"nstrace record -F {name} records its lives; then nstrace diff --from FILE {' '.join(lives)}"
         raise NstraceError("what ran in a life that has ended is known from a recording alone", hint, ExitCode.USAGE)
@@ -185,18 +196,43 @@ def _one_run(sources: list[RecordedSource]) -> RecordedSource:
         raise NstraceError(error.message, hint, error.exit_code) from error
 
 
-def _ran(query: Query, parse: Callable[[], list[RecordedSource]], side: Side) -> dict[str, Ran]:
+def _latest_with_both(
+    queries: Sequence[Query], opened: Sequence[list[RecordedSource]], sides: Sequence[Side], say: Callable[[str], None]
+) -> list[list[RecordedSource]]:
+    """Of what the agent has kept, for each side the same run: the latest in which both lives ran something. Raises
+    NstraceError where there is none."""
+    from tracer.recording.source import RecordedSource
+    from tracer.text.times import precise
+
+    runs = list(zip(*opened, strict=True))
+    for run in reversed(runs):
+        again = [[RecordedSource([one.again() for one in source.recordings])] for source in run]
+        if all(_rows(query, [source]) for query, source in zip(queries, run, strict=True)):
+            if len(runs) > 1:
+                since = precise(run[0].span().begin_ns)
+                say(f"lives of the run since {since}: each run of the agent counts them from 1")
+            return again
+    both = " and ".join(side.life for side in sides)
+    hint = "each run counts the lives of a container from 1; nstrace sql 'from containers' lists them"
+    raise NstraceError(f"no run of the agent has {both}", hint, ExitCode.NO_TARGET)
+
+
+def _rows(query: Query, sources: list[RecordedSource]) -> list[dict[str, Any]]:
+    from tracer.ask.tables import readings
+
+    _schema, batches = query.answer(readings(sources, lambda found: found))
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def _ran(query: Query, opened: list[RecordedSource], side: Side) -> dict[str, Ran]:
     """How each command went. Raises NstraceError where nothing ran."""
     from tracer.answers.difference import Ran
-    from tracer.ask.tables import readings
     from tracer.recording.filtered import LIVES, check_complete
 
-    opened = parse()
     check_complete(opened, LIVES)
     if side.life:
         opened = [_one_run(opened)]
-    _schema, batches = query.answer(readings(opened, lambda found: found))
-    rows = [row for batch in batches for row in batch.to_pylist()]
+    rows = _rows(query, opened)
     if not rows:
         where = f"no life {side.life} in {side.files[0]}" if side.life else f"nothing ran in {side.files[0]}"
         hint = f"nstrace sql {side.files[0]} 'select container, incarnation from containers' lists lives"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from tracer.recording.source import RecordedSource
     from tracer.wiring.process_lists import Gathered
 
-_LIFE = re.compile("#[0-9]+$")  # of one life of a container: web#2
 T = TypeVar("T")
 Say = Callable[[str], None]
 Ask = Callable[["ArchivedHost", tuple[str, ...], Say], Callable[[], T]]
@@ -308,19 +306,19 @@ def _about_the_end(host: ArchivedHost, what: str, runs: Sequence[Run], until_ns:
     container is called so."""
     from tracer.fleet.archived_host import About
     from tracer.typed.processes import parse_proc
-    from tracer.wiring.recorded_why import description, is_proc, unknown_container
+    from tracer.wiring.recorded_why import LIFE, description, is_proc, unknown_container
 
     latest_first = list(reversed(runs))
     if is_proc(what):
         return About(numbers=frozenset({parse_proc(what).nr})), latest_first
     if description(what) or ":" in what.removeprefix("name:"):
         return About(in_containers=True), latest_first
-    name, known = _LIFE.sub("", what.removeprefix("name:")), host.containers()
+    name, known = LIFE.sub("", what.removeprefix("name:")), host.containers()
     ids = frozenset(one.id for one in known if name in one.names or one.id.startswith(name))
     if not ids:
         raise unknown_container(what, sorted({name for one in known for name in one.names}))
     found = [run for run in latest_first if host.tells_of(run, ids)]
-    is_any_life = _LIFE.search(what) is None
+    is_any_life = LIFE.search(what) is None
     ends = [at for at, run in enumerate(found) if is_any_life and host.ends_in(run, name, until_ns)]
     return About(containers=ids), found[: ends[0] + 1] if ends else found
 

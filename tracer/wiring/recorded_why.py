@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -25,12 +26,20 @@ _USED = (
         "tracer.stream.table",
         "tracer.views.why",
     ),
-    *("tracer.text.hints", "tracer.typed.moments", "tracer.views.objects", "tracer.wiring.printing"),
+    *(
+        "tracer.text.hints",
+        "tracer.text.times",
+        "tracer.typed.moments",
+        "tracer.views.objects",
+        "tracer.wiring.printing",
+    ),
     *("tracer.typed.descriptions", "tracer.typed.targets"),
 )
 FOREVER_NS = 1 << 62
 _FILES = (4, 32, 1 << 32)  # of a run are read until one tells
 _DESCRIBED = ("label", "image", "compose", "pod")
+LIFE = re.compile("#[0-9]+$")
+"""The end of a text that means one life of a container: web#2."""
 _PID_DIGITS = 7  # of PID_MAX_LIMIT, include/linux/threads.h
 
 
@@ -45,30 +54,42 @@ def answer(
 ) -> str:
     """What to print of recordings: how a container or a process ended, by what was typed; or all ends. files: (): what
     the agent has kept. reading: entered while these are read. Raises NstraceError."""
+    from tracer.wiring.open_recordings import sayer
+
     sources, until_ns = opened(files, at, quiet)
     if files or is_all:
         with reading(sources):
             return answer_of(sources, what, at, is_all, as_json, until_ns)
     failure = None
-    for latest in _latest_first(sources):  # it is the last end that is asked for
-        try:
-            with reading([latest]):
-                return answer_of([latest], what, None, is_all, as_json, until_ns)
-        except NstraceError as error:
-            failure = failure or error
+    for run in reversed(sources):  # it is the last end that is asked for
+        for latest in _latest_first(run):
+            try:
+                with reading([latest]):
+                    found = answer_of([latest], what, None, is_all, as_json, until_ns)
+            except NstraceError as error:
+                failure = failure or error
+            else:
+                if len(sources) > 1 and LIFE.search(what or ""):
+                    _say_which(run, sayer(quiet))
+                return found
     assert failure
     raise failure
 
 
-def _latest_first(sources: Sequence[RecordedSource]) -> Iterator[RecordedSource]:
-    """The last files of the last run, then more of them, then the run before."""
+def _say_which(run: RecordedSource, say: Callable[[str], None]) -> None:
+    from tracer.text.times import precise
+
+    say(f"a life of the run since {precise(run.span().begin_ns)}: each run of the agent counts them from 1")
+
+
+def _latest_first(run: RecordedSource) -> Iterator[RecordedSource]:
+    """The last files of a run, then more of them."""
     from tracer.recording.source import RecordedSource
 
-    for source in reversed(sources):
-        for count in _FILES:
-            yield RecordedSource([recording.again() for recording in source.recordings[-count:]])
-            if count >= len(source.recordings):
-                break
+    for count in _FILES:
+        yield RecordedSource([recording.again() for recording in run.recordings[-count:]])
+        if count >= len(run.recordings):
+            break
 
 
 def answer_of(
