@@ -158,10 +158,6 @@ class Attribution:
         births = (birth.cgroup_id for pidns in self._births if (birth := self._births.get(pidns)))
         return {one for cgroup_id in births for one in (cgroup_id, *_roots(self.cgroups.get(cgroup_id)))}
 
-    def spaces(self) -> list[PidnsId]:
-        """The namespaces of which it knows how they began."""
-        return list(self._births)
-
     def keep(self, spaces: Iterable[PidnsId]) -> None:
         """These namespaces live: what is known of them is forgotten last, however rarely it is asked for."""
         for pidns in spaces:
