@@ -170,3 +170,8 @@ def test_of_files(tmp_path: Path) -> None:
     assert "in all" in run(f"{tmp_path}/a.arrows").stdout
     assert run("--duration", "5", f"{tmp_path}/a.arrows").returncode == 2
     assert run("--since", "5m", "web").returncode == 2
+
+
+def test_what_is_missing_is_not_none() -> None:
+    assert "0 events" not in (text := summary_text(tallied(batch(fork(1), gap(0))), 0, 80, True))
+    assert "events are missing in 1 gap" in text

@@ -130,7 +130,8 @@ def _details(tally: Tally) -> Iterator[str]:
     if tally.inferred:
         yield f"  {counted(tally.inferred, 'event')} inferred from the kernel's list of processes"
     if tally.gaps:
-        yield f"  {counted(tally.lost, 'event')} lost in {counted(tally.gaps, 'gap')}"
+        lost = f"{counted(tally.lost, 'event')} lost" if tally.lost else "events are missing"
+        yield f"  {lost} in {counted(tally.gaps, 'gap')}"
 
 
 def _most(counts: Counter[bytes]) -> str:
