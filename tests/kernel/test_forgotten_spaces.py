@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def spaces() -> Iterator[list[Space]]:
         for space in made:
             space.kill()
         for folder in (*groups, top / "docker", top):
-            wait_for(lambda folder=folder: _is_removed(folder))
+            wait_for(partial(_is_removed, folder))
 
 
 def _is_removed(folder: Path) -> bool:
