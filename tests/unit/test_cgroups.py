@@ -5,7 +5,8 @@ from itertools import permutations
 import pytest
 from builders import PIDNS, batch, fork
 
-from tracer.containers.cgroups import MAX_ASKED, Answer, Cgroups, Description, Silence
+from tracer.containers.answers import Answer, Description, Silence
+from tracer.containers.cgroups import MAX_ASKED, Cgroups
 from tracer.stream.first_processes import FirstProcesses
 from tracer.stream.metadata import CgroupFact, CgroupName, Container, Inner, Pod
 

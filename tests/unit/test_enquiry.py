@@ -16,7 +16,7 @@ from fake_engine import A, B, C, FakeEngine, container, event, serving
 
 from tracer.containers import engine_enquiry as enquiry_module
 from tracer.containers.address import TOOLS, Address, addresses
-from tracer.containers.cgroups import Answer, Description, Silence
+from tracer.containers.answers import Answer, Description, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.enquiry import Enquiry
 

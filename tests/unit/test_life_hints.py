@@ -9,7 +9,7 @@ import pytest
 from builders import SECOND_NS, WEB, cgroup, exits
 from test_life_rows import OTHER_CGROUP, SIGKILL, Stream, end, facts, first, member
 
-from tracer.containers.cgroups import Silence
+from tracer.containers.answers import Silence
 from tracer.stream.batch import Batch
 from tracer.stream.life_hints import GRACE_NS, LifeHints
 from tracer.stream.metadata import Container, EngineEvent, Killer, LifeFact, SignalSent

@@ -16,7 +16,7 @@ from engine_processes import engine_process_of
 from fake_engine import A, B, FakeEngine, container, event, serving
 
 from tracer.containers.address import Address
-from tracer.containers.cgroups import Description
+from tracer.containers.answers import Description
 from tracer.containers.channel import Channel
 from tracer.containers.enquiry import Enquiry, Period
 from tracer.stream.metadata import EngineEvent, ExecFact

@@ -24,7 +24,7 @@ from fake_engine import A, B, C, FakeEngine, container, serving
 
 from tracer.containers import channel as channel_module
 from tracer.containers import engine_names as names_module
-from tracer.containers.cgroups import Description, Silence
+from tracer.containers.answers import Description, Silence
 from tracer.containers.messages import FoundContainer
 from tracer.containers.names import Names
 from tracer.errors import NstraceError

@@ -6,7 +6,8 @@ import builders
 import numpy as np
 from builders import PIDNS, SECOND_NS, WEB
 
-from tracer.containers.cgroups import Answer, Cgroups, Description
+from tracer.containers.answers import Answer, Description
+from tracer.containers.cgroups import Cgroups
 from tracer.recording.carry_over import CarryOver
 from tracer.stream.attribution import Attribution
 from tracer.stream.batch import EVENT, PIECE

@@ -19,7 +19,7 @@ from fake_engine import A, B, C, FakeEngine, container, event, serving
 from tracer.containers import engine_enquiry
 from tracer.containers import names as names_module
 from tracer.containers.address import Address
-from tracer.containers.cgroups import Description, Silence
+from tracer.containers.answers import Description, Silence
 from tracer.containers.enquiry import Enquiry
 from tracer.containers.names import Names
 from tracer.errors import NstraceError

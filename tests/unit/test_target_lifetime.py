@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from builders import Row, batch
 
-from tracer.containers.cgroups import Silence
+from tracer.containers.answers import Silence
 from tracer.stream.metadata import NEVER_RAN, Container, LifeFact
 from tracer.stream.schema import Kind
 from tracer.typed.targets import Target, TargetKind, parse_target

@@ -2,153 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import NamedTuple
 
 import msgspec
 
 from tracer.containers import cgroup_paths
+from tracer.containers.answers import Answer, Describe, Description, Silence, container_of, ids_in, is_id, runtime_by
 from tracer.containers.believing import Believed, Claim, believe
+from tracer.containers.claims import claim_of, claimed, enriched, keys_of
+from tracer.containers.life_numbers import LifeNumbers
+from tracer.containers.orphans import Orphans
 from tracer.containers.places import Home, Places
-from tracer.containers.pods import POD, in_its_pod, key_of_pod
+from tracer.containers.pods import POD, key_of_pod
 from tracer.containers.short_ids import ShortIds
 from tracer.stream.lru import Lru
-from tracer.stream.metadata import CgroupFact, CgroupName, Container, Pod
+from tracer.stream.metadata import CgroupFact, CgroupName, Container
 
 MAX_CGROUPS = 65536
-_ID = re.compile("[0-9a-f]{64}")
 _MAX_EARLIER = 8  # names of one life
 _KEEP_PAST = 4096  # names and ids of containers whose cgroups are removed: lives go on counting by them
 _TRIM_EVERY = 256  # removed cgroups
 MAX_ASKED = 10  # so often the engine may not know a container, before the id stays its name
-
-
-@dataclass(frozen=True)
-class Description:
-    """What an engine reports of a container beyond its id. runtime: the engine itself, docker or podman; "": a node
-    says it, without an engine, which does not know the runtime. owner: the user whose engine it is, a stranger; None:
-    it is believed whatever it says. image_id: 64 hex digits. said_by: by what a node says it, such as crictl."""
-
-    name: str | None
-    image: str | None
-    labels: dict[str, str] = field(default_factory=dict)
-    runtime: str = "docker"
-    owner: int | None = None
-    image_id: str | None = None
-    said_by: str = ""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has all that may be said of it: a node has the name before the image."""
-        return self.name is not None and (self.image is not None or self.runtime != "")
-
-    @property
-    def engine(self) -> str:
-        """Which engine says it, or what else does, as `Container.engine`."""
-        if self.said_by:
-            return self.said_by
-        return self.runtime if self.owner is None else f"{self.runtime}:{self.owner}"
-
-
-class Silence(Enum):
-    """Why there is no answer about a container. NO_ENGINE: there is none, and was none. NO_ANSWER: the engine that
-    runs, or ran, does not answer, or not yet: the container may be one of its own. NOT_YET: it was asked for a state a
-    moment ago."""
-
-    NO_ENGINE = 1
-    NO_ANSWER = 2
-    NOT_YET = 3
-
-
-Answer = Description | Silence | None
-"""None: the engine has no such container."""
-
-Describe = Callable[[str], Answer]
-"""Id of 64 hex digits -> what the engine reports of the container now."""
-
-
-def is_id(text: str) -> bool:
-    """Whether a text is an id of 64 hexadecimal digits, which two containers never share."""
-    return _ID.fullmatch(text) is not None
-
-
-def ids_in(name: str) -> list[str]:
-    """What looks like a container's id in the name of a cgroup."""
-    return _ID.findall(name)
-
-
-def runtime_by(key: str, answer: Answer) -> str | None:
-    """The runtime of a container whatever its cgroup is called, by the answer about a key of
-    `cgroup_paths.RuntimeOf`; None: that says nothing of it. A user's engine does not make a container of what root may
-    have called anything."""
-    if not isinstance(answer, Description) or answer.owner is not None:
-        return None
-    return answer.runtime or (None if is_id(key) else cgroup_paths.CONTAINERD)
-
-
-def container_of(container_id: str, answer: Answer, runtime: str = "") -> Container:
-    """A container from its id and the engine's answer. runtime: where the engine reports none."""
-    if not isinstance(answer, Description):
-        return Container(container_id, runtime)
-    return Container(
-        container_id,
-        answer.runtime or runtime,
-        answer.name,
-        answer.image,
-        answer.labels,
-        engine=answer.engine,
-        image_id=answer.image_id,
-    )
-
-
-def claim_of(found: cgroup_paths.Found, own: str, root: int, maker: int, answer: Answer) -> Claim:
-    """What a path names, with what an engine answers about it. own: the path of the container's cgroup."""
-    is_listed = isinstance(answer, Description)
-    owner = answer.owner if isinstance(answer, Description) else None
-    return Claim(found, own, root, maker, is_listed, owner, answer is Silence.NO_ANSWER)
-
-
-def keys_of(found: cgroup_paths.Found, own: str) -> list[str]:
-    """By what a node is asked for a container, beside its id: its name, where its runtime has no id, and its pod. own:
-    the path of its own cgroup."""
-    by_name = [found.key] if found.name else []
-    return by_name + ([pod] if (pod := key_of_pod(own)) else [])
-
-
-def claimed(claim: Claim, answers: Mapping[str, Answer]) -> Container:
-    """The container of a claim. answers: what engines report of its id, and a node of `keys_of`: of what root has
-    made."""
-    found, keys = claim.found, [] if claim.maker else keys_of(claim.found, claim.own)
-    answer = answers.get(found.id) if claim.is_by_its_engine() else None
-    of_pod: dict[str, str] = {}
-    for key in keys:
-        said = answers.get(key)
-        if isinstance(said, Description) and key == key_of_pod(claim.own):
-            of_pod = said.labels
-        elif isinstance(said, Description):
-            answer = said
-    container = container_of(found.id, answer, found.runtime)
-    if found.name and container.name is None:
-        container = msgspec.structs.replace(container, name=found.name)
-    return in_its_pod(container, claim.own, of_pod)
-
-
-def enriched(before: Container, now: Container) -> Container:
-    """A container as it was described before, with what is known of it only now: its image, the names of its pod."""
-    if (before.image is None and now.image is not None) or (before.engine is None and now.engine is not None):
-        before = msgspec.structs.replace(
-            before, image=now.image, image_id=now.image_id, labels=now.labels or before.labels, engine=now.engine
-        )
-    is_more = now.pod is not None and (before.pod is None or _names_in(now.pod) > _names_in(before.pod))
-    return msgspec.structs.replace(before, pod=now.pod) if is_more else before
-
-
-def _names_in(pod: Pod) -> int:
-    return sum(name is not None for name in (pod.name, pod.namespace, pod.container))
 
 
 class Cgroups:
@@ -171,8 +46,8 @@ class Cgroups:
         self._describe = describe
         self._places = Places(max_cgroups)
         self._known: Lru[int, CgroupName] = Lru(max_cgroups)
-        self._orphans = _Orphans(max_cgroups)
-        self._labels, self._short_ids = _Labels(max_cgroups), ShortIds(max_cgroups)
+        self._orphans = Orphans(max_cgroups)
+        self._labels, self._short_ids = LifeNumbers(max_cgroups), ShortIds(max_cgroups)
         self._containers: Lru[int, Container] = Lru(max_cgroups)  # by their root cgroup
         self._roots_own: Lru[str, None] = Lru(max_cgroups)  # ids of containers in cgroups of root's making
         self._claims: Lru[int, frozenset[str]] = Lru(max_cgroups)  # of others: what is claimed of their cgroups
@@ -325,7 +200,7 @@ class Cgroups:
         believed = believe(claims, self._is_taken, lambda claim: self._life(claim, asked), self._is_elsewhere)
         named = {container.id for container in _containers(believed) if container.name}
         silent = {asked_id for asked_id, answer in asked.items() if answer is Silence.NO_ANSWER}
-        pending = any(one not in named and (_ID.fullmatch(one) or one.startswith(POD)) for one in silent)
+        pending = any(one not in named and (is_id(one) or one.startswith(POD)) for one in silent)
         fact = CgroupFact(path, believed.container, pending, believed.root, believed.inner)
         self._claims.pop(cgroup_id)
         if believed.inner:
@@ -378,7 +253,7 @@ class Cgroups:
         if not isinstance(answer, Silence):
             self._answers.put(container_id, answer)
         is_whole = isinstance(answer, Description) and answer.is_whole
-        if not is_whole and not (isinstance(answer, Silence) and _ID.fullmatch(container_id)):
+        if not is_whole and not (isinstance(answer, Silence) and is_id(container_id)):
             self._in_vain.put(container_id, (self._in_vain.get(container_id) or 0) + 1)
         return answer
 
@@ -386,7 +261,7 @@ class Cgroups:
         answer = asked[container_id]
         if isinstance(answer, Description) and answer.is_whole:
             return False
-        may_answer = isinstance(answer, Silence) and _ID.fullmatch(container_id) is not None
+        may_answer = isinstance(answer, Silence) and is_id(container_id)
         return may_answer or (self._in_vain.get(container_id) or 0) < MAX_ASKED
 
     def _keep_open(self, cgroup_id: int, fact: CgroupFact, ids: tuple[str, ...]) -> None:
@@ -435,79 +310,3 @@ class _Open(NamedTuple):
 
     fact: CgroupFact
     ids: tuple[str, ...]
-
-
-class _Labels:
-    """Numbers lives by what is shown of them, so that no two are shown alike: a container with another id that gets the
-    same name continues the count. limit: how many labels are remembered."""
-
-    def __init__(self, limit: int) -> None:
-        self._last: Lru[str, int] = Lru(limit)  # by the label without a number
-        self._given: Lru[str, None] = Lru(limit)
-        self._of_life: Lru[tuple[int, str], int] = Lru(limit)
-        self._promised: Lru[str, Container] = Lru(limit)  # by id
-
-    def keep(self, container: Container, life: int) -> None:
-        """A container lives: what is known of it is forgotten last. life: its root cgroup."""
-        name = msgspec.structs.replace(container, incarnation=1).label
-        self._last.get(name)
-        self._given.get(container.label)
-        self._of_life.get((life, name))
-
-    def trim(self, limit: int) -> None:
-        """Remember so many at the most from now on."""
-        self._last.trim(limit)
-        self._given.trim(limit)
-        self._of_life.trim(limit)
-        self._promised.trim(limit)
-
-    def promised(self, container: Container, is_new: bool) -> Container:
-        """The container with the number that its first life will have. is_new: promise one, if none is yet."""
-        if is_new and self._promised.get(container.id) is None:
-            first = msgspec.structs.replace(container, incarnation=1)
-            self._promised.put(container.id, self.number(first))
-        known = self._promised.get(container.id)
-        return msgspec.structs.replace(container, incarnation=known.incarnation) if known else container
-
-    def number(self, container: Container, at_least: int = 1, life: int = 0) -> Container:
-        """The container with the number of its life. at_least: that which the life had by the name before: it has one
-        number, unless the name has had as many lives. life: its root cgroup; a life that is called again as it was
-        called before has the number that it had then; 0: not known."""
-        key = life, container.label
-        if life and (before := self._of_life.get(key)):
-            return msgspec.structs.replace(container, incarnation=before)
-        if life and (promised := self._promised.get(container.id)) and promised.name == container.name:
-            self._promised.pop(container.id)
-            self._of_life.put(key, promised.incarnation)
-            return msgspec.structs.replace(container, incarnation=promised.incarnation)
-        number = max(at_least, (self._last.get(container.label) or 0) + 1)
-        while (numbered := msgspec.structs.replace(container, incarnation=number)).label in self._given:
-            number += 1  # a name may look like another's label
-        self._last.put(container.label, number)
-        self._given.put(numbered.label, None)
-        self._of_life.put(key, number)
-        return numbered
-
-
-class _Orphans:
-    """Names that wait for their parent's, at most limit: those that wait for the oldest missing parent are dropped."""
-
-    def __init__(self, limit: int) -> None:
-        self.evicted = 0
-        self._limit = limit
-        self._count = 0
-        self._by_parent: OrderedDict[int, dict[int, CgroupName]] = OrderedDict()
-
-    def add(self, name: CgroupName) -> None:
-        """Let a name wait, once."""
-        siblings = self._by_parent.setdefault(name.parent_id, {})
-        self._count += name.cgroup_id not in siblings
-        siblings[name.cgroup_id] = name
-        if self._count > self._limit:
-            self.evicted += len(self.take(next(iter(self._by_parent))))
-
-    def take(self, parent_id: int) -> list[CgroupName]:
-        """Remove and return the names that waited for this parent."""
-        siblings = self._by_parent.pop(parent_id, {})
-        self._count -= len(siblings)
-        return list(siblings.values())

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from tracer.containers.address import LOGS, TOOLS
-from tracer.containers.cgroups import Answer, Description, Silence
+from tracer.containers.answers import Answer, Description, Silence
 from tracer.containers.channel import Asked, Channel, Notice
 from tracer.containers.engine_troubles import Troubles
 from tracer.containers.messages import NAMING, Exec, FoundContainer, Happened, Heard

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from tracer.containers.cgroups import Answer, Silence
+from tracer.containers.answers import Answer, Silence
 from tracer.containers.channel import Channel
 from tracer.containers.engine_enquiry import EngineEnquiry
 from tracer.containers.messages import FoundContainer, Happened, Heard, Missed

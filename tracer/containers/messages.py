@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tracer.containers.cgroups import Description
+from tracer.containers.answers import Description
 from tracer.containers.requests import MAX_IDS
 from tracer.errors import NstraceError
 

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from tracer.containers.address import TOOLS, addresses, node_sources
-from tracer.containers.cgroups import Answer, Silence, is_id
+from tracer.containers.answers import Answer, Silence, is_id
 from tracer.containers.channel import Channel
 from tracer.containers.engine_names import LOGS_S, PATIENCE_S, STRANGERS_S, TOOLS_S, EngineNames, Patience, TooSlow
 from tracer.containers.messages import FoundContainer, Last, Nonsense

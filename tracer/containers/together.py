@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from tracer.containers.cgroups import Silence
+from tracer.containers.answers import Silence
 
 T = TypeVar("T")
 

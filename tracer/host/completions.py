@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from click.shell_completion import CompletionItem
 
 from tracer.answers.inventory import Running, running
-from tracer.containers.cgroups import Description
+from tracer.containers.answers import Description
 from tracer.containers.names import Names
 from tracer.host.census import take_census
 from tracer.host.processes import Host

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tracer.answers.inventory import running
 from tracer.answers.translation import home
-from tracer.containers.cgroups import container_of
+from tracer.containers.answers import container_of
 from tracer.containers.messages import FoundContainer
 from tracer.containers.names import Names
 from tracer.containers.resolve_targets import NotThere, Resolved, choose, indistinct, resolve, unnumbered

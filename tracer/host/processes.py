@@ -11,18 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tracer.containers import cgroup_paths
+from tracer.containers.answers import Answer, Describe, Silence, container_of, is_id, runtime_by
 from tracer.containers.believing import Claim, believe
-from tracer.containers.cgroups import (
-    Answer,
-    Describe,
-    Silence,
-    claim_of,
-    claimed,
-    container_of,
-    is_id,
-    keys_of,
-    runtime_by,
-)
+from tracer.containers.claims import claim_of, claimed, keys_of
 from tracer.containers.short_ids import ShortIds
 from tracer.host import nsfs, procfs
 from tracer.host.pidns_ids import PidnsIds

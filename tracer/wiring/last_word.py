@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _USED = (
     *("tracer.views.why", "tracer.views.objects", "tracer.typed.processes", "tracer.typed.targets"),
-    "tracer.containers.cgroups",
+    "tracer.containers.answers",
 )
 _LIVING = ("running", "paused", "restarting")
 
@@ -38,7 +38,7 @@ def answer_now(what: str, as_json: bool) -> str:
 
 def last_word(lookup: Lookup, text: str) -> LastWord:
     """What its engine says of a container that has ended. Raises NstraceError."""
-    from tracer.containers.cgroups import container_of
+    from tracer.containers.answers import container_of
 
     found = _container(lookup, text)
     said, container = lookup.names.last(found.id), container_of(found.id, found.description)
@@ -54,7 +54,7 @@ def last_word(lookup: Lookup, text: str) -> LastWord:
 
 def _container(lookup: Lookup, text: str) -> FoundContainer:
     """The one container that a text means: one that has ended is listed by its engine alone. Raises NstraceError."""
-    from tracer.containers.cgroups import container_of
+    from tracer.containers.answers import container_of
 
     target = description(text)
     if target is None or target.kind == "pod":

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-from tracer.containers.cgroups import Silence, ids_in
+from tracer.containers.answers import Silence, ids_in
 from tracer.stream.decoding import Decoded
 from tracer.stream.metadata import EngineEvent, ExecFact
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tracer.containers.cgroups import Silence
+from tracer.containers.answers import Silence
 from tracer.stream.batch import Batch
 from tracer.stream.metadata import NEVER_RAN
 from tracer.text.wait_status import reported_code

@@ -11,7 +11,7 @@ from tracer.kernel.loader_client import Loading, check_host
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from tracer.containers.cgroups import Describe
+    from tracer.containers.answers import Describe
     from tracer.kernel.options import LoadOptions
     from tracer.kernel.trace import Trace
     from tracer.system.broker import Operations, Privileged
