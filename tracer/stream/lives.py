@@ -27,7 +27,7 @@ from tracer.stream.schema import INLINE_LEVELS, Flag, Kind
 from tracer.stream.table import Table
 from tracer.text.wait_status import ending
 
-MAX_PAST, _MAX_PAST_BYTES = 4096, 1 << 23  # of their labels
+MAX_PAST, _MAX_PAST_BYTES = 2048, 1 << 22  # of their labels
 _MAX_SIGNALS = 16
 _MAX_FACT_BYTES = 1 << 16
 _RUNTIMES = (RUNTIME_COMM, b"runc", b"crun")  # not yet the container's own program
