@@ -107,3 +107,25 @@ def test_a_file_repeats_the_facts_about_who_lives_however_many_others_there_are(
     rows = living.snapshot(SECOND_NS).rows
     assert rows["cgroup_id"][rows["kind"] == Kind.CGROUP].tolist() == [7, 36, 37, 38, 39]
     assert Kind.PIDNS in rows["kind"]
+
+
+@pytest.mark.parametrize("after_ns", [SECOND_NS // 100, 5 * SECOND_NS])
+def test_a_container_is_in_the_next_file_what_it_is_in_this_one_wherever_its_first_process_is_moved(
+    after_ns: int,
+) -> None:
+    """A runtime moves it into the container's cgroup, before it runs anything; whoever moves it later changes
+    nothing."""
+    stream = [
+        builders.batch(builders.cgroup(6), OWN, builders.cgroup(8)),
+        builders.batch(builders.fork(100, [(PIDNS, 1)], cgroup_id=6, ts_ns=SECOND_NS)),
+        builders.batch(builders.row(Kind.MOVE, 100, [(PIDNS, 1)], cgroup_id=7, ts_ns=SECOND_NS + SECOND_NS // 200)),
+        builders.batch(builders.row(Kind.MOVE, 100, [(PIDNS, 1)], cgroup_id=8, ts_ns=SECOND_NS + after_ns)),
+        builders.batch(builders.fork(101, [(PIDNS, 2)], cgroup_id=8, ts_ns=9 * SECOND_NS)),
+    ]
+    this, living = Attribution(), CarryOver()
+    learn(this, *stream)
+    for batch in stream:
+        living.apply(batch)
+    following = Attribution()
+    learn(following, living.snapshot(10 * SECOND_NS))
+    assert following.owner(SPACE) == this.owner(SPACE) == WEB

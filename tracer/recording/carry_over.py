@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.stream.attribution import reduce
+from tracer.stream.attribution import Attribution, reduce, teaches
 from tracer.stream.batch import EVENT, Batch, of_kind
 from tracer.stream.ended_spaces import EndedSpaces
 from tracer.stream.repair import identities, identity
@@ -27,6 +27,7 @@ class CarryOver:
         self._facts = Batch.concat([])
         self._sessions = Batch.concat([])
         self._ended = EndedSpaces()
+        self._attribution = Attribution()
         self._unsure: tuple[int, int] | None = None  # events were lost from, until; not repaired yet
 
     def apply(self, batch: Batch) -> None:
@@ -37,10 +38,8 @@ class CarryOver:
         living = latest.select(~ended)
         self._processes = living if self._keeps_parents else _without_parents(living, identities(latest.rows[ended]))
         self._move(batch.rows[of_kind(batch.rows, Kind.MOVE)])
-        teaching = batch.select(of_kind(batch.rows, Kind.CGROUP, *LIFE_KINDS, Kind.PIDNS, Kind.MOVE))
-        births = reduce(teaching, teaching.rows["kind"] == Kind.CGROUP)
-        if len(births):
-            facts = Batch.concat([self._facts, births])
+        if len(told := self._told(batch)):
+            facts = Batch.concat([self._facts, told])
             facts = facts.select(_is_last(_subjects(facts.rows)))
             self._facts = facts if len(facts) <= _MAX_FACTS else self._bounded(facts)
         self._forget(batch)
@@ -55,6 +54,18 @@ class CarryOver:
         in_use = [self._processes.rows["cgroup_id"], rows["cgroup_id"][~is_cgroup]]
         over = np.setdiff1d(np.fromiter(cgroup_ids, np.uint64), np.concatenate(in_use))
         self._facts = self._facts.select(~is_cgroup | ~np.isin(rows["cgroup_id"], over))
+        self._attribution.forget_cgroups(over.tolist())
+
+    def _told(self, batch: Batch) -> Batch:
+        """What it says of cgroups, and of how namespaces begin: a first process that moves on later begins none."""
+        told = []
+        for part in self._attribution.split_and_learn(batch.select(teaches(batch))):
+            counts = (part.rows["kind"] == Kind.CGROUP) | (of_kind(part.rows, Kind.PIDNS) & (part.rows["args_len"] > 0))
+            for at in np.flatnonzero(~counts).tolist():
+                counts[at] = self._attribution.begins(part, at)
+            part = part.select(counts)
+            told.append(reduce(part, part.rows["kind"] == Kind.CGROUP))
+        return Batch.concat(told)
 
     def _bounded(self, facts: Batch) -> Batch:
         """The facts about the cgroups and namespaces of living processes, and the latest of the others."""
@@ -69,12 +80,14 @@ class CarryOver:
         """Drop what was said of namespaces that are over."""
         self._ended.take(batch)
         ended = self._ended.due(int(batch.rows["ts_ns"].max())) if len(batch) else []
-        if not ended:
-            return
-        over = np.array([one.pidns.inum << 32 ^ one.pidns.gen for one in ended], np.uint64)
-        gone = np.setdiff1d(over, _spaces(self._processes.rows))
-        facts = self._facts.rows
-        self._facts = self._facts.select((facts["kind"] == Kind.CGROUP) | ~np.isin(_spaces(facts)[:, 0], gone))
+        inside = set(_spaces(self._processes.rows).ravel().tolist()) if ended else ()
+        over = {space: one for one in ended if (space := one.pidns.inum << 32 ^ one.pidns.gen) not in inside}
+        if over:
+            facts = self._facts.rows
+            is_gone = np.isin(_spaces(facts)[:, 0], np.fromiter(over, np.uint64))
+            self._facts = self._facts.select((facts["kind"] == Kind.CGROUP) | ~is_gone)
+        for one in over.values():
+            self._attribution.forget(one.pidns)
 
     def _note_sessions(self, said: Batch) -> None:
         """Keep the latest row of each session that has living processes."""
