@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import subprocess
+import time
+import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -61,13 +63,26 @@ def test_what_is_recorded_is_published_once(nats: Nats, tmp_path: Path) -> None:
 
 def test_all_its_processes_take_little_memory(nats: Nats, tmp_path: Path) -> None:
     nats.make_streams()
-    metrics = f'[metrics]\nlisten = "127.0.0.1:{free_ports(1)[0]}"'
+    (port,) = free_ports(1)
+    metrics = f'[metrics]\nlisten = "127.0.0.1:{port}"'
     with Agent(tmp_path, more=f"{publish(nats, 'node7')}\n{metrics}", targets="all") as agent:
         for _ in range(20):
             subprocess.run(["unshare", "--pid", "--fork", "sh", "-c", "/bin/true; exit 71"])
+        ended_s = time.time()
         agent.write_now()
         wait_for(lambda: 71 in codes(nats))
         assert Sample.of(agent).kb < MOST_KB
+        wait_for(lambda: metric(port, "nstrace_published_messages_total") == len(nats.messages()))
+        assert abs(metric(port, "nstrace_published_timestamp_seconds") - ended_s) < 60
+        assert metric(port, "nstrace_published_events_total") >= 3 * 20
+        assert metric(port, "nstrace_publish_losses_total") == 0
+
+
+def metric(port: int, name: str) -> float:
+    """A metric without labels; -1: there is none."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        lines = [line.split() for line in answer.read().decode().splitlines()]
+    return next((float(words[1]) for words in lines if words[0] == name), -1.0)
 
 
 def test_fleet_follow_shows_what_agents_record(nats: Nats, tmp_path: Path) -> None:

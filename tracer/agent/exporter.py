@@ -89,13 +89,17 @@ class Seen:
     def __init__(self) -> None:
         self._recorder: dict[str, Any] = {}
         self._agent: dict[str, Any] = {}
+        self._publisher: dict[str, Any] = {}
         self._heard_s = self._agent_s = float("-inf")
 
     def hear(self, packet: bytes) -> None:
-        """A packet: of the recorder, or of the agent's own process."""
+        """A packet: of the recorder, the publisher, or the agent's own process."""
         said = json.loads(packet)
-        if said.pop("from") == "agent":
+        whose = said.pop("from")
+        if whose == "agent":
             self._agent, self._agent_s = said, time.monotonic()
+        elif whose == "publisher":
+            self._publisher = said
         else:
             self._recorder, self._heard_s = said, time.monotonic()
 
@@ -123,8 +127,9 @@ class Seen:
         build = GaugeMetricFamily("nstrace_build_info", "The version that runs.", labels=["version"])
         build.add_metric([VERSION], 1)
         yield build
+        sayers = {"": self._recorder, "a": self._agent, "p": self._publisher}
         for name, text, said, kind in _METRICS:
-            if (value := (self._agent if kind.endswith("a") else self._recorder).get(said)) is not None:
+            if (value := sayers[kind[1:]].get(said)) is not None:
                 family = CounterMetricFamily if kind[0] == "c" else GaugeMetricFamily
                 yield family(f"nstrace_{name}", text, value=value)
         events = CounterMetricFamily("nstrace_events", "Events that were recorded, by kind.", labels=["kind"])
@@ -161,6 +166,11 @@ _METRICS = (
     ("paused", "Whether recording pauses: the disk is full.", "paused", "ga"),
     ("recorder_starts", "How often the recorder was started.", "starts", "ca"),
     ("incidents", "Events that met a trigger's condition, and were kept.", "incidents", "ca"),
+    ("published_messages", "Messages that the publisher has sent, and the server has.", "messages", "cp"),
+    ("published_events", "Events in them.", "rows", "cp"),
+    ("publish_losses", "Times that recordings had gone before they were published.", "losses", "cp"),
+    ("publish_files_behind", "Finished recordings that are not published yet.", "behind", "gp"),
+    ("published_timestamp_seconds", "The time of the latest event that the server has.", "until", "gp"),
 )
 _OF_CONTAINERS = (
     ("processes_begun", "Processes that have begun."),

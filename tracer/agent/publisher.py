@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +13,13 @@ from typing import TYPE_CHECKING
 from tracer.agent.config import Publish
 
 if TYPE_CHECKING:
+    from tracer.fleet.publisher import Alive
     from tracer.fleet.sink import Sink
 
 
-def publish(config: Publish, folder: Path, say: Callable[[str], None]) -> int:
-    """Publish the recordings in a folder until a signal ends it, or the agent has ended. Gives the exit code. Raises
-    NstraceError."""
+def publish(config: Publish, folder: Path, packets: socket.socket, say: Callable[[str], None]) -> int:
+    """Publish the recordings in a folder until a signal ends it, or the agent has ended. packets: where to say what
+    metrics count. Gives the exit code. Raises NstraceError."""
     from tracer.fleet.publisher import Whose
     from tracer.fleet.publishing import Publishing
     from tracer.fleet.publishing import publish as publish_folder
@@ -25,8 +29,17 @@ def publish(config: Publish, folder: Path, say: Callable[[str], None]) -> int:
     sink = _sink(config, whose)
     publishing = Publishing(folder, folder / "publisher.state", Whose(*whose), config.rate_bytes_s)
     with until_interrupted():
-        publish_folder(publishing, sink, say, lambda: os.getppid() == agent)
+        publish_folder(publishing, sink, say, lambda: os.getppid() == agent, lambda alive: _report(packets, alive))
     return 0
+
+
+def _report(packets: socket.socket, alive: Alive) -> None:
+    said = {"from": "publisher", "messages": alive.messages, "rows": alive.rows, "losses": alive.losses}
+    said |= {"behind": alive.files_behind}
+    if alive.until_ns:
+        said["until"] = alive.until_ns / 1e9
+    with contextlib.suppress(BlockingIOError, ConnectionError):
+        packets.send(json.dumps(said).encode())
 
 
 def _sink(config: Publish, whose: tuple[str, str]) -> Sink:

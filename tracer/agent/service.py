@@ -216,10 +216,13 @@ class Service:
 
     def _close_all(self) -> None:
         """In a child that neither records nor is counted: who outlives us does not hold the folder."""
+        self._close_all_but_packets()
+        self._packets.close()
+
+    def _close_all_but_packets(self) -> None:
         self._close_ours()
         self._theirs.close()
         self._heard.close()
-        self._packets.close()
         if self._server:
             self._server.close()
         os.close(self._lock)
@@ -262,8 +265,8 @@ class Service:
         """In the publisher's process."""
         from tracer.agent.publisher import publish
 
-        self._close_all()
-        return publish(config, self._store.path, say)
+        self._close_all_but_packets()
+        return publish(config, self._store.path, self._packets, say)
 
     def _reap(self) -> None:
         self._pending.reap()

@@ -28,7 +28,7 @@ from tracer.stream.schema import NO_CPU, Kind
 
 ALIVE_S = 30.0
 """So often a publisher says that it lives."""
-_LOOK_S, _LIST_S = 0.1, 1.0
+_LOOK_S, _LIST_S, _NOTE_S = 0.1, 1.0, 1.0
 _ROOM_BYTES = 4096  # for subject and headers
 _LEAST_BYTES = 1 << 14  # of a message with one row
 _SESSION = re.compile("[0-9a-f]{1,64}")
@@ -110,7 +110,7 @@ def _ended() -> NstraceError:
 
 class Publisher:
     """Publishes a spool. say: writes a line for people. rate: how many bytes a second at the most; None: as many as
-    there are. Tests give the clock, and what sleeps."""
+    there are. note: receives what it says of itself, about once a second. Tests give the clock, and what sleeps."""
 
     def __init__(
         self,
@@ -121,17 +121,18 @@ class Publisher:
         *,
         rate: int | None = None,
         say: Callable[[str], None] = lambda _line: None,
+        note: Callable[[Alive], None] = lambda _alive: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._spool, self._places, self._server, self._whose = spool, places, server, whose
-        self._rate, self._say, self._clock, self._sleep = rate, say, clock, sleep
+        self._rate, self._say, self._note, self._clock, self._sleep = rate, say, note, clock, sleep
         self._place = places.place
         self._pieces: Pieces | None = None
         self._is_written = True  # the place is on the disk as it is here
         self._limit = 0
         self._messages = self._rows = self._losses = self._behind = 0
-        self._alive_at = self._listed_at = self._free_at = float("-inf")
+        self._alive_at = self._noted_at = self._listed_at = self._free_at = float("-inf")
 
     def run(self, keep_going: Callable[[], bool]) -> None:
         """Publish until keep_going() is false. Raises NstraceError."""
@@ -146,6 +147,9 @@ class Publisher:
         self._limit = self._limit or self._server.limit()
         if self._clock() - self._alive_at >= ALIVE_S:
             self._say_alive()
+        if self._clock() - self._noted_at >= _NOTE_S:
+            self._noted_at = self._clock()
+            self._note(self._alive())
         if self._place is not None and self._place.planned is not None:
             self._resend(self._place, self._place.planned)
             return True
@@ -313,6 +317,8 @@ class Publisher:
             self._make_smaller(place, len(payload), refused)
             return
         self._messages += 1
+        if self._messages == 1:
+            self._alive_at = float("-inf")  # so that it is known at once up to when it has published
         if planned.is_loss:
             self._after_loss(place, planned)
             return
@@ -374,18 +380,20 @@ class Publisher:
             self._places.write(self._place)
             self._is_written = True
 
-    def _say_alive(self) -> None:
+    def _alive(self) -> Alive:
         place = self._place
-        self._alive_at = self._clock()
         boot, run, sequence, until_ns = "", "", 0, 0
         if place is not None:
             boot, run, sequence = place.metadata.get("boot_id", ""), place.run, place.sequence
             until_ns = place.last_ns + int(place.metadata.get("wall_offset_ns", 0)) if place.last_ns else 0
-        alive = Alive(
+        return Alive(
             self._whose.host, boot, run, sequence, self._messages, self._rows, self._losses, until_ns, self._behind,
             ALIVE_S,
         )  # fmt: skip
-        self._server.store(Message(ALIVE, secrets.token_hex(16), {}, msgspec.json.encode(alive)))
+
+    def _say_alive(self) -> None:
+        self._alive_at = self._clock()
+        self._server.store(Message(ALIVE, secrets.token_hex(16), {}, msgspec.json.encode(self._alive())))
 
 
 _NUMBERS = ("Sequence", "Part", "End-Row")

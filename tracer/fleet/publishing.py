@@ -14,7 +14,7 @@ from pathlib import Path
 from tracer.errors import ExitCode, NstraceError
 from tracer.fleet.channel import Channel
 from tracer.fleet.place import PlaceFile
-from tracer.fleet.publisher import Publisher, Server, Whose
+from tracer.fleet.publisher import Alive, Publisher, Server, Whose
 from tracer.fleet.sender import start
 from tracer.fleet.sink import Sink
 from tracer.fleet.spool import Spool
@@ -40,9 +40,15 @@ class Publishing:
     rate: int | None = None
 
 
-def publish(publishing: Publishing, sink: Sink, say: Callable[[str], None], keep_going: Callable[[], bool]) -> None:
-    """Publish until keep_going() is false. Privileges are given up. say: writes a line for people. Raises
-    NstraceError."""
+def publish(
+    publishing: Publishing,
+    sink: Sink,
+    say: Callable[[str], None],
+    keep_going: Callable[[], bool],
+    note: Callable[[Alive], None] = lambda _alive: None,
+) -> None:
+    """Publish until keep_going() is false. Privileges are given up. say: writes a line for people; note: as of
+    `Publisher`. Raises NstraceError."""
     imports.load(*_LAZY)
     folder = _folder(publishing.folder)
     state = _state(publishing.state, say)
@@ -54,7 +60,7 @@ def publish(publishing: Publishing, sink: Sink, say: Callable[[str], None], keep
     places = PlaceFile(state, str(publishing.state))
     server = Server(Channel(connected), say)
     spool = Spool(SpoolFolder(broker))
-    Publisher(spool, places, server, publishing.whose, rate=publishing.rate, say=say).run(keep_going)
+    Publisher(spool, places, server, publishing.whose, rate=publishing.rate, say=say, note=note).run(keep_going)
 
 
 def _folder(path: Path) -> Folder:
