@@ -40,7 +40,7 @@ _READY_S = 10.0  # it is ready then, though what is recorded cannot be settled y
 _SILENT_S = 60.0  # a recorder that says nothing for so long is ended
 _STARTING_S = 240.0  # and one that has not said anything yet: a busy host takes long to compile what the kernel runs
 _MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the recording says it is
-_SHARED = ("tracer.agent.recorder", "pyarrow.compute", "numpy.ma", "numpy.strings")
+_SHARED = ("tracer.agent.recorder", "pyarrow.compute", *imports.OF_ARROW)
 _SHARED_BY_PUBLISHER = ("tracer.agent.publisher", "tracer.fleet.publishing")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 

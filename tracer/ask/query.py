@@ -14,13 +14,14 @@ from tracer.ask.relations import LISTS, RELATIONS
 from tracer.ask.rows import Sources
 from tracer.ask.tables import Tables, wanted_names
 from tracer.errors import ExitCode, NstraceError
+from tracer.system import imports
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _READING = ("SELECT", "EXPLAIN", "MULTI")  # MULTI: a PIVOT
 _BATCH_ROWS = 1 << 14
-USES = ("tracer.recording.some_columns", "numpy.ma", "numpy.strings", "difflib")
+USES = ("tracer.recording.some_columns", *imports.OF_READERS)
 """Modules that are used for the first time while a query runs."""
 
 

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tracer.errors import ExitCode, NstraceError
+from tracer.system import imports
 from tracer.wiring.completing import complete_file
 from tracer.wiring.joining import check_columns, lag_option, summary, time_option, write_pieces
 from tracer.wiring.result_options import Result, result_options
@@ -98,7 +99,8 @@ _USED = (
         "tracer.text.counted",
         "tracer.text.times",
     ),
-    *("numpy.ma", "numpy.strings", "difflib", "pyarrow.parquet"),
+    *imports.OF_READERS,
+    "pyarrow.parquet",
 )
 
 

@@ -30,7 +30,6 @@ _HELD_ROWS = 1 << 16  # of one run, at the same time: a row takes kilobytes unti
 _MAX_DAYS = 8  # on which the events of one message happened: a batch is of some seconds, or of a host that slept
 _MAX_BEGUN_DAYS = 400  # on which its processes began; each day is a file
 _DAY_NS = 86_400_000_000_000
-_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -143,7 +142,7 @@ class Decoder:
     """The process. No thread may run when it is made. It ends when this is closed."""
 
     def __init__(self) -> None:
-        imports.load(*_LAZY)
+        imports.load(*imports.OF_READERS)
         ours, theirs = socket.socketpair()
         self._pid = fork()
         if self._pid == 0:

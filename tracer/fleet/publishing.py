@@ -26,7 +26,6 @@ from tracer.system.memory import stay_small
 from tracer.system.privileges import drop
 
 _PATIENCE_S = 45.0  # a sender's requests take less
-_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def publish(
 ) -> None:
     """Publish until keep_going() is false. Privileges are given up. say: writes a line for people; note: as of
     `Publisher`. Raises NstraceError."""
-    imports.load(*_LAZY)
+    imports.load(*imports.OF_READERS)
     folder = _folder(publishing.folder)
     state = _state(publishing.state, say)
     operations = SpoolOperations(folder)

@@ -9,6 +9,11 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+OF_ARROW = ("numpy.ma", "numpy.strings")
+"""What pyarrow imports with the first conversion of something."""
+OF_READERS = (*OF_ARROW, "tokenize", "difflib")
+"""And what shows a fault, or finds a name that is like another one."""
+
 
 def load(*modules: str) -> None:
     """Import these modules now."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from tracer.errors import NstraceError
+from tracer.system import imports
 
 if TYPE_CHECKING:
     from tracer.ask.event_filter import EventFilter
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Passing = Callable[["Batch", "Attribution"], "Batch"]
 """Takes a batch and who knows its containers; returns what passes."""
-USES = ("tracer.recording.some_columns", "numpy.ma", "numpy.strings")
+USES = ("tracer.recording.some_columns", *imports.OF_ARROW)
 """Modules that are used for the first time when a batch comes."""
 
 
@@ -45,7 +46,6 @@ def filter_of(where: Sequence[str]) -> EventFilter | None:
         return None
     with named():
         from tracer.ask.event_filter import EventFilter
-        from tracer.system import imports
 
         imports.load(*USES)
         return _made(EventFilter, where)

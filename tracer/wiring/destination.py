@@ -14,6 +14,7 @@ from tracer.recording.brokered_folder import BrokeredFolder, FolderOperations
 from tracer.recording.files import check_new, folder_of, parts_of
 from tracer.recording.folder import Folder, is_null
 from tracer.recording.metadata import of_this_host
+from tracer.system import imports
 from tracer.wiring.ending import Ending
 from tracer.wiring.recorders import RecordOptions
 from tracer.wiring.streaming import writing
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _USED = (
     *("tracer.recording.file_writer", "tracer.recording.rotate", "tracer.recording.writer", "tracer.recording.reader"),
-    *("tracer.wiring.recorders", "tracer.wiring.stdout_queue", "numpy.ma", "numpy.strings"),
+    *("tracer.wiring.recorders", "tracer.wiring.stdout_queue", *imports.OF_ARROW),
 )
 
 

@@ -46,7 +46,7 @@ def follow_hosts(
     from tracer.system.privileges import drop
 
     connected = receiver.start(access, cluster)
-    imports.load("tracer.views.jsonl", "tracer.views.lines", "numpy.ma", "numpy.strings", "tokenize", "difflib")
+    imports.load("tracer.views.jsonl", "tracer.views.lines", *imports.OF_READERS)
     drop()
     packets, merging = Packets(connected), Merging(targets, delay_s, cluster)
     screen, watch = _Screen(kinds, as_json), _Watch(merging, say)

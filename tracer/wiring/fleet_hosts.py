@@ -11,6 +11,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
 from tracer.errors import NstraceError
+from tracer.system import imports
 from tracer.text.escape import safe_json, safe_text
 from tracer.text.times import elapsed, rfc3339
 from tracer.views.columns import TextColumn, columns
@@ -76,7 +77,7 @@ def archived_table(where: str, cluster: str | None, as_json: bool, no_header: bo
     _print(titles, rows, objects, as_json, no_header)
 
 
-LAZY = ("duckdb", "numpy.ma", "numpy.strings", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", "difflib")
+LAZY = ("duckdb", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.acero", *imports.OF_READERS)
 """Modules that an answer from an archive uses for the first time when root was given up."""
 
 
@@ -85,7 +86,6 @@ def answer(where: str, query: str, result: Result) -> None:
     NstraceError."""
     from tracer.fleet.archive_query import ArchiveQuery
     from tracer.fleet.archive_store import store_of
-    from tracer.system import imports
     from tracer.text.counted import counted
 
     imports.load(*LAZY)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SUFFIX = ".arrows"
 # What numpy, Python and nstrace import at the first use of something: the files may be unreadable by then.
-_LAZY = ("numpy.ma", "numpy.strings", "tokenize", "difflib")
 
 
 def targets_of(texts: Sequence[str]) -> tuple[Target, ...]:
@@ -140,7 +139,7 @@ def open_later(
     from tracer.recording.source import RecordedSource
     from tracer.system import imports
 
-    imports.load(*_LAZY, *uses)
+    imports.load(*imports.OF_READERS, *uses)
     found = dict.fromkeys(names, True) if kept and kept.are_kept else _found(names)
     allow_many_files(len(found))
     left_out: list[NstraceError] = []
