@@ -38,7 +38,7 @@ ATTEMPTS = {
     "let the kernel signal": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, FIRST),
     "let a terminal signal": lambda: fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC),
     "list the processes": lambda: os.open("/proc", os.O_RDONLY),
-    "write a file": lambda: os.open("/tmp/nstrace-trespass", os.O_WRONLY | os.O_CREAT),
+    "write a file": lambda: write(),
     "write any file": lambda: os.open("trespass", os.O_RDWR | os.O_CREAT),
     "make a folder": lambda: os.mkdir("trespass"),
     "execute a program": lambda: os.execv("/bin/true", ["true"]),
@@ -59,6 +59,12 @@ ATTEMPTS = {
     "make memory executable": lambda: mmap.mmap(-1, 4096, prot=7),
     "leave the root directory": lambda: os.chroot("."),
 }
+
+
+def write():
+    path = f"/tmp/nstrace-trespass-{os.getpid()}"
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    os.unlink(path)
 
 
 def leave():
