@@ -22,6 +22,7 @@ from tracer.errors import NstraceError
 from tracer.fleet.envelope import Origin, passed_on, sealed
 from tracer.fleet.hosts import Heard
 from tracer.fleet.merging import Merging, Shown, host_target, in_order
+from tracer.fleet.nats_client import Connection
 from tracer.fleet.publisher import Whose
 from tracer.recording.metadata import of_this_host
 from tracer.stream.schema import EVENT_NAMES, Kind
@@ -226,6 +227,32 @@ def test_hosts_of_a_server_are_completed(tmp_path: Path, nats: Nats, processes: 
     assert bash(f"{line} --cluster de") == ["default"]
     nats.kill(0)
     assert bash(f"{line} we") == []
+
+
+@needs_server
+def test_one_host_cannot_silence_the_others(tmp_path: Path, nats: Nats, processes: list[Process]) -> None:
+    """Who publishes writes the headers: a message that looks like a word of the server's is one of its host's, bad."""
+    publisher, _other, follow = processes
+    follow.start()
+    publisher.start()
+    recorder = Recorder(tmp_path / "web1")
+    said = {"Status": "100", "Description": "Idle Heartbeat", "Nats-Consumer-Stalled": "elsewhere"}
+
+    async def lie(connection: Connection) -> None:
+        async with connection.jetstream() as stream:
+            await stream.publish("nstrace.v1.default.web2.events", b"", headers=said)
+
+    def shown() -> set[int]:
+        return {json.loads(line)["pid"] for line in follow.said().splitlines() if line.startswith("{")}
+
+    first = 1
+    while not shown() and first < 3000:  # until it follows
+        recorder.take(storm(first, 10))
+        first += 10
+        wait_for(lambda: len(nats.messages()) >= 1, 60)
+    nats.ask(lie)
+    recorder.take(storm(5001, 10))
+    wait_for(lambda: 6010 in shown(), 20)
 
 
 @needs_server
