@@ -20,6 +20,8 @@ import pytest
 from conftest import wait_for
 from service import NSTRACE, Agent
 
+from tracer.agent import lock
+
 pytestmark = pytest.mark.kernel
 
 
@@ -87,6 +89,21 @@ def test_questions_find_it_while_it_records(make_agent: Callable[..., Agent], tm
         alone = agent.ask("replay", str(out)).stdout
         assert [mark for mark in (1, 2) if f": {OWN}-mark-{mark}" in alone] == [1, 2]
         assert agent.ask("replay", "--require-complete", str(agent.store)).returncode == 0
+
+
+def test_requests_wait_until_it_listens(make_agent: Callable[..., Agent]) -> None:
+    """Who asks finds its PID as soon as it has the folder; it is not ready for a while then, and does not end."""
+    agent = make_agent()
+    agent.store.mkdir()
+    agent.process = subprocess.Popen([*NSTRACE, "agent"], env=agent.env, stderr=agent.stderr.open("ab"))
+    while not (pid := lock.holder(agent.store)):
+        assert agent.process.poll() is None
+    assert pid == agent.process.pid
+    os.kill(pid, signal.SIGUSR1)
+    os.kill(pid, signal.SIGHUP)
+    agent.hear("READY=1")
+    wait_for(lambda: "was read again" in agent.said)
+    assert agent.stop() == 0
 
 
 def test_nobody_looked_between_two_runs(make_agent: Callable[..., Agent]) -> None:

@@ -43,6 +43,7 @@ _MOST_OFF_NS = 1_000_000_000  # how far the wall clock may be off from what the 
 _SHARED = ("tracer.agent.recorder", "pyarrow.compute", *imports.OF_ARROW)
 _SHARED_BY_PUBLISHER = ("tracer.agent.publisher", "tracer.fleet.publishing")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_REQUESTS = (signal.SIGHUP, signal.SIGUSR1)  # those that end nothing, though they would by default
 
 
 def serve(named: str | None) -> int:
@@ -50,6 +51,7 @@ def serve(named: str | None) -> int:
     cannot begin."""
     for name in ("SUDO_UID", "SUDO_GID"):  # what a service writes is its own, whoever has started it
         os.environ.pop(name, None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _REQUESTS)  # they wait for the loop: who has the lock is asked at once
     config = _checked(named)
     store = Store(config.record.folder)
     held = lock.take(config.record.folder)
@@ -120,6 +122,7 @@ class Service:
         signal.set_wakeup_fd(self._arriving, warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, lambda _number, _frame: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _REQUESTS)
         try:
             if metrics := self._config.metrics:
                 self._server = exporter.listening(metrics)
