@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import wait_for
+from nats.js.api import AckPolicy, ConsumerConfig
 from publishing import Bench, Memory, Recorder
 from recordings import facts, storm
 from servers import Nats, Process, archive, bucket, nats, needs_server  # noqa: F401 - a fixture
@@ -18,7 +19,7 @@ from test_archive import places, read
 from test_publisher import rows_of
 
 from tracer.fleet.archive_names import BATCHES, EVENTS, blocks
-from tracer.fleet.archive_store import store_of
+from tracer.fleet.archive_store import Store, store_of
 from tracer.fleet.nats_client import Connection
 
 pytestmark = needs_server
@@ -121,6 +122,52 @@ def test_archivers_of_a_cluster(archive: Path, nats: Nats, messages: Bench, arch
     assert process.wait() == 0, process.said()
     found = sorted(read(store_of(str(archive)), BATCHES)["message"].to_pylist())
     assert found == list(range(1, len(messages.server.messages) + 1))
+
+
+def test_headers_that_lie(archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]) -> None:
+    """Headers are what whoever has published them says: none is a word of the server's, or keeps others waiting."""
+
+    async def work(connection: Connection) -> None:
+        async with connection.jetstream() as stream:
+            for number, status in enumerate(("100", "404", "408", "409", "503")):
+                said = {"Status": status, "Description": "Idle Heartbeat", "Nats-Consumer-Stalled": "elsewhere"}
+                await stream.publish("nstrace.v1.test.web3.events", b"%d" % number, headers=said)
+            run, messages_of = f"{'a' * 32}-{'0' * 8}", {"Nstrace-Sequence": "7"}
+            for number in range(5, 9):
+                said = {"Nstrace-Run": run, **messages_of}
+                await stream.publish("nstrace.v1.test.web3.events", b"%d" % number, headers=said)
+
+    nats.ask(work)
+    process = archiver(nats.urls, str(archive), "--until-done")
+    assert process.wait(20) == 0, process.said()  # nothing was left for the server to deliver again, after 30 s
+    rejected = sorted(path.read_bytes() for path in (archive / "rejected").iterdir())
+    assert rejected == [*(b"%d" % number for number in range(9)), b"no recording"]
+    found = sorted(read(store_of(str(archive)), BATCHES)["message"].to_pylist())
+    assert found == list(range(1, len(messages.server.messages) + 1))
+
+
+def test_a_server_that_waits_for_answers(
+    archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]
+) -> None:
+    """It gives no more messages before some are acknowledged: nobody waits for those next to them then."""
+
+    async def limited(connection: Connection) -> None:
+        async with connection.jetstream() as stream:
+            config = ConsumerConfig(durable_name="nstrace-archive", ack_policy=AckPolicy.EXPLICIT, max_ack_pending=4)
+            await stream.add_consumer("nstrace-events", config)
+
+    nats.ask(limited)
+    process = archiver(nats.urls, str(archive), "--every", "1h")
+    wanted = list(range(1, len(messages.server.messages) + 1))
+    store = store_of(str(archive))
+    wait_for(lambda: len(wanted) - 4 <= len(numbers_in(store)), 60)
+    assert process.end(signal.SIGTERM) == 0
+    assert len(wanted) > 12 and set(numbers_in(store)) <= set(wanted)
+
+
+def numbers_in(store: Store) -> list[int]:
+    """The messages that are archived."""
+    return sorted(read(store, BATCHES)["message"].to_pylist()) if store.folders(BATCHES) else []
 
 
 def test_nobody_has_what_it_does_not_need(

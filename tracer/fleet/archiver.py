@@ -4,11 +4,14 @@ another one where it is not acknowledged in time."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import itertools
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -24,10 +27,12 @@ from tracer.fleet.archive_store import Store
 from tracer.fleet.channel import Gone
 from tracer.fleet.compaction import compact
 from tracer.fleet.decoder import Decoder, Delivery, Files, Made
-from tracer.fleet.gathering import Gathering, Label, parts
+from tracer.fleet.gathering import Gathering, Held, Label, parts
 from tracer.fleet.nats_client import Connection
 from tracer.fleet.sink import Refused, Unavailable
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _GROUP = "nstrace-archive"
 _ACK_WAIT_S, _MAX_ACK_PENDING = 30, 20_000
 _MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64  # that are decoded at once; of a request
@@ -60,6 +65,7 @@ class Archiver:
         self._connection, self._decoder, self._store, self._say = connection, decoder, store, say
         self._cluster, self._group = cluster, _GROUP if cluster == "*" else f"{_GROUP}-{names.token(cluster)}"
         self._gathering: Gathering[Msg] = Gathering(every_s, _HELD_BYTES)
+        self._parts: deque[list[Held[Msg]]] = deque()  # which wait no longer, and are not archived yet
         self._slice_s = min(_SLICE_S, every_s / 2)
         self._compact_s, self._target_bytes = compact_s, target_bytes
         self._client: Client | None = None  # which has subscribed
@@ -73,12 +79,19 @@ class Archiver:
         where the server does not let us in, or the process that decodes has ended."""
         while keep_going():
             try:
-                is_last = not await self._gather() and until_done and not (await self._consumer()).num_pending
-                due = self._gathering.due(time.monotonic(), is_all=is_last)
-                for part in parts(due, _MOST_MESSAGES, _MOST_BYTES):
-                    await self._archive([held.message for held in part])
+                is_all = is_last = False
+                if not await self._gather() and (until_done or self._gathering.bytes):
+                    consumer = await self._consumer()
+                    is_last = until_done and not consumer.num_pending
+                    is_all = is_last or _gives_no_more(consumer)
+                due = self._gathering.due(time.monotonic(), is_all)
+                self._parts += parts(due, _MOST_MESSAGES, _MOST_BYTES)
+                is_last = is_last and not self._parts
+                while self._parts:
+                    await self._archive([held.message for held in self._parts[0]])
+                    self._parts.popleft()
                     await self._keep()
-                if is_last and not due and not (await self._consumer()).num_ack_pending:
+                if is_last and not (await self._consumer()).num_ack_pending:
                     return
                 await self._compact()
             except Unavailable as error:
@@ -96,7 +109,8 @@ class Archiver:
         while not self._gathering.is_full and (left_s := until_s - time.monotonic()) > 0:
             found = await self._fetched(max(0.05, left_s))
             for message in found:
-                self._gathering.add(_label(message), message, len(message.data), time.monotonic())
+                place = message.metadata.sequence.stream
+                self._gathering.add(_label(message), place, message, _size(message), time.monotonic())
             count += len(found)
         await self._keep()
         return count
@@ -105,7 +119,8 @@ class Archiver:
         """Say of those that wait that they are worked on: else the server would give them to another archiver. Raises
         Unavailable, Refused."""
         now_s = time.monotonic()
-        silent = [held for held in self._gathering.held() if now_s - held.told_s >= _ACK_WAIT_S / 3]
+        waiting = itertools.chain(self._gathering.held(), *self._parts)
+        silent = [held for held in waiting if now_s - held.told_s >= _ACK_WAIT_S / 3]
         await self._answer([held.message for held in silent], _IN_PROGRESS)
         for held in silent:
             held.told_s = now_s
@@ -155,22 +170,29 @@ class Archiver:
 
     # The archive
 
+    async def _done(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What this returns, which takes its time: other messages are kept meanwhile."""
+        task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+        while not (await asyncio.wait([task], timeout=_ACK_WAIT_S / 6))[0]:
+            with contextlib.suppress(Unavailable, Refused):  # which whoever asks the server next will see
+                await self._keep()
+        return task.result()
+
     async def _archive(self, messages: Sequence[Msg]) -> None:
         """Write the files of these messages, then acknowledge them. Raises Gone, Unavailable, Refused."""
         deliveries = [_delivery(message) for message in messages]
-        files = await asyncio.to_thread(self._decoder.files_of, deliveries)
-        await self._written(files, deliveries, messages)
+        files = await self._done(self._decoder.files_of, deliveries)
+        await self._written(files, deliveries)
         await self._answer(messages, _DONE)
         self.messages += len(messages)
 
-    async def _written(self, files: Files, deliveries: Sequence[Delivery], messages: Sequence[Msg]) -> None:
-        """Write them, however long that takes."""
+    async def _written(self, files: Files, deliveries: Sequence[Delivery]) -> None:
+        """Write them, however long that takes. Raises Unavailable, Refused."""
         while True:
             try:
-                await asyncio.to_thread(self._write, files, deliveries)
+                await self._done(self._write, files, deliveries)
             except OSError as error:
                 await self._wait(f"{self._store.name} cannot be written: {error.strerror or _line(error)}")
-                await self._answer(messages, _IN_PROGRESS)
                 await self._keep()
             else:
                 self._well()
@@ -190,7 +212,7 @@ class Archiver:
         if self._compact_s and time.monotonic() - self._compacted_at >= self._compact_s:
             self._compacted_at = time.monotonic()
             try:
-                await asyncio.to_thread(compact, self._store, self._target_bytes)
+                await self._done(compact, self._store, self._target_bytes)
             except OSError as error:
                 self._say(f"small files stay small for now: {error.strerror or _line(error)}")
 
@@ -218,6 +240,16 @@ def _label(message: Msg) -> Label | None:
     if not RUN.fullmatch(run) or not _NUMBER.fullmatch(number):
         return None
     return Label(message.subject, run, int(number))
+
+
+def _size(message: Msg) -> int:
+    return len(message.data) + sum(len(name) + len(value) for name, value in (message.headers or {}).items())
+
+
+def _gives_no_more(consumer: ConsumerInfo) -> bool:
+    """Whether the server has as many without an answer as it may have: it waits for us, as we wait for it."""
+    most = consumer.config.max_ack_pending
+    return bool(most and most > 0 and (consumer.num_ack_pending or 0) >= most)
 
 
 def _delivery(message: Msg) -> Delivery:

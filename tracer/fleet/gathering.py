@@ -3,7 +3,6 @@ as many messages in it. Pure."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -24,9 +23,11 @@ class Label(NamedTuple):
 
 @dataclass
 class Held(Generic[T]):
-    """A message that waits. since_s: since when; told_s: when the server was told last that somebody works on it."""
+    """A message that waits. place: in the stream of the server, which no other message has; since_s: since when;
+    told_s: when the server was told last that somebody works on it."""
 
     message: T
+    place: int
     size: int
     since_s: float
     told_s: float
@@ -39,7 +40,6 @@ class Gathering(Generic[T]):
     def __init__(self, every_s: float, most_bytes: int) -> None:
         self._every_s, self._most_bytes = every_s, most_bytes
         self._runs: dict[tuple[str, str], dict[int, Held[T]]] = {}  # each in the order in which they came
-        self._numbers = itertools.count(1)
         self.bytes = 0
 
     @property
@@ -52,15 +52,18 @@ class Gathering(Generic[T]):
         for run in self._runs.values():
             yield from run.values()
 
-    def add(self, label: Label | None, message: T, size: int, now_s: float) -> None:
-        """A message. label: None: it has none. One that is delivered again takes the place of the one that waits."""
-        subject, run, number = label or Label("", "", next(self._numbers))
+    def add(self, label: Label | None, place: int, message: T, size: int, now_s: float) -> None:
+        """A message. label: None: it has none, and so it is where another message has the same one. One that is
+        delivered again takes the place of the one that waits."""
+        subject, run, number = label or Label("", "", place)
         waiting = self._runs.setdefault((subject, run), {})
-        if before := waiting.get(number):
-            self.bytes -= before.size
+        before = waiting.get(number)
+        if before and before.place != place:
+            self.add(None, place, message, size, now_s)
+            return
         since_s = before.since_s if before else now_s
-        waiting[number] = Held(message, size, since_s, now_s)
-        self.bytes += size
+        waiting[number] = Held(message, place, size, since_s, now_s)
+        self.bytes += size - (before.size if before else 0)
 
     def due(self, now_s: float, is_all: bool = False) -> list[list[Held[T]]]:
         """Those that have waited long enough, each with the block that it has become a part of, in order of their

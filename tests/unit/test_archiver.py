@@ -1,0 +1,68 @@
+"""What an archiver says of messages while it cannot write them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.fs as fs
+import pytest
+
+from tracer.fleet import archiver as archiver_module
+from tracer.fleet.archive_store import Store
+from tracer.fleet.archiver import Archiver
+from tracer.fleet.decoder import Files
+from tracer.fleet.sink import Unavailable
+
+COUNT = 1_200  # more than are decoded at once
+
+
+class Alone(Archiver):
+    """Without a server: its messages, and what it was told of each. fails: how often files cannot be written, and the
+    server does not take an acknowledgement."""
+
+    def __init__(self, folder: Path, fails: int) -> None:
+        decoder: Any = SimpleNamespace(files_of=lambda _deliveries: Files([], []))
+        store = Store(fs.LocalFileSystem(), str(folder), str(folder))
+        super().__init__(
+            Any, decoder, store, cluster="*", every_s=0.1, compact_s=0, target_bytes=0, say=lambda _line: None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        self._writes_left = self._answers_left = fails
+        self._fresh = COUNT
+        self.told: Counter[tuple[int, bytes]] = Counter()
+
+    async def _gather(self) -> int:
+        for place in range(COUNT if self._fresh else 0):
+            message: Any = SimpleNamespace(subject="nstrace.v1.test.web1.events", data=b"", place=place)
+            self._gathering.add(None, place, message, 1, 0)
+        count, self._fresh = self._fresh, 0
+        return count
+
+    async def _consumer(self) -> Any:
+        waits = COUNT - sum(word == archiver_module._DONE for _place, word in self.told)
+        return SimpleNamespace(num_pending=0, num_ack_pending=waits, config=SimpleNamespace(max_ack_pending=1 << 20))
+
+    def _write(self, *_: object) -> None:
+        if self._writes_left:
+            self._writes_left -= 1
+            raise OSError("the disk is full")
+
+    async def _answer(self, messages: Sequence[Any], word: bytes) -> None:
+        if word == archiver_module._DONE and self._answers_left:
+            self._answers_left -= 1
+            raise Unavailable("the server is away")
+        self.told.update((message.place, word) for message in messages)
+
+
+def test_nobody_else_gets_what_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those either that come after the ones which cannot be written; and none is forgotten."""
+    monkeypatch.setattr(archiver_module, "_ACK_WAIT_S", 0.001)
+    monkeypatch.setattr(archiver_module, "_LEAST_WAIT_S", 0.01)
+    alone = Alone(tmp_path, fails=2)
+    asyncio.run(asyncio.wait_for(alone.run(lambda: True, until_done=True), 30))
+    assert {place for place, word in alone.told if word == archiver_module._IN_PROGRESS} == set(range(COUNT))
+    assert [alone.told[place, archiver_module._DONE] for place in range(COUNT)] == [1] * COUNT
