@@ -341,6 +341,11 @@ def test_a_query_or_a_file_is_missing(lives: Path) -> None:
         assert done.returncode == 2 and f"the {missing} is missing" in done.stderr
 
 
+def test_the_query_comes_last(lives: Path) -> None:
+    done = nstrace("sql", "select 1", lives)
+    assert done.returncode == 2 and f"nstrace sql {lives} 'select 1'" in done.stderr
+
+
 def test_a_damaged_recording_is_said_and_answered(recorded: Callable[..., Path]) -> None:
     path = recorded("damaged", storm(1, 100), storm(200, 100), storm(400, 100))
     data = bytearray(path.read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
@@ -51,9 +52,17 @@ def command(arguments: tuple[str, ...], result: Result, since: str | None, until
     from tracer.wiring.open_recordings import SUFFIX, check_kept, is_path, open_later, sayer
 
     *files, text = arguments
-    is_query = any(letter.isspace() for letter in text) and not is_path(text)
-    if (not files and not is_query) or text.endswith(SUFFIX):
-        raise NstraceError("the query is missing", f"for example nstrace sql {arguments[0]} {_EXAMPLE}", ExitCode.USAGE)
+
+    def is_query(text: str) -> bool:
+        return any(letter.isspace() for letter in text) and not is_path(text)
+
+    if (not files and not is_query(text)) or text.endswith(SUFFIX):
+        queries = [one for one in files if is_query(one)]
+        if queries:
+            words = [*(one for one in arguments if one not in queries), *queries]
+            raise NstraceError("the query comes last", f"nstrace sql {shlex.join(words)}", ExitCode.USAGE)
+        hint = f"for example nstrace sql {shlex.quote(arguments[0])} {_EXAMPLE}"
+        raise NstraceError("the query is missing", hint, ExitCode.USAGE)
     from tracer.ask.query import USES, Query
     from tracer.wiring.kept import given_or_kept
 
