@@ -195,6 +195,15 @@ def test_floats_that_are_no_times() -> None:
     assert len(moments_in(odd[:0], range(0)).line) == 0
 
 
+def test_a_time_beyond_all_recordings_is_none() -> None:
+    """As 9999-12-31 for never: the others of its column are read."""
+    texts = ["9999-12-31T23:59:59Z", "0001-01-01 00:00:00+00:00", "2300-01-01T00:00:00Z", "2023-11-14T22:13:20Z"]
+    assert moments_in(pa.array(texts), range(2023, 2024)).line.tolist() == [3]
+    ticks = pa.array([-(1 << 63), (1 << 63) - 1, WALL_NS], pa.int64())
+    for column in (ticks, ticks.cast(pa.timestamp("ns", "UTC"))):
+        assert moments_in(column, range(0)).line.tolist() == [2]
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_timestamps_of_parquet(unit: str, in_zone: Any) -> None:
     in_zone("America/New_York")

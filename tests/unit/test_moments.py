@@ -40,6 +40,14 @@ def test_forms(text: str, seconds: float) -> None:
     assert parse_moment(text, SPAN) == BEGIN + round(seconds * SECOND)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "0001-01-02T00:00:00Z"])
+def test_a_time_beyond_all_recordings_is_a_number_of_64_bits(text: str) -> None:
+    """As 9999-12-31 for the end of time: what computes with it has room for an offset."""
+    assert abs(parse_moment(text, Span(0, 1))) == 1 << 62
+    window = parse_windows("0001-01-02T00:00:00Z", "9999-12-31T23:59:59Z", [Span(5, 7)])
+    assert window == [Span(-(1 << 62), 1 << 62)]
+
+
 def test_a_time_of_day_in_a_recording_over_midnight() -> None:
     begin = 1_764_026_400 * SECOND  # 2025-11-25T00:20+01:00
     span = Span(begin - 3600 * SECOND, begin)

@@ -20,7 +20,7 @@ _QUARTER_NS = 900 * _SECOND_NS  # no zone changes its offset within one
 _ISO = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$"
 _CLOCK_CHARS = len("2026-11-24T08:15:19")
 _EPOCH_NS = {9: _SECOND_NS, 10: _SECOND_NS, 13: 1_000_000, 16: 1000, 19: 1}  # by the digits
-_MOST_NS = 1 << 62
+_MOST_NS = 1 << 62  # a time that is further from 1970 is none that anything was recorded at
 
 
 class Moments(NamedTuple):
@@ -81,7 +81,7 @@ def _of_timestamps(times: pa.Array, lines: NDArray[np.int64], length_ns: NDArray
     is_valid = _mask(pc.is_valid(times))
     unit = _NS[times.type.unit]
     ticks = values_of(times).astype(np.int64)
-    is_valid &= np.abs(ticks) < _MOST_NS // unit
+    is_valid &= (-_MOST_NS // unit < ticks) & (ticks < _MOST_NS // unit)
     begin_ns = ticks[is_valid] * unit
     lengths = np.broadcast_to(np.asarray(length_ns, np.int64), len(times))[is_valid]
     found = Moments(lines[is_valid], begin_ns, begin_ns + lengths - 1)
@@ -147,6 +147,7 @@ def _of_floats(numbers: pa.Array) -> Moments:
 def _one_by_one(texts: pa.Array, lines: NDArray[np.int64], years: range) -> Moments:
     found: list[tuple[int, int, int]] = []
     for line, text in zip(lines.tolist(), texts.take(pa.array(lines)).to_pylist(), strict=True):
-        found += [(line, stamp.begin_ns, stamp.end_ns) for stamp in moments_of(text, years)]
+        moments = [(stamp.begin_ns, stamp.end_ns) for stamp in moments_of(text, years)]
+        found += [(line, *one) for one in moments if one[0] > -_MOST_NS and one[1] < _MOST_NS]
     line, begin_ns, end_ns = np.array(found, np.int64).reshape(-1, 3).T
     return Moments(line, begin_ns, end_ns)

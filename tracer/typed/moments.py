@@ -32,6 +32,7 @@ _EXAMPLES = "for example 08:15:19, 2026-11-24T08:15:19.5Z, 5m ago, +90s (from it
 
 
 UNKNOWN_NS = (1 << 63) - 1
+_MOST_NS = 1 << 62  # from 1970; nothing was recorded further from it
 _MAX_SHOWN = 3
 
 
@@ -57,8 +58,12 @@ class Span:
 
 
 def parse_moment(text: str, span: Span) -> int:
-    """A moment as wall clock in ns. Raises NstraceError (usage)."""
-    text = text.strip()
+    """A moment as wall clock in ns, at most 2^62 from 1970: one beyond that is the last one, or the first. Raises
+    NstraceError (usage)."""
+    return max(-_MOST_NS, min(_moment(text.strip(), span), _MOST_NS))
+
+
+def _moment(text: str, span: Span) -> int:
     if text[:1] in ("+", "-"):
         length_ns = duration_ns(text[1:])
         if length_ns is not None and text[0] == "-" and span.end_ns == UNKNOWN_NS:
