@@ -71,6 +71,21 @@ def test_all_of_it() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("key", ["every", "rotate_interval", "timeout", "after", "before"])
+def test_the_example_of_a_duration_is_valid(key: str) -> None:
+    """What is said of one that is not."""
+    tables = {"every": "publish", "rotate_interval": "record"}
+
+    def said(value: str) -> str:
+        table = tables.get(key)
+        lines = f"[{table}]" if table else '[[trigger]]\nwhere = "oom"'
+        lines += '\ncluster = "a"\nsink = "nats"\nurl = "nats://a:4222"' if table == "publish" else ""
+        return "".join(error.hint or "" for error in problems_in(f'{lines}\n{key} = "{value}"\n', "a.toml"))
+
+    example = said("never").partition('for example "')[2].partition('"')[0]
+    assert example and not said(example)
+
+
 def test_nothing_is_everything_by_default() -> None:
     config = parse_config("", "agent.toml")
     assert config == Config()

@@ -186,7 +186,7 @@ def _seconds(least: float, most: float) -> Callable[[Any], float]:
         length_ns = duration_ns(value) if isinstance(value, str) else None
         if length_ns is None or not least <= length_ns / _SECOND_NS <= most:
             bounds = f"{elapsed(least)} to {elapsed(most)}"
-            raise _Wrong(f'a duration from {bounds}, for example "2m"')
+            raise _Wrong(f'a duration from {bounds}, for example "{"2m" if most >= 120 else "30s"}"')
         return length_ns / _SECOND_NS
 
     return parse
