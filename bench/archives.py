@@ -166,10 +166,7 @@ def main() -> None:
     for load in LOADS:
         rows.append(measured(recorded, load))
         print(*rows[-1], sep=", ", file=sys.stderr, flush=True)
-    figures = f"{command}\n\n{table(HEADER, rows)}"
-    print(figures)
-    if options.write:
-        page.put(page.ROOT / "docs/fleet.md", figures, *MARKS)
+    page.give(command, table(HEADER, rows), MARKS, is_written=options.write)
 
 
 if __name__ == "__main__":

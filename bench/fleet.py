@@ -218,10 +218,8 @@ def main() -> None:
     if os.geteuid() or not shutil.which("nats-server"):
         sys.exit("bench: this needs root, and nats-server: scripts/packages nats-server")
     Path("build/bench").mkdir(parents=True, exist_ok=True)
-    figures = f"{page.origin('scripts/bench --fleet')}\n\n{measure_all()}"
-    print(figures)
-    if sys.argv[1:] == ["--write"]:
-        page.put(page.ROOT / "docs/fleet.md", figures, *MARKS)
+    command = page.origin("scripts/bench --fleet")
+    page.give(command, measure_all(), MARKS, is_written=sys.argv[1:] == ["--write"])
 
 
 if __name__ == "__main__":

@@ -172,10 +172,8 @@ def main() -> None:
     if not shutil.which("java"):
         sys.exit("bench: this needs Java: scripts/packages default-jre-headless")
     command = page.origin("scripts/bench --join")
-    figures = f"{command}\n\n{table(HEADER, [measured(count) for count in SIZES if count <= options.most])}"
-    print(figures)
-    if options.write:
-        page.put(page.ROOT / "docs/fleet.md", figures, *MARKS)
+    rows = [measured(count) for count in SIZES if count <= options.most]
+    page.give(command, table(HEADER, rows), MARKS, is_written=options.write)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,14 @@ def put(path: Path, figures: str, begin: str = BEGIN, end: str = END) -> None:
     path.write_text(f"{before}{begin}\n{figures}\n{end}{behind}")
 
 
+def give(command: str, rows: str, marks: tuple[str, str], *, is_written: bool) -> None:
+    """Print figures of the fleet; is_written: put them into docs/fleet.md. command: as `origin` says it."""
+    figures = f"{command}\n\n{rows}"
+    print(figures)
+    if is_written:
+        put(ROOT / "docs/fleet.md", figures, *marks)
+
+
 def origin(command: str) -> str:
     """The command, time and host of figures that are made now."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
