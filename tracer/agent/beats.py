@@ -62,9 +62,7 @@ class Beats:
         if (now_s := time.monotonic()) - self._said_s >= EVERY_S:
             self._said_s = now_s
             beat = Beat(at_ns, self._settled_ns, writer.rows, writer.bytes, writer.lost)
-            with contextlib.suppress(
-                BlockingIOError, ConnectionError
-            ):  # the next one says more, or the agent has ended
+            with contextlib.suppress(BlockingIOError, ConnectionError):  # more comes, or the agent has ended
                 self._channel.send(_BEAT.pack(*beat))
 
     def _hear(self) -> None:
