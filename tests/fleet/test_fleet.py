@@ -190,7 +190,7 @@ def test_every_event_once_whatever_is_killed(fleet: Fleet) -> None:
     wait_for(lambda: not missing_numbers(store), 60)
     for process in fleet.processes:
         assert process.end() == 0, process.said()
-        assert "Traceback" not in process.said()
+        assert "Traceback" not in process.said(), process.said()
 
     for compacted in range(2):
         for host in hosts:

@@ -15,7 +15,7 @@ from lives import cgroup_id_of
 from oracle import hierarchies, pids_hierarchy
 from stack import Stack
 
-from tracer.stream import removed_cgroups
+from tracer.stream import ended_spaces, removed_cgroups
 from tracer.wiring import choosing
 
 pytestmark = pytest.mark.kernel
@@ -27,7 +27,8 @@ Begin = Callable[[str], "FakeContainer"]
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "_KEEP_ENDED", 0)
     monkeypatch.setattr(removed_cgroups, "AT_ONCE", 1)
-    monkeypatch.setattr(removed_cgroups, "LATER_NS", 0)
+    for module in (removed_cgroups, ended_spaces):
+        monkeypatch.setattr(module, "LATER_NS", 0)
 
 
 class FakeContainer:
@@ -108,7 +109,7 @@ def test_it_is_known_until_its_cgroup_is_removed(begin: Begin) -> None:
 
 
 def test_a_namespace_outlives_the_cgroup_that_it_began_in(begin: Begin) -> None:
-    moved = begin(secrets.token_hex(32))
+    moved, other = begin(secrets.token_hex(32)), begin(secrets.token_hex(32))
     with Stack("all") as stack:
         pidns = stack.pidns(Path(f"/proc/{moved.init}/ns/pid").stat().st_ino)
         (moved.own.parent.parent / "cgroup.procs").write_text(str(moved.init))
@@ -116,14 +117,15 @@ def test_a_namespace_outlives_the_cgroup_that_it_began_in(begin: Begin) -> None:
         child = subprocess.run(["nsenter", "-t", str(moved.init), "-p", "sh", "-c", "exit 3"], check=False)
         assert child.returncode == 3
         removed = stack.source._removed
-        stack.read(lambda: moved.cgroup_id in removed._removed)
-        stack.read(lambda: True)
+        stack.read(lambda: moved.cgroup_id in removed._in_use)
         owner = stack.source.attribution.owner(pidns)
         assert owner is not None
         assert owner.id == moved.own.name
         moved.end()
-        stack.read(lambda: moved.cgroup_id not in removed._removed)
-        assert moved.cgroup_id not in stack.source.attribution.cgroups
+        stack.read(lambda: stack.has_exit_of(moved.init))
+        other.remove()  # with which it is looked at again
+        stack.read(lambda: moved.cgroup_id not in stack.source.attribution.cgroups)
+        assert not removed._in_use
 
 
 def colliding(wanted: set[int], top: Path) -> int:

@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,23 @@ def status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, value in (line.split(":", 1) for line in lines)}
 
 
+def of_each(folder: Path, look: Callable[[Path], str]) -> list[str]:
+    """Of what is there: a descriptor can be closed between the list and the look."""
+    found = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            found.append(look(path))
+    return found
+
+
 def descriptors(pid: int) -> list[str]:
-    return [fd.readlink().name.removeprefix("anon_inode:").strip("[]") for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    links = of_each(Path(f"/proc/{pid}/fd"), lambda fd: fd.readlink().name)
+    return [link.removeprefix("anon_inode:").strip("[]") for link in links]
 
 
 def map_types(pid: int) -> list[int]:
     """enum bpf_map_type of each descriptor of a map."""
-    facts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    facts = of_each(Path(f"/proc/{pid}/fdinfo"), Path.read_text)
     return [int(fact.split("map_type:")[1].split()[0]) for fact in facts if "map_type:" in fact]
 
 

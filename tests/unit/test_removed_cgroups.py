@@ -22,30 +22,43 @@ A, B = "a" * 64, "b" * 64
 POD = "0f1e2d3c-0000-4000-8000-123456789abc"
 
 
+OLD_NS = SECOND_NS + LATER_NS
+
+
 def test_they_are_due_once_and_together_and_the_last_are_kept() -> None:
     removed = RemovedCgroups(keep=10)
-    removed.note(range(AT_ONCE - 1), SECOND_NS)
-    assert not removed.may_be_due()
-    removed.note([AT_ONCE - 1], SECOND_NS)
-    assert removed.may_be_due()
-    assert removed.due(SECOND_NS + LATER_NS - 1) == frozenset()
-    assert not removed.may_be_due()
-    assert removed.due(SECOND_NS + LATER_NS) == frozenset(range(AT_ONCE - 10))
-    assert removed.due(SECOND_NS + LATER_NS) == frozenset()
+    removed.note(range(AT_ONCE + 9), SECOND_NS)
+    assert not removed.may_be_due(OLD_NS)
+    removed.note([AT_ONCE + 9], SECOND_NS)
+    assert not removed.may_be_due(OLD_NS - 1)
+    assert removed.due(OLD_NS - 1) == frozenset()
+    assert removed.may_be_due(OLD_NS)
+    assert removed.due(OLD_NS) == frozenset(range(AT_ONCE))
+    assert not removed.may_be_due(OLD_NS)
+    assert removed.due(OLD_NS) == frozenset()
 
 
-def test_none_is_due_while_few_were_removed() -> None:
-    removed = RemovedCgroups(keep=10 * AT_ONCE)
-    removed.note(range(10 * AT_ONCE), SECOND_NS)
-    assert not removed.may_be_due()
-
-
-def test_one_that_is_in_use_waits() -> None:
+def test_those_that_come_meanwhile_hold_up_none() -> None:
     removed = RemovedCgroups()
     removed.note(range(AT_ONCE), SECOND_NS)
-    assert removed.due(9 * SECOND_NS, in_use={3, 5}) == frozenset(range(AT_ONCE)) - {3, 5}
-    removed.note([100], 9 * SECOND_NS)
-    assert removed.due(9 * SECOND_NS, in_use={5}) == {3}
+    removed.note([AT_ONCE], OLD_NS)
+    assert removed.may_be_due(OLD_NS)
+    assert removed.due(OLD_NS) == frozenset(range(AT_ONCE))
+
+
+def test_none_is_due_until_all_was_said() -> None:
+    removed = RemovedCgroups()
+    removed.note(range(AT_ONCE), SECOND_NS)
+    assert not removed.may_be_due(0)
+
+
+def test_one_that_is_in_use_waits_for_others() -> None:
+    removed = RemovedCgroups()
+    removed.note(range(AT_ONCE), SECOND_NS)
+    assert removed.due(OLD_NS, in_use={3, 5}) == frozenset(range(AT_ONCE)) - {3, 5}
+    assert not removed.may_be_due(99 * SECOND_NS)
+    removed.note([100], OLD_NS)
+    assert removed.due(OLD_NS, in_use={5}) == {3}
     assert removed.due(99 * SECOND_NS) == {5, 100}
 
 

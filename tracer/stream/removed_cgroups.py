@@ -3,6 +3,7 @@ again (cgroup_destroy_locked(), kernel/cgroup/cgroup.c; kernfs_node.id). Pure.""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 
 from tracer.stream.ended_spaces import LATER_NS
@@ -16,27 +17,29 @@ class RemovedCgroups:
     just ended needs them."""
 
     def __init__(self, keep: int = 0) -> None:
-        self._keep, self._new = keep, 0
+        self._keep = keep
         self._removed: dict[int, int] = {}  # when it was reported (boottime), by id
+        self._in_use: set[int] = set()  # those that were old enough once, and something needed them
 
     def note(self, cgroup_ids: Iterable[int], now_ns: int) -> None:
         """These were removed, before now_ns (boottime)."""
-        noted = dict.fromkeys(cgroup_ids, now_ns)
-        self._removed |= noted
-        self._new += len(noted)
+        self._removed |= dict.fromkeys(cgroup_ids, now_ns)
 
-    def may_be_due(self) -> bool:
-        """Whether it is time to forget: so many have come since the last time, and there are more than are kept."""
-        return self._new >= AT_ONCE and len(self._removed) > self._keep
+    def may_be_due(self, until_ns: int) -> bool:
+        """Whether it is time to forget: there are so many more than are kept, and they are old enough. until_ns:
+        everything was said until then (boottime)."""
+        if len(self._removed) < self._keep + AT_ONCE:
+            return False
+        last_ns = next(itertools.islice(self._removed.values(), AT_ONCE - 1, None))
+        return last_ns <= until_ns - LATER_NS
 
     def due(self, until_ns: int, in_use: Collection[int] = ()) -> frozenset[int]:
-        """Those of which nothing more is said, each once. until_ns: everything was said until then (boottime). in_use:
-        those that something is still known of which needs them: they wait."""
-        self._new = 0
-        oldest = list(self._removed)[: max(0, len(self._removed) - self._keep)]
-        over = [one for one in oldest if self._removed[one] <= until_ns - LATER_NS]
-        for one in over:
-            noted_ns = self._removed.pop(one)
-            if one in in_use:
-                self._removed[one] = noted_ns  # behind the others: looked at again when these are
-        return frozenset(over).difference(in_use)
+        """Those of which nothing more is said, each once. until_ns: as above. in_use: those that something is still
+        known of which needs them: they wait until others are due."""
+        oldest = list(self._removed.items())[: max(0, len(self._removed) - self._keep)]
+        old = {one for one, noted_ns in oldest if noted_ns <= until_ns - LATER_NS}
+        for one in old:
+            del self._removed[one]
+        over = (old | self._in_use).difference(in_use)
+        self._in_use = (old | self._in_use) - over
+        return frozenset(over)

@@ -123,7 +123,7 @@ class LiveSource:
             self.attribution.forget(ended.pidns)
             self._needed.forget(ended.pidns)
             self._selection.forget(ended.pidns, ended.cgroup_id)
-        if self._removed.may_be_due() and self.settled_ns and not self.table.unsure:
+        if self._removed.may_be_due(self.settled_ns) and not self.table.unsure:
             self._forget_cgroups()
         if self.attribution.begun - self._kept_at > _KEEP_AFTER:
             self._kept_at = self.attribution.begun
