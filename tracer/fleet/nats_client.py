@@ -19,7 +19,8 @@ from tracer.fleet.access import Access
 from tracer.fleet.sink import Refused, Unavailable
 
 TIMEOUT_S = 5
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what goes wrong with a connection is said by us
+for _name in ("asyncio", "nats"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # what goes wrong with a connection is said by us
 _NO_STREAM = 10059  # JetStream's API: stream not found
 
 
@@ -39,7 +40,16 @@ class _Client(Client):
     It leaves it to the server whether a connection is encrypted: what the server says of that comes in the clear, from
     anybody. Where TLS is asked for, nothing is said without it. And it takes headers of a stored message, which whoever
     has published it has made up, for words of the server: "Status: 404" for the end of what there is.
+
+    It reads no more after an unexpected exception, and calls that connected: an answer that nobody waits for any more
+    is enough (asyncio.InvalidStateError). Here that is the end of the connection.
     """
+
+    async def _read_loop(self) -> None:
+        await super()._read_loop()
+        task = asyncio.current_task()
+        if self.is_connected and not (task and task.cancelling()):
+            await self._process_op_err(nats.errors.ProtocolError())
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         if headers and reply.startswith(_STORED):
