@@ -40,12 +40,12 @@ class Interrupted(KeyboardInterrupt):
 def begin() -> None:
     """From now on Ctrl-C ends the process at once, unless it was started to ignore it: there is nothing to clean up."""
     if getsignal(SIGINT) is default_int_handler:
-        signal(SIGINT, _leave)
+        signal(SIGINT, leave)
 
 
 def work() -> None:
     """From now on Ctrl-C is a KeyboardInterrupt, except during imports."""
-    if getsignal(SIGINT) in (default_int_handler, _leave):
+    if getsignal(SIGINT) in (default_int_handler, leave):
         signal(SIGINT, interrupt)
 
 
@@ -87,7 +87,7 @@ def leave_while_importing(number: int, frame: "FrameType | None") -> None:
     """In a signal handler: end at once where the signal has interrupted an import, since nothing is half done then, or
     something that is being finalized, where Python prints an exception and goes on. frame: what was interrupted."""
     if _goes_nowhere(frame):
-        _leave(number, frame)
+        leave(number, frame)
 
 
 def _goes_nowhere(frame: "FrameType | None") -> bool:
@@ -103,5 +103,6 @@ def _is_finalizer(code: "CodeType") -> bool:
     return code.co_filename.endswith("/weakref.py") and code.co_name in ("__call__", "_exitfunc")
 
 
-def _leave(number: int, _frame: "FrameType | None") -> None:
+def leave(number: int, _frame: "FrameType | None") -> None:
+    """A signal handler: end at once."""
     os._exit(128 + number)

@@ -165,6 +165,34 @@ def test_a_server_that_waits_for_answers(
     assert len(wanted) > 12 and set(numbers_in(store)) <= set(wanted)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_another_one_has_at_once_what_one_held_that_is_stopped(
+    number: signal.Signals, archive: Path, nats: Nats, messages: Bench, archiver: Callable[..., Process]
+) -> None:
+    """And not when the server takes it for dead, which is an hour here."""
+
+    async def patient(connection: Connection) -> None:
+        async with connection.jetstream() as stream:
+            config = ConsumerConfig(durable_name="nstrace-archive", ack_policy=AckPolicy.EXPLICIT, ack_wait=3600)
+            await stream.add_consumer("nstrace-events", config)
+
+    async def held(connection: Connection) -> tuple[int, int]:
+        async with connection.jetstream() as stream:
+            info = await stream.consumer_info("nstrace-events", "nstrace-archive")
+            return info.num_pending or 0, info.num_ack_pending or 0
+
+    nats.ask(patient)
+    count = len(messages.server.messages) + 1
+    one = archiver(nats.urls, str(archive), "--every", "1h")
+    wait_for(lambda: nats.ask(held) == (0, count), 60)
+    assert one.end(number) == 0
+    assert one.said() == ""
+    assert not numbers_in(store_of(str(archive)))
+    other = archiver(nats.urls, str(archive), "--until-done")
+    assert other.wait(100) == 0, other.said()
+    assert numbers_in(store_of(str(archive))) == list(range(1, count))
+
+
 def numbers_in(store: Store) -> list[int]:
     """The messages that are archived."""
     return sorted(read(store, BATCHES)["message"].to_pylist()) if store.folders(BATCHES) else []

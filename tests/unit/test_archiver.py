@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tracer.fleet import archiver as archiver_module
 from tracer.fleet.archive_store import Store
 from tracer.fleet.archiver import Archiver
+from tracer.fleet.channel import Gone
 from tracer.fleet.decoder import Files
 from tracer.fleet.sink import Unavailable
 
@@ -26,7 +28,7 @@ class Alone(Archiver):
     server does not take an acknowledgement."""
 
     def __init__(self, folder: Path, fails: int) -> None:
-        decoder: Any = SimpleNamespace(files_of=lambda _deliveries: Files([], []))
+        decoder: Any = SimpleNamespace(files_of=lambda _deliveries: Files([], []), close=lambda: None)
         store = Store(fs.LocalFileSystem(), str(folder), str(folder))
         super().__init__(
             Any, decoder, store, cluster="*", every_s=0.1, compact_s=0, target_bytes=0, say=lambda _line: None,  # type: ignore[arg-type]
@@ -63,6 +65,38 @@ def test_nobody_else_gets_what_waits_for_the_disk(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(archiver_module, "_ACK_WAIT_S", 0.001)
     monkeypatch.setattr(archiver_module, "_LEAST_WAIT_S", 0.01)
     alone = Alone(tmp_path, fails=2)
-    asyncio.run(asyncio.wait_for(alone.run(lambda: True, until_done=True), 30))
+    asyncio.run(asyncio.wait_for(alone.run(until_done=True), 30))
     assert {place for place, word in alone.told if word == archiver_module._IN_PROGRESS} == set(range(COUNT))
     assert [alone.told[place, archiver_module._DONE] for place in range(COUNT)] == [1] * COUNT
+
+
+def test_others_get_at_once_what_it_has_not_written(tmp_path: Path) -> None:
+    """The disk is full, and it is told to stop."""
+    alone = Alone(tmp_path, fails=1 << 30)
+
+    async def stopped() -> None:
+        asyncio.get_running_loop().call_later(0.5, alone.stop)
+        await asyncio.wait_for(alone.run(until_done=False), 30)
+
+    asyncio.run(stopped())
+    given_back = [place for place, word in alone.told if word == archiver_module._NOT_DONE]
+    assert sorted(given_back) == list(range(COUNT))
+    assert not {word for _place, word in alone.told} & {archiver_module._DONE}
+
+
+def test_it_does_not_wait_for_the_one_that_decodes(tmp_path: Path) -> None:
+    alone, ended = Alone(tmp_path, fails=0), threading.Event()
+
+    def decode(_deliveries: object) -> Files:
+        ended.wait(30)
+        raise Gone
+
+    alone._decoder = SimpleNamespace(files_of=decode, close=ended.set)  # type: ignore[assignment]
+
+    async def stopped() -> None:
+        asyncio.get_running_loop().call_later(0.5, alone.stop)
+        await asyncio.wait_for(alone.run(until_done=False), 20)
+
+    asyncio.run(stopped())
+    assert ended.is_set()
+    assert sum(word == archiver_module._NOT_DONE for _place, word in alone.told) == COUNT

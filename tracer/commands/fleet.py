@@ -244,7 +244,6 @@ def archive(
         archive_messages(
             found, where, cluster="*" if cluster is None else name_of("cluster", cluster), every_s=every_s,
             compact_s=compact_s, target_bytes=target_bytes, until_done=until_done, say=sayer(quiet),
-            keep_going=lambda: True,
         )  # fmt: skip
     return 0
 

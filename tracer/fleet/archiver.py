@@ -37,12 +37,16 @@ _GROUP = "nstrace-archive"
 _ACK_WAIT_S, _MAX_ACK_PENDING = 30, 20_000
 _MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64  # that are decoded at once; of a request
 _HELD_BYTES = 64_000_000
-_SLICE_S = 1.0
+_SLICE_S, _GIVE_BACK_S = 1.0, 2.0
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
-_DONE, _IN_PROGRESS = b"+ACK", b"+WPI"
+_DONE, _IN_PROGRESS, _NOT_DONE = b"+ACK", b"+WPI", b"-NAK"
 _REJECTED = "rejected"
 _NUMBER = re.compile(r"[1-9]\d{0,14}", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+class _Stopped(Exception):
+    """It was told to stop while it waited."""
 
 
 class Archiver:
@@ -72,12 +76,27 @@ class Archiver:
         self._subscription: Any = None
         self._compacted_at = time.monotonic()
         self._trouble, self._wait_s = "", _LEAST_WAIT_S
+        self._stopped = asyncio.Event()
         self.messages = 0
 
-    async def run(self, keep_going: Callable[[], bool], until_done: bool) -> None:
-        """Archive while keep_going(). until_done: until every message is archived, whoever does it. Raises NstraceError
-        where the server does not let us in, or the process that decodes has ended."""
-        while keep_going():
+    def stop(self) -> None:
+        """Come to an end soon: what is begun is not waited for if it takes long."""
+        self._stopped.set()
+        self._decoder.close()
+
+    async def run(self, until_done: bool) -> None:
+        """Archive until `stop`, then leave to other archivers what is not archived yet. until_done: until every message
+        is archived, whoever does it. Raises NstraceError where the server does not let us in, or the process that
+        decodes has ended."""
+        try:
+            await self._run(until_done)
+        except _Stopped:
+            pass
+        finally:
+            await self._give_back()
+
+    async def _run(self, until_done: bool) -> None:
+        while self._goes_on():
             try:
                 is_all = is_last = False
                 if not await self._gather() and (until_done or self._gathering.bytes):
@@ -87,7 +106,7 @@ class Archiver:
                 due = self._gathering.due(time.monotonic(), is_all)
                 self._parts += parts(due, _MOST_MESSAGES, _MOST_BYTES)
                 is_last = is_last and not self._parts
-                while self._parts:
+                while self._parts and self._goes_on():
                     await self._archive([held.message for held in self._parts[0]])
                     self._parts.popleft()
                     await self._keep()
@@ -99,6 +118,8 @@ class Archiver:
             except Refused as error:
                 raise NstraceError(str(error), "check the credentials, and what they permit") from error
             except Gone as error:
+                if not self._goes_on():
+                    return
                 raise NstraceError("the process that decodes messages has ended", "please report it") from error
 
     # The server
@@ -106,7 +127,7 @@ class Archiver:
     async def _gather(self) -> int:
         """Take the messages that come within a moment. Gives how many. Raises Unavailable, Refused."""
         count, until_s = 0, time.monotonic() + self._slice_s
-        while not self._gathering.is_full and (left_s := until_s - time.monotonic()) > 0:
+        while self._goes_on() and not self._gathering.is_full and (left_s := until_s - time.monotonic()) > 0:
             found = await self._fetched(max(0.05, left_s))
             for message in found:
                 place = message.metadata.sequence.stream
@@ -124,6 +145,13 @@ class Archiver:
         await self._answer([held.message for held in silent], _IN_PROGRESS)
         for held in silent:
             held.told_s = now_s
+
+    async def _give_back(self) -> None:
+        """Say of all that were not archived that another archiver may have them at once."""
+        waiting = itertools.chain(self._gathering.held(), *self._parts)
+        with contextlib.suppress(Unavailable, Refused, TimeoutError):
+            messages = [held.message for held in waiting]
+            await asyncio.wait_for(self._answer(messages, _NOT_DONE), _GIVE_BACK_S)
 
     async def _fetched(self, timeout_s: float) -> list[Msg]:
         async with self._connection.jetstream() as stream:
@@ -212,7 +240,7 @@ class Archiver:
         if self._compact_s and time.monotonic() - self._compacted_at >= self._compact_s:
             self._compacted_at = time.monotonic()
             try:
-                await self._done(compact, self._store, self._target_bytes)
+                await self._done(compact, self._store, self._target_bytes, keep_going=self._goes_on)
             except OSError as error:
                 self._say(f"small files stay small for now: {error.strerror or _line(error)}")
 
@@ -220,8 +248,13 @@ class Archiver:
         if why != self._trouble:
             self._trouble = why
             self._say(f"waiting: {why}")
-        await asyncio.sleep(self._wait_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), self._wait_s)
+            raise _Stopped
         self._wait_s = min(2 * self._wait_s, _MOST_WAIT_S)
+
+    def _goes_on(self) -> bool:
+        return not self._stopped.is_set()
 
     def _well(self) -> None:
         if self._trouble:

@@ -14,6 +14,7 @@ from tracer.fleet.archive_store import store_of
 from tracer.fleet.archiver import Archiver
 from tracer.fleet.decoder import Decoder
 from tracer.fleet.nats_client import Connection
+from tracer.fleet.running import stopped_by_signals
 from tracer.fleet.server_process import LATE_IMPORTS
 from tracer.system import imports
 from tracer.system.privileges import become, drop_but_files, gain_nothing, is_root, lesser_user
@@ -29,9 +30,9 @@ def archive(
     target_bytes: int,
     until_done: bool,
     say: Callable[[str], None],
-    keep_going: Callable[[], bool],
 ) -> None:
-    """Archive to this place what a cluster publishes, "*": all. Root's privileges are given up. Raises NstraceError."""
+    """Archive to this place what a cluster publishes, "*": all, until a signal comes. Root's privileges are given up.
+    Raises NstraceError."""
     imports.load(*LATE_IMPORTS)
     decoder = Decoder()
     give_up_root(where)
@@ -43,10 +44,11 @@ def archive(
     )  # fmt: skip
 
     async def whole() -> None:
-        try:
-            await archiver.run(keep_going, until_done)
-        finally:
-            await connection.drop()
+        with stopped_by_signals(archiver.stop):
+            try:
+                await archiver.run(until_done)
+            finally:
+                await connection.drop()
 
     asyncio.run(whole())
 

@@ -4,6 +4,7 @@ MessagePack, each behind its length."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Any
@@ -76,6 +77,11 @@ class Packets:
             self._socket.sendall(data)
         except OSError as error:
             raise Gone from error
+
+    def close(self) -> None:
+        """Nothing is sent or received any more, by whoever waits for that either."""
+        with contextlib.suppress(OSError):  # the other process has ended
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def check(self) -> None:
         """Raises Gone where the other process has ended, which nobody would see who has nothing to send."""

@@ -3,7 +3,7 @@ go, and until they are gone their names say that they do not count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,9 +30,14 @@ TARGET_BYTES = 128_000_000
 _HELD_ROWS = 1 << 17
 
 
-def compact(store: Store, target_bytes: int = TARGET_BYTES, least_files: int = 2) -> int:
-    """Make files of about this size where that is possible, and remove those that do not count. Gives how many files
-    were made. Several may do this at once. Raises OSError."""
+def compact(
+    store: Store,
+    target_bytes: int = TARGET_BYTES,
+    least_files: int = 2,
+    keep_going: Callable[[], bool] = lambda: True,
+) -> int:
+    """Make files of about this size where that is possible, and remove those that do not count, while keep_going().
+    Gives how many files were made. Several may do this at once. Raises OSError."""
     made = 0
     hosts: dict[str, list[Block]] = {}
     for folder in store.folders(BATCHES):  # before the others: what comes later is no part of these messages
@@ -41,27 +46,33 @@ def compact(store: Store, target_bytes: int = TARGET_BYTES, least_files: int = 2
     for table in (PROCESSES, EVENTS, BATCHES):
         for folder in store.folders(table):
             store.remove_stale(folder)
-            made += _compact_folder(store, table, folder, hosts.get(host_in(folder), []), target_bytes, least_files)
+            for merge in _merges_of(store, folder, hosts.get(host_in(folder), []), target_bytes, least_files):
+                if not keep_going():
+                    return made
+                made += _merged(store, table, folder, merge)
     return made
 
 
-def _compact_folder(
-    store: Store, table: str, folder: str, archived: list[Block], target_bytes: int, least_files: int
-) -> int:
+def _merges_of(
+    store: Store, folder: str, archived: list[Block], target_bytes: int, least_files: int
+) -> Iterable[Merge]:
+    """What can be merged in a folder, whose files that do not count are removed."""
     sizes = store.sizes(folder)
     count, covered = split(sizes)
     for file in covered:
         store.remove(f"{folder}/{file}")
-    made = 0
-    for merge in merges({file: sizes[file] for file in count}, archived, target_bytes, least_files):
-        try:
-            _MERGERS[table](store, folder, merge)
-        except FileNotFoundError:  # another one has just done so
-            continue
-        made += 1
-        for file in merge.files:
-            store.remove(f"{folder}/{file}")
-    return made
+    return merges({file: sizes[file] for file in count}, archived, target_bytes, least_files)
+
+
+def _merged(store: Store, table: str, folder: str, merge: Merge) -> bool:
+    """Make a large file, and remove the small ones. False: another one has just done so."""
+    try:
+        _MERGERS[table](store, folder, merge)
+    except FileNotFoundError:
+        return False
+    for file in merge.files:
+        store.remove(f"{folder}/{file}")
+    return True
 
 
 def _merge_events(store: Store, folder: str, merge: Merge) -> None:

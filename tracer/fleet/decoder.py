@@ -157,6 +157,10 @@ class Decoder:
         found: Files = self._packets.receive(Files)
         return found
 
+    def close(self) -> None:
+        """End the process, also while it is waited for, which raises Gone there."""
+        self._packets.close()
+
 
 def _serve(connected: socket.socket) -> NoReturn:
     try:
