@@ -69,6 +69,31 @@ def test_one_whose_keeper_is_killed_is_said_to_be_lost(monkeypatch: pytest.Monke
     assert pending.kept == 0
 
 
+def test_one_whose_keeper_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    paths = iter([tmp_path / "first", tmp_path / "second"])
+    monkeypatch.setattr("tracer.agent.pending._KEEPER_S", 0.3)
+    monkeypatch.setattr("tracer.agent.pending.keep", hang_or_keep)
+    monkeypatch.setattr("tracer.agent.pending.path_for", lambda *_: next(paths))
+    pending = Pending(cast(Any, None), said.append, lambda: None, lambda: None)
+    for _one in range(2):
+        pending.note(NOTE, Trigger("exit_code = 77", before_s=1, after_s=0))
+    deadline = time.monotonic() + 60
+    while not pending.kept and time.monotonic() < deadline:
+        pending.go_on(NOTE.at_ns, Limits(1, 1, 0))
+        pending.reap()
+        time.sleep(0.01)
+    assert said[2:] == ["an incident was not kept: the keeper of incidents has ended (signal 9)"]
+    assert (pending.kept, (tmp_path / "second").exists()) == (1, True)
+
+
+def hang_or_keep(_incident: Incident, path: Path, *_: object) -> int:
+    if path.name == "first":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    path.touch()
+    return 0
+
+
 @pytest.mark.parametrize(("most", "left"), [(4, "1234"), (3, "134"), (2, "14"), (1, "1")])
 def test_the_latest_stays_whatever_the_clock_says(most: int, left: str, tmp_path: Path) -> None:
     for number in range(1, 5):

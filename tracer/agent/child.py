@@ -43,6 +43,11 @@ class Child:
         """Whether it runs."""
         return self.pidfd is not None
 
+    @property
+    def ran_s(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self._began_s
+
     def start(self) -> None:
         """Start it. No thread of ours may run."""
         self._began_s, self.has_failed, self._is_asked = time.monotonic(), False, False
@@ -67,10 +72,9 @@ class Child:
         self.exit_code, self.has_failed = os.waitstatus_to_exitcode(status), not self._is_asked
         os.close(self.pidfd)
         self.pidfd = None
-        now = time.monotonic()
-        if now - self._began_s >= _IS_WELL_S:
+        if self.ran_s >= _IS_WELL_S:
             self._pause_s = _FIRST_PAUSE_S
-        self.due_s, self._pause_s = now + self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self.due_s, self._pause_s = time.monotonic() + self._pause_s, min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
     def ends_within(self, seconds: float) -> bool:
         """Whether it ends within this time, for which this waits. It has to be reaped then."""

@@ -19,6 +19,7 @@ from tracer.agent.store import Store
 
 _MOST = 64  # that wait; one beyond is left out, and said
 _LATE_NS = 10_000_000_000  # after its end a window is taken as it is on the disk
+_KEEPER_S = 1800.0  # that one may take to be kept: others wait
 _LAST_WORDS_S = 1.0  # that commands have when the agent ends
 
 
@@ -113,6 +114,8 @@ class Pending:
         if self._keeper and self._keeper.ends_within(0):
             self._keeper.reap()
             self._note_kept(self._keeper)
+        elif self._keeper and self._keeper.ran_s > _KEEPER_S:
+            self._keeper.signal(signal.SIGKILL)  # it was stopped, or is without end; once it ends, that is said
         if self._runner and self._runner.ends_within(0):
             self._runner.reap()
             self._runner = None
