@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -213,3 +214,7 @@ class Process:
 
     def said(self) -> str:
         return self.log.read_text()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The JSON lines among it that are whole: the last may be in the making."""
+        return [json.loads(line) for line in self.said().split("\n")[:-1] if line.startswith("{")]

@@ -5,7 +5,6 @@ fleet follow."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -90,7 +89,7 @@ def test_fleet_follow_shows_what_agents_record(nats: Nats, tmp_path: Path) -> No
 
     def shown(host: str) -> list[int]:
         """The codes from 71 on with which processes ended, in order of the lines."""
-        lines = [json.loads(line) for line in follow.said().splitlines() if line.startswith("{")]
+        lines = follow.events()
         return [line["exit_code"] for line in lines if line["host"] == host and line.get("exit_code") in range(71, 75)]
 
     def has_more(than: int) -> bool:

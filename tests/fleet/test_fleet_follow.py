@@ -243,7 +243,7 @@ def test_one_host_cannot_silence_the_others(tmp_path: Path, nats: Nats, processe
             await stream.publish("nstrace.v1.default.web2.events", b"", headers=said)
 
     def shown() -> set[int]:
-        return {json.loads(line)["pid"] for line in follow.said().splitlines() if line.startswith("{")}
+        return {event["pid"] for event in follow.events()}
 
     first = 1
     while not shown() and first < 3000:  # until it follows
@@ -263,11 +263,8 @@ def test_two_hosts_and_a_server_that_restarts(tmp_path: Path, nats: Nats, proces
     for process in publishers:
         process.start()
 
-    def lines() -> list[dict[str, object]]:
-        return [json.loads(line) for line in follow.said().splitlines() if line.startswith("{")]
-
     def shown(count: int) -> bool:
-        hosts = [line["host"] for line in lines()]
+        hosts = [line["host"] for line in follow.events()]
         return hosts.count("web1") >= count and hosts.count("web2") >= count
 
     first = 1
@@ -276,13 +273,13 @@ def test_two_hosts_and_a_server_that_restarts(tmp_path: Path, nats: Nats, proces
             recorder.take(storm(first, 10))
         first += 10
         wait_for(lambda: len(nats.messages()) >= 2, 60)
-    before = min(sum(line["host"] == name for line in lines()) for name in ("web1", "web2"))
+    before = min(sum(line["host"] == name for line in follow.events()) for name in ("web1", "web2"))
     nats.kill(0)
     nats.start(0)
     for recorder in recorders:
         recorder.take(storm(first, 10))
     wait_for(lambda: shown(before + 30), 60)
-    assert all(line["container"] is None for line in lines())  # without the facts that say whose
+    assert all(line["container"] is None for line in follow.events())  # without the facts that say whose
     assert follow.end(signal.SIGTERM) == 0, follow.said()
     assert "Traceback" not in follow.said() and "missing" not in follow.said()
 
