@@ -1,5 +1,4 @@
-"""A connection to a server that answers what nobody waits for any more. The server is made up: two words of the protocol
-are enough."""
+"""A connection to a server that answers what nobody waits for any more. The server is made up: it knows two words."""
 
 from __future__ import annotations
 
