@@ -166,8 +166,8 @@ def test_a_first_process_that_is_moved_to_another_container_stays_its_own(
         follow.until(lambda events: sum(event["event"] == "exit" for event in events) >= 2)
         (own_cgroup(init(db)) / "cgroup.procs").write_text(str(init(web)))
         begun = len(follow.events())
-        events = follow.until(lambda events: sum(event["event"] == "fork" for event in events[begun:]) >= 8)
-        follow.stop()
+        follow.until(lambda events: sum(event["event"] == "fork" for event in events[begun:]) >= 8)
+        events = follow.stop()
     children = {container.name: {event["pid"] for event in events if event.get("ppid") == init(container)}
                 for container in (web, db)}  # fmt: skip
     for name, pids in children.items():

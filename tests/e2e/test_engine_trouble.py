@@ -108,8 +108,8 @@ def test_what_was_recorded_before_it_was_named_is_replayed_by_that_name(
         proxy.pass_on()
         late.start()
         late.wait()
-        events = follow.until(lambda events: is_whole(events, name))
-        follow.stop()
+        follow.until(lambda events: is_whole(events, name))
+        events = follow.stop()
     lives = [event for event in events if (event["container"] or {}).get("id") == late.id]
     assert len(replayed(arrows, f"{name}*").splitlines()) == len(lives) > len(of(events, name))
 
