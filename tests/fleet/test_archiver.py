@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +15,13 @@ from typing import Any
 import pyarrow.fs as fs
 import pytest
 
+from tracer.errors import NstraceError
 from tracer.fleet import archiver as archiver_module
 from tracer.fleet.archive_store import Store
 from tracer.fleet.archiver import Archiver
 from tracer.fleet.channel import Gone
 from tracer.fleet.decoder import Files
+from tracer.fleet.running import stopped_by_signals
 from tracer.fleet.sink import Unavailable
 
 COUNT = 1_200  # more than are decoded at once
@@ -65,7 +69,7 @@ def test_nobody_else_gets_what_waits_for_the_disk(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(archiver_module, "_ACK_WAIT_S", 0.001)
     monkeypatch.setattr(archiver_module, "_LEAST_WAIT_S", 0.01)
     alone = Alone(tmp_path, fails=2)
-    asyncio.run(asyncio.wait_for(alone.run(until_done=True), 30))
+    assert asyncio.run(asyncio.wait_for(alone.run(until_done=True), 30))
     assert {place for place, word in alone.told if word == archiver_module._IN_PROGRESS} == set(range(COUNT))
     assert [alone.told[place, archiver_module._DONE] for place in range(COUNT)] == [1] * COUNT
 
@@ -76,7 +80,7 @@ def test_others_get_at_once_what_it_has_not_written(tmp_path: Path) -> None:
 
     async def stopped() -> None:
         asyncio.get_running_loop().call_later(0.5, alone.stop)
-        await asyncio.wait_for(alone.run(until_done=False), 30)
+        assert not await asyncio.wait_for(alone.run(until_done=True), 30)
 
     asyncio.run(stopped())
     given_back = [place for place, word in alone.told if word == archiver_module._NOT_DONE]
@@ -100,3 +104,56 @@ def test_it_does_not_wait_for_the_one_that_decodes(tmp_path: Path) -> None:
     asyncio.run(stopped())
     assert ended.is_set()
     assert sum(word == archiver_module._NOT_DONE for _place, word in alone.told) == COUNT
+
+
+def test_it_waits_for_no_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does the end of the process."""
+    monkeypatch.setattr(archiver_module, "_PATIENCE_S", 0.1)
+    alone, comes_back, has_ended = Alone(tmp_path, fails=0), threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        comes_back.wait(60)
+        has_ended.set()
+
+    monkeypatch.setattr(alone, "_write", hang)
+
+    async def stopped() -> None:
+        asyncio.get_running_loop().call_later(0.5, alone.stop)
+        await asyncio.wait_for(alone.run(until_done=False), 20)
+
+    asyncio.run(stopped())
+    assert not has_ended.is_set()
+    assert sum(word == archiver_module._NOT_DONE for _place, word in alone.told) == COUNT
+    comes_back.set()
+    assert has_ended.wait(20)
+
+
+def test_what_may_have_ended_the_one_that_decodes_is_not_handed_on(tmp_path: Path) -> None:
+    alone = Alone(tmp_path, fails=0)
+
+    def decode(_deliveries: object) -> Files:
+        raise Gone
+
+    alone._decoder = SimpleNamespace(files_of=decode, close=lambda: None)  # type: ignore[assignment]
+    with pytest.raises(NstraceError, match="has ended"):
+        asyncio.run(asyncio.wait_for(alone.run(until_done=False), 20))
+    given_back = sum(word == archiver_module._NOT_DONE for _place, word in alone.told)
+    assert given_back == COUNT - archiver_module._MOST_MESSAGES
+
+
+def test_two_signals_at_once_are_one() -> None:
+    """As when a terminal is closed: bash and the kernel send SIGHUP."""
+
+    async def whole() -> int:
+        stopped: list[None] = []
+        with stopped_by_signals(lambda: stopped.append(None)):
+            for _one in range(2):
+                os.kill(os.getpid(), signal.SIGHUP)
+            while not stopped:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+        return len(stopped)
+
+    before = signal.getsignal(signal.SIGHUP)
+    assert asyncio.run(whole()) == 1
+    assert signal.getsignal(signal.SIGHUP) == before

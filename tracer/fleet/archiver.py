@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import itertools
 import re
@@ -29,6 +30,7 @@ from tracer.fleet.compaction import compact
 from tracer.fleet.decoder import Decoder, Delivery, Files, Made
 from tracer.fleet.gathering import Gathering, Held, Label, parts
 from tracer.fleet.nats_client import Connection
+from tracer.fleet.running import in_thread
 from tracer.fleet.sink import Refused, Unavailable
 
 P = ParamSpec("P")
@@ -37,7 +39,8 @@ _GROUP = "nstrace-archive"
 _ACK_WAIT_S, _MAX_ACK_PENDING = 30, 20_000
 _MOST_BYTES, _MOST_MESSAGES, _FETCH = 6_000_000, 512, 64  # that are decoded at once; of a request
 _HELD_BYTES = 64_000_000
-_SLICE_S, _GIVE_BACK_S = 1.0, 2.0
+_SLICE_S = 1.0
+_PATIENCE_S, _GIVE_BACK_S = 5.0, 2.0  # when it is stopped
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
 _DONE, _IN_PROGRESS, _NOT_DONE = b"+ACK", b"+WPI", b"-NAK"
 _REJECTED = "rejected"
@@ -80,22 +83,27 @@ class Archiver:
         self.messages = 0
 
     def stop(self) -> None:
-        """Come to an end soon: what is begun is not waited for if it takes long."""
+        """Come to an end soon: what is begun is waited for, and given up if it takes long."""
         self._stopped.set()
         self._decoder.close()
 
-    async def run(self, until_done: bool) -> None:
+    async def run(self, until_done: bool) -> bool:
         """Archive until `stop`, then leave to other archivers what is not archived yet. until_done: until every message
-        is archived, whoever does it. Raises NstraceError where the server does not let us in, or the process that
-        decodes has ended."""
+        is archived, whoever does it. Gives whether that is so. Raises NstraceError where the server does not let us in,
+        or the process that decodes has ended."""
+        work, stopped = asyncio.ensure_future(self._run(until_done)), asyncio.ensure_future(self._stopped.wait())
         try:
-            await self._run(until_done)
-        except _Stopped:
-            pass
+            await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not (await asyncio.wait([work], timeout=_PATIENCE_S))[0]:
+                work.cancel()
+            return await work
+        except (_Stopped, asyncio.CancelledError):
+            return False
         finally:
+            stopped.cancel()
             await self._give_back()
 
-    async def _run(self, until_done: bool) -> None:
+    async def _run(self, until_done: bool) -> bool:
         while self._goes_on():
             try:
                 is_all = is_last = False
@@ -111,7 +119,7 @@ class Archiver:
                     self._parts.popleft()
                     await self._keep()
                 if is_last and not (await self._consumer()).num_ack_pending:
-                    return
+                    return True
                 await self._compact()
             except Unavailable as error:
                 await self._wait(str(error))
@@ -119,8 +127,10 @@ class Archiver:
                 raise NstraceError(str(error), "check the credentials, and what they permit") from error
             except Gone as error:
                 if not self._goes_on():
-                    return
+                    return False
+                self._parts.popleft()  # what may have ended it is not handed on at once
                 raise NstraceError("the process that decodes messages has ended", "please report it") from error
+        return False
 
     # The server
 
@@ -200,7 +210,7 @@ class Archiver:
 
     async def _done(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What this returns, which takes its time: other messages are kept meanwhile."""
-        task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+        task = in_thread(functools.partial(work, *args, **kwargs))
         while not (await asyncio.wait([task], timeout=_ACK_WAIT_S / 6))[0]:
             with contextlib.suppress(Unavailable, Refused):  # which whoever asks the server next will see
                 await self._keep()
@@ -245,6 +255,8 @@ class Archiver:
                 self._say(f"small files stay small for now: {error.strerror or _line(error)}")
 
     async def _wait(self, why: str) -> None:
+        if not self._goes_on():
+            raise _Stopped
         if why != self._trouble:
             self._trouble = why
             self._say(f"waiting: {why}")

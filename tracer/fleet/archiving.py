@@ -43,14 +43,15 @@ def archive(
         say=say,
     )  # fmt: skip
 
-    async def whole() -> None:
+    async def whole() -> bool:
         with stopped_by_signals(archiver.stop):
             try:
-                await archiver.run(until_done)
+                return await archiver.run(until_done)
             finally:
                 await connection.drop()
 
-    asyncio.run(whole())
+    if not asyncio.run(whole()) and until_done:
+        raise NstraceError("it was stopped before every message was archived", "start it again for the rest")
 
 
 def give_up_root(where: str, is_new: bool = True, folder: int | None = None) -> None:

@@ -45,6 +45,8 @@ def compact(
         hosts[host_in(folder)] = [block for file in count if (block := block_of(file))]
     for table in (PROCESSES, EVENTS, BATCHES):
         for folder in store.folders(table):
+            if not keep_going():
+                return made
             store.remove_stale(folder)
             for merge in _merges_of(store, folder, hosts.get(host_in(folder), []), target_bytes, least_files):
                 if not keep_going():

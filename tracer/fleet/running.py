@@ -1,10 +1,13 @@
-"""Runs what waits for a server: once, for commands that ask and end; and what a signal does to one that goes on."""
+"""Runs what waits for a server: once, for commands that ask and end; for one that goes on, what it does in threads, and
+what a signal does to it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any, TypeVar
@@ -18,6 +21,7 @@ from tracer.system import imports
 from tracer.system.privileges import drop_but_connect
 
 T = TypeVar("T")
+_TOGETHER_S = 0.5
 
 
 def run(work: Coroutine[Any, Any, T], connection: Connection) -> T:
@@ -42,16 +46,41 @@ def run(work: Coroutine[Any, Any, T], connection: Connection) -> T:
         raise NstraceError(str(error), "is the server running, and with JetStream (-js)?") from error
 
 
+def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """What it returns or raises, in the end; whoever waits no longer need not wait for its thread: the process ends
+    without it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(settled: Callable[[Any], None], value: object) -> None:
+        if not future.done():
+            settled(value)
+
+    def run() -> None:
+        try:
+            outcome: tuple[Callable[[Any], None], object] = future.set_result, work()
+        except BaseException as error:
+            outcome = future.set_exception, error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """In a coroutine: the first signal that ends commands calls stop, as asyncio calls what it is told to: nothing is
-    interrupted in its middle. The second ends the process. What is ignored stays so."""
-    loop = asyncio.get_running_loop()
+    interrupted in its middle. The second ends the process; one that comes with the first does not, as at the end of a
+    terminal. What is ignored stays so."""
+    loop, came_s = asyncio.get_running_loop(), list[float]()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        for one in before:
-            signal.signal(one, leave)
-        loop.call_soon_threadsafe(stop)
+    def handle(number: int, frame: FrameType | None) -> None:
+        came_s.append(time.monotonic())
+        if len(came_s) == 1:
+            loop.call_soon_threadsafe(stop)
+        elif came_s[-1] - came_s[0] > _TOGETHER_S:
+            leave(number, frame)
 
     ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {one: handler for one in ending if (handler := signal.getsignal(one)) != signal.SIG_IGN}
