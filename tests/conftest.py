@@ -1,12 +1,14 @@
 """What kernel and e2e tests stand on: whether they can run here, a container engine, the workload and the oracle."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,21 @@ def wait_for(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> N
     while not condition():
         assert time.monotonic() < until, f"not within {deadline_s} s"
         time.sleep(0.02)
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder with a short name, since sockets are below it; of Podman, which cleans up when its container is gone."""
+    folder = Path(tempfile.mkdtemp(prefix="nstrace-podman-"))
+    try:
+        yield folder
+    finally:
+        wait_for(lambda: _is_removed(folder))
+
+
+def _is_removed(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 @pytest.fixture(scope="session")

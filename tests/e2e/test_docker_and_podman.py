@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ENGINE, wait_for
+from conftest import ENGINE, short_folder, wait_for
 from engine_processes import children, name_of
 from oracle import pids_hierarchy
 from runtimes import podman_below
@@ -62,9 +62,8 @@ class Podman:
 
 @pytest.fixture
 def podman(image: str) -> Iterator[Podman]:
-    """Its folder has a short name, since sockets are below it."""
-    with tempfile.TemporaryDirectory(prefix="nstrace-podman-", ignore_cleanup_errors=True) as folder:
-        podman = Podman(Path(folder), image)
+    with short_folder() as folder:
+        podman = Podman(folder, image)
         yield podman
         podman.close()
 

@@ -188,6 +188,12 @@ def test_another_one_has_at_once_what_one_held_that_is_stopped(
     assert one.end(number) == 0
     assert one.said() == ""
     assert not numbers_in(store_of(str(archive)))
+    (archive / "batches").touch()  # no folder, so nothing can be written
+    impatient = archiver(nats.urls, str(archive), "--until-done")
+    wait_for(lambda: "cannot be written" in impatient.said(), 60)
+    assert impatient.end(number) == 1
+    assert "nstrace: it was stopped before every message was archived" in impatient.said()
+    (archive / "batches").unlink()
     other = archiver(nats.urls, str(archive), "--until-done")
     assert other.wait(100) == 0, other.said()
     assert numbers_in(store_of(str(archive))) == list(range(1, count))

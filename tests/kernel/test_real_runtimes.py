@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import objects
+from conftest import short_folder
 from following import Event, Following
 from oracle import SOCKET, WORKLOAD, Pair, Receiver, nspid, pidns_inum
 from runtimes import (
@@ -193,8 +193,8 @@ def test_podman_without_its_service(
     """By its id alone, which the path of its cgroup has."""
     need("podman")
     need("runc")
-    with tempfile.TemporaryDirectory(prefix="nstrace-podman-", ignore_cleanup_errors=True) as folder:
-        podman = Podman(Path(folder), root)
+    with short_folder() as folder:
+        podman = Podman(folder, root)
         container_id = podman.create(mounts(workload, holding_receiver), *COMMAND)
         with Following("-F", container_id, somebody) as everything:
             everything.ready()
