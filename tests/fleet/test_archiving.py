@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,29 @@ def test_another_one_has_at_once_what_one_held_that_is_stopped(
     other = archiver(nats.urls, str(archive), "--until-done")
     assert other.wait(100) == 0, other.said()
     assert numbers_in(store_of(str(archive))) == list(range(1, count))
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 0), (("--until-done",), 1)], ids=["", "until done"])
+def test_it_ends_where_what_it_writes_to_says_nothing(
+    words: tuple[str, ...],
+    code: int,
+    nats: Nats,
+    messages: Bench,
+    archiver: Callable[..., Process],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """S3 takes the request, and never answers."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tests")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        mute.settimeout(60)
+        where = f"s3://traces/x?endpoint_override=127.0.0.1:{mute.getsockname()[1]}&scheme=http&region=us-east-1"
+        process = archiver(nats.urls, where, *words)
+        connected, _address = mute.accept()
+        with connected:
+            assert process.end(signal.SIGTERM) == code
+    assert process.said() == ("nstrace: it was stopped before every message was archived\n" if code else "")
 
 
 def numbers_in(store: Store) -> list[int]:

@@ -55,7 +55,7 @@ class _Stopped(Exception):
 class Archiver:
     """cluster: whose messages, "*": of all, which others share than those of one cluster. every_s: how long a message
     waits for others of its host, to share their files; compact_s: how often small files are made large ones, 0: never.
-    say: writes a line for people."""
+    say: writes a line for people. is_stuck: it was stopped, and something that it had begun does not end."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Archiver:
         self._compacted_at = time.monotonic()
         self._trouble, self._wait_s = "", _LEAST_WAIT_S
         self._stopped = asyncio.Event()
-        self.messages = 0
+        self.messages, self.is_stuck = 0, False
 
     def stop(self) -> None:
         """Come to an end soon: what is begun is waited for, and given up if it takes long."""
@@ -95,6 +95,7 @@ class Archiver:
         try:
             await asyncio.wait([work, stopped], return_when=asyncio.FIRST_COMPLETED)
             if not (await asyncio.wait([work], timeout=_PATIENCE_S))[0]:
+                self.is_stuck = True
                 work.cancel()
             return await work
         except (_Stopped, asyncio.CancelledError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tracer.fleet.running import stopped_by_signals
 from tracer.fleet.server_process import LATE_IMPORTS
 from tracer.system import imports
 from tracer.system.privileges import become, drop_but_files, gain_nothing, is_root, lesser_user
+
+_NOT_ALL = "it was stopped before every message was archived"
 
 
 def archive(
@@ -50,8 +53,14 @@ def archive(
             finally:
                 await connection.drop()
 
-    if not asyncio.run(whole()) and until_done:
-        raise NstraceError("it was stopped before every message was archived", "start it again for the rest")
+    is_all = asyncio.run(whole()) or not until_done
+    if archiver.is_stuck:  # at Python's end libraries wait for what they have begun, as that of S3 does
+        if not is_all:
+            say(_NOT_ALL)
+        sys.stderr.flush()
+        os._exit(0 if is_all else ExitCode.FAILURE)
+    if not is_all:
+        raise NstraceError(_NOT_ALL, "start it again for the rest")
 
 
 def give_up_root(where: str, is_new: bool = True, folder: int | None = None) -> None:
