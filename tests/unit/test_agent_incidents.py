@@ -12,9 +12,10 @@ from typing import Any, cast
 import pytest
 
 from tracer.agent.config import Trigger
-from tracer.agent.incidents import Incident, Limits, _retire
+from tracer.agent.incidents import Incident, Limits, _remove_unfinished, _retire
 from tracer.agent.notes import Note, pack, unpack
 from tracer.agent.pending import Pending
+from tracer.recording.files import created
 
 NOTE = Note(1, 5_000_000_001, 1_700_000_000_000_000_007, "web", "exit-sh")
 
@@ -85,6 +86,24 @@ def test_one_whose_keeper_hangs_holds_up_no_other(monkeypatch: pytest.MonkeyPatc
         time.sleep(0.01)
     assert said[2:] == ["an incident was not kept: the keeper of incidents has ended (signal 9)"]
     assert (pending.kept, (tmp_path / "second").exists()) == (1, True)
+
+
+def test_what_a_killed_keeper_has_left_goes(tmp_path: Path) -> None:
+    path = tmp_path / "20261129T140305.123Z-web-exit-sh.arrows"
+
+    def killed() -> None:
+        with created(path, force=False, is_whole=True) as fd:
+            os.write(fd, b"x")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if (pid := os.fork()) == 0:
+        killed()
+    os.waitpid(pid, 0)
+    assert len(list(tmp_path.iterdir())) == 1
+    for name in ("mine", ".mine", path.name):
+        (tmp_path / name).touch()
+    _remove_unfinished(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"mine", ".mine", path.name}
 
 
 def hang_or_keep(_incident: Incident, path: Path, *_: object) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import time
 import uuid
 from collections import defaultdict, deque
@@ -19,9 +20,11 @@ from typing import IO, NamedTuple
 from tracer.agent.config import Trigger
 from tracer.agent.store import Store
 from tracer.errors import NstraceError
+from tracer.recording.folder import is_beside
 
 FOLDER = "incidents"
 _SUFFIX = ".arrows"
+_NAME = re.compile(rf".+{re.escape(_SUFFIX)}")
 _USES = ("tracer.recording.cutting", "tracer.typed.moments")
 _SECOND_NS = 1_000_000_000
 
@@ -73,6 +76,7 @@ def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Call
     from tracer.wiring.whole_file import default_signals, into_file
 
     path.parent.mkdir(mode=0o700, exist_ok=True)
+    _remove_unfinished(path.parent)
     kept = [one for one in store.files() if one.bytes]
     sources = about(kept, incident.begin_ns, incident.end_ns, 1)
     if store.free_bytes() - sum(one.bytes for one in sources) < limits.min_free_bytes:
@@ -98,6 +102,13 @@ def keep(incident: Incident, path: Path, store: Store, limits: Limits, say: Call
     say(f"incident: {into_file(write, path, force=False)}")
     _retire(path, limits)
     return 0
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What keepers have left that were killed; there is one at a time."""
+    for entry in list(folder.iterdir()):
+        if is_beside(entry.name, _NAME):
+            entry.unlink(missing_ok=True)
 
 
 def _container_in(name: str) -> str:
