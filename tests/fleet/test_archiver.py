@@ -1,4 +1,4 @@
-"""What an archiver says of messages while it cannot write them."""
+"""What an archiver says of messages while it cannot write them, and when it is stopped."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from nats.aio.client import Client
@@ -35,6 +36,15 @@ class Slow:
         writer.close()
 
 
+@asynccontextmanager
+async def connection_to(slow: Slow) -> AsyncIterator[Connection]:
+    async with await asyncio.start_server(slow.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(access_of(f"nats://127.0.0.1:{port}", Files()), "tests")
+        yield connection
+        await connection.drop()
+
+
 async def given_up(server: Slow, connection: Connection) -> Client:
     """A client that is answered after whoever asked has gone."""
     client = await connection.client()
@@ -52,14 +62,11 @@ def test_an_answer_too_late_ends_the_connection(capfd: pytest.CaptureFixture[str
 
     async def whole() -> int:
         slow = Slow()
-        async with await asyncio.start_server(slow.serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            connection = Connection(access_of(f"nats://127.0.0.1:{port}", Files()), "tests")
+        async with connection_to(slow) as connection:
             client = await given_up(slow, connection)
             while client.is_connected:
                 await asyncio.sleep(0.01)
             assert await connection.client() is not client
-            await connection.drop()
         return slow.connections
 
     assert asyncio.run(asyncio.wait_for(whole(), 20)) == 2
@@ -69,11 +76,8 @@ def test_an_answer_too_late_ends_the_connection(capfd: pytest.CaptureFixture[str
 def test_a_connection_that_is_dropped_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     async def whole() -> None:
         slow = Slow()
-        async with await asyncio.start_server(slow.serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            connection = Connection(access_of(f"nats://127.0.0.1:{port}", Files()), "tests")
+        async with connection_to(slow) as connection:
             await given_up(slow, connection)
-            await connection.drop()
 
     asyncio.run(asyncio.wait_for(whole(), 20))
     assert capfd.readouterr() == ("", "")
